@@ -1,0 +1,1 @@
+"""What the user's desktop sees; it talks to the server only by HTTP."""

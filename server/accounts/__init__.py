@@ -1,0 +1,1 @@
+"""Whose allowance it is: accounts, windows, tokens and their refresh."""

@@ -1,0 +1,187 @@
+"""The application: services, routes, error answers and the built pages, behind the guard."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, redirect, request, send_from_directory
+from werkzeug.exceptions import HTTPException
+
+from server import errors
+from server.accounts.pool import Pool
+from server.auth.guard import Caller, Guard, bearer, same_secret
+from server.auth.session import Sessions
+from server.config import Config
+from server.dashboard import accounts, overview, requests, usage
+from server.dashboard import settings as settings_routes
+from server.errors import AppError
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.proxy.routes import Proxy
+from server.store import db, migrations, settings
+
+log = logging.getLogger(__name__)
+
+_PROXY_PREFIXES = ("/v1/", "/backend-api/", "/otlp/")
+
+
+@dataclass
+class Services:
+    """What the routes use; one of each for the life of the process."""
+
+    config: Config
+    pool: Pool
+    proxy: Proxy
+    ledger: Ledger
+    indexer: Indexer
+    sessions: Sessions
+    notices: list[str]
+    tray_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    show_requests: int = 0  # a second start asks the tray to raise the window
+    stop: Any = None  # set by the runtime: () -> None
+
+    @property
+    def cookie(self) -> str:
+        """The session cookie's name; cookies of one host are shared by its ports."""
+        return f"brimline_session_{self.config.port}"
+
+    def identify(self, environ: dict[str, Any]) -> Caller:
+        """Who sent this request, as far as the dashboard is concerned."""
+        token = bearer(environ)
+        if token is not None:
+            if self.config.admin_token and same_secret(token, self.config.admin_token):
+                return Caller("admin")
+            return Caller("tray" if same_secret(token, self.tray_token) else "anonymous")
+        cookies = str(environ.get("HTTP_COOKIE") or "")
+        for part in cookies.split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == self.cookie and self.sessions.valid(value, db.now_ms()):
+                return Caller("session")
+        return Caller("anonymous")
+
+    def locked(self) -> bool:
+        """Whether `/api/*` asks who is there."""
+        return bool(self.config.admin_token) or not self.config.loopback
+
+
+def services() -> Services:
+    """The services of the application that is handling this request."""
+    from flask import current_app
+
+    found: Services = current_app.extensions["brimline"]
+    return found
+
+
+def create_app(config: Config) -> Flask:
+    """Build the application on an opened data folder. Starts no thread and opens no socket."""
+    notices = db.open_databases(config.data_dir, strict=config.strict_writes)
+    migrations.migrate()
+    settings.load()
+    pool = Pool(config)
+    pool.load()
+    sessions = Sessions()
+    sessions.load()
+    ledger = Ledger()
+    built = Services(
+        config=config,
+        pool=pool,
+        proxy=Proxy(config, pool, ledger),
+        ledger=ledger,
+        indexer=Indexer(config, ledger),
+        sessions=sessions,
+        notices=notices,
+    )
+    app = Flask("brimline", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = 1 << 20
+    app.extensions["brimline"] = built
+    for routes in (overview, accounts, requests, usage, settings_routes):
+        app.register_blueprint(routes.blueprint(built))
+    _add_error_answers(app)
+    _add_pages(app, built)
+    # The three hot paths skip Flask: it would cost them 0.15 ms each (docs/PERFORMANCE.md).
+    app.wsgi_app = Guard(  # type: ignore[method-assign]
+        built.proxy.wsgi(app.wsgi_app), identify=built.identify, locked=built.locked
+    )
+    return app
+
+
+def _add_error_answers(app: Flask) -> None:
+    def answer(error: AppError) -> Response:
+        shape = errors.dashboard_body
+        if request.path.startswith(_PROXY_PREFIXES):
+            shape = errors.openai_body
+        response = jsonify(shape(error))
+        response.status_code = error.status
+        response.headers.update(errors.headers(error))
+        return response
+
+    @app.errorhandler(AppError)
+    def known(error: AppError) -> Response:
+        return answer(error)
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> Response:
+        status = error.code or 500
+        codes = {404: "not_found", 413: "payload_too_large", 415: "unsupported_media_type"}
+        said = {404: f"There is nothing at {request.path[:200]}.", 413: "The body is too large."}
+        message = said.get(status, error.description or error.name)
+        return answer(AppError(message, status=status, code=codes.get(status, f"http_{status}")))
+
+    @app.errorhandler(Exception)
+    def unknown(error: Exception) -> Response:
+        number = secrets.token_hex(4)
+        log.exception("unexpected error %s on %s %s", number, request.method, request.path)
+        message = f"Something went wrong inside Brimline (number {number}); its log says more."
+        return answer(AppError(message))
+
+
+def pages_folder() -> Path:
+    """Where the built pages lie: beside the program, or inside the binary."""
+    root = Path(getattr(sys, "_MEIPASS", Path(__file__).resolve().parent.parent))
+    return root / "ui" / "dist"
+
+
+def _add_pages(app: Flask, built: Services) -> None:
+    folder = pages_folder()
+
+    @app.get("/", defaults={"path": ""})
+    @app.get("/<path:path>")
+    def page(path: str) -> Any:
+        ticket = request.args.get("ticket")
+        if ticket is not None:
+            return _sign_in(built, ticket, "/" + path)
+        if path.startswith(("api/", "v1/", "backend-api/", "otlp/")):
+            raise errors.NotFound(f"There is nothing at {request.path[:200]}.")
+        if path.startswith("assets/") or (path and (folder / path).is_file()):
+            response = send_from_directory(folder, path, max_age=0)
+            if path.startswith("assets/"):
+                response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+            return response
+        if not (folder / "index.html").is_file():
+            message = "The pages are not built. Run `make setup`, then reload."
+            return Response(message, status=503, mimetype="text/plain")
+        response = send_from_directory(folder, "index.html", max_age=0)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _sign_in(built: Services, ticket: str, path: str) -> Any:
+    # A redirect, so that the used ticket leaves the address bar and the history.
+    response = redirect(path if not path.startswith("//") else "/", code=303)
+    if built.sessions.redeem(ticket):
+        set_cookie(response, built, built.sessions.open(db.now_ms()))
+    return response
+
+
+def set_cookie(response: Any, built: Services, value: str) -> None:
+    """Put the session cookie on a response."""
+    response.set_cookie(
+        built.cookie, value, httponly=True, samesite="Strict", secure=request.is_secure, path="/"
+    )

@@ -1,0 +1,1 @@
+"""Who may talk to us: the guard, API keys and dashboard sessions."""

@@ -1,0 +1,188 @@
+"""Boot configuration: flag > environment > config file > default. Frozen once read."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from server.errors import AppError
+
+NAME = "brimline"
+DEFAULT_PORT = 2455
+
+
+class ConfigError(AppError):
+    """A configuration value that cannot be used; the message names it and what would do."""
+
+    status, code = 500, "invalid_configuration"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that must be known before the database opens."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    data_dir: Path = Path()
+    codex_home: Path = Path()
+    claude_home: Path = Path()
+    upstream_base_url: str = "https://chatgpt.com/backend-api"
+    auth_base_url: str = "https://auth.openai.com"
+    admin_token: str = ""
+    threads: int = 256
+    log_level: str = "info"
+    strict_writes: bool = False  # tests: a write outside `writing()` raises
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def server_file(self) -> Path:
+        """Where a running server says its address, pid and tray token (0600)."""
+        return self.data_dir / "server.json"
+
+
+# Our name first; then the names that users of the seed systems already have set.
+ENVIRONMENT: dict[str, tuple[str, ...]] = {
+    "host": ("BRIMLINE_HOST", "CODEX_USAGE_SERVER_HOST"),
+    "port": ("BRIMLINE_PORT", "CODEX_USAGE_SERVER_PORT"),
+    "data_dir": ("BRIMLINE_DATA_DIR",),
+    "codex_home": ("BRIMLINE_CODEX_HOME", "CODEX_USAGE_SESSIONS_ROOT", "CODEX_HOME"),
+    "claude_home": (
+        "BRIMLINE_CLAUDE_HOME",
+        "CODEX_USAGE_CLAUDE_PROJECTS_ROOT",
+        "CLAUDE_CONFIG_DIR",
+    ),
+    "upstream_base_url": ("BRIMLINE_UPSTREAM_BASE_URL", "CODEX_LB_UPSTREAM_BASE_URL"),
+    "auth_base_url": ("BRIMLINE_AUTH_BASE_URL", "CODEX_LB_AUTH_BASE_URL"),
+    "admin_token": ("BRIMLINE_ADMIN_API_TOKEN", "CODEX_LB_ADMIN_API_TOKEN"),
+    "threads": ("BRIMLINE_THREADS",),
+    "log_level": ("BRIMLINE_LOG_LEVEL",),
+    "strict_writes": ("BRIMLINE_STRICT_WRITES",),
+}
+# Read elsewhere (the config file's own place, the desktop), so not unknown.
+_OTHER_NAMES = {"BRIMLINE_CONFIG", "BRIMLINE_NO_KEYRING"}
+# These seeds point at a folder inside the home.
+_ROOT_SUFFIXES = {
+    "CODEX_USAGE_SESSIONS_ROOT": "sessions",
+    "CODEX_USAGE_CLAUDE_PROJECTS_ROOT": "projects",
+}
+
+
+def config_dir() -> Path:
+    """The folder of the config file and of the key that opens the vault."""
+    return Path(platformdirs.user_config_dir(NAME, appauthor=False))
+
+
+def load(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Config, list[str]]:
+    """Read the configuration; also return a warning for each key nobody reads.
+
+    `flags` holds only what the user gave. An empty environment variable counts as unset.
+    Raises `ConfigError` for a value that cannot be used.
+    """
+    env = os.environ if environ is None else environ
+    path = Path(env.get("BRIMLINE_CONFIG") or config_dir() / "config.toml")
+    from_file, warnings = _read_file(path)
+    values: dict[str, Any] = dict(_defaults(env))
+    values.update(from_file)
+    for name, variables in ENVIRONMENT.items():
+        for variable in variables:
+            if env.get(variable):
+                values[name] = _inside_home(variable, env[variable])
+                break
+    values.update({k: v for k, v in (flags or {}).items() if v is not None})
+    known = {v for names in ENVIRONMENT.values() for v in names} | _OTHER_NAMES
+    warnings += [
+        f"{name} is set, but Brimline has no such setting."
+        for name in sorted(env)
+        if name.startswith("BRIMLINE_") and name not in known and env[name]
+    ]
+    if 0 < len(str(values["admin_token"])) < 16:
+        warnings.append("The admin token is short; take at least 32 random characters.")
+    return Config(**{f.name: _coerce(f.name, values[f.name]) for f in fields(Config)}), warnings
+
+
+def _defaults(env: Mapping[str, str]) -> dict[str, Any]:
+    plain = {f.name: f.default for f in fields(Config)}
+    home = Path(env.get("HOME") or Path.home())
+    data = env.get("XDG_DATA_HOME")
+    own = Path(data) / NAME if data else Path(platformdirs.user_data_dir(NAME, appauthor=False))
+    return {
+        **plain,
+        "data_dir": own,
+        "codex_home": home / ".codex",
+        "claude_home": home / ".claude",
+    }
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}, []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Mend or remove it.") from error
+    unknown = sorted(set(raw) - set(ENVIRONMENT))
+    warnings = [f"{path}: “{key}” is not a setting of Brimline." for key in unknown]
+    return {k: v for k, v in raw.items() if k in ENVIRONMENT and v != ""}, warnings
+
+
+def _inside_home(variable: str, value: str) -> str:
+    suffix = _ROOT_SUFFIXES.get(variable)
+    path = Path(value)
+    return str(path.parent) if suffix and path.name == suffix else value
+
+
+def _coerce(name: str, value: Any) -> Any:
+    if name in ("data_dir", "codex_home", "claude_home"):
+        return Path(str(value)).expanduser().absolute()
+    if name in ("port", "threads"):
+        return _number(name, value)
+    if name in ("upstream_base_url", "auth_base_url"):
+        return _url(name, str(value))
+    if name == "strict_writes":
+        return str(value).lower() in ("1", "true", "yes", "on")
+    if name == "log_level":
+        return _level(str(value))
+    return str(value)
+
+
+def _number(name: str, value: Any) -> int:
+    low, high = {"port": (0, 65535), "threads": (8, 4096)}[name]
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = -1
+    if not low <= number <= high:
+        raise ConfigError(f"{name} must be a number from {low} to {high}, not “{value}”.")
+    return number
+
+
+def _url(name: str, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and not parts.username
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{name} must be an http(s) address without credentials, not “{value}”.")
+    return value.rstrip("/")
+
+
+def _level(value: str) -> str:
+    level = value.lower()
+    if level not in ("debug", "info", "warning", "error"):
+        raise ConfigError(f"log_level must be debug, info, warning or error, not “{value}”.")
+    return level

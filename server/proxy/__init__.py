@@ -1,0 +1,1 @@
+"""What Codex talks to: choose an account, forward, fail over, record."""

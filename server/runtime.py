@@ -1,0 +1,294 @@
+"""Start, run and stop the server: lock, socket, waitress, background threads, signals."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import waitress
+import waitress.server
+
+from server import __version__
+from server.app import Services, create_app
+from server.config import NAME, Config
+from server.errors import AppError
+from server.store import db, settings
+from server.store.lock import Lock
+
+log = logging.getLogger(__name__)
+
+EXIT_PORT_BUSY = 3
+DRAIN_SECONDS = 30.0
+
+
+class PortBusy(AppError):
+    """Another program holds the port."""
+
+    status, code = 500, "port_busy"
+
+
+class Scheduler(threading.Thread):
+    """One thread for everything that happens every so often; a failing job is logged by name."""
+
+    def __init__(self, jobs: list[tuple[str, Callable[[], float], Callable[[], None]]]) -> None:
+        super().__init__(name="scheduler", daemon=True)
+        self._jobs = jobs
+        self._wake = threading.Event()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Run each job when its time has come, until `stop`."""
+        due = {name: time.monotonic() + 0.5 for name, _, _ in self._jobs}
+        while not self._stopping:
+            now = time.monotonic()
+            for name, every, job in self._jobs:
+                if now >= due[name] and not self._stopping:
+                    try:
+                        job()
+                    except Exception:
+                        log.exception("the background job “%s” failed; it will run again", name)
+                    due[name] = time.monotonic() + every()
+            self._wake.wait(max(0.05, min(due.values()) - time.monotonic()))
+
+    def stop(self) -> None:
+        """End after the job that is running."""
+        self._stopping = True
+        self._wake.set()
+
+
+def serve(config: Config, announce: Callable[[str], None] = print) -> int:
+    """Run the server until it is told to stop; returns the exit code.
+
+    0 stopped, or another server already has this data folder; 3 the port is busy.
+    """
+    _refuse_open_network(config)
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = Lock(config.data_dir / "serve.lock")
+    if not lock.acquire():
+        announce(_already(config))
+        return 0
+    try:
+        listener = _bind(config)
+        start_logging(config)
+        return _run(config, listener, announce)
+    except PortBusy as error:
+        print(error.message, file=sys.stderr)  # noqa: T201
+        return EXIT_PORT_BUSY
+    finally:
+        lock.release()
+
+
+def _run(config: Config, listener: socket.socket, announce: Callable[[str], None]) -> int:
+    port = int(listener.getsockname()[1])
+    config = Config(**{**vars(config), "port": port})
+    # p99 of a relayed event is 2.6 ms at 1 ms switches, 5.7 ms at 5 ms (docs/PERFORMANCE.md).
+    sys.setswitchinterval(0.001)
+    app = create_app(config)
+    built: Services = app.extensions["brimline"]
+    server = _waitress(app, config, listener)
+    stopping = threading.Event()
+    built.stop = stopping.set
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(ValueError):  # not the main thread: a test runs us
+            signal.signal(number, lambda *_: stopping.set())
+    scheduler = Scheduler(_jobs(built))
+    web = threading.Thread(target=server.run, name="web", daemon=True)
+    web.start()
+    built.proxy.start()
+    built.indexer.start()
+    scheduler.start()
+    address = f"http://{_shown(config.host)}:{port}/"
+    _write_server_file(config, built)
+    announce(f"Brimline is ready at {address}")
+    sys.stdout.flush()
+    while not stopping.wait(3600):
+        pass
+    _stop(built, server, scheduler, config)
+    return 0
+
+
+def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) -> None:
+    """Stop accepting, let streams end, then close: web, scheduler, indexer, database."""
+    log.info("stopping: %d streams are open", built.proxy.active())
+    config.server_file.unlink(missing_ok=True)
+    built.proxy.drain()
+    with suppress(Exception):
+        server.accepting = False
+    limit = time.monotonic() + DRAIN_SECONDS
+    while built.proxy.active() and time.monotonic() < limit:
+        time.sleep(0.05)
+    built.proxy.stop()
+    scheduler.stop()
+    built.indexer.stop()
+    server.close()
+    server.task_dispatcher.shutdown(timeout=1)
+    db.close_databases()
+
+
+def _jobs(built: Services) -> list[tuple[str, Callable[[], float], Callable[[], None]]]:
+    return [
+        (
+            "allowance",
+            lambda: float(settings.get("usagePollSeconds")),
+            built.pool.poll_usage,
+        ),
+        ("tokens", lambda: 60.0, built.pool.keep_tokens_fresh),
+        ("accounts", lambda: 5.0, built.pool.expire_blocks),
+        ("models", lambda: 300.0, built.proxy.refresh_models),
+        ("retention", lambda: 3600.0, built.proxy.forget_old),
+    ]
+
+
+def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
+    # Every limit and its reason: docs/ARCHITECTURE.md, "Threads and limits".
+    return waitress.server.create_server(
+        app,
+        sockets=[listener],
+        threads=config.threads,
+        connection_limit=2000,
+        asyncore_use_poll=True,
+        channel_request_lookahead=1,
+        channel_timeout=7200,
+        cleanup_interval=10,
+        backlog=2048,
+        max_request_header_size=65536,
+        max_request_body_size=134217728,
+        outbuf_high_watermark=1048576,
+        ident=None,
+        expose_tracebacks=False,
+        clear_untrusted_proxy_headers=True,
+    )
+
+
+def _refuse_open_network(config: Config) -> None:
+    if config.loopback or config.admin_token:
+        return
+    raise AppError(
+        f"Brimline will not listen on {config.host} without a sign-in: anyone on the network "
+        "could spend your allowance. Set BRIMLINE_ADMIN_API_TOKEN, or listen on 127.0.0.1.",
+        title="Refused to open to the network",
+    )
+
+
+def _bind(config: Config) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    if os.name == "posix":
+        # On Windows this option would let two servers share the port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except OSError as error:
+        listener.close()
+        raise PortBusy(_busy_sentence(config, error)) from error
+    return listener
+
+
+def _busy_sentence(config: Config, error: OSError) -> str:
+    place = f"{config.host}:{config.port}"
+    if error.errno not in (48, 98, 10048):
+        return f"Brimline cannot listen on {place}: {error.strerror or error}."
+    holder = _holder(config)
+    who = f" by {holder}" if holder else ""
+    return (
+        f"The port {place} is in use{who}. Stop that program, or choose another port with "
+        "--port (and tell your clients)."
+    )
+
+
+def _holder(config: Config) -> str | None:
+    """Who answers on the port, or which process has it, when that can be known."""
+    import http.client
+
+    try:
+        probe = http.client.HTTPConnection(config.host, config.port, timeout=1)
+        probe.request("GET", "/health")
+        said = json.loads(probe.getresponse().read(4096))
+        if said.get("name") == NAME:
+            return f"another Brimline (process {said.get('pid')}, data folder elsewhere)"
+    except (OSError, ValueError, AttributeError, http.client.HTTPException):
+        pass
+    return _listening_process(config.port) if sys.platform.startswith("linux") else None
+
+
+def _listening_process(port: int) -> str | None:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                part = line.split()
+                if part[3] == "0A" and int(part[1].rpartition(":")[2], 16) == port:
+                    inodes.add(f"socket:[{part[9]}]")
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if any(str(link.readlink()) in inodes for link in (folder / "fd").iterdir()):
+                name = (folder / "comm").read_text().strip()
+                return f"“{name}” (process {folder.name})"
+    return None
+
+
+def _already(config: Config) -> str:
+    try:
+        known = json.loads(config.server_file.read_text())
+        return f"Brimline already runs at http://{_shown(known['host'])}:{known['port']}/"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "Brimline already runs on this data folder."
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _write_server_file(config: Config, built: Services) -> None:
+    # The token in it lets the tray of this user control the server, so 0600 from the start.
+    temporary = config.server_file.with_suffix(f".{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(
+            {
+                "host": config.host,
+                "port": config.port,
+                "pid": os.getpid(),
+                "version": __version__,
+                "token": built.tray_token,
+            },
+            file,
+        )
+    temporary.replace(config.server_file)
+
+
+def start_logging(config: Config, name: str = "server") -> None:
+    """Log to `<data folder>/logs/<name>.log`, five files of 1 MB; warnings to stderr as well."""
+    folder = config.data_dir / "logs"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handlers: list[logging.Handler] = []
+    with suppress(OSError):
+        handlers.append(
+            logging.handlers.RotatingFileHandler(
+                folder / f"{name}.log", maxBytes=1 << 20, backupCount=4, encoding="utf-8"
+            )
+        )
+    if sys.stderr is not None:
+        console = logging.StreamHandler()
+        console.setLevel(logging.WARNING)
+        handlers.append(console)
+    logging.basicConfig(
+        level=config.log_level.upper(),
+        handlers=handlers,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    for noisy in ("urllib3", "peewee", "waitress", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,1 @@
+"""The database: two SQLite files, their tables, migrations, settings and the vault."""

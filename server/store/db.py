@@ -1,0 +1,264 @@
+"""Two SQLite files, one writer at a time, and a revision that says what changed.
+
+`secrets.db` is durable to the last commit (synchronous=FULL: a rotated refresh token must
+survive a crash); `usage.db` may lose the last commits at a power cut, never at a kill.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from peewee import SqliteDatabase
+
+from server.errors import AppError
+
+log = logging.getLogger(__name__)
+
+_WRITE_WORDS = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+_COMMON = {
+    "journal_mode": "wal",
+    "busy_timeout": 5000,
+    "foreign_keys": 1,
+    "wal_autocheckpoint": 1000,
+    "journal_size_limit": 64 * 1024 * 1024,
+    "trusted_schema": 0,
+    "cell_size_check": 1,
+    "temp_store": "memory",
+}
+
+
+class StoreError(AppError):
+    """The data folder cannot be used; the message says why and what to do."""
+
+    status, code = 507, "data_folder_unusable"
+
+
+class _Database(SqliteDatabase):
+    """A deferred SQLite database whose writes go through `writing()`."""
+
+    strict = False
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.write_lock = threading.RLock()
+        self._writer: int | None = None
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        if (
+            self.strict
+            and self._writer != threading.get_ident()
+            and sql.lstrip()[:7].upper().startswith(_WRITE_WORDS)
+        ):
+            raise RuntimeError(f"a write outside writing(): {sql[:60]}")
+        return super().execute_sql(sql, params)
+
+    @contextmanager
+    def writer(self) -> Iterator[sqlite3.Connection]:
+        """One transaction of the only writer; yields the raw connection for `executemany`."""
+        with self.write_lock:
+            nested, self._writer = self._writer, threading.get_ident()
+            try:
+                with reading(self), self.atomic("IMMEDIATE"):
+                    yield self.connection()
+            finally:
+                self._writer = nested
+
+
+usage = _Database()
+secrets = _Database()
+_revisions: dict[str, int] = {}
+_started = int(time.time() * 1000)
+
+
+def now_ms() -> int:
+    """The wall clock in milliseconds UTC, for times that are stored or shown."""
+    return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def writing(*topics: str) -> Iterator[sqlite3.Connection]:
+    """A short transaction on usage.db; on success the revision of each topic goes up.
+
+    Topics are the words of `/api/live`: accounts, requests, calls, settings, keys. Never hold
+    it around a network call or a file read. Yields the raw connection for bulk statements.
+    """
+    with usage.writer() as connection:
+        yield connection
+    for topic in topics:
+        touch(topic)
+
+
+@contextmanager
+def writing_secrets() -> Iterator[sqlite3.Connection]:
+    """A short, durable transaction on secrets.db."""
+    with secrets.writer() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(database: SqliteDatabase = usage) -> Iterator[sqlite3.Connection]:
+    """A connection for a short piece of reading, closed again if this block opened it.
+
+    256 idle connections would each keep a page cache, so threads do not keep theirs. A
+    long-lived thread (indexer, scheduler) may call `usage.connect()` once and keep it.
+    """
+    opened = database.connect(reuse_if_open=True)
+    try:
+        yield database.connection()
+    finally:
+        if opened:
+            database.close()
+
+
+def rows(sql: str, params: Any = ()) -> list[tuple[Any, ...]]:
+    """Read usage.db with plain SQL, without models (five times quicker for lists)."""
+    with reading() as connection:
+        return connection.execute(sql, params).fetchall()
+
+
+def touch(topic: str) -> None:
+    """Say that something about `topic` changed, in memory or on disk."""
+    _revisions[topic] = _revisions.get(topic, 0) + 1
+
+
+def revisions() -> dict[str, int]:
+    """A number a topic that only grows, and `started`, which tells one process from the next."""
+    return {"started": _started, **_revisions}
+
+
+def open_databases(folder: Path, *, strict: bool = False) -> list[str]:
+    """Open both files in `folder`, making it (0700) and them (0600) when they are missing.
+
+    Returns sentences for the user when something had to be mended: a damaged file is moved
+    aside (never deleted) and the newest good backup takes its place. Raises `StoreError` when
+    the folder cannot be written.
+    """
+    _make_folder(folder)
+    notices: list[str] = []
+    for database, name, level in ((secrets, "secrets.db", "FULL"), (usage, "usage.db", "NORMAL")):
+        path = folder / name
+        notices += _mend(path)
+        _create_private(path)
+        pragmas = {**_COMMON, "synchronous": level}
+        if database is secrets:
+            pragmas["secure_delete"] = 1
+        database.init(str(path), pragmas=pragmas, timeout=5, check_same_thread=False)
+        database.strict = strict
+    return notices
+
+
+def close_databases() -> None:
+    """Checkpoint and close this thread's connections."""
+    for database in (usage, secrets):
+        if database.deferred:
+            continue
+        with suppress(Exception), database.write_lock, reading(database) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if not database.is_closed():
+            database.close()
+
+
+def backup(path: Path, *, keep: int = 5) -> Path | None:
+    """Copy a database in one step beside itself; None when it does not exist yet.
+
+    `VACUUM INTO` reads one consistent state, unlike a file copy beside a WAL.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    folder = path.parent / "backups"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    copy = folder / f"{path.stem}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}.db"
+    if copy.exists():
+        return copy
+    _create_private(copy)
+    connection = sqlite3.connect(path, timeout=5)
+    try:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    finally:
+        connection.close()
+    for old in sorted(folder.glob(f"{path.stem}-*.db"))[:-keep]:
+        old.unlink(missing_ok=True)
+    return copy
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.name == "posix" and folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+        probe = folder / f".probe-{os.getpid()}"
+        _create_private(probe)
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"Brimline cannot write to its data folder {folder}: {error.strerror or error}. "
+            "Make it writable and free some space, or choose another with --data-dir.",
+            title="The data folder cannot be used",
+        ) from error
+
+
+def _create_private(path: Path) -> None:
+    # O_EXCL and a mode at creation: write-then-chmod leaves a moment in which others can read.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+def _mend(path: Path) -> list[str]:
+    problem = _problem(path)
+    if problem is None:
+        return []
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            part = Path(f"{path}{suffix}")
+            if part.exists():
+                part.rename(f"{aside}{suffix}")
+        restored = _restore(path)
+    except OSError as error:
+        raise StoreError(f"{path} is damaged and cannot be moved aside: {error}.") from error
+    log.warning("%s was damaged (%s); kept as %s", path.name, problem, aside.name)
+    then = f"the backup {restored} took its place" if restored else "a new one was started"
+    return [f"{path.name} was damaged. It is kept as {aside.name}, and {then}."]
+
+
+def _problem(path: Path) -> str | None:
+    """Why this file cannot be used as it is; None when it can, or is not there."""
+    if not path.exists():
+        return None
+    if path.stat().st_size == 0:
+        # A crash in the very first moment leaves this; with backups beside it, it is damage.
+        return "empty file" if list(path.parent.glob(f"backups/{path.stem}-*.db")) else None
+    try:
+        connection = sqlite3.connect(path, timeout=5)
+        try:
+            first = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return None
+        return str(error)
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if first == "ok" else str(first)
+
+
+def _restore(path: Path) -> str | None:
+    for copy in sorted(path.parent.glob(f"backups/{path.stem}-*.db"), reverse=True):
+        if copy.stat().st_size and _problem(copy) is None:
+            _create_private(path)
+            path.write_bytes(copy.read_bytes())
+            return copy.name
+    return None

@@ -1,0 +1,305 @@
+"""Every table. Times are integer milliseconds UTC, money integer micro-dollars.
+
+Enumerations are short text; JSON columns hold only what is never filtered on. Models carry
+columns and nothing else; rules live in the rooms.
+"""
+
+from __future__ import annotations
+
+from peewee import (
+    BlobField,
+    BooleanField,
+    CompositeKey,
+    FloatField,
+    IntegerField,
+    Model,
+    TextField,
+)
+
+from server.store.db import secrets, usage
+
+
+class _Secrets(Model):
+    class Meta:
+        database = secrets
+        legacy_table_names = False
+
+
+class _Usage(Model):
+    class Meta:
+        database = usage
+        legacy_table_names = False
+
+
+# ── secrets.db ────────────────────────────────────────────────────────────────────────────
+
+
+class Credential(_Secrets):
+    """The tokens of one account; each column is a sealed blob (see `store.vault`)."""
+
+    account = TextField(primary_key=True)
+    access_token = BlobField()
+    refresh_token = BlobField(null=True)
+    id_token = BlobField(null=True)
+    expires_at = IntegerField(null=True)
+    refreshed_at = IntegerField()
+    # SHA-256 of a refresh token that was sent and whose answer is not yet stored.
+    refreshing = TextField(null=True)
+
+
+class Secret(_Secrets):
+    """One named secret of the installation: cookie key, password hash, TOTP, tray token."""
+
+    name = TextField(primary_key=True)
+    value = BlobField()
+
+
+class Login(_Secrets):
+    """One open dashboard session; `digest` is the SHA-256 of the cookie."""
+
+    digest = TextField(primary_key=True)
+    created_at = IntegerField()
+    used_at = IntegerField()
+
+
+# ── usage.db: state ───────────────────────────────────────────────────────────────────────
+
+
+class Account(_Usage):
+    """One signed-in ChatGPT identity: a user in a workspace."""
+
+    id = TextField(primary_key=True)
+    label = TextField(null=True)  # the user's alias; None shows the e-mail
+    email = TextField()
+    plan = TextField(null=True)
+    upstream_id = TextField(null=True)  # chatgpt_account_id
+    user_id = TextField(null=True)
+    workspace = TextField(null=True)
+    status = TextField(default="active")  # active paused rate_limited quota_exceeded
+    #                                       sign_in_needed deactivated
+    status_reason = TextField(null=True)
+    blocked_until = IntegerField(null=True)  # rate_limited, quota_exceeded: when it ends
+    paused_until = IntegerField(null=True)  # None with status paused: until the user resumes
+    priority = IntegerField(default=0)  # higher serves first
+    policy = TextField(default="normal")  # burn_first normal preserve
+    created_at = IntegerField()
+    updated_at = IntegerField()
+
+
+class Snapshot(_Usage):
+    """One observation of one allowance window of one account."""
+
+    account = TextField()  # an account's id; "" for what logs say without an account
+    source = TextField()  # api headers log
+    window = TextField()  # primary (5 h) secondary (weekly) monthly, or a named limit
+    used_percent = FloatField()
+    window_minutes = IntegerField(null=True)
+    resets_at = IntegerField(null=True)
+    credits = FloatField(null=True)
+    plan = TextField(null=True)
+    observed_at = IntegerField()
+
+    class Meta:
+        indexes = ((("account", "window", "observed_at"), False),)
+
+
+class StickySession(_Usage):
+    """The memory that keeps a thread on an account."""
+
+    key = TextField()
+    kind = TextField()  # session prompt_cache
+    account = TextField(index=True)
+    created_at = IntegerField()
+    used_at = IntegerField(index=True)
+
+    class Meta:
+        primary_key = CompositeKey("kind", "key")
+
+
+class ApiKey(_Usage):
+    """A key of ours for a client."""
+
+    id = TextField(primary_key=True)
+    name = TextField()
+    prefix = TextField()
+    hash = TextField(unique=True)  # SHA-256 of the key
+    active = BooleanField(default=True)
+    allowed_models = TextField(null=True)  # JSON list
+    accounts = TextField(null=True)  # JSON list of account ids it may use
+    expires_at = IntegerField(null=True)
+    used_at = IntegerField(null=True)
+    created_at = IntegerField()
+
+
+class KeyLimit(_Usage):
+    """A ceiling of a key; `used` counts tokens, requests or micro-dollars."""
+
+    key = TextField(index=True)
+    measure = TextField()  # total_tokens input_tokens output_tokens cost_usd requests credits
+    window = TextField()  # 5h daily weekly 7d monthly
+    model = TextField(null=True)
+    maximum = IntegerField()
+    used = IntegerField(default=0)
+    resets_at = IntegerField()
+
+
+class RequestLog(_Usage):
+    """One HTTP exchange through our proxy."""
+
+    id = TextField(primary_key=True)  # our request id
+    response_id = TextField(null=True, index=True)
+    session_id = TextField(null=True)
+    account = TextField(null=True)  # the account that answered last
+    key = TextField(null=True)
+    endpoint = TextField()
+    model = TextField(null=True)
+    effort = TextField(null=True)
+    tier = TextField(null=True)
+    status = TextField()  # success error cancelled incomplete
+    error_code = TextField(null=True)
+    error_message = TextField(null=True)  # ours or the provider's short sentence, no content
+    http_status = IntegerField(null=True)
+    reason = TextField(null=True)  # why the account was chosen
+    attempts = TextField()  # JSON [{account, outcome, status, ms, reason}]
+    input = IntegerField(null=True)
+    cached = IntegerField(null=True)
+    output = IntegerField(null=True)
+    reasoning = IntegerField(null=True)
+    cost = IntegerField(null=True)
+    first_event_ms = IntegerField(null=True)
+    duration_ms = IntegerField(null=True)
+    client = TextField(null=True)  # the client's name and version
+    started_at = IntegerField()
+
+    class Meta:
+        indexes = ((("started_at",), False), (("account", "started_at"), False))
+
+
+class Setting(_Usage):
+    """A runtime setting that differs from its default; `value` is JSON."""
+
+    name = TextField(primary_key=True)
+    value = TextField()
+
+
+# ── usage.db: index (the ledger) ──────────────────────────────────────────────────────────
+
+
+class SourceFile(_Usage):
+    """A log file and how far it has been read."""
+
+    path = TextField(unique=True)
+    name = TextField(index=True)  # the rollout's name: the same after an archive move
+    provider = TextField()  # codex claude
+    fingerprint = TextField()  # of the head, so that a rewrite is noticed
+    size = IntegerField()
+    mtime_ns = IntegerField()
+    offset = IntegerField()  # the byte after the last whole line that was read
+    line = IntegerField()
+    state = TextField()  # the parser's JSON state
+    archived = BooleanField(default=False)
+    missing = BooleanField(default=False)  # gone from disk; its rows stay
+    warnings = TextField()  # JSON {kind: count}
+    indexed_at = IntegerField()
+
+
+class Session(_Usage):
+    """One rollout file's conversation."""
+
+    id = TextField(primary_key=True)
+    provider = TextField()
+    source = IntegerField(null=True)  # SourceFile
+    thread = TextField(index=True)
+    parent = TextField(null=True)
+    forked_from = TextField(null=True)
+    kind = TextField(default="user")  # user subagent review title
+    role = TextField(null=True)  # a sub-agent's role or nickname
+    project = TextField(null=True)
+    cwd = TextField(null=True)
+    branch = TextField(null=True)
+    client = TextField(null=True)  # originator
+    client_version = TextField(null=True)
+    terminal = TextField(null=True)
+    started_at = IntegerField(null=True)
+    ended_at = IntegerField(null=True)
+
+
+class Thread(_Usage):
+    """The session a person would name, with its sub-agents and reviews."""
+
+    id = TextField(primary_key=True)
+    title = TextField(null=True)
+    title_source = TextField(null=True)  # name title index first_message
+    project = TextField(null=True)
+    provider = TextField()
+    started_at = IntegerField(null=True)
+    last_at = IntegerField(null=True, index=True)
+
+
+class Call(_Usage):
+    """One model response with its usage: a row of the ledger."""
+
+    id = TextField(primary_key=True)  # the provider's response id, else a stable hash
+    provider = TextField()  # codex claude
+    session = TextField(null=True)
+    turn_id = TextField(null=True)
+    ordinal = IntegerField(null=True)  # 1-based within the session
+    model = TextField(null=True)
+    effort = TextField(null=True)
+    tier = TextField(null=True)
+    initiator = TextField(default="unknown")  # user agent tool compaction unknown
+    started_at = IntegerField()  # when the response was complete, as logs record it
+    duration_ms = IntegerField(null=True)
+    input = IntegerField()
+    cached = IntegerField()
+    cache_written = IntegerField(default=0)
+    output = IntegerField()
+    reasoning = IntegerField()
+    context_window = IntegerField(null=True)
+    cost = IntegerField(null=True)
+    credits = IntegerField(null=True)  # micro-credits
+    price_status = TextField()  # exact estimated unpriced
+    source = IntegerField(null=True)  # SourceFile
+    offset = IntegerField(null=True)  # byte offset of its line
+    line = IntegerField(null=True)
+    account = TextField(null=True)
+    seen = IntegerField()  # bits: 1 log, 2 proxy, 4 telemetry
+
+    class Meta:
+        indexes = ((("started_at",), False), (("session", "started_at"), False))
+
+
+class DailyUsage(_Usage):
+    """A rollup: the calls of one local day under one heading."""
+
+    day = TextField()  # YYYY-MM-DD in the ledger's zone
+    heading = TextField()  # model project account
+    provider = TextField()
+    name = TextField()
+    calls = IntegerField()
+    input = IntegerField()
+    cached = IntegerField()
+    output = IntegerField()
+    reasoning = IntegerField()
+    cost = IntegerField()
+    unpriced = IntegerField()  # calls without a price
+
+    class Meta:
+        primary_key = CompositeKey("heading", "day", "provider", "name")
+
+
+SECRET_TABLES = [Credential, Secret, Login]
+USAGE_TABLES = [
+    Account,
+    Snapshot,
+    StickySession,
+    ApiKey,
+    KeyLimit,
+    RequestLog,
+    Setting,
+    SourceFile,
+    Session,
+    Thread,
+    Call,
+    DailyUsage,
+]

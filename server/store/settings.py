@@ -1,0 +1,106 @@
+"""The runtime settings: one list that the API, the page and the docs read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.errors import BadRequest
+from server.store import db
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: its JSON key, default, and what it accepts."""
+
+    key: str
+    default: Any
+    help: str
+    choices: tuple[str, ...] = field(default=())
+    low: float | None = None
+    high: float | None = None
+
+
+STRATEGIES = (
+    "capacity_weighted",
+    "usage_weighted",
+    "round_robin",
+    "fill_first",
+    "reset_drain",
+    "single_account",
+)
+OPTIONS = [
+    Option("stickyThreadsEnabled", True, "Keep a thread on its account while it can serve it."),
+    Option("preferEarlierResetAccounts", False, "Prefer the account whose week resets first."),
+    Option("routingStrategy", "capacity_weighted", "Who serves a new thread.", STRATEGIES),
+    Option("singleAccountId", None, "The account that the single-account strategy uses."),
+    Option("importWithoutOverwrite", False, "Import the same identity again as a new account."),
+    Option("apiKeyAuthEnabled", False, "Ask clients of the proxy for an API key."),
+    Option("totpRequiredOnLogin", False, "Ask for a one-time code after the password."),
+    Option("ambiguousRetry", True, "Retry once when it is unclear whether a request was taken."),
+    Option("streamsPerAccount", 32, "Streams at once on one account.", low=1, high=200),
+    Option("usagePollSeconds", 60, "How often the allowance is asked.", low=15, high=3600),
+    Option("requestLogDays", 90, "Days the request log is kept; 0 for ever.", low=0, high=3650),
+    Option("timeZone", "", "The zone that days are counted in; empty is this computer's."),
+    Option("privacyMode", "normal", "What pages show.", ("normal", "redacted", "strict")),
+    Option("language", "", "The language of pages; empty follows the system."),
+    Option("indexLogs", True, "Read the session logs of Codex and Claude Code."),
+]
+_BY_KEY = {option.key: option for option in OPTIONS}
+_cache: dict[str, Any] = {}
+
+
+def load() -> None:
+    """Read the stored values into memory; readers never wait for the database."""
+    stored = {name: json.loads(value) for name, value in db.rows("select name, value from setting")}
+    _cache.clear()
+    _cache.update({k: v for k, v in stored.items() if k in _BY_KEY})
+
+
+def get(key: str) -> Any:
+    """The value of a setting: what the user chose, else the default."""
+    return _cache.get(key, _BY_KEY[key].default)
+
+
+def everything() -> dict[str, Any]:
+    """All settings by key."""
+    return {option.key: get(option.key) for option in OPTIONS}
+
+
+def change(values: dict[str, Any]) -> dict[str, Any]:
+    """Store the given settings and return all; keys that are not settings are ignored.
+
+    (The API's GET → edit → PUT round trip carries read-only keys, as codex-lb's does.)
+    Raises `BadRequest` naming the first value that does not fit; then nothing is stored.
+    """
+    wanted = {key: _checked(_BY_KEY[key], value) for key, value in values.items() if key in _BY_KEY}
+    with db.writing("settings") as connection:
+        for key, value in wanted.items():
+            if value == _BY_KEY[key].default:
+                connection.execute("delete from setting where name = ?", (key,))
+            else:
+                connection.execute("replace into setting values (?, ?)", (key, json.dumps(value)))
+    for key, value in wanted.items():
+        _cache[key] = value
+    return everything()
+
+
+def _checked(option: Option, value: Any) -> Any:
+    if option.choices:
+        fits = isinstance(value, str) and value in option.choices
+        expected = "one of " + ", ".join(option.choices)
+    elif isinstance(option.default, bool):
+        fits, expected = isinstance(value, bool), "true or false"
+    elif isinstance(option.default, int):
+        number = isinstance(value, int) and not isinstance(value, bool)
+        fits = number and (option.low or 0) <= value <= (option.high or 2**53)
+        expected = f"a whole number from {option.low:g} to {option.high:g}"
+    else:
+        fits = (value is None and option.default is None) or (
+            isinstance(value, str) and len(value) <= 255
+        )
+        expected = "text of at most 255 characters"
+    if not fits:
+        raise BadRequest(f"{option.key} must be {expected}.", code="invalid_settings")
+    return value

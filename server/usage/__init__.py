@@ -1,0 +1,1 @@
+"""What was used: prices, totals, lists and trends."""
