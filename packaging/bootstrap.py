@@ -110,9 +110,8 @@ def wanted_packages(*, tests: bool, ensurepip: bool, headers: bool) -> list[str]
 
 
 def apt_advice(missing: Sequence[str]) -> str:
-    """What to tell someone whose apt we may not use."""
-    line = "sudo apt-get install --no-install-recommends " + " ".join(missing)
-    return f"{len(missing)} missing, and apt needs your password:\n    {line}"
+    """The line for someone whose apt we may not use."""
+    return "sudo apt-get install --no-install-recommends " + " ".join(missing)
 
 
 def lock_entries(lock: str) -> dict[str, str]:
@@ -148,11 +147,12 @@ def sources(folder: Path) -> Iterator[Path]:
         yield from (Path(base, name) for name in files if not name.endswith(".tsbuildinfo"))
 
 
-def has_screen(system: str, environment: Mapping[str, str]) -> bool:
-    """Whether there is a desktop to show a tray on."""
-    if system in ("darwin", "win32"):
-        return True
-    return bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
+def role(system: str, environment: Mapping[str, str], *, tray: bool) -> list[str]:
+    """What to start: the tray and its window where there is a desktop, else the server alone."""
+    screen = system in ("darwin", "win32") or any(
+        environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    return ["tray", "--open"] if screen and tray else ["serve"]
 
 
 # --- Telling ------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def has_screen(system: str, environment: Mapping[str, str]) -> bool:
 
 @dataclass
 class Progress:
-    """Numbered steps on the terminal, each with the time it took."""
+    """Numbered steps on the terminal, each with the time it took and the notes it left."""
 
     total: int
     number: int = 0
@@ -179,6 +179,8 @@ class Progress:
             print("failed", flush=True)
             raise
         self.tick(final=f"{outcome} ({time.monotonic() - self.began:.1f} s)")
+        while self.notes:
+            print("      " + self.notes.pop(0).replace("\n", "\n      "), flush=True)
 
     def tick(self, final: str = "") -> None:
         """Show that the step is alive, where the line can be written again."""
@@ -226,16 +228,15 @@ class Progress:
 
 
 def failure(words: Sequence[str], code: int, start: int) -> str:
-    """The end of what a failed command wrote, and where the rest is."""
+    """The end of what a failed command wrote, and what to do."""
     with LOG.open(encoding="utf-8", errors="replace") as log:
         log.seek(start)
         lines = log.read().splitlines()[-25:]
     told = "\n".join(f"    {line}" for line in lines)
-    name = Path(words[0]).name
     return (
-        f"{name} ended with code {code}. Its last lines:\n{told}\n"
-        f"The whole log is {LOG.relative_to(ROOT)}. Most often the network was the reason:\n"
-        "run the same command again, and it goes on where it stopped."
+        f"{Path(words[0]).name} ended with code {code}. Its last lines:\n{told}\n"
+        f"The whole log is {LOG}\n"
+        "If the network was the reason, run the same command again: it goes on where it stopped."
     )
 
 
@@ -297,19 +298,21 @@ def system_packages(progress: Progress, *, tests: bool) -> str:
     """Install the Debian packages that are missing, or say which they are."""
     wanted = wanted_packages(tests=tests, ensurepip=has_ensurepip(), headers=has_headers())
     if not shutil.which("dpkg-query"):
-        return "not Debian; the tray needs its equivalents of " + " ".join(DESKTOP_PACKAGES)
+        progress.notes.append("Needed, under this system's names: " + " ".join(wanted))
+        return "not Debian, so they are yours to install"
     missing = missing_packages(wanted, installed_listing(wanted))
     if not missing:
         return "up to date"
     apt = apt_prefix()
     if apt is None:
-        return apt_advice(missing)
+        progress.notes.append(f"Set-up goes on without them. To add them:\n{apt_advice(missing)}")
+        return f"{len(missing)} missing, and apt asks for a password here"
     try:
         progress.run([*apt, "update"])
         progress.run([*apt, "install", "-y", "--no-install-recommends", *missing])
     except SetUpError as error:
-        progress.notes.append(f"System packages: {error}")
-        return f"apt-get could not install {' '.join(missing)}; going on without"
+        progress.notes.append(f"Set-up goes on without {' '.join(missing)}. {error}")
+        return "apt-get failed"
     return f"installed {len(missing)}"
 
 
@@ -389,14 +392,14 @@ def lock_step(progress: Progress, name: str, source: Sequence[str] = ()) -> str:
     for package, text in built.items():
         install(progress, {package: text}, source=[package])
     stamp(name, made_from)
-    return f"{len(entries) + len(built)} packages"
+    return "installed"
 
 
 def desktop_step(progress: Progress) -> str:
     """Build what draws the tray and the window on Linux, where it can be built."""
     obstacle = tray_obstacle()
     if obstacle:
-        return f"left out, so no tray and no window: {obstacle}"
+        return f"left out, so the tray is off: {obstacle}"
     return lock_step(progress, "linux-desktop.lock", source=DESKTOP_SOURCE)
 
 
@@ -488,19 +491,18 @@ def set_up(*, tests: bool) -> None:
     progress = Progress(total=len(steps))
     for title, action in steps:
         progress.step(title, action)
-    for note in progress.notes:
-        print(f"\n{note}\n")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Set up, then become Brimline: the tray on a desktop, else the server alone."""
+    """Set up, then become Brimline."""
     set_up(tests=False)
-    role = "tray" if has_screen(sys.platform, os.environ) else "serve"
-    command = [str(BIN / "brimline"), role, *arguments]
+    tray = not sys.platform.startswith("linux") or "linux-desktop.lock" in stamps()
+    words = [str(BIN / "brimline"), *role(sys.platform, os.environ, tray=tray), *arguments]
     sys.stdout.flush()
-    if os.name == "nt":
-        return subprocess.call(command)
-    os.execv(command[0], command)
+    if os.name != "nt":
+        os.execv(words[0], words)
+    # Windows' exec would return to the terminal at once and leave Brimline behind it.
+    return subprocess.call(words)
 
 
 def checks(arguments: Sequence[str]) -> list[tuple[str, list[str | Path], Path]]:

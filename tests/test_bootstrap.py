@@ -1,0 +1,213 @@
+"""Set-up: its rules as tables, its locks as promises, its stamps on real files."""
+
+import json
+import sys
+from pathlib import Path
+
+import bootstrap
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = sorted((ROOT / "packaging").glob("*.lock"))
+NPM_FOLDERS = [ROOT / "ui", ROOT / "tests" / "clients"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "version", "serves"),
+    [
+        pytest.param("v20.20.2\n", (20, 20, 2), True, id="as node prints it"),
+        pytest.param("v20.19.0", (20, 19, 0), True, id="just new enough"),
+        pytest.param("v20.18.9", (20, 18, 9), False, id="one minor too old"),
+        pytest.param("v18.19.0\n", (18, 19, 0), False, id="Debian 12's own"),
+        pytest.param("v25.0.0-nightly2026", (25, 0, 0), True, id="a nightly"),
+        pytest.param("", None, False, id="no node"),
+        pytest.param("node: not found", None, False, id="a complaint is no version"),
+    ],
+)
+def test_node_version(printed: str, version: tuple[int, int, int] | None, serves: bool) -> None:
+    assert bootstrap.node_version(printed) == version
+    assert bootstrap.node_serves(printed) is serves
+
+
+@pytest.mark.parametrize(
+    ("listing", "missing"),
+    [
+        pytest.param("gcc installed\nxvfb installed\n", [], id="all there"),
+        pytest.param("gcc installed\n", ["xvfb"], id="dpkg never heard of one"),
+        pytest.param("gcc installed\nxvfb config-files\n", ["xvfb"], id="removed, settings left"),
+        pytest.param("gcc installed\nxvfb not-installed\n", ["xvfb"], id="known, not installed"),
+        pytest.param("gcc installed\ngcc installed\nxvfb installed", [], id="two architectures"),
+        pytest.param("", ["gcc", "xvfb"], id="empty machine, in the wanted order"),
+    ],
+)
+def test_missing_packages(listing: str, missing: list[str]) -> None:
+    assert bootstrap.missing_packages(["gcc", "xvfb"], listing) == missing
+
+
+@pytest.mark.parametrize(
+    ("tests", "ensurepip", "headers", "extra"),
+    [
+        pytest.param(False, True, True, set(), id="running needs only the desktop's"),
+        pytest.param(False, False, True, {"venv"}, id="Debian's python without venv"),
+        pytest.param(False, True, False, {"dev"}, id="an interpreter without headers"),
+        pytest.param(True, True, True, set(bootstrap.TEST_PACKAGES), id="tests drive a screen"),
+    ],
+)
+def test_wanted_packages(tests: bool, ensurepip: bool, headers: bool, extra: set[str]) -> None:
+    wanted = bootstrap.wanted_packages(tests=tests, ensurepip=ensurepip, headers=headers)
+    own = f"python3.{sys.version_info.minor}-"
+    assert {name.removeprefix(own) for name in wanted} == {*bootstrap.DESKTOP_PACKAGES, *extra}
+
+
+@pytest.mark.parametrize(
+    ("system", "environment", "tray", "expected"),
+    [
+        pytest.param("linux", {"DISPLAY": ":0"}, True, "tray", id="X11"),
+        pytest.param("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True, "tray", id="Wayland"),
+        pytest.param("linux", {}, True, "serve", id="a server has no screen"),
+        pytest.param("linux", {"DISPLAY": ""}, True, "serve", id="an empty display is none"),
+        pytest.param("linux", {"DISPLAY": ":0"}, False, "serve", id="a screen, but no PyGObject"),
+        pytest.param("darwin", {}, True, "tray", id="macOS always has one"),
+        pytest.param("win32", {}, True, "tray", id="Windows always has one"),
+    ],
+)
+def test_role(system: str, environment: dict[str, str], tray: bool, expected: str) -> None:
+    assert bootstrap.role(system, environment, tray=tray)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["setup"], ("setup", []), id="alone"),
+        pytest.param(["test", "-k", "tray", "-x"], ("test", ["-k", "tray", "-x"]), id="pytest's"),
+        pytest.param(["run", "--port", "2456"], ("run", ["--port", "2456"]), id="brimline's"),
+    ],
+)
+def test_parse(arguments: list[str], expected: tuple[str, list[str]]) -> None:
+    assert bootstrap.parse(arguments) == expected
+
+
+def test_without_apt_it_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "apt_prefix", lambda: None)
+    monkeypatch.setattr(bootstrap, "has_ensurepip", lambda: True)
+    monkeypatch.setattr(bootstrap, "has_headers", lambda: True)
+    monkeypatch.setattr(bootstrap, "installed_listing", lambda _: "gcc installed\n")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    progress = bootstrap.Progress(total=1)
+    progress.step("System packages", lambda p: bootstrap.system_packages(p, tests=False))
+    told = capsys.readouterr().out
+    assert "[1/1] System packages … 5 missing" in told
+    assert bootstrap.apt_advice(bootstrap.DESKTOP_PACKAGES[:5]) in told
+    assert "pkg-config gcc" not in told
+
+
+def test_no_apt_when_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRIMLINE_NO_APT", "1")
+    assert bootstrap.apt_prefix() is None
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "setup.log"
+    monkeypatch.setattr(bootstrap, "LOG", path)
+    return path
+
+
+def test_a_failed_command_shows_only_its_own_end(log: Path) -> None:
+    progress = bootstrap.Progress(total=1)
+    progress.run([sys.executable, "-c", "print('earlier')"])
+    script = "for i in range(40): print('line', i)\nraise SystemExit(3)"
+    with pytest.raises(bootstrap.SetUpError) as caught:
+        progress.run([sys.executable, "-c", script])
+    told = str(caught.value)
+    assert "ended with code 3" in told
+    assert "line 39" in told
+    assert "line 14" not in told
+    assert "earlier" not in told
+    assert "earlier" in log.read_text()
+
+
+def test_digest_follows_content_names_and_values(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("a")
+    two.write_text("b")
+    before = bootstrap.digest([one, two], "3.11")
+    assert bootstrap.digest([two, one], "3.11") == before, "order does not matter"
+    assert bootstrap.digest([one, two], "3.12") != before
+    assert bootstrap.digest([one], "3.11") != before
+    two.write_text("c")
+    assert bootstrap.digest([one, two], "3.11") != before
+    two.unlink()
+    assert bootstrap.digest([one, two], "3.11") != before, "a file that left is a change too"
+
+
+def test_a_stamp_holds_until_its_inputs_or_results_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
+    result = tmp_path / "index.html"
+    assert not bootstrap.fresh("page", "abc"), "nothing was done yet"
+    bootstrap.stamp("page", "abc")
+    bootstrap.stamp("other", "def")
+    assert bootstrap.fresh("page", "abc")
+    assert not bootstrap.fresh("page", "abd"), "other inputs"
+    assert not bootstrap.fresh("page", "abc", result), "the result was deleted"
+    result.touch()
+    assert bootstrap.fresh("page", "abc", result)
+    (tmp_path / "stamps.json").write_text('{"page": "ab')
+    assert not bootstrap.fresh("page", "abc"), "half a file is no stamp"
+
+
+def test_page_sources_leave_out_what_the_build_makes(tmp_path: Path) -> None:
+    for name in ("src/App.tsx", "index.html", "dist/index.html", "node_modules/a/b.js"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {path.relative_to(tmp_path).as_posix() for path in bootstrap.sources(tmp_path)}
+    assert found == {"src/App.tsx", "index.html"}
+
+
+def test_lock_entries_keep_markers_and_hashes() -> None:
+    lock = (
+        "# by make lock\nFlask==3.1 ; x == 'y' \\\n    --hash=sha256:aa\n    # via me\nsix==1 \\\n"
+    )
+    assert bootstrap.lock_entries(lock) == {
+        "flask": "Flask==3.1 ; x == 'y' \\\n    --hash=sha256:aa\n",
+        "six": "six==1 \\\n",
+    }
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_locks_pin_by_hash_and_name_no_registry(lock: Path) -> None:
+    text = lock.read_text()
+    assert "://" not in text
+    entries = bootstrap.lock_entries(text)
+    assert entries
+    for name, entry in entries.items():
+        assert "==" in entry, name
+        assert "--hash=sha256:" in entry, name
+
+
+def test_locks_agree_on_shared_packages() -> None:
+    seen: dict[str, str] = {}
+    for lock in LOCKS:
+        for name, entry in bootstrap.lock_entries(lock.read_text()).items():
+            version = entry.split("==")[1].split()[0]
+            assert seen.setdefault(name, version) == version, f"{name} in {lock.name}"
+
+
+def test_what_is_built_from_source_is_locked() -> None:
+    assert set(bootstrap.SOURCE_ONLY) <= set(bootstrap.locked("runtime.lock"))
+    assert set(bootstrap.DESKTOP_SOURCE) <= set(bootstrap.locked("linux-desktop.lock"))
+
+
+@pytest.mark.parametrize("folder", NPM_FOLDERS, ids=lambda path: path.name)
+def test_npm_locks_pin_by_hash_and_name_no_registry(folder: Path) -> None:
+    lock = json.loads((folder / "package-lock.json").read_text())
+    packages = {name: entry for name, entry in lock["packages"].items() if name}
+    assert packages
+    for name, entry in packages.items():
+        assert not str(entry.get("resolved", "")).startswith("http"), name
+        assert entry.get("integrity") or entry.get("inBundle"), name
+    assert "omit-lockfile-registry-resolved=true" in (folder / ".npmrc").read_text()
