@@ -17,7 +17,7 @@ from server.accounts.pool import Pool
 from server.auth.guard import Caller, Guard, bearer, same_secret
 from server.auth.session import Sessions
 from server.config import Config
-from server.dashboard import accounts, overview, requests, usage
+from server.dashboard import accounts, control, overview, requests, session, usage
 from server.dashboard import settings as settings_routes
 from server.errors import AppError
 from server.ingest.indexer import Indexer
@@ -101,7 +101,7 @@ def create_app(config: Config) -> Flask:
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
-    for routes in (overview, accounts, requests, usage, settings_routes):
+    for routes in (control, overview, accounts, requests, usage, settings_routes, session):
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)
@@ -176,12 +176,5 @@ def _sign_in(built: Services, ticket: str, path: str) -> Any:
     # A redirect, so that the used ticket leaves the address bar and the history.
     response = redirect(path if not path.startswith("//") else "/", code=303)
     if built.sessions.redeem(ticket):
-        set_cookie(response, built, built.sessions.open(db.now_ms()))
+        session.set_cookie(built, response, built.sessions.open(db.now_ms()))
     return response
-
-
-def set_cookie(response: Any, built: Services, value: str) -> None:
-    """Put the session cookie on a response."""
-    response.set_cookie(
-        built.cookie, value, httponly=True, samesite="Strict", secure=request.is_secure, path="/"
-    )

@@ -58,7 +58,7 @@ class _Database(SqliteDatabase):
             and sql.lstrip()[:7].upper().startswith(_WRITE_WORDS)
         ):
             raise RuntimeError(f"a write outside writing(): {sql[:60]}")
-        return super().execute_sql(sql, params)
+        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def writer(self) -> Iterator[sqlite3.Connection]:
@@ -67,7 +67,7 @@ class _Database(SqliteDatabase):
             nested, self._writer = self._writer, threading.get_ident()
             try:
                 with reading(self), self.atomic("IMMEDIATE"):
-                    yield self.connection()
+                    yield self.connection()  # type: ignore[no-untyped-call]
             finally:
                 self._writer = nested
 

@@ -1,0 +1,57 @@
+"""Read a JSON body the same strict way on every dashboard route."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import request
+
+from server.errors import AppError, BadRequest
+
+DEEPEST = 64
+
+
+def read(*, optional: bool = False) -> dict[str, Any]:
+    """The request's JSON object; an absent body is `{}` when it is optional.
+
+    Raises 415 for another content type (a form could be posted by any web page) and 400 for
+    text that is not a JSON object, holds NaN, or is nested deeper than 64 levels.
+    """
+    raw = request.get_data(cache=False)
+    if not raw.strip() and optional:
+        return {}
+    if request.mimetype != "application/json":
+        raise AppError(
+            "Send the body as JSON, with Content-Type: application/json.",
+            status=415,
+            code="unsupported_media_type",
+        )
+    try:
+        value = json.loads(raw, parse_constant=_refuse)
+        depth = _depth(value)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The body is not valid JSON.", code="invalid_json") from error
+    if not isinstance(value, dict):
+        raise BadRequest("The body must be a JSON object.", code="invalid_json")
+    if depth > DEEPEST:
+        raise BadRequest("The body is nested too deeply.", code="invalid_json")
+    return value
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= DEEPEST:
+        depth += 1
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        level = inner
+    return depth

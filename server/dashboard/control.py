@@ -1,0 +1,60 @@
+"""Health, what changed, and the tray's own routes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, jsonify
+
+from server import __version__
+from server.config import NAME
+from server.dashboard import session
+from server.dashboard.times import iso
+from server.store import db
+
+if TYPE_CHECKING:
+    from server.app import Services
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of this module."""
+    routes = Blueprint("control", __name__)
+
+    @routes.get("/health")
+    @routes.get("/api/health")
+    def health() -> Any:
+        return jsonify(
+            {
+                "status": "ok",
+                "name": NAME,
+                "version": __version__,
+                "pid": os.getpid(),
+                "startedAt": iso(db.revisions()["started"]),
+            }
+        )
+
+    @routes.get("/api/live")
+    def live() -> Any:
+        return jsonify(
+            {
+                "revisions": db.revisions(),
+                "indexing": services.indexer.progress(),
+                "activeStreams": services.proxy.active(),
+                "notices": services.notices,
+            }
+        )
+
+    @routes.post("/api/show")
+    def show() -> Any:
+        services.show_requests += 1
+        return jsonify({"ok": True})
+
+    @routes.post("/api/shutdown")
+    def shutdown() -> Any:
+        session.only_the_owner()
+        if services.stop is not None:
+            services.stop()
+        return jsonify({"ok": True})
+
+    return routes

@@ -1,0 +1,87 @@
+"""/api/session: who is signed in to the dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, jsonify, request
+
+from server.auth.guard import same_secret
+from server.auth.throttle import Throttle
+from server.dashboard import body
+from server.errors import Forbidden, TooMany, Unauthorized, Unprocessable
+from server.store import db
+
+if TYPE_CHECKING:
+    from server.app import Services
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of this module."""
+    routes = Blueprint("session", __name__)
+    throttle = Throttle()
+
+    @routes.get("/api/session")
+    def session() -> Any:
+        required = services.locked()
+        known = request.environ["brimline.caller"].kind != "anonymous"
+        return jsonify(_state(known or not required, required))
+
+    @routes.post("/api/session")
+    def sign_in() -> Any:
+        _check(services, throttle, body.read().get("token"))
+        response = jsonify(_state(authenticated=True, required=services.locked()))
+        set_cookie(services, response, services.sessions.open(db.now_ms()))
+        return response
+
+    @routes.delete("/api/session")
+    def sign_out() -> Any:
+        services.sessions.close(request.cookies.get(services.cookie, ""))
+        response = jsonify(_state(not services.locked(), services.locked()))
+        response.delete_cookie(services.cookie, path="/")
+        return response
+
+    @routes.post("/api/session/ticket")
+    def ticket() -> Any:
+        only_the_owner()
+        return jsonify({"ticket": services.sessions.ticket()})
+
+    return routes
+
+
+def only_the_owner() -> None:
+    """Raise `Forbidden` unless the tray's or the admin's token came with the request."""
+    if request.environ["brimline.caller"].kind not in ("tray", "admin"):
+        raise Forbidden("This needs the tray's token or the admin token.")
+
+
+def set_cookie(services: Services, response: Any, value: str) -> None:
+    """Put the session cookie on a response: strict, unseen by scripts, named by our port."""
+    response.set_cookie(
+        services.cookie,
+        value,
+        httponly=True,
+        samesite="Strict",
+        secure=request.is_secure,
+        path="/",
+    )
+
+
+def _state(authenticated: bool, required: bool) -> dict[str, Any]:
+    return {"authenticated": authenticated, "required": required, "methods": ["token"]}
+
+
+def _check(services: Services, throttle: Throttle, token: Any) -> None:
+    if not isinstance(token, str):
+        raise Unprocessable("Send the admin token as “token”.")
+    wait = throttle.wait()
+    if wait:
+        raise TooMany(
+            f"Too many wrong tokens. Try again in {wait} s.",
+            code="password_rate_limited",
+            retry_after=wait,
+        )
+    expected = services.config.admin_token
+    if not expected or not same_secret(token, expected):
+        throttle.failed()
+        raise Unauthorized("That is not the admin token.", code="invalid_credentials")
