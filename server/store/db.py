@@ -164,6 +164,7 @@ def close_databases() -> None:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if not database.is_closed():
             database.close()
+        database.init(None)  # a late reader gets an error instead of a new file
 
 
 def backup(path: Path, *, keep: int = 5) -> Path | None:

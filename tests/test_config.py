@@ -1,0 +1,88 @@
+"""Where each boot value comes from, and what a bad one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server import config
+from server.config import ConfigError, load
+
+
+def read(
+    tmp_path: Path, toml: str = "", flags: dict[str, object] | None = None, **env: str
+) -> tuple[config.Config, list[str]]:
+    path = tmp_path / "config.toml"
+    path.write_text(toml)
+    return load(flags, {"HOME": str(tmp_path), "BRIMLINE_CONFIG": str(path), **env})
+
+
+def test_defaults(tmp_path: Path) -> None:
+    found, warnings = read(tmp_path)
+    assert (found.host, found.port, warnings) == ("127.0.0.1", 2455, [])
+    assert found.codex_home == tmp_path / ".codex"
+    assert found.claude_home == tmp_path / ".claude"
+    assert found.upstream_base_url == "https://chatgpt.com/backend-api"
+
+
+def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:
+    assert read(tmp_path, "port = 1")[0].port == 1
+    assert read(tmp_path, "port = 1", BRIMLINE_PORT="2")[0].port == 2
+    assert read(tmp_path, "port = 1", {"port": 3}, BRIMLINE_PORT="2")[0].port == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "field", "expected"),
+    [
+        ("CODEX_LB_ADMIN_API_TOKEN", "t" * 32, "admin_token", "t" * 32),
+        ("CODEX_USAGE_SERVER_HOST", "127.0.0.2", "host", "127.0.0.2"),
+        ("CODEX_USAGE_SERVER_PORT", "8765", "port", 8765),
+        ("CODEX_USAGE_SESSIONS_ROOT", "/x/codex/sessions", "codex_home", Path("/x/codex")),
+        ("CODEX_USAGE_CLAUDE_PROJECTS_ROOT", "/x/c/projects", "claude_home", Path("/x/c")),
+        ("CODEX_HOME", "/x/codex", "codex_home", Path("/x/codex")),
+        ("CLAUDE_CONFIG_DIR", "/x/claude", "claude_home", Path("/x/claude")),
+        ("BRIMLINE_UPSTREAM_BASE_URL", "http://h:1/a/", "upstream_base_url", "http://h:1/a"),
+    ],
+)
+def test_names_of_the_seeds_work(
+    tmp_path: Path, variable: str, value: str, field: str, expected: object
+) -> None:
+    assert getattr(read(tmp_path, **{variable: value})[0], field) == expected
+
+
+def test_our_name_beats_the_seed_name(tmp_path: Path) -> None:
+    env = {"BRIMLINE_CODEX_HOME": "/ours", "CODEX_HOME": "/theirs"}
+    assert read(tmp_path, **env)[0].codex_home == Path("/ours")
+
+
+def test_empty_means_unset(tmp_path: Path) -> None:
+    assert read(tmp_path, BRIMLINE_PORT="", CODEX_HOME="")[0].port == 2455
+
+
+def test_unknown_keys_are_reported(tmp_path: Path) -> None:
+    _, warnings = read(tmp_path, "prot = 1", BRIMLINE_PROT="1")
+    assert any("“prot”" in line for line in warnings)
+    assert any("BRIMLINE_PROT" in line for line in warnings)
+
+
+@pytest.mark.parametrize(
+    ("env", "word"),
+    [
+        ({"BRIMLINE_PORT": "70000"}, "port"),
+        ({"BRIMLINE_PORT": "abc"}, "port"),
+        ({"BRIMLINE_UPSTREAM_BASE_URL": "chatgpt.com"}, "upstream_base_url"),
+        ({"BRIMLINE_UPSTREAM_BASE_URL": "https://u:p@h"}, "upstream_base_url"),
+        ({"BRIMLINE_LOG_LEVEL": "loud"}, "log_level"),
+    ],
+)
+def test_bad_values_name_the_key(tmp_path: Path, env: dict[str, str], word: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, **env)
+    assert word in caught.value.message
+
+
+def test_a_broken_file_says_which(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, "port = = 1")
+    assert "config.toml" in caught.value.message

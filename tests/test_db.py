@@ -1,0 +1,172 @@
+"""The data folder: modes, the one writer, damage and backups."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from server.store import db, migrations, settings
+from server.store.models import Setting
+
+
+def put(name: str, value: str = "1") -> None:
+    with db.writing("settings"):
+        Setting.create(name=name, value=value)
+
+
+def names() -> list[str]:
+    return [row[0] for row in db.rows("select name from setting order by name")]
+
+
+def reopen(folder: Path) -> list[str]:
+    db.close_databases()
+    notices = db.open_databases(folder, strict=True)
+    migrations.migrate()
+    return notices
+
+
+@pytest.mark.usefixtures("database")
+class TestStore:
+    def test_only_the_owner_can_read_it(self, config: object) -> None:
+        folder = Path(str(db.usage.database)).parent
+        put("x")
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for path in folder.iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+    def test_a_write_outside_writing_raises(self) -> None:
+        with pytest.raises(RuntimeError, match="outside writing"):
+            Setting.create(name="x", value="1")
+
+    def test_a_failed_write_leaves_nothing_and_no_revision(self) -> None:
+        before = db.revisions().get("settings", 0)
+        with pytest.raises(ValueError, match="stop"), db.writing("settings"):
+            Setting.create(name="x", value="1")
+            raise ValueError("stop")
+        assert names() == []
+        assert db.revisions().get("settings", 0) == before
+
+    def test_writers_take_turns(self) -> None:
+        def many(number: int) -> None:
+            for item in range(20):
+                put(f"{number}-{item}")
+
+        threads = [threading.Thread(target=many, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(names()) == 160
+
+    def test_reading_does_not_keep_a_connection(self) -> None:
+        names()
+        assert db.usage.is_closed()
+
+
+def damage(path: Path) -> None:
+    body = bytearray(path.read_bytes())
+    body[4096:8192] = b"\xff" * 4096
+    path.write_bytes(body)
+
+
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        pytest.param(damage, id="a torn page"),
+        pytest.param(lambda path: path.write_bytes(b"not a database" * 999), id="garbage"),
+        pytest.param(lambda path: path.write_bytes(b""), id="emptied"),
+    ],
+)
+def test_a_damaged_file_is_kept_and_the_backup_returns(
+    database: None, config: object, hurt: object
+) -> None:
+    path = Path(str(db.usage.database))
+    put("kept")
+    db.close_databases()
+    assert db.backup(path) is not None
+    hurt(path)  # type: ignore[operator]
+    notices = reopen(path.parent)
+    assert len(notices) == 1 and "backup" in notices[0]
+    assert names() == ["kept"]
+    assert list(path.parent.glob("usage.db.corrupt-*"))
+
+
+def test_without_a_backup_a_new_file_starts_and_the_old_is_kept(database: None) -> None:
+    path = Path(str(db.usage.database))
+    db.close_databases()
+    path.write_bytes(b"junk" * 5000)
+    notices = reopen(path.parent)
+    assert "a new one was started" in notices[0]
+    assert names() == []
+
+
+def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(db.StoreError) as caught:
+        db.open_databases(tmp_path / "file" / "data")
+    assert "--data-dir" in caught.value.message
+
+
+def test_backups_are_private_and_few(database: None) -> None:
+    path = Path(str(db.usage.database))
+    put("x")
+    folder = path.parent / "backups"
+    folder.mkdir()
+    for number in range(9):
+        (folder / f"usage-2020010{number}T000000.db").write_bytes(b"x")
+    copy = db.backup(path)
+    assert copy is not None and stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert len(list(folder.glob("usage-*.db"))) == 5
+    opened = sqlite3.connect(copy)
+    assert opened.execute("select name from setting").fetchall() == [("x",)]
+    opened.close()
+
+
+def test_a_newer_schema_is_refused(database: None) -> None:
+    with db.writing() as connection:
+        connection.execute("PRAGMA user_version = 999")
+    with pytest.raises(db.StoreError, match="newer"):
+        migrations.migrate()
+
+
+def test_migrating_twice_changes_nothing(database: None) -> None:
+    migrations.migrate()
+    migrations.migrate()
+    assert names() == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("routingStrategy", "best"),
+        ("routingStrategy", 1),
+        ("stickyThreadsEnabled", "yes"),
+        ("stickyThreadsEnabled", None),
+        ("streamsPerAccount", 0),
+        ("streamsPerAccount", 201),
+        ("streamsPerAccount", True),
+        ("streamsPerAccount", 1.5),
+        ("timeZone", 5),
+        ("timeZone", "x" * 256),
+        ("singleAccountId", []),
+    ],
+)
+def test_a_setting_that_does_not_fit_changes_nothing(
+    database: None, key: str, value: object
+) -> None:
+    with pytest.raises(Exception, match=key):
+        settings.change({"preferEarlierResetAccounts": True, key: value})
+    assert settings.get("preferEarlierResetAccounts") is False
+    assert names() == []
+
+
+def test_settings_survive_and_defaults_are_not_stored(database: None) -> None:
+    settings.change({"streamsPerAccount": 5, "totpConfigured": True})
+    settings.load()
+    assert settings.get("streamsPerAccount") == 5
+    settings.change({"streamsPerAccount": 32})
+    assert names() == []
