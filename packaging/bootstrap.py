@@ -345,7 +345,9 @@ def pip(*arguments: str | Path) -> list[str | Path]:
 
 def build_environment() -> dict[str, str]:
     """Our environment with the programs of .venv first, where builds find meson and ninja."""
-    return {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+    # Node.js brings its own list of certificate authorities; a company's is in the system's.
+    return {"NODE_USE_SYSTEM_CA": "1", **os.environ, "PATH": path}
 
 
 def environment_step(_: Progress) -> str:
@@ -430,7 +432,7 @@ def node_step(progress: Progress) -> str:
     if node_serves(printed):
         return f"{printed.strip()} of this machine"
     outcome = lock_step(progress, "node.lock")
-    return f"{outcome}, from PyPI, because this machine's is {printed.strip() or 'missing'}"
+    return f"from PyPI ({outcome}), because this machine's is {printed.strip() or 'missing'}"
 
 
 def npm(*arguments: str) -> list[str | Path]:

@@ -1,6 +1,7 @@
 """Set-up: its rules as tables, its locks as promises, its stamps on real files."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -190,11 +191,11 @@ def test_locks_pin_by_hash_and_name_no_registry(lock: Path) -> None:
 
 
 def test_locks_agree_on_shared_packages() -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str, list[str]] = {}
     for lock in LOCKS:
         for name, entry in bootstrap.lock_entries(lock.read_text()).items():
-            version = entry.split("==")[1].split()[0]
-            assert seen.setdefault(name, version) == version, f"{name} in {lock.name}"
+            versions = re.findall(r"^\S+==(\S+)", entry, re.MULTILINE)
+            assert seen.setdefault(name, versions) == versions, f"{name} in {lock.name}"
 
 
 def test_what_is_built_from_source_is_locked() -> None:
