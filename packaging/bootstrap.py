@@ -64,6 +64,7 @@ TEST_PACKAGES = (
 
 # No wheel on the index, so pip builds these; everything else must be a wheel.
 SOURCE_ONLY = ("proxy-tools",)
+DESKTOP_LOCK = "linux-desktop.lock"
 DESKTOP_SOURCE = ("pycairo", "pygobject")
 
 NOT_UI_SOURCE = frozenset({"node_modules", "dist", "coverage", ".vite"})
@@ -260,7 +261,19 @@ def fresh(name: str, made_from: str, *results: Path) -> bool:
 def stamp(name: str, made_from: str) -> None:
     """Note that a step is done."""
     text = json.dumps({**stamps(), name: made_from}, indent=1)
+    VENV.mkdir(exist_ok=True)
     (VENV / "stamps.json").write_text(text, encoding="utf-8")
+
+
+def once(name: str, made_from: str, action: Callable[[], str], *results: Path) -> str:
+    """Do `action` unless it was done with exactly this; what it returns is the outcome."""
+    if fresh(name, made_from, *results):
+        return "up to date"
+    # Whoever interrupts it leaves half a result, which must not pass for the earlier whole one.
+    stamp(name, "")
+    outcome = action()
+    stamp(name, made_from)
+    return outcome
 
 
 # --- System packages ----------------------------------------------------------------------------
@@ -268,6 +281,8 @@ def stamp(name: str, made_from: str) -> None:
 
 def apt_prefix() -> list[str] | None:
     """How to call apt-get here, or None where we may not."""
+    if sys.platform == "win32":
+        return None
     if os.environ.get("BRIMLINE_NO_APT") or not shutil.which("apt-get"):
         return None
     if os.geteuid() == 0:
@@ -352,15 +367,17 @@ def build_environment() -> dict[str, str]:
 
 def environment_step(_: Progress) -> str:
     """Create .venv, or create it anew for another interpreter."""
-    if fresh("venv", interpreter(), PYTHON):
-        return "up to date"
+    return once("venv", interpreter(), create_environment, PYTHON)
+
+
+def create_environment() -> str:
+    """Make an empty .venv with pip."""
     if not has_ensurepip():
         package = f"python3.{sys.version_info.minor}-venv"
         raise SetUpError(
             f"Python's ensurepip is missing. Install it with\n    sudo apt-get install {package}"
         )
     venv.EnvBuilder(clear=True, with_pip=True, symlinks=os.name != "nt").create(VENV)
-    stamp("venv", interpreter())
     return f"created for Python {platform.python_version()}"
 
 
@@ -385,16 +402,16 @@ def locked(name: str) -> dict[str, str]:
 
 def lock_step(progress: Progress, name: str, source: Sequence[str] = ()) -> str:
     """Install one lock file: first its wheels, then, in order, what has to be built."""
-    made_from = digest([PACKAGING / name], interpreter())
-    if fresh(name, made_from):
-        return "up to date"
-    entries = locked(name)
-    built = {package: entries.pop(package) for package in source if package in entries}
-    install(progress, entries)
-    for package, text in built.items():
-        install(progress, {package: text}, source=[package])
-    stamp(name, made_from)
-    return "installed"
+
+    def install_all() -> str:
+        entries = locked(name)
+        built = {package: entries.pop(package) for package in source}
+        install(progress, entries)
+        for package, text in built.items():
+            install(progress, {package: text}, source=[package])
+        return "installed"
+
+    return once(name, digest([PACKAGING / name], interpreter()), install_all)
 
 
 def desktop_step(progress: Progress) -> str:
@@ -402,17 +419,26 @@ def desktop_step(progress: Progress) -> str:
     obstacle = tray_obstacle()
     if obstacle:
         return f"left out, so the tray is off: {obstacle}"
-    return lock_step(progress, "linux-desktop.lock", source=DESKTOP_SOURCE)
+    try:
+        return lock_step(progress, DESKTOP_LOCK, source=DESKTOP_SOURCE)
+    except SetUpError as error:
+        progress.notes.append(str(error))
+        return "could not be built, so the tray is off"
+
+
+def has_tray() -> bool:
+    """Whether set-up has put in what the tray needs; elsewhere than on Linux it always has."""
+    return not sys.platform.startswith("linux") or bool(stamps().get(DESKTOP_LOCK))
 
 
 def project_step(progress: Progress) -> str:
     """Install Brimline itself, editable, which makes the `brimline` command."""
-    made_from = digest([ROOT / "pyproject.toml"], interpreter())
-    if fresh("project", made_from):
-        return "up to date"
-    progress.run(pip("--no-deps", "--no-build-isolation", "--editable", ROOT))
-    stamp("project", made_from)
-    return "installed"
+
+    def install_project() -> str:
+        progress.run(pip("--no-deps", "--no-build-isolation", "--editable", ROOT))
+        return "installed"
+
+    return once("project", digest([ROOT / "pyproject.toml"], interpreter()), install_project)
 
 
 # --- Node.js and the web page -------------------------------------------------------------------
@@ -448,24 +474,25 @@ def npm_inputs(folder: Path) -> list[Path]:
 
 def npm_step(progress: Progress, folder: Path) -> str:
     """Install a folder's locked npm packages."""
-    name = folder.relative_to(ROOT).as_posix()
+
+    def clean_install() -> str:
+        quiet = ("--include=dev", "--no-audit", "--no-fund", "--loglevel=error")
+        progress.run(npm("ci", *quiet), cwd=folder, environment=build_environment())
+        return "installed"
+
     made_from = digest(npm_inputs(folder), platform.machine())
-    if fresh(name, made_from, folder / "node_modules"):
-        return "up to date"
-    quiet = ("--include=dev", "--no-audit", "--no-fund", "--loglevel=error")
-    progress.run(npm("ci", *quiet), cwd=folder, environment=build_environment())
-    stamp(name, made_from)
-    return "installed"
+    name = folder.relative_to(ROOT).as_posix()
+    return once(name, made_from, clean_install, folder / "node_modules")
 
 
 def page_step(progress: Progress) -> str:
     """Build the web page into ui/dist."""
-    made_from = digest(sources(UI))
-    if fresh("page", made_from, UI / "dist" / "index.html"):
-        return "up to date"
-    progress.run(npm("run", "build"), cwd=UI, environment=build_environment())
-    stamp("page", made_from)
-    return "built"
+
+    def build() -> str:
+        progress.run(npm("run", "build"), cwd=UI, environment=build_environment())
+        return "built"
+
+    return once("page", digest(sources(UI)), build, UI / "dist" / "index.html")
 
 
 # --- Commands -----------------------------------------------------------------------------------
@@ -498,8 +525,7 @@ def set_up(*, tests: bool) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Set up, then become Brimline."""
     set_up(tests=False)
-    tray = not sys.platform.startswith("linux") or "linux-desktop.lock" in stamps()
-    words = [str(BIN / "brimline"), *role(sys.platform, os.environ, tray=tray), *arguments]
+    words = [str(BIN / "brimline"), *role(sys.platform, os.environ, tray=has_tray()), *arguments]
     sys.stdout.flush()
     if os.name != "nt":
         os.execv(words[0], words)

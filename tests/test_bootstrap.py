@@ -161,6 +161,38 @@ def test_a_stamp_holds_until_its_inputs_or_results_change(
     assert not bootstrap.fresh("page", "abc"), "half a file is no stamp"
 
 
+def test_an_interrupted_step_is_not_taken_for_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
+
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    assert bootstrap.once("page", "old", lambda: "built") == "built"
+    assert bootstrap.once("page", "old", interrupted) == "up to date"
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap.once("page", "new", interrupted)
+    assert bootstrap.once("page", "old", lambda: "built again") == "built again"
+
+
+def test_a_tray_that_cannot_be_built_does_not_stop_set_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise bootstrap.SetUpError("meson: girepository-1.0 not found")
+
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
+    monkeypatch.setattr(bootstrap, "tray_obstacle", lambda: "")
+    monkeypatch.setattr(bootstrap, "install", refuse)
+    monkeypatch.setattr("sys.platform", "linux")
+    bootstrap.Progress(total=1).step("Tray and window", bootstrap.desktop_step)
+    told = capsys.readouterr().out
+    assert "could not be built, so the tray is off" in told
+    assert "girepository-1.0 not found" in told
+    assert not bootstrap.has_tray()
+
+
 def test_page_sources_leave_out_what_the_build_makes(tmp_path: Path) -> None:
     for name in ("src/App.tsx", "index.html", "dist/index.html", "node_modules/a/b.js"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
