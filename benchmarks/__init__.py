@@ -1,1 +1,1 @@
-"""Scripts that measure Brimline against a named baseline in the same run; see docs/PERFORMANCE.md."""
+"""Measurements against a named baseline in the same run; figures in docs/PERFORMANCE.md."""

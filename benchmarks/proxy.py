@@ -151,20 +151,21 @@ async def measure(rig: Rig, rounds: int, streams: int) -> None:
     middle = statistics.median
     added = middle(p - d for p, d in zip(first["proxy"], first["direct"], strict=True))
     shares = [p / d for p, d in zip(rate["proxy"], rate["direct"], strict=True)]
-    print(f"first event later than direct, p50, 5 streams   {added:7.2f} ms     (aim <= 4)")
-    print(
-        f"requests/s at 16 connections, share of direct   {middle(shares):7.1%}        (aim >= 2 %)"
-        f"  {middle(rate['proxy']):.0f} of {middle(rate['direct']):.0f}"
-    )
-    print(f"lateness at {streams} slow streams, p50              {middle(late):7.2f} ms")
-    print(
-        f"lateness at {streams} slow streams, p99              {middle(tails):7.2f} ms     (aim <= 10)"
-    )
-    print(f"client gone to upstream closed, worst of 5      {max(closed):7.2f} s      (aim <= 1)")
-    print(f"start to the first 200                          {rig.started:7.2f} s      (aim <= 0.8)")
-    print(f"serve, idle, PSS                                {rig.idle_pss:7.1f} MB     (aim <= 80)")
-    print(f"serve, after the load, PSS                      {pss(rig.server.pid):7.1f} MB")
-    print(f"requests that failed                            {failed:7d}")
+    table = [
+        ("first event later than direct, p50, 5 streams", f"{added:.2f} ms", "<= 4"),
+        ("requests/s at 16 connections, of direct", f"{middle(shares):.1%}", ">= 2 %"),
+        (f"lateness at {streams} slow streams, p50", f"{middle(late):.2f} ms", ""),
+        (f"lateness at {streams} slow streams, p99", f"{middle(tails):.2f} ms", "<= 10"),
+        ("client gone to upstream closed, worst of 5", f"{max(closed):.2f} s", "<= 1"),
+        ("start to the first 200", f"{rig.started:.2f} s", "<= 0.8"),
+        ("serve, idle, PSS", f"{rig.idle_pss:.1f} MB", "<= 80"),
+        ("serve, after the load, PSS", f"{pss(rig.server.pid):.1f} MB", ""),
+        ("requests that failed", str(failed), "0"),
+        ("requests/s, proxy", f"{middle(rate['proxy']):.0f}", ""),
+        ("requests/s, direct", f"{middle(rate['direct']):.0f}", ""),
+    ]
+    for name, value, aim in table:
+        print(f"{name:<48} {value:>12}   {aim}")
 
 
 def main() -> None:
