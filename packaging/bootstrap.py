@@ -53,6 +53,7 @@ DESKTOP_PACKAGES = (
 )
 TEST_PACKAGES = (
     "xvfb",
+    "xauth",
     "xdotool",
     "openbox",
     "dbus-daemon",
@@ -362,7 +363,8 @@ def build_environment() -> dict[str, str]:
     """Our environment with the programs of .venv first, where builds find meson and ninja."""
     path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
     # Node.js brings its own list of certificate authorities; a company's is in the system's.
-    return {"NODE_USE_SYSTEM_CA": "1", **os.environ, "PATH": path}
+    node = {"NODE_USE_SYSTEM_CA": "1", "npm_config_update_notifier": "false"}
+    return {**node, **os.environ, "PATH": path}
 
 
 def environment_step(_: Progress) -> str:
