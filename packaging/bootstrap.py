@@ -157,6 +157,13 @@ def role(system: str, environment: Mapping[str, str], *, tray: bool) -> list[str
     return ["tray", "--open"] if screen and tray else ["serve"]
 
 
+def shortened(lines: Sequence[str]) -> list[str]:
+    """The two ends of a long output: npm says what is wrong at the start, pip at the end."""
+    if len(lines) <= 26:
+        return list(lines)
+    return [*lines[:8], f"… {len(lines) - 24} lines …", *lines[-16:]]
+
+
 # --- Telling ------------------------------------------------------------------------------------
 
 
@@ -230,13 +237,13 @@ class Progress:
 
 
 def failure(words: Sequence[str], code: int, start: int) -> str:
-    """The end of what a failed command wrote, and what to do."""
+    """What a failed command wrote, shortened, and what to do."""
     with LOG.open(encoding="utf-8", errors="replace") as log:
         log.seek(start)
-        lines = log.read().splitlines()[-25:]
+        lines = shortened(log.read().splitlines())
     told = "\n".join(f"    {line}" for line in lines)
     return (
-        f"{Path(words[0]).name} ended with code {code}. Its last lines:\n{told}\n"
+        f"{Path(words[0]).name} ended with code {code}:\n{told}\n"
         f"The whole log is {LOG}\n"
         "If the network was the reason, run the same command again: it goes on where it stopped."
     )
