@@ -186,32 +186,43 @@ class Setting(_Usage):
 
 
 class SourceFile(_Usage):
-    """A log file and how far it has been read."""
+    """A log file, how far it has been read, and what was found in it."""
 
-    path = TextField(unique=True)
-    name = TextField(index=True)  # the rollout's name: the same after an archive move
     provider = TextField()  # codex claude
-    fingerprint = TextField()  # of the head, so that a rewrite is noticed
+    name = TextField()  # the rollout's name: the same after an archive move or compression
+    path = TextField()
+    inode = IntegerField()
     size = IntegerField()
     mtime_ns = IntegerField()
-    offset = IntegerField()  # the byte after the last whole line that was read
-    line = IntegerField()
+    offset = IntegerField()  # the (uncompressed) byte after the last whole line that was read
+    fingerprint = TextField()  # of the head and of the bytes before `offset`
     state = TextField()  # the parser's JSON state
     archived = BooleanField(default=False)
     missing = BooleanField(default=False)  # gone from disk; its rows stay
+    calls = IntegerField(default=0)  # what this file added to the ledger
+    input = IntegerField(default=0)
+    cached = IntegerField(default=0)
+    output = IntegerField(default=0)
+    reasoning = IntegerField(default=0)
+    skipped = IntegerField(default=0)  # lines that could not be used
     warnings = TextField()  # JSON {kind: count}
     indexed_at = IntegerField()
+
+    class Meta:
+        indexes = ((("provider", "name"), True),)
 
 
 class Session(_Usage):
     """One rollout file's conversation."""
 
-    id = TextField(primary_key=True)
+    key = TextField(unique=True)  # the provider's id
     provider = TextField()
     source = IntegerField(null=True)  # SourceFile
     thread = TextField(index=True)
-    parent = TextField(null=True)
-    forked_from = TextField(null=True)
+    parent = TextField(null=True)  # the key of the session that it came from
+    forked = BooleanField(default=False)  # it continues a copy of its parent's history
+    inherited = IntegerField(default=0)  # leading calls that are the parent's
+    guessed = BooleanField(default=False)  # …counted without the parent's log
     kind = TextField(default="user")  # user subagent review title
     role = TextField(null=True)  # a sub-agent's role or nickname
     project = TextField(null=True)
@@ -222,6 +233,9 @@ class Session(_Usage):
     terminal = TextField(null=True)
     started_at = IntegerField(null=True)
     ended_at = IntegerField(null=True)
+
+    class Meta:
+        indexes = ((("parent",), False),)
 
 
 class Thread(_Usage):
@@ -241,9 +255,8 @@ class Call(_Usage):
 
     id = TextField(primary_key=True)  # the provider's response id, else a stable hash
     provider = TextField()  # codex claude
-    session = TextField(null=True)
+    session = IntegerField(null=True)  # Session
     turn_id = TextField(null=True)
-    ordinal = IntegerField(null=True)  # 1-based within the session
     model = TextField(null=True)
     effort = TextField(null=True)
     tier = TextField(null=True)
@@ -255,18 +268,25 @@ class Call(_Usage):
     cache_written = IntegerField(default=0)
     output = IntegerField()
     reasoning = IntegerField()
+    running = IntegerField(null=True)  # the session's total tokens after this call
     context_window = IntegerField(null=True)
     cost = IntegerField(null=True)
     credits = IntegerField(null=True)  # micro-credits
     price_status = TextField()  # exact estimated unpriced
     source = IntegerField(null=True)  # SourceFile
     offset = IntegerField(null=True)  # byte offset of its line
-    line = IntegerField(null=True)
     account = TextField(null=True)
     seen = IntegerField()  # bits: 1 log, 2 proxy, 4 telemetry
 
     class Meta:
         indexes = ((("started_at",), False), (("session", "started_at"), False))
+
+
+class LedgerNote(_Usage):
+    """What the ledger remembers about itself, such as the zone its days are counted in."""
+
+    name = TextField(primary_key=True)
+    value = TextField()
 
 
 class DailyUsage(_Usage):
@@ -301,5 +321,6 @@ USAGE_TABLES = [
     Session,
     Thread,
     Call,
+    LedgerNote,
     DailyUsage,
 ]

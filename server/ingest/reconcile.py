@@ -1,0 +1,187 @@
+"""Log and proxy records → one ledger row a response, none counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from server.usage.pricing import Tokens, price
+
+LOG, PROXY, TELEMETRY = 1, 2, 4
+
+# A copied history is written in one go, so its lines carry the second of the fork.
+_BURST_MS = 1000
+# Without a response id, log and proxy may differ by how long the client took to write its line.
+_SAME_CALL_MS = 120_000
+
+
+class Row(NamedTuple):
+    """A row of the table `call`, in its columns' order."""
+
+    id: str
+    provider: str
+    session: int | None
+    turn_id: str | None
+    model: str | None
+    effort: str | None
+    tier: str | None
+    initiator: str
+    started_at: int
+    duration_ms: int | None
+    input: int
+    cached: int
+    cache_written: int
+    output: int
+    reasoning: int
+    running: int | None
+    context_window: int | None
+    cost: int | None
+    credits: int | None
+    price_status: str
+    source: int | None
+    offset: int | None
+    account: str | None
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What the proxy knows of one request that ended with usage."""
+
+    response_id: str | None
+    session_id: str | None
+    turn_id: str | None
+    model: str | None
+    effort: str | None
+    tier: str | None
+    tokens: Tokens | None  # None: the stream ended without usage; no row is made
+    account: str | None
+    client: str | None
+    started_at: int
+    ended_at: int
+    duration_ms: int | None
+
+
+class Emitted(NamedTuple):
+    """What tells one legacy call from the next: the running total and its own tokens."""
+
+    running: int | None
+    input: int
+    cached: int
+    output: int
+    reasoning: int
+
+
+def from_proxy(finished: Finished, session: int | None) -> Row | None:
+    """The row of a request; None when it carried no usage or no response id."""
+    if finished.tokens is None or not finished.response_id:
+        return None
+    tokens = finished.tokens
+    cost = price(finished.model, finished.tier, finished.ended_at, tokens)
+    return Row(
+        id=finished.response_id,
+        provider="codex",
+        session=session,
+        turn_id=finished.turn_id,
+        model=finished.model,
+        effort=finished.effort,
+        tier=finished.tier,
+        initiator="unknown",
+        started_at=finished.ended_at,
+        duration_ms=finished.duration_ms,
+        input=tokens.input,
+        cached=tokens.cached,
+        cache_written=tokens.cache_written,
+        output=tokens.output,
+        reasoning=tokens.reasoning,
+        running=None,
+        context_window=None,
+        cost=cost.cost,
+        credits=cost.credits,
+        price_status=cost.status,
+        source=None,
+        offset=None,
+        account=finished.account,
+        seen=PROXY,
+    )
+
+
+def join(log: Row, proxy: Row) -> Row:
+    """One row from two witnesses: tokens follow the log; time, tier and account the proxy.
+
+    The cost is taken anew: the log has the tokens, the proxy knows the tier.
+    """
+    model = log.model or proxy.model
+    tier = proxy.tier or log.tier
+    tokens = Tokens(log.input, log.cached, log.output, log.reasoning, log.cache_written)
+    cost = price(model, tier, log.started_at, tokens)
+    return log._replace(
+        session=log.session if log.session is not None else proxy.session,
+        turn_id=log.turn_id or proxy.turn_id,
+        model=model,
+        effort=log.effort or proxy.effort,
+        tier=tier,
+        duration_ms=log.duration_ms if proxy.duration_ms is None else proxy.duration_ms,
+        account=proxy.account or log.account,
+        cost=cost.cost,
+        credits=cost.credits,
+        price_status=cost.status,
+        seen=log.seen | proxy.seen,
+    )
+
+
+def without_log(row: Row) -> Row | None:
+    """What is left of a row when its log line is taken back; None when nobody else saw it."""
+    seen = row.seen & ~LOG
+    return row._replace(seen=seen, source=None, offset=None) if seen else None
+
+
+def same_call(log: Row, proxy: Row) -> bool:
+    """Whether a log row without a response id is the proxy's row, by session, counts and time."""
+    return (
+        log.session is not None
+        and log.session == proxy.session
+        and (log.input, log.cached, log.output) == (proxy.input, proxy.cached, proxy.output)
+        and abs(log.started_at - proxy.started_at) <= _SAME_CALL_MS
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """What a session says of where it came from, and how far its copied head was matched."""
+
+    started_at: int | None  # when the session began
+    written_at: int | None  # when its first line was written
+    burst: bool  # it may begin with copied lines: it was spawned or holds its parent's head
+    matched: int = 0  # calls known to be inherited from earlier reads
+
+
+def inherited(
+    calls: Sequence[tuple[int, Emitted]], parent: Sequence[Emitted] | None, fork: Fork
+) -> int:
+    """How many leading calls (time, what was emitted) are the parent's, copied.
+
+    Calls older than the session are copies. With the parent's log, those that repeat its
+    sequence are; without it, those stamped with the moment of the fork. Two independent
+    sessions are never merged because one figure is equal.
+    """
+    count = 0
+    while count < len(calls):
+        at, emitted = calls[count]
+        if fork.started_at is not None and at < fork.started_at:
+            count += 1
+            continue
+        if parent is not None:
+            place = fork.matched + count
+            copied = place < len(parent) and parent[place] == emitted
+        else:
+            copied = (
+                fork.burst
+                and fork.written_at is not None
+                and at < max(fork.written_at, fork.started_at or 0) + _BURST_MS
+            )
+        if not copied:
+            break
+        count += 1
+    return count

@@ -1,0 +1,163 @@
+"""Price and credit tables: tokens → cost, credits and how sure we are.
+
+A model that the table does not name is unpriced. Nothing is guessed from the start of a name:
+`gpt-5*` would price every later model like gpt-5.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Rates are nano-dollars (or nano-credits) a token, so that sums stay integers.
+_NANO = 1000
+
+
+class Tokens(NamedTuple):
+    """The tokens of one call: cached and cache_written lie inside input, reasoning in output."""
+
+    input: int
+    cached: int = 0
+    output: int = 0
+    reasoning: int = 0
+    cache_written: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a call cost: micro-dollars and micro-credits, None where no rate is known."""
+
+    cost: int | None
+    status: str  # exact estimated unpriced
+    credits: int | None = None
+
+
+class Rates(NamedTuple):
+    """The rates that hold for one model and tier from one moment on (nano-dollars a token)."""
+
+    normal: tuple[int, int, int, int]  # input, cached, cache write, output
+    long: tuple[int, int, int, int] | None  # the whole call, when its input is long
+    status: str
+
+
+UNPRICED = Price(None, "unpriced")
+
+
+def price(model: str | None, tier: str | None, at: int, tokens: Tokens) -> Price:
+    """The cost of one call that ended `at` (ms).
+
+    `exact` at standard rates; `estimated` where the rate or the tier is not certain: a tier is
+    only what the client asked for, the provider does not confirm it.
+    """
+    if model is None:
+        return UNPRICED
+    credits = _credits(model, tokens)
+    rates = _rates_at(model, tier or "", at)
+    if rates is None:
+        return Price(None, "unpriced", credits)
+    use = rates.long if rates.long and tokens.input > _table()["longContextAbove"] else rates.normal
+    return Price(_sum(use, tokens), rates.status, credits)
+
+
+def names() -> list[str]:
+    """The models that have a price, and their aliases."""
+    table = _table()
+    return sorted([*table["models"], *table["aliases"]])
+
+
+def _sum(rates: tuple[int, int, int, int], tokens: Tokens) -> int:
+    cached = min(tokens.cached, tokens.input)
+    written = min(tokens.cache_written, tokens.input - cached)
+    nano = (
+        (tokens.input - cached - written) * rates[0]
+        + cached * rates[1]
+        + written * rates[2]
+        + tokens.output * rates[3]
+    )
+    return (nano + _NANO // 2) // _NANO
+
+
+def _rates_at(model: str, tier: str, at: int) -> Rates | None:
+    found = None
+    for start, rates in _periods(model, tier):
+        if at >= start:
+            found = rates
+    return found
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return _read("prices.json")
+
+
+@cache
+def _credit_table() -> dict[str, Any]:
+    return _read("credit_rates.json")
+
+
+def _read(name: str) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads(Path(__file__).with_name(name).read_text("utf-8"))
+    return table
+
+
+@cache
+def _periods(model: str, tier: str) -> tuple[tuple[int, Rates], ...]:
+    table = _table()
+    name = model.lower()
+    entries = table["models"].get(table["aliases"].get(name, name), [])
+    return tuple((_start(entry), _rates(entry, tier.lower())) for entry in entries)
+
+
+def _start(entry: dict[str, Any]) -> int:
+    if "from" not in entry:
+        return 0
+    return int(datetime.fromisoformat(entry["from"]).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+def _rates(entry: dict[str, Any], tier: str) -> Rates:
+    tier = {"fast": "priority"}.get(tier, tier)
+    special = tier in ("priority", "flex", "batch")
+    listed = entry.get(tier) if special else entry["standard"]
+    write = entry.get("cacheWrite", 1)
+    long = entry.get("long")
+    if tier == "priority" and listed:
+        long = None  # the priority rate stands for long context too
+    elif tier == "flex" and listed and long:
+        long = [listed[0] * 2, listed[1] and listed[1] * 2, listed[2] * 1.5]
+    sure = not special and "estimated" not in entry
+    return Rates(
+        _nano(listed or entry["standard"], write),
+        _nano(long, write) if long else None,
+        "exact" if sure else "estimated",
+    )
+
+
+def _nano(listed: list[float | None], write: float) -> tuple[int, int, int, int]:
+    first, cached, output = listed
+    if first is None or output is None:
+        raise ValueError("a price needs an input and an output rate")
+    # No cached rate listed: the provider gives no discount.
+    cached = first if cached is None else cached
+    return (
+        round(first * _NANO),
+        round(cached * _NANO),
+        round(first * write * _NANO),
+        round(output * _NANO),
+    )
+
+
+def _credits(model: str, tokens: Tokens) -> int | None:
+    rates = _credit_rates(model)
+    return None if rates is None else _sum(rates, tokens)
+
+
+@cache
+def _credit_rates(model: str) -> tuple[int, int, int, int] | None:
+    table = _credit_table()
+    name = model.lower().replace("_", "-")
+    listed = table["models"].get(table["aliases"].get(name, name))
+    return _nano(listed, 1) if listed else None
