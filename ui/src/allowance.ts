@@ -1,0 +1,76 @@
+/** What the pages make of an account's windows and state. Pure. */
+import type { Account, Allowance } from "./api";
+import { reset, when } from "./format";
+import { t, tIf } from "./words";
+
+export type Mark = "ok" | "warn" | "crit" | "idle" | "none";
+
+/** The two windows that a lane shows: the short one, and the week or the month. */
+export function lane(windows: Allowance[]): [Allowance | undefined, Allowance | undefined] {
+  const find = (key: string) => windows.find((window) => window.key === key);
+  return [find("primary"), find("secondary") ?? find("monthly")];
+}
+
+/** The other windows, such as a named model's own. */
+export function named(windows: Allowance[]): Allowance[] {
+  const shown = lane(windows);
+  return windows.filter((window) => !shown.includes(window));
+}
+
+/** What a window is called in a sentence: "5-hour", "weekly", else the server's name. */
+export function windowName(window: Allowance | undefined, slot: "primary" | "secondary"): string {
+  const minutes = window?.windowMinutes ?? (window ? null : slot === "primary" ? 300 : 10080);
+  if (minutes === 300) return t("window.5h");
+  if (minutes === 10080) return t("window.week");
+  if (window?.key === "monthly") return t("window.month");
+  return window?.name ?? t(slot === "primary" ? "window.5h" : "window.week");
+}
+
+/** The shape and colour of a level; a level is never told by colour alone. */
+export function mark(level: Allowance["level"]): Mark {
+  if (level === "low") return "warn";
+  return level === "critical" || level === "spent" ? "crit" : "ok";
+}
+
+/** The state of an account in words, with the time it ends. */
+export function statusText(account: Account, now: number): string {
+  if (account.status === "paused" && account.pausedUntil) {
+    return t("status.pausedUntil", { when: when(account.pausedUntil, now) });
+  }
+  const status = tIf(`status.${account.status}`, account.status);
+  if (account.blockedUntil && ["rate_limited", "quota_exceeded"].includes(account.status)) {
+    return t("status.blockedUntil", { status, when: when(account.blockedUntil, now) });
+  }
+  return status;
+}
+
+/** How an account's state is marked. */
+export function statusMark(status: Account["status"]): Mark {
+  if (status === "active") return "ok";
+  if (status === "paused") return "idle";
+  return status === "rate_limited" || status === "quota_exceeded" ? "warn" : "crit";
+}
+
+/** A plan as people write it. */
+export function planName(plan: string | null): string {
+  if (!plan) return t("plan.unknown");
+  const known: Record<string, string> = { prolite: "Pro Lite", self_serve_business_usage_based: "Business" };
+  return known[plan] ?? plan.charAt(0).toUpperCase() + plan.slice(1).replaceAll("_", " ");
+}
+
+/** Pace in words: reserve or deficit in points, and whether it lasts. */
+export function paceText(window: Allowance, now: number): string {
+  const { pace } = window;
+  if (!pace) return t("pace.early");
+  const points = Math.abs(Math.round(pace.delta));
+  const state = tIf(`pace.${pace.state}`, pace.state).replace("{{points}}", String(points));
+  const ends = pace.runsOutAt
+    ? t("pace.runsOut", { when: when(pace.runsOutAt, now) })
+    : t("pace.lasts");
+  return `${state}, ${ends}`;
+}
+
+/** When a window resets, for beside its meter. */
+export function resetText(window: Allowance, now: number): string {
+  return reset(window.resetAt, now);
+}

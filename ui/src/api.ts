@@ -1,0 +1,275 @@
+/** The server's JSON (docs/API.md) and the one way to fetch it. */
+import { t } from "./words";
+
+export interface Pace {
+  expectedRemaining: number;
+  delta: number;
+  state: "on pace" | "in reserve" | "in deficit";
+  runsOutAt: string | null;
+}
+
+export interface Allowance {
+  key: string;
+  name: string;
+  usedPercent: number | null;
+  remainingPercent: number | null;
+  windowMinutes: number | null;
+  resetAt: string | null;
+  observedAt: string | null;
+  stale: boolean;
+  level: "ok" | "low" | "critical" | "spent" | null;
+  pace: Pace | null;
+}
+
+export type AccountStatus =
+  | "active"
+  | "paused"
+  | "rate_limited"
+  | "quota_exceeded"
+  | "sign_in_needed"
+  | "deactivated";
+
+export interface TokenState {
+  expiresAt?: string | null;
+  state: string | null;
+}
+
+export interface Account {
+  accountId: string;
+  email: string;
+  displayName: string;
+  alias: string | null;
+  planType: string | null;
+  status: AccountStatus;
+  statusReason: string | null;
+  blockedUntil: string | null;
+  pausedUntil: string | null;
+  serving: boolean;
+  activeStreams: number;
+  priority: number;
+  routingPolicy: string | null;
+  workspaceId: string | null;
+  chatgptAccountId: string | null;
+  credits: { has: boolean; unlimited: boolean; balance: number | string | null } | null;
+  lastUsedAt: string | null;
+  lastRefreshAt: string | null;
+  windows: Allowance[];
+  auth?: { access: TokenState; refresh: TokenState; idToken: TokenState } | null;
+}
+
+export interface Day {
+  day: string;
+  calls: number;
+  cachedInput: number;
+  uncachedInput: number;
+  output: number;
+  reasoningOutput: number;
+  costUsd: number | null;
+}
+
+export interface Attention {
+  level: "critical" | "warning" | "info";
+  title: string;
+  text: string;
+  href: string | null;
+}
+
+export interface Overview {
+  lastSyncAt: string | null;
+  accounts: Account[];
+  pool: {
+    windows: Allowance[];
+    accounts: { total: number; active: number; paused: number; blocked: number; signInNeeded: number };
+    state: string;
+  };
+  today: {
+    calls: number;
+    threads: number;
+    tokens: number;
+    costUsd: number | null;
+    unpriced: number;
+  };
+  days: Day[];
+  attention: Attention[];
+  ledger: { calls: number; files: number; lastIndexedAt: string | null };
+}
+
+export interface Attempt {
+  account: string | null;
+  accountName?: string | null;
+  outcome: string;
+  status: number | null;
+  ms: number | null;
+  reason: string | null;
+}
+
+export interface RequestRow {
+  requestedAt: string;
+  requestId: string;
+  accountId: string | null;
+  accountName: string | null;
+  model: string | null;
+  reasoningEffort: string | null;
+  status: string;
+  errorCode: string | null;
+  errorMessage: string | null;
+  tokens: number | null;
+  cachedInputTokens: number | null;
+  inputTokens: number | null;
+  outputTokens: number | null;
+  reasoningTokens: number | null;
+  costUsd: number | null;
+  latencyMs: number | null;
+  firstEventMs: number | null;
+  endpoint: string | null;
+  httpStatus: number | null;
+  responseId: string | null;
+  sessionId: string | null;
+  reason: string | null;
+  attempts: Attempt[];
+  client: string | null;
+  serviceTier: string | null;
+}
+
+export interface RequestPage {
+  requests: RequestRow[];
+  total: number;
+  hasMore: boolean;
+}
+
+export interface InFlight {
+  requestId: string;
+  startedAt: string;
+  model: string | null;
+  accountId: string | null;
+  endpoint: string | null;
+  firstEventMs: number | null;
+}
+
+export interface CallRow {
+  id: string;
+  at: string;
+  provider: string;
+  sessionId: string | null;
+  threadId: string | null;
+  threadTitle: string | null;
+  project: string | null;
+  model: string | null;
+  effort: string | null;
+  initiator: string | null;
+  durationMs: number | null;
+  inputTokens: number;
+  cachedInputTokens: number;
+  uncachedInputTokens: number;
+  outputTokens: number;
+  reasoningTokens: number;
+  totalTokens: number;
+  cacheRatio: number | null;
+  contextPercent: number | null;
+  costUsd: number | null;
+  priceStatus: "exact" | "estimated" | "unpriced";
+  credits: number | null;
+  accountId: string | null;
+  witnesses: string[];
+  requestId: string | null;
+}
+
+export interface CallTotals {
+  calls: number;
+  input: number;
+  cachedInput: number;
+  uncachedInput: number;
+  output: number;
+  reasoningOutput: number;
+  totalTokens: number;
+  costUsd: number | null;
+  unpriced: number;
+}
+
+export interface CallPage {
+  calls: CallRow[];
+  total: number;
+  totals: CallTotals;
+  hasMore: boolean;
+  nextCursor: string | null;
+}
+
+export interface CallDetail extends CallRow {
+  previous: string | null;
+  next: string | null;
+  request: RequestRow | null;
+}
+
+export interface Live {
+  revisions: Record<string, number>;
+  indexing: { filesDone: number; filesTotal: number; bytesDone: number; bytesTotal: number } | null;
+  activeStreams: number;
+  notices: string[];
+}
+
+export interface Session {
+  authenticated: boolean;
+  required: boolean;
+  methods: string[];
+}
+
+export type Settings = Record<string, unknown>;
+
+export interface Point {
+  t: string;
+  v: number | null;
+}
+
+/** What the server said no with, or status 0 when nothing answered; the message is for the user. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Called when the server no longer knows who we are. */
+export const onSignedOut: { call: () => void } = { call: () => undefined };
+
+/** Fetch JSON. Throws `ApiError` with a sentence for the user. */
+export async function api<T>(path: string, init: RequestInit = {}): Promise<T> {
+  const response = await fetch(path, { credentials: "same-origin", ...init }).catch((error) => {
+    if (init.signal?.aborted) throw error;
+    throw new ApiError(0, "away", t("away.text"));
+  });
+  const body = await response.json().catch(() => null);
+  if (response.ok && body !== null) return body as T;
+  const said = body?.error as { code?: string; message?: string } | undefined;
+  if (response.status === 401 && path !== "/api/session") onSignedOut.call();
+  throw new ApiError(
+    response.status,
+    said?.code ?? `http_${response.status}`,
+    said?.message ?? `${response.status} ${response.statusText}`.trim(),
+  );
+}
+
+/** Send JSON with a method. */
+export function send<T>(method: string, path: string, body?: unknown): Promise<T> {
+  return api<T>(path, {
+    method,
+    ...(body !== undefined && {
+      body: JSON.stringify(body),
+      headers: { "Content-Type": "application/json" },
+    }),
+  });
+}
+
+/** The query part of an address; lists repeat their key, empty values are left out. */
+export function query(values: Record<string, string | number | string[] | undefined>): string {
+  const found = new URLSearchParams();
+  for (const [key, value] of Object.entries(values)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== undefined && one !== "") found.append(key, String(one));
+    }
+  }
+  const text = found.toString();
+  return text && `?${text}`;
+}

@@ -1,0 +1,88 @@
+/** Which page an address shows, and whether we may show any. */
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect } from "react";
+import { Link, Route, Switch } from "wouter";
+import { api, onSignedOut, type Session } from "./api";
+import { useTitle } from "./hooks";
+import { useLive } from "./live";
+import { AccountPage } from "./pages/Account";
+import { Accounts } from "./pages/Accounts";
+import { Calls } from "./pages/Calls";
+import { Overview } from "./pages/Overview";
+import { Requests } from "./pages/Requests";
+import { Settings } from "./pages/Settings";
+import { SignIn } from "./pages/SignIn";
+import { Shell } from "./parts/Shell";
+import { Empty } from "./parts/States";
+import { t } from "./words";
+
+export function App() {
+  const client = useQueryClient();
+  useEffect(() => {
+    onSignedOut.call = () => void client.invalidateQueries({ queryKey: ["session"] });
+  }, [client]);
+  const session = useQuery({
+    queryKey: ["session"],
+    queryFn: ({ signal }) => api<Session>("/api/session", { signal }),
+    // Until the server answers there is nothing to show, so keep asking.
+    refetchInterval: ({ state }) => (state.data ? false : 3_000),
+  });
+  if (session.data) {
+    const { required, authenticated } = session.data;
+    return required && !authenticated ? <SignIn /> : <Inside canSignOut={required} />;
+  }
+  return session.isError ? <Away retry={() => void session.refetch()} /> : null;
+}
+
+function Away({ retry }: { retry: () => void }) {
+  useTitle(t("away.title"));
+  return (
+    <main className="gate">
+      <div className="card" role="alert">
+        <h1>{t("away.title")}</h1>
+        <p className="note">{t("away.text")}</p>
+        <button type="button" className="primary" onClick={retry}>
+          {t("do.retry")}
+        </button>
+      </div>
+    </main>
+  );
+}
+
+function Inside({ canSignOut }: { canSignOut: boolean }) {
+  const { live, away } = useLive();
+  return (
+    <Shell live={live} away={away} canSignOut={canSignOut}>
+      <Switch>
+        <Route path="/" component={Overview} />
+        <Route path="/accounts" component={Accounts} />
+        <Route path="/accounts/:id">{({ id }) => <AccountPage key={id} id={decodeURIComponent(id)} />}</Route>
+        <Route path="/requests" component={Requests} />
+        <Route path="/calls" component={Calls} />
+        <Route path="/settings" component={Settings} />
+        <Route component={Nothing} />
+      </Switch>
+    </Shell>
+  );
+}
+
+function Nothing() {
+  useTitle(t("notfound.title"));
+  return (
+    <>
+      <header>
+        <h1>{t("notfound.title")}</h1>
+      </header>
+      <section className="card">
+        <Empty
+          title={t("notfound.text")}
+          action={
+            <Link href="/" className="button">
+              {t("notfound.home")}
+            </Link>
+          }
+        />
+      </section>
+    </>
+  );
+}

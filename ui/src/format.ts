@@ -1,0 +1,189 @@
+/** How numbers, money and times are shown. Pure; unknown is always an en dash. */
+import { language, t } from "./words";
+
+export const UNKNOWN = "–";
+type Maybe<T> = T | null | undefined;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+const formats = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat>();
+
+function numbers(options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  const key = `n${language()}${JSON.stringify(options)}`;
+  if (!formats.has(key)) formats.set(key, new Intl.NumberFormat(language(), options));
+  return formats.get(key) as Intl.NumberFormat;
+}
+
+function dates(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = `d${language()}${JSON.stringify(options)}`;
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(language(), options));
+  return formats.get(key) as Intl.DateTimeFormat;
+}
+
+/** A count with grouping; compact from a thousand million on ("2.5 B"). */
+export function count(n: Maybe<number>): string {
+  if (n == null) return UNKNOWN;
+  if (Math.abs(n) >= 1e9) return compact(n);
+  return numbers({ maximumFractionDigits: 0 }).format(n);
+}
+
+/** The same count in full, for where the compact one is hovered. */
+export function exact(n: Maybe<number>): string {
+  return n == null ? UNKNOWN : numbers({ maximumFractionDigits: 0 }).format(n);
+}
+
+/** A short number for axes and readouts: 40 M, 1.5 k. */
+export function compact(n: Maybe<number>): string {
+  if (n == null) return UNKNOWN;
+  const size = Math.abs(n);
+  const short = (value: number) =>
+    numbers({ maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0 }).format(value);
+  // 999,950 would round to "1,000 k", so the next unit starts where rounding reaches it.
+  if (size >= 999.5e6) return t("unit.B", { n: short(n / 1e9) });
+  if (size >= 999.5e3) return t("unit.M", { n: short(n / 1e6) });
+  if (size >= 1e3) return t("unit.k", { n: short(n / 1e3) });
+  return short(n);
+}
+
+/** Dollars: four decimals below a cent, else two. */
+export function money(usd: Maybe<number>): string {
+  if (usd == null) return UNKNOWN;
+  const size = Math.abs(usd);
+  const digits = size > 0 && size < 0.01 ? 4 : 2;
+  if (size > 0 && size < 0.00005) return "<$0.0001";
+  return numbers({
+    style: "currency",
+    currency: "USD",
+    currencyDisplay: "narrowSymbol",
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  }).format(usd);
+}
+
+/** Credits: two decimals below one, one below a hundred, else whole. */
+export function credits(n: Maybe<number>): string {
+  if (n == null) return UNKNOWN;
+  const digits = Math.abs(n) < 1 ? 2 : Math.abs(n) < 100 ? 1 : 0;
+  return numbers({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(n);
+}
+
+/** A whole percentage; never "0%" while something is left, nor "100%" while something is gone. */
+export function percent(value: Maybe<number>): string {
+  if (value == null) return UNKNOWN;
+  if (value > 0 && value < 1) return "<1%";
+  if (value > 99 && value < 100) return "99%";
+  return `${numbers({ maximumFractionDigits: 0 }).format(value)}%`;
+}
+
+/** A ratio of 0 to 1 as a percentage with one decimal. */
+export function share(ratio: Maybe<number>): string {
+  if (ratio == null) return UNKNOWN;
+  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  return `${numbers(digits).format(ratio * 100)}%`;
+}
+
+/** How long something took. */
+export function duration(ms: Maybe<number>): string {
+  if (ms == null) return UNKNOWN;
+  if (ms < SECOND) return t("unit.ms", { n: Math.round(ms) });
+  if (ms < MINUTE) {
+    return t("unit.s", { n: numbers({ maximumFractionDigits: 1 }).format(ms / SECOND) });
+  }
+  return span(ms);
+}
+
+/** A length of time in its two largest units: "2 h 10 m"; minutes have two digits beside hours. */
+export function span(ms: number): string {
+  const left = Math.max(0, ms);
+  if (left < MINUTE) return t("unit.s", { n: Math.floor(left / SECOND) });
+  const days = Math.floor(left / DAY);
+  const hours = Math.floor((left % DAY) / HOUR);
+  const minutes = Math.floor((left % HOUR) / MINUTE);
+  if (days) return join(t("unit.d", { n: days }), hours && t("unit.h", { n: hours }));
+  if (hours) {
+    return join(t("unit.h", { n: hours }), t("unit.m", { n: String(minutes).padStart(2, "0") }));
+  }
+  const seconds = Math.floor((left % MINUTE) / SECOND);
+  return join(t("unit.m", { n: minutes }), minutes < 5 && seconds && t("unit.s", { n: seconds }));
+}
+
+function join(first: string, second: string | 0 | false): string {
+  return second ? `${first} ${second}` : first;
+}
+
+/** When a window resets: a countdown within a day, else the weekday, else the date. */
+export function reset(iso: Maybe<string>, now: number): string {
+  const at = iso ? Date.parse(iso) : NaN;
+  if (!(at > now)) return UNKNOWN;
+  if (at - now < DAY) return span(Math.ceil((at - now) / MINUTE) * MINUTE);
+  return soon(at, now);
+}
+
+/** A time to come, in words a person would say: "14:30", "Thu 09:00", "Dec 3 09:00". */
+export function when(iso: Maybe<string>, now: number): string {
+  const at = iso ? Date.parse(iso) : NaN;
+  return Number.isNaN(at) ? UNKNOWN : soon(at, now);
+}
+
+function soon(at: number, now: number): string {
+  const time = dates({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(at);
+  if (dayOf(at) === dayOf(now)) return time;
+  const near = Math.abs(at - now) < 6.5 * DAY;
+  const date = dates(near ? { weekday: "short" } : { month: "short", day: "numeric" }).format(at);
+  return `${date} ${time}`;
+}
+
+/** How long ago: "just now", "12 s ago", "5 m ago", "3 h ago", "2 d ago". */
+export function ago(iso: Maybe<string>, now: number): string {
+  const at = iso ? Date.parse(iso) : NaN;
+  if (Number.isNaN(at)) return t("time.never");
+  const gone = now - at;
+  if (gone < 5 * SECOND) return t("time.now");
+  const [unit, size] =
+    gone < MINUTE
+      ? (["unit.s", SECOND] as const)
+      : gone < HOUR
+        ? (["unit.m", MINUTE] as const)
+        : gone < DAY
+          ? (["unit.h", HOUR] as const)
+          : (["unit.d", DAY] as const);
+  return t("time.ago", { span: t(unit, { n: Math.floor(gone / size) }) });
+}
+
+/** The time of a row: today only the clock, this year month and day as well, else the year too. */
+export function stamp(iso: Maybe<string>, now: number): string {
+  const at = iso ? Date.parse(iso) : NaN;
+  if (Number.isNaN(at)) return UNKNOWN;
+  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
+  if (dayOf(at) === dayOf(now)) return dates({ ...clock, second: "2-digit" }).format(at);
+  const sameYear = new Date(at).getFullYear() === new Date(now).getFullYear();
+  const date = dates(
+    sameYear
+      ? { month: "short", day: "numeric" }
+      : { year: "numeric", month: "short", day: "numeric" },
+  ).format(at);
+  return `${date} ${dates(clock).format(at)}`;
+}
+
+/** A time in full, for tooltips and details. */
+export function full(iso: Maybe<string>): string {
+  const at = iso ? Date.parse(iso) : NaN;
+  if (Number.isNaN(at)) return UNKNOWN;
+  return dates({ dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" }).format(at);
+}
+
+/** A calendar day "2026-11-08" as "Nov 8"; the day is a name, so no time zone moves it. */
+export function day(name: string): string {
+  const at = Date.parse(`${name}T00:00:00Z`);
+  if (Number.isNaN(at)) return name;
+  return dates({ month: "short", day: "numeric", timeZone: "UTC" }).format(at);
+}
+
+/** The local calendar day of a moment as YYYY-MM-DD. */
+export function dayOf(at: number): string {
+  const date = new Date(at);
+  const two = (n: number) => String(n).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}

@@ -1,0 +1,100 @@
+/** Server state: what is fetched, and what is fetched again when `/api/live` says it changed. */
+import { QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useRef, useSyncExternalStore } from "react";
+import { api, ApiError, type Live } from "./api";
+
+export type Topic = "accounts" | "requests" | "calls" | "settings" | "keys";
+
+declare module "@tanstack/react-query" {
+  interface Register {
+    queryMeta: { topics?: Topic[] };
+    defaultError: ApiError;
+  }
+}
+
+export const VISIBLE_MS = 5_000;
+export const HIDDEN_MS = 60_000;
+
+/** A client that never refetches by itself: `/api/live` says when. */
+export function makeClient(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        staleTime: Infinity,
+        refetchOnWindowFocus: false,
+        refetchOnReconnect: false,
+        // An answer that says no stays no; a server that is away gets one more try.
+        retry: (failures, error) => error.status === 0 && failures < 1,
+        retryDelay: 500,
+      },
+    },
+  });
+}
+
+/** Topics whose number moved between two answers; all of them when the server started anew. */
+export function moved(
+  before: Record<string, number> | undefined,
+  after: Record<string, number>,
+): Topic[] | "all" {
+  if (!before) return [];
+  if (before.started !== after.started) return "all";
+  const names = Object.keys(after).filter((name) => name !== "started");
+  return names.filter((name) => after[name] !== before[name]) as Topic[];
+}
+
+/** Fetch anew what shows one of these topics. */
+export function refetch(client: QueryClient, topics: Topic[] | "all"): void {
+  void client.invalidateQueries({
+    predicate: ({ meta, queryKey }) =>
+      queryKey[0] !== "live" &&
+      (topics === "all" || topics.some((topic) => meta?.topics?.includes(topic))),
+  });
+}
+
+function visible(): boolean {
+  return document.visibilityState === "visible";
+}
+
+export function useVisible(): boolean {
+  return useSyncExternalStore(
+    (changed) => {
+      document.addEventListener("visibilitychange", changed);
+      return () => document.removeEventListener("visibilitychange", changed);
+    },
+    visible,
+    () => true,
+  );
+}
+
+/** The pulse of the page: revisions, indexing, notices; and whether the server is away. */
+export function useLive(): { live: Live | undefined; away: boolean } {
+  const client = useQueryClient();
+  const seen = useVisible();
+  const found = useQuery({
+    queryKey: ["live"],
+    queryFn: ({ signal }) => api<Live>("/api/live", { signal }),
+    staleTime: 0,
+    refetchInterval: seen ? VISIBLE_MS : HIDDEN_MS,
+    refetchIntervalInBackground: true,
+    refetchOnWindowFocus: true,
+    retry: false,
+  });
+  const before = useRef<Record<string, number> | undefined>(undefined);
+  const wasAway = useRef(false);
+  const away = found.isError && found.error.status !== 401;
+  const revisions = found.data?.revisions;
+  useEffect(() => {
+    if (away) wasAway.current = true;
+    else if (wasAway.current && found.isSuccess) {
+      wasAway.current = false;
+      refetch(client, "all");
+    }
+  }, [away, found.isSuccess, client]);
+  useEffect(() => {
+    if (!revisions) return;
+    const topics = moved(before.current, revisions);
+    before.current = revisions;
+    if (topics.length) refetch(client, topics);
+  }, [revisions, client]);
+  return { live: found.data, away };
+}

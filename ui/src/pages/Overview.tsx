@@ -1,0 +1,266 @@
+/** Where am I now? Pool headroom, a lane for each account, the last 14 days, what needs attention. */
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
+import { pause, resume, useAct } from "../acts";
+import { lane, planName, statusMark, statusText, windowName } from "../allowance";
+import { api, type Account, type Allowance, type Attention, type Overview as Data } from "../api";
+import { ago, money, percent, UNKNOWN, when } from "../format";
+import { useNow, useTitle } from "../hooks";
+import { zone } from "../range";
+import { DayBars, total } from "../parts/Bars";
+import { Meter } from "../parts/Meter";
+import { Sign } from "../parts/Sign";
+import { Empty, Failure, Skeleton } from "../parts/States";
+import { t, type Word } from "../words";
+
+export function Overview() {
+  useTitle(t("overview.title"));
+  const found = useQuery({
+    queryKey: ["overview"],
+    queryFn: ({ signal }) => api<Data>(`/api/dashboard/overview?tz=${encodeURIComponent(zone())}`, { signal }),
+    meta: { topics: ["accounts", "requests", "calls", "settings"] },
+    // Percentages move with the clock as well: a window that resets, a pace that drifts.
+    refetchInterval: 60_000,
+  });
+  const now = useNow(5_000);
+  const data = found.data;
+  return (
+    <>
+      <header>
+        <h1>{t("overview.title")}</h1>
+        {data && <Freshness data={data} now={now} />}
+      </header>
+      {found.isPending && <Waiting />}
+      {found.isError && !data && (
+        <section className="card">
+          <Failure error={found.error} retry={() => void found.refetch()} />
+        </section>
+      )}
+      {data && <Loaded data={data} now={now} />}
+    </>
+  );
+}
+
+function Waiting() {
+  return (
+    <>
+      <section className="card">
+        <Skeleton lines={2} tall />
+      </section>
+      <section className="card">
+        <Skeleton lines={6} />
+      </section>
+    </>
+  );
+}
+
+function Freshness({ data, now }: { data: Data; now: number }) {
+  const updated = data.lastSyncAt
+    ? t("overview.updated", { ago: ago(data.lastSyncAt, now) })
+    : t("overview.notUpdated");
+  const active = data.pool.accounts.active;
+  return (
+    <p className="note">
+      {data.pool.accounts.total ? `${updated} · ${t("overview.rotation", { count: active })}` : ""}
+    </p>
+  );
+}
+
+function Loaded({ data, now }: { data: Data; now: number }) {
+  return (
+    <>
+      <Figures data={data} now={now} />
+      <Lanes accounts={data.accounts} now={now} />
+      <div className="grid">
+        <section className="card">
+          <h2>
+            {t("overview.days")} <span className="chip">{t("overview.days.source")}</span>
+          </h2>
+          {data.days.some((day) => total(day) > 0) ? (
+            <DayBars days={data.days} />
+          ) : (
+            <Empty title={t("overview.days.empty")}>{t("overview.days.emptyText")}</Empty>
+          )}
+        </section>
+        <section className="card">
+          <h2>{t("overview.attention")}</h2>
+          {data.attention.length ? (
+            <AttentionList items={data.attention} />
+          ) : (
+            <Empty title={t("overview.attention.none")}>{t("overview.attention.noneText")}</Empty>
+          )}
+        </section>
+      </div>
+    </>
+  );
+}
+
+function Figures({ data, now }: { data: Data; now: number }) {
+  const [short, long] = lane(data.pool.windows);
+  return (
+    <section className="card figure" aria-label={t("overview.figures")}>
+      <Headroom window={short} slot="primary" now={now} />
+      <Headroom window={long} slot="secondary" now={now} />
+      <Link href="/calls?range=today">
+        <strong>{data.today.calls ? money(data.today.costUsd) : money(0)}</strong>
+        <small>
+          {todayText(data.today)}
+          {data.today.unpriced > 0 && (
+            <>
+              <br />
+              {t("overview.today.unpriced", { count: data.today.unpriced })}
+            </>
+          )}
+        </small>
+      </Link>
+    </section>
+  );
+}
+
+function todayText({ calls, threads }: Data["today"]): string {
+  if (!calls) return t("overview.today.none");
+  return t("overview.today", {
+    calls: t("overview.today.calls", { count: calls }),
+    threads: t("overview.today.threads", { count: threads }),
+  });
+}
+
+interface HeadroomProps {
+  window: Allowance | undefined;
+  slot: "primary" | "secondary";
+  now: number;
+}
+
+function Headroom({ window, slot, now }: HeadroomProps) {
+  const left = window?.remainingPercent ?? null;
+  return (
+    <Link href="/accounts" data-stale={window?.stale || undefined}>
+      <strong>{left === null ? UNKNOWN : percent(left)}</strong>
+      <small>{headroomText(window, slot, now)}</small>
+    </Link>
+  );
+}
+
+function headroomText(window: Allowance | undefined, slot: "primary" | "secondary", now: number): string {
+  const name = windowName(window, slot);
+  if (!window || window.remainingPercent === null) return t("overview.headroom.unknown", { window: name });
+  const runsOut = window.pace?.runsOutAt;
+  if (runsOut) return t("overview.headroom.until", { window: name, when: when(runsOut, now) });
+  if (slot === "secondary" && window.pace && window.resetAt) {
+    return t("overview.headroom.lasts", { window: name, when: when(window.resetAt, now) });
+  }
+  return t("overview.headroom", { window: name });
+}
+
+function Lanes({ accounts, now }: { accounts: Account[]; now: number }) {
+  return (
+    <section className="card">
+      <h2>
+        {t("overview.accounts")}
+        {accounts.length > 0 && <span className="note">{t("overview.accounts.key")}</span>}
+      </h2>
+      {accounts.length === 0 && (
+        <Empty
+          title={t("overview.accounts.empty")}
+          action={
+            <Link href="/accounts" className="button primary">
+              {t("overview.accounts.add")}
+            </Link>
+          }
+        >
+          {t("overview.accounts.emptyText")}
+        </Empty>
+      )}
+      {accounts.map((account) => (
+        <Lane key={account.accountId} account={account} now={now} />
+      ))}
+    </section>
+  );
+}
+
+function Lane({ account, now }: { account: Account; now: number }) {
+  const act = useAct();
+  const [short, long] = lane(account.windows);
+  const idle = account.status === "paused";
+  const known = account.windows.length > 0;
+  return (
+    <div className="lane" role="group" aria-label={account.displayName}>
+      <div className="who">
+        <Link href={`/accounts/${encodeURIComponent(account.accountId)}`} data-row title={account.email}>
+          {account.displayName}
+        </Link>
+        <span>
+          {planName(account.planType)}
+          {account.status !== "active" && (
+            <>
+              {" · "}
+              <Sign mark={statusMark(account.status)} />
+              {statusText(account, now)}
+            </>
+          )}
+          {account.serving && <> · {t("status.serving")}</>}
+        </span>
+      </div>
+      <Meter window={short} slot="primary" idle={idle} absent={known} now={now} />
+      <Meter window={long} slot="secondary" idle={idle} absent={known} now={now} />
+      <LaneButton account={account} run={(wanted) => act.mutate(wanted)} busy={act.isPending} />
+    </div>
+  );
+}
+
+interface LaneButtonProps {
+  account: Account;
+  run: (act: ReturnType<typeof pause>) => void;
+  busy: boolean;
+}
+
+function LaneButton({ account, run, busy }: LaneButtonProps) {
+  if (account.status === "sign_in_needed" || account.status === "deactivated") {
+    return (
+      <Link href={`/accounts/${encodeURIComponent(account.accountId)}`} className="button">
+        {t("accounts.open")}
+      </Link>
+    );
+  }
+  const paused = account.status === "paused";
+  const word: Word = paused ? "do.resume" : "do.pause";
+  return (
+    <button
+      type="button"
+      disabled={busy}
+      aria-label={`${t(word)} ${account.displayName}`}
+      onClick={() => run(paused ? resume(account) : pause(account))}
+    >
+      {t(word)}
+    </button>
+  );
+}
+
+const LEVELS = {
+  critical: { mark: "crit", word: "overview.level.critical" },
+  warning: { mark: "warn", word: "overview.level.warning" },
+  info: { mark: "none", word: "overview.level.info" },
+} as const;
+
+function AttentionList({ items }: { items: Attention[] }) {
+  return (
+    <ul className="attention">
+      {items.map((item) => {
+        const level = LEVELS[item.level] ?? LEVELS.info;
+        return (
+          <li key={`${item.title}${item.href}`}>
+            <Sign mark={level.mark} />
+            <div>
+              <b>
+                <span className="hidden">{t(level.word)}: </span>
+                {item.href ? <Link href={item.href}>{item.title}</Link> : item.title}
+              </b>
+              <span>{item.text}</span>
+            </div>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+

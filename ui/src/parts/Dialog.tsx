@@ -1,0 +1,34 @@
+/** A dialog over the page, and one that slides beside it for details. */
+import * as Radix from "@radix-ui/react-dialog";
+import type { ReactNode } from "react";
+import { t } from "../words";
+
+interface Props {
+  title: string;
+  open: boolean;
+  close: () => void;
+  children: ReactNode;
+  /** "side" keeps the rows in view. */
+  place?: "middle" | "side";
+}
+
+// Radix's own Overlay locks scrolling with a <style> element, which the page's policy forbids;
+// a plain element dims the page just as well.
+export function Dialog({ title, open, close, children, place = "middle" }: Props) {
+  return (
+    <Radix.Root open={open} onOpenChange={(wanted) => wanted || close()}>
+      <Radix.Portal>
+        <div className="overlay" />
+        <Radix.Content className={`dialog ${place}`} aria-describedby={undefined}>
+          <div className="dialog-head">
+            <Radix.Title>{title}</Radix.Title>
+            <Radix.Close className="quiet" aria-label={t("do.close")}>
+              ✕
+            </Radix.Close>
+          </div>
+          {children}
+        </Radix.Content>
+      </Radix.Portal>
+    </Radix.Root>
+  );
+}

@@ -1,0 +1,168 @@
+/** The frame of every page: rail, notices, what was just done, and the keys. */
+import { useCallback, useState, type ReactNode } from "react";
+import { Link, useLocation } from "wouter";
+import { send, type Live } from "../api";
+import { count } from "../format";
+import { PLACES, useKeys } from "../keys";
+import { hush, useSaid } from "../say";
+import { t } from "../words";
+import { Dialog } from "./Dialog";
+
+const SECTIONS = [
+  { title: null, places: ["/", "/accounts"] },
+  { title: "nav.usage", places: ["/calls"] },
+  { title: "nav.proxy", places: ["/requests"] },
+  { title: null, places: ["/settings"] },
+] as const;
+
+interface Props {
+  live: Live | undefined;
+  away: boolean;
+  canSignOut: boolean;
+  children: ReactNode;
+}
+
+export function Shell({ live, away, canSignOut, children }: Props) {
+  const [help, setHelp] = useState(false);
+  useKeys(useCallback(() => setHelp(true), []));
+  return (
+    <>
+      <a className="skip" href="#content">
+        {t("app.skip")}
+      </a>
+      <div className="shell">
+        <Rail help={() => setHelp(true)} canSignOut={canSignOut} />
+        <main id="content" tabIndex={-1}>
+          <Notices live={live} away={away} />
+          {children}
+        </main>
+      </div>
+      <Foot />
+      <Keys open={help} close={() => setHelp(false)} />
+    </>
+  );
+}
+
+function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
+  const [path] = useLocation();
+  const here = (place: string) => (place === "/" ? path === "/" : path === place || path.startsWith(`${place}/`));
+  return (
+    <nav className="rail" aria-label={t("app.menu")}>
+      <Link href="/" className="brand">
+        {t("app.name")}
+      </Link>
+      {SECTIONS.map(({ title, places }) => (
+        <div key={places[0]} className="rail-part">
+          {title && <h2>{t(title)}</h2>}
+          <ul>
+            {PLACES.filter((place) => (places as readonly string[]).includes(place.path)).map((place) => (
+              <li key={place.path}>
+                <Link href={place.path} aria-current={here(place.path) ? "page" : undefined}>
+                  {t(place.word)}
+                </Link>
+              </li>
+            ))}
+          </ul>
+        </div>
+      ))}
+      <div className="rail-foot">
+        <button type="button" className="quiet" onClick={help} aria-label={t("nav.help")} title={t("nav.help")}>
+          <kbd>?</kbd>
+        </button>
+        {canSignOut && (
+          <button
+            type="button"
+            className="quiet"
+            onClick={() => void send("DELETE", "/api/session").finally(() => location.assign("/"))}
+          >
+            {t("nav.signOut")}
+          </button>
+        )}
+      </div>
+    </nav>
+  );
+}
+
+function Notices({ live, away }: { live: Live | undefined; away: boolean }) {
+  const indexing = live?.indexing;
+  return (
+    <div className="notices">
+      {away && (
+        <p className="notice" role="alert">
+          <span className="sign sign-crit" aria-hidden="true">●</span>
+          {t("away.bar")}
+        </p>
+      )}
+      {live?.notices.map((text) => (
+        <p className="notice" key={text}>
+          <span className="sign sign-warn" aria-hidden="true">▲</span>
+          {text}
+        </p>
+      ))}
+      {indexing && indexing.filesTotal > 0 && (
+        <div className="notice progress">
+          <span>
+            {t("notice.indexing", { done: count(indexing.filesDone), total: count(indexing.filesTotal) })}
+          </span>
+          <progress
+            aria-label={t("notice.indexingLabel")}
+            max={indexing.bytesTotal || indexing.filesTotal}
+            value={indexing.bytesTotal ? indexing.bytesDone : indexing.filesDone}
+          />
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Foot() {
+  const said = useSaid();
+  return (
+    <div className="foot" role="status" aria-live="polite">
+      {said && (
+        <p className="said">
+          {said.failed && <span className="sign sign-crit" aria-hidden="true">●</span>}
+          {said.text}
+          <button type="button" className="quiet" aria-label={t("do.close")} onClick={hush}>
+            ✕
+          </button>
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Keys({ open, close }: { open: boolean; close: () => void }) {
+  return (
+    <Dialog title={t("help.title")} open={open} close={close}>
+      <dl className="keys">
+        {PLACES.map(({ key, word }) => (
+          <div key={key}>
+            <dt>
+              <kbd>g</kbd> <kbd>{key}</kbd>
+            </dt>
+            <dd>{t("help.goto", { page: t(word) })}</dd>
+          </div>
+        ))}
+        <Key keys={["/"]} text={t("help.search")} />
+        <Key keys={["j", "k"]} text={t("help.rows")} />
+        <Key keys={["Enter"]} text={t("help.openRow")} />
+        <Key keys={["Esc"]} text={t("help.close")} />
+        <Key keys={["?"]} text={t("help.this")} />
+      </dl>
+    </Dialog>
+  );
+}
+
+function Key({ keys, text }: { keys: string[]; text: string }) {
+  return (
+    <div>
+      <dt>
+        {keys.map((key) => (
+          <kbd key={key}>{key}</kbd>
+        ))}
+      </dt>
+      <dd>{text}</dd>
+    </div>
+  );
+}

@@ -1,0 +1,51 @@
+/** Named spans of time that addresses carry, and what they mean today. Pure. */
+import { dayOf } from "./format";
+
+export const DAY_RANGES = ["all", "today", "week", "7d", "30d", "month", "custom"] as const;
+export const TIME_RANGES = ["all", "1h", "24h", "7d", "30d"] as const;
+const HOURS: Record<string, number> = { "1h": 1, "24h": 24, "7d": 168, "30d": 720 };
+const DAY = 24 * 3600 * 1000;
+
+export interface Span {
+  from?: string;
+  to?: string;
+}
+
+/** The calendar days (both included) a range means now; empty for all time. */
+export function days(range: string, now: number, from = "", to = ""): Span {
+  const today = dayOf(now);
+  // Noon, so that an hour lost to summer time never changes the day.
+  const noon = new Date(now).setHours(12, 0, 0, 0);
+  switch (range) {
+    case "today":
+      return { from: today, to: today };
+    case "7d":
+      return { from: dayOf(noon - 6 * DAY), to: today };
+    case "30d":
+      return { from: dayOf(noon - 29 * DAY), to: today };
+    case "week":
+      return { from: dayOf(noon - ((new Date(noon).getDay() + 6) % 7) * DAY), to: today };
+    case "month":
+      return { from: `${today.slice(0, 8)}01`, to: today };
+    case "custom":
+      return { ...(from && { from }), ...(to && { to }) };
+    default:
+      return {};
+  }
+}
+
+/** Whether a custom span ends before it starts. */
+export function reversed({ from, to }: Span): boolean {
+  return Boolean(from && to && from > to);
+}
+
+/** The moment a sliding range starts, ISO; undefined for all time. */
+export function since(range: string, now: number): string | undefined {
+  const hours = HOURS[range];
+  return hours ? new Date(now - hours * 3600 * 1000).toISOString() : undefined;
+}
+
+/** The viewer's time zone, which days are counted in. */
+export function zone(): string {
+  return Intl.DateTimeFormat().resolvedOptions().timeZone;
+}

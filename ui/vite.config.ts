@@ -1,0 +1,17 @@
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+
+// `npm run dev` shows the pages beside a running server, or beside dev/mock.mjs.
+const server = process.env.BRIMLINE_URL ?? "http://127.0.0.1:2455";
+
+export default defineConfig({
+  plugins: [react()],
+  build: {
+    target: "es2022",
+    // The page's policy forbids data: scripts and styles, so nothing is inlined.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  server: { proxy: { "/api": { target: server, changeOrigin: true } } },
+  test: { include: ["src/**/*.test.ts"] },
+});
