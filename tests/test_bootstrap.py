@@ -248,3 +248,12 @@ def test_npm_locks_pin_by_hash_and_name_no_registry(folder: Path) -> None:
         assert entry.get("version"), f"{name}: write the lock anew, without node_modules"
         assert entry.get("integrity") or entry.get("inBundle"), name
     assert "omit-lockfile-registry-resolved=true" in (folder / ".npmrc").read_text()
+
+
+@pytest.mark.parametrize("folder", NPM_FOLDERS, ids=lambda path: path.name)
+def test_npm_locks_hold_every_system_s_part(folder: Path) -> None:
+    # A registry that lacks one system's package leaves a hole, and `npm ci` refuses such a lock.
+    packages = json.loads((folder / "package-lock.json").read_text())["packages"]
+    locked = {name.rpartition("node_modules/")[2] for name in packages}
+    wanted = {part for entry in packages.values() for part in entry.get("optionalDependencies", {})}
+    assert sorted(wanted - locked) == []
