@@ -175,15 +175,18 @@ def _headline(view: View, now: int) -> tuple[Row, ...]:
     if shot is None:
         return tuple(rows)
     rows += [Row(f"⚠ {text}", enabled=False) for text in list(shot.get("notices") or ())[:3]]
-    pool = shot.get("pool") or {}
-    windows = ordered(pool.get("windows"))
-    if not shot.get("accounts"):
-        rows.append(Row("No account yet: add one in the dashboard", ("open", "/accounts")))
-    elif not windows:
-        rows.append(Row(f"Allowance {UNKNOWN} not known yet", enabled=False))
-    rows += [Row(_window_row(window, now), enabled=False) for window in windows]
+    action = () if shot.get("accounts") else ("open", "/accounts")
+    rows += [Row(text, action, bool(action)) for text in pool_rows(shot, now, view.zone)]
     rows.append(Row(_today_row(shot, now, view.zone), enabled=False))
     return tuple(rows)
+
+
+def pool_rows(shot: Mapping[str, Any], now: int, zone: tzinfo | None) -> list[str]:
+    """The pool in sentences, as the top of the menu and `brimline status` show it."""
+    windows = ordered((shot.get("pool") or {}).get("windows"))
+    if not shot.get("accounts"):
+        return ["No account yet: add one in the dashboard"]
+    return [_window_row(window, now) for window in windows] or ["Allowance: not known yet"]
 
 
 def ordered(windows: Any) -> list[Mapping[str, Any]]:

@@ -1,0 +1,291 @@
+"""Start at login: an XDG autostart entry, a LaunchAgent, or a Run key.
+
+The system's own record is the only state: it is read at each look, so what another tool changed
+shows. Login items of macOS were not used: they need a bundle and ask for permission to script.
+Nothing is loaded into launchd here, for that would start a second tray, and unloading would kill
+the one that asked.
+"""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from server.config import NAME
+
+LABEL = "dev.brimline"
+_RUN_KEY = r"Software\Microsoft\Windows\CurrentVersion\Run"
+
+
+class Login(Protocol):
+    """Where one system keeps what starts at login."""
+
+    def read(self) -> str | None:
+        """The entry as it is stored; None when nothing starts."""
+
+    def write(self, entry: str) -> None:
+        """Store the entry."""
+
+    def remove(self) -> None:
+        """Remove the entry; harmless when there is none."""
+
+    def render(self, command: Sequence[str]) -> str:
+        """The entry that starts `command`."""
+
+
+def command(executable: str, *, frozen: bool) -> list[str]:
+    """What starts at login: the binary, else the script of the environment we run in.
+
+    (A one-file binary must not name the folder it unpacked into.)
+    """
+    if frozen:
+        return [executable, "tray"]
+    script = Path(executable).with_name("brimline.exe" if os.name == "nt" else "brimline")
+    if script.is_file():
+        return [str(script), "tray"]
+    return [executable, "-P", "-m", "desktop", "tray"]
+
+
+# --- The three formats (values in, text out) ------------------------------------------------------
+
+
+def desktop_quote(word: str) -> str:
+    """One word of an `Exec` line.
+
+    Two rules apply one after the other (Desktop Entry Specification, "The Exec key"): in double
+    quotes `"`, `` ` ``, `$` and `\\` get a backslash; then the value as a string doubles each
+    backslash. A `%` would be a field code.
+    """
+    quoted = "".join("\\" + c if c in '"`$\\' else c for c in word)
+    return '"' + quoted.replace("\\", "\\\\").replace("%", "%%") + '"'
+
+
+def desktop_entry(words: Sequence[str]) -> str:
+    """The XDG autostart entry that runs `words`."""
+    return (
+        "[Desktop Entry]\n"
+        "Type=Application\n"
+        "Name=Brimline\n"
+        "Comment=Codex allowance in the tray\n"
+        f"Exec={' '.join(desktop_quote(word) for word in words)}\n"
+        "Icon=brimline\n"
+        "Terminal=false\n"
+        "X-GNOME-Autostart-enabled=true\n"
+        # The panel's tray must be there first.
+        "X-GNOME-Autostart-Delay=5\n"
+    )
+
+
+def entry_hidden(text: str) -> bool:
+    """Whether an autostart entry is switched off, as session tools do it."""
+    values = dict(
+        line.split("=", 1) for line in text.splitlines() if "=" in line and line[:1] not in "#["
+    )
+    flags = {key.strip(): value.strip().lower() for key, value in values.items()}
+    return flags.get("Hidden") == "true" or flags.get("X-GNOME-Autostart-enabled") == "false"
+
+
+def launch_agent(words: Sequence[str]) -> str:
+    """The property list that makes launchd run `words` once at each login with a screen."""
+    agent = {
+        "Label": LABEL,
+        "ProgramArguments": list(words),
+        "RunAtLoad": True,
+        "KeepAlive": False,
+        "ProcessType": "Interactive",
+        "LimitLoadToSessionType": "Aqua",
+    }
+    return plistlib.dumps(agent).decode()
+
+
+# --- The three places -----------------------------------------------------------------------------
+
+
+class Xdg:
+    """`autostart/brimline.desktop` in the user's configuration folder."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")) / ".config")
+        self.path = Path(base).expanduser() / "autostart" / f"{NAME}.desktop"
+
+    def read(self) -> str | None:
+        """The entry; None when it is missing or switched off."""
+        text = _text(self.path)
+        return None if text is None or entry_hidden(text) else text
+
+    def write(self, entry: str) -> None:
+        """Store the entry whole."""
+        _store(self.path, entry)
+
+    def remove(self) -> None:
+        """Remove the entry."""
+        self.path.unlink(missing_ok=True)
+
+    def render(self, command: Sequence[str]) -> str:
+        """See `desktop_entry`."""
+        return desktop_entry(command)
+
+
+class LaunchAgent:
+    """`~/Library/LaunchAgents/dev.brimline.plist`."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        home = Path(environ.get("HOME", "~")).expanduser()
+        self.path = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
+
+    def read(self) -> str | None:
+        """The property list; None when it is missing or disabled in itself."""
+        text = _text(self.path)
+        if text is None:
+            return None
+        with suppress(plistlib.InvalidFileException, ValueError):
+            return None if plistlib.loads(text.encode()).get("Disabled") else text
+        return None
+
+    def write(self, entry: str) -> None:
+        """Store the property list; it counts from the next login."""
+        _store(self.path, entry)
+
+    def remove(self) -> None:
+        """Remove the property list."""
+        self.path.unlink(missing_ok=True)
+
+    def render(self, command: Sequence[str]) -> str:
+        """See `launch_agent`."""
+        return launch_agent(command)
+
+
+class RunKey:
+    """The value `Brimline` of the user's Run key."""
+
+    value = "Brimline"
+
+    def read(self) -> str | None:
+        """The command line; None when there is none."""
+        if sys.platform != "win32":
+            return None
+        import winreg
+
+        with suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, _RUN_KEY) as key:
+            return str(winreg.QueryValueEx(key, self.value)[0])
+        return None
+
+    def write(self, entry: str) -> None:
+        """Store the command line."""
+        if sys.platform == "win32":
+            import winreg
+
+            with winreg.CreateKey(winreg.HKEY_CURRENT_USER, _RUN_KEY) as key:
+                winreg.SetValueEx(key, self.value, 0, winreg.REG_SZ, entry)
+
+    def remove(self) -> None:
+        """Remove the value."""
+        if sys.platform == "win32":
+            import winreg
+
+            with (
+                suppress(FileNotFoundError),
+                winreg.OpenKey(winreg.HKEY_CURRENT_USER, _RUN_KEY, 0, winreg.KEY_SET_VALUE) as key,
+            ):
+                winreg.DeleteValue(key, self.value)
+
+    def render(self, command: Sequence[str]) -> str:
+        """The words quoted as Windows programs take them apart."""
+        return subprocess.list2cmdline(command)
+
+
+def place(system: str, environ: Mapping[str, str]) -> Login:
+    """Where the given system (`sys.platform`) keeps it."""
+    if system == "win32":
+        return RunKey()
+    return LaunchAgent(environ) if system == "darwin" else Xdg(environ)
+
+
+# --- Verbs ----------------------------------------------------------------------------------------
+
+
+def _here() -> tuple[Login, list[str]]:
+    frozen = bool(getattr(sys, "frozen", False))
+    return place(sys.platform, os.environ), command(sys.executable, frozen=frozen)
+
+
+def enabled() -> bool:
+    """Whether Brimline starts at login, by the system's own record."""
+    return _here()[0].read() is not None
+
+
+def enable() -> None:
+    """Start at login from now on."""
+    login, words = _here()
+    login.write(login.render(words))
+
+
+def disable() -> None:
+    """Do not start at login any more."""
+    _here()[0].remove()
+
+
+def heal() -> bool:
+    """Rewrite the entry when the program has moved; True when that was needed.
+
+    An entry that names a program which still exists is left alone: the user may keep two.
+    """
+    login, words = _here()
+    return _heal(login, words)
+
+
+def _heal(login: Login, words: Sequence[str]) -> bool:
+    stored = login.read()
+    wanted = login.render(words)
+    if stored is None or stored == wanted or _program_exists(login, stored):
+        return False
+    login.write(wanted)
+    return True
+
+
+def _program_exists(login: Login, stored: str) -> bool:
+    if isinstance(login, LaunchAgent):
+        words = plistlib.loads(stored.encode()).get("ProgramArguments") or [""]
+        return Path(str(words[0])).is_file()
+    if isinstance(login, Xdg):
+        line = next((x for x in stored.splitlines() if x.startswith("Exec=")), "Exec=")
+        return Path(desktop_program(line.removeprefix("Exec="))).is_file()
+    return Path(_windows_program(stored)).is_file()
+
+
+def desktop_program(line: str) -> str:
+    """The program of an `Exec` value: `desktop_quote` undone for the first word."""
+    value = line.replace("\\\\", "\\").replace("%%", "%")
+    if not value.startswith('"'):
+        return value.split(" ", 1)[0]
+    word, escaped = "", False
+    for c in value[1:]:
+        if c == '"' and not escaped:
+            break
+        escaped = c == "\\" and not escaped
+        word += "" if escaped else c
+    return word
+
+
+def _windows_program(line: str) -> str:
+    return line[1:].split('"', 1)[0] if line.startswith('"') else line.split(" ", 1)[0]
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def _store(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,603 @@
+"""The command line: one subcommand a role (tray, serve, window) or a verb.
+
+Each command imports only what it needs, so that `brimline status` starts as fast as it can.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server import __version__, config
+from server.errors import AppError
+
+if TYPE_CHECKING:
+    from desktop.supervisor import Client
+
+EXIT_ERROR, EXIT_USAGE, EXIT_NO_TRAY, EXIT_UNAVAILABLE = 1, 2, 4, 69
+AUTH_JSON_LIMIT = 1 << 20
+_SCAN_SECONDS = 24 * 3600.0
+
+_EXIT_CODES = """\
+exit codes: 0 done · 1 an error, said in one sentence · 2 wrong usage · 3 the port is busy ·
+4 no tray is possible here · 69 the server is not running or cannot be reached"""
+
+
+class Usage(AppError):
+    """The words of a command do not go together."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Errors are one sentence on stderr."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings, warnings = config.load(
+            {name: getattr(arguments, name, None) for name in ("data_dir", "host", "port")}
+        )
+        for warning in warnings:
+            _say(f"brimline: {warning}")
+        code = int(arguments.run(settings, arguments))
+        sys.stdout.flush()
+        return code
+    except AppError as error:
+        _say(f"brimline: {error.message}")
+        return _exit_code(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has left; Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_ERROR
+
+
+def _exit_code(error: AppError) -> int:
+    from desktop.supervisor import NotRunning
+
+    if isinstance(error, Usage):
+        return EXIT_USAGE
+    return EXIT_UNAVAILABLE if isinstance(error, NotRunning) else EXIT_ERROR
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:  # a windowed program on Windows has none
+        print(text, file=sys.stderr, flush=True)
+
+
+# --- What can be asked ----------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="brimline",
+        description="Shows what is left of your Codex allowance and spreads work over accounts.",
+        epilog="Without a command: the tray where there is a desktop, else the server.\n\n"
+        + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"brimline {__version__}")
+    _add_data_dir(parser, default=None)
+    parser.set_defaults(run=_default)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for add in (_add_roles, _add_figures, _add_verbs, _add_machine):
+        add(commands)
+    return parser
+
+
+def _add_data_dir(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+    parser.add_argument(
+        "--data-dir", metavar="DIR", default=default, help="the data folder to work on"
+    )
+
+
+def _command(
+    commands: Any, name: str, run: Callable[..., int], said: str, examples: Sequence[str]
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=said[0].lower() + said[1:].rstrip("."),
+        description=said,
+        epilog="examples:\n  " + "\n  ".join(examples) + "\n\n" + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_data_dir(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _json_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+
+def _add_roles(commands: Any) -> None:
+    tray = _command(
+        commands,
+        "tray",
+        _tray,
+        "Show the tray icon; starts the server, or takes over one that runs.",
+        ["brimline tray", "brimline tray --open"],
+    )
+    tray.add_argument("--open", action="store_true", help="open the window at once")
+    tray.add_argument(
+        "--refresh", metavar="SECONDS", type=_seconds, help="how often to look (default 30)"
+    )
+    serve = _command(
+        commands,
+        "serve",
+        _serve,
+        "Run the server alone: proxy, ledger and pages.",
+        ["brimline serve", "brimline serve --port 2456 --data-dir /srv/brimline"],
+    )
+    serve.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", help=f"the port to listen on (default {config.DEFAULT_PORT})")
+    window = _command(
+        commands,
+        "window",
+        _window,
+        "Open the dashboard's window, or raise the one that is open.",
+        ["brimline window"],
+    )
+    window.add_argument("--path", default="/", help="the page to open (default /)")
+    window.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_figures(commands: Any) -> None:
+    status = _command(
+        commands,
+        "status",
+        _status,
+        "Show what is left of the allowance.",
+        ["brimline status", "brimline status --json"],
+    )
+    _json_flag(status)
+    scan = _command(
+        commands,
+        "scan",
+        _scan,
+        "Read new session logs, then print the ledger's totals.",
+        ["brimline scan", "brimline scan --json"],
+    )
+    _json_flag(scan)
+
+
+def _add_verbs(commands: Any) -> None:
+    accounts = _command(
+        commands,
+        "accounts",
+        _accounts,
+        "List the accounts, or add some from a Codex auth.json.",
+        ["brimline accounts", "brimline accounts import ~/.codex/auth.json"],
+    )
+    accounts.add_argument("verb", nargs="?", choices=["list", "import"], default="list")
+    accounts.add_argument("files", nargs="*", metavar="FILE", help="auth.json files to import")
+    _json_flag(accounts)
+    for name, run, said in (
+        ("pause", _pause, "Take an account out of rotation."),
+        ("resume", _resume, "Put a paused account back into rotation."),
+    ):
+        parser = _command(
+            commands,
+            name,
+            run,
+            said,
+            [f"brimline {name} work", f"brimline {name} --all"]
+            + (["brimline pause work@example.com --for 1h30m"] if name == "pause" else []),
+        )
+        who = parser.add_mutually_exclusive_group(required=True)
+        who.add_argument("name", nargs="?", metavar="NAME", help="label, e-mail, or its beginning")
+        who.add_argument("--all", action="store_true", help="all accounts")
+        if name == "pause":
+            until = parser.add_mutually_exclusive_group()
+            until.add_argument("--for", dest="duration", type=_duration, metavar="1h30m")
+            until.add_argument("--until-reset", action="store_true", help="until a window resets")
+
+
+def _add_machine(commands: Any) -> None:
+    autostart = _command(
+        commands,
+        "autostart",
+        _autostart,
+        "Start at login: switch it on or off, or see which.",
+        ["brimline autostart on", "brimline autostart status"],
+    )
+    autostart.add_argument("state", choices=["on", "off", "status"])
+    selftest = _command(
+        commands,
+        "selftest",
+        _selftest,
+        "See what works on this machine, and what is missing for the rest.",
+        ["brimline selftest", "brimline selftest --json"],
+    )
+    _json_flag(selftest)
+    _command(commands, "version", _version, "Print the version of Brimline.", ["brimline version"])
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 3600:
+        raise argparse.ArgumentTypeError("give seconds from 0.1 to 3600")
+    return value
+
+
+def _duration(text: str) -> int:
+    """`45m`, `2h`, `1h30m` or `1d` in milliseconds."""
+    match = re.fullmatch(r"(?:(\d{1,3})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?", text.strip().lower())
+    parts = [int(part or 0) for part in match.groups()] if match else [0]
+    total = sum(n * unit for n, unit in zip(parts, (86400, 3600, 60), strict=False)) * 1000
+    if not 0 < total <= 366 * 86400 * 1000:
+        raise argparse.ArgumentTypeError("give a time such as 45m, 2h, 1h30m or 1d")
+    return total
+
+
+# --- Roles ----------------------------------------------------------------------------------------
+
+
+def _default(settings: config.Config, arguments: argparse.Namespace) -> int:
+    screen = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if not screen:
+        return _serve(settings, arguments)
+    arguments.open, arguments.refresh = True, None
+    code = _tray(settings, arguments)
+    return _serve(settings, arguments) if code == EXIT_NO_TRAY else code
+
+
+def _serve(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from server import runtime
+
+    return runtime.serve(settings, lambda line: print(line, flush=True))
+
+
+def _tray(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import tray
+
+    return tray.run(settings, open_window=arguments.open, refresh=arguments.refresh)
+
+
+def _window(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import window
+
+    return window.run(settings, path=arguments.path, child=arguments.child)
+
+
+# --- Figures --------------------------------------------------------------------------------------
+
+
+def _client(settings: config.Config) -> Client | None:
+    """The running server's client; None when no server runs on this data folder."""
+    from desktop.supervisor import NotRunning, connect
+
+    with suppress(NotRunning):
+        return connect(settings)
+    return None
+
+
+def _status(settings: config.Config, arguments: argparse.Namespace) -> int:
+    client = _client(settings)
+    if client is not None:
+        shot = client.get("/api/tray")
+        where = {"running": True, "address": client.address.url, "pid": client.address.pid}
+    else:
+        shot, where = _stored_snapshot(settings), {"running": False, "address": None, "pid": None}
+    if arguments.json:
+        known = {k: shot.get(k) for k in ("version", "pool", "accounts", "today", "updatedAt")}
+        print(json.dumps({**where, **known, "notices": shot.get("notices") or []}))
+    else:
+        _print_status(shot, where)
+    if client is None:
+        _say("brimline: The server is not running; start it with `brimline serve`.")
+        return EXIT_UNAVAILABLE
+    return 0
+
+
+def _stored_snapshot(settings: config.Config) -> dict[str, Any]:
+    """What the data folder last knew; nothing is asked of the provider, nothing is made."""
+    if not (settings.data_dir / "usage.db").exists():
+        return {"pool": None, "accounts": [], "version": __version__}
+    from desktop import offline
+
+    with offline.pool(settings) as pool:
+        return {**pool.snapshot(_now()), "version": __version__}
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _print_status(shot: dict[str, Any], where: dict[str, Any]) -> None:
+    from datetime import datetime
+
+    from desktop import display
+
+    zone = datetime.now().astimezone().tzinfo
+    if where["running"]:
+        print(f"Brimline {shot['version']} at {where['address']}/ (process {where['pid']})")
+    for row in display.pool_rows(shot, _now(), zone):
+        print(row)
+    for account in shot.get("accounts") or ():
+        print(display.account_line(account, _now(), zone))
+
+
+def _scan(settings: config.Config, arguments: argparse.Namespace) -> int:
+    started = time.monotonic()
+    client = _client(settings)
+    with _Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
+        if client is not None:
+            totals = _scan_by_server(client, progress)
+        else:
+            from desktop import offline
+
+            totals = offline.scan(settings, progress.show)
+    seconds = round(time.monotonic() - started, 3)
+    totals = {key: totals[key] for key in ("files", "calls", "tokens", "skippedLines")}
+    if arguments.json:
+        print(json.dumps({**totals, "seconds": seconds}))
+        return 0
+    tokens = totals["tokens"]
+    print(
+        f"{totals['calls']:,} calls in {totals['files']:,} files: {tokens['total']:,} tokens "
+        f"({tokens['input']:,} input, {tokens['cachedInput']:,} of it cached; "
+        f"{tokens['output']:,} output). {seconds:.1f} s."
+    )
+    if totals["skippedLines"]:
+        print(f"{totals['skippedLines']:,} lines could not be read and were left out.")
+    return 0
+
+
+def _scan_by_server(client: Client, progress: _Progress) -> dict[str, Any]:
+    """Have the running server scan, and show its progress meanwhile."""
+    from desktop.supervisor import Client
+
+    done = threading.Event()
+
+    def watch() -> None:
+        other = Client(client.address)
+        while not done.wait(0.2):
+            with suppress(AppError):
+                progress.show(other.get("/api/live").get("indexing"))
+
+    watcher = threading.Thread(target=watch, name="progress", daemon=True)
+    if progress.stream is not None:
+        watcher.start()
+    try:
+        answer = client.post("/api/scan", {"wait": True}, timeout=_SCAN_SECONDS)
+    finally:
+        done.set()
+    return dict(answer)
+
+
+class _Progress:
+    """One line on a terminal that is written again and again; nothing elsewhere."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.stream is not None:
+            self.stream.write("\r\033[K")
+            self.stream.flush()
+
+    def show(self, progress: dict[str, Any] | None) -> None:
+        """Draw how far a scan is."""
+        if self.stream is None or not progress:
+            return
+        total = progress["bytesTotal"]
+        share = min(1.0, progress["bytesDone"] / total) if total else 0.0
+        cells = int(share * 30)
+        self.stream.write(
+            f"\r\033[K[{'#' * cells}{'.' * (30 - cells)}] {share:4.0%}  "
+            f"{progress['filesDone']:,} of {progress['filesTotal']:,} files  "
+            f"{progress['bytesDone'] / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        )
+        self.stream.flush()
+
+
+# --- Verbs ----------------------------------------------------------------------------------------
+
+
+def _accounts(settings: config.Config, arguments: argparse.Namespace) -> int:
+    if arguments.verb == "import":
+        if not arguments.files:
+            raise Usage("Name at least one auth.json, for example ~/.codex/auth.json.")
+        return _import(settings, arguments)
+    found = _summaries(settings)
+    if arguments.json:
+        print(json.dumps({"accounts": found}))
+        return 0
+    if not found:
+        print("No account yet. Add one: brimline accounts import ~/.codex/auth.json")
+    for account in found:
+        figures = " · ".join(_figure(window) for window in account.get("windows") or ()) or "–"
+        name = _names(account)[0]
+        print(f"{name}   {account.get('planType') or '–'}   {account['status']}   {figures}")
+    return 0
+
+
+def _figure(window: dict[str, Any]) -> str:
+    from desktop import display
+
+    return f"{window['name']} {display.percent(window.get('remainingPercent'))}"
+
+
+def _summaries(settings: config.Config) -> list[dict[str, Any]]:
+    client = _client(settings)
+    if client is not None:
+        return list(client.get("/api/accounts")["accounts"])
+    if not (settings.data_dir / "usage.db").exists():
+        return []
+    from desktop import offline
+
+    with offline.pool(settings) as pool:
+        return pool.summaries(_now(), auth=True)
+
+
+def _import(settings: config.Config, arguments: argparse.Namespace) -> int:
+    imported, failed = [], []
+    client = _client(settings)
+    for name in arguments.files:
+        try:
+            content = _auth_json(Path(name).expanduser())
+            imported.append(_import_one(settings, client, Path(name).name, content))
+        except AppError as error:
+            failed.append({"file": name, "code": error.code, "message": error.message})
+    if arguments.json:
+        print(json.dumps({"imported": imported, "failed": failed}))
+    for one in imported if not arguments.json else ():
+        print(f"Imported {one['email'] or one['accountId']} ({one['planType'] or 'plan unknown'}).")
+    for one in failed:
+        _say(f"brimline: {one['file']}: {one['message']}")
+    return EXIT_ERROR if failed else 0
+
+
+def _import_one(
+    settings: config.Config, client: Client | None, name: str, content: bytes
+) -> dict[str, Any]:
+    if client is not None:
+        return dict(client.upload("/api/accounts/import", "auth_json", [(name, content)]))
+    from desktop import offline
+
+    with offline.pool(settings) as pool:
+        return offline.imported(pool.add(content))
+
+
+def _auth_json(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(AUTH_JSON_LIMIT + 1)
+    except OSError as error:
+        raise AppError(
+            f"It cannot be read: {error.strerror}. Codex keeps it at ~/.codex/auth.json.",
+            code="unreadable",
+        ) from error
+    if len(content) > AUTH_JSON_LIMIT:
+        raise AppError("It is larger than any auth.json; take the file Codex wrote.", code="large")
+    return content
+
+
+def _pause(settings: config.Config, arguments: argparse.Namespace) -> int:
+    return _each(settings, arguments, paused=True)
+
+
+def _resume(settings: config.Config, arguments: argparse.Namespace) -> int:
+    return _each(settings, arguments, paused=False)
+
+
+def _each(settings: config.Config, arguments: argparse.Namespace, *, paused: bool) -> int:
+    """Pause or resume the named accounts, through the server when one runs."""
+    chosen = _chosen(_summaries(settings), arguments)
+    client = _client(settings)
+    for account in chosen:
+        if client is not None:
+            verb = "pause" if paused else "resume"
+            body = {"until": _until(arguments)} if paused else None
+            client.post(f"/api/accounts/{account['accountId']}/{verb}", body)
+        else:
+            _each_offline(settings, arguments, account, paused=paused)
+        print(f"{'Paused' if paused else 'Resumed'} {_names(account)[0]}.")
+    return 0
+
+
+def _chosen(accounts: list[dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    if arguments.all:
+        if not accounts:
+            raise AppError("There is no account yet. Add one with `brimline accounts import`.")
+        return accounts
+    return [match(arguments.name, accounts)]
+
+
+def match(name: str, accounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The account a person means: a whole id, label or e-mail, else the only one beginning so.
+
+    Raises `AppError` that lists the candidates when several fit, or all when none does.
+    """
+    wanted = name.strip().casefold()
+    exact = [a for a in accounts if wanted in [n.casefold() for n in _names(a)]]
+    begins = [a for a in accounts if any(n.casefold().startswith(wanted) for n in _names(a))]
+    found = exact or (begins if wanted else [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{_names(a)[0]} ({a['accountId']})" for a in found)
+        raise AppError(f"“{name}” fits several accounts: {listed}. Give more of the name.")
+    listed = ", ".join(_names(a)[0] for a in accounts) or "none yet"
+    raise AppError(f"There is no account “{name}”. Accounts: {listed}.")
+
+
+def _names(account: dict[str, Any]) -> list[str]:
+    keys = ("alias", "displayName", "email", "accountId")
+    return [str(account[key]) for key in keys if account.get(key)]
+
+
+def _until(arguments: argparse.Namespace) -> str | None:
+    """The `until` of the API: an ISO time, "reset", or nothing."""
+    if arguments.until_reset:
+        return "reset"
+    if arguments.duration is None:
+        return None
+    from datetime import UTC, datetime
+
+    at = datetime.fromtimestamp((_now() + arguments.duration) / 1000, UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def _each_offline(
+    settings: config.Config,
+    arguments: argparse.Namespace,
+    account: dict[str, Any],
+    *,
+    paused: bool,
+) -> None:
+    from desktop import offline
+
+    with offline.pool(settings) as pool:
+        if not paused:
+            pool.resume(account["accountId"])
+            return
+        until = _now() + arguments.duration if arguments.duration else None
+        if arguments.until_reset:
+            until = offline.next_reset(account, _now())
+        pool.pause(account["accountId"], until)
+
+
+# --- This machine ---------------------------------------------------------------------------------
+
+
+def _autostart(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import autostart
+
+    if arguments.state == "on":
+        autostart.enable()
+    elif arguments.state == "off":
+        autostart.disable()
+    print("on" if autostart.enabled() else "off")
+    return 0
+
+
+def _selftest(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import selftest
+
+    report = selftest.run(settings)
+    if arguments.json:
+        print(json.dumps(report))
+    else:
+        for check in report["checks"]:
+            mark = "ok" if check["ok"] else "MISSING" if check["required"] else "absent"
+            print(f"{mark:8} {check['name']}: {check['detail']}")
+    return 0 if report["ok"] else EXIT_ERROR
+
+
+def _version(settings: config.Config, arguments: argparse.Namespace) -> int:
+    print(f"brimline {__version__}")
+    return 0

@@ -1,0 +1,147 @@
+"""A tray icon whose open menu survives a refresh.
+
+pystray builds a new Gtk menu at each update, and the one that the user has open vanishes (pystray
+issues 35 and 59). Here a menu of the same shape is edited in place: labels, sensitivity and check
+marks change under the cursor, and a click runs what the row means now. On macOS every change goes
+to the main thread, which AppKit insists on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pystray
+
+
+def icon_class() -> type[Any]:
+    """The icon class for this system's backend."""
+    backend = str(pystray.Icon.__module__).rpartition(".")[2]
+    return _gtk_icon() if backend in ("_appindicator", "_gtk") else pystray.Icon
+
+
+def on_main_thread() -> Callable[..., None]:
+    """A function that runs `f(*args)` where icon and menu may be changed."""
+    if sys.platform == "darwin":
+        from PyObjCTools import AppHelper
+
+        call: Callable[..., None] = AppHelper.callAfter
+        return call
+
+    def directly(function: Callable[..., None], *args: Any) -> None:
+        function(*args)
+
+    return directly
+
+
+def shape(items: Any) -> Any:
+    """What must stay equal for a menu to be edited in place rather than built anew."""
+    if not items:
+        return None
+    return tuple(
+        "-"
+        if item is pystray.Menu.SEPARATOR
+        else (item.checked is not None, item.radio, item.default, shape(item.submenu))
+        for item in items
+    )
+
+
+def _gtk_icon() -> type[Any]:
+    from gi.repository import GLib
+
+    class LiveIcon(pystray.Icon):  # type: ignore[misc]
+        """pystray's icon with menu edits in place and its pictures in a folder of ours."""
+
+        folder: Path | None = None
+        _shape: Any = None
+        _muted = False
+
+        def _update_menu(self) -> None:
+            GLib.idle_add(self._sync)
+
+        def _sync(self) -> bool:
+            items = list(self.menu) if self.menu else []
+            now = shape(items)
+            if now != self._shape or self._menu_handle is None:
+                self._shape = now
+                self._menu_handle = self._create_menu(items)
+                if hasattr(self, "_appindicator") and self._menu_handle is not None:
+                    self._appindicator.set_menu(self._menu_handle)
+            else:
+                self._apply(self._menu_handle, items)
+            return False
+
+        def _create_menu_item(self, descriptor: Any) -> Any:
+            item = super()._create_menu_item(descriptor)
+            item.descriptor = descriptor
+            if descriptor is not pystray.Menu.SEPARATOR and not descriptor.submenu:
+                # super() connected a handler that would run today's meaning of the row for ever.
+                item.disconnect_by_func(self._connected)
+                item.connect("activate", self._clicked)
+            return item
+
+        def _handler(self, callback: Any) -> Any:
+            self._connected = super()._handler(callback)
+            return self._connected
+
+        def _clicked(self, item: Any, *_: Any) -> None:
+            if self._muted:
+                return
+            try:
+                item.descriptor(self)
+            finally:
+                self.update_menu()
+
+        def _apply(self, menu: Any, items: list[Any]) -> None:
+            for item, descriptor in zip(menu.get_children(), items, strict=True):
+                if descriptor is not pystray.Menu.SEPARATOR:
+                    self._edit(item, descriptor)
+
+        def _edit(self, item: Any, descriptor: Any) -> None:
+            item.descriptor = descriptor
+            if item.get_label() != descriptor.text:
+                item.set_label(descriptor.text)
+            if item.get_sensitive() != bool(descriptor.enabled):
+                item.set_sensitive(bool(descriptor.enabled))
+            if descriptor.checked is not None and item.get_active() != bool(descriptor.checked):
+                self._muted = True
+                try:
+                    item.set_active(bool(descriptor.checked))
+                finally:
+                    self._muted = False
+            if descriptor.submenu:
+                self._apply(item.get_submenu(), list(descriptor.submenu))
+
+        def _update_fs_icon(self) -> None:
+            # One file a picture, named by its content: panels cache by name, and a tray that was
+            # killed leaves nothing in /tmp.
+            if self.folder is None:
+                super()._update_fs_icon()
+                return
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            name = hashlib.sha256(self.icon.tobytes()).hexdigest()[:16]
+            path = self.folder / f"{name}.png"
+            temporary = path.with_suffix(f".{os.getpid()}")
+            self.icon.save(temporary, "PNG")
+            temporary.replace(path)
+            self._icon_path, self._icon_valid = str(path), True
+
+        def _notify(self, message: str, title: str | None = None) -> None:
+            def tell() -> bool:
+                # A desktop without a notification service is no reason to fail.
+                with suppress(GLib.Error, OSError):
+                    self._notifier.notify(title or self.title, message, self._icon_path)
+                return False
+
+            GLib.idle_add(tell)
+
+        def _finalize(self) -> None:
+            with suppress(GLib.Error):
+                super()._finalize()
+
+    return LiveIcon

@@ -1,0 +1,379 @@
+"""Find, start, adopt, restart and stop the server; the small client that talks to it.
+
+A server found running is adopted rather than fought for its port, and one of another version is
+drained and replaced. It is started in a session of its own: live Codex turns run through it, so
+it outlives a tray that crashes. At most three restarts in ten minutes; then the user decides.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import requests
+
+from server import __version__
+from server.config import NAME, Config
+from server.errors import AppError, Unavailable
+
+RESTARTS = 3
+RESTART_WINDOW = 600.0
+_START_SECONDS = 30.0  # a first start on a slow disk, with a migration
+_SAID = 4096
+
+
+class NotRunning(Unavailable):
+    """No server answers for this data folder."""
+
+
+class Refused(AppError):
+    """The server answered with an error; its code, status and sentence are passed on."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """What a running server says about itself in server.json."""
+
+    host: str
+    port: int
+    pid: int
+    version: str
+    token: str
+
+    @property
+    def url(self) -> str:
+        """Where to reach it from this machine, without a slash at the end."""
+        host = self.host
+        with suppress(ValueError):
+            ip = ipaddress.ip_address(host)
+            if ip.is_unspecified:
+                host = "::1" if ip.version == 6 else "127.0.0.1"
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def __repr__(self) -> str:  # the token must not reach a log
+        return f"Address({self.url}, pid={self.pid}, version={self.version})"
+
+
+def find(config: Config) -> Address | None:
+    """The server of this data folder as its file describes it; it may be dead by now."""
+    try:
+        said = json.loads(config.server_file.read_text(encoding="utf-8"))
+        return Address(
+            host=str(said["host"]),
+            port=int(said["port"]),
+            pid=int(said["pid"]),
+            version=str(said["version"]),
+            token=str(said["token"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Client:
+    """Speaks to one server as its tray. Never through a proxy, never elsewhere."""
+
+    def __init__(self, address: Address, timeout: float = 5.0) -> None:
+        self.address = address
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers["Authorization"] = f"Bearer {address.token}"
+
+    def get(self, path: str, *, timeout: float | None = None) -> Any:
+        """The JSON at `path`; raises `NotRunning` or `Refused`."""
+        return self._ask("GET", path, timeout=timeout)
+
+    def post(self, path: str, body: Any = None, *, timeout: float | None = None) -> Any:
+        """Send JSON to `path`; raises `NotRunning` or `Refused`."""
+        return self._ask("POST", path, json={} if body is None else body, timeout=timeout)
+
+    def upload(self, path: str, field: str, files: Sequence[tuple[str, bytes]]) -> Any:
+        """Send files as a multipart form; raises `NotRunning` or `Refused`."""
+        parts = [(field, (name, content, "application/json")) for name, content in files]
+        return self._ask("POST", path, files=parts, timeout=30.0)
+
+    def fetch(self, path: str) -> bytes:
+        """The bytes at `path`, for saving; raises `NotRunning` or `Refused`."""
+        return self._response("GET", path, timeout=60.0).content
+
+    def healthy(self) -> bool:
+        """Whether the process that wrote server.json answers there, and not another program."""
+        try:
+            said = self.get("/health", timeout=2.0)
+        except AppError:
+            return False
+        return (
+            isinstance(said, dict)
+            and said.get("name") == NAME
+            and said.get("pid") == self.address.pid
+        )
+
+    def ticket_url(self, path: str = "/") -> str:
+        """An address that signs a browser in once."""
+        ticket = self.post("/api/session/ticket")["ticket"]
+        return f"{self.address.url}{path}?ticket={ticket}"
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._session.close()
+
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        response = self._response(method, path, **options)
+        try:
+            return response.json()
+        except ValueError as error:
+            raise NotRunning(f"Another program answers at {self.address.url}.") from error
+
+    def _response(self, method: str, path: str, **options: Any) -> requests.Response:
+        options["timeout"] = options.get("timeout") or self._timeout
+        try:
+            response = self._session.request(
+                method, self.address.url + path, allow_redirects=False, **options
+            )
+        except requests.RequestException as error:
+            # The exception's own text can hold the request; ours holds the address only.
+            raise NotRunning(f"Brimline's server at {self.address.url} does not answer.") from error
+        if response.status_code >= 400:
+            raise _refusal(response)
+        return response
+
+
+def _refusal(response: requests.Response) -> Refused:
+    status = response.status_code
+    try:
+        said = response.json()["error"]
+        return Refused(str(said["message"]), code=str(said["code"]), status=status)
+    except (ValueError, KeyError, TypeError):
+        return Refused(f"The server answered {status}.", status=status)
+
+
+def connect(config: Config) -> Client:
+    """A client of the running server; raises `NotRunning` with what to do."""
+    address = find(config)
+    if address is not None:
+        client = Client(address)
+        if client.healthy():
+            return client
+        client.close()
+    raise NotRunning(
+        "Brimline's server is not running on this data folder. "
+        "Start it with `brimline serve`, or start the tray with `brimline tray`."
+    )
+
+
+def self_command(*words: str) -> list[str]:
+    """The command that starts this program again in another role, frozen or from source."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable, *words]
+    # -P: a folder named desktop where the user happens to stand is not ours.
+    return [sys.executable, "-P", "-m", "desktop", *words]
+
+
+def child_environment(
+    environ: Mapping[str, str], *, outlives: bool, frozen: bool
+) -> dict[str, str]:
+    """The environment of a child. One that outlives us unpacks the binary for itself."""
+    env = dict(environ)
+    if frozen and outlives:
+        env["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
+    if not frozen:
+        # `-m desktop` must be found wherever the tray was started.
+        root = str(Path(__file__).resolve().parent.parent)
+        paths = [p for p in env.get("PYTHONPATH", "").split(os.pathsep) if p and p != root]
+        env["PYTHONPATH"] = os.pathsep.join([root, *paths])
+    return env
+
+
+def own_session() -> dict[str, Any]:
+    """Options of `Popen` that detach a child from our terminal and process group."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+class Wake:
+    """A file whose change says “look now”; the same on every system, and cheap to watch."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._stamp()
+
+    def touch(self) -> None:
+        """Wake whoever watches."""
+        with suppress(OSError):
+            self._path.touch(mode=0o600)
+            os.utime(self._path)
+
+    def changed(self) -> bool:
+        """Whether it was touched since the last look."""
+        stamp = self._stamp()
+        changed, self._seen = stamp != self._seen, stamp
+        return changed
+
+    def _stamp(self) -> int:
+        try:
+            return self._path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+
+class Budget:
+    """How often the server may be restarted by itself: three times in ten minutes."""
+
+    def __init__(self) -> None:
+        self._restarts: list[float] = []
+
+    def take(self, now: float) -> bool:
+        """Count one restart; False when there have been too many."""
+        self._restarts = [at for at in self._restarts if now - at < RESTART_WINDOW]
+        if len(self._restarts) >= RESTARTS:
+            return False
+        self._restarts.append(now)
+        return True
+
+    def reset(self) -> None:
+        """The user wants another try."""
+        self._restarts.clear()
+
+
+class Supervisor:
+    """Keeps one server alive for the tray. `tend` is one look; call it every second or so."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.trouble: str | None = "The server is starting"
+        self.exhausted = False
+        self._budget = Budget()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._client: Client | None = None
+        self._started = False  # a start that follows is a restart
+        self._since = 0.0
+        self._draining: int | None = None  # the pid of the version that is being replaced
+
+    def tend(self) -> Client | None:
+        """The client of a healthy server, after starting or replacing one if need be.
+
+        None while there is none; `trouble` then says why.
+        """
+        client = self._adopt()
+        if client is not None:
+            return client
+        if self._child is not None and self._child.poll() is None:
+            slow = time.monotonic() - self._since > _START_SECONDS
+            self.trouble = "The server does not answer" if slow or self._started else self.trouble
+            return None
+        if self._child is not None:
+            self._mourn(self._child)
+        if not self.exhausted and self._may_start():
+            self._start()
+        return None
+
+    def restart(self) -> None:
+        """Start again after the budget was spent, because the user asked."""
+        self._budget.reset()
+        self.exhausted = False
+        self._started = False
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Stop the server; open streams may take longer and then end without us."""
+        client = self._client
+        if client is not None:
+            with suppress(AppError):
+                client.post("/api/shutdown")
+            client.close()
+        elif self._child is not None and self._child.poll() is None:
+            self._child.terminate()
+        self._client = None
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit and self._lives():
+            time.sleep(0.05)
+
+    def _lives(self) -> bool:
+        if self._child is not None and self._child.poll() is None:
+            return True
+        return self.config.server_file.exists()
+
+    def _adopt(self) -> Client | None:
+        address = find(self.config)
+        if address is None:
+            self._forget()
+            return None
+        if self._client is None or self._client.address != address:
+            self._forget()
+            self._client = Client(address)
+        if not self._client.healthy():
+            self._forget()
+            return None
+        if address.version != __version__:
+            self._replace(self._client)
+            return None
+        self._started, self._draining, self.trouble = True, None, None
+        self.exhausted = False
+        return self._client
+
+    def _forget(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+    def _replace(self, client: Client) -> None:
+        self.trouble = f"Replacing the server of version {client.address.version}"
+        if self._draining != client.address.pid:
+            self._draining = client.address.pid
+            with suppress(AppError):
+                client.post("/api/shutdown")
+
+    def _may_start(self) -> bool:
+        if not self._started or self._draining is not None:
+            return True
+        if self._budget.take(time.monotonic()):
+            return True
+        self.exhausted = True
+        reason = f": {self._reason()}" if self._reason() else ""
+        self.trouble = f"The server stopped {RESTARTS + 1} times in 10 minutes{reason}"
+        return False
+
+    def _start(self) -> None:
+        self.trouble = "The server is starting"
+        self._draining = None
+        self._since = time.monotonic()
+        words = ["serve", "--data-dir", str(self.config.data_dir)]
+        words += ["--host", self.config.host, "--port", str(self.config.port)]
+        frozen = bool(getattr(sys, "frozen", False))
+        with self._last_words("wb") as errors:
+            self._child = subprocess.Popen(  # noqa: S603
+                self_command(*words),
+                env=child_environment(os.environ, outlives=True, frozen=frozen),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                **own_session(),
+            )
+
+    def _mourn(self, child: subprocess.Popen[bytes]) -> None:
+        """A child ended: remember why, and that the next start is a restart."""
+        self._child = None
+        self._started = True
+        code = child.returncode
+        self.trouble = self._reason() or f"The server ended with code {code}"
+
+    def _last_words(self, mode: str) -> BinaryIO:
+        folder = self.config.data_dir / "logs"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return (folder / "serve.err").open(mode)  # type: ignore[return-value]
+
+    def _reason(self) -> str:
+        """The last line the server wrote to stderr: it names what to do."""
+        with suppress(OSError), self._last_words("rb") as file:
+            lines = file.read()[-_SAID:].decode(errors="replace").strip().splitlines()
+            return lines[-1].strip()[:200] if lines else ""
+        return ""

@@ -1,0 +1,395 @@
+"""The tray: asks the server, draws what `display` says, forwards clicks.
+
+pystray has the main thread; one thread of ours looks, paints and carries out what was clicked, so
+the menu never waits for the server.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from desktop import autostart, display, host
+from desktop.supervisor import (
+    Client,
+    Supervisor,
+    Wake,
+    child_environment,
+    find,
+    self_command,
+)
+from server.config import Config
+from server.errors import AppError
+from server.store.lock import Lock
+
+log = logging.getLogger(__name__)
+
+EXIT_NO_TRAY = 4
+REFRESH = 30.0
+_EAGER = 2.0  # in the first minute, and for a minute after a click
+_EAGER_SECONDS = 60.0
+_ANXIOUS = 0.5  # while the server is not there
+_TICK = 0.5  # how soon a second start is noticed
+_WINDOW_SECONDS = 15.0
+
+
+def run(config: Config, *, open_window: bool = False, refresh: float | None = None) -> int:
+    """Show the tray until Quit. 0 it ended, or one runs already; 4 no tray is possible here."""
+    try:
+        host.require_display()
+        if sys.platform not in ("darwin", "win32"):
+            host.require_tray()
+            host.require_session_bus()
+    except host.Missing as missing:
+        _say(f"no tray here: {missing}")
+        return EXIT_NO_TRAY
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = Lock(config.data_dir / "tray.lock")
+    if not lock.acquire():
+        return _raise_other(config)
+    try:
+        _start_logging(config)
+        return Tray(config, refresh or REFRESH).run(open_window=open_window)
+    finally:
+        lock.release()
+
+
+def _start_logging(config: Config) -> None:
+    from server.logs import start_logging
+
+    start_logging(config, "tray")
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        print(f"brimline: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _raise_other(config: Config) -> int:
+    address = find(config)
+    if address is not None:
+        with suppress(AppError):
+            Client(address).post("/api/show")
+    Wake(config.data_dir / "tray.wake").touch()
+    _say("already running; its window opens")
+    return 0
+
+
+class Tray:
+    """One tray icon and the window it opens."""
+
+    def __init__(self, config: Config, refresh: float) -> None:
+        self.config = config
+        self.view = display.View(trouble="The server is starting")
+        self._refresh = refresh
+        self._supervisor = Supervisor(config)
+        self._wake = Wake(config.data_dir / "tray.wake")
+        self._actions: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
+        self._window = _Window(self)
+        self._icon: Any = None
+        self._on_main: Callable[..., None] = lambda function, *args: function(*args)
+        self._client: Client | None = None
+        self._stopping = False
+        self._shows: int | None = None
+        self._used_at = time.monotonic()
+        self._painted: tuple[Any, ...] = ()
+        self._verbs: dict[str, Callable[..., None]] = {
+            "open": self._open,
+            "pause": self._pause,
+            "resume": self._resume,
+            "restart": self._supervisor.restart,
+            "login": self._toggle_login,
+            "refresh": lambda: None,
+            "quit": self._quit,
+        }
+
+    def run(self, *, open_window: bool = False) -> int:
+        """Show the icon and look after the server until Quit."""
+        from desktop import livemenu
+
+        self._on_main = livemenu.on_main_thread()
+        with suppress(OSError):
+            autostart.heal()
+        self._icon = livemenu.icon_class()(
+            "brimline", display.draw(display.mark(self.view)), "Brimline", self._menu()
+        )
+        self._icon.folder = self.config.data_dir / "tray"
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.ask("quit"))
+        if open_window:
+            self.ask("open")
+        self._without_a_host()
+        self._icon.run(lambda icon: self._work())
+        return 0
+
+    def ask(self, *action: str) -> None:
+        """Have something done by the tray's own thread; callable from any thread."""
+        self._actions.put(action)
+
+    # --- The thread ---------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        self._icon.visible = True
+        while not self._stopping:
+            try:
+                self._look()
+            except Exception:
+                log.exception("the tray's look failed; it will look again")
+            self._paint()
+            self._carry_out_until(time.monotonic() + self._pause_length())
+        self._window.close()
+        self._supervisor.stop()
+        self._on_main(self._icon.stop)
+
+    def _pause_length(self) -> float:
+        if self.view.trouble is not None:
+            return min(_ANXIOUS, self._refresh)
+        eager = time.monotonic() - self._used_at < _EAGER_SECONDS
+        return min(_EAGER if eager else self._refresh, self._refresh)
+
+    def _carry_out_until(self, moment: float) -> None:
+        """Wait for the next look; a click or a second start ends the wait."""
+        while not self._stopping and time.monotonic() < moment:
+            try:
+                action = self._actions.get(timeout=min(_TICK, self._refresh))
+            except queue.Empty:
+                if self._wake.changed():
+                    self._window.show("/")
+                    return
+                continue
+            self._carry_out(action)
+            return
+
+    def _carry_out(self, action: tuple[str, ...]) -> None:
+        self._used_at = time.monotonic()
+        try:
+            self._verbs[action[0]](*action[1:])
+        except AppError as error:
+            log.warning("%s: %s", action[0], error.message)
+            self._notify(display.Alert("That did not work", error.message))
+        except OSError as error:
+            log.warning("%s: %s", action[0], error)
+            self._notify(display.Alert("That did not work", str(error)))
+
+    def _look(self) -> None:
+        """Tend the server, fetch the snapshot, tell what changed."""
+        before = self.view
+        self._client = self._supervisor.tend()
+        snapshot = before.snapshot
+        trouble = self._supervisor.trouble
+        if self._client is not None:
+            try:
+                snapshot, trouble = self._client.get("/api/tray"), None
+            except AppError as error:
+                trouble = error.message
+        self.view = display.View(
+            snapshot=snapshot,
+            trouble=trouble,
+            can_start=self._supervisor.exhausted,
+            login=autostart.enabled(),
+            zone=datetime.now().astimezone().tzinfo,
+        )
+        for alert in display.alerts(before, self.view, _now()):
+            self._notify(alert)
+        if trouble is None and snapshot is not None:
+            self._notice_show(int(snapshot.get("show") or 0))
+
+    def _notice_show(self, shows: int) -> None:
+        if self._shows is not None and shows > self._shows:
+            self._window.show("/")
+        self._shows = shows
+
+    # --- The picture --------------------------------------------------------------------------
+
+    def _paint(self) -> None:
+        """Hand over what changed, and only that: an untouched icon costs the panel nothing."""
+        now = _now()
+        mark, title = display.mark(self.view), display.tooltip(self.view, now)
+        rows = display.menu(self.view, now)
+        old = self._painted or (None, None, None)
+        self._painted = (mark, title, rows)
+        if mark != old[0]:
+            self._on_main(self._set, "icon", display.draw(mark))
+        if title != old[1]:
+            self._on_main(self._set, "title", title)
+        if rows != old[2]:
+            self._on_main(self._icon.update_menu)
+
+    def _set(self, name: str, value: Any) -> None:
+        setattr(self._icon, name, value)
+
+    def _menu(self) -> Any:
+        import pystray
+
+        def items() -> list[Any]:
+            return [self._item(row) for row in self._rows()]
+
+        return pystray.Menu(items)
+
+    def _rows(self) -> tuple[display.Row, ...]:
+        return self._painted[2] if self._painted else display.menu(self.view, _now())
+
+    def _item(self, row: display.Row) -> Any:
+        import pystray
+
+        if row == display.SEPARATOR:
+            return pystray.Menu.SEPARATOR
+        action: Any = None
+        if row.children:
+            action = pystray.Menu(*(self._item(child) for child in row.children))
+        elif row.action:
+
+            def action(icon: Any, item: Any, wanted: tuple[str, ...] = row.action) -> None:
+                self.ask(*wanted)
+
+        checked = None if row.checked is None else lambda item, on=row.checked: on
+        return pystray.MenuItem(
+            row.text,
+            action,
+            checked=checked,
+            default=row.default,
+            enabled=row.enabled and (bool(row.action) or bool(row.children)),
+        )
+
+    def _notify(self, alert: display.Alert) -> None:
+        log.info("told the user: %s", alert.title)
+        # Without a title pystray fails on macOS.
+        self._on_main(self._icon.notify, alert.text, alert.title)
+
+    def _without_a_host(self) -> None:
+        """Where nothing shows tray icons the window opens instead, and the reason is said."""
+        try:
+            host.require_host()
+        except host.Missing as missing:
+            _say(f"no tray icon: {missing}. The window opens instead")
+            self.ask("open")
+
+    # --- What can be clicked -------------------------------------------------------------------
+
+    def _open(self, path: str = "/") -> None:
+        self._window.show(path)
+
+    def _pause(self, account: str, until: str | None = None) -> None:
+        if account == "*":
+            self._server().post("/api/accounts/pause-all")
+            return
+        if until == "1h":
+            at = datetime.fromtimestamp(_now() / 1000 + 3600, UTC)
+            until = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._server().post(f"/api/accounts/{account}/pause", {"until": until})
+
+    def _resume(self, account: str) -> None:
+        every = account == "*"
+        self._server().post(
+            "/api/accounts/resume-all" if every else f"/api/accounts/{account}/resume"
+        )
+
+    def _toggle_login(self) -> None:
+        if autostart.enabled():
+            autostart.disable()
+        else:
+            autostart.enable()
+
+    def _quit(self) -> None:
+        self._stopping = True
+
+    def _server(self) -> Client:
+        if self._client is None:
+            raise AppError("The server is not running; nothing was changed.")
+        return self._client
+
+    def ticket_url(self, path: str) -> str:
+        """An address for the browser that signs it in once."""
+        return self._server().ticket_url(path)
+
+
+class _Window:
+    """The child process that shows the dashboard; it talks on stdin and dies with us."""
+
+    def __init__(self, tray: Tray) -> None:
+        self._tray = tray
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def show(self, path: str) -> None:
+        """Open the window at `path`, or raise the one that is open."""
+        if self._tell(f"open {path}" if path != "/" else "raise"):
+            return
+        frozen = bool(getattr(sys, "frozen", False))
+        words = ["window", "--child", "--path", path]
+        words += ["--data-dir", str(self._tray.config.data_dir)]
+        self._child = subprocess.Popen(  # noqa: S603
+            self_command(*words),
+            env=_child_env(frozen),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=_window_errors(self._tray.config),
+        )
+        watcher = threading.Thread(
+            target=self._watch, args=(self._child, path), name="window", daemon=True
+        )
+        watcher.start()
+
+    def close(self) -> None:
+        """Close the window and wait for it briefly."""
+        child = self._child
+        if child is None or child.poll() is not None:
+            return
+        self._tell("quit")
+        with suppress(OSError):
+            if child.stdin is not None:
+                child.stdin.close()
+        try:
+            child.wait(5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+    def _tell(self, line: str) -> bool:
+        child = self._child
+        if child is None or child.poll() is not None or child.stdin is None:
+            return False
+        try:
+            child.stdin.write(line.encode() + b"\n")
+            child.stdin.flush()
+        except OSError:
+            return False
+        return True
+
+    def _watch(self, child: subprocess.Popen[bytes], path: str) -> None:
+        """A window that fails at once cannot be shown here: the browser takes over."""
+        started = time.monotonic()
+        code = child.wait()
+        with suppress(OSError):
+            if child.stdin is not None:
+                child.stdin.close()
+        if code and time.monotonic() - started < _WINDOW_SECONDS and not self._tray._stopping:
+            log.warning("the window ended with code %d; opening the browser", code)
+            try:
+                webbrowser.open(self._tray.ticket_url(path))
+            except AppError as error:
+                log.warning("the browser was not opened: %s", error.message)
+
+
+def _child_env(frozen: bool) -> dict[str, str]:
+    import os
+
+    return child_environment(os.environ, outlives=False, frozen=frozen)
+
+
+def _window_errors(config: Config) -> IO[bytes]:
+    folder = config.data_dir / "logs"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return (folder / "window.err").open("wb")
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
