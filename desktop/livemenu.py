@@ -22,7 +22,7 @@ import pystray
 def icon_class() -> type[Any]:
     """The icon class for this system's backend."""
     backend = str(pystray.Icon.__module__).rpartition(".")[2]
-    return _gtk_icon() if backend in ("_appindicator", "_gtk") else pystray.Icon
+    return LiveIcon if backend in ("_appindicator", "_gtk") else pystray.Icon
 
 
 def on_main_thread() -> Callable[..., None]:
@@ -51,97 +51,106 @@ def shape(items: Any) -> Any:
     )
 
 
-def _gtk_icon() -> type[Any]:
+class LiveIcon(pystray.Icon):  # type: ignore[misc]
+    """pystray's Gtk icon with menu edits in place and its pictures in a folder of ours."""
+
+    folder: Path | None = None
+    _menu_handle: Any = None
+    _shape: Any = None
+    _muted = False
+
+    def _update_menu(self) -> None:
+        _idle(self._sync)
+
+    def _sync(self) -> None:
+        items = list(self.menu) if self.menu else []
+        now = shape(items)
+        if now == self._shape and self._menu_handle is not None:
+            self._apply(self._menu_handle, items)
+            return
+        self._shape = now
+        self._menu_handle = self._create_menu(items)
+        if hasattr(self, "_appindicator") and self._menu_handle is not None:
+            self._appindicator.set_menu(self._menu_handle)
+
+    def _create_menu_item(self, descriptor: Any) -> Any:
+        item = super()._create_menu_item(descriptor)
+        item.descriptor = descriptor
+        return item
+
+    def _handler(self, callback: Any) -> Any:
+        # Gtk passes the item that was clicked; what it means now was left on it by `_edit`.
+        return self._clicked
+
+    def _clicked(self, item: Any, *_: Any) -> None:
+        if self._muted:
+            return
+        try:
+            item.descriptor(self)
+        finally:
+            self.update_menu()
+
+    def _apply(self, menu: Any, items: list[Any]) -> None:
+        for item, descriptor in zip(menu.get_children(), items, strict=True):
+            if descriptor is not pystray.Menu.SEPARATOR:
+                self._edit(item, descriptor)
+
+    def _edit(self, item: Any, descriptor: Any) -> None:
+        item.descriptor = descriptor
+        if item.get_label() != descriptor.text:
+            item.set_label(descriptor.text)
+        if item.get_sensitive() != bool(descriptor.enabled):
+            item.set_sensitive(bool(descriptor.enabled))
+        if descriptor.checked is not None and item.get_active() != bool(descriptor.checked):
+            # set_active counts as a click.
+            self._muted = True
+            try:
+                item.set_active(bool(descriptor.checked))
+            finally:
+                self._muted = False
+        if descriptor.submenu:
+            self._apply(item.get_submenu(), list(descriptor.submenu))
+
+    def _update_fs_icon(self) -> None:
+        # One file a picture, named by its content: panels cache by name, and a tray that was
+        # killed leaves nothing in /tmp.
+        if self.folder is None:
+            super()._update_fs_icon()
+            return
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        name = hashlib.sha256(self.icon.tobytes()).hexdigest()[:16]
+        path = self.folder / f"{name}.png"
+        temporary = path.with_suffix(f".{os.getpid()}")
+        self.icon.save(temporary, "PNG")
+        temporary.replace(path)
+        self._icon_path, self._icon_valid = str(path), True
+
+    def _notify(self, message: str, title: str | None = None) -> None:
+        def tell() -> None:
+            # A desktop without a notification service is no reason to fail.
+            with suppress(_glib_error(), OSError):
+                self._notifier.notify(title or self.title, message, self._icon_path)
+
+        _idle(tell)
+
+    def _finalize(self) -> None:
+        with suppress(_glib_error()):
+            super()._finalize()
+
+
+def _idle(function: Callable[[], None]) -> None:
+    """Run on the main thread soon, once."""
     from gi.repository import GLib
 
-    class LiveIcon(pystray.Icon):  # type: ignore[misc]
-        """pystray's icon with menu edits in place and its pictures in a folder of ours."""
+    def once() -> bool:
+        function()
+        return False
 
-        folder: Path | None = None
-        _shape: Any = None
-        _muted = False
+    GLib.idle_add(once)
 
-        def _update_menu(self) -> None:
-            GLib.idle_add(self._sync)
 
-        def _sync(self) -> bool:
-            items = list(self.menu) if self.menu else []
-            now = shape(items)
-            if now != self._shape or self._menu_handle is None:
-                self._shape = now
-                self._menu_handle = self._create_menu(items)
-                if hasattr(self, "_appindicator") and self._menu_handle is not None:
-                    self._appindicator.set_menu(self._menu_handle)
-            else:
-                self._apply(self._menu_handle, items)
-            return False
+def _glib_error() -> type[Exception]:
+    from gi.repository import GLib
 
-        def _create_menu_item(self, descriptor: Any) -> Any:
-            item = super()._create_menu_item(descriptor)
-            item.descriptor = descriptor
-            if descriptor is not pystray.Menu.SEPARATOR and not descriptor.submenu:
-                # super() connected a handler that would run today's meaning of the row for ever.
-                item.disconnect_by_func(self._connected)
-                item.connect("activate", self._clicked)
-            return item
-
-        def _handler(self, callback: Any) -> Any:
-            self._connected = super()._handler(callback)
-            return self._connected
-
-        def _clicked(self, item: Any, *_: Any) -> None:
-            if self._muted:
-                return
-            try:
-                item.descriptor(self)
-            finally:
-                self.update_menu()
-
-        def _apply(self, menu: Any, items: list[Any]) -> None:
-            for item, descriptor in zip(menu.get_children(), items, strict=True):
-                if descriptor is not pystray.Menu.SEPARATOR:
-                    self._edit(item, descriptor)
-
-        def _edit(self, item: Any, descriptor: Any) -> None:
-            item.descriptor = descriptor
-            if item.get_label() != descriptor.text:
-                item.set_label(descriptor.text)
-            if item.get_sensitive() != bool(descriptor.enabled):
-                item.set_sensitive(bool(descriptor.enabled))
-            if descriptor.checked is not None and item.get_active() != bool(descriptor.checked):
-                self._muted = True
-                try:
-                    item.set_active(bool(descriptor.checked))
-                finally:
-                    self._muted = False
-            if descriptor.submenu:
-                self._apply(item.get_submenu(), list(descriptor.submenu))
-
-        def _update_fs_icon(self) -> None:
-            # One file a picture, named by its content: panels cache by name, and a tray that was
-            # killed leaves nothing in /tmp.
-            if self.folder is None:
-                super()._update_fs_icon()
-                return
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            name = hashlib.sha256(self.icon.tobytes()).hexdigest()[:16]
-            path = self.folder / f"{name}.png"
-            temporary = path.with_suffix(f".{os.getpid()}")
-            self.icon.save(temporary, "PNG")
-            temporary.replace(path)
-            self._icon_path, self._icon_valid = str(path), True
-
-        def _notify(self, message: str, title: str | None = None) -> None:
-            def tell() -> bool:
-                # A desktop without a notification service is no reason to fail.
-                with suppress(GLib.Error, OSError):
-                    self._notifier.notify(title or self.title, message, self._icon_path)
-                return False
-
-            GLib.idle_add(tell)
-
-        def _finalize(self) -> None:
-            with suppress(GLib.Error):
-                super()._finalize()
-
-    return LiveIcon
+    kind: type[Exception] = GLib.Error
+    return kind

@@ -40,7 +40,6 @@ def locked(config: Config) -> Iterator[None]:
 def pool(config: Config) -> Iterator[Pool]:
     """The accounts of a data folder that no server uses."""
     from server.accounts.pool import Pool
-
     from server.store import db, migrations, settings
 
     with locked(config):

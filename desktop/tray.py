@@ -7,6 +7,8 @@ the menu never waits for the server.
 from __future__ import annotations
 
 import logging
+import logging.handlers
+import os
 import queue
 import signal
 import subprocess
@@ -65,9 +67,21 @@ def run(config: Config, *, open_window: bool = False, refresh: float | None = No
 
 
 def _start_logging(config: Config) -> None:
-    from server.logs import start_logging
-
-    start_logging(config, "tray")
+    # Not the server's own set-up: importing it would load Flask into the tray.
+    folder = config.data_dir / "logs"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    logging.basicConfig(
+        level=config.log_level.upper(),
+        handlers=[
+            logging.handlers.RotatingFileHandler(
+                folder / "tray.log", maxBytes=1 << 20, backupCount=1, encoding="utf-8"
+            )
+        ],
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    for noisy in ("urllib3", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _say(text: str) -> None:
@@ -329,7 +343,7 @@ class _Window:
         words += ["--data-dir", str(self._tray.config.data_dir)]
         self._child = subprocess.Popen(  # noqa: S603
             self_command(*words),
-            env=_child_env(frozen),
+            env=child_environment(os.environ, outlives=False, frozen=frozen),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=_window_errors(self._tray.config),
@@ -377,12 +391,6 @@ class _Window:
                 webbrowser.open(self._tray.ticket_url(path))
             except AppError as error:
                 log.warning("the browser was not opened: %s", error.message)
-
-
-def _child_env(frozen: bool) -> dict[str, str]:
-    import os
-
-    return child_environment(os.environ, outlives=False, frozen=frozen)
 
 
 def _window_errors(config: Config) -> IO[bytes]:

@@ -1,0 +1,365 @@
+"""The dashboard's window: a web view of the local pages, a process of its own.
+
+The tray speaks to it on stdin, one line an order: `raise`, `open /path`, `quit`; the end of stdin
+closes it, so it never outlives its tray. Size and place are remembered from the events of moving
+and resizing: asking the window itself while it closes waits for the thread that is asking.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from desktop import display, host
+from desktop.supervisor import Address, Client, NotRunning, Wake, connect, find
+from server.config import Config
+from server.errors import AppError
+from server.store.lock import Lock
+
+TITLE = "Brimline"
+_DEFAULT = {"width": 1160, "height": 800}
+_MINIMUM = (480, 420)
+_GROUNDS = {True: "#131517", False: "#FAF9F6"}  # the pages' own, so that opening does not flash
+_LOOK = 0.4
+
+AWAY = """<!doctype html><meta charset="utf-8"><title>Brimline</title><style>
+:root{color-scheme:light dark}body{margin:0;display:grid;place-items:center;height:100vh;
+font:14px/1.5 system-ui,sans-serif;background:#FAF9F6;color:#1E2124}
+main{max-width:420px;padding:24px}h1{font-size:20px;font-weight:600;margin:0 0 8px}
+button{font:inherit;padding:8px 16px;border-radius:8px;border:1px solid #8A9096;
+background:transparent;color:inherit}
+@media(prefers-color-scheme:dark){body{background:#131517;color:#E9E7E2}}
+</style><main><h1>The server is away</h1><p>Brimline's server does not answer. This page goes on
+by itself as soon as it does. If the tray is not running, start it with <code>brimline tray</code>,
+or the server alone with <code>brimline serve</code>.</p>
+<button onclick="pywebview.api.retry()">Try again</button></main>"""
+
+
+def run(config: Config, *, path: str = "/", child: bool = False) -> int:
+    """Show the window until it is closed; 0 also when one was open and is raised instead.
+
+    As the tray's child it ends with 1 where no web view exists, and the tray opens the browser;
+    on its own it opens the browser itself.
+    """
+    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = Lock(config.data_dir / "window.lock")
+    if not lock.acquire():
+        Wake(config.data_dir / "window.wake").touch()
+        return 0
+    try:
+        host.require_web_view()
+        Window(config, path).show(sys.stdin if child else None)
+        return 0
+    except host.Missing as missing:
+        print(f"brimline: {missing}", file=sys.stderr)  # noqa: T201
+        return 1 if child else _in_browser(config, path)
+    finally:
+        lock.release()
+
+
+def _in_browser(config: Config, path: str) -> int:
+    return 0 if webbrowser.open(connect(config).ticket_url(path)) else 1
+
+
+class Window:
+    """One web view, the server behind it, and where it stands on the screen."""
+
+    def __init__(self, config: Config, path: str = "/") -> None:
+        self._config = config
+        self._path = path if path.startswith("/") and not path.startswith("//") else "/"
+        self._shown: Address | None = None  # the server process the page came from
+        self._wake = Wake(config.data_dir / "window.wake")
+        self._place = _Place(config.data_dir / "window.json")
+        self._closed = threading.Event()
+        self._retry = threading.Event()
+        self._window: Any = None
+
+    def show(self, orders: TextIO | None) -> None:
+        """Open it, and return when it is closed."""
+        import webview
+
+        _name_program()
+        url = self._url(self._path)
+        self._window = webview.create_window(
+            TITLE,
+            url,
+            html=None if url else AWAY,
+            js_api=Api(self._config, self),
+            min_size=_MINIMUM,
+            background_color=_GROUNDS[prefers_dark()],
+            text_select=True,
+            zoomable=True,
+            **self._place.start(_screens(webview)),
+        )
+        events = self._window.events
+        events.resized += self._place.resized
+        events.moved += self._place.moved
+        events.maximized += lambda: self._place.maximize(True)
+        events.restored += lambda: self._place.maximize(False)
+        events.closed += self._when_closed
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        if orders is not None:
+            threading.Thread(target=self._obey, args=(orders,), name="orders", daemon=True).start()
+        storage = self._config.data_dir / "webview"
+        storage.mkdir(exist_ok=True, mode=0o700)
+        webview.start(
+            gui="gtk" if sys.platform.startswith("linux") else None,
+            private_mode=False,  # else the pages have no local storage
+            storage_path=str(storage),
+            icon=_icon(self._config),
+        )
+
+    def retry(self) -> None:
+        """Look for the server now."""
+        self._retry.set()
+
+    def ask_where(self, name: str) -> Path | None:
+        """Let the user choose where to save `name`; None when they think better of it."""
+        import webview
+
+        chosen = self._window.create_file_dialog(webview.FileDialog.SAVE, save_filename=name)
+        first = chosen if isinstance(chosen, str) else (chosen or [None])[0]
+        return Path(first) if first else None
+
+    def _url(self, path: str) -> str | None:
+        """A one-time address of the page, or None while the server is away."""
+        try:
+            client = connect(self._config)
+            url = client.ticket_url(path)
+        except AppError:
+            return None
+        self._shown = client.address
+        client.close()
+        return url
+
+    def _when_closed(self) -> None:
+        self._closed.set()
+        self._place.save()
+
+    def _watch(self) -> None:
+        """Raise when asked by another start; load again when another server process is there."""
+        while not self._closed.wait(_LOOK):
+            if self._wake.changed():
+                self._raise()
+            address = find(self._config)
+            gone = self._shown is None or self._retry.is_set()
+            moved = (
+                address is not None
+                and self._shown is not None
+                and ((address.pid, address.port) != (self._shown.pid, self._shown.port))
+            )
+            if address is not None and (gone or moved):
+                self._retry.clear()
+                self._load(self._path if gone else self._current_path())
+
+    def _load(self, path: str) -> None:
+        url = self._url(path)
+        if url is not None and not self._closed.is_set():
+            self._path = path
+            self._window.load_url(url)
+
+    def _current_path(self) -> str:
+        with suppress(Exception):  # the page may be gone at this very moment
+            from urllib.parse import urlsplit
+
+            parts = urlsplit(self._window.get_current_url() or "")
+            return parts.path or "/"
+        return "/"
+
+    def _obey(self, orders: TextIO) -> None:
+        with suppress(OSError, ValueError):
+            for line in orders:
+                word, _, rest = line.strip().partition(" ")
+                if word == "quit":
+                    break
+                if word == "open":
+                    self._load(rest)
+                self._raise()
+        self._close()
+
+    def _raise(self) -> None:
+        with suppress(Exception):  # it may be closing
+            self._window.restore()
+            self._window.show()
+            if hasattr(self._window.native, "present"):
+                from gi.repository import GLib
+
+                GLib.idle_add(self._window.native.present)
+
+    def _close(self) -> None:
+        import webview
+
+        # A window that is not ready yet cannot be closed, and a second destroy fails on GTK.
+        self._window.events.shown.wait(10)
+        if not self._closed.is_set() and self._window in webview.windows:
+            self._window.destroy()
+
+
+class Api:
+    """What the page may ask of the window."""
+
+    def __init__(self, config: Config, window: Window) -> None:
+        self._config = config  # names with an underscore are not shown to the page
+        self._window = window
+
+    def retry(self) -> None:
+        """Look for the server now."""
+        self._window.retry()
+
+    def save(self, path: str, name: str) -> dict[str, Any]:
+        """Save what our server has at `path` under a name that the user chooses."""
+        if not isinstance(path, str) or not path.startswith(("/api/", "/assets/")):
+            return {"saved": False, "message": "Only this server's own files can be saved."}
+        place = self._window.ask_where(Path(str(name)).name or "brimline.csv")
+        if place is None:
+            return {"saved": False, "message": None}
+        try:
+            address = find(self._config)
+            if address is None:
+                raise NotRunning("The server is away; nothing was saved.")
+            place.write_bytes(Client(address).fetch(path))
+        except AppError as error:
+            return {"saved": False, "message": error.message}
+        except OSError as error:
+            return {"saved": False, "message": f"It was not saved: {error.strerror}."}
+        return {"saved": True, "message": str(place)}
+
+
+class _Place:
+    """Size and place of the window, kept in the data folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._now: dict[str, Any] = {**_DEFAULT, **self._read()}
+
+    def start(self, screens: list[tuple[int, int, int, int]]) -> dict[str, Any]:
+        """Arguments for a new window: the last place, if a screen is still there."""
+        return fit(self._now, screens)
+
+    def resized(self, width: float, height: float) -> None:
+        """Remember a size; that of a maximized window is the screen's, not the user's."""
+        if not self._now.get("maximized"):
+            self._now.update(width=int(width), height=int(height))
+
+    def moved(self, x: float, y: float) -> None:
+        """Remember a place."""
+        if not self._now.get("maximized"):
+            self._now.update(x=int(x), y=int(y))
+
+    def maximize(self, on: bool) -> None:
+        """Remember whether it fills the screen."""
+        self._now["maximized"] = on
+
+    def save(self) -> None:
+        """Write it down whole."""
+        temporary = self._path.with_suffix(f".{os.getpid()}")
+        with suppress(OSError):
+            temporary.write_text(json.dumps(self._now), encoding="utf-8")
+            temporary.replace(self._path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            said = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(said, dict):
+            return {}
+        numbers = {
+            key: int(said[key])
+            for key in ("width", "height", "x", "y")
+            if isinstance(said.get(key), (int, float)) and not isinstance(said[key], bool)
+        }
+        return {**numbers, "maximized": said.get("maximized") is True}
+
+
+def fit(place: dict[str, Any], screens: list[tuple[int, int, int, int]]) -> dict[str, Any]:
+    """Arguments of a window that is reachable on the given screens (x, y, width, height).
+
+    A place whose title bar would be off every screen is forgotten: the screen was unplugged.
+    """
+    widest = max((s[2] for s in screens), default=10**4)
+    highest = max((s[3] for s in screens), default=10**4)
+    found: dict[str, Any] = {
+        "width": min(max(place["width"], _MINIMUM[0]), widest),
+        "height": min(max(place["height"], _MINIMUM[1]), highest),
+        "maximized": bool(place.get("maximized")),
+    }
+    x, y = place.get("x"), place.get("y")
+    if x is None or y is None:
+        return found
+    for left, top, width, height in screens:
+        if left - 50 <= x < left + width - 100 and top <= y < top + height - 50:
+            return {**found, "x": x, "y": y}
+    return found
+
+
+def _screens(webview: Any) -> list[tuple[int, int, int, int]]:
+    return [(s.x, s.y, s.width, s.height) for s in webview.screens]
+
+
+def prefers_dark() -> bool:
+    """Whether this desktop is dark, as far as its web view will think so too."""
+    with suppress(Exception):  # each system's setting may be missing
+        if sys.platform == "win32":
+            return _windows_dark()
+        if sys.platform == "darwin":
+            words = ["/usr/bin/defaults", "read", "-g", "AppleInterfaceStyle"]
+            return (
+                b"Dark"
+                in subprocess.run(  # noqa: S603
+                    words, capture_output=True, timeout=2, check=False
+                ).stdout
+            )
+        return _gtk_dark()
+    return False
+
+
+def _windows_dark() -> bool:
+    if sys.platform != "win32":
+        return False
+    import winreg
+
+    path = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
+    with winreg.OpenKey(winreg.HKEY_CURRENT_USER, path) as key:
+        return not winreg.QueryValueEx(key, "AppsUseLightTheme")[0]
+
+
+def _gtk_dark() -> bool:
+    import gi
+
+    gi.require_version("Gtk", "3.0")
+    from gi.repository import Gtk
+
+    settings = Gtk.Settings.get_default()
+    if settings is None:
+        return False
+    name = str(settings.props.gtk_theme_name or "")
+    return bool(settings.props.gtk_application_prefer_dark_theme) or name.lower().endswith("dark")
+
+
+def _name_program() -> None:
+    """Let the desktop know whose window it is (its icon and .desktop file)."""
+    if sys.platform.startswith("linux"):
+        from gi.repository import GLib
+
+        GLib.set_prgname("brimline")
+        GLib.set_application_name(TITLE)
+
+
+def _icon(config: Config) -> str | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    folder = config.data_dir / "tray"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    path = folder / "window.png"
+    with suppress(OSError):
+        display.draw(display.EMBLEM, 128).save(path)
+        return str(path)
+    return None
