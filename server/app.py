@@ -15,9 +15,10 @@ from werkzeug.exceptions import HTTPException
 from server import errors
 from server.accounts.pool import Pool
 from server.auth.guard import Caller, Guard, bearer, same_secret
+from server.auth.keys import Keys
 from server.auth.session import Sessions
 from server.config import Config
-from server.dashboard import accounts, control, overview, requests, session, usage
+from server.dashboard import accounts, control, keys, overview, requests, session, usage
 from server.dashboard import settings as settings_routes
 from server.errors import AppError
 from server.ingest.indexer import Indexer
@@ -40,6 +41,7 @@ class Services:
     ledger: Ledger
     indexer: Indexer
     sessions: Sessions
+    keys: Keys
     notices: list[str]
     tray_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     show_requests: int = 0  # a second start asks the tray to raise the window
@@ -86,6 +88,8 @@ def create_app(config: Config) -> Flask:
     pool.load()
     sessions = Sessions()
     sessions.load()
+    client_keys = Keys()
+    client_keys.load()
     ledger = Ledger()
     built = Services(
         config=config,
@@ -94,6 +98,7 @@ def create_app(config: Config) -> Flask:
         ledger=ledger,
         indexer=Indexer(config, ledger),
         sessions=sessions,
+        keys=client_keys,
         notices=notices,
     )
     app = Flask("brimline", static_folder=None)
@@ -101,7 +106,8 @@ def create_app(config: Config) -> Flask:
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
-    for routes in (control, overview, accounts, requests, usage, settings_routes, session):
+    rooms = (control, overview, accounts, requests, usage, settings_routes, session, keys)
+    for routes in rooms:
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)

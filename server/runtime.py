@@ -133,6 +133,8 @@ def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) ->
     built.indexer.stop()
     server.close()
     server.task_dispatcher.shutdown(timeout=1)
+    with suppress(Exception):
+        built.keys.save()
     db.close_databases()
 
 
@@ -145,6 +147,7 @@ def _jobs(built: Services) -> list[tuple[str, Callable[[], float], Callable[[], 
         ),
         ("tokens", lambda: 60.0, built.pool.keep_tokens_fresh),
         ("accounts", lambda: 5.0, built.pool.expire_blocks),
+        ("keys", lambda: 5.0, built.keys.save),
         ("models", lambda: 300.0, built.proxy.refresh_models),
         ("retention", lambda: 3600.0, built.proxy.forget_old),
     ]

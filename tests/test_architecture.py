@@ -40,6 +40,7 @@ ROOMS = {
     },
 }
 PURE = [
+    "server/auth/limits.py",
     "server/accounts/allowance.py",
     "server/proxy/balance.py",
     "server/proxy/policy.py",

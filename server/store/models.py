@@ -172,7 +172,11 @@ class RequestLog(_Usage):
     started_at = IntegerField()
 
     class Meta:
-        indexes = ((("started_at",), False), (("account", "started_at"), False))
+        indexes = (
+            (("started_at",), False),
+            (("account", "started_at"), False),
+            (("key", "started_at"), False),
+        )
 
 
 class Setting(_Usage):

@@ -1,0 +1,168 @@
+"""The ceilings of a key: which apply, when they start afresh, what a call costs them.
+
+Windows are fixed and roll from the moment the limit was made. A call counts in the window in
+which it ends, with what the provider said it used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from server.errors import TooMany
+
+_HOUR = 3600 * 1000
+_DAY = 24 * _HOUR
+# A month is 30 days, so that every window of a limit is equally long.
+WINDOWS = {"5h": 5 * _HOUR, "daily": _DAY, "weekly": 7 * _DAY, "7d": 7 * _DAY, "monthly": 30 * _DAY}
+# cost_usd counts micro-dollars, credits micro-credits.
+MEASURES = ("total_tokens", "input_tokens", "output_tokens", "cost_usd", "requests", "credits")
+
+OUTPUT_BUDGET = 8192
+_UNKNOWN_BUDGETS = {"cost_usd": 2_000_000, "credits": 50_000_000, "requests": 1}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a user asked for: at most `maximum` of `measure` in each `window`."""
+
+    measure: str
+    window: str
+    maximum: int
+    model: str | None = None  # None: every model
+
+    @property
+    def identity(self) -> tuple[str, str, str | None]:
+        """What makes two rules the same rule, whatever their maximum."""
+        return self.measure, self.window, self.model
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A rule and how much of it is used in the window that ends at `resets_at`."""
+
+    rule: Rule
+    resets_at: int
+    used: int = 0
+    id: int | None = None  # its row, once stored
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a call may use, before it is sent; None where nobody can say."""
+
+    input: int | None = None
+    input_cost: int | None = None  # micro-dollars of the input alone
+    cost: int | None = None  # of input and expected output
+    credits: int | None = None  # micro-credits of input and expected output
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What the provider said a call used; `input` contains the cached part."""
+
+    input: int
+    output: int
+    cost: int | None = None  # None: the model has no known price
+    credits: int | None = None
+
+
+def begun(rule: Rule, now: int) -> Limit:
+    """A fresh limit whose first window starts now."""
+    return Limit(rule, resets_at=now + WINDOWS[rule.window])
+
+
+def rolled(limit: Limit, now: int) -> Limit:
+    """The limit as it stands at `now`: once its window has ended, an unused later one.
+
+    The window moves by whole lengths until it ends in the future, so that a limit keeps its
+    hour of the day however long nobody used the key.
+    """
+    if now < limit.resets_at:
+        return limit
+    length = WINDOWS[limit.rule.window]
+    return replace(
+        limit, used=0, resets_at=limit.resets_at + ((now - limit.resets_at) // length + 1) * length
+    )
+
+
+def applies(rule: Rule, model: str | None) -> bool:
+    """Whether a rule counts a call to `model`; no model (a list of models) meets global rules."""
+    return rule.model is None or rule.model == model
+
+
+def room(limit: Limit, reserved: int) -> int:
+    """What is neither used nor held by calls that are under way; at least 0."""
+    return max(0, limit.rule.maximum - limit.used - reserved)
+
+
+def budget(measure: str, estimate: Estimate) -> int:
+    """How much to hold for one call until it is known what it used."""
+    if measure == "input_tokens":
+        return OUTPUT_BUDGET if estimate.input is None else max(1, estimate.input)
+    if measure == "output_tokens":
+        return OUTPUT_BUDGET
+    if measure == "total_tokens":
+        return OUTPUT_BUDGET + (estimate.input or 0)
+    known = {"cost_usd": estimate.cost, "credits": estimate.credits}.get(measure)
+    return _UNKNOWN_BUDGETS[measure] if known is None else max(1, known)
+
+
+def charge(measure: str, spent: Spent) -> int:
+    """What a finished call adds to a limit. A cost nobody knows adds nothing."""
+    amounts = {
+        "total_tokens": spent.input + spent.output,
+        "input_tokens": spent.input,
+        "output_tokens": spent.output,
+        "cost_usd": spent.cost or 0,
+        "requests": 1,
+        "credits": spent.credits or 0,
+    }
+    return max(0, amounts[measure])
+
+
+def charge_unfinished(measure: str, estimate: Estimate, held: int) -> int:
+    """What a call adds that the provider took but never summed up: its input, as estimated.
+
+    Otherwise a client that hangs up just before the end would read for nothing.
+    """
+    if measure == "requests":
+        return 1
+    by_measure = {
+        "total_tokens": estimate.input,
+        "input_tokens": estimate.input,
+        "cost_usd": estimate.input_cost,
+    }
+    return min(held, by_measure.get(measure) or 0)
+
+
+def merged(have: Iterable[Limit], wanted: Sequence[Rule], now: int, *, reset: bool) -> list[Limit]:
+    """The limits after an edit: a rule that stays keeps its use and its window, unless reset."""
+    old = {} if reset else {limit.rule.identity: limit for limit in have}
+    ids = {limit.rule.identity: limit.id for limit in have}
+    return [
+        replace(old.get(rule.identity) or begun(rule, now), rule=rule, id=ids.get(rule.identity))
+        for rule in wanted
+    ]
+
+
+def refusal(limit: Limit, now: int) -> TooMany:
+    """The error for a call that a limit does not let through."""
+    rule = limit.rule
+    what = f"{rule.measure} limit ({rule.window}"
+    what += f", model {rule.model})" if rule.model else ")"
+    at = datetime.fromtimestamp(limit.resets_at / 1000, UTC).isoformat(timespec="seconds")
+    resets = f"Usage resets at {at.removesuffix('+00:00')}Z."
+    extra = {"resets_at": limit.resets_at // 1000}
+    if limit.used < rule.maximum:
+        message = (
+            f"What is left of this API key's {what} is held by its requests that are still "
+            f"running. Try again when they have ended. {resets}"
+        )
+        return TooMany(message, retry_after=1, extra=extra)
+    return TooMany(
+        f"This API key's {what} is used up: {limit.used} of {rule.maximum}. {resets}",
+        retry_after=max(1, -(-(limit.resets_at - now) // 1000)),
+        extra=extra,
+    )
