@@ -1,0 +1,144 @@
+"""Snapshots: what was observed of each window, kept at a sane density and read back."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable
+
+from server.accounts.allowance import MINUTE, Credits, Usage, Window, ordered
+from server.store import db
+
+DENSITY = 5 * MINUTE
+_COLUMNS = "account, source, window, used_percent, window_minutes, resets_at, credits, plan"
+_RESET_MOVED = MINUTE  # less is the provider's rounding
+
+Row = tuple[str, str, str, float, int | None, int | None, float | None, str | None, int]
+
+
+class History:
+    """Collects observations in memory; `flush` stores those that say something new."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, str], Window] = {}  # the last stored observation
+        self._waiting: dict[tuple[str, str], Row] = {}
+
+    def load(self) -> dict[str, Usage]:
+        """The newest stored observation of every window, by account."""
+        newest = (
+            "select s.account, s.window, s.used_percent, s.window_minutes, s.resets_at, "
+            "s.observed_at, s.credits from snapshot s join (select account, window, "
+            "max(observed_at) at from snapshot where account != '' group by account, window) m "
+            "on s.account = m.account and s.window = m.window and s.observed_at = m.at"
+        )
+        windows: dict[str, dict[str, Window]] = {}
+        balances: dict[str, tuple[int, float]] = {}
+        for account, key, used, minutes, resets_at, observed_at, balance in db.rows(newest):
+            window = Window(key, used, minutes, resets_at, observed_at)
+            windows.setdefault(account, {})[key] = window
+            if balance is not None and observed_at >= balances.get(account, (0, 0.0))[0]:
+                balances[account] = (observed_at, balance)
+        with self._lock:
+            self._kept = {(a, w.key): w for a, found in windows.items() for w in found.values()}
+        return {
+            account: Usage(ordered(found.values()), credits=_credits(balances.get(account)))
+            for account, found in windows.items()
+        }
+
+    def see(self, account: str, usage: Usage, source: str) -> bool:
+        """Take an observation; True when it says something new. Does not touch the disk."""
+        balance = usage.credits.balance if usage.credits else None
+        changed = False
+        with self._lock:
+            for window in usage.windows:
+                place = (account, window.key)
+                if not _says_more(self._kept.get(place), window):
+                    continue
+                changed = True
+                self._waiting[place] = (
+                    account,
+                    source,
+                    window.key,
+                    window.used_percent,
+                    window.minutes,
+                    window.resets_at,
+                    balance,
+                    usage.plan,
+                    window.observed_at,
+                )
+        return changed
+
+    def flush(self) -> None:
+        """Store what waits; when that fails it goes on waiting."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        try:
+            with db.writing() as connection:
+                connection.executemany(
+                    f"insert into snapshot ({_COLUMNS}, observed_at) "  # noqa: S608
+                    "values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    list(waiting.values()),
+                )
+        except BaseException:
+            with self._lock:
+                self._waiting = {**waiting, **self._waiting}
+            raise
+        with self._lock:
+            for place, row in waiting.items():
+                self._kept[place] = Window(place[1], row[3], row[4], row[5], row[8])
+
+    def forget(self, account: str, connection: sqlite3.Connection | None = None) -> None:
+        """Drop what waits for an account; with a connection, also what is stored."""
+        with self._lock:
+            for known in (self._waiting, self._kept):
+                for place in [place for place in known if place[0] == account]:
+                    known.pop(place)
+        if connection is not None:
+            connection.execute("delete from snapshot where account = ?", (account,))
+
+
+def _says_more(kept: Window | None, seen: Window) -> bool:
+    if kept is None:
+        return True
+    if seen.observed_at < kept.observed_at:
+        return False
+    moved = abs((seen.resets_at or 0) - (kept.resets_at or 0)) > _RESET_MOVED
+    if moved or kept.minutes != seen.minutes or int(kept.used_percent) != int(seen.used_percent):
+        return True
+    # Within one percent: at most a row each five minutes, and none when nothing changed.
+    late = seen.observed_at - kept.observed_at >= DENSITY
+    return late and kept.used_percent != seen.used_percent
+
+
+def _credits(found: tuple[int, float] | None) -> Credits | None:
+    return None if found is None else Credits(found[1] > 0, False, found[1])
+
+
+def observed(account: str, since: int, window: str | None = None) -> dict[str, list[Window]]:
+    """The stored observations of an account by window, oldest first, from `since` on.
+
+    The last one before `since` comes first, because it still held then.
+    """
+    found: dict[str, list[Window]] = {}
+    keys = db.rows("select distinct window from snapshot where account = ?", (account,))
+    for (key,) in keys:
+        if window is not None and key != window:
+            continue
+        rows = db.rows(
+            "select used_percent, window_minutes, resets_at, observed_at from snapshot "
+            "where account = ? and window = ? and observed_at >= coalesce((select max(observed_at) "
+            "from snapshot where account = ? and window = ? and observed_at <= ?), 0) "
+            "order by observed_at",
+            (account, key, account, key, since),
+        )
+        found[key] = [Window(key, *row) for row in rows]
+    return found
+
+
+def average(windows: Iterable[float]) -> float | None:
+    """The mean; None of nothing."""
+    values = list(windows)
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,263 @@
+"""What we ask the provider about an account: new tokens, and the allowance.
+
+Everything here is bounded (connect, read, whole answer, size), follows no redirect and reads no
+proxy variable or netrc file: those would carry tokens elsewhere. No error text holds a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from server import __version__
+from server.accounts.allowance import DEACTIVATED, SIGN_IN_NEEDED
+from server.errors import AppError
+
+if TYPE_CHECKING:
+    from requests import Response
+
+# The public identifier of Codex's own sign-in; tokens from it can be refreshed only with it.
+CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
+CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 5.0, 10.0, 20.0
+LARGEST_ANSWER = 1 << 20
+
+_EXPIRED = "Its sign-in has expired."
+_REVOKED = "Its sign-in was revoked."
+_SIGN_IN_REASONS = {
+    "refresh_token_expired": _EXPIRED,
+    "token_expired": _EXPIRED,
+    "account_session_expired": _EXPIRED,
+    "refresh_token_reused": "Its sign-in was used by another program, so it no longer works here.",
+    "refresh_token_invalidated": _REVOKED,
+    "token_invalidated": _REVOKED,
+    "token_revoked": _REVOKED,
+    "app_session_terminated": _REVOKED,
+    "account_auth_invalidated": _REVOKED,
+    "invalid_refresh_token": "The provider does not know its sign-in.",
+    "invalid_grant": "The provider no longer accepts its sign-in.",
+}
+_DEAD_REASONS = {
+    "account_suspended": "The provider has suspended this account.",
+    "account_deleted": "The provider has deleted this account.",
+    "account_deactivated": "The provider has deactivated this account.",
+}
+
+
+class SignInNeeded(AppError):
+    """The account's tokens are of no more use; `standing` is its new status."""
+
+    status, code = 409, "sign_in_needed"
+
+    def __init__(self, reason: str, standing: str = SIGN_IN_NEEDED) -> None:
+        then = "Sign in again." if standing == SIGN_IN_NEEDED else "Remove it, or ask the provider."
+        super().__init__(f"{reason} {then}", title="Sign-in needed", code=standing)
+        self.standing = standing
+        self.reason = reason
+
+
+class RefreshFailed(AppError):
+    """New tokens could not be had this time; asking again later may work.
+
+    `answered` tells a refusal from a call whose outcome is unknown.
+    """
+
+    status, code = 503, "token_refresh_failed"
+
+    def __init__(self, message: str, *, answered: bool = False, wait: int | None = None) -> None:
+        super().__init__(message, title="The sign-in could not be renewed", retry_after=wait)
+        self.answered = answered
+
+
+class UsageFailed(AppError):
+    """The allowance could not be read this time; `http` is the provider's status, if any."""
+
+    status, code = 503, "usage_unavailable"
+
+    def __init__(self, message: str, *, http: int | None = None, wait: int | None = None) -> None:
+        super().__init__(message, title="The allowance could not be read", retry_after=wait)
+        self.http = http
+
+
+@dataclass(frozen=True, repr=False)
+class Renewed:
+    """The answer to a refresh; each part may be missing and then stays as it was."""
+
+    access: str | None
+    refresh: str | None
+    identity: str | None
+
+
+@dataclass(frozen=True, repr=False)
+class Answer:
+    """An HTTP answer that was read to its end; `data` is its JSON, None when it is none."""
+
+    status: int
+    data: Any
+    wait: int | None  # seconds, from Retry-After
+
+
+class Unreachable(Exception):
+    """No answer. `sent` says whether the provider may have received the question."""
+
+    def __init__(self, what: str, *, sent: bool) -> None:
+        super().__init__(what)
+        self.sent = sent
+
+
+def renew(auth_base_url: str, refresh_token: str, reason: str) -> Renewed:
+    """Exchange a refresh token. Raises `SignInNeeded` for good, `RefreshFailed` for now."""
+    question = {
+        "client_id": CLIENT_ID,
+        "grant_type": "refresh_token",
+        "refresh_token": refresh_token,
+        "refresh_reason": reason,
+    }
+    try:
+        answer = ask("POST", f"{auth_base_url}/oauth/token", body=question)
+    except Unreachable as error:
+        raise RefreshFailed(
+            f"The sign-in server {error}. Check the network.", answered=not error.sent
+        ) from None
+    if answer.status != 200:
+        raise _refused(answer)
+    if not isinstance(answer.data, dict):
+        raise RefreshFailed("The sign-in server sent an answer that is not JSON.")
+    parts = [answer.data.get(f"{kind}_token") for kind in ("access", "refresh", "id")]
+    return Renewed(*(part if _is_token(part) else None for part in parts))
+
+
+def usage(upstream_base_url: str, access_token: str, upstream_id: str | None) -> dict[str, Any]:
+    """Ask for an account's allowance.
+
+    Raises `UsageFailed` (with `http` 401 when the token is not accepted), and `SignInNeeded`
+    when the provider says that the account is gone.
+    """
+    headers = {"Authorization": f"Bearer {access_token}"}
+    if upstream_id:
+        headers["chatgpt-account-id"] = upstream_id
+    try:
+        answer = ask("GET", f"{upstream_base_url}/wham/usage", headers=headers)
+    except Unreachable as error:
+        raise UsageFailed(f"The provider {error}. Check the network.") from None
+    if answer.status == 200 and isinstance(answer.data, dict):
+        return answer.data
+    code, message = problem(answer.data)
+    if code in _DEAD_REASONS or "account has been deactivated" in message.lower():
+        reason = _DEAD_REASONS.get(code, _DEAD_REASONS["account_deactivated"])
+        raise SignInNeeded(reason, DEACTIVATED)
+    said = "something that is not JSON" if answer.status == 200 else f"HTTP {answer.status}"
+    raise UsageFailed(
+        f"The provider answered {said} when asked for the allowance.",
+        http=answer.status,
+        wait=answer.wait,
+    )
+
+
+def _refused(answer: Answer) -> AppError:
+    code, _ = problem(answer.data)
+    if code in _DEAD_REASONS:
+        return SignInNeeded(_DEAD_REASONS[code], DEACTIVATED)
+    if code in _SIGN_IN_REASONS:
+        return SignInNeeded(_SIGN_IN_REASONS[code])
+    # A 401 in the provider's own words is final; one in HTML comes from something in between.
+    if answer.status == 401 and code:
+        return SignInNeeded("The provider no longer accepts its sign-in.")
+    return RefreshFailed(
+        f"The sign-in server answered HTTP {answer.status}.", answered=True, wait=answer.wait
+    )
+
+
+def problem(data: Any) -> tuple[str, str]:
+    """The code and the message of an error answer, in any of the spellings it comes in."""
+    body = data if isinstance(data, dict) else {}
+    inner = body.get("error")
+    if not isinstance(inner, dict):
+        inner = {"code": inner, "message": body.get("error_description")}
+    codes = [inner.get("code"), inner.get("error"), body.get("error_code"), body.get("code")]
+    texts = [inner.get("message"), body.get("message"), body.get("detail")]
+    code = next((c for c in codes if isinstance(c, str) and c), "")
+    return code[:100], next((t for t in texts if isinstance(t, str) and t), "")[:500]
+
+
+def _is_token(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,32768}", value) is not None
+
+
+def ask(
+    method: str,
+    url: str,
+    *,
+    headers: dict[str, str] | None = None,
+    body: dict[str, Any] | None = None,
+    form: dict[str, str] | None = None,
+) -> Answer:
+    """One bounded exchange with the provider. Raises `Unreachable` when there is no answer."""
+    import requests  # takes a tenth of a second, which the server's start does not wait for
+    from urllib3.exceptions import HTTPError
+
+    sending = {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"brimline/{__version__}",
+        **(headers or {}),
+    }
+    until = time.monotonic() + ANSWER_SECONDS
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            with session.request(
+                method,
+                url,
+                headers=sending,
+                json=body,
+                data=form,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return _answer(response, until)
+    except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+        raise Unreachable(_kind(error), sent=not _never_left(error)) from None
+
+
+def _answer(response: Response, until: float) -> Answer:
+    found = bytearray()
+    # read1 gives what has come: a peer that drips bytes meets the deadline, not only a timeout.
+    while chunk := response.raw.read1(16384, decode_content=True):
+        found += chunk
+        if len(found) > LARGEST_ANSWER:
+            raise ValueError("too large")
+        if time.monotonic() > until:
+            raise TimeoutError
+    try:
+        data = json.loads(bytes(found))
+    except (ValueError, RecursionError):
+        data = None
+    wait = response.headers.get("Retry-After", "")
+    return Answer(response.status_code, data, int(wait) if re.fullmatch(r"\d{1,6}", wait) else None)
+
+
+def _kind(error: Exception) -> str:
+    import requests
+
+    if isinstance(error, requests.exceptions.SSLError):
+        return "could not be reached safely: its certificate was not accepted"
+    if isinstance(error, requests.Timeout | TimeoutError):
+        return "did not answer in time"
+    if isinstance(error, ValueError) and not isinstance(error, requests.RequestException):
+        return "sent an answer that is far too large"
+    return "could not be reached" if _never_left(error) else "ended the connection early"
+
+
+def _never_left(error: Exception) -> bool:
+    """Whether the question certainly did not reach the provider."""
+    import requests
+    from urllib3.exceptions import NewConnectionError
+
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
+        return True
+    inner = error.args[0] if error.args else None
+    return isinstance(getattr(inner, "reason", inner), NewConnectionError)

@@ -1,0 +1,218 @@
+"""Accounts as the pages, the tray and scripts read them (docs/API.md)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from server.accounts import allowance
+from server.accounts.allowance import (
+    BLOCKED,
+    MONTHLY,
+    PRIMARY,
+    SECONDARY,
+    Headroom,
+    Pace,
+    Share,
+    Usage,
+    Window,
+)
+
+_SUFFIX = {PRIMARY: "Primary", SECONDARY: "Secondary", MONTHLY: "Monthly"}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An account as it is stored, without its tokens."""
+
+    id: str
+    label: str | None
+    email: str
+    plan: str | None
+    upstream_id: str | None
+    user_id: str | None
+    workspace: str | None
+    status: str
+    status_reason: str | None
+    blocked_until: int | None
+    paused_until: int | None
+    priority: int
+    policy: str
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that is known of one account at a moment."""
+
+    profile: Profile
+    name: str
+    usage: Usage
+    streams: int
+    last_used: int
+    serving: bool
+    usage_error: str | None
+    health: dict[str, Any]
+
+
+def names(profiles: Sequence[Profile]) -> dict[str, str]:
+    """What each account is called: its alias, else its e-mail, told apart when two share one."""
+    shared = Counter(p.email.casefold() for p in profiles if not p.label)
+    found = {}
+    for profile in profiles:
+        name = profile.label or profile.email or f"account {profile.id[:6]}"
+        if not profile.label and profile.email and shared[profile.email.casefold()] > 1:
+            name = f"{profile.email} ({profile.plan or 'plan unknown'}, {profile.id[:4]})"
+        found[profile.id] = name
+    return found
+
+
+def account(view: View, now: int, *, auth: bool, stale_after: int) -> dict[str, Any]:
+    """One account in full: AccountSummary."""
+    profile, usage = view.profile, view.usage
+    return {
+        "accountId": profile.id,
+        "email": profile.email,
+        "displayName": view.name,
+        "alias": profile.label,
+        "planType": profile.plan,
+        "status": profile.status,
+        **_by_slot(profile.plan, usage.windows, now),
+        "lastRefreshAt": _iso(view.health["refreshed_at"]),
+        "deactivationReason": (
+            profile.status_reason
+            if profile.status in (allowance.DEACTIVATED, allowance.SIGN_IN_NEEDED)
+            else None
+        ),
+        "chatgptAccountId": profile.upstream_id,
+        "workspaceId": profile.workspace,
+        "routingPolicy": profile.policy,
+        "auth": _auth(view.health) if auth else None,
+        "windows": [_window(each, now, stale_after) for each in usage.windows],
+        "priority": profile.priority,
+        **_state(view),
+        "activeStreams": view.streams,
+        "credits": _credits(usage),
+        "availableResetCredits": usage.reset_credits,
+        "lastUsedAt": _iso(view.last_used or None),
+        "usageError": view.usage_error,
+    }
+
+
+def snapshot(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, Any]:
+    """The pool and its accounts in short, for the tray: the part of /api/tray that is ours."""
+    shares = [Share(v.profile.plan, v.profile.status, v.usage.windows) for v in views]
+    states = Counter(share.status for share in shares)
+    return {
+        "pool": {
+            "windows": [
+                _average(each, now, stale_after) for each in allowance.headroom(shares, now)
+            ],
+            "accounts": {
+                "total": len(views),
+                "active": states[allowance.ACTIVE],
+                "paused": states[allowance.PAUSED],
+                "blocked": sum(states[status] for status in BLOCKED),
+                "signInNeeded": states[allowance.SIGN_IN_NEEDED] + states[allowance.DEACTIVATED],
+            },
+            "state": allowance.pool_state(shares, now, stale_after),
+        },
+        "accounts": [
+            {
+                "id": view.profile.id,
+                "name": view.name,
+                "plan": view.profile.plan,
+                "status": view.profile.status,
+                "windows": [_window(each, now, stale_after) for each in view.usage.windows],
+                **_state(view),
+            }
+            for view in views
+        ],
+    }
+
+
+def _state(view: View) -> dict[str, Any]:
+    profile = view.profile
+    return {
+        "statusReason": profile.status_reason,
+        "blockedUntil": _iso(profile.blocked_until),
+        "pausedUntil": _iso(profile.paused_until),
+        "serving": view.serving,
+    }
+
+
+def _by_slot(plan: str | None, windows: Sequence[Window], now: int) -> dict[str, Any]:
+    known = {window.key: window for window in windows}
+    percents: dict[str, float | None] = {}
+    fields: dict[str, Any] = {}
+    for key, suffix in _SUFFIX.items():
+        window = known.get(key)
+        left = None if window is None else round(allowance.remaining(window, now), 2)
+        full = allowance.capacity(plan, key)
+        percents[f"{key}RemainingPercent"] = left
+        fields[f"resetAt{suffix}"] = _iso(window.resets_at) if window else None
+        fields[f"windowMinutes{suffix}"] = window.minutes if window else None
+        fields[f"capacityCredits{suffix}"] = full if window else None
+        fields[f"remainingCredits{suffix}"] = (
+            None if left is None or full is None else round(full * left / 100, 2)
+        )
+    return {"usage": percents, **fields}
+
+
+def _window(window: Window, now: int, stale_after: int) -> dict[str, Any]:
+    left = allowance.remaining(window, now)
+    return _shown(window, left, allowance.pace(window, now), now, stale_after)
+
+
+def _average(each: Headroom, now: int, stale_after: int) -> dict[str, Any]:
+    return _shown(each.window, each.remaining, each.pace, now, stale_after)
+
+
+def _shown(
+    window: Window, left: float, pace: Pace | None, now: int, stale_after: int
+) -> dict[str, Any]:
+    return {
+        "key": window.key,
+        "name": allowance.name(window.key, window.minutes),
+        "usedPercent": round(100.0 - left, 2),
+        "remainingPercent": round(left, 2),
+        "windowMinutes": window.minutes,
+        "resetAt": _iso(window.resets_at),
+        "observedAt": _iso(window.observed_at),
+        "stale": allowance.stale(window, now, stale_after),
+        "level": allowance.level(left),
+        "pace": None
+        if pace is None
+        else {
+            "expectedRemaining": pace.expected_remaining,
+            "delta": pace.delta,
+            "state": pace.state,
+            "runsOutAt": _iso(pace.runs_out_at),
+        },
+    }
+
+
+def _auth(health: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "access": {"expiresAt": _iso(health["expires_at"]), "state": health["access"]},
+        "refresh": {"expiresAt": None, "state": health["refresh"]},
+        "idToken": {"expiresAt": None, "state": health["identity"]},
+    }
+
+
+def _credits(usage: Usage) -> dict[str, Any] | None:
+    if usage.credits is None:
+        return None
+    known = usage.credits
+    return {"has": known.has, "unlimited": known.unlimited, "balance": known.balance}
+
+
+def _iso(at: int | None) -> str | None:
+    if at is None:
+        return None
+    moment = datetime.fromtimestamp(at / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,333 @@
+"""/api/accounts and /api/usage: whose allowance it is, and the verbs that change it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, jsonify, request
+
+from server.accounts import allowance, history
+from server.accounts.allowance import DAY, FARTHEST_RESET, HOUR, MINUTE, MONTHLY, PRIMARY, SECONDARY
+from server.accounts.pool import POLICIES, Imported
+from server.dashboard import body
+from server.dashboard.times import iso, parse
+from server.errors import AppError, BadRequest, Unprocessable
+from server.store import db
+
+if TYPE_CHECKING:
+    from server.app import Services
+
+LONGEST_ALIAS = 255
+MOST_FILES = 100
+_WEEK = 7 * DAY
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of this module."""
+    routes = Blueprint("accounts", __name__)
+    _add_reading(routes, services)
+    _add_verbs(routes, services)
+    _add_changes(routes, services)
+    _add_usage(routes, services)
+    return routes
+
+
+def _add_reading(routes: Blueprint, services: Services) -> None:
+    pool = services.pool
+
+    @routes.get("/api/accounts")
+    def everyone() -> Any:
+        return jsonify({"accounts": pool.summaries(db.now_ms(), auth=True)})
+
+    @routes.get("/api/accounts/<account>/trends")
+    def trends(account: str) -> Any:
+        days = _number("days", 28, 1, 400)
+        return jsonify(_trends(pool.summary(account, db.now_ms())["accountId"], days))
+
+    @routes.post("/api/accounts/import")
+    def add() -> Any:
+        return jsonify(_import(services, _uploaded()))
+
+
+def _add_verbs(routes: Blueprint, services: Services) -> None:
+    pool = services.pool
+
+    @routes.post("/api/accounts/<account>/pause")
+    def pause(account: str) -> Any:
+        given = body.read(optional=True)
+        now = db.now_ms()
+        pool.summary(account, now)  # an unknown account before a bad time
+        pool.pause(account, _until(services, account, given.get("until"), now))
+        return jsonify({"status": "paused", "account": pool.summary(account, now)})
+
+    @routes.post("/api/accounts/<account>/reactivate")
+    @routes.post("/api/accounts/<account>/resume")
+    def resume(account: str) -> Any:
+        pool.resume(account)
+        return jsonify({"status": "reactivated", "account": pool.summary(account, db.now_ms())})
+
+    @routes.post("/api/accounts/pause-all")
+    def pause_all() -> Any:
+        pool.pause_all()
+        return jsonify({"accounts": pool.summaries(db.now_ms(), auth=True)})
+
+    @routes.post("/api/accounts/resume-all")
+    def resume_all() -> Any:
+        pool.resume_all()
+        return jsonify({"accounts": pool.summaries(db.now_ms(), auth=True)})
+
+    @routes.post("/api/accounts/<account>/probe")
+    def probe(account: str) -> Any:
+        pool.probe(account)
+        return jsonify(pool.summary(account, db.now_ms()))
+
+
+def _add_changes(routes: Blueprint, services: Services) -> None:
+    pool = services.pool
+
+    @routes.put("/api/accounts/<account>/alias")
+    def alias(account: str) -> Any:
+        given = body.read()
+        pool.summary(account, db.now_ms())
+        text = _alias(given)
+        pool.rename(account, text)
+        return jsonify({"accountId": account, "alias": text})
+
+    @routes.patch("/api/accounts/<account>")
+    def tune(account: str) -> Any:
+        given = body.read()
+        pool.summary(account, db.now_ms())
+        pool.tune(account, priority=_priority(given), policy=_policy(given))
+        return jsonify(pool.summary(account, db.now_ms()))
+
+    @routes.delete("/api/accounts/<account>")
+    def remove(account: str) -> Any:
+        kept = request.args.get("history", "keep")
+        if kept not in ("keep", "erase"):
+            raise Unprocessable("history must be keep or erase.")
+        pool.remove(account, erase=kept == "erase")
+        return jsonify({"status": "deleted"})
+
+
+def _add_usage(routes: Blueprint, services: Services) -> None:
+    @routes.get("/api/usage/summary")
+    def summary() -> Any:
+        return jsonify(usage_summary(services, db.now_ms()))
+
+    @routes.get("/api/usage/history")
+    def past() -> Any:
+        return jsonify(_history(services, _number("hours", 24, 1, 168), db.now_ms()))
+
+    @routes.get("/api/usage/window")
+    def window() -> Any:
+        key = request.args.get("window", "")
+        if key not in allowance.STANDARD:
+            raise Unprocessable("window must be primary, secondary or monthly.")
+        return jsonify(usage_window(services, key, db.now_ms()))
+
+
+# ── what a request says ───────────────────────────────────────────────────────────────────
+
+
+def _uploaded() -> list[tuple[str, bytes]]:
+    found = [
+        (file.filename or "auth.json", file.stream.read())
+        for file in request.files.getlist("auth_json")
+    ]
+    found += [("auth.json", text.encode()) for text in request.form.getlist("auth_json")]
+    if not found:
+        raise BadRequest(
+            "Send the file as multipart/form-data in a field named auth_json.",
+            code="invalid_auth_json",
+        )
+    if len(found) > MOST_FILES:
+        raise BadRequest(f"Send at most {MOST_FILES} files at once.", code="invalid_auth_json")
+    return found
+
+
+def _import(services: Services, files: list[tuple[str, bytes]]) -> dict[str, Any]:
+    if len(files) == 1:
+        return _imported(services.pool.add(files[0][1]))
+    imported, failed = [], []
+    for name, content in files:
+        try:
+            imported.append(_imported(services.pool.add(content)))
+        except AppError as error:
+            failed.append({"file": name[:255], "code": error.code, "message": error.message})
+    return {"imported": imported, "failed": failed}
+
+
+def _imported(found: Imported) -> dict[str, Any]:
+    return {
+        "accountId": found.id,
+        "email": found.email,
+        "planType": found.plan,
+        "status": found.status,
+    }
+
+
+def _until(services: Services, account: str, value: Any, now: int) -> int | None:
+    if value is None:
+        return None
+    if value == "reset":
+        end = services.pool.reset_of(account, now)
+        if end is None:
+            raise Unprocessable(
+                "It is not known when this account's allowance resets. Give a time."
+            )
+        return end
+    try:
+        end = parse(value) if isinstance(value, str) else 0
+    except (ValueError, OverflowError):
+        end = 0
+    if not now < end <= now + FARTHEST_RESET:
+        raise Unprocessable(
+            'until must be null, "reset", or a time to come within a year, '
+            "such as 2030-01-31T12:00:00Z."
+        )
+    return end
+
+
+def _alias(given: dict[str, Any]) -> str | None:
+    value = given.get("alias")
+    if "alias" not in given or not (value is None or isinstance(value, str)):
+        raise Unprocessable("alias must be text, or null to take it away.")
+    text = (value or "").strip()
+    if len(text) > LONGEST_ALIAS or not text.isprintable():
+        raise Unprocessable(f"alias must be at most {LONGEST_ALIAS} printable characters.")
+    return text or None
+
+
+def _priority(given: dict[str, Any]) -> int | None:
+    value = given.get("priority")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not -1000 <= value <= 1000:
+        raise Unprocessable("priority must be a whole number from -1000 to 1000.")
+    return value
+
+
+def _policy(given: dict[str, Any]) -> str | None:
+    value = given.get("routingPolicy")
+    if value is not None and value not in POLICIES:
+        raise Unprocessable(f"routingPolicy must be one of {', '.join(POLICIES)}.")
+    return None if value is None else str(value)
+
+
+def _number(name: str, default: int, low: int, high: int) -> int:
+    text = request.args.get(name)
+    if text is None:
+        return default
+    # isdecimal also takes other scripts' digits, which int() reads as well.
+    number = int(text) if text.isdecimal() and len(text) < 6 else low - 1
+    if not low <= number <= high:
+        raise Unprocessable(f"{name} must be a whole number from {low} to {high}.")
+    return number
+
+
+# ── codex-lb's shapes ─────────────────────────────────────────────────────────────────────
+
+
+def usage_summary(services: Services, now: int) -> dict[str, Any]:
+    """`/api/usage/summary`: the pool's windows, and seven days of the request log."""
+    averaged = {w["key"]: w for w in services.pool.snapshot(now)["pool"]["windows"]}
+    accounts = [
+        account
+        for account in services.pool.summaries(now, auth=False)
+        if account["status"] in allowance.IN_ROTATION
+    ]
+    count, failed, cancelled, tokens, cached, cost = db.rows(
+        "select count(*), coalesce(sum(status not in ('success', 'cancelled')), 0), "
+        "coalesce(sum(status = 'cancelled'), 0), "
+        "coalesce(sum(coalesce(input, 0) + coalesce(output, 0)), 0), "
+        "coalesce(sum(cached), 0), sum(cost) from request_log where started_at >= ?",
+        (now - _WEEK,),
+    )[0]
+    worst = db.rows(
+        "select error_code from request_log where started_at >= ? and error_code is not null "
+        "and status not in ('success', 'cancelled') group by 1 order by count(*) desc, 1 limit 1",
+        (now - _WEEK,),
+    )
+    # Requests without any known price cost an unknown sum; no requests cost nothing.
+    total = round((cost or 0) / 1e6, 6) if cost is not None or not count else None
+    return {
+        "primaryWindow": _pool_window(averaged.get(PRIMARY), accounts, PRIMARY),
+        "secondaryWindow": _pool_window(averaged.get(SECONDARY), accounts, SECONDARY),
+        "monthlyWindow": _pool_window(averaged.get(MONTHLY), accounts, MONTHLY),
+        "cost": {"currency": "USD", "totalUsd7d": total},
+        "metrics": {
+            "requests7d": count,
+            "tokensSecondaryWindow": tokens,
+            "cachedTokensSecondaryWindow": cached,
+            "errorRate7d": round(failed / count, 4) if count else None,
+            "topError": worst[0][0] if worst else None,
+            "cancelled7d": cancelled,
+        },
+    }
+
+
+def _pool_window(
+    window: dict[str, Any] | None, accounts: list[dict[str, Any]], key: str
+) -> dict[str, Any] | None:
+    if window is None:
+        return None
+    suffix = key.capitalize()
+    full = [account[f"capacityCredits{suffix}"] for account in accounts]
+    left = [account[f"remainingCredits{suffix}"] for account in accounts]
+    known = [value for value in full if value is not None]
+    return {
+        "remainingPercent": window["remainingPercent"],
+        "capacityCredits": sum(known) if known else None,
+        "remainingCredits": round(sum(v for v in left if v is not None), 2) if known else None,
+        "resetAt": window["resetAt"],
+        "windowMinutes": window["windowMinutes"],
+    }
+
+
+def usage_window(services: Services, key: str, now: int) -> dict[str, Any]:
+    """`/api/usage/window`: one window of every account."""
+    return {
+        "windowKey": key,
+        "windowMinutes": allowance.MINUTES[key],
+        "accounts": [
+            _item(account, key, account["usage"][f"{key}RemainingPercent"])
+            for account in services.pool.summaries(now, auth=False)
+        ],
+    }
+
+
+def _history(services: Services, hours: int, now: int) -> dict[str, Any]:
+    since = now - hours * HOUR
+    items = []
+    for account in services.pool.summaries(now, auth=False):
+        seen = history.observed(account["accountId"], since, PRIMARY).get(PRIMARY, [])
+        times = range(since, now + 1, 5 * MINUTE)
+        mean = history.average(left for _, left in allowance.series(seen, times))
+        items.append(_item(account, PRIMARY, None if mean is None else round(mean, 2)))
+    return {"windowHours": hours, "accounts": items}
+
+
+def _item(account: dict[str, Any], key: str, percent: float | None) -> dict[str, Any]:
+    full = allowance.capacity(account["planType"], key)
+    return {
+        "accountId": account["accountId"],
+        "remainingPercentAvg": percent,
+        "capacityCredits": full,
+        "remainingCredits": (
+            None if percent is None or full is None else round(full * percent / 100, 2)
+        ),
+    }
+
+
+def _trends(account: str, days: int) -> dict[str, Any]:
+    now = db.now_ms()
+    since = now - days * DAY
+    # Hours up to the last whole one, and now: at most 673 points for 28 days.
+    step = HOUR if days <= 31 else DAY
+    times = [*range(since - since % step + step, now, step), now]
+    found: dict[str, Any] = {"accountId": account}
+    seen = history.observed(account, since)
+    for key in allowance.STANDARD:
+        points = allowance.series(seen.get(key, []), times)
+        found[key] = [{"t": iso(at), "v": left} for at, left in points]
+    return found
