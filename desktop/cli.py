@@ -469,7 +469,7 @@ def _import_one(
     from desktop import offline
 
     with offline.pool(settings) as pool:
-        return offline.imported(pool.add(content))
+        return offline.add(pool, content)
 
 
 def _auth_json(path: Path) -> bytes:
@@ -487,34 +487,57 @@ def _auth_json(path: Path) -> bytes:
 
 
 def _pause(settings: config.Config, arguments: argparse.Namespace) -> int:
-    return _each(settings, arguments, paused=True)
-
-
-def _resume(settings: config.Config, arguments: argparse.Namespace) -> int:
-    return _each(settings, arguments, paused=False)
-
-
-def _each(settings: config.Config, arguments: argparse.Namespace, *, paused: bool) -> int:
-    """Pause or resume the named accounts, through the server when one runs."""
-    chosen = _chosen(_summaries(settings), arguments)
+    chosen = _chosen(_summaries(settings), arguments, ("active", "rate_limited", "quota_exceeded"))
     client = _client(settings)
     for account in chosen:
         if client is not None:
-            verb = "pause" if paused else "resume"
-            body = {"until": _until(arguments)} if paused else None
-            client.post(f"/api/accounts/{account['accountId']}/{verb}", body)
+            body = {"until": _until(arguments)}
+            client.post(f"/api/accounts/{account['accountId']}/pause", body)
         else:
-            _each_offline(settings, arguments, account, paused=paused)
-        print(f"{'Paused' if paused else 'Resumed'} {_names(account)[0]}.")
+            _pause_offline(settings, arguments, account["accountId"])
+        print(f"Paused {_names(account)[0]}.")
     return 0
 
 
-def _chosen(accounts: list[dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    if arguments.all:
-        if not accounts:
-            raise AppError("There is no account yet. Add one with `brimline accounts import`.")
-        return accounts
-    return [match(arguments.name, accounts)]
+def _pause_offline(settings: config.Config, arguments: argparse.Namespace, account: str) -> None:
+    from desktop import offline
+
+    until = _now() + arguments.duration if arguments.duration else None
+    with offline.pool(settings) as pool:
+        offline.pause(pool, account, until, reset=arguments.until_reset, now=_now())
+
+
+def _resume(settings: config.Config, arguments: argparse.Namespace) -> int:
+    chosen = _chosen(_summaries(settings), arguments, ("paused",))
+    client = _client(settings)
+    for account in chosen:
+        if client is not None:
+            client.post(f"/api/accounts/{account['accountId']}/resume")
+        else:
+            _resume_offline(settings, account["accountId"])
+        print(f"Resumed {_names(account)[0]}.")
+    return 0
+
+
+def _resume_offline(settings: config.Config, account: str) -> None:
+    from desktop import offline
+
+    with offline.pool(settings) as pool:
+        pool.resume(account)
+
+
+def _chosen(
+    accounts: list[dict[str, Any]], arguments: argparse.Namespace, able: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The named account, or with --all those in a state that the verb applies to."""
+    if not arguments.all:
+        return [match(arguments.name, accounts)]
+    if not accounts:
+        raise AppError("There is no account yet. Add one with `brimline accounts import`.")
+    found = [account for account in accounts if account["status"] in able]
+    if not found:
+        print("Nothing to do: no account is in a state for that.")
+    return found
 
 
 def match(name: str, accounts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -550,25 +573,6 @@ def _until(arguments: argparse.Namespace) -> str | None:
 
     at = datetime.fromtimestamp((_now() + arguments.duration) / 1000, UTC)
     return at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def _each_offline(
-    settings: config.Config,
-    arguments: argparse.Namespace,
-    account: dict[str, Any],
-    *,
-    paused: bool,
-) -> None:
-    from desktop import offline
-
-    with offline.pool(settings) as pool:
-        if not paused:
-            pool.resume(account["accountId"])
-            return
-        until = _now() + arguments.duration if arguments.duration else None
-        if arguments.until_reset:
-            until = offline.next_reset(account, _now())
-        pool.pause(account["accountId"], until)
 
 
 # --- This machine ---------------------------------------------------------------------------------

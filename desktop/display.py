@@ -222,6 +222,9 @@ _STATES = {
 }
 
 
+_PAUSABLE = ("active", "rate_limited", "quota_exceeded")
+
+
 def account_state(account: Mapping[str, Any], now: int, zone: tzinfo | None) -> str:
     """What keeps the account from serving, or the worst level of its windows; "" when well."""
     status = account.get("status")
@@ -247,7 +250,7 @@ def account_line(account: Mapping[str, Any], now: int, zone: tzinfo | None) -> s
 def _account_row(account: Mapping[str, Any], now: int, zone: tzinfo | None) -> Row:
     key = str(account["id"])
     paused = account.get("status") == "paused"
-    can_pause = not paused and account.get("status") != "deactivated"
+    can_pause = account.get("status") in _PAUSABLE
     facts = [
         Row(
             f"{w['name']}: {percent(w.get('remainingPercent'))} left{_reset_tail(w, now)}",
@@ -280,10 +283,10 @@ def _has_reset(account: Mapping[str, Any], now: int) -> bool:
 
 
 def _for_all(accounts: Sequence[Mapping[str, Any]], alive: bool) -> tuple[Row, ...]:
-    paused = [account.get("status") == "paused" for account in accounts]
+    states = {account.get("status") for account in accounts}
     return (
-        Row("Pause all", ("pause", "*"), alive and not all(paused)),
-        Row("Resume all", ("resume", "*"), alive and any(paused)),
+        Row("Pause all", ("pause", "*"), alive and bool(states.intersection(_PAUSABLE))),
+        Row("Resume all", ("resume", "*"), alive and "paused" in states),
     )
 
 

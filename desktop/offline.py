@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from desktop.display import moment
 from desktop.supervisor import NotRunning
 from server.config import Config
 from server.errors import BadRequest
 from server.store.lock import Lock
 
 if TYPE_CHECKING:
-    from server.accounts.pool import Imported, Pool
+    from server.accounts.pool import Pool
+
+_ANSWER_SECONDS = 30.0
 
 
 @contextmanager
@@ -62,20 +63,27 @@ def scan(config: Config, progress: Callable[[dict[str, Any]], None]) -> dict[str
         return scanner.run(config, progress)
 
 
-def next_reset(account: dict[str, Any], now: int) -> int:
-    """When the first of the account's windows resets; raises `BadRequest` when unknown."""
-    resets = [moment(window.get("resetAt")) for window in account.get("windows") or ()]
-    ahead = [at for at in resets if at is not None and at > now]
-    if not ahead:
-        raise BadRequest("No reset of this account is known. Pause it with --for 5h instead.")
-    return min(ahead)
+def add(found: Pool, auth_json: bytes) -> dict[str, Any]:
+    """Import one auth.json; returns what the API would.
 
-
-def imported(result: Imported) -> dict[str, Any]:
-    """What an import says, in the API's shape."""
+    The pool asks the provider in the background and may renew the tokens then, so we stay until
+    that is over: a renewed token that is not stored would sign the account out.
+    """
+    result = found.add(auth_json)
+    found.ask(result.id).wait(_ANSWER_SECONDS)
+    found.flush()
     return {
-        "accountId": result.account,
+        "accountId": result.id,
         "email": result.email,
         "planType": result.plan,
         "status": result.status,
     }
+
+
+def pause(found: Pool, account: str, until: int | None, *, reset: bool, now: int) -> None:
+    """Pause an account for good, until a time, or until its shortest window starts afresh."""
+    if reset:
+        until = found.reset_of(account, now)
+        if until is None:
+            raise BadRequest("No reset of this account is known. Give a time: --for 5h.")
+    found.pause(account, until)

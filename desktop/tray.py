@@ -262,10 +262,7 @@ class Tray:
         if row.children:
             action = pystray.Menu(*(self._item(child) for child in row.children))
         elif row.action:
-
-            def action(icon: Any, item: Any, wanted: tuple[str, ...] = row.action) -> None:
-                self.ask(*wanted)
-
+            action = self._asking(row.action)
         checked = None if row.checked is None else lambda item, on=row.checked: on
         return pystray.MenuItem(
             row.text,
@@ -274,6 +271,10 @@ class Tray:
             default=row.default,
             enabled=row.enabled and (bool(row.action) or bool(row.children)),
         )
+
+    def _asking(self, action: tuple[str, ...]) -> Callable[[Any, Any], None]:
+        # pystray counts arguments: no default values, no partials.
+        return lambda icon, item: self.ask(*action)
 
     def _notify(self, alert: display.Alert) -> None:
         log.info("told the user: %s", alert.title)
