@@ -1,6 +1,183 @@
-import { useTitle } from "../hooks";
+/** One account: its windows with pace, 28 days of headroom, its sign-in, and what can be done. */
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
+import { useAccounts } from "../accounts";
+import { paceText, planName, statusMark, statusText, windowName } from "../allowance";
+import { api, type Account, type Allowance, type Point } from "../api";
+import { ago, count, full, UNKNOWN } from "../format";
+import { useNow, useTitle } from "../hooks";
+import { AccountActions } from "../parts/AccountActions";
+import { AddAccounts } from "../parts/AddAccounts";
+import { Facts } from "../parts/Copy";
+import { Meter } from "../parts/Meter";
+import { Sign } from "../parts/Sign";
+import { Empty, Failure, Skeleton } from "../parts/States";
+import { Trend, type Line } from "../parts/Trend";
+import { t } from "../words";
+import { SignInHealth } from "./Accounts";
 
 export function AccountPage({ id }: { id: string }) {
-  useTitle(id);
-  return <h1>{id}</h1>;
+  const found = useAccounts();
+  const account = found.data?.find(({ accountId }) => accountId === id);
+  useTitle(account?.displayName ?? t("accounts.title"));
+  return (
+    <>
+      <p className="crumb note">
+        <Link href="/accounts">← {t("accounts.back")}</Link>
+      </p>
+      <header>
+        <h1>{account?.displayName ?? (found.data ? t("accounts.notFound") : t("accounts.title"))}</h1>
+        {account && <AccountActions account={account} here />}
+      </header>
+      {found.isPending && (
+        <section className="card">
+          <Skeleton lines={5} />
+        </section>
+      )}
+      {found.isError && !found.data && (
+        <section className="card">
+          <Failure error={found.error} retry={() => void found.refetch()} />
+        </section>
+      )}
+      {found.data && !account && (
+        <section className="card">
+          <Empty title={t("accounts.notFound")}>{t("accounts.notFoundText")}</Empty>
+        </section>
+      )}
+      {account && <Loaded account={account} />}
+    </>
+  );
+}
+
+function Loaded({ account }: { account: Account }) {
+  const now = useNow();
+  return (
+    <>
+      {account.status === "sign_in_needed" && (
+        <>
+          <p className="notice" role="alert">
+            <Sign mark="crit" />
+            {t("accounts.signInAgain")}
+          </p>
+          <AddAccounts />
+        </>
+      )}
+      <section className="card">
+        <h2>
+          {t("accounts.windows")}
+          <span className="note">
+            <Sign mark={statusMark(account.status)} />
+            {statusText(account, now)}
+          </span>
+        </h2>
+        {account.windows.length ? (
+          <div className="windows">
+            {account.windows.map((window) => (
+              <Window key={window.key} window={window} idle={account.status === "paused"} now={now} />
+            ))}
+          </div>
+        ) : (
+          <Empty title={t("meter.unknown")}>{t("accounts.trend.emptyText")}</Empty>
+        )}
+      </section>
+      <History account={account} />
+      <Details account={account} now={now} />
+    </>
+  );
+}
+
+function Window({ window, idle, now }: { window: Allowance; idle: boolean; now: number }) {
+  const slot = window.key === "primary" ? "primary" : "secondary";
+  return (
+    <div className="window">
+      <h3>{window.key === "primary" || window.key === "secondary" ? windowName(window, slot) : window.name}</h3>
+      <Meter window={window} slot={slot} idle={idle} now={now} />
+      <p className="note">{paceText(window, now)}</p>
+    </div>
+  );
+}
+
+interface Trends {
+  primary: Point[];
+  secondary: Point[];
+  monthly: Point[];
+}
+
+function History({ account }: { account: Account }) {
+  const found = useQuery({
+    queryKey: ["trends", account.accountId],
+    queryFn: ({ signal }) =>
+      api<Trends>(`/api/accounts/${encodeURIComponent(account.accountId)}/trends?days=28`, { signal }),
+    // A month of points moves slowly: every five minutes is often enough.
+    refetchInterval: 300_000,
+  });
+  const lines = found.data ? linesOf(found.data, account.windows) : [];
+  return (
+    <section className="card">
+      <h2>
+        {t("accounts.trend")} <span className="chip">{t("accounts.trend.source")}</span>
+      </h2>
+      {found.isPending && <Skeleton lines={4} />}
+      {found.isError && <Failure error={found.error} retry={() => void found.refetch()} />}
+      {found.data && lines.length === 0 && (
+        <Empty title={t("accounts.trend.empty")}>{t("accounts.trend.emptyText")}</Empty>
+      )}
+      {lines.length > 0 && <Trend lines={lines} label={t("accounts.trend.label")} file={account.accountId} />}
+    </section>
+  );
+}
+
+/** The lines worth drawing: a window with at least two known points. */
+function linesOf(trends: Trends, windows: Allowance[]): Line[] {
+  const slots = [
+    { key: "primary", points: trends.primary },
+    { key: "secondary", points: trends.secondary },
+    { key: "monthly", points: trends.monthly },
+  ];
+  return slots
+    .filter(({ points }) => points.filter(({ v }) => v !== null).length > 1)
+    .map(({ key, points }) => ({
+      name: windowName(
+        windows.find((window) => window.key === key),
+        key === "primary" ? "primary" : "secondary",
+      ),
+      points,
+    }));
+}
+
+function Details({ account, now }: { account: Account; now: number }) {
+  const { credits, auth } = account;
+  const balance = credits?.unlimited ? t("accounts.credits.unlimited") : (credits?.balance ?? null);
+  const query = `?account=${encodeURIComponent(account.accountId)}`;
+  return (
+    <section className="card">
+      <h2>
+        {t("accounts.details")}
+        <span className="tools">
+          <Link className="link note" href={`/requests${query}`}>
+            {t("links.requests")}
+          </Link>
+          <Link className="link note" href={`/calls${query}`}>
+            {t("links.calls")}
+          </Link>
+        </span>
+      </h2>
+      <Facts
+        rows={[
+          [t("accounts.email"), account.email],
+          [t("accounts.plan"), planName(account.planType)],
+          ...(account.statusReason ? ([[t("accounts.reason"), account.statusReason]] as [string, string][]) : []),
+          [t("accounts.signIn"), <SignInHealth key="s" account={account} now={now} />],
+          ...(auth?.access.expiresAt
+            ? ([["", t("accounts.token.ends", { when: full(auth.access.expiresAt) })]] as [string, string][])
+            : []),
+          [t("accounts.credits"), balance === null ? UNKNOWN : String(balance)],
+          [t("accounts.lastUsed"), ago(account.lastUsedAt, now)],
+          [t("accounts.streams"), count(account.activeStreams)],
+          [t("accounts.workspace"), <span key="w" className="mono">{account.workspaceId ?? UNKNOWN}</span>],
+          [t("accounts.id"), <span key="i" className="mono">{account.accountId}</span>],
+        ]}
+      />
+    </section>
+  );
 }

@@ -1,11 +1,112 @@
-import { useTitle } from "../hooks";
+/** Whose allowance? Every account with its windows, state, sign-in and what can be done. */
+import { Link } from "wouter";
+import { useAccounts } from "../accounts";
+import { all, useAct } from "../acts";
+import { lane, planName, statusMark, statusText } from "../allowance";
+import type { Account } from "../api";
+import { when } from "../format";
+import { useNow, useTitle } from "../hooks";
+import { AccountActions } from "../parts/AccountActions";
+import { AddAccounts } from "../parts/AddAccounts";
+import { Meter } from "../parts/Meter";
+import { Sign } from "../parts/Sign";
+import { Empty, Failure, Skeleton } from "../parts/States";
 import { t } from "../words";
 
 export function Accounts() {
-  useTitle(t("nav.accounts"));
+  useTitle(t("accounts.title"));
+  const found = useAccounts();
+  const accounts = found.data;
   return (
-    <header>
-      <h1>{t("nav.accounts")}</h1>
-    </header>
+    <>
+      <header>
+        <h1>{t("accounts.title")}</h1>
+        {accounts && accounts.length > 1 && <ForAll accounts={accounts} />}
+      </header>
+      <section className="card" aria-label={t("accounts.list")}>
+        {found.isPending && <Skeleton lines={6} />}
+        {found.isError && !accounts && <Failure error={found.error} retry={() => void found.refetch()} />}
+        {accounts?.length === 0 && <Empty title={t("accounts.none")}>{t("overview.accounts.emptyText")}</Empty>}
+        {accounts && accounts.length > 0 && <List accounts={accounts} />}
+      </section>
+      <AddAccounts />
+    </>
   );
+}
+
+function ForAll({ accounts }: { accounts: Account[] }) {
+  const act = useAct();
+  const paused = accounts.filter(({ status }) => status === "paused").length;
+  return (
+    <span className="tools">
+      <button type="button" disabled={act.isPending || paused === accounts.length} onClick={() => act.mutate(all("pause"))}>
+        {t("accounts.pauseAll")}
+      </button>
+      <button type="button" disabled={act.isPending || paused === 0} onClick={() => act.mutate(all("resume"))}>
+        {t("accounts.resumeAll")}
+      </button>
+    </span>
+  );
+}
+
+function List({ accounts }: { accounts: Account[] }) {
+  const now = useNow();
+  return (
+    <div className="lanes accounts" role="list">
+      {accounts.map((account) => (
+        <Row key={account.accountId} account={account} now={now} />
+      ))}
+    </div>
+  );
+}
+
+function Row({ account, now }: { account: Account; now: number }) {
+  const [short, long] = lane(account.windows);
+  const idle = account.status === "paused";
+  const known = account.windows.length > 0;
+  return (
+    <div className="lane" role="listitem">
+      <div className="who">
+        <Link href={`/accounts/${encodeURIComponent(account.accountId)}`} data-row title={account.email}>
+          {account.displayName}
+        </Link>
+        <span>
+          {planName(account.planType)} · <Sign mark={statusMark(account.status)} />
+          {statusText(account, now)}
+        </span>
+        {account.statusReason && account.status !== "active" && <span className="reason">{account.statusReason}</span>}
+      </div>
+      <Meter window={short} slot="primary" idle={idle} absent={known} now={now} />
+      <Meter window={long} slot="secondary" idle={idle} absent={known} now={now} />
+      <p className="sign-in">
+        <SignInHealth account={account} now={now} />
+      </p>
+      <AccountActions account={account} />
+    </div>
+  );
+}
+
+/** Whether the stored sign-in still works, and what to do when it does not. */
+export function SignInHealth({ account, now }: { account: Account; now: number }) {
+  const { auth } = account;
+  if (account.status === "sign_in_needed") {
+    return (
+      <>
+        <Sign mark="crit" />
+        {t("accounts.token.again")}
+      </>
+    );
+  }
+  if (auth?.refresh.state === "missing") {
+    return (
+      <>
+        <Sign mark="warn" />
+        {t("accounts.token.noRefresh")}
+      </>
+    );
+  }
+  const ends = auth?.access.expiresAt;
+  if (!ends) return <>{t("accounts.token.ok")}</>;
+  if (Date.parse(ends) <= now) return <>{t("accounts.token.expired")}</>;
+  return <span title={t("accounts.token.ends", { when: when(ends, now) })}>{t("accounts.token.ok")}</span>;
 }

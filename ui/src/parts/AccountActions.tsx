@@ -1,0 +1,170 @@
+/** What can be done to one account: pause, resume, rename, order, ask now, remove. */
+import { useId, useState } from "react";
+import { useLocation } from "wouter";
+import { pause, prioritise, probe, remove, rename, resume, useAct } from "../acts";
+import type { Account } from "../api";
+import { t } from "../words";
+import { Dialog } from "./Dialog";
+import { Menu, type Item } from "./Menu";
+
+const HOUR = 3600 * 1000;
+const PRIORITIES = [
+  { value: 1, word: "accounts.priority.first" },
+  { value: 0, word: "accounts.priority.normal" },
+  { value: -1, word: "accounts.priority.last" },
+] as const;
+
+export function AccountActions({ account, here = false }: { account: Account; here?: boolean }) {
+  const act = useAct();
+  const [, go] = useLocation();
+  const [dialog, setDialog] = useState<"rename" | "remove" | null>(null);
+  const name = account.displayName;
+  const close = () => setDialog(null);
+  const open: Item[] = here
+    ? []
+    : [{ label: t("accounts.open"), run: () => go(`/accounts/${encodeURIComponent(account.accountId)}`) }];
+  return (
+    <span className="tools">
+      <PauseOrResume account={account} run={act.mutate} busy={act.isPending} />
+      <Menu
+        label={t("accounts.menu", { name })}
+        quiet
+        items={[
+          ...open,
+          { label: t("accounts.rename"), run: () => setDialog("rename") },
+          { label: t("accounts.probe"), run: () => act.mutate(probe(account)) },
+          "line",
+          ...PRIORITIES.map(({ value, word }) => ({
+            label: t(word),
+            checked: Math.sign(account.priority) === value,
+            run: () => act.mutate(prioritise(account, value)),
+          })),
+          "line",
+          { label: t("accounts.remove"), danger: true, run: () => setDialog("remove") },
+        ]}
+      >
+        •••
+      </Menu>
+      <Dialog title={t("accounts.rename")} open={dialog === "rename"} close={close}>
+        <Rename account={account} close={close} />
+      </Dialog>
+      <Dialog title={t("accounts.removeTitle", { name })} open={dialog === "remove"} close={close}>
+        <Remove account={account} close={close} gone={() => here && go("/accounts")} />
+      </Dialog>
+    </span>
+  );
+}
+
+interface RunProps {
+  account: Account;
+  run: ReturnType<typeof useAct>["mutate"];
+  busy: boolean;
+}
+
+function PauseOrResume({ account, run, busy }: RunProps) {
+  const name = account.displayName;
+  if (account.status === "paused") {
+    return (
+      <button type="button" disabled={busy} aria-label={`${t("do.resume")} ${name}`} onClick={() => run(resume(account))}>
+        {t("do.resume")}
+      </button>
+    );
+  }
+  const hour = () => new Date(Date.now() + HOUR).toISOString();
+  return (
+    <Menu
+      label={t("accounts.pause.menu", { name })}
+      items={[
+        { label: t("accounts.pause.forever"), run: () => run(pause(account)) },
+        { label: t("accounts.pause.hour"), run: () => run(pause(account, hour())) },
+        { label: t("accounts.pause.reset"), run: () => run(pause(account, "reset")) },
+      ]}
+    >
+      {t("do.pause")} <span aria-hidden="true">▾</span>
+    </Menu>
+  );
+}
+
+function Rename({ account, close }: { account: Account; close: () => void }) {
+  const act = useAct();
+  const id = useId();
+  const [alias, setAlias] = useState(account.alias ?? "");
+  return (
+    <form
+      className="stack"
+      onSubmit={(event) => {
+        event.preventDefault();
+        act.mutate(rename(account, alias.trim() || null), { onSuccess: close });
+      }}
+    >
+      <label htmlFor={id}>{t("accounts.renameLabel", { email: account.email })}</label>
+      <input
+        id={id}
+        value={alias}
+        maxLength={255}
+        placeholder={account.email}
+        onChange={(event) => setAlias(event.target.value)}
+      />
+      <p className="note">{t("accounts.renameHint")}</p>
+      {act.isError && <p className="error">{act.error.message}</p>}
+      <Buttons close={close} busy={act.isPending} word={t("do.save")} />
+    </form>
+  );
+}
+
+interface RemoveProps {
+  account: Account;
+  close: () => void;
+  gone: () => void;
+}
+
+function Remove({ account, close, gone }: RemoveProps) {
+  const act = useAct();
+  const [history, setHistory] = useState<"keep" | "erase">("keep");
+  return (
+    <form
+      className="stack"
+      onSubmit={(event) => {
+        event.preventDefault();
+        act.mutate(remove(account, history), {
+          onSuccess: () => {
+            close();
+            gone();
+          },
+        });
+      }}
+    >
+      <p>{t("accounts.removeText")}</p>
+      <fieldset>
+        {(["keep", "erase"] as const).map((choice) => (
+          <label key={choice} className="check">
+            <input type="radio" name="history" checked={history === choice} onChange={() => setHistory(choice)} />
+            {t(choice === "keep" ? "accounts.removeKeep" : "accounts.removeErase")}
+          </label>
+        ))}
+      </fieldset>
+      {act.isError && <p className="error">{act.error.message}</p>}
+      <Buttons close={close} busy={act.isPending} word={t("accounts.remove")} danger />
+    </form>
+  );
+}
+
+interface ButtonsProps {
+  close: () => void;
+  busy: boolean;
+  word: string;
+  danger?: boolean;
+}
+
+function Buttons({ close, busy, word, danger = false }: ButtonsProps) {
+  return (
+    <div className="buttons">
+      <button type="button" onClick={close}>
+        {t("do.cancel")}
+      </button>
+      <button type="submit" className={danger ? "danger" : "primary"} disabled={busy}>
+        {word}
+      </button>
+    </div>
+  );
+}

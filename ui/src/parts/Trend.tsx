@@ -1,0 +1,175 @@
+/** Lines of percent left over time (uPlot), with a table of the same points and a CSV. */
+import { useEffect, useMemo, useRef, useState } from "react";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import type { Point } from "../api";
+import { csv, download } from "../csv";
+import { full, percent } from "../format";
+import { useWidth } from "../hooks";
+import { useTheme } from "../theme";
+import { t } from "../words";
+
+const HEIGHT = 220;
+
+export interface Line {
+  name: string;
+  points: Point[];
+}
+
+interface Props {
+  lines: Line[];
+  label: string;
+  file: string;
+}
+
+/** Every time that any line has, and each line's values at them. Pure. */
+export function joined(lines: Line[]): [number[], ...(number | null)[][]] {
+  const times = new Set<number>();
+  const maps = lines.map(({ points }) => {
+    const map = new Map<number, number | null>();
+    for (const { t: time, v } of points) {
+      const at = Date.parse(time) / 1000;
+      times.add(at);
+      map.set(at, v);
+    }
+    return map;
+  });
+  const sorted = [...times].sort((a, b) => a - b);
+  return [sorted, ...maps.map((map) => sorted.map((at) => map.get(at) ?? null))];
+}
+
+export function Trend({ lines, label, file }: Props) {
+  const [table, setTable] = useState(false);
+  const [at, setAt] = useState<number | null>(null);
+  const data = useMemo(() => joined(lines), [lines]);
+  return (
+    <>
+      {table ? <Table lines={lines} data={data} label={label} /> : <Drawing data={data} lines={lines} label={label} point={setAt} />}
+      <div className="chart-foot">
+        {table ? (
+          <span />
+        ) : (
+          <ul className="legend">
+            {lines.map(({ name }, index) => (
+              <li key={name}>
+                <i className={`swatch c${index + 1}`} />
+                {name}
+                {at !== null && <b>{percent(data[index + 1]?.[at])}</b>}
+              </li>
+            ))}
+            {at !== null && <li>{full(new Date((data[0][at] ?? 0) * 1000).toISOString())}</li>}
+          </ul>
+        )}
+        <span className="tools">
+          <button type="button" className="quiet" aria-pressed={table} onClick={() => setTable(!table)}>
+            {t(table ? "do.chart" : "do.table")}
+          </button>
+          <button type="button" className="quiet" onClick={() => save(lines, data, file)}>
+            {t("do.csv")}
+          </button>
+        </span>
+      </div>
+    </>
+  );
+}
+
+type Data = ReturnType<typeof joined>;
+
+function save(lines: Line[], data: Data, file: string): void {
+  const rows = data[0].map((time, index) => [
+    new Date(time * 1000).toISOString(),
+    ...lines.map((_, line) => data[line + 1]?.[index]),
+  ]);
+  download(`brimline-headroom-${file}.csv`, [csv(["time", ...lines.map(({ name }) => name)], rows)]);
+}
+
+interface DrawingProps {
+  lines: Line[];
+  data: Data;
+  label: string;
+  point: (index: number | null) => void;
+}
+
+function Drawing({ lines, data, label, point }: DrawingProps) {
+  const [ref, width] = useWidth<HTMLDivElement>();
+  const plot = useRef<uPlot>(null);
+  const { dark, chosen } = useTheme();
+  const names = lines.map(({ name }) => name).join("\n");
+  useEffect(() => {
+    const holder = ref.current;
+    if (!holder || !width) return;
+    // Built anew when colours, size or lines change: a canvas does not follow CSS.
+    plot.current = new uPlot(options(names.split("\n"), width, point), data, holder);
+    return () => plot.current?.destroy();
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [width, dark, chosen, names, point]);
+  useEffect(() => plot.current?.setData(data), [data]);
+  return <div ref={ref} className="chart plot" role="img" aria-label={label} />;
+}
+
+function options(names: string[], width: number, point: (index: number | null) => void): uPlot.Options {
+  const colours = getComputedStyle(document.documentElement);
+  const token = (name: string) => colours.getPropertyValue(name).trim();
+  const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  const axis = { stroke: token("--muted"), font, ticks: { show: false } };
+  return {
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
+    scales: { y: { range: [0, 100] } },
+    axes: [
+      { ...axis, grid: { show: false }, space: 80 },
+      {
+        ...axis,
+        size: 52,
+        splits: [0, 25, 50, 75, 100],
+        values: (_, splits) => splits.map((value) => percent(value)),
+        grid: { stroke: token("--line"), width: 1 },
+      },
+    ],
+    series: [
+      {},
+      ...names.map((label, index) => ({
+        label,
+        stroke: token(`--c${index + 1}`),
+        width: 2,
+        points: { show: false },
+      })),
+    ],
+    hooks: { setCursor: [({ cursor }) => point(cursor.idx ?? null)] },
+  };
+}
+
+function Table({ lines, data, label }: { lines: Line[]; data: Data; label: string }) {
+  return (
+    <div className="scroll short" tabIndex={0} role="group" aria-label={label}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t("requests.col.time")}</th>
+            {lines.map(({ name }) => (
+              <th scope="col" className="num" key={name}>
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {data[0]
+            .map((time, index) => (
+              <tr key={time}>
+                <th scope="row">{full(new Date(time * 1000).toISOString())}</th>
+                {lines.map(({ name }, line) => (
+                  <td className="num" key={name}>
+                    {percent(data[line + 1]?.[index])}
+                  </td>
+                ))}
+              </tr>
+            ))
+            .reverse()}
+        </tbody>
+      </table>
+    </div>
+  );
+}
