@@ -60,6 +60,8 @@ class Login(_Secrets):
     digest = TextField(primary_key=True)
     created_at = IntegerField()
     used_at = IntegerField()
+    method = TextField()  # ticket token password
+    verified = BooleanField()  # the second step was passed, or never asked
 
 
 # ── usage.db: state ───────────────────────────────────────────────────────────────────────

@@ -44,23 +44,32 @@ class Rates(NamedTuple):
     status: str
 
 
-UNPRICED = Price(None, "unpriced")
-
-
 def price(model: str | None, tier: str | None, at: int, tokens: Tokens) -> Price:
     """The cost of one call that ended `at` (ms).
 
     `exact` at standard rates; `estimated` where the rate or the tier is not certain: a tier is
     only what the client asked for, the provider does not confirm it.
     """
+    cost, credits, status = costs(model, tier, at, tokens)
+    return Price(cost, status, credits)
+
+
+def costs(
+    model: str | None, tier: str | None, at: int, tokens: tuple[int, int, int, int, int]
+) -> tuple[int | None, int | None, str]:
+    """(cost, credits, status) as in `price`, for tokens in the order of `Tokens`."""
     if model is None:
-        return UNPRICED
-    credits = _credits(model, tokens)
-    rates = _rates_at(model, tier or "", at)
+        return None, None, "unpriced"
+    periods, credit = _card(model, tier or "")
+    rates = None
+    for start, listed in periods:
+        if at >= start:
+            rates = listed
+    credits = None if credit is None else _sum(credit, tokens)
     if rates is None:
-        return Price(None, "unpriced", credits)
-    use = rates.long if rates.long and tokens.input > _table()["longContextAbove"] else rates.normal
-    return Price(_sum(use, tokens), rates.status, credits)
+        return None, credits, "unpriced"
+    long = rates.long is not None and tokens[0] > _table()["longContextAbove"]
+    return _sum(rates.long if long else rates.normal, tokens), credits, rates.status  # type: ignore[arg-type]
 
 
 def names() -> list[str]:
@@ -69,24 +78,25 @@ def names() -> list[str]:
     return sorted([*table["models"], *table["aliases"]])
 
 
-def _sum(rates: tuple[int, int, int, int], tokens: Tokens) -> int:
-    cached = min(tokens.cached, tokens.input)
-    written = min(tokens.cache_written, tokens.input - cached)
+def _sum(rates: tuple[int, int, int, int], tokens: tuple[int, int, int, int, int]) -> int:
+    total, cached, output, _, written = tokens
+    if cached + written > total:
+        cached = min(cached, total)
+        written = min(written, total - cached)
     nano = (
-        (tokens.input - cached - written) * rates[0]
+        (total - cached - written) * rates[0]
         + cached * rates[1]
         + written * rates[2]
-        + tokens.output * rates[3]
+        + output * rates[3]
     )
     return (nano + _NANO // 2) // _NANO
 
 
-def _rates_at(model: str, tier: str, at: int) -> Rates | None:
-    found = None
-    for start, rates in _periods(model, tier):
-        if at >= start:
-            found = rates
-    return found
+@cache
+def _card(
+    model: str, tier: str
+) -> tuple[tuple[tuple[int, Rates], ...], tuple[int, int, int, int] | None]:
+    return _periods(model, tier), _credit_rates(model)
 
 
 @cache
@@ -148,11 +158,6 @@ def _nano(listed: list[float | None], write: float) -> tuple[int, int, int, int]
         round(first * write * _NANO),
         round(output * _NANO),
     )
-
-
-def _credits(model: str, tokens: Tokens) -> int | None:
-    rates = _credit_rates(model)
-    return None if rates is None else _sum(rates, tokens)
 
 
 @cache

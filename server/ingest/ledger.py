@@ -1,0 +1,627 @@
+"""The ledger's writes: rows, sessions, threads and rollups, always in one transaction."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from server.accounts import allowance
+from server.ingest import codex, reconcile
+from server.ingest.reader import COLUMNS, SUMS, Batch
+from server.ingest.reconcile import Emitted, Finished, Fork, Row
+from server.store import db, settings
+from server.usage.days import Days
+
+# The kinds of warning that are no lost line.
+_HARMLESS = {"unusual_shape"}
+_ROW = ", ".join(Row._fields).replace("offset", '"offset"')
+_MARKS = ", ".join("?" * len(Row._fields))
+_COLUMNS = COLUMNS.replace("offset", '"offset"')
+
+Delta = tuple[str, str, str, str, str]  # day, provider, model, project, account
+
+
+@dataclass
+class Source:
+    """A log file as it was found on disk."""
+
+    provider: str
+    name: str
+    path: str
+    inode: int
+    size: int
+    mtime_ns: int
+    archived: bool
+    fingerprint: str = ""
+    id: int = 0
+
+
+class Ledger:
+    """What all witnesses saw, one row a response. Every method runs inside a transaction."""
+
+    def __init__(self) -> None:
+        self._days: Days | None = None
+        self._deltas: dict[Delta, list[int]] = defaultdict(lambda: [0] * SUMS)
+        # Ids of a ledger that was empty when its first scan began; None: ask the table.
+        self.fresh: set[str] | None = None
+        self.reread: set[int] = set()  # files whose copied heads can now be told
+        self._projects: dict[str, str] = {}
+
+    # ── days ──────────────────────────────────────────────────────────────────────────
+
+    def days(self) -> Days:
+        """The days of the zone that is set."""
+        zone = str(settings.get("timeZone") or "")
+        if self._days is None or self._days.zone != zone:
+            self._days = Days(zone)
+        return self._days
+
+    def keep_zone(self, connection: sqlite3.Connection) -> None:
+        """Count the days anew when the zone is another than the one they were counted in."""
+        wanted = self.days().zone or _system_zone()
+        known = connection.execute("select value from ledger_note where name = 'zone'").fetchone()
+        if known and known[0] == wanted:
+            return
+        self._days = None
+        if known:
+            self.rebuild(connection)
+        connection.execute("replace into ledger_note values ('zone', ?)", (wanted,))
+
+    def rebuild(self, connection: sqlite3.Connection) -> None:
+        """Make the rollups anew from the calls."""
+        days = self.days()
+        connection.create_function("local_day", 1, days.of, deterministic=True)
+        connection.execute("delete from daily_usage")
+        for heading, name in (
+            ("model", "coalesce(call.model, '')"),
+            ("project", "coalesce(session.project, '')"),
+            ("account", "coalesce(call.account, '')"),
+        ):
+            connection.execute(
+                "insert into daily_usage(day, heading, provider, name, calls, input, cached, "  # noqa: S608
+                "output, reasoning, cost, unpriced) "
+                f"select local_day(call.started_at), '{heading}', call.provider, {name}, count(*), "
+                "sum(input), sum(cached), sum(output), sum(reasoning), sum(coalesce(cost, 0)), "
+                "sum(cost is null) from call left join session on session.id = call.session "
+                f"group by local_day(call.started_at), call.provider, {name}"
+            )
+
+    def _count(self, row: Row, project: str | None, sign: int = 1) -> None:
+        key = (
+            self.days().of(row.started_at),
+            row.provider,
+            row.model or "",
+            project or "",
+            row.account or "",
+        )
+        total = self._deltas[key]
+        total[0] += sign
+        total[1] += sign * row.input
+        total[2] += sign * row.cached
+        total[3] += sign * row.output
+        total[4] += sign * row.reasoning
+        total[5] += sign * (row.cost or 0)
+        total[6] += sign * (row.cost is None)
+
+    def flush(self, connection: sqlite3.Connection) -> None:
+        """Write the rollups' changes; call it before the transaction ends."""
+        folded: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0] * SUMS)
+        for (day, provider, model, project, account), sums in self._deltas.items():
+            for heading, name in (("model", model), ("project", project), ("account", account)):
+                total = folded[(day, heading, provider, name)]
+                for place, value in enumerate(sums):
+                    total[place] += value
+        self._deltas.clear()
+        if not folded:
+            return
+        connection.executemany(
+            "insert into daily_usage(day, heading, provider, name, calls, input, cached, output, "
+            "reasoning, cost, unpriced) values (?,?,?,?,?,?,?,?,?,?,?) "
+            "on conflict(heading, day, provider, name) do update set calls = calls + excluded.calls"
+            ", input = input + excluded.input, cached = cached + excluded.cached"
+            ", output = output + excluded.output, reasoning = reasoning + excluded.reasoning"
+            ", cost = cost + excluded.cost, unpriced = unpriced + excluded.unpriced",
+            [(*key, *sums) for key, sums in folded.items()],
+        )
+        if any(sums[0] < 0 for sums in folded.values()):
+            connection.execute("delete from daily_usage where calls = 0")
+
+    def forget(self) -> None:
+        """Drop what was counted for a transaction that failed."""
+        self._deltas.clear()
+
+    # ── the proxy's side ──────────────────────────────────────────────────────────────
+
+    def see_requests(self, connection: sqlite3.Connection, finished: Sequence[Finished]) -> None:
+        """Join finished requests with the ledger, inside the recorder's transaction."""
+        try:
+            for one in finished:
+                self._see(connection, one)
+            self.flush(connection)
+        except BaseException:
+            self.forget()
+            raise
+
+    def _see(self, connection: sqlite3.Connection, one: Finished) -> None:
+        session = self._session_for(connection, one)
+        row = reconcile.from_proxy(one, session)
+        if row is None:
+            return
+        project = _project_of(connection, session)
+        known = _rows(connection, [row.id]).get(row.id) or _twin(connection, row, reconcile.LOG)
+        if known is None:
+            self._insert(connection, [row])
+            self._count(row, project)
+        elif known.seen & reconcile.PROXY == 0:
+            self._replace(connection, known, reconcile.join(known, row))
+
+    def _session_for(self, connection: sqlite3.Connection, one: Finished) -> int | None:
+        if not one.session_id:
+            return None
+        found = connection.execute(
+            "select id, thread from session where key = ?", (one.session_id,)
+        ).fetchone()
+        if found:
+            connection.execute(
+                "update thread set last_at = max(coalesce(last_at, 0), ?) where id = ?",
+                (one.ended_at, found[1]),
+            )
+            return int(found[0])
+        meta = {"client": one.client, "started": one.started_at}
+        return _add_session(connection, one.session_id, "codex", meta, None, one.ended_at)[0]
+
+    # ── the logs' side ────────────────────────────────────────────────────────────────
+
+    def store(self, connection: sqlite3.Connection, source: Source, batch: Batch) -> None:
+        """Add what a stretch of a log said, and its cursor."""
+        if not source.id:
+            source.id = _add_source(connection, source)
+        session = project = None
+        owner = batch.state.get("owner")
+        if owner:
+            session, project = self._session(connection, source, batch)
+        rows: Sequence[tuple[Any, ...]] = batch.rows
+        if rows and owner and codex.legacy(rows[0][0]):
+            rows = self._own(connection, batch, session)
+        added = self._take(connection, source, session, project, rows, batch)
+        for name in batch.compactions:
+            connection.execute("update call set initiator = 'compaction' where id = ?", (name,))
+        if batch.limits:
+            _snapshots(connection, batch.limits)
+        _move_cursor(connection, source, batch, added)
+
+    def _take(
+        self,
+        connection: sqlite3.Connection,
+        source: Source,
+        session: int | None,
+        project: str | None,
+        rows: Sequence[tuple[Any, ...]],
+        batch: Batch,
+    ) -> list[int]:
+        """Insert a batch's rows that nobody has seen, join the others; returns what was added."""
+        names = {row[0] for row in rows}
+        known = self._known(connection, names)
+        legacy = any(codex.legacy(name) for name in names)
+        if not known and len(names) == len(rows) and not (legacy and self.fresh is None):
+            self._bulk(connection, source, session, rows)
+            if self.fresh is not None:
+                self.fresh |= names
+            return self._count_batch(source, project, rows, batch)
+        added = [0] * SUMS
+        for values in {row[0]: row for row in rows}.values():
+            row = _row(values, source, session)
+            before = known.get(row.id) or _twin(connection, row, reconcile.PROXY)
+            if before is None:
+                self._insert(connection, [row])
+                self._count(row, project)
+            elif before.seen & reconcile.LOG:
+                continue  # the same response in another file
+            else:
+                self._replace(connection, before, reconcile.join(row, before))
+            for place, value in enumerate(
+                (1, row.input, row.cached, row.output, row.reasoning), start=0
+            ):
+                added[place] += value
+        return added
+
+    def _known(self, connection: sqlite3.Connection, names: set[str]) -> dict[str, Row]:
+        if self.fresh is not None and self.fresh.isdisjoint(names):
+            return {}
+        return _rows(connection, sorted(names))
+
+    def _bulk(
+        self,
+        connection: sqlite3.Connection,
+        source: Source,
+        session: int | None,
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        if not rows:
+            return
+        # The constants are two of our integers and two words of ours.
+        connection.executemany(
+            f"insert into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
+            f"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, '{source.provider}', "
+            f"{'null' if session is None else int(session)}, {int(source.id)}, {reconcile.LOG})",
+            rows,
+        )
+
+    def _count_batch(
+        self,
+        source: Source,
+        project: str | None,
+        rows: Sequence[tuple[Any, ...]],
+        batch: Batch,
+    ) -> list[int]:
+        added = [0] * SUMS
+        if len(rows) == len(batch.rows):
+            for (day, model), sums in batch.days.items():
+                total = self._deltas[(day, source.provider, model, project or "", "")]
+                for place, value in enumerate(sums):
+                    total[place] += value
+                    added[place] += value
+            return added
+        for values in rows:
+            row = _row(values, source, None)
+            self._count(row, project)
+            for place, value in enumerate(
+                (1, row.input, row.cached, row.output, row.reasoning), start=0
+            ):
+                added[place] += value
+        return added
+
+    def _insert(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+        rows = list(rows)
+        connection.executemany(f"insert into call({_ROW}) values ({_MARKS})", rows)  # noqa: S608
+        if self.fresh is not None:
+            self.fresh.update(row.id for row in rows)
+
+    def _replace(self, connection: sqlite3.Connection, before: Row, after: Row) -> None:
+        self._count(before, _project_of(connection, before.session), -1)
+        connection.execute("delete from call where id = ?", (before.id,))
+        # The response id names the call for ever; a made-up id gives way to it.
+        name = before.id if codex.legacy(after.id) else after.id
+        after = after._replace(id=name)
+        self._insert(connection, [after])
+        self._count(after, _project_of(connection, after.session))
+
+    def take_back(self, connection: sqlite3.Connection, source: Source) -> None:
+        """Remove what a file said, before it is read anew; other witnesses' rows stay."""
+        for values in connection.execute(
+            f"select {_ROW} from call where source = ?",  # noqa: S608
+            (source.id,),
+        ).fetchall():
+            row = Row(*values)
+            self._count(row, _project_of(connection, row.session), -1)
+            connection.execute("delete from call where id = ?", (row.id,))
+            if self.fresh is not None:
+                self.fresh.discard(row.id)
+            rest = reconcile.without_log(row)
+            if rest is not None:
+                self._insert(connection, [rest])
+                self._count(rest, _project_of(connection, rest.session))
+        connection.execute("update session set inherited = 0 where source = ?", (source.id,))
+        connection.execute(
+            "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
+            "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
+            (source.id,),
+        )
+
+    # ── copied heads of forks ─────────────────────────────────────────────────────────
+
+    def _own(
+        self, connection: sqlite3.Connection, batch: Batch, session: int | None
+    ) -> Sequence[tuple[Any, ...]]:
+        """The rows without the leading ones that are the parent's."""
+        meta = batch.state.get("meta") or {}
+        foreign = batch.state.get("foreign")
+        parent = meta.get("parent") or foreign
+        matched, begun = connection.execute(
+            "select inherited, exists(select 1 from call where session = ?1 and seen & 1) "
+            "from session where id = ?1",
+            (session,),
+        ).fetchone()
+        if not parent or begun:
+            return batch.rows
+        known = sequence(connection, parent)
+        count = reconcile.inherited(
+            [(row[5], Emitted(row[12], row[7], row[8], row[10], row[11])) for row in batch.rows],
+            known,
+            Fork(
+                started_at=meta.get("started"),
+                written_at=meta.get("written"),
+                burst=bool(foreign) or meta.get("kind") != "user",
+                matched=matched,
+            ),
+        )
+        connection.execute(
+            "update session set inherited = ?, guessed = ? where id = ?",
+            (matched + count, known is None, session),
+        )
+        return batch.rows[count:]
+
+    def _session(
+        self, connection: sqlite3.Connection, source: Source, batch: Batch
+    ) -> tuple[int, str | None]:
+        """The session of a batch and its project, made or brought up to date."""
+        state = batch.state
+        meta = dict(state.get("meta") or {})
+        meta["parent"] = meta.get("parent") or state.get("foreign")
+        meta["project"] = self.project(meta.get("cwd"))
+        last = batch.rows[-1][5] if batch.rows else meta.get("written")
+        owner = state["owner"]
+        session, thread, new = _add_session(
+            connection, owner, source.provider, meta, source.id, last
+        )
+        if new:
+            self._adopt(connection, owner, thread)
+        if state.get("title") and thread == owner:
+            connection.execute(
+                "update thread set title = ?, title_source = 'first_message' "
+                "where id = ? and title is null",
+                (state["title"], thread),
+            )
+        return session, meta["project"]
+
+    def _adopt(self, connection: sqlite3.Connection, owner: str, thread: str) -> None:
+        """Children that were read before their parent: join its thread, be told apart anew."""
+        for child, kind, guessed, source in connection.execute(
+            "select key, kind, guessed, source from session where parent = ?", (owner,)
+        ).fetchall():
+            if kind != "user" and thread != child:
+                connection.execute(
+                    "update session set thread = ? where thread = ?", (thread, child)
+                )
+                connection.execute(
+                    "update session set thread = ? where thread = ?", (thread, owner)
+                )
+            if guessed and source:
+                self.reread.add(int(source))
+
+    def project(self, cwd: str | None) -> str | None:
+        """The name of a folder's project: its git root's, else its own. Starts no process."""
+        if not cwd:
+            return None
+        name = self._projects.get(cwd)
+        if name is None:
+            name = self._projects[cwd] = project_name(cwd)
+        return name
+
+
+def project_name(cwd: str) -> str:
+    """The base name of the nearest folder upwards that holds `.git`, else of `cwd`."""
+    path = Path(cwd)
+    for folder in (path, *path.parents):
+        if os.path.lexists(folder / ".git"):
+            path = folder
+            break
+    return path.name or cwd.replace("\\", "/").rstrip("/").rpartition("/")[2] or cwd
+
+
+def sequence(connection: sqlite3.Connection, key: str, depth: int = 0) -> list[Emitted] | None:
+    """The legacy calls a session's log holds, in order, inherited ones first; None if unread."""
+    found = connection.execute(
+        "select id, parent, inherited from session where key = ? and source is not null", (key,)
+    ).fetchone()
+    if found is None or depth > 50:
+        return None
+    session, parent, count = found
+    head: list[Emitted] = []
+    if count and parent:
+        head = (sequence(connection, parent, depth + 1) or [])[:count]
+    own = connection.execute(
+        "select running, input, cached, output, reasoning from call "
+        "where session = ? and id like 'log\\_%' escape '\\' order by \"offset\"",
+        (session,),
+    ).fetchall()
+    return head + [Emitted(*values) for values in own]
+
+
+def _row(values: tuple[Any, ...], source: Source, session: int | None) -> Row:
+    (name, turn, model, effort, initiator, at, duration, first, cached, written, output) = values[
+        :11
+    ]
+    reasoning, running, window, offset, cost, credits, status = values[11:]
+    return Row(
+        name, source.provider, session, turn, model, effort, None, initiator, at, duration, first,
+        cached, written, output, reasoning, running, window, cost, credits, status, source.id,
+        offset, None, reconcile.LOG,
+    )  # fmt: skip
+
+
+def _rows(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, Row]:
+    found: dict[str, Row] = {}
+    for start in range(0, len(names), 500):
+        part = names[start : start + 500]
+        marks = ",".join("?" * len(part))
+        for values in connection.execute(
+            f"select {_ROW} from call where id in ({marks})",  # noqa: S608
+            part,
+        ):
+            found[values[0]] = Row(*values)
+    return found
+
+
+def _twin(connection: sqlite3.Connection, row: Row, other: int) -> Row | None:
+    """The same call under another name: only logs without response ids make such pairs."""
+    if row.session is None or (other == reconcile.PROXY and not codex.legacy(row.id)):
+        return None
+    for values in connection.execute(
+        f"select {_ROW} from call where session = ? and started_at between ? and ? and seen = ?",  # noqa: S608
+        (row.session, row.started_at - 120_000, row.started_at + 120_000, other),
+    ):
+        found = Row(*values)
+        made_up = codex.legacy(found.id) or codex.legacy(row.id)
+        if made_up and reconcile.same_call(row, found):
+            return found
+    return None
+
+
+def _project_of(connection: sqlite3.Connection, session: int | None) -> str | None:
+    if session is None:
+        return None
+    found = connection.execute("select project from session where id = ?", (session,)).fetchone()
+    return found[0] if found else None
+
+
+def _add_source(connection: sqlite3.Connection, source: Source) -> int:
+    cursor = connection.execute(
+        'insert into source_file(provider, name, path, inode, size, mtime_ns, "offset", '
+        "fingerprint, state, archived, missing, calls, input, cached, output, reasoning, skipped, "
+        "warnings, indexed_at) values (?,?,?,?,?,?,0,'','{}',?,0,0,0,0,0,0,0,'{}',?)",
+        (
+            source.provider,
+            source.name,
+            source.path,
+            source.inode,
+            source.size,
+            source.mtime_ns,
+            source.archived,
+            db.now_ms(),
+        ),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def _move_cursor(
+    connection: sqlite3.Connection, source: Source, batch: Batch, added: Sequence[int]
+) -> None:
+    skipped = sum(n for kind, n in batch.warnings.items() if kind not in _HARMLESS)
+    warnings = batch.warnings
+    if warnings:
+        before = connection.execute(
+            "select warnings from source_file where id = ?", (source.id,)
+        ).fetchone()
+        warnings = json.loads(before[0]) if before else {}
+        for kind, count in batch.warnings.items():
+            warnings[kind] = warnings.get(kind, 0) + count
+    connection.execute(
+        'update source_file set path = ?, inode = ?, size = ?, mtime_ns = ?, "offset" = ?, '
+        "fingerprint = ?, state = ?, archived = ?, missing = 0, calls = calls + ?, "
+        "input = input + ?, cached = cached + ?, output = output + ?, reasoning = reasoning + ?, "
+        "skipped = skipped + ?, warnings = case when ? then ? else warnings end, indexed_at = ? "
+        "where id = ?",
+        (
+            source.path,
+            source.inode,
+            source.size,
+            source.mtime_ns,
+            batch.offset,
+            source.fingerprint,
+            json.dumps(batch.state, separators=(",", ":")),
+            source.archived,
+            *added[:5],
+            skipped,
+            bool(warnings),
+            json.dumps(warnings),
+            db.now_ms(),
+            source.id,
+        ),
+    )
+
+
+def _add_session(
+    connection: sqlite3.Connection,
+    key: str,
+    provider: str,
+    meta: dict[str, Any],
+    source: int | None,
+    last: int | None,
+) -> tuple[int, str, bool]:
+    """(session, its thread, whether it is new). Facts of a log win over none."""
+    found = connection.execute("select id, thread, source from session where key = ?", (key,))
+    known = found.fetchone()
+    kind = meta.get("kind") or "user"
+    thread = str(known[1]) if known else key
+    parent = meta.get("parent")
+    if kind != "user" and parent and (known is None or thread == key):
+        above = connection.execute("select thread from session where key = ?", (parent,)).fetchone()
+        thread = str(above[0]) if above else str(parent)
+    values = {
+        "thread": thread, "parent": parent, "forked": bool(meta.get("forked")), "kind": kind,
+        "role": meta.get("role"), "project": meta.get("project"), "cwd": meta.get("cwd"),
+        "branch": meta.get("branch"), "client": meta.get("client"),
+        "client_version": meta.get("version"), "terminal": meta.get("terminal"),
+        "started_at": meta.get("started"), "ended_at": last, "source": source,
+    }  # fmt: skip
+    if known is None:
+        cursor = connection.execute(
+            "insert into session(key, provider, inherited, guessed, thread, parent, forked, kind, "
+            "role, project, cwd, branch, client, client_version, terminal, started_at, ended_at, "
+            "source) values (?,?,0,0,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (key, provider, *values.values()),
+        )
+        session = int(cursor.lastrowid or 0)
+    else:
+        session = int(known[0])
+        if source is not None:
+            _update_session(connection, session, values, known[2] != source)
+    connection.execute(
+        "insert into thread(id, project, provider, started_at, last_at) values (?,?,?,?,?) "
+        "on conflict(id) do update set last_at = max(coalesce(last_at, 0), coalesce("
+        "excluded.last_at, 0)), started_at = min(coalesce(started_at, excluded.started_at), "
+        "coalesce(excluded.started_at, started_at)), project = coalesce(project, excluded.project)",
+        (thread, meta.get("project"), provider, meta.get("started"), last),
+    )
+    return session, thread, known is None or (source is not None and known[2] is None)
+
+
+def _update_session(
+    connection: sqlite3.Connection, session: int, values: dict[str, Any], whole: bool
+) -> None:
+    if whole:
+        names = [name for name, value in values.items() if value is not None]
+    else:
+        names = [name for name in ("ended_at", "thread") if values[name] is not None]
+    assigned = ", ".join(f"{name} = ?" for name in names)
+    connection.execute(
+        f"update session set {assigned} where id = ?",  # noqa: S608 - our own column names
+        (*(values[name] for name in names), session),
+    )
+
+
+def _snapshots(
+    connection: sqlite3.Connection, limits: Sequence[tuple[int, dict[str, Any]]]
+) -> None:
+    rows = [row for at, value in limits for row in snapshot_rows(at, value)]
+    connection.executemany(
+        "insert into snapshot(account, source, window, used_percent, window_minutes, resets_at, "
+        "plan, observed_at) values ('', 'log', ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+
+
+def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """A log's rate limits as (window, used, minutes, resets at, plan, observed at)."""
+    limit = limits.get("limit_id")
+    prefix = f"{limit}:" if isinstance(limit, str) and limit not in ("", "codex") else ""
+    plan = limits.get("plan_type")
+    rows = []
+    for slot in ("primary", "secondary"):
+        window = limits.get(slot)
+        if not isinstance(window, dict):
+            continue
+        used = window.get("used_percent")
+        if not isinstance(used, int | float) or isinstance(used, bool) or not 0 <= used <= 1000:
+            continue
+        minutes = codex.whole(window.get("window_minutes"))
+        resets = codex.whole(window.get("resets_at"))
+        within = codex.whole(window.get("resets_in_seconds"))
+        moment = resets * 1000 if resets else at + within * 1000 if within else None
+        key = prefix + allowance.classify(minutes, slot)
+        rows.append((key, used, minutes, moment, plan if isinstance(plan, str) else None, at))
+    return rows
+
+
+def _system_zone() -> str:
+    """Something that changes when this computer's zone does."""
+    import time
+
+    return f"{time.tzname[0]}/{time.tzname[1]}/{time.timezone}"

@@ -1,0 +1,208 @@
+"""Whole lines of a log file, in pieces that fit in memory, folded into batches of rows."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from server.ingest import codex
+from server.usage.days import Days
+from server.usage.pricing import costs
+
+MAX_LINE = 16 << 20
+_PIECE = 1 << 20
+
+# A row as it leaves the reader: the call's own columns (see `Ledger.store`).
+Row = tuple[Any, ...]
+COLUMNS = (
+    "id, turn_id, model, effort, initiator, started_at, duration_ms, input, cached, "
+    "cache_written, output, reasoning, running, context_window, offset, cost, credits, price_status"
+)
+SUMS = 7  # calls input cached output reasoning cost unpriced
+
+
+@dataclass
+class Batch:
+    """What a stretch of a file said, and where to go on."""
+
+    rows: list[Row] = field(default_factory=list)
+    compactions: list[str] = field(default_factory=list)
+    limits: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    warnings: dict[str, int] = field(default_factory=dict)
+    days: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # (day, model) → sums
+    state: dict[str, Any] = field(default_factory=dict)
+    offset: int = 0
+    read: int = 0  # bytes
+
+    def plain(self) -> tuple[Any, ...]:
+        """As plain values, for the way between processes."""
+        return tuple(vars(self).values())
+
+
+class Changed(OSError):
+    """The file is no longer what it was when the read began."""
+
+
+def open_log(path: str) -> BinaryIO:
+    """The bytes of a log, uncompressed. Raises `OSError` for what is no regular file."""
+    # Without O_NONBLOCK, opening a FIFO waits for a writer for ever.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(f"{Path(path).name} is not a regular file")
+    file = open(handle, "rb", buffering=0)  # noqa: PTH123, SIM115 - from a descriptor
+    if not path.endswith(".zst"):
+        return file
+    import zstandard
+
+    # Bounded, so that a bomb cannot ask for all memory.
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+        file, read_across_frames=True, closefd=True
+    )
+    return _Unpacked(reader)  # type: ignore[return-value]
+
+
+class _Unpacked(io.RawIOBase):
+    """A zstd stream that can skip forward; damage ends it like an end of file."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def readinto(self, buffer: Any) -> int:
+        from zstandard import ZstdError
+
+        try:
+            return int(self._reader.readinto(buffer))
+        except ZstdError as error:
+            raise OSError(f"the compressed log is damaged: {error}") from error
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            self._reader.close()
+        super().close()
+
+
+def pieces(file: BinaryIO, offset: int, size: int = _PIECE) -> Iterator[tuple[memoryview, int]]:
+    """Whole lines from `offset` on, as (bytes, where they begin); what is torn stays unread.
+
+    A line longer than `MAX_LINE` comes as an empty piece that begins after it.
+    """
+    buffer = bytearray(size)
+    start, filled = offset, 0
+    while True:
+        got = file.readinto(memoryview(buffer)[filled:])  # type: ignore[attr-defined]
+        if not got:
+            return
+        filled += got
+        end = buffer.rfind(b"\n", 0, filled) + 1
+        if end:
+            yield memoryview(buffer)[:end], start
+            # A fresh buffer: the piece may still be looked at.
+            rest = buffer[end:filled]
+            buffer[: len(rest)] = rest
+            start, filled = start + end, len(rest)
+        elif filled >= MAX_LINE:
+            skipped = _skip_line(file, buffer)
+            if skipped is None:
+                return
+            start += filled + skipped[0]
+            yield memoryview(b""), start
+            rest = bytearray(skipped[1])
+            filled = len(rest)
+            buffer = bytearray(max(size, filled * 2))
+            buffer[:filled] = rest
+        elif filled == len(buffer):
+            buffer = buffer + bytearray(len(buffer))
+
+
+def _skip_line(file: BinaryIO, buffer: bytearray) -> tuple[int, bytes] | None:
+    """Read to the end of an endless line: bytes passed and what follows; None if it is torn."""
+    passed = 0
+    view = memoryview(bytearray(_PIECE))
+    while True:
+        got = file.readinto(view)  # type: ignore[attr-defined]
+        if not got:
+            return None
+        part = bytes(view[:got])
+        end = part.find(b"\n") + 1
+        if end:
+            return passed + end, part[end:]
+        passed += got
+
+
+def read(
+    path: str, offset: int, state: dict[str, Any], days: Days, limit: int | None
+) -> Iterator[Batch]:
+    """Fold a rollout from `offset` on, in batches of about `limit` calls (None: one batch).
+
+    The last batch may hold no rows; it says how far the file was read.
+    """
+    now = codex.State.load(state)
+    batch = Batch(offset=offset)
+    size = _PIECE if limit is None else _PIECE // 4
+    with open_log(path) as file:
+        _skip_to(file, offset)
+        for data, start in pieces(file, offset, size):
+            if not len(data):
+                batch.warnings["too_long"] = batch.warnings.get("too_long", 0) + 1
+            records, now = codex.fold(data, start, now)
+            _add(batch, records, days)
+            batch.read += start + len(data) - batch.offset
+            batch.offset = start + len(data)
+            if limit is not None and len(batch.rows) >= limit:
+                batch.state = now.dump()
+                yield batch
+                batch = Batch(offset=batch.offset)
+    batch.state = now.dump()
+    yield batch
+
+
+def _skip_to(file: BinaryIO, offset: int) -> None:
+    if not isinstance(file, _Unpacked):
+        file.seek(offset)
+        return
+    left = offset
+    buffer = memoryview(bytearray(1 << 16))
+    while left:
+        got = file.readinto(buffer[: min(left, len(buffer))])
+        if not got:
+            raise Changed("the compressed log is shorter than what was read")
+        left -= got
+
+
+def _add(batch: Batch, records: codex.Records, days: Days) -> None:
+    """Price the calls of some lines and add them up by day and model."""
+    rows, sums = batch.rows, batch.days
+    for call in records.calls:
+        at, model = call[5], call[2]
+        cost, credits, status = costs(
+            model, None, at, (call[7], call[8], call[10], call[11], call[9])
+        )
+        rows.append((*call, cost, credits, status))
+        key = (days.of(at), model or "")
+        total = sums.get(key)
+        if total is None:
+            total = sums[key] = [0] * SUMS
+        total[0] += 1
+        total[1] += call[7]
+        total[2] += call[8]
+        total[3] += call[10]
+        total[4] += call[11]
+        if cost is None:
+            total[6] += 1
+        else:
+            total[5] += cost
+    batch.compactions += records.compactions
+    batch.limits += records.limits
+    for kind, count in records.warnings.items():
+        batch.warnings[kind] = batch.warnings.get(kind, 0) + count
+    if records.decoded:
+        batch.warnings["unusual_shape"] = batch.warnings.get("unusual_shape", 0) + records.decoded

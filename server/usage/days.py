@@ -1,0 +1,55 @@
+"""Which local day a moment belongs to."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+from server.errors import BadRequest
+
+# No zone changes its offset within a quarter of an hour that starts on the quarter.
+_QUARTER = 900_000
+_LONGEST = 32_503_680_000_000  # the year 3000
+
+
+class Days:
+    """Local days of a zone; an empty name is this computer's zone."""
+
+    def __init__(self, zone: str = "") -> None:
+        self.zone = zone
+        self._zone: tzinfo | None = _find(zone) if zone else None
+        self._known: dict[int, str] = {}
+
+    def of(self, at: int) -> str:
+        """The day (YYYY-MM-DD) of a time in ms."""
+        quarter = at // _QUARTER
+        day = self._known.get(quarter)
+        if day is None:
+            if len(self._known) > 100_000:
+                self._known.clear()
+            day = self._known[quarter] = self._local(quarter * _QUARTER).date().isoformat()
+        return day
+
+    def start(self, day: date) -> int:
+        """The moment (ms) a day begins."""
+        midnight = datetime.combine(day, time(), tzinfo=self._zone)
+        return round(midnight.timestamp() * 1000)
+
+    def last(self, count: int, now: int) -> list[str]:
+        """The `count` days that end with today, oldest first."""
+        today = self._local(now).date()
+        return [(today - timedelta(days=n)).isoformat() for n in range(count - 1, -1, -1)]
+
+    def _local(self, at: int) -> datetime:
+        moment = datetime.fromtimestamp(min(max(at, 0), _LONGEST) / 1000, UTC)
+        return moment.astimezone(self._zone)
+
+
+def _find(zone: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise BadRequest(
+            f"“{zone[:60]}” is not a time zone. Use a name such as Europe/Berlin or UTC.",
+            code="invalid_time_zone",
+        ) from error
