@@ -1,0 +1,197 @@
+"""What a request's body says, and the little that must change in it.
+
+The bytes are kept as they came. They are decoded and read once, for what routing needs, and
+sent on untouched unless the provider would refuse them.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import orjson
+import zstandard
+
+from server.errors import AppError, BadRequest, TooLarge
+
+MAX_DECODED = 128 * 1024 * 1024
+_STEP = 65536
+_WINDOW = 8 * 1024 * 1024
+# The ChatGPT backend answers 400 to these, which the OpenAI API takes.
+_REFUSED_FIELDS = (
+    "max_output_tokens",
+    "metadata",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "temperature",
+    "top_p",
+    "truncation",
+    "user",
+)
+
+
+class _Seen(msgspec.Struct):
+    """The fields we look at; everything else is skipped without being built."""
+
+    model: Any = None
+    stream: Any = None
+    store: Any = None
+    prompt_cache_key: Any = None
+    previous_response_id: Any = None
+    service_tier: Any = None
+    reasoning: Any = None
+    client_metadata: Any = None
+
+
+_decoder = msgspec.json.Decoder(_Seen)
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request's body: the bytes to send, and what they say."""
+
+    sent: bytes = field(repr=False)
+    plain: bool  # `sent` no longer has the coding in which it came
+    model: str
+    stream: bool
+    cache_key: str | None
+    previous_response: str | None
+    tier: str | None
+    effort: str | None
+    metadata: Mapping[str, Any] = field(repr=False)
+
+
+def read(raw: bytes, coding: str, *, openai: bool, limit: int = MAX_DECODED) -> Body:
+    """Decode and look through a request's body.
+
+    `openai` marks the `/v1` surface, whose clients send what the backend refuses. Raises
+    `BadRequest`, `TooLarge` or 415 with a sentence that says what is wrong.
+    """
+    coding = coding.strip().lower()
+    decoded = decode(raw, coding, limit)
+    seen = _look(decoded)
+    if not isinstance(seen.model, str) or not seen.model.strip():
+        raise invalid("“model” must be the name of a model.", "model")
+    if seen.stream is not None and not isinstance(seen.stream, bool):
+        raise invalid("“stream” must be true or false.", "stream")
+    # The provider takes zstd as Codex sends it; the others we undo ourselves.
+    sent, plain = (raw, False) if coding in ("", "identity", "zstd") else (decoded, True)
+    if openai:
+        changed = _for_backend(decoded, seen)
+        if changed is not None:
+            sent, plain = changed, True
+    reasoning = seen.reasoning if isinstance(seen.reasoning, dict) else {}
+    return Body(
+        sent=sent,
+        plain=plain,
+        model=seen.model[:200],
+        stream=bool(seen.stream) if openai else True,
+        cache_key=_text(seen.prompt_cache_key),
+        previous_response=_text(seen.previous_response_id),
+        tier=_text(seen.service_tier),
+        effort=_text(reasoning.get("effort")),
+        metadata=seen.client_metadata if isinstance(seen.client_metadata, dict) else {},
+    )
+
+
+def invalid(message: str, param: str | None = None) -> BadRequest:
+    """A 400 in OpenAI's words that names the parameter."""
+    return BadRequest(message, extra={"param": param})
+
+
+def decode(raw: bytes, coding: str, limit: int = MAX_DECODED) -> bytes:
+    """The body without its content coding, at most `limit` bytes of it."""
+    if coding in ("", "identity"):
+        if len(raw) > limit:
+            raise _too_large(limit)
+        return raw
+    if coding == "zstd":
+        reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
+            io.BytesIO(raw), read_across_frames=True
+        )
+        return _drain_zstd(reader, limit)
+    if coding in ("gzip", "x-gzip", "deflate"):
+        return _inflate(raw, coding, limit)
+    raise AppError(
+        "This content-encoding is not supported. Send zstd, gzip, deflate or none.",
+        status=415,
+        code="unsupported_media_type",
+    )
+
+
+def _drain_zstd(reader: zstandard.ZstdDecompressionReader, limit: int) -> bytes:
+    found = bytearray()
+    try:
+        while step := reader.read(_STEP):
+            found += step
+            if len(found) > limit:
+                raise _too_large(limit)
+    except zstandard.ZstdError as error:
+        raise invalid("The body is not valid zstd data.") from error
+    return bytes(found)
+
+
+def _inflate(raw: bytes, coding: str, limit: int) -> bytes:
+    # 47: gzip or zlib by its header; some clients send deflate without one.
+    bare = coding == "deflate" and (len(raw) < 2 or raw[0] & 0x0F != 8 or raw[0] << 8 & 0 != 0)
+    inflater = zlib.decompressobj(-15 if bare else 47)
+    try:
+        found = inflater.decompress(raw, limit + 1)
+    except zlib.error as error:
+        raise invalid(f"The body is not valid {coding} data.") from error
+    if len(found) > limit:
+        raise _too_large(limit)
+    if not inflater.eof:
+        raise invalid(f"The body's {coding} data ends too early.")
+    return found
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit >> 20} MiB. Send less in one request.")
+
+
+def _look(decoded: bytes) -> _Seen:
+    try:
+        return _decoder.decode(decoded)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        if not decoded.strip():
+            raise invalid("The body is empty. Send a JSON object.") from error
+        raise invalid(_complaint(error)) from error
+
+
+def _complaint(error: Exception) -> str:
+    # Messages of parsers may quote the body; only their kind is told.
+    if isinstance(error, msgspec.ValidationError):
+        return "The body must be a JSON object."
+    if isinstance(error, RecursionError):
+        return "The body is nested too deeply."
+    return "The body is not valid JSON."
+
+
+def _text(value: Any) -> str | None:
+    return value[:512] if isinstance(value, str) and value else None
+
+
+def _for_backend(decoded: bytes, seen: _Seen) -> bytes | None:
+    """The body as the ChatGPT backend takes it; None when it already is."""
+    try:
+        value = orjson.loads(decoded)
+    except (orjson.JSONDecodeError, RecursionError) as error:
+        raise invalid("The body is not valid JSON.") from error
+    if seen.store is True:
+        raise invalid("“store” must be false: responses are not kept.", "store")
+    before = len(value)
+    for name in _REFUSED_FIELDS:
+        value.pop(name, None)
+    wanted = {"stream": True, "store": False}
+    changed = before != len(value) or any(value.get(k) is not v for k, v in wanted.items())
+    value.update(wanted)
+    if isinstance(value.get("input"), str):
+        text = {"type": "input_text", "text": value["input"]}
+        value["input"] = [{"type": "message", "role": "user", "content": [text]}]
+        changed = True
+    return orjson.dumps(value) if changed else None

@@ -1,0 +1,520 @@
+"""One request's life: choose an account, attempt, fail over, relay, write it down.
+
+Until an item of the answer has been shown to the client, another account may take over; after
+that never, because a client runs a tool call as soon as it arrives.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from server.accounts.allowance import windows_from_headers
+from server.accounts.pool import Pool
+from server.accounts.provider import SignInNeeded
+from server.errors import AppError
+from server.proxy import balance, headers, policy, sse
+from server.proxy.balance import Ask, Choice, Rules
+from server.proxy.body import Body
+from server.proxy.fold import Fold
+from server.proxy.memory import Memory
+from server.proxy.policy import Outcome, Tries
+from server.proxy.recorder import Record
+from server.proxy.upstream import Aborted, Exchange, HungUp, Outgoing, Unreachable, Upstream
+from server.store import db, settings
+
+log = logging.getLogger(__name__)
+
+# Long enough to see an error that came in one breath with `response.created`, too short to feel.
+_BREATH = 0.001
+_LAST_BREATH = 0.1
+_ERROR_BODY = 256 * 1024
+_MOST_ATTEMPTS = 200  # every account may be tried; this only ends a mistake of ours
+
+
+class Gone(Exception):
+    """The client left before there was anything to show it."""
+
+
+class Cut(Exception):
+    """The stream ended before the response did; the client must be able to tell."""
+
+
+class PassOn(Exception):
+    """The provider's own refusal, to be shown as it came."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.body = body
+
+
+class Parts(Protocol):
+    """What every turn uses."""
+
+    pool: Pool
+    upstream: Upstream
+    memory: Memory
+
+
+@dataclass
+class Work:
+    """One client's request, read."""
+
+    body: Body
+    headers: Mapping[str, str]
+    gone: Callable[[], bool]
+    record: Record
+    early: bool  # whether `response.created` may be shown before more is known
+    fold: Fold | None = None  # fills in the last event's output, for the OpenAI surface
+    sticky: tuple[str, str] | None = None  # kind and key of its thread
+
+
+@dataclass
+class _Live:
+    """An exchange whose answer is being read."""
+
+    account: str
+    exchange: Exchange
+    reader: sse.Reader = field(default_factory=sse.Reader)
+    held: list[bytes] = field(default_factory=list)
+    broken: str = ""
+    dropped: bool = False
+
+
+def rules() -> Rules:
+    """The user's settings for balancing, as they are now."""
+    return Rules(
+        strategy=settings.get("routingStrategy"),
+        single_account=settings.get("singleAccountId"),
+        prefer_earlier_reset=settings.get("preferEarlierResetAccounts"),
+        streams_per_account=settings.get("streamsPerAccount"),
+    )
+
+
+class Turn:
+    """Serves one request. `open`, then `events` to their end or not, then always `close`."""
+
+    def __init__(self, parts: Parts, work: Work) -> None:
+        self._pool = parts.pool
+        self._upstream = parts.upstream
+        self._memory = parts.memory
+        self._work = work
+        self._record = work.record
+        self._tries = Tries()
+        self._choice = Choice(None, "")
+        self._access_token = ""
+        self._live: _Live | None = None
+        self._last: _Live | None = None  # the one whose end is the request's end
+        self._shown = False  # something reached the client
+        self._sure = False  # an item did, or is about to
+
+    @property
+    def upstream_headers(self) -> list[headers.Header]:
+        """The headers of the answer that is being relayed."""
+        return self._live.exchange.headers if self._live else []
+
+    def open(self) -> None:
+        """Attempt until there is something to show.
+
+        Raises `AppError` (our answer), `PassOn` (the provider's) or `Gone`.
+        """
+        self._serve(None, fresh=False)
+
+    def events(self) -> Iterator[list[bytes]]:
+        """The events for the client, each whole, as they come. Raises `Cut` when they break off."""
+        while (live := self._live) is not None:
+            for found in self._relay(live):
+                if not self._shown:
+                    self._shown = True
+                    self._record.first_event_ms = self._record.elapsed()
+                yield found
+            if self._live is live:
+                break
+        if self._last is not None and not self._ended(self._last):
+            raise Cut
+
+    def close(self) -> None:
+        """Release what is held, and note in the record how it ended. Call it once."""
+        live, self._live = self._live, None
+        if self._last is not None:
+            self._note_end(self._last)
+        if live is not None:
+            self._drop(live)
+
+    # ── choosing ──────────────────────────────────────────────────────────────────────────
+
+    def _serve(self, again: str | None, *, fresh: bool) -> None:
+        """Attempt with one account after the other until one answers."""
+        for _ in range(_MOST_ATTEMPTS):
+            if again is None:
+                self._choice = self._choose()
+            account = self._choice.account
+            if account is None:
+                raise self._nobody(self._choice)
+            outcome = self._attempt(account, fresh=fresh)
+            if outcome is None:
+                return
+            again, fresh = self._next(account, outcome)
+        raise policy.give_up(self._tries)
+
+    def _choose(self) -> Choice:
+        work, now = self._work, db.now_ms()
+        sticky = self._sticky()
+        ask = Ask(
+            pinned=self._pool.pinned(*sticky) if sticky else None,
+            owner=self._memory.owner(work.body.previous_response),
+            tried=frozenset(self._tries.accounts),
+            unable=self._memory.unable(work.body.model, now),
+        )
+        # The same thread gets the same draw, so that it stays together while its account rests.
+        draw = random.Random(sticky[1]).random() if sticky else random.random()  # noqa: S311
+        return balance.choose(self._pool.candidates(), ask, rules(), now, draw)
+
+    def _sticky(self) -> tuple[str, str] | None:
+        return self._work.sticky if settings.get("stickyThreadsEnabled") else None
+
+    def _nobody(self, choice: Choice) -> Exception:
+        """The answer when no account can take the request (any more)."""
+        if choice.state == "busy":
+            return AppError(
+                "All accounts serve as many streams as the settings allow. It goes on in a moment.",
+                status=429,
+                code="rate_limit_exceeded",
+                retry_after=1,
+            )
+        failed = policy.serious(self._tries)
+        if failed and all(verdict.word == "no such model" for _, verdict in failed):
+            return _passed(failed[-1][0])
+        if failed and choice.state != "blocked":
+            return policy.give_up(Tries(verdicts=failed))
+        limited = any(verdict.block for _, verdict in self._tries.verdicts)
+        if limited or choice.state == "blocked":
+            return policy.dry(choice.retry_at, db.now_ms())
+        if self._tries.verdicts:
+            return policy.give_up(self._tries)
+        return policy.no_account(choice.state)
+
+    # ── one attempt ───────────────────────────────────────────────────────────────────────
+
+    def _attempt(self, account: str, *, fresh: bool) -> Outcome | None:
+        """Send the request to one account; None once its answer can be shown."""
+        before = self._record.elapsed()
+        self._record.account, self._record.reason = account, self._choice.reason
+        outcome = self._send(account, fresh=fresh)
+        self._record.attempts.append(
+            {
+                "account": account,
+                "outcome": "ok" if outcome is None else policy.describe(outcome),
+                "status": 200 if outcome is None else outcome.status,
+                "ms": self._record.elapsed() - before,
+                "reason": self._choice.reason,
+            }
+        )
+        return outcome
+
+    def _send(self, account: str, *, fresh: bool) -> Outcome | None:
+        try:
+            token = self._pool.token(account)
+        except SignInNeeded:
+            return Outcome("token", code="sign_in_needed")
+        except AppError:  # it could not be renewed now, or the account was removed meanwhile
+            return Outcome("token", code="refresh_failed")
+        self._access_token = token.access_token
+        body, given = self._work.body, self._own_state(account)
+        sent = headers.to_upstream(given, token.access_token, token.upstream_id, plain=body.plain)
+        self._pool.used(account, db.now_ms())
+        self._pool.opened(account)
+        try:
+            outgoing = Outgoing("POST", "/codex/responses", sent, body.sent)
+            exchange = self._upstream.open(outgoing, gone=self._work.gone, fresh=fresh)
+        except (Unreachable, HungUp, Aborted) as error:
+            self._pool.closed(account)
+            return _broken(error)
+        live = _Live(account, exchange)
+        outcome = self._begin(live)
+        if outcome is None:
+            self._live = self._last = live
+        else:
+            self._drop(live)
+        return outcome
+
+    def _own_state(self, account: str) -> Mapping[str, str]:
+        """The client's headers; without a turn state that another account issued."""
+        given = self._work.headers
+        value = given.get("x-codex-turn-state")
+        if value is None:
+            return given
+        owner = self._memory.owner(value)
+        if owner is None and self._work.sticky is not None:
+            # After a restart of ours the pin still tells who has been serving this thread.
+            owner = self._pool.pinned(*self._work.sticky)
+        if owner == account:
+            return given
+        return {name: text for name, text in given.items() if name != "x-codex-turn-state"}
+
+    def _begin(self, live: _Live) -> Outcome | None:
+        """Read until the answer is known to be good, or not; what was read is held back."""
+        named = {name.lower(): value for name, value in live.exchange.headers}
+        self._observe(live.account, named)
+        status = live.exchange.status
+        if status != 200 or "text/html" in named.get("content-type", ""):
+            return self._refused(live.exchange, 502 if status == 200 else status, named)
+        self._memory.own(named.get("x-codex-turn-state"), live.account)
+        try:
+            return self._first_events(live)
+        except (HungUp, Aborted) as error:
+            return _broken(error)
+        except sse.EventTooLarge:
+            return Outcome("empty")
+
+    def _first_events(self, live: _Live) -> Outcome | None:
+        while True:
+            chunk = live.exchange.read1()
+            found = live.reader.feed(chunk) if chunk else live.reader.end()
+            # After a change of account the client has seen an opening already.
+            live.held += [e for e in found if not (self._shown and sse.is_opening(e))]
+            if live.reader.failure and not live.reader.begun:
+                outcome = _outcome_of(live.reader.failure)
+                if policy.classify(outcome, db.now_ms()).retry != "R4":
+                    return outcome
+                # It would end the same anywhere, and clients know what to do with it.
+                self._sure = True
+                return None
+            if live.reader.begun or live.reader.terminal:
+                self._commit(live)
+                return None
+            if not chunk:
+                return Outcome("empty")
+            early = live.held and self._work.early and not self._shown
+            if early and not live.exchange.more_within(_BREATH):
+                return None
+
+    def _observe(self, account: str, named: Mapping[str, str]) -> None:
+        usage = windows_from_headers(named, db.now_ms())
+        if usage.windows or usage.credits is not None:
+            self._pool.observe(account, usage, "headers")
+
+    def _refused(self, exchange: Exchange, status: int, named: Mapping[str, str]) -> Outcome:
+        body = _error_body(exchange)
+        error = _error_object(body)
+        resets = error.get("resets_at")
+        return Outcome(
+            "status",
+            status=status,
+            code=str(error.get("code") or error.get("type") or "")[:100],
+            message=str(error.get("message") or "")[:500],
+            resets_at=resets * 1000 if isinstance(resets, int) else None,
+            retry_after=_seconds(named.get("retry-after")),
+            body=body,
+            json=bool(error),
+        )
+
+    def _commit(self, live: _Live) -> None:
+        """An account answers for certain: no other may any more, and the thread stays with it."""
+        self._sure = True
+        work = self._work
+        self._pool.succeeded(live.account)
+        self._memory.can(live.account, work.body.model)
+        sticky = self._sticky()
+        if sticky and not self._choice.keeps_pin:
+            self._pool.pin(*sticky, live.account, db.now_ms())
+
+    # ── after an attempt ──────────────────────────────────────────────────────────────────
+
+    def _next(self, account: str, outcome: Outcome) -> tuple[str | None, bool]:
+        """The account to try again, None to choose another; and whether on a new connection.
+
+        Raises the answer for the client when there is nothing left to try.
+        """
+        now = db.now_ms()
+        verdict = policy.classify(outcome, now)
+        self._tries.verdicts.append((outcome, verdict))
+        self._punish(account, verdict)
+        if verdict.word == "no such model":
+            self._memory.cannot(account, self._work.body.model, now)
+        retry = bool(settings.get("ambiguousRetry"))
+        step = policy.next_step(outcome, verdict, account, self._tries, retry)
+        if verdict.retry == "R1":
+            self._tries.ambiguous += 1
+        if step == "stop":
+            raise self._final(outcome, verdict)
+        if step == "same" or (step == "refresh" and self._refresh(account)):
+            return account, step == "same"
+        self._tries.accounts.add(account)
+        return None, False
+
+    def _punish(self, account: str, verdict: policy.Verdict) -> None:
+        if verdict.block and verdict.until is not None:
+            self._pool.block(account, verdict.block, verdict.until, verdict.word)
+        elif verdict.counts:
+            self._pool.failed(account, db.now_ms())
+
+    def _refresh(self, account: str) -> bool:
+        self._tries.refreshed.add(account)
+        try:
+            self._pool.refresh(account, self._access_token)
+        except AppError:
+            return False
+        return True
+
+    def _final(self, outcome: Outcome, verdict: policy.Verdict) -> Exception:
+        if outcome.kind == "gone":
+            return Gone()
+        if outcome.kind == "status" and verdict.retry == "R4":
+            return _passed(outcome)
+        return policy.give_up(self._tries)
+
+    # ── relaying ──────────────────────────────────────────────────────────────────────────
+
+    def _relay(self, live: _Live) -> Iterator[list[bytes]]:
+        """The events of one answer, until its end or until another account takes over."""
+        if live.held:
+            held, live.held = live.held, []
+            yield held
+        while not (live.reader.terminal and not live.exchange.more_within(_LAST_BREATH)):
+            chunk = self._read(live)
+            found = self._feed(live, chunk)
+            if not self._sure:
+                if self._failing(live, chunk) and self._take_over(live):
+                    return
+                if live.reader.begun or live.reader.terminal:
+                    self._commit(live)
+            if found:
+                yield found
+            if not chunk or live.broken:
+                return
+
+    def _read(self, live: _Live) -> bytes:
+        """The next bytes; empty at the end, however it came."""
+        try:
+            return live.exchange.read1()
+        except (HungUp, Aborted) as error:
+            live.broken = str(error)
+            return b""
+
+    def _feed(self, live: _Live, chunk: bytes) -> list[bytes]:
+        try:
+            return live.reader.feed(chunk) if chunk else live.reader.end()
+        except sse.EventTooLarge as error:
+            live.broken = error.message
+            return []
+
+    @staticmethod
+    def _failing(live: _Live, chunk: bytes) -> bool:
+        if live.reader.begun or live.reader.terminal:
+            return False
+        return live.reader.failure is not None or not chunk
+
+    def _take_over(self, live: _Live) -> bool:
+        """Give the request to another account after its opening was shown; False if none can."""
+        outcome = Outcome("hangup")
+        if live.reader.failure is not None:
+            outcome = _outcome_of(live.reader.failure)
+        elif live.exchange.aborted:
+            outcome = _broken(Aborted(live.exchange.aborted))
+        self._live = None
+        self._drop(live)
+        try:
+            again, fresh = self._after(live.account, outcome)
+            self._serve(again, fresh=fresh)
+        except (AppError, PassOn, Gone) as error:
+            log.info("no other account took over: %s", type(error).__name__)
+            return False
+        return True
+
+    def _after(self, account: str, outcome: Outcome) -> tuple[str | None, bool]:
+        self._record.attempts[-1] |= {"outcome": policy.describe(outcome), "status": outcome.status}
+        return self._next(account, outcome)
+
+    @staticmethod
+    def _ended(live: _Live) -> bool:
+        """Whether the client got an end that it understands."""
+        return live.reader.terminal is not None or live.reader.failure is not None
+
+    def _note_end(self, live: _Live) -> None:
+        record, reader = self._record, live.reader
+        record.response_id = reader.response_id
+        record.tokens = reader.tokens
+        self._memory.own(reader.response_id, live.account)
+        if reader.terminal is not None:
+            record.status = "incomplete" if reader.terminal.endswith("incomplete") else "success"
+            return
+        failure = reader.failure
+        if failure is not None:
+            record.error_code, record.error_message = failure.code, failure.message
+            if reader.begun:
+                self._punish(live.account, policy.classify(_outcome_of(failure), db.now_ms()))
+        elif live.exchange.aborted == "gone" or self._work.gone():
+            record.status = "cancelled"
+        else:
+            record.error_code = "stream_incomplete"
+            record.error_message = f"The provider's stream broke off ({live.broken or 'its end'})."
+
+    def _drop(self, live: _Live) -> None:
+        if not live.dropped:
+            live.dropped = True
+            self._upstream.release(live.exchange)
+            self._pool.closed(live.account)
+
+
+def _error_body(exchange: Exchange) -> bytes:
+    found = bytearray()
+    with suppress(HungUp, Aborted):
+        while len(found) < _ERROR_BODY and (chunk := exchange.read1()):
+            found += chunk
+    return bytes(found)
+
+
+def _outcome_of(failure: sse.Failure) -> Outcome:
+    return Outcome(
+        "event",
+        status=failure.status,
+        code=failure.code,
+        message=failure.message,
+        resets_at=failure.resets_at,
+    )
+
+
+def _broken(error: Exception) -> Outcome:
+    if isinstance(error, Unreachable):
+        return Outcome("unreachable")
+    if isinstance(error, HungUp):
+        return Outcome("stale" if error.kept else "hangup")
+    why = error.why if isinstance(error, Aborted) else "slow"
+    return Outcome("gone" if why in ("gone", "stopping") else "slow")
+
+
+def _passed(outcome: Outcome) -> Exception:
+    if outcome.json:
+        return PassOn(outcome.status or 502, outcome.body)
+    said = outcome.message or "The provider refused this request and did not say why in JSON."
+    return AppError(said, status=outcome.status or 502, code=outcome.code or "upstream_error")
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(value, dict):
+        return {}
+    error = value.get("error")
+    if isinstance(error, dict):
+        return error
+    detail = value.get("detail")
+    return {**value, "message": detail} if isinstance(detail, str) else value
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        found = float(value or "")
+    except ValueError:
+        return None
+    return found if 0 <= found < 31_622_400 else None

@@ -1,0 +1,252 @@
+"""What an attempt's end means, and what comes next: retry, another account, or an answer.
+
+Retry classes: R0 the provider did not take the request, so every account may be tried; R1 it is
+unclear, so once more at most; R2 unclear by time, R3 something was shown, R4 it would end the
+same anywhere: never again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from server.errors import AppError
+
+HOUR = 3_600_000
+YEAR = 366 * 24 * HOUR
+# Codex waits by itself for a 429 with Retry-After; a longer wait is shown as a limit.
+SHORT_WAIT = 120_000
+_LONG_WINDOW = 6 * HOUR
+
+_LIMIT = frozenset({"usage_limit_reached", "workspace_member_usage_limit_reached"})
+_QUOTA = frozenset({"insufficient_quota", "usage_not_included", "quota_exceeded"})
+_RATE = frozenset({"rate_limit_exceeded", "rate_limit_error", "too_many_requests"})
+_OVERLOAD = frozenset({"server_is_overloaded", "overloaded_error", "slow_down", "overloaded"})
+_TRANSIENT = frozenset(
+    {"server_error", "internal_server_error", "internal_error", "upstream_error", "error"}
+    | {"api_error", "stream_incomplete", "timeout", "upstream_request_timeout"}
+)
+_WAIT = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|s|m\b)", re.IGNORECASE)
+_NO_MODEL = re.compile(r"model is not supported", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt ended before anything reached the client.
+
+    `kind`: status (an HTTP answer), event (an error inside a 200), empty (a 200 that ended
+    with nothing in it), unreachable, hangup (closed after the request was sent), stale (the
+    same on a kept connection), slow (first-byte deadline), token (no usable token), gone.
+    """
+
+    kind: str
+    status: int | None = None
+    code: str = ""
+    message: str = ""
+    resets_at: int | None = None  # ms, as the provider said
+    retry_after: float | None = None  # seconds
+    body: bytes = field(default=b"", repr=False)
+    json: bool = False  # the body is a JSON object of the provider's
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an outcome means: its class, a word for the log, and what it does to the account.
+
+    `block`: the account's new status until `until`; `counts` whether it is an error that may
+    be the account's own.
+    """
+
+    retry: str  # R0 R1 R2 R4
+    word: str
+    block: str | None = None
+    until: int | None = None
+    counts: bool = False
+
+
+@dataclass
+class Tries:
+    """What happened to one request so far."""
+
+    accounts: set[str] = field(default_factory=set)
+    refreshed: set[str] = field(default_factory=set)
+    ambiguous: int = 0
+    verdicts: list[tuple[Outcome, Verdict]] = field(default_factory=list)
+
+
+def classify(outcome: Outcome, now: int) -> Verdict:
+    """What the end of an attempt means."""
+    if outcome.kind == "unreachable":
+        # The network's fault, not the account's: no penalty.
+        return Verdict("R0", "unreachable")
+    if outcome.kind in ("hangup", "empty"):
+        return Verdict("R1", "hung up", counts=True)
+    if outcome.kind == "stale":
+        return Verdict("R1", "stale connection")
+    if outcome.kind == "slow":
+        return Verdict("R2", "no answer in time", counts=True)
+    if outcome.kind == "token":
+        return Verdict("R0", "no token", counts=outcome.code != "sign_in_needed")
+    return _classify_answer(outcome, now)
+
+
+def _classify_answer(outcome: Outcome, now: int) -> Verdict:
+    code, status = outcome.code, outcome.status
+    if status == 429 or code in _LIMIT | _QUOTA | _RATE:
+        return _limit(outcome, now)
+    if status == 401:
+        return Verdict("R0", "unauthorised")
+    if status in (402, 403):
+        return Verdict("R0", "refused", counts=True)
+    if status in (503, 529) or code in _OVERLOAD:
+        return Verdict("R0", "overloaded", counts=True)
+    if (status is not None and status >= 500) or code in _TRANSIENT or status == 408:
+        return Verdict("R1", "server error", counts=True)
+    if _NO_MODEL.search(outcome.message):
+        return Verdict("R0", "no such model")
+    return Verdict("R4", "refused by rule")
+
+
+def _limit(outcome: Outcome, now: int) -> Verdict:
+    resets = outcome.resets_at
+    if resets is None and outcome.retry_after is not None:
+        resets = now + int(outcome.retry_after * 1000)
+    if resets is not None and not now < resets < now + YEAR:
+        resets = None  # a time that has passed or never comes is no time
+    if outcome.code in _QUOTA:
+        return Verdict("R0", "quota", "quota_exceeded", resets or now + HOUR)
+    if outcome.code in _LIMIT:
+        until = resets or now + 5 * 60_000
+        status = "quota_exceeded" if until - now > _LONG_WINDOW else "rate_limited"
+        return Verdict("R0", "usage limit", status, until)
+    # Bursts without a time are over within seconds, nearly always.
+    until = resets or now + (wait_hint(outcome.message) or 2_000)
+    return Verdict("R0", "rate limit", "rate_limited", max(until, now + 200))
+
+
+def wait_hint(message: str) -> int | None:
+    """The milliseconds of a “try again in 1.2s” sentence; None when there is none."""
+    found = _WAIT.search(message)
+    if not found:
+        return None
+    scale = {"ms": 1, "s": 1000, "m": 60_000}[found[2].lower()]
+    return min(int(float(found[1]) * scale), YEAR)
+
+
+def next_step(outcome: Outcome, verdict: Verdict, account: str, tries: Tries, retry: bool) -> str:
+    """`refresh` and try this account again, `same` account on a new connection, `another`, `stop`.
+
+    `retry` is the user's setting whether an unclear request may be sent once more.
+    """
+    if outcome.kind == "gone" or verdict.retry in ("R2", "R4"):
+        return "stop"
+    if verdict.retry == "R1":
+        if not retry or tries.ambiguous >= 1:
+            return "stop"
+        return "same" if outcome.kind == "stale" else "another"
+    if verdict.word == "unauthorised" and account not in tries.refreshed:
+        return "refresh"
+    # Every other account would meet the same wall.
+    return "stop" if outcome.kind == "unreachable" else "another"
+
+
+def serious(tries: Tries) -> list[tuple[Outcome, Verdict]]:
+    """The failures that neither a limit nor a sign-in explains."""
+    lesser = ("unauthorised", "no token")
+    return [(o, v) for o, v in tries.verdicts if not v.block and v.word not in lesser]
+
+
+def give_up(tries: Tries) -> AppError:
+    """The answer after attempts that failed for other reasons than limits.
+
+    Chosen by what Codex does with each: a bare 5xx costs its user thirty requests, a 401 makes
+    it refresh a token of its own for nothing; `server_is_overloaded` ends after five.
+    """
+    outcome, verdict = tries.verdicts[-1]
+    if verdict.word == "unreachable":
+        return AppError(
+            "Brimline cannot reach the provider. Check the network connection; it goes on by "
+            "itself when that is back.",
+            status=503,
+            code="upstream_unreachable",
+            retry_after=3,
+        )
+    if verdict.word in ("unauthorised", "no token"):
+        return AppError(
+            "The provider does not accept the sign-in of any account that could serve this. "
+            "Open Brimline, Accounts, and sign in again.",
+            status=503,
+            code="no_accounts",
+            retry_after=30,
+        )
+    if verdict.word == "refused":
+        return _refusal(outcome)
+    if verdict.word == "no answer in time":
+        message = "The provider did not answer in time. The request may have been counted."
+    else:
+        said = f": {outcome.message}" if outcome.message else ""
+        message = f"The provider has trouble ({describe(outcome)}){said}"
+    return AppError(message, status=503, code="server_is_overloaded", retry_after=5)
+
+
+def _refusal(outcome: Outcome) -> AppError:
+    said = outcome.message or f"it answered {outcome.status}"
+    return AppError(
+        f"The provider refused every account that was tried: {said}",
+        status=outcome.status or 403,
+        code=outcome.code or "permission_denied",
+    )
+
+
+def describe(outcome: Outcome) -> str:
+    """A short word for one outcome."""
+    if outcome.kind == "status":
+        return f"status {outcome.status}"
+    if outcome.kind == "event":
+        return outcome.code
+    return {"hangup": "it hung up", "stale": "it hung up", "empty": "an empty answer"}.get(
+        outcome.kind, outcome.kind
+    )
+
+
+def dry(retry_at: int | None, now: int) -> AppError:
+    """Every account is at a limit: what makes Codex print when to try again, or wait by itself.
+
+    No plan type, so that Codex does not offer one account's upgrade for the whole pool.
+    """
+    wait = None if retry_at is None else max(1, -(-(retry_at - now) // 1000))
+    if retry_at is not None and wait is not None and retry_at - now < SHORT_WAIT:
+        return AppError(
+            f"All accounts are resting for a moment. Please try again in {wait}s.",
+            status=429,
+            code="rate_limit_exceeded",
+            retry_after=wait,
+        )
+    extra: dict[str, Any] = {"type": "usage_limit_reached"}
+    if retry_at is not None and wait is not None:
+        extra |= {"resets_at": -(-retry_at // 1000), "resets_in_seconds": wait}
+    return AppError(
+        "The usage limit of every account has been reached.",
+        status=429,
+        code="usage_limit_reached",
+        retry_after=wait or 300,
+        extra=extra,
+    )
+
+
+def no_account(state: str) -> AppError:
+    """Nobody can serve and waiting will not help: who must do what.
+
+    503, because it may change at any moment, and Codex then shows the sentence.
+    """
+    sentences = {
+        "empty": "No account is signed in. Open Brimline, Accounts, and add one.",
+        "paused": "All accounts are paused. Resume one in Brimline, Accounts or the tray menu.",
+        "sign_in_needed": "Every account needs a new sign-in. Open Brimline, Accounts.",
+        "unable": "No account offers this model. Choose another model.",
+    }
+    if state == "unable":
+        return AppError(sentences[state], status=400, code="model_not_supported")
+    message = sentences.get(state, sentences["empty"])
+    return AppError(message, status=503, code="no_accounts", retry_after=5)

@@ -1,0 +1,408 @@
+"""What Codex and other clients talk to: the proxy's routes, as one WSGI layer.
+
+It sits in front of Flask, because the hot paths need nothing of it. One worker thread serves
+one stream; `Watcher` frees it when its client leaves or time is up.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from waitress.channel import ClientDisconnected
+
+from server import errors
+from server.accounts.pool import Pool
+from server.config import Config
+from server.errors import AppError, Unauthorized
+from server.proxy import body as bodies
+from server.proxy import headers
+from server.proxy.catalogue import Catalogue
+from server.proxy.fold import Fold
+from server.proxy.forward import Cut, Gone, PassOn, Turn, Work
+from server.proxy.memory import Memory
+from server.proxy.recorder import Record, Recorder, SeesRequests
+from server.proxy.sse import encode
+from server.proxy.upstream import Upstream
+from server.store import db, settings
+
+log = logging.getLogger(__name__)
+
+StartResponse = Callable[..., Any]
+WSGI = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+# Threads that stay free of streams, so that pages and health answer under any load.
+_KEPT_FREE = 56
+_MOST_STREAMS = 200
+_POOL_SECONDS = 1.0  # how long the pool's allowance headers are taken from memory
+_DAY = 86_400_000
+
+
+class Proxy:
+    """The proxy: its routes, its threads, and what it has open."""
+
+    def __init__(self, config: Config, pool: Pool, ledger: SeesRequests) -> None:
+        self.pool = pool
+        self.upstream = Upstream(config.upstream_base_url)
+        self.memory = Memory()
+        self._config = config
+        self._recorder = Recorder(ledger)
+        self._catalogue = Catalogue(pool, self.upstream)
+        streams = min(_MOST_STREAMS, max(config.threads // 2, config.threads - _KEPT_FREE))
+        self._slots = threading.BoundedSemaphore(streams)
+        self._open: dict[str, Record] = {}
+        self._draining = False
+        self._allowance: tuple[float, list[headers.Header]] = (0.0, [])
+        self._routes: dict[str, dict[str, WSGI]] = {
+            "/backend-api/codex/responses": {"POST": self._responses},
+            "/v1/responses": {"POST": self._responses},
+            "/backend-api/codex/models": {"GET": self._models},
+            "/v1/models": {"GET": self._models},
+        }
+
+    # ── for the app ───────────────────────────────────────────────────────────────────────
+
+    @property
+    def notices(self) -> list[str]:
+        """Sentences for the user about what the proxy cannot do at the moment."""
+        return self._recorder.notices
+
+    def wsgi(self, next_app: WSGI) -> WSGI:
+        """The layer: serves its own paths and passes the rest on."""
+
+        def layer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+            path = str(environ.get("PATH_INFO") or "/")
+            methods = self._routes.get(path.rstrip("/"))
+            if methods is None:
+                return next_app(environ, start_response)
+            try:
+                self._admit(environ)
+                route = methods.get(str(environ.get("REQUEST_METHOD")))
+                if route is None:
+                    raise AppError(
+                        f"Use {' or '.join(methods)} here.", status=405, code="method_not_allowed"
+                    )
+                return route(environ, start_response)
+            except AppError as error:
+                return _answer_error(error, start_response)
+            except Exception:
+                number = secrets.token_hex(4)
+                log.exception("unexpected error %s on %s", number, path)
+                message = f"Something went wrong inside Brimline (number {number}); see its log."
+                return _answer_error(AppError(message, code="server_error"), start_response)
+
+        return layer
+
+    def start(self) -> None:
+        """Start the threads that watch streams and write the log."""
+        self.upstream.start()
+        self._recorder.start()
+
+    def stop(self) -> None:
+        """End what is open, write what is finished, end the threads."""
+        self._draining = True
+        self.upstream.stop()
+        limit = time.monotonic() + 2
+        while self._open and time.monotonic() < limit:
+            time.sleep(0.01)
+        self._recorder.stop()
+
+    def drain(self) -> None:
+        """Refuse new streams; those that are open go on."""
+        self._draining = True
+
+    def active(self) -> int:
+        """How many requests are open."""
+        return len(self._open)
+
+    def live(self) -> list[dict[str, Any]]:
+        """The requests that are open, oldest first."""
+        return [
+            {
+                "requestId": record.id,
+                "startedAt": record.started_at,
+                "model": record.model,
+                "accountId": record.account,
+                "endpoint": record.endpoint,
+                "firstEventMs": record.first_event_ms,
+            }
+            for record in sorted(self._open.copy().values(), key=lambda r: r.started_at)
+        ]
+
+    def models(self) -> list[dict[str, str]]:
+        """The models users can choose, for `/api/models`."""
+        return [
+            {"id": model["slug"], "name": str(model.get("display_name") or model["slug"])}
+            for model in self._catalogue.models()
+            if model.get("visibility") != "hide"
+        ]
+
+    def refresh_models(self) -> None:
+        """Bring the catalogue up to date (a scheduler job)."""
+        self._catalogue.refresh()
+
+    def forget_old(self) -> None:
+        """Drop request-log rows older than the setting says (a scheduler job)."""
+        days = int(settings.get("requestLogDays"))
+        if days <= 0:
+            return
+        before = db.now_ms() - days * _DAY
+        while True:
+            # In small pieces, so that no other writer waits for long.
+            with db.writing() as connection:
+                gone = connection.execute(
+                    "delete from request_log where id in "
+                    "(select id from request_log where started_at < ? limit 1000)",
+                    (before,),
+                ).rowcount
+            if gone < 1000:
+                return
+
+    # ── routes ────────────────────────────────────────────────────────────────────────────
+
+    def _admit(self, environ: Mapping[str, Any]) -> None:
+        caller = environ.get("brimline.caller")
+        if not self._config.loopback and getattr(caller, "kind", "anonymous") == "anonymous":
+            raise Unauthorized(
+                "Send the admin token as a bearer token: this server is open to the network.",
+                code="invalid_api_key",
+            )
+
+    def _models(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        query = parse_qs(str(environ.get("QUERY_STRING") or ""), max_num_fields=20)
+        version = query.get("client_version")
+        answer, tag = self._catalogue.for_others(), None
+        if version is not None:
+            answer, tag = self._catalogue.for_codex(version[0])
+        extra = [("ETag", tag)] if tag else []
+        return _answer(200, answer, extra, start_response)
+
+    def _responses(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        path = str(environ["PATH_INFO"]).rstrip("/")
+        record = Record(id=f"req_{secrets.token_hex(12)}", endpoint=path, started_at=db.now_ms())
+        if self._draining or not self._slots.acquire(blocking=False):
+            return self._refuse_busy(record, start_response)
+        self._open[record.id] = record
+        turn: Turn | None = None
+        try:
+            work, collect = self._work(environ, record, openai=path.startswith("/v1/"))
+            turn = Turn(self, work)
+            turn.open()
+            if collect:
+                return self._collected(turn, record, start_response)
+            return self._stream(turn, work, record, start_response)
+        except Gone:
+            record.status, record.http_status = "cancelled", None
+            self._finish(turn, record)
+            return []
+        except (AppError, PassOn) as error:
+            return self._failed(error, turn, record, start_response)
+        except BaseException:
+            record.error_code, record.http_status = "internal_error", 500
+            self._finish(turn, record)
+            raise
+
+    def _work(self, environ: dict[str, Any], record: Record, *, openai: bool) -> tuple[Work, bool]:
+        given = headers.received(environ)
+        record.client = (given.get("user-agent") or "").split(" ")[0][:100] or None
+        record.session = given.get("session-id")
+        read = bodies.read(
+            environ["wsgi.input"].read(), given.get("content-encoding", ""), openai=openai
+        )
+        metadata = _metadata(given, read.metadata)
+        record.model, record.effort, record.tier = read.model, read.effort, read.tier
+        record.session = record.session or _text(metadata.get("session_id")) or read.cache_key
+        record.turn = _text(metadata.get("turn_id"))
+        work = Work(
+            body=read,
+            headers=given,
+            gone=environ.get("waitress.client_disconnected") or _never,
+            record=record,
+            early=read.stream,
+            fold=Fold() if openai else None,
+            sticky=_sticky(given, read, metadata),
+        )
+        return work, not read.stream
+
+    def _stream(
+        self, turn: Turn, work: Work, record: Record, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        own = [
+            ("Content-Type", "text/event-stream"),
+            ("Cache-Control", "no-cache"),
+            ("X-Accel-Buffering", "no"),
+            *self._pool_headers(),
+        ]
+        record.http_status = 200
+        start_response("200 OK", headers.to_client(turn.upstream_headers, own=own))
+        return self._events(turn, work, record)
+
+    def _events(self, turn: Turn, work: Work, record: Record) -> Iterator[bytes]:
+        fold = work.fold
+        try:
+            for found in turn.events():
+                yield b"".join(found if fold is None else map(fold.pass_on, found))
+        except Cut:
+            self._finish(turn, record)
+            if record.status != "cancelled":
+                yield encode(_broken_off(record))
+            # Ends the connection without the last chunk, so that the client can tell.
+            raise ClientDisconnected from None
+        finally:
+            self._finish(turn, record)
+
+    def _collected(
+        self, turn: Turn, record: Record, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        fold = Fold()
+        try:
+            for found in turn.events():
+                for event in found:
+                    fold.pass_on(event)
+        except Cut as error:
+            turn.close()
+            if record.status == "cancelled":
+                raise Gone from error
+            message = "The provider's answer broke off. It may have been counted; try again."
+            raise AppError(message, status=502, code="stream_incomplete") from error
+        turn.close()
+        own = self._pool_headers()
+        kept = headers.to_client(turn.upstream_headers, own=own)
+        if fold.response is None or fold.response.get("status") == "failed":
+            raise AppError(
+                record.error_message or "The provider reported an error and no reason.",
+                status=502,
+                code=record.error_code or "server_error",
+            )
+        record.http_status = 200
+        self._finish(turn, record)
+        return _answer(200, orjson.dumps(fold.response), kept, start_response)
+
+    # ── ends ──────────────────────────────────────────────────────────────────────────────
+
+    def _refuse_busy(self, record: Record, start_response: StartResponse) -> Iterable[bytes]:
+        why = "is stopping" if self._draining else "serves as many streams as it can"
+        error = AppError(
+            f"Brimline {why}. Try again in a moment.",
+            status=503,
+            code="proxy_busy",
+            retry_after=2,
+        )
+        record.error_code, record.error_message = error.code, error.message
+        record.http_status, record.duration_ms = error.status, record.elapsed()
+        self._recorder.put(record, wait=0)
+        return _answer_error(error, start_response)
+
+    def _failed(
+        self,
+        error: AppError | PassOn,
+        turn: Turn | None,
+        record: Record,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        record.http_status = error.status
+        if isinstance(error, AppError):
+            record.error_code = record.error_code or error.code
+            record.error_message = record.error_message or error.message
+        else:
+            record.error_code = record.error_code or f"http_{error.status}"
+        self._finish(turn, record)
+        own = [*self._pool_headers(), ("x-should-retry", "false")]
+        if isinstance(error, PassOn):
+            return _answer(error.status, error.body, self._pool_headers(), start_response)
+        return _answer_error(error, start_response, own if error.status == 429 else [])
+
+    def _finish(self, turn: Turn | None, record: Record) -> None:
+        """Free the slot and write the row, once; waits a little for the row to be on disk."""
+        if self._open.pop(record.id, None) is None:
+            return
+        try:
+            if turn is not None:
+                turn.close()
+        finally:
+            self._slots.release()
+            record.duration_ms = record.elapsed()
+            self._recorder.put(record)
+
+    def _pool_headers(self) -> list[headers.Header]:
+        """The pool's allowance and our catalogue's tag: what every answer carries."""
+        since, found = self._allowance
+        now = time.monotonic()
+        if now - since > _POOL_SECONDS:
+            view = self.pool.snapshot(db.now_ms())["pool"]
+            found = headers.pool_allowance(view["windows"])
+            self._allowance = now, found
+        tag = self._catalogue.tag
+        return [*found, ("x-models-etag", tag)] if tag else found
+
+
+def _never() -> bool:
+    return False
+
+
+def _metadata(given: Mapping[str, str], inside: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What Codex says about the turn, in a header or in the body."""
+    for text in (given.get("x-codex-turn-metadata"), inside.get("x-codex-turn-metadata")):
+        if isinstance(text, str):
+            try:
+                value = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(value, dict):
+                return value
+    return inside
+
+
+def _sticky(
+    given: Mapping[str, str], read: bodies.Body, metadata: Mapping[str, Any]
+) -> tuple[str, str] | None:
+    """The kind and key of the thread this request belongs to; None when it has none.
+
+    Sub-agents and reviews carry their parent's session. A title is made once, by anybody.
+    """
+    if metadata.get("thread_source") == "thread_title":
+        return None
+    if given.get("session-id"):
+        return "session", given["session-id"][:255]
+    if read.cache_key:
+        return "prompt_cache", read.cache_key[:255]
+    for name in ("x-session-id", "x-session-affinity"):
+        if given.get(name):
+            return "session", given[name][:255]
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value[:255] if isinstance(value, str) and value else None
+
+
+def _broken_off(record: Record) -> dict[str, Any]:
+    message = record.error_message or "The provider's stream broke off."
+    return {"type": "error", "code": record.error_code, "message": message, "param": None}
+
+
+def _answer_error(
+    error: AppError, start_response: StartResponse, extra: Iterable[headers.Header] = ()
+) -> Iterable[bytes]:
+    body = json.dumps(errors.openai_body(error)).encode()
+    return _answer(error.status, body, [*errors.headers(error).items(), *extra], start_response)
+
+
+def _answer(
+    status: int, body: bytes, extra: Iterable[headers.Header], start_response: StartResponse
+) -> Iterable[bytes]:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = "Unknown"
+    fixed = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response(f"{status} {phrase}", [*fixed, *extra])
+    return [body]
