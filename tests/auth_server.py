@@ -40,9 +40,7 @@ def id_token(
     return jwt({"email": email, "https://api.openai.com/auth": auth})
 
 
-def auth_json(
-    access: str | None = None, refresh: str | None = "refresh-1", **who: Any
-) -> bytes:
+def auth_json(access: str | None = None, refresh: str | None = "refresh-1", **who: Any) -> bytes:
     """An auth.json as Codex 0.169 writes it."""
     tokens = {
         "id_token": id_token(**who),

@@ -341,7 +341,8 @@ def merge(before: Usage, after: Usage, *, whole: bool) -> Usage:
     A whole answer (`/wham/usage`) that names windows replaces all of them, so that a window
     the plan no longer has goes away; headers replace only what they name.
     """
-    windows = {} if whole and after.windows else {w.key: w for w in before.windows}
+    named = whole and any(standard(w) for w in after.windows)
+    windows = {} if named else {w.key: w for w in before.windows}
     older = {w.key: w for w in before.windows}
     for window in after.windows:
         known = older.get(window.key)
