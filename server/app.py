@@ -16,9 +16,11 @@ from server import errors
 from server.accounts.pool import Pool
 from server.auth.guard import Caller, Guard, bearer, same_secret
 from server.auth.keys import Keys
-from server.auth.session import Sessions
+from server.auth.password import Password
+from server.auth.session import Sessions, csrf_token
+from server.auth.totp import Totp
 from server.config import Config
-from server.dashboard import accounts, control, keys, overview, requests, session, usage
+from server.dashboard import accounts, auth, control, keys, overview, requests, session, usage
 from server.dashboard import settings as settings_routes
 from server.errors import AppError
 from server.ingest.indexer import Indexer
@@ -42,6 +44,8 @@ class Services:
     indexer: Indexer
     sessions: Sessions
     keys: Keys
+    password: Password
+    totp: Totp
     notices: list[str]
     tray_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     show_requests: int = 0  # a second start asks the tray to raise the window
@@ -62,13 +66,26 @@ class Services:
         cookies = str(environ.get("HTTP_COOKIE") or "")
         for part in cookies.split(";"):
             name, _, value = part.strip().partition("=")
-            if name == self.cookie and self.sessions.valid(value, db.now_ms()):
-                return Caller("session")
+            if name == self.cookie:
+                return self.caller(value)
         return Caller("anonymous")
+
+    def caller(self, identity: str) -> Caller:
+        """Who the session cookie `identity` belongs to."""
+        found = self.sessions.find(identity, db.now_ms())
+        if found is None:
+            return Caller("anonymous")
+        verified = found.verified or not self.second_step()
+        return Caller("session", verified, found.id, csrf_token(identity))
 
     def locked(self) -> bool:
         """Whether `/api/*` asks who is there."""
-        return bool(self.config.admin_token) or not self.config.loopback
+        return bool(self.config.admin_token) or self.password.configured or not self.config.loopback
+
+    def second_step(self) -> bool:
+        """Whether the password alone is not enough."""
+        required = bool(settings.get("totpRequiredOnLogin"))
+        return required and self.totp.configured and self.password.configured
 
 
 def services() -> Services:
@@ -90,6 +107,9 @@ def create_app(config: Config) -> Flask:
     sessions.load()
     client_keys = Keys()
     client_keys.load()
+    password, totp = Password(), Totp()
+    password.load()
+    totp.load()
     ledger = Ledger()
     built = Services(
         config=config,
@@ -99,6 +119,8 @@ def create_app(config: Config) -> Flask:
         indexer=Indexer(config, ledger),
         sessions=sessions,
         keys=client_keys,
+        password=password,
+        totp=totp,
         notices=notices,
     )
     app = Flask("brimline", static_folder=None)
@@ -106,7 +128,7 @@ def create_app(config: Config) -> Flask:
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
-    rooms = (control, overview, accounts, requests, usage, settings_routes, session, keys)
+    rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
     for routes in rooms:
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)

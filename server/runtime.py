@@ -148,6 +148,7 @@ def _jobs(built: Services) -> list[tuple[str, Callable[[], float], Callable[[], 
         ("tokens", lambda: 60.0, built.pool.keep_tokens_fresh),
         ("accounts", lambda: 5.0, built.pool.expire_blocks),
         ("keys", lambda: 5.0, built.keys.save),
+        ("sessions", lambda: 60.0, built.sessions.save),
         ("models", lambda: 300.0, built.proxy.refresh_models),
         ("retention", lambda: 3600.0, built.proxy.forget_old),
     ]

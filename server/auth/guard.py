@@ -33,6 +33,18 @@ SECURITY_HEADERS = [
 ]
 _OWN_NAMES = ("127.0.0.1", "localhost", "::1")
 _PROXY_PREFIXES = ("/v1/", "/backend-api/", "/otlp/")
+# Signing in and out: each of these checks for itself what it is given.
+_OPEN = frozenset(
+    {
+        "/api/health",
+        "/api/session",
+        "/api/dashboard-auth/session",
+        "/api/dashboard-auth/password/login",
+        "/api/dashboard-auth/totp/verify",
+        "/api/dashboard-auth/logout",
+    }
+)
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 StartResponse = Callable[..., Any]
 WSGI = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -43,6 +55,9 @@ class Caller:
     """Who a request says it is, once believed."""
 
     kind: str  # anonymous admin tray session
+    verified: bool = True  # False: a one-time code is still owed
+    session: str = ""  # the session's id, as lists show it
+    csrf: str = ""  # what unsafe requests of this session must repeat
 
 
 def split_host(value: str) -> tuple[str, int | None] | None:
@@ -163,13 +178,42 @@ class Guard:
             raise AppError("Use HTTP streaming.", code="upgrade_required", status=426)
         caller = self.identify(environ)
         environ["brimline.caller"] = caller
-        if caller.kind == "anonymous" and self._private(path) and self.locked():
-            raise Unauthorized("Sign in first, or send the admin token as a bearer token.")
+        if private(path):
+            self._check_caller(environ, caller)
 
-    def _private(self, path: str) -> bool:
-        # `/api/codex/usage` is a client's route: it checks the client's own token.
-        is_open = path in ("/api/session", "/api/health") or path.startswith("/api/codex/")
-        return path.startswith("/api/") and not is_open
+    def _check_caller(self, environ: dict[str, Any], caller: Caller) -> None:
+        if caller.kind == "anonymous" and self.locked():
+            raise Unauthorized("Sign in first, or send the admin token as a bearer token.")
+        if not caller.verified:
+            raise Unauthorized(
+                "Send the one-time code of your authenticator first.", code="totp_required"
+            )
+        if caller.kind == "session" and not _meant(environ, caller):
+            raise Forbidden(
+                "Repeat the session's csrfToken in the header X-CSRF-Token (GET /api/session "
+                "gives it), or send the admin token as a bearer token.",
+                code="csrf_token_required",
+            )
+
+
+def private(path: str) -> bool:
+    """Whether a path is the dashboard's own, so that a locked dashboard asks who is there."""
+    path = path.rstrip("/")
+    # `/api/codex/usage` is a client's route: it checks the client's own token.
+    return path.startswith("/api/") and path not in _OPEN and not path.startswith("/api/codex/")
+
+
+def _meant(environ: dict[str, Any], caller: Caller) -> bool:
+    """Whether a session's own page sent this, and not a page that rides on its cookie.
+
+    `Sec-Fetch-Site: same-origin` says the same as the token: browsers write that header
+    themselves and no script can (docs/SECURITY.md).
+    """
+    if environ.get("REQUEST_METHOD") in _SAFE_METHODS:
+        return True
+    if environ.get("HTTP_SEC_FETCH_SITE") == "same-origin":
+        return True
+    return same_secret(str(environ.get("HTTP_X_CSRF_TOKEN") or ""), caller.csrf)
 
 
 def bearer(environ: dict[str, Any]) -> str | None:

@@ -26,17 +26,24 @@ class Throttle:
         self._at = clock()
         self._lock = threading.Lock()
 
-    def wait(self) -> int:
-        """Whole seconds until the next try is allowed; 0 when it is allowed now."""
-        with self._lock:
-            self._refill()
-            return 0 if self._left >= 1 else max(1, round((1 - self._left) * self._seconds))
+    def take(self) -> int:
+        """Claim one try: 0 when it may go ahead, else whole seconds until the next one.
 
-    def failed(self) -> None:
-        """Count a wrong guess."""
+        Claimed before the slow check, so that many guesses at once are many guesses; a right
+        one hands its claim back.
+        """
         with self._lock:
             self._refill()
-            self._left = max(0.0, self._left - 1)
+            if self._left < 1:
+                return max(1, round((1 - self._left) * self._seconds))
+            self._left -= 1
+            return 0
+
+    def give_back(self) -> None:
+        """The claimed try was right, or was none."""
+        with self._lock:
+            self._refill()
+            self._left = min(self._burst, self._left + 1)
 
     def _refill(self) -> None:
         now = self._clock()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
 
-from server.auth.guard import same_secret
+from server.auth.guard import Caller, same_secret
 from server.auth.throttle import Throttle
 from server.dashboard import body
 from server.errors import Forbidden, TooMany, Unauthorized, Unprocessable
@@ -23,21 +23,21 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/api/session")
     def session() -> Any:
-        required = services.locked()
-        known = request.environ["brimline.caller"].kind != "anonymous"
-        return jsonify(_state(known or not required, required))
+        return jsonify(_state(services, request.environ["brimline.caller"]))
 
     @routes.post("/api/session")
     def sign_in() -> Any:
         _check(services, throttle, body.read().get("token"))
-        response = jsonify(_state(authenticated=True, required=services.locked()))
-        set_cookie(services, response, services.sessions.open(db.now_ms()))
+        services.sessions.close(request.cookies.get(services.cookie, ""))
+        identity = services.sessions.open(db.now_ms(), "token")
+        response = jsonify(_state(services, services.caller(identity)))
+        set_cookie(services, response, identity)
         return response
 
     @routes.delete("/api/session")
     def sign_out() -> Any:
         services.sessions.close(request.cookies.get(services.cookie, ""))
-        response = jsonify(_state(not services.locked(), services.locked()))
+        response = jsonify(_state(services, Caller("anonymous")))
         response.delete_cookie(services.cookie, path="/")
         return response
 
@@ -67,14 +67,27 @@ def set_cookie(services: Services, response: Any, value: str) -> None:
     )
 
 
-def _state(authenticated: bool, required: bool) -> dict[str, Any]:
-    return {"authenticated": authenticated, "required": required, "methods": ["token"]}
+def methods(services: Services) -> list[str]:
+    """The ways in that this server knows: `password`, `token`."""
+    known = {"password": services.password.configured, "token": bool(services.config.admin_token)}
+    return [name for name, usable in known.items() if usable]
+
+
+def _state(services: Services, caller: Caller) -> dict[str, Any]:
+    known = caller.kind != "anonymous" or not services.locked()
+    return {
+        "authenticated": known and caller.verified,
+        "required": services.locked(),
+        "methods": methods(services),
+        "totpRequired": known and not caller.verified,
+        "csrfToken": caller.csrf or None,
+    }
 
 
 def _check(services: Services, throttle: Throttle, token: Any) -> None:
     if not isinstance(token, str):
         raise Unprocessable("Send the admin token as “token”.")
-    wait = throttle.wait()
+    wait = throttle.take()
     if wait:
         raise TooMany(
             f"Too many wrong tokens. Try again in {wait} s.",
@@ -83,5 +96,5 @@ def _check(services: Services, throttle: Throttle, token: Any) -> None:
         )
     expected = services.config.admin_token
     if not expected or not same_secret(token, expected):
-        throttle.failed()
         raise Unauthorized("That is not the admin token.", code="invalid_credentials")
+    throttle.give_back()

@@ -1,0 +1,281 @@
+"""/api/dashboard-auth: the password, the one-time code and the open sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, jsonify, request
+
+from server.auth import password as passwords
+from server.auth.guard import Caller
+from server.auth.throttle import Throttle
+from server.dashboard import body
+from server.dashboard.session import methods, set_cookie
+from server.dashboard.times import iso
+from server.errors import AppError, BadRequest, Conflict, TooMany, Unauthorized, Unprocessable
+from server.store import db, settings
+
+if TYPE_CHECKING:
+    from server.app import Services
+
+_ROOT = "/api/dashboard-auth"
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of this module."""
+    routes = Blueprint("auth", __name__)
+    _add_sign_in(routes, services)
+    _add_password(routes, services, Throttle())
+    _add_totp(routes, services, Throttle())
+    _add_sessions(routes, services)
+    return routes
+
+
+def _add_sign_in(routes: Blueprint, services: Services) -> None:
+    @routes.get(f"{_ROOT}/session")
+    def session() -> Any:
+        return jsonify(_state(services, _caller()))
+
+    @routes.post(f"{_ROOT}/logout")
+    def log_out() -> Any:
+        services.sessions.close(_cookie(services))
+        response = jsonify({"status": "ok"})
+        response.delete_cookie(services.cookie, path="/")
+        return response
+
+
+def _add_password(routes: Blueprint, services: Services, throttle: Throttle) -> None:
+    password = services.password
+
+    @routes.post(f"{_ROOT}/password/setup")
+    def set_up() -> Any:
+        wanted = passwords.checked(body.read().get("password"))
+        if password.configured:
+            raise Conflict(
+                "A password is already set. Change it with the present one.",
+                code="password_already_configured",
+            )
+        password.put(wanted)
+        # The step is new for everybody: a session from before did not know a password.
+        return _signed_in(services, verified=True, others_end=True)
+
+    @routes.post(f"{_ROOT}/password/login")
+    def log_in() -> Any:
+        _check(services, throttle, body.read().get("password"))
+        return _signed_in(services, verified=False)
+
+    @routes.post(f"{_ROOT}/password/change")
+    def change() -> Any:
+        said = body.read()
+        wanted = passwords.checked(said.get("newPassword"), "newPassword")
+        _check(services, throttle, said.get("currentPassword"), "currentPassword")
+        password.put(wanted)
+        return _others_ended(services, {"status": "ok"})
+
+    @routes.delete(f"{_ROOT}/password")
+    def remove() -> Any:
+        _keep_the_network_closed(services)
+        # The tray's token and the admin token prove the owner: the way back in after
+        # forgetting the password.
+        if _caller().kind not in ("tray", "admin") or not password.configured:
+            _check(services, throttle, body.read().get("password"))
+        settings.change({"totpRequiredOnLogin": False})
+        services.totp.clear()
+        password.clear()
+        services.sessions.close_all()
+        db.touch("settings")
+        response = jsonify({"status": "ok"})
+        response.delete_cookie(services.cookie, path="/")
+        return response
+
+
+def _add_totp(routes: Blueprint, services: Services, throttle: Throttle) -> None:
+    totp = services.totp
+
+    @routes.post(f"{_ROOT}/totp/setup/start")
+    def start() -> Any:
+        _may_set_up(services)
+        offer = totp.offer(db.now_ms())
+        return jsonify({"secret": offer.secret, "otpauthUri": offer.uri, "qrSvgDataUri": offer.svg})
+
+    @routes.post(f"{_ROOT}/totp/setup/confirm")
+    def confirm() -> Any:
+        _may_set_up(services)
+        said = body.read()
+        codes = totp.confirm(_code(said, "secret"), _code(said, "code"), db.now_ms())
+        db.touch("settings")
+        return _others_ended(services, {"status": "ok", "recoveryCodes": codes})
+
+    @routes.post(f"{_ROOT}/totp/verify")
+    def verify() -> Any:
+        if _caller().kind != "session":
+            raise Unauthorized("Sign in with the password first.")
+        _check_code(services, throttle)
+        return _signed_in(services, verified=True)
+
+    @routes.post(f"{_ROOT}/totp/disable")
+    def disable() -> Any:
+        _check_code(services, throttle)
+        settings.change({"totpRequiredOnLogin": False})
+        totp.clear()
+        return _others_ended(services, {"status": "ok"})
+
+    @routes.post(f"{_ROOT}/totp/recovery-codes")
+    def renew() -> Any:
+        _check_code(services, throttle)
+        return jsonify({"status": "ok", "recoveryCodes": totp.new_recovery_codes()})
+
+
+def _add_sessions(routes: Blueprint, services: Services) -> None:
+    @routes.get(f"{_ROOT}/sessions")
+    def every() -> Any:
+        own = _caller().session
+        return jsonify(
+            {
+                "sessions": [
+                    {
+                        "id": session.id,
+                        "method": session.method,
+                        "verified": session.verified,
+                        "createdAt": iso(session.created_at),
+                        "lastUsedAt": iso(session.used_at),
+                        "expiresAt": iso(session.ends_at()),
+                        "current": session.id == own,
+                    }
+                    for session in services.sessions.all(db.now_ms())
+                ]
+            }
+        )
+
+    @routes.delete(f"{_ROOT}/sessions/<identity>")
+    def one(identity: str) -> Any:
+        services.sessions.close_by_id(identity)
+        return jsonify({"status": "ok"})
+
+    @routes.delete(f"{_ROOT}/sessions")
+    def others() -> Any:
+        own = _cookie(services) if _caller().kind == "session" else ""
+        return jsonify({"status": "ok", "ended": services.sessions.close_all(but=own)})
+
+
+# ── answers ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _state(services: Services, caller: Caller) -> dict[str, Any]:
+    known = caller.kind != "anonymous" or not services.locked()
+    return {
+        "authenticated": known and caller.verified,
+        "passwordRequired": services.password.configured,
+        # Said only after the password: a stranger learns nothing about the second step.
+        "totpRequiredOnLogin": known and services.second_step(),
+        "totpConfigured": services.totp.configured,
+        "methods": methods(services),
+        "csrfToken": caller.csrf or None,
+    }
+
+
+def _signed_in(services: Services, *, verified: bool, others_end: bool = False) -> Any:
+    """A new session in place of the caller's own, at every step, so that no id outlives one."""
+    before = _cookie(services)
+    identity = services.sessions.open(db.now_ms(), "password", verified=verified)
+    if others_end:
+        services.sessions.close_all(but=identity)
+    elif before:
+        services.sessions.close(before)
+    response = jsonify(_state(services, services.caller(identity)))
+    set_cookie(services, response, identity)
+    return response
+
+
+def _others_ended(services: Services, said: dict[str, Any]) -> Any:
+    """End every session; one that asked gets a new id, known to have passed every step."""
+    if _caller().kind != "session":
+        services.sessions.close_all()
+        return jsonify(said)
+    identity = services.sessions.open(db.now_ms(), "password", verified=True)
+    services.sessions.close_all(but=identity)
+    response = jsonify({**said, "csrfToken": services.caller(identity).csrf})
+    set_cookie(services, response, identity)
+    return response
+
+
+def _caller() -> Caller:
+    caller: Caller = request.environ["brimline.caller"]
+    return caller
+
+
+def _cookie(services: Services) -> str:
+    return request.cookies.get(services.cookie, "")
+
+
+# ── checks ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check(services: Services, throttle: Throttle, given: Any, what: str = "password") -> None:
+    if not isinstance(given, str):
+        raise Unprocessable(f"Send the password as “{what}”.")
+    wait = throttle.take()
+    if wait:
+        raise TooMany(
+            f"Too many wrong passwords. Try again in {wait} s, or open Brimline from its tray.",
+            code="password_rate_limited",
+            retry_after=wait,
+        )
+    right = services.password.matches(given)
+    if not services.password.configured:
+        throttle.give_back()
+        raise BadRequest("No password is set.", code="password_not_configured")
+    if not right:
+        raise Unauthorized("That is not the password.", code="invalid_credentials")
+    throttle.give_back()
+
+
+def _check_code(services: Services, throttle: Throttle) -> None:
+    code = _code(body.read(), "code")
+    if not services.totp.configured:
+        raise BadRequest("One-time codes are not set up.", code="invalid_totp_setup")
+    wait = throttle.take()
+    if wait:
+        raise TooMany(
+            f"Too many wrong codes. Try again in {wait} s, or open Brimline from its tray.",
+            code="totp_rate_limited",
+            retry_after=wait,
+        )
+    if not services.totp.verify(code, db.now_ms()):
+        raise BadRequest(
+            "That code does not fit, or it has been used. Send the code that is shown now, or a "
+            "recovery code.",
+            code="invalid_totp_code",
+        )
+    throttle.give_back()
+
+
+def _code(said: dict[str, Any], what: str) -> str:
+    value = said.get(what)
+    if not isinstance(value, str) or len(value) > 128:
+        raise Unprocessable(f"Send the “{what}” as text.")
+    return value.strip()
+
+
+def _may_set_up(services: Services) -> None:
+    if not services.password.configured:
+        raise BadRequest(
+            "Set a password first; the one-time code is asked after it.",
+            code="password_not_configured",
+        )
+    if services.totp.configured:
+        raise BadRequest(
+            "One-time codes are already set up. Turn them off first, with a code.",
+            code="invalid_totp_setup",
+        )
+
+
+def _keep_the_network_closed(services: Services) -> None:
+    config = services.config
+    if not config.loopback and not config.admin_token:
+        raise AppError(
+            f"Brimline listens on {config.host}, so it keeps its password. Change it instead, or "
+            "listen on 127.0.0.1.",
+            status=409,
+            code="password_required",
+        )
