@@ -587,7 +587,7 @@ def _disc(pen: _Pen, colour: str) -> None:
 
 def _badge_spent(pen: _Pen) -> None:
     _disc(pen, "spent")
-    pen.clear(lambda cut: cut.rectangle((pen.at(9), pen.at(11), pen.at(15) - 1, pen.at(13) - 1), 0))
+    pen.clear(lambda cut: cut.rectangle((pen.at(9), pen.at(10), pen.at(15) - 1, pen.at(13) - 1), 0))
 
 
 def _badge_paused(pen: _Pen) -> None:

@@ -1,0 +1,149 @@
+"""Start at login: what is written for each system, and that it is the system's own state."""
+
+from __future__ import annotations
+
+import configparser
+import plistlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from desktop import autostart
+from desktop.autostart import LaunchAgent, RunKey, Xdg
+
+
+def exec_words(value: str) -> list[str]:
+    """Take an Exec value apart as desktops do: string escapes, the shell's quoting, field codes."""
+    script = f"printf '%s\\n' {value.replace(chr(92) * 2, chr(92))}"
+    said = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
+    return [word.replace("%%", "%") for word in said.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        pytest.param("/opt/brimline/brimline", id="plain"),
+        pytest.param("/home/a b/brimline", id="a space"),
+        pytest.param('/home/"q"/brimline', id="a quote"),
+        pytest.param("/home/$HOME/`id`/brimline", id="nothing is expanded"),
+        pytest.param("/home/back\\slash", id="a backslash"),
+        pytest.param("/home/100%U/brimline", id="not a field code"),
+    ],
+)
+def test_an_exec_line_survives_any_path(word: str) -> None:
+    value = f"{autostart.desktop_quote(word)} {autostart.desktop_quote('tray')}"
+    assert exec_words(value) == [word, "tray"]
+    assert autostart.desktop_program(value) == word
+
+
+def test_the_xdg_entry_is_a_desktop_entry() -> None:
+    parser = configparser.RawConfigParser()
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string(autostart.desktop_entry(["/opt/brimline", "tray"]))
+    entry = dict(parser["Desktop Entry"])
+    assert entry["Type"] == "Application"
+    assert entry["Exec"] == '"/opt/brimline" "tray"'
+    assert entry["Terminal"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("line", "hidden"),
+    [
+        pytest.param("", False, id="as written"),
+        pytest.param("Hidden=true", True, id="switched off by the session's own tool"),
+        pytest.param("Hidden = True", True, id="spaces and case"),
+        pytest.param("#Hidden=true", False, id="a comment"),
+        pytest.param("X-GNOME-Autostart-enabled=false", True, id="switched off in GNOME"),
+    ],
+)
+def test_a_hidden_entry_is_off(line: str, hidden: bool) -> None:
+    assert autostart.entry_hidden(autostart.desktop_entry(["/x"]) + line) is hidden
+
+
+def test_the_launch_agent_runs_the_tray_once_at_login() -> None:
+    agent = plistlib.loads(
+        autostart.launch_agent(["/Applications/B & C/brimline", "tray"]).encode()
+    )
+    assert agent["ProgramArguments"] == ["/Applications/B & C/brimline", "tray"]
+    assert agent["RunAtLoad"] is True
+    assert agent["KeepAlive"] is False
+    assert agent["LimitLoadToSessionType"] == "Aqua"
+
+
+def test_the_run_key_is_quoted_for_windows() -> None:
+    rendered = RunKey().render([r"C:\Program Files\Brimline\brimline.exe", "tray"])
+    assert rendered == r'"C:\Program Files\Brimline\brimline.exe" tray'
+    assert autostart._windows_program(rendered) == r"C:\Program Files\Brimline\brimline.exe"
+
+
+@pytest.mark.parametrize(
+    ("system", "kind"),
+    [("linux", Xdg), ("darwin", LaunchAgent), ("win32", RunKey)],
+)
+def test_each_system_has_its_place(system: str, kind: type) -> None:
+    assert isinstance(autostart.place(system, {"HOME": "/nobody"}), kind)
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+def test_on_and_off_leave_nothing(system: str, tmp_path: Path) -> None:
+    login = autostart.place(system, {"HOME": str(tmp_path)})
+    assert login.read() is None
+    login.write(login.render(["/opt/brimline", "tray"]))
+    assert login.read() is not None
+    login.remove()
+    login.remove()
+    assert login.read() is None
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_broken_launch_agent_counts_as_off(tmp_path: Path) -> None:
+    agent = LaunchAgent({"HOME": str(tmp_path)})
+    agent.write("not a property list")
+    assert agent.read() is None
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+@pytest.mark.parametrize(
+    ("there", "healed"),
+    [
+        pytest.param(False, True, id="the program moved: the entry follows"),
+        pytest.param(True, False, id="another copy that still exists is the user's choice"),
+    ],
+)
+def test_healing(system: str, there: bool, healed: bool, tmp_path: Path) -> None:
+    login = autostart.place(system, {"HOME": str(tmp_path)})
+    old, new = tmp_path / "old folder" / "brimline", tmp_path / "brimline"
+    new.touch()
+    if there:
+        old.parent.mkdir()
+        old.touch()
+    login.write(login.render([str(old), "tray"]))
+    assert autostart._heal(login, [str(new), "tray"]) is healed
+    assert (str(new) in (login.read() or "")) is healed
+    assert autostart._heal(login, [str(new), "tray"]) is False
+
+
+def test_healing_never_switches_it_on(tmp_path: Path) -> None:
+    login = autostart.place("linux", {"HOME": str(tmp_path)})
+    assert autostart._heal(login, ["/new", "tray"]) is False
+    assert login.read() is None
+
+
+def test_what_starts_is_the_program_itself(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    assert autostart.command(str(python), frozen=False)[-3:] == ["-m", "desktop", "tray"]
+    script = tmp_path / "brimline"
+    script.touch()
+    assert autostart.command(str(python), frozen=False) == [str(script), "tray"]
+    assert autostart.command("/opt/brimline", frozen=True) == ["/opt/brimline", "tray"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the XDG place")
+def test_the_command_line_switches_it(tmp_path: Path) -> None:
+    def said(word: str) -> str:
+        words = [sys.executable, "-m", "desktop", "autostart", word]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert [said(word) for word in ("status", "on", "status", "off")] == ["off", "on", "on", "off"]
