@@ -122,16 +122,16 @@ export function reset(iso: Maybe<string>, now: number): string {
 }
 
 /** A time to come, in words a person would say: "14:30", "Thu 09:00", "Dec 3 09:00". */
-export function when(iso: Maybe<string>, now: number): string {
+export function when(iso: Maybe<string>, now: number, weekday: "short" | "long" = "short"): string {
   const at = iso ? Date.parse(iso) : NaN;
-  return Number.isNaN(at) ? UNKNOWN : soon(at, now);
+  return Number.isNaN(at) ? UNKNOWN : soon(at, now, weekday);
 }
 
-function soon(at: number, now: number): string {
+function soon(at: number, now: number, weekday: "short" | "long" = "short"): string {
   const time = dates({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(at);
   if (dayOf(at) === dayOf(now)) return time;
   const near = Math.abs(at - now) < 6.5 * DAY;
-  const date = dates(near ? { weekday: "short" } : { month: "short", day: "numeric" }).format(at);
+  const date = dates(near ? { weekday } : { month: "short", day: "numeric" }).format(at);
   return `${date} ${time}`;
 }
 

@@ -1,11 +1,377 @@
-import { useTitle } from "../hooks";
-import { t } from "../words";
+/** What did it cost? Every call that matches, sorted, with totals from the server. */
+import { useInfiniteQuery, useQuery, keepPreviousData, useMutation, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { nameOf, useAccounts } from "../accounts";
+import { api, query, send, type Account, type ApiError, type CallPage, type CallTotals } from "../api";
+import { COLUMNS, CSV_HEADING, csvRow } from "../calls";
+import { csv, download } from "../csv";
+import { count, dayOf, exact, money } from "../format";
+import { useNow, useTitle } from "../hooks";
+import { refetch } from "../live";
+import { CallPanel } from "../parts/CallPanel";
+import { CallTable } from "../parts/CallTable";
+import { Many, One, SearchBox, type Option } from "../parts/Filters";
+import { Menu } from "../parts/Menu";
+import { Empty, Failure, Skeleton } from "../parts/States";
+import { days, DAY_RANGES, reversed, zone } from "../range";
+import { say } from "../say";
+import { useAddress } from "../url";
+import { t, type Word } from "../words";
+
+const PAGE = 200;
+const CSV_PAGE = 500;
+const PRICES = ["exact", "estimated", "unpriced"] as const;
+
+interface Options {
+  models: string[];
+  efforts: string[];
+  projects: string[];
+  accounts: string[];
+}
+
+function useFilters() {
+  const address = useAddress();
+  const range = address.get("range") || (address.get("from") || address.get("to") ? "custom" : "all");
+  const span = days(range, Date.now(), address.get("from"), address.get("to"));
+  const sort = COLUMNS.find((column) => column.sort === address.get("sort"))?.sort ?? "time";
+  const up = address.get("direction") === "asc";
+  const asked = {
+    q: address.get("q"),
+    model: address.all("model"),
+    effort: address.all("effort"),
+    project: address.all("project"),
+    account: address.all("account"),
+    priceStatus: address.get("price"),
+    ...span,
+    tz: zone(),
+    sort,
+    direction: up ? "asc" : "desc",
+  };
+  const filtered = Boolean(
+    asked.q || asked.model.length || asked.effort.length || asked.project.length || asked.account.length || asked.priceStatus || range !== "all",
+  );
+  return { ...address, range, span, sort, up, asked, filtered };
+}
+
+export type CallFilters = ReturnType<typeof useFilters>;
 
 export function Calls() {
-  useTitle(t("nav.calls"));
+  useTitle(t("calls.title"));
+  const filters = useFilters();
+  const wrong = reversed(filters.span);
+  const accounts = useAccounts().data;
+  const head = useQuery({
+    queryKey: ["calls-head", filters.asked],
+    queryFn: ({ signal }) => api<CallPage>(`/api/calls${query({ ...filters.asked, limit: 1 })}`, { signal }),
+    meta: { topics: ["calls"] },
+    placeholderData: keepPreviousData,
+    enabled: !wrong,
+  });
+  const open = filters.get("open");
   return (
-    <header>
-      <h1>{t("nav.calls")}</h1>
-    </header>
+    <div className="full">
+      <header>
+        <h1>{t("calls.title")}</h1>
+        {head.data && <p className="note">{t("calls.count", { count: head.data.total })}</p>}
+      </header>
+      <FilterBar filters={filters} accounts={accounts} />
+      {wrong ? (
+        <p className="error" role="alert">
+          {t("filter.reversed")}
+        </p>
+      ) : (
+        <>
+          {head.data && <Totals totals={head.data.totals} />}
+          <Rows filters={filters} accounts={accounts} head={head.data} />
+        </>
+      )}
+      <CallPanel id={open} accounts={accounts} go={(id) => filters.change({ open: id })} />
+    </div>
+  );
+}
+
+function Totals({ totals }: { totals: CallTotals }) {
+  const parts: [Word, string, string][] = [
+    ["calls.total.calls", count(totals.calls), exact(totals.calls)],
+    ["calls.total.tokens", count(totals.totalTokens), exact(totals.totalTokens)],
+    ["calls.total.cached", count(totals.cachedInput), exact(totals.cachedInput)],
+    ["calls.total.new", count(totals.uncachedInput), exact(totals.uncachedInput)],
+    ["calls.total.output", count(totals.output), exact(totals.output)],
+    ["calls.total.reasoning", count(totals.reasoningOutput), exact(totals.reasoningOutput)],
+    ["calls.total.cost", money(totals.costUsd), money(totals.costUsd)],
+  ];
+  if (totals.unpriced) parts.push(["calls.total.unpriced", count(totals.unpriced), exact(totals.unpriced)]);
+  return (
+    <dl className="card totals" aria-label={t("calls.totals")}>
+      {parts.map(([word, shown, whole]) => (
+        <div key={word}>
+          <dd title={whole}>{shown}</dd>
+          <dt>{t(word)}</dt>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+interface RowsProps {
+  filters: CallFilters;
+  accounts: Account[] | undefined;
+  head: CallPage | undefined;
+}
+
+function Rows({ filters, accounts, head }: RowsProps) {
+  const [columns, setColumns] = useColumns();
+  const [compact, setCompact] = useState(() => stored("calls.compact") === "1");
+  const now = useNow();
+  const client = useQueryClient();
+  const found = useInfiniteQuery({
+    queryKey: ["calls", filters.asked],
+    queryFn: ({ signal, pageParam }) =>
+      api<CallPage>(`/api/calls${query({ ...filters.asked, limit: PAGE, cursor: pageParam })}`, { signal }),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.nextCursor ?? undefined,
+    placeholderData: keepPreviousData,
+  });
+  const rows = useMemo(() => found.data?.pages.flatMap(({ calls }) => calls) ?? [], [found.data]);
+  const total = head?.total ?? found.data?.pages[0]?.total ?? 0;
+  // A short list follows by itself; a long one is left in place while it is read.
+  const fresh = head && found.data && !found.isPlaceholderData ? head.total - (found.data.pages[0]?.total ?? 0) : 0;
+  const reload = () => void client.invalidateQueries({ queryKey: ["calls", filters.asked] });
+  useFollow(fresh, rows.length <= PAGE && !found.isFetching, reload);
+  if (found.isPending) return <Card><Skeleton lines={10} /></Card>;
+  if (found.isError && !found.data) {
+    return <Card><Failure error={found.error} retry={() => void found.refetch()} /></Card>;
+  }
+  if (!rows.length) return <Card><Nothing filters={filters} /></Card>;
+  return (
+    <>
+      <CallTable
+        rows={rows}
+        columns={columns}
+        compact={compact}
+        context={{ now, accounts }}
+        filters={filters}
+        busy={found.isPlaceholderData}
+        more={found.hasNextPage && !found.isFetchingNextPage ? () => void found.fetchNextPage() : null}
+      />
+      <div className="pages">
+        <span className="note" role="status">
+          {found.isFetchingNextPage ? t("calls.loadingMore") : t("calls.shown", { shown: count(rows.length), total: count(total) })}
+        </span>
+        <span className="tools">
+          {fresh !== 0 && rows.length > PAGE && (
+            <button type="button" className="primary" onClick={reload}>
+              {t("do.reload")}
+            </button>
+          )}
+          {found.hasNextPage && (
+            <button type="button" disabled={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
+              {t("calls.more")}
+            </button>
+          )}
+          <label className="check note">
+            <input
+              type="checkbox"
+              checked={compact}
+              onChange={(event) => {
+                setCompact(event.target.checked);
+                store("calls.compact", event.target.checked ? "1" : "");
+              }}
+            />
+            {t("calls.compact")}
+          </label>
+          <ColumnMenu chosen={columns.map(({ key }) => key)} choose={setColumns} />
+          <Csv filters={filters} total={total} />
+        </span>
+      </div>
+    </>
+  );
+}
+
+function Card({ children }: { children: ReactNode }) {
+  return <section className="card">{children}</section>;
+}
+
+/** Reload once for each change of what the server has, while the list is short. */
+function useFollow(fresh: number, short: boolean, reload: () => void): void {
+  const latest = useRef(reload);
+  latest.current = reload;
+  useEffect(() => {
+    if (fresh !== 0 && short) latest.current();
+  }, [fresh, short]);
+}
+
+function stored(key: string): string {
+  try {
+    return localStorage.getItem(key) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function store(key: string, value: string): void {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // Storage is switched off: the choice holds until the page is closed.
+  }
+}
+
+/** The columns to show; the first is always there. The choice stays in this browser. */
+function useColumns() {
+  const [chosen, setChosen] = useState<string[]>(() => {
+    const kept = stored("calls.columns");
+    return kept ? kept.split(",") : COLUMNS.filter(({ hidden }) => !hidden).map(({ key }) => key);
+  });
+  const columns = useMemo(() => COLUMNS.filter(({ key }) => key === "time" || chosen.includes(key)), [chosen]);
+  const choose = (keys: string[]) => {
+    setChosen(keys);
+    store("calls.columns", keys.join(","));
+  };
+  return [columns, choose] as const;
+}
+
+function ColumnMenu({ chosen, choose }: { chosen: string[]; choose: (keys: string[]) => void }) {
+  return (
+    <Menu
+      label={t("calls.columns")}
+      stay
+      items={COLUMNS.filter(({ key }) => key !== "time").map(({ key, word }) => {
+        const on = chosen.includes(key);
+        return { label: t(word), checked: on, run: () => choose(on ? chosen.filter((old) => old !== key) : [...chosen, key]) };
+      })}
+    >
+      {t("calls.columns")} <span aria-hidden="true">▾</span>
+    </Menu>
+  );
+}
+
+/** Collect every page of the filtered list; a second click stops it. */
+function Csv({ filters, total }: { filters: CallFilters; total: number }) {
+  const [done, setDone] = useState<number | null>(null);
+  const stop = useRef<AbortController>(null);
+  useEffect(() => () => stop.current?.abort(), []);
+  async function save() {
+    const control = (stop.current = new AbortController());
+    const parts = [csv(CSV_HEADING, [])];
+    let cursor: string | null = "";
+    let collected = 0;
+    setDone(0);
+    try {
+      while (cursor !== null) {
+        const page: CallPage = await api(`/api/calls${query({ ...filters.asked, limit: CSV_PAGE, cursor })}`, { signal: control.signal });
+        parts.push(csv([], page.calls.map(csvRow)).replace(/^\r\n/, ""));
+        cursor = page.hasMore ? page.nextCursor : null;
+        setDone((collected += page.calls.length));
+      }
+      download(`brimline-calls-${dayOf(Date.now())}.csv`, parts);
+    } catch (error) {
+      if (!control.signal.aborted) say(t("failed.any", { message: (error as Error).message }), true);
+    }
+    setDone(null);
+  }
+  return (
+    <button type="button" onClick={() => (done === null ? void save() : stop.current?.abort())}>
+      {done === null ? t("calls.csv") : t("calls.csvBusy", { done: count(done), total: count(total) })}
+    </button>
+  );
+}
+
+const NO_FILTER = { q: null, model: null, effort: null, project: null, account: null, price: null, range: null, from: null, to: null, open: null };
+
+function Nothing({ filters }: { filters: CallFilters }) {
+  const client = useQueryClient();
+  const scan = useMutation<unknown, ApiError, void>({
+    mutationFn: () => send("POST", "/api/scan", { wait: true }),
+    onSuccess: () => {
+      say(t("done.scanned"));
+      refetch(client, ["calls"]);
+      void client.invalidateQueries({ queryKey: ["calls"] });
+    },
+    onError: (error) => say(t("failed.any", { message: error.message }), true),
+  });
+  if (filters.filtered) {
+    return (
+      <Empty
+        title={t("calls.noMatch")}
+        action={
+          <button type="button" onClick={() => filters.change(NO_FILTER)}>
+            {t("do.clear")}
+          </button>
+        }
+      >
+        {t("requests.noMatchText")}
+      </Empty>
+    );
+  }
+  return (
+    <Empty
+      title={t("calls.empty")}
+      action={
+        <button type="button" className="primary" disabled={scan.isPending} onClick={() => scan.mutate()}>
+          {t(scan.isPending ? "calls.scanning" : "calls.scan")}
+        </button>
+      }
+    >
+      {t("calls.emptyText")}
+    </Empty>
+  );
+}
+
+function plain(values: string[] | undefined): Option[] {
+  return (values ?? []).map((value) => ({ value, label: value }));
+}
+
+function FilterBar({ filters, accounts }: { filters: CallFilters; accounts: Account[] | undefined }) {
+  const options = useQuery({
+    queryKey: ["call-options"],
+    queryFn: ({ signal }) => api<Options>("/api/calls/options", { signal }),
+    meta: { topics: ["calls", "accounts"] },
+  }).data;
+  const set = (key: string) => (value: string | string[]) => filters.change({ [key]: value, open: null });
+  return (
+    <form className="filters" role="search" aria-label={t("filter.bar")} onSubmit={(event) => event.preventDefault()}>
+      <SearchBox value={filters.get("q")} hint={t("calls.searchHint")} change={(q) => filters.change({ q, open: null }, { replace: true })} />
+      <One
+        label={t("filter.range")}
+        value={filters.range}
+        options={DAY_RANGES.map((value) => ({ value, label: t(`range.${value}`) }))}
+        change={(range) => filters.change({ ...(range === "custom" ? filters.span : { from: null, to: null }), range: range === "all" ? null : range, open: null })}
+      />
+      {filters.range === "custom" && <Dates filters={filters} />}
+      <Many label={t("filter.model")} values={filters.asked.model} options={plain(options?.models)} change={set("model")} />
+      <Many label={t("filter.effort")} values={filters.asked.effort} options={plain(options?.efforts)} change={set("effort")} />
+      <Many label={t("filter.project")} values={filters.asked.project} options={plain(options?.projects)} change={set("project")} />
+      <Many
+        label={t("filter.account")}
+        values={filters.asked.account}
+        options={(options?.accounts ?? []).map((value) => ({ value, label: nameOf(accounts, value) ?? value }))}
+        change={set("account")}
+      />
+      <One
+        label={t("filter.price")}
+        value={filters.asked.priceStatus}
+        options={[{ value: "", label: t("filter.any") }, ...PRICES.map((value) => ({ value, label: t(`calls.price.${value}`) }))]}
+        change={set("price")}
+      />
+      {filters.filtered && (
+        <button type="button" className="quiet" onClick={() => filters.change(NO_FILTER)}>
+          {t("do.clear")}
+        </button>
+      )}
+    </form>
+  );
+}
+
+function Dates({ filters }: { filters: CallFilters }) {
+  return (
+    <>
+      {(["from", "to"] as const).map((end) => (
+        <label key={end} className="field">
+          <span className="muted">{t(`filter.${end}`)}</span>
+          <input type="date" value={filters.get(end)} onChange={(event) => filters.change({ [end]: event.target.value, range: "custom" })} />
+        </label>
+      ))}
+    </>
   );
 }

@@ -145,9 +145,9 @@ function headroomText(window: Allowance | undefined, slot: "primary" | "secondar
   const name = windowName(window, slot);
   if (!window || window.remainingPercent === null) return t("overview.headroom.unknown", { window: name });
   const runsOut = window.pace?.runsOutAt;
-  if (runsOut) return t("overview.headroom.until", { window: name, when: when(runsOut, now) });
+  if (runsOut) return t("overview.headroom.until", { window: name, when: when(runsOut, now, "long") });
   if (slot === "secondary" && window.pace && window.resetAt) {
-    return t("overview.headroom.lasts", { window: name, when: when(window.resetAt, now) });
+    return t("overview.headroom.lasts", { window: name, when: when(window.resetAt, now, "long") });
   }
   return t("overview.headroom", { window: name });
 }

@@ -1,11 +1,315 @@
-import { useTitle } from "../hooks";
-import { t } from "../words";
+/** What went through us? The request log, newest first, with what is in flight on top. */
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { Fragment } from "react";
+import { Link } from "wouter";
+import { nameOf, useAccounts } from "../accounts";
+import { api, query, type Account, type InFlight, type RequestPage, type RequestRow } from "../api";
+import { count, duration, exact, full, money, stamp, UNKNOWN } from "../format";
+import { useNow, useTitle } from "../hooks";
+import { Many, One, SearchBox, type Option } from "../parts/Filters";
+import { RequestDetails } from "../parts/RequestDetails";
+import { Empty, Failure, Skeleton } from "../parts/States";
+import { RequestStatus } from "../parts/RequestStatus";
+import { since, TIME_RANGES } from "../range";
+import { useAddress } from "../url";
+import { t, tIf } from "../words";
+
+const SIZES = ["25", "50", "100"];
+const STATUSES = ["ok", "rate_limit", "quota", "error", "cancelled"];
+const COLUMNS = 11;
+
+interface Options {
+  accountIds: string[];
+  modelOptions: { model: string | null; reasoningEffort: string | null }[];
+  statuses: string[];
+}
+
+function useFilters() {
+  const address = useAddress();
+  const size = SIZES.includes(address.get("rows")) ? Number(address.get("rows")) : 50;
+  const page = Math.max(1, Math.floor(Number(address.get("page"))) || 1);
+  return {
+    ...address,
+    size,
+    page,
+    range: address.get("range") || "all",
+    q: address.get("q"),
+    accounts: address.all("account"),
+    models: address.all("model"),
+    statuses: address.all("status"),
+    /** Any filter starts at the first page again. */
+    filter: (key: string, value: string | string[], replace = false) =>
+      address.change({ [key]: value, page: null, open: null }, { replace }),
+  };
+}
+
+type Filters = ReturnType<typeof useFilters>;
 
 export function Requests() {
-  useTitle(t("nav.requests"));
+  useTitle(t("requests.title"));
+  const filters = useFilters();
+  const accounts = useAccounts().data;
+  const { size, page, range, q, accounts: ids, models, statuses } = filters;
+  const found = useQuery({
+    queryKey: ["requests", { size, page, range, q, ids, models, statuses }],
+    queryFn: ({ signal }) => {
+      const asked = { limit: size, offset: (page - 1) * size, search: q, accountId: ids, model: models, status: statuses };
+      return api<RequestPage>(`/api/request-logs${query({ ...asked, since: since(range, Date.now()) })}`, { signal });
+    },
+    meta: { topics: ["requests", "accounts"] },
+    placeholderData: keepPreviousData,
+  });
+  const live = useInFlight();
+  const filtered = Boolean(q || ids.length || models.length || statuses.length || range !== "all");
+  const data = found.data;
+  const flying = page === 1 && !filtered ? live : [];
   return (
-    <header>
-      <h1>{t("nav.requests")}</h1>
-    </header>
+    <div className="full">
+      <header>
+        <h1>{t("requests.title")}</h1>
+        {data && <p className="note">{t("requests.count", { count: data.total })}</p>}
+      </header>
+      <FilterBar filters={filters} accounts={accounts} filtered={filtered} />
+      <section className="card table-card" aria-busy={found.isPlaceholderData}>
+        {found.isPending && <Skeleton lines={8} />}
+        {found.isError && !data && <Failure error={found.error} retry={() => void found.refetch()} />}
+        {data && data.requests.length === 0 && flying.length === 0 && <Nothing filtered={filtered} total={data.total} filters={filters} />}
+        {data && (data.requests.length > 0 || flying.length > 0) && (
+          <Table rows={data.requests} live={flying} accounts={accounts} filters={filters} />
+        )}
+      </section>
+      {data && data.total > size && <Pages filters={filters} total={data.total} />}
+    </div>
+  );
+}
+
+function useInFlight(): InFlight[] {
+  const found = useQuery({
+    queryKey: ["in-flight"],
+    queryFn: ({ signal }) => api<{ requests: InFlight[] }>("/api/request-logs/live", { signal }),
+    meta: { topics: ["requests"] },
+    // Something that flows is looked at more often than an empty list.
+    refetchInterval: ({ state }) => (state.data?.requests.length ? 2_000 : 5_000),
+  });
+  return found.data?.requests ?? [];
+}
+
+interface BarProps {
+  filters: Filters;
+  accounts: Account[] | undefined;
+  filtered: boolean;
+}
+
+function FilterBar({ filters, accounts, filtered }: BarProps) {
+  const options = useQuery({
+    queryKey: ["request-options"],
+    queryFn: ({ signal }) => api<Options>("/api/request-logs/options", { signal }),
+    meta: { topics: ["requests", "accounts"] },
+  }).data;
+  const models = [...new Set(options?.modelOptions.map(({ model }) => model).filter((model) => model !== null))];
+  return (
+    <form className="filters" role="search" aria-label={t("filter.bar")} onSubmit={(event) => event.preventDefault()}>
+      <SearchBox value={filters.q} hint={t("requests.searchHint")} change={(q) => filters.filter("q", q, true)} />
+      <One
+        label={t("filter.range")}
+        value={filters.range}
+        options={TIME_RANGES.map((value) => ({ value, label: t(`range.${value}`) }))}
+        change={(range) => filters.filter("range", range === "all" ? "" : range)}
+      />
+      <Many
+        label={t("filter.account")}
+        values={filters.accounts}
+        options={(options?.accountIds ?? []).map((value) => ({ value, label: nameOf(accounts, value) ?? value }))}
+        change={(values) => filters.filter("account", values)}
+      />
+      <Many label={t("filter.model")} values={filters.models} options={plain(models)} change={(values) => filters.filter("model", values)} />
+      <Many
+        label={t("filter.status")}
+        values={filters.statuses}
+        options={STATUSES.map((value) => ({ value, label: tIf(`requests.status.${value}`, value) }))}
+        change={(values) => filters.filter("status", values)}
+      />
+      {filtered && <Clear filters={filters} />}
+      <span className="push">
+        <One
+          label={t("filter.rows")}
+          value={String(filters.size)}
+          options={SIZES.map((value) => ({ value, label: value }))}
+          change={(rows) => filters.filter("rows", rows === "50" ? "" : rows)}
+        />
+      </span>
+    </form>
+  );
+}
+
+function plain(values: string[]): Option[] {
+  return values.map((value) => ({ value, label: value }));
+}
+
+function Clear({ filters }: { filters: Filters }) {
+  const none = { q: null, range: null, account: null, model: null, status: null, page: null, open: null };
+  return (
+    <button type="button" className="quiet" onClick={() => filters.change(none)}>
+      {t("do.clear")}
+    </button>
+  );
+}
+
+function Nothing({ filtered, total, filters }: { filtered: boolean; total: number; filters: Filters }) {
+  if (filtered || total > 0) {
+    return (
+      <Empty title={t("requests.noMatch")} action={<Clear filters={filters} />}>
+        {t("requests.noMatchText")}
+      </Empty>
+    );
+  }
+  return (
+    <Empty
+      title={t("requests.empty")}
+      action={
+        <Link href="/settings" className="button primary">
+          {t("requests.emptyLink")}
+        </Link>
+      }
+    >
+      {t("requests.emptyText")}
+    </Empty>
+  );
+}
+
+interface TableProps {
+  rows: RequestRow[];
+  live: InFlight[];
+  accounts: Account[] | undefined;
+  filters: Filters;
+}
+
+function Table({ rows, live, accounts, filters }: TableProps) {
+  const now = useNow(live.length ? 1_000 : 30_000);
+  const open = filters.get("open");
+  return (
+    <div className="scroll sticky">
+      <table className="rows">
+        <caption className="hidden">{t("requests.title")}</caption>
+        <thead>
+          <tr>
+            <th scope="col">{t("requests.col.time")}</th>
+            <th scope="col">{t("requests.col.account")}</th>
+            <th scope="col">{t("requests.col.reason")}</th>
+            <th scope="col">{t("requests.col.model")}</th>
+            <th scope="col">{t("requests.col.status")}</th>
+            <th scope="col" className="num">{t("requests.col.tokens")}</th>
+            <th scope="col" className="num">{t("requests.col.cached")}</th>
+            <th scope="col" className="num">{t("requests.col.cost")}</th>
+            <th scope="col" className="num">{t("requests.col.first")}</th>
+            <th scope="col" className="num">{t("requests.col.total")}</th>
+            <th scope="col" className="num">{t("requests.col.attempts")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {live.map((row) => (
+            <LiveRow key={row.requestId} row={row} accounts={accounts} now={now} />
+          ))}
+          {rows.map((row) => (
+            <Fragment key={row.requestId}>
+              <Row row={row} now={now} open={open === row.requestId} filters={filters} />
+              {open === row.requestId && (
+                <tr className="details-row">
+                  <td colSpan={COLUMNS}>
+                    <RequestDetails row={row} />
+                  </td>
+                </tr>
+              )}
+            </Fragment>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function LiveRow({ row, accounts, now }: { row: InFlight; accounts: Account[] | undefined; now: number }) {
+  return (
+    <tr className="live-row">
+      <th scope="row">{stamp(row.startedAt, now)}</th>
+      <td className="clip">{nameOf(accounts, row.accountId) ?? UNKNOWN}</td>
+      <td />
+      <td>{row.model ?? UNKNOWN}</td>
+      <td>
+        <span className="pulse" aria-hidden="true" />
+        {t(row.firstEventMs === null ? "requests.waiting" : "requests.streaming")}
+      </td>
+      <td colSpan={3} />
+      <td className="num">{duration(row.firstEventMs)}</td>
+      <td className="num">{duration(Math.max(0, now - Date.parse(row.startedAt)))}</td>
+      <td />
+    </tr>
+  );
+}
+
+interface RowProps {
+  row: RequestRow;
+  now: number;
+  open: boolean;
+  filters: Filters;
+}
+
+function Row({ row, now, open, filters }: RowProps) {
+  const time = stamp(row.requestedAt, now);
+  const toggle = () => filters.change({ open: open ? null : row.requestId });
+  return (
+    <tr className="openable" data-open={open || undefined} onClick={toggle}>
+      <th scope="row" title={full(row.requestedAt)}>
+        <button
+          type="button"
+          className="row-button"
+          data-row
+          aria-expanded={open}
+          aria-label={t("requests.show", { time })}
+          onClick={(event) => {
+            event.stopPropagation();
+            toggle();
+          }}
+        >
+          {time}
+        </button>
+      </th>
+      <td className="clip" title={row.accountName ?? undefined}>
+        {row.accountName ?? row.accountId ?? UNKNOWN}
+      </td>
+      <td className="muted clip" title={row.reason ?? undefined}>{row.reason ?? UNKNOWN}</td>
+      <td className="model">
+        {row.model ?? UNKNOWN}
+        {row.reasoningEffort && <span className="muted"> {row.reasoningEffort}</span>}
+      </td>
+      <td>
+        <RequestStatus status={row.status} />
+      </td>
+      <td className="num" title={exact(row.tokens)}>{count(row.tokens)}</td>
+      <td className="num muted">{count(row.cachedInputTokens)}</td>
+      <td className="num">{money(row.costUsd)}</td>
+      <td className="num">{duration(row.firstEventMs)}</td>
+      <td className="num">{duration(row.latencyMs)}</td>
+      <td className="num">{count(row.attempts.length)}</td>
+    </tr>
+  );
+}
+
+function Pages({ filters, total }: { filters: Filters; total: number }) {
+  const { page, size } = filters;
+  const last = Math.ceil(total / size);
+  const go = (to: number) => filters.change({ page: to > 1 ? String(to) : null, open: null });
+  const from = Math.min(total, (page - 1) * size + 1);
+  return (
+    <nav className="pages" aria-label={t("page.nav")}>
+      <span className="note">
+        {t("requests.page", { from: count(from), to: count(Math.min(total, page * size)), total: count(total) })}
+      </span>
+      <span className="tools">
+        <button type="button" disabled={page <= 1} onClick={() => go(1)}>{t("page.first")}</button>
+        <button type="button" disabled={page <= 1} onClick={() => go(Math.min(page - 1, last))}>{t("page.previous")}</button>
+        <button type="button" disabled={page >= last} onClick={() => go(page + 1)}>{t("page.next")}</button>
+      </span>
+    </nav>
   );
 }

@@ -14,10 +14,12 @@ interface Props {
   children: ReactNode;
   items: (Item | "line")[];
   quiet?: boolean;
+  /** Stay open while several are ticked. */
+  stay?: boolean;
 }
 
 // Not modal: the modal kind locks scrolling with a <style> element, which the policy forbids.
-export function Menu({ label, children, items, quiet = false }: Props) {
+export function Menu({ label, children, items, quiet = false, stay = false }: Props) {
   return (
     <Radix.Root modal={false}>
       <Radix.Trigger className={quiet ? "quiet" : undefined} aria-label={label}>
@@ -26,7 +28,7 @@ export function Menu({ label, children, items, quiet = false }: Props) {
       <Radix.Portal>
         <Radix.Content className="menu" align="end" sideOffset={4} collisionPadding={8}>
           {items.map((item, index) =>
-            item === "line" ? <Radix.Separator key={index} className="menu-line" /> : <Row key={item.label} item={item} />,
+            item === "line" ? <Radix.Separator key={index} className="menu-line" /> : <Row key={item.label} item={item} stay={stay} />,
           )}
         </Radix.Content>
       </Radix.Portal>
@@ -34,7 +36,7 @@ export function Menu({ label, children, items, quiet = false }: Props) {
   );
 }
 
-function Row({ item }: { item: Item }) {
+function Row({ item, stay }: { item: Item; stay: boolean }) {
   if (item.checked === undefined) {
     return (
       <Radix.Item className={item.danger ? "danger" : undefined} onSelect={item.run}>
@@ -43,7 +45,13 @@ function Row({ item }: { item: Item }) {
     );
   }
   return (
-    <Radix.CheckboxItem checked={item.checked} onSelect={item.run}>
+    <Radix.CheckboxItem
+      checked={item.checked}
+      onSelect={(event) => {
+        if (stay) event.preventDefault();
+        item.run();
+      }}
+    >
       <Radix.ItemIndicator className="tick">✓</Radix.ItemIndicator>
       {item.label}
     </Radix.CheckboxItem>

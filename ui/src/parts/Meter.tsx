@@ -43,7 +43,7 @@ export function Meter({ window, slot, idle = false, absent = false, now }: Props
         aria-valuenow={Math.round(left)}
         aria-label={sentence(window, name, left, now)}
       >
-        <i style={{ width: `${Math.min(100, Math.max(0, left))}%` }} />
+        {left > 0 && <i style={{ width: `calc(${Math.min(100, left)}% + 2px)` }} />}
         {window.pace && <u style={{ left: `calc(${window.pace.expectedRemaining}% - 1px)` }} />}
       </div>
     </div>

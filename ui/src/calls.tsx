@@ -1,0 +1,145 @@
+/** The columns of the call table: what each shows, how it sorts, and its CSV name. */
+import type { ReactNode } from "react";
+import { nameOf } from "./accounts";
+import type { Account, CallRow } from "./api";
+import { count, duration, exact, full, money, share, stamp, UNKNOWN } from "./format";
+import { t, tIf, type Word } from "./words";
+
+export interface Context {
+  now: number;
+  accounts: Account[] | undefined;
+}
+
+export interface Column {
+  key: string;
+  word: Word;
+  /** The server's sort key; without it the column does not sort. */
+  sort?: string;
+  /** These read best upwards first: names, and the worst cache on top. */
+  upFirst?: boolean;
+  number?: boolean;
+  width: number;
+  grow?: boolean;
+  hidden?: boolean;
+  show: (call: CallRow, context: Context) => ReactNode;
+  title?: (call: CallRow) => string;
+}
+
+const tokens = (key: string, word: Word, sort: string, pick: (call: CallRow) => number, width = 92): Column => ({
+  key,
+  word,
+  sort,
+  number: true,
+  width,
+  show: (call) => count(pick(call)),
+  title: (call) => exact(pick(call)),
+});
+
+/** The cost of a call; an estimate says so, and no price is never zero. */
+export function cost(call: CallRow): ReactNode {
+  if (call.priceStatus === "unpriced" || call.costUsd === null) return <span className="muted">{t("calls.noPrice")}</span>;
+  return (
+    <>
+      {money(call.costUsd)}
+      {call.priceStatus === "estimated" && <abbr title={t("calls.estimated")}>*</abbr>}
+    </>
+  );
+}
+
+export function seenBy(call: CallRow): string {
+  return call.witnesses.map((name) => tIf(`calls.witness.${name}`, name)).join(", ");
+}
+
+export const COLUMNS: Column[] = [
+  { key: "time", word: "calls.col.time", sort: "time", width: 124, show: (c, { now }) => stamp(c.at, now), title: (c) => full(c.at) },
+  {
+    key: "thread",
+    word: "calls.col.thread",
+    width: 260,
+    grow: true,
+    show: (c) => c.threadTitle ?? <span className="muted">{t("calls.untitled")}</span>,
+    title: (c) => c.threadTitle ?? "",
+  },
+  { key: "project", word: "calls.col.project", width: 130, show: (c) => c.project ?? UNKNOWN, title: (c) => c.project ?? "" },
+  { key: "model", word: "calls.col.model", sort: "model", upFirst: true, width: 150, show: (c) => c.model ?? UNKNOWN, title: (c) => c.model ?? "" },
+  { key: "effort", word: "calls.col.effort", sort: "effort", upFirst: true, width: 80, show: (c) => c.effort ?? UNKNOWN },
+  tokens("tokens", "calls.col.tokens", "tokens", (c) => c.totalTokens),
+  tokens("cached", "calls.col.cached", "cached", (c) => c.cachedInputTokens),
+  tokens("uncached", "calls.col.new", "uncached", (c) => c.uncachedInputTokens),
+  tokens("output", "calls.col.output", "output", (c) => c.outputTokens, 84),
+  tokens("reasoning", "calls.col.reasoning", "reasoning", (c) => c.reasoningTokens, 100),
+  { key: "cache", word: "calls.col.cache", sort: "cache", upFirst: true, number: true, width: 76, show: (c) => share(c.cacheRatio) },
+  { key: "cost", word: "calls.col.cost", sort: "cost", number: true, width: 88, show: cost },
+  { key: "duration", word: "calls.col.duration", sort: "duration", number: true, width: 92, show: (c) => duration(c.durationMs) },
+  { ...tokens("input", "calls.col.input", "input", (c) => c.inputTokens), hidden: true },
+  {
+    key: "context",
+    word: "calls.col.context",
+    number: true,
+    width: 84,
+    hidden: true,
+    show: (c) => share(c.contextPercent === null ? null : c.contextPercent / 100),
+  },
+  {
+    key: "initiator",
+    word: "calls.col.initiator",
+    width: 96,
+    hidden: true,
+    show: (c) => tIf(`calls.initiator.${c.initiator ?? "unknown"}`, c.initiator ?? UNKNOWN),
+  },
+  { key: "account", word: "calls.col.account", width: 170, hidden: true, show: (c, { accounts }) => nameOf(accounts, c.accountId) ?? UNKNOWN },
+  { key: "seen", word: "calls.col.seen", width: 150, hidden: true, show: seenBy, title: seenBy },
+];
+
+/** The CSV: every column of a call, by the names scripts use. */
+export const CSV_HEADING = [
+  "timestamp",
+  "thread",
+  "project",
+  "model",
+  "effort",
+  "initiator",
+  "duration_ms",
+  "total_tokens",
+  "input_tokens",
+  "cached_input_tokens",
+  "uncached_input_tokens",
+  "output_tokens",
+  "reasoning_output_tokens",
+  "estimated_cost_usd",
+  "price_status",
+  "credits",
+  "cache_ratio",
+  "context_window_percent",
+  "account",
+  "witnesses",
+  "session_id",
+  "call_id",
+];
+
+export function csvRow(c: CallRow): unknown[] {
+  return [
+    c.at,
+    c.threadTitle,
+    c.project,
+    c.model,
+    c.effort,
+    c.initiator,
+    c.durationMs,
+    c.totalTokens,
+    c.inputTokens,
+    c.cachedInputTokens,
+    c.uncachedInputTokens,
+    c.outputTokens,
+    c.reasoningTokens,
+    c.costUsd,
+    c.priceStatus,
+    c.credits,
+    c.cacheRatio,
+    c.contextPercent,
+    c.accountId,
+    c.witnesses.join(" "),
+    c.sessionId,
+    c.id,
+  ];
+}

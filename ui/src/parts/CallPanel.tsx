@@ -1,0 +1,165 @@
+/** One call beside the list: what is exact, what is derived, and who saw it. */
+import { useQuery, keepPreviousData } from "@tanstack/react-query";
+import { Link } from "wouter";
+import { nameOf } from "../accounts";
+import { api, type Account, type CallDetail } from "../api";
+import { cost } from "../calls";
+import { count, credits, duration, exact, full, money, share, UNKNOWN } from "../format";
+import { t, tIf } from "../words";
+import { Copy, Facts } from "./Copy";
+import { Dialog } from "./Dialog";
+import { RequestStatus } from "./RequestStatus";
+import { Failure, Skeleton } from "./States";
+
+interface Props {
+  id: string;
+  accounts: Account[] | undefined;
+  go: (id: string | null) => void;
+}
+
+export function CallPanel({ id, accounts, go }: Props) {
+  const found = useQuery({
+    queryKey: ["call", id],
+    queryFn: ({ signal }) => api<CallDetail>(`/api/calls/${encodeURIComponent(id)}`, { signal }),
+    meta: { topics: ["calls"] },
+    placeholderData: keepPreviousData,
+    enabled: id !== "",
+  });
+  const call = found.data;
+  return (
+    <Dialog title={t("calls.detail")} open={id !== ""} close={() => go(null)} place="side">
+      {found.isPending && <Skeleton lines={10} />}
+      {found.isError && <Failure error={found.error} retry={() => void found.refetch()} />}
+      {call && !found.isError && <Loaded call={call} accounts={accounts} go={go} />}
+    </Dialog>
+  );
+}
+
+function Loaded({ call, accounts, go }: { call: CallDetail; accounts: Account[] | undefined; go: (id: string) => void }) {
+  return (
+    <div className="panel">
+      <div>
+        <p className="panel-title">{call.threadTitle ?? t("calls.untitled")}</p>
+        <p className="note">
+          {[full(call.at), call.project, call.model, call.effort].filter(Boolean).join(" · ")}
+        </p>
+      </div>
+      <div className="tools">
+        <button type="button" disabled={!call.previous} onClick={() => call.previous && go(call.previous)}>
+          ← {t("calls.previous")}
+        </button>
+        <button type="button" disabled={!call.next} onClick={() => call.next && go(call.next)}>
+          {t("calls.next")} →
+        </button>
+      </div>
+      <section>
+        <h3>{t("calls.exact")}</h3>
+        <Facts
+          rows={[
+            [t("calls.col.tokens"), exact(call.totalTokens)],
+            [t("calls.col.input"), exact(call.inputTokens)],
+            [t("calls.col.cached"), exact(call.cachedInputTokens)],
+            [t("calls.col.output"), exact(call.outputTokens)],
+            [t("calls.col.reasoning"), exact(call.reasoningTokens)],
+            [t("calls.col.duration"), duration(call.durationMs)],
+            [t("calls.col.initiator"), tIf(`calls.initiator.${call.initiator ?? "unknown"}`, call.initiator ?? UNKNOWN)],
+          ]}
+        />
+      </section>
+      <section>
+        <h3>{t("calls.derived")}</h3>
+        <Facts
+          rows={[
+            [t("calls.col.new"), exact(call.uncachedInputTokens)],
+            [t("calls.cacheShare"), share(call.cacheRatio)],
+            [t("calls.contextShare"), share(call.contextPercent === null ? null : call.contextPercent / 100)],
+            [
+              t("calls.col.cost"),
+              <span key="c">
+                {cost(call)} {call.priceStatus !== "unpriced" && <span className="chip">{t(`calls.price.${call.priceStatus}`)}</span>}
+              </span>,
+            ],
+            [t("calls.credits"), credits(call.credits)],
+          ]}
+        />
+      </section>
+      <Witnesses call={call} accounts={accounts} />
+      <section>
+        <h3>{t("requests.ids")}</h3>
+        <Facts
+          rows={[
+            [t("calls.callId"), <Id key="c" id={call.id} label={t("calls.callId")} />],
+            [t("calls.sessionId"), <Id key="s" id={call.sessionId} label={t("calls.sessionId")} />],
+            [t("calls.threadId"), <Id key="t" id={call.threadId} label={t("calls.threadId")} />],
+            [t("calls.provider"), call.provider],
+          ]}
+        />
+      </section>
+    </div>
+  );
+}
+
+function Id({ id, label }: { id: string | null; label: string }) {
+  if (!id) return <>{UNKNOWN}</>;
+  return (
+    <>
+      <span className="mono">{id}</span> <Copy text={id} label={label} />
+    </>
+  );
+}
+
+/** What each witness says of the same response, side by side. */
+function Witnesses({ call, accounts }: { call: CallDetail; accounts: Account[] | undefined }) {
+  const log = call.witnesses.includes("log");
+  const { request } = call;
+  return (
+    <section>
+      <h3>{t("calls.witnesses")}</h3>
+      <div className="witnesses">
+        <div>
+          <h4>
+            {t("calls.witness.log")} <span className="note">{t(log ? "calls.witness.saw" : "calls.witness.not")}</span>
+          </h4>
+          {log ? (
+            <Facts
+              rows={[
+                [t("calls.col.tokens"), count(call.totalTokens)],
+                [t("calls.col.output"), count(call.outputTokens)],
+                [t("calls.col.project"), call.project ?? UNKNOWN],
+              ]}
+            />
+          ) : (
+            <p className="note">{t("calls.witness.notLog")}</p>
+          )}
+        </div>
+        <div>
+          <h4>
+            {t("calls.witness.proxy")}{" "}
+            <span className="note">{t(call.witnesses.includes("proxy") ? "calls.witness.saw" : "calls.witness.not")}</span>
+          </h4>
+          {request ? (
+            <Facts
+              rows={[
+                [t("calls.col.tokens"), count(request.tokens)],
+                [t("calls.col.output"), count(request.outputTokens)],
+                [t("calls.col.account"), request.accountName ?? nameOf(accounts, call.accountId) ?? UNKNOWN],
+                [t("requests.col.status"), <RequestStatus key="s" status={request.status} />],
+                [t("requests.col.first"), duration(request.firstEventMs)],
+                [t("requests.col.total"), duration(request.latencyMs)],
+                [t("calls.col.cost"), money(request.costUsd)],
+                [
+                  t("calls.request"),
+                  <Link key="r" className="link mono" href={`/requests?q=${encodeURIComponent(request.requestId)}&open=${encodeURIComponent(request.requestId)}`}>
+                    {request.requestId}
+                  </Link>,
+                ],
+              ]}
+            />
+          ) : (
+            !call.witnesses.includes("proxy") && <p className="note">{t("calls.witness.notProxy")}</p>
+          )}
+        </div>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,156 @@
+/** A long table of calls: only the rows in sight are in the page; the next ones load on the way. */
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { useEffect, useRef } from "react";
+import type { CallRow } from "../api";
+import type { Column, Context } from "../calls";
+import { stamp } from "../format";
+import type { CallFilters } from "../pages/Calls";
+import { t } from "../words";
+
+interface Props {
+  rows: CallRow[];
+  columns: Column[];
+  compact: boolean;
+  context: Context;
+  filters: CallFilters;
+  busy: boolean;
+  more: (() => void) | null;
+}
+
+export function CallTable({ rows, columns, compact, context, filters, busy, more }: Props) {
+  const holder = useRef<HTMLDivElement>(null);
+  const size = compact ? 29 : 37;
+  const virtual = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => holder.current,
+    estimateSize: () => size,
+    overscan: 12,
+  });
+  useEffect(() => virtual.measure(), [size, virtual]);
+  const seen = virtual.getVirtualItems();
+  const last = seen.at(-1)?.index ?? 0;
+  useEffect(() => {
+    if (more && last >= rows.length - 40) more();
+  }, [last, rows.length, more]);
+  const above = seen[0]?.start ?? 0;
+  const below = virtual.getTotalSize() - (seen.at(-1)?.end ?? 0);
+  const open = filters.get("open");
+  return (
+    <section className="card table-card" aria-busy={busy}>
+      <div ref={holder} className="scroll tall" data-compact={compact || undefined}>
+        <table className="rows fixed" aria-rowcount={rows.length + 1}>
+          <caption className="hidden">{t("calls.title")}</caption>
+          <colgroup>
+            {columns.map((column) => (
+              <col key={column.key} style={{ width: column.grow ? undefined : column.width }} />
+            ))}
+          </colgroup>
+          <Head columns={columns} filters={filters} />
+          <tbody>
+            <Gap height={above} span={columns.length} />
+            {seen.map(({ index }) => {
+              const call = rows[index];
+              return (
+                call && (
+                  <Row
+                    key={call.id}
+                    call={call}
+                    index={index}
+                    columns={columns}
+                    context={context}
+                    open={open === call.id}
+                    show={() => filters.change({ open: call.id })}
+                  />
+                )
+              );
+            })}
+            <Gap height={below} span={columns.length} />
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+/** The room of the rows out of sight. */
+function Gap({ height, span }: { height: number; span: number }) {
+  if (height <= 0) return null;
+  return (
+    <tr aria-hidden="true" className="gap">
+      <td colSpan={span} style={{ height }} />
+    </tr>
+  );
+}
+
+function Head({ columns, filters }: { columns: Column[]; filters: CallFilters }) {
+  const { sort, up } = filters;
+  const order = (column: Column) => {
+    // A second click turns round; leaving the default out keeps addresses short.
+    const ascending = sort === column.sort ? !up : Boolean(column.upFirst);
+    filters.change({ sort: column.sort === "time" ? null : (column.sort ?? null), direction: ascending ? "asc" : null });
+  };
+  return (
+    <thead>
+      <tr>
+        {columns.map((column) => {
+          const sorted = column.sort === sort;
+          return (
+            <th
+              key={column.key}
+              scope="col"
+              className={column.number ? "num" : undefined}
+              aria-sort={sorted ? (up ? "ascending" : "descending") : undefined}
+            >
+              {column.sort ? (
+                <button type="button" className="sorter" onClick={() => order(column)}>
+                  {t(column.word)}
+                  <span aria-hidden="true" className="arrow">
+                    {sorted ? (up ? "↑" : "↓") : ""}
+                  </span>
+                </button>
+              ) : (
+                t(column.word)
+              )}
+            </th>
+          );
+        })}
+      </tr>
+    </thead>
+  );
+}
+
+interface RowProps {
+  call: CallRow;
+  index: number;
+  columns: Column[];
+  context: Context;
+  open: boolean;
+  show: () => void;
+}
+
+function Row({ call, index, columns, context, open, show }: RowProps) {
+  const [first, ...rest] = columns;
+  return (
+    <tr className="openable" data-open={open || undefined} aria-rowindex={index + 2} onClick={show}>
+      <th scope="row" title={first?.title?.(call)}>
+        <button
+          type="button"
+          className="row-button"
+          data-row
+          aria-label={t("calls.show", { time: stamp(call.at, context.now) })}
+          onClick={(event) => {
+            event.stopPropagation();
+            show();
+          }}
+        >
+          {first?.show(call, context)}
+        </button>
+      </th>
+      {rest.map((column) => (
+        <td key={column.key} className={column.number ? "num" : "clip"} title={column.title?.(call)}>
+          {column.show(call, context)}
+        </td>
+      ))}
+    </tr>
+  );
+}
