@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import orjson
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.proxy import chat, translate
+from server.errors import AppError
+from server.proxy import chat, sse, translate
 
 USAGE = {
     "input_tokens": 1200,
@@ -387,6 +389,100 @@ def test_chunks_on_the_wire() -> None:
         chat.encode([{"a": "é\n"}, {"b": 1}]) == 'data: {"a":"é\\n"}\n\ndata: {"b":1}\n\n'.encode()
     )
     assert chat.DONE == b"data: [DONE]\n\n"
+
+
+def answer(*events: Event, **fields: Any) -> tuple[chat.Answer, list[bytes]]:
+    found = chat.Answer(ask(**fields), "fallback", 5)
+    return found, [found.pass_on(sse.encode(each)) for each in events]
+
+
+def test_a_streamed_answer_ends_once() -> None:
+    _, sent = answer(created(), text("a"), completed(), completed(), stream=True)
+    assert [b"".join(sent).count(mark) for mark in (b"data: ", b"[DONE]")] == [3, 1]
+    assert sent[0] == b""
+    assert sent[2].endswith(chat.DONE)
+
+
+def test_a_plain_answer_is_kept_until_it_is_whole() -> None:
+    found, sent = answer(created(), text("a"))
+    assert (found.response, b"".join(sent)) == (None, b"")
+    found, _ = answer(created(), text("a"), completed())
+    assert found.response is not None
+    assert found.response["usage"] == COUNTS
+
+
+def test_a_broken_answer_says_so_and_ends() -> None:
+    found, _ = answer(created(), text("a"), stream=True)
+    last = found.broken_off("The cable came out.")
+    assert b"The cable came out." in last
+    assert last.endswith(chat.DONE)
+    assert found.pass_on(sse.encode(text("b"))) == b""
+    _, sent = answer({"type": "error", "code": "x", "message": "No."}, stream=True)
+    assert sent[0].endswith(chat.DONE)
+
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=timezone(timedelta(hours=2)))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        pytest.param(
+            AppError("Dry.", code="usage_limit_reached", status=429, extra={"type": "x"}),
+            402,
+            "Dry. Try again later.",
+            id="dry, nobody knows how long",
+        ),
+        pytest.param(
+            AppError(
+                "Dry.",
+                code="usage_limit_reached",
+                status=429,
+                extra={"resets_at": int(NOON.timestamp()) + 3600},
+            ),
+            402,
+            "Dry. Try again at 13:00.",
+            id="dry until later today, in the local zone",
+        ),
+        pytest.param(
+            AppError(
+                "Dry.",
+                code="usage_limit_reached",
+                status=429,
+                extra={"resets_at": int(NOON.timestamp()) + 86_400},
+            ),
+            402,
+            "Dry. Try again at 12:00 on 22 Nov.",
+            id="dry until another day",
+        ),
+        pytest.param(
+            AppError("Resume one.", code="no_accounts", status=503),
+            403,
+            "Resume one.",
+            id="waiting will not help",
+        ),
+        pytest.param(
+            AppError("Too long.", code="context_length_exceeded", status=502),
+            400,
+            "Too long.",
+            id="the client's own fault is not retried",
+        ),
+        pytest.param(
+            AppError("Rest.", code="rate_limit_exceeded", status=429, retry_after=3),
+            429,
+            "Rest.",
+            id="a short rest is worth a retry",
+        ),
+        pytest.param(
+            AppError("Busy.", code="server_is_overloaded", status=503), 503, "Busy.", id="trouble"
+        ),
+    ],
+)
+def test_errors_that_a_chat_client_shows(error: AppError, status: int, message: str) -> None:
+    found = chat.refusal(error, NOON)
+    assert (found.status, found.code, found.message) == (status, error.code, message)
+    assert "type" not in found.extra
+    assert found.retry_after == error.retry_after
 
 
 JSON = st.recursive(

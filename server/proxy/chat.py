@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import orjson
 
+from server.errors import AppError
 from server.proxy import sse
 from server.proxy.translate import Chat
 
@@ -71,13 +73,12 @@ class Chunks:
             return []
         return self._opened(self._content(kind, event))
 
-    def end(self) -> list[dict[str, Any]]:
+    def end(self, message: str = "") -> list[dict[str, Any]]:
         """What to send when the stream is over: an error chunk if it broke off, else nothing."""
         if self.finished or self.failure:
             return []
-        self.failure = sse.Failure(
-            "stream_incomplete", "The provider's answer broke off; ask again.", None, None
-        )
+        said = message or "The provider's answer broke off; ask again."
+        self.failure = sse.Failure("stream_incomplete", said, None, None)
         return [_error(self.failure)]
 
     def _learn(self, response: dict[str, Any]) -> None:
@@ -313,3 +314,72 @@ def _add_calls(calls: list[dict[str, Any]], deltas: list[dict[str, Any]]) -> Non
         for inner, piece in (("function", "arguments"), ("custom", "input")):
             if inner in delta:
                 call[inner] = {**call[inner], piece: call[inner][piece] + delta[inner][piece]}
+
+
+class Answer:
+    """A response on its way to a chat client: takes the place of `fold.Fold`.
+
+    `response` is the whole `chat.completion`, once there is one.
+    """
+
+    def __init__(self, chat: Chat, request_id: str, created: int) -> None:
+        self.response: dict[str, Any] | None = None
+        self._stream = chat.stream
+        # The usage of a plain answer is always told; the last chunk brings it.
+        wanted = chat if chat.stream else replace(chat, include_usage=True)
+        self._chunks = Chunks(wanted, request_id, created)
+        self._kept: list[dict[str, Any]] = []
+
+    def pass_on(self, event: bytes) -> bytes:
+        """The event as the client shall get it: as chunks, none, or the last ones and the end."""
+        value = sse.parse(event)
+        over = self._over
+        found = self._chunks.feed(value) if value else []
+        if not self._stream:
+            self._kept += found
+            if self._chunks.finished and self.response is None:
+                self.response, self._kept = completion(self._kept), []
+            return b""
+        return encode(found) + (DONE if self._over and not over else b"")
+
+    def broken_off(self, message: str) -> bytes:
+        """What ends a stream that broke off before the response did."""
+        return encode(self._chunks.end(message)) + DONE
+
+    @property
+    def _over(self) -> bool:
+        return self._chunks.finished or self._chunks.failure is not None
+
+
+# ── Errors ────────────────────────────────────────────────────────────────────────────────
+
+
+def refusal(error: AppError, now: datetime) -> AppError:
+    """`error` with a status at which a chat client stops and shows its message.
+
+    Some retry 429 and 5xx for ever without a word; a pool that stays dry is not worth that.
+    A short rest (429 with Retry-After) and trouble at the provider stay as they are. `now`
+    gives the zone in which the message names the time.
+    """
+    if error.code == "usage_limit_reached":
+        return _as(error, 402, f"{error.message}{_try_again(error.extra.get('resets_at'), now)}")
+    if error.code == "no_accounts":
+        return _as(error, 403, error.message)
+    if error.code in _CLIENT_FAULTS and error.status >= 500:
+        return _as(error, 400, error.message)
+    return error
+
+
+def _as(error: AppError, status: int, message: str) -> AppError:
+    extra = {key: value for key, value in error.extra.items() if key != "type"}
+    return AppError(
+        message, code=error.code, status=status, retry_after=error.retry_after, extra=extra
+    )
+
+
+def _try_again(resets_at: Any, now: datetime) -> str:
+    if not isinstance(resets_at, int):
+        return " Try again later."
+    at = datetime.fromtimestamp(resets_at, now.tzinfo)
+    day = "" if at.date() == now.date() else f" on {at.day} {at:%b}"
+    return f" Try again at {at:%H:%M}{day}."

@@ -22,6 +22,7 @@ from server.errors import AppError
 from server.proxy import balance, headers, policy, sse
 from server.proxy.balance import Ask, Choice, Rules
 from server.proxy.body import Body
+from server.proxy.chat import Answer
 from server.proxy.fold import Fold
 from server.proxy.memory import Memory
 from server.proxy.policy import Outcome, Tries
@@ -72,7 +73,7 @@ class Work:
     gone: Callable[[], bool]
     record: Record
     early: bool  # whether `response.created` may be shown before more is known
-    fold: Fold | None = None  # fills in the last event's output, for the OpenAI surface
+    fold: Fold | Answer | None = None  # rewrites events for the OpenAI surface
     sticky: tuple[str, str] | None = None  # kind and key of its thread
 
 

@@ -12,6 +12,8 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,8 +26,9 @@ from server.accounts.pool import Pool
 from server.config import Config
 from server.errors import AppError, Unauthorized
 from server.proxy import body as bodies
-from server.proxy import headers
+from server.proxy import headers, translate
 from server.proxy.catalogue import Catalogue
+from server.proxy.chat import Answer, refusal
 from server.proxy.fold import Fold
 from server.proxy.forward import Cut, Gone, PassOn, Turn, Work
 from server.proxy.memory import Memory
@@ -44,6 +47,7 @@ _KEPT_FREE = 56
 _MOST_STREAMS = 200
 _POOL_SECONDS = 1.0  # how long the pool's allowance headers are taken from memory
 _DAY = 86_400_000
+_CHAT = "/v1/chat/completions"
 
 
 class Proxy:
@@ -64,6 +68,7 @@ class Proxy:
         self._routes: dict[str, dict[str, WSGI]] = {
             "/backend-api/codex/responses": {"POST": self._responses},
             "/v1/responses": {"POST": self._responses},
+            _CHAT: {"POST": self._responses},
             "/backend-api/codex/models": {"GET": self._models},
             "/v1/models": {"GET": self._models},
         }
@@ -197,7 +202,7 @@ class Proxy:
             turn = Turn(self, work)
             turn.open()
             if collect:
-                return self._collected(turn, record, start_response)
+                return self._collected(turn, work.fold, record, start_response)
             return self._stream(turn, work, record, start_response)
         except Gone:
             record.status, record.http_status = "cancelled", None
@@ -214,9 +219,15 @@ class Proxy:
         given = headers.received(environ)
         record.client = (given.get("user-agent") or "").split(" ")[0][:100] or None
         record.session = given.get("session-id")
-        read = bodies.read(
-            environ["wsgi.input"].read(), given.get("content-encoding", ""), openai=openai
-        )
+        raw, coding = environ["wsgi.input"].read(), given.get("content-encoding", "")
+        fold: Fold | Answer | None = Fold() if openai else None
+        if record.endpoint == _CHAT:
+            asked = translate.read(bodies.decode(raw, coding.strip().lower()))
+            fold = Answer(asked, record.id, record.started_at // 1000)
+            read = bodies.read(asked.encoded(), "", openai=True)
+            read = replace(read, plain=True, stream=asked.stream)
+        else:
+            read = bodies.read(raw, coding, openai=openai)
         metadata = _metadata(given, read.metadata)
         record.model, record.effort, record.tier = read.model, read.effort, read.tier
         record.session = record.session or _text(metadata.get("session_id")) or read.cache_key
@@ -226,8 +237,9 @@ class Proxy:
             headers=given,
             gone=environ.get("waitress.client_disconnected") or _never,
             record=record,
-            early=read.stream,
-            fold=Fold() if openai else None,
+            # A chat shows nothing before an item, and until then an error keeps its status.
+            early=read.stream and record.endpoint != _CHAT,
+            fold=fold,
             sticky=_sticky(given, read, metadata),
         )
         return work, not read.stream
@@ -253,16 +265,20 @@ class Proxy:
         except Cut:
             self._finish(turn, record)
             if record.status != "cancelled":
-                yield encode(_broken_off(record))
+                yield _broken_off(record, fold)
             # Ends the connection without the last chunk, so that the client can tell.
             raise ClientDisconnected from None
         finally:
             self._finish(turn, record)
 
     def _collected(
-        self, turn: Turn, record: Record, start_response: StartResponse
+        self,
+        turn: Turn,
+        answer: Fold | Answer | None,
+        record: Record,
+        start_response: StartResponse,
     ) -> Iterable[bytes]:
-        fold = Fold()
+        fold = answer or Fold()
         try:
             for found in turn.events():
                 for event in found:
@@ -308,6 +324,8 @@ class Proxy:
         record: Record,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
+        if isinstance(error, AppError) and record.endpoint == _CHAT:
+            error = refusal(error, datetime.now().astimezone())
         record.http_status = error.status
         if isinstance(error, AppError):
             record.error_code = record.error_code or error.code
@@ -384,9 +402,13 @@ def _text(value: Any) -> str | None:
     return value[:255] if isinstance(value, str) and value else None
 
 
-def _broken_off(record: Record) -> dict[str, Any]:
+def _broken_off(record: Record, fold: Fold | Answer | None) -> bytes:
     message = record.error_message or "The provider's stream broke off."
-    return {"type": "error", "code": record.error_code, "message": message, "param": None}
+    if isinstance(fold, Answer):
+        return fold.broken_off(message)
+    return encode(
+        {"type": "error", "code": record.error_code, "message": message, "param": None}
+    )
 
 
 def _answer_error(
