@@ -107,10 +107,9 @@ class Chunks:
             return []
         name, place, repeated = found
         text = event.get("delta") if kind.endswith(".delta") else event.get(repeated)
-        index = event.get(place) if place else None
-        return self._send(
-            self._item(event, {}), (name, _key(index)), text, whole=kind.endswith(".done")
-        )
+        # Left out it is the first part, as the whole item will count it.
+        index = (_key(event.get(place)) or 0) if place else None
+        return self._send(self._item(event, {}), (name, index), text, whole=kind.endswith(".done"))
 
     def _item(self, event: dict[str, Any], item: dict[str, Any]) -> _Item:
         """The item an event is about, by any of its names (its id is not its call_id)."""
