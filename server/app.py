@@ -135,7 +135,10 @@ def create_app(config: Config) -> Flask:
     _add_pages(app, built)
     # The three hot paths skip Flask: it would cost them 0.15 ms each (docs/PERFORMANCE.md).
     app.wsgi_app = Guard(  # type: ignore[method-assign]
-        built.proxy.wsgi(app.wsgi_app), identify=built.identify, locked=built.locked
+        built.proxy.wsgi(app.wsgi_app),
+        identify=built.identify,
+        locked=built.locked,
+        host=config.host,
     )
     return app
 

@@ -72,7 +72,6 @@ def serve(config: Config, announce: Callable[[str], None] = print) -> int:
 
     0 stopped, or another server already has this data folder; 3 the port is busy.
     """
-    _refuse_open_network(config)
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = Lock(config.data_dir / "serve.lock")
     if not lock.acquire():
@@ -96,6 +95,12 @@ def _run(config: Config, listener: socket.socket, announce: Callable[[str], None
     sys.setswitchinterval(0.001)
     app = create_app(config)
     built: Services = app.extensions["brimline"]
+    try:
+        _refuse_open_network(built)
+    except AppError:
+        listener.close()
+        db.close_databases()
+        raise
     server = _waitress(app, config, listener)
     stopping = threading.Event()
     built.stop = stopping.set
@@ -175,14 +180,23 @@ def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
     )
 
 
-def _refuse_open_network(config: Config) -> None:
-    if config.loopback or config.admin_token:
+def _refuse_open_network(built: Services) -> None:
+    config = built.config
+    if config.loopback:
         return
-    raise AppError(
-        f"Brimline will not listen on {config.host} without a sign-in: anyone on the network "
-        "could spend your allowance. Set BRIMLINE_ADMIN_API_TOKEN, or listen on 127.0.0.1.",
-        title="Refused to open to the network",
-    )
+    missing = []
+    if not (built.password.configured or config.admin_token):
+        missing.append("set a dashboard password (or BRIMLINE_ADMIN_API_TOKEN)")
+    if not settings.get("apiKeyAuthEnabled"):
+        missing.append("turn on API keys for clients")
+    if missing:
+        raise AppError(
+            f"Brimline will not listen on {config.host}: anyone on the network could spend your "
+            f"allowance. Start it on 127.0.0.1 and, in its settings, {' and '.join(missing)}; "
+            "then start it again.",
+            title="Refused to open to the network",
+            code="open_network_refused",
+        )
 
 
 def _bind(config: Config) -> socket.socket:

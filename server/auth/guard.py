@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ def _is_ip(name: str) -> bool:
     return True
 
 
-def allowed_host(header: str | None, port: int, names: Iterable[str]) -> bool:
+def allowed_host(header: str | None, port: int, names: Container[str]) -> bool:
     """Whether a Host header names this server: an allowed name and our own port."""
     parsed = split_host(header or "")
     if parsed is None:
@@ -100,7 +100,7 @@ def allowed_host(header: str | None, port: int, names: Iterable[str]) -> bool:
 
 
 def allowed_origin(
-    site: str | None, mode: str | None, origin: str | None, port: int, names: Iterable[str]
+    site: str | None, mode: str | None, origin: str | None, port: int, names: Container[str]
 ) -> bool:
     """Whether a browser sent this from our own page, or no browser sent it at all.
 
@@ -120,6 +120,21 @@ def allowed_origin(
     return allowed_host(host, port, names)
 
 
+class Names:
+    """The host names that are ours: loopback, and what we listen on beyond it.
+
+    On every interface, any address written as a number is one that reached us: rebinding
+    needs a name, and a page of another address is refused by its origin.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._known = frozenset(_OWN_NAMES) | {host.lower()}
+        self._any_address = host in ("0.0.0.0", "::", "")  # noqa: S104
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known or (self._any_address and _is_ip(str(name)))
+
+
 class Guard:
     """Refuse foreign hosts and pages, name the caller, and add the security headers.
 
@@ -132,12 +147,12 @@ class Guard:
         *,
         identify: Callable[[dict[str, Any]], Caller],
         locked: Callable[[], bool],
-        names: Iterable[str] = (),
+        host: str = "127.0.0.1",
     ) -> None:
         self.app = app
         self.identify = identify
         self.locked = locked
-        self.names = frozenset(_OWN_NAMES) | {name.lower() for name in names}
+        self.names = Names(host)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request, or answer the refusal in the route's own error shape."""

@@ -47,6 +47,7 @@ class Password:
     def __init__(self) -> None:
         # Each check takes 19 MB: 64 at once would take over 1 GB.
         self._slots = threading.BoundedSemaphore(2)
+        self._setting = threading.Lock()
         self._hash: str | None = None
         self._nobody: str | None = None
 
@@ -60,12 +61,19 @@ class Password:
         """Whether a password is set."""
         return self._hash is not None
 
-    def put(self, text: str) -> None:
-        """Set the password to a `checked` text."""
+    def put(self, text: str, *, first: bool = False) -> bool:
+        """Set the password to a `checked` text; with `first`, only if there is none yet.
+
+        Returns whether it was set: of two set-ups at once, one wins.
+        """
         with self._slots:
             hashed = _hasher().hash(_encoded(text))
-        secret.write(_ROW, hashed.encode())
-        self._hash = hashed
+        with self._setting:
+            if first and self.configured:
+                return False
+            secret.write(_ROW, hashed.encode())
+            self._hash = hashed
+        return True
 
     def clear(self) -> None:
         """Have no password any more."""

@@ -50,12 +50,11 @@ def _add_password(routes: Blueprint, services: Services, throttle: Throttle) -> 
     @routes.post(f"{_ROOT}/password/setup")
     def set_up() -> Any:
         wanted = passwords.checked(body.read().get("password"))
-        if password.configured:
+        if password.configured or not password.put(wanted, first=True):
             raise Conflict(
                 "A password is already set. Change it with the present one.",
                 code="password_already_configured",
             )
-        password.put(wanted)
         # The step is new for everybody: a session from before did not know a password.
         return _signed_in(services, verified=True, others_end=True)
 
