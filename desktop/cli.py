@@ -64,7 +64,9 @@ def _exit_code(error: AppError) -> int:
 
     if isinstance(error, Usage):
         return EXIT_USAGE
-    return EXIT_UNAVAILABLE if isinstance(error, NotRunning) else EXIT_ERROR
+    if isinstance(error, NotRunning) or error.code == "server_running":
+        return EXIT_UNAVAILABLE
+    return EXIT_ERROR
 
 
 def _say(text: str) -> None:
@@ -274,6 +276,8 @@ def _window(settings: config.Config, arguments: argparse.Namespace) -> int:
 
 def _client(settings: config.Config) -> Client | None:
     """The running server's client; None when no server runs on this data folder."""
+    if not settings.server_file.exists():
+        return None  # without loading an HTTP library
     from desktop.supervisor import NotRunning, connect
 
     with suppress(NotRunning):
@@ -334,9 +338,9 @@ def _scan(settings: config.Config, arguments: argparse.Namespace) -> int:
         if client is not None:
             totals = _scan_by_server(client, progress)
         else:
-            from desktop import offline
+            from server.ingest import scan
 
-            totals = offline.scan(settings, progress.show)
+            totals = scan.run(settings, progress.show)
     seconds = round(time.monotonic() - started, 3)
     totals = {key: totals[key] for key in ("files", "calls", "tokens", "skippedLines")}
     if arguments.json:

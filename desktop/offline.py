@@ -6,7 +6,7 @@ server running these verbs go through it instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +53,6 @@ def pool(config: Config) -> Iterator[Pool]:
             yield found
         finally:
             db.close_databases()
-
-
-def scan(config: Config, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Bring the index up to date without a server; returns the totals of `brimline scan`."""
-    from server.ingest import scan as scanner
-
-    with locked(config):
-        return scanner.run(config, progress)
 
 
 def add(found: Pool, auth_json: bytes) -> dict[str, Any]:

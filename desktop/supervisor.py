@@ -24,6 +24,7 @@ import requests
 from server import __version__
 from server.config import NAME, Config
 from server.errors import AppError, Unavailable
+from server.store.lock import Lock
 
 RESTARTS = 3
 RESTART_WINDOW = 600.0
@@ -257,6 +258,7 @@ class Supervisor:
         self._client: Client | None = None
         self._started = False  # a start that follows is a restart
         self._since = 0.0
+        self._asked = False
         self._draining: int | None = None  # the pid of the version that is being replaced
 
     def tend(self) -> Client | None:
@@ -273,6 +275,8 @@ class Supervisor:
             return None
         if self._child is not None:
             self._mourn(self._child)
+        if self._replacing() or not self._folder_free():
+            return None
         if not self.exhausted and self._may_start():
             self._start()
         return None
@@ -328,9 +332,25 @@ class Supervisor:
     def _replace(self, client: Client) -> None:
         self.trouble = f"Replacing the server of version {client.address.version}"
         if self._draining != client.address.pid:
-            self._draining = client.address.pid
+            self._draining, self._asked = client.address.pid, True
             with suppress(AppError):
                 client.post("/api/shutdown")
+
+    def _replacing(self) -> bool:
+        """Whether the old version was asked just now or has not closed its door yet."""
+        asked, self._asked = self._asked, False
+        return asked or (self._draining is not None and find(self.config) is not None)
+
+    def _folder_free(self) -> bool:
+        """Whether a new server could take the data folder: nobody holds its lock."""
+        self.config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = Lock(self.config.data_dir / "serve.lock")
+        if lock.acquire():
+            lock.release()
+            return True
+        if self._draining is None:
+            self.trouble = "A server has the data folder, but does not answer"
+        return False
 
     def _may_start(self) -> bool:
         if not self._started or self._draining is not None:
