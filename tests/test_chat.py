@@ -138,6 +138,12 @@ def test_unknown_usage_is_not_zero() -> None:
             id="a rest that the deltas lacked is sent once",
         ),
         pytest.param(
+            [text("Hello", content_index=None), message("Hello"), completed()],
+            [{"role": "assistant", "content": "Hello"}, {}],
+            "stop",
+            id="a delta that does not say which part it is of",
+        ),
+        pytest.param(
             [completed(output=[message("Hello")["item"]])],
             [{"role": "assistant", "content": "Hello"}, {}],
             "stop",

@@ -335,7 +335,9 @@ class Proxy:
         self._finish(turn, record)
         own = [*self._pool_headers(), ("x-should-retry", "false")]
         if isinstance(error, PassOn):
-            return _answer(error.status, error.body, self._pool_headers(), start_response)
+            openai = record.endpoint.startswith("/v1/")
+            body = _in_openai_words(error) if openai else error.body
+            return _answer(error.status, body, self._pool_headers(), start_response)
         return _answer_error(error, start_response, own if error.status == 429 else [])
 
     def _finish(self, turn: Turn | None, record: Record) -> None:
@@ -402,13 +404,21 @@ def _text(value: Any) -> str | None:
     return value[:255] if isinstance(value, str) and value else None
 
 
+def _in_openai_words(error: PassOn) -> bytes:
+    """The provider's refusal as SDKs read it; its `{"detail"}` would be lost on them."""
+    value = orjson.loads(error.body)
+    if isinstance(value.get("error"), dict):
+        return error.body
+    said = value.get("detail") or value.get("message")
+    message = said if isinstance(said, str) else "The provider refused the request."
+    return orjson.dumps(errors.openai_body(AppError(message, status=error.status, code="refused")))
+
+
 def _broken_off(record: Record, fold: Fold | Answer | None) -> bytes:
     message = record.error_message or "The provider's stream broke off."
     if isinstance(fold, Answer):
         return fold.broken_off(message)
-    return encode(
-        {"type": "error", "code": record.error_code, "message": message, "param": None}
-    )
+    return encode({"type": "error", "code": record.error_code, "message": message, "param": None})
 
 
 def _answer_error(

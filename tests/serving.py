@@ -1,0 +1,65 @@
+"""Runs the real server on loopback: the application behind waitress, as `brimline serve` does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from server import runtime
+from server.app import Services, create_app
+from server.config import Config
+from server.store import db
+from tests.upstream import Provider, auth_json
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that answers at `url`, and what it is made of."""
+
+    url: str
+    config: Config
+    services: Services
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The request log, oldest first."""
+        names = (
+            "response_id", "session_id", "account", "endpoint", "model", "effort", "status",
+            "error_code", "http_status", "reason", "attempts", "input", "cached", "output",
+            "reasoning", "client",
+        )  # fmt: skip
+        query = f"select {', '.join(names)} from request_log order by started_at, rowid"
+        return [dict(zip(names, row, strict=True)) for row in db.rows(query)]
+
+    def account(self, name: str, **rest: Any) -> str:
+        """Sign an invented account in; the provider knows it as `name`."""
+        return self.services.pool.add(auth_json(name, **rest)).id
+
+
+@contextmanager
+def serving(config: Config, provider: Provider) -> Iterator[Served]:
+    """The server for the length of the block, with `provider` as the world outside."""
+    listener = runtime._bind(replace(config, port=0))
+    config = replace(
+        config,
+        port=int(listener.getsockname()[1]),
+        upstream_base_url=provider.url,
+        auth_base_url=provider.auth_url,
+    )
+    app = create_app(config)
+    built: Services = app.extensions["brimline"]
+    server = runtime._waitress(app, config, listener)
+    web = threading.Thread(target=server.run, daemon=True)
+    web.start()
+    built.proxy.start()
+    try:
+        yield Served(f"http://127.0.0.1:{config.port}", config, built)
+    finally:
+        built.proxy.drain()
+        built.proxy.stop()
+        server.trigger.pull_trigger(server.close)  # in its own thread, which wakes for it
+        server.task_dispatcher.shutdown(timeout=5)
+        web.join(5)
+        db.close_databases()

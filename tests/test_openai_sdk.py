@@ -1,0 +1,310 @@
+"""The real OpenAI SDK against the real server: what its users would notice."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+
+from server.config import Config
+from tests.serving import Served, serving
+from tests.upstream import (
+    USAGE,
+    Answer,
+    Provider,
+    Received,
+    Stream,
+    called,
+    completed,
+    created,
+    event,
+    failed,
+    item,
+    message,
+    refusal,
+    spoken,
+    usage_limit,
+)
+
+COUNTS = (1000, 50, 1050, 800, 10)
+ADD = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Adds two numbers.",
+        "parameters": {"type": "object", "properties": {"a": {"type": "number"}}},
+        "strict": True,
+    },
+}
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture
+def served(config: Config, provider: Provider) -> Iterator[Served]:
+    with serving(config, provider) as running:
+        running.account("acc-1")
+        yield running
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{served.url}/v1", api_key="sk-of-the-client") as made:
+        yield made
+
+
+def ask(client: OpenAI, **fields: Any) -> Any:
+    messages = [{"role": "user", "content": "Say hello."}]
+    return client.chat.completions.create(**{"model": "gpt-5.5", "messages": messages, **fields})
+
+
+def in_full(text: str) -> list[bytes]:
+    """Every event of a spoken answer, as the SDK's accumulator insists on them."""
+    where = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    part = {"type": "output_text", "text": "", "annotations": []}
+    added, done = item(message(text))
+    return [
+        created(),
+        added,
+        event("response.content_part.added", part=part, **where),
+        event("response.output_text.delta", delta=text, **where),
+        event("response.output_text.done", text=text, **where),
+        event("response.content_part.done", part={**part, "text": text}, **where),
+        done,
+        completed(),
+    ]
+
+
+def counts(usage: Any) -> tuple[int, ...]:
+    return (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        usage.prompt_tokens_details.cached_tokens,
+        usage.completion_tokens_details.reasoning_tokens,
+    )
+
+
+# ── chat ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_chat(client: OpenAI, provider: Provider, served: Served) -> None:
+    found = ask(client, temperature=0.5, max_tokens=100, reasoning_effort="low")
+    assert found.id == "chatcmpl-resp_1"
+    assert found.object == "chat.completion"
+    assert found.choices[0].message.content == "Hello."
+    assert found.choices[0].finish_reason == "stop"
+    assert counts(found.usage) == COUNTS
+    sent = provider.responses()[0]
+    assert sent.account == "acc-1"
+    assert "sk-of-the-client" not in str(sent.headers)
+    assert sent.json == {
+        "model": "gpt-5.5",
+        "instructions": "",
+        "input": [
+            {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": "Say hello."}],
+            }
+        ],
+        "reasoning": {"effort": "low"},
+        "stream": True,
+        "store": False,
+    }
+    [row] = served.rows()
+    assert (row["endpoint"], row["status"], row["effort"]) == (
+        "/v1/chat/completions",
+        "success",
+        "low",
+    )
+    assert (row["input"], row["cached"], row["output"], row["reasoning"]) == (1000, 800, 50, 10)
+    assert row["response_id"] == "resp_1"
+
+
+def test_chat_streams(client: OpenAI, provider: Provider) -> None:
+    parts = [
+        event("response.output_text.delta", item_id="msg_1", output_index=0, delta=text)
+        for text in ("Hel", "lo", ".")
+    ]
+    provider.default = Stream([created(), *parts, *item(message("Hello.")), completed()])
+    chunks = list(ask(client, stream=True, stream_options={"include_usage": True}))
+    said = [choice.delta.content for chunk in chunks for choice in chunk.choices]
+    assert said == ["Hel", "lo", ".", None]
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].choices == []
+    assert counts(chunks[-1].usage) == COUNTS
+    assert {chunk.id for chunk in chunks} == {"chatcmpl-resp_1"}
+
+
+def tool_turn(request: Received) -> Stream:
+    """Asks for a sum, and says it once it is there."""
+    results = [i["output"] for i in request.json["input"] if i["type"] == "function_call_output"]
+    if results:
+        return Stream(spoken(f"It is {results[0]}.", "resp_2"))
+    call = {"type": "function_call", "name": "add", "arguments": '{"a":1}'}
+    return Stream(called(call))
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_a_tool_round_trip(client: OpenAI, provider: Provider, stream: bool) -> None:
+    provider.default = tool_turn
+    messages: list[Any] = [{"role": "user", "content": "Add."}]
+
+    def turn() -> Any:
+        options = {"model": "gpt-5.5", "messages": messages, "tools": [ADD]}
+        if not stream:
+            return client.chat.completions.create(**options).choices[0]
+        with client.chat.completions.stream(**options) as events:
+            for _ in events:
+                pass
+            return events.get_final_completion().choices[0]
+
+    first = turn()
+    assert first.finish_reason == "tool_calls"
+    assert first.message.content is None
+    [call] = first.message.tool_calls
+    assert (call.id, call.function.name, call.function.arguments) == ("call_1", "add", '{"a":1}')
+    messages += [
+        first.message.model_dump(exclude_none=True, exclude={"parsed"}),
+        {"role": "tool", "tool_call_id": call.id, "content": "3"},
+    ]
+    assert turn().message.content == "It is 3."
+    before, after = provider.responses()
+    assert before.json["tools"][0]["strict"] is True
+    kinds = [entry["type"] for entry in after.json["input"]]
+    assert kinds == ["message", "function_call", "function_call_output"]
+
+
+def test_chat_with_a_form(client: OpenAI, provider: Provider) -> None:
+    provider.default = Stream(spoken('{"a": 1}'))
+    schema = {"name": "sum", "schema": {"type": "object"}, "strict": True}
+    found = ask(client, response_format={"type": "json_schema", "json_schema": schema})
+    assert json.loads(found.choices[0].message.content) == {"a": 1}
+    form = provider.responses()[0].json["text"]["format"]
+    assert form == {"type": "json_schema", **schema}
+
+
+# ── responses and models ──────────────────────────────────────────────────────────────────
+
+
+def test_responses(client: OpenAI, provider: Provider) -> None:
+    found = client.responses.create(model="gpt-5.5", input="Say hello.", max_output_tokens=99)
+    assert found.output_text == "Hello."  # although the provider's last event had no output
+    assert found.usage is not None
+    assert found.usage.total_tokens == USAGE["total_tokens"]
+    assert "max_output_tokens" not in provider.responses()[0].json
+
+
+def test_responses_stream(client: OpenAI, provider: Provider) -> None:
+    provider.default = Stream(in_full("Hello."))
+    with client.responses.stream(model="gpt-5.5", input="Say hello.") as events:
+        kinds = [each.type for each in events]
+        final = events.get_final_response()
+    assert "response.output_text.delta" in kinds
+    assert final.output_text == "Hello."
+
+
+def test_models(client: OpenAI, provider: Provider) -> None:
+    names = [model.id for model in client.models.list()]
+    assert "gpt-5.5" in names
+
+
+# ── errors ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_dry_pool_is_said_once(client: OpenAI, provider: Provider, served: Served) -> None:
+    provider.default = usage_limit(int(time.time()) + 7200)
+    with pytest.raises(openai.APIStatusError) as raised:
+        ask(client)
+    assert raised.value.status_code == 402
+    assert raised.value.code == "usage_limit_reached"
+    assert "Try again at " in str(raised.value)
+    assert len(served.rows()) == 1  # not retried
+    with pytest.raises(openai.RateLimitError):
+        client.responses.create(model="gpt-5.5", input="x")
+    assert len(served.rows()) == 2
+
+
+def test_all_paused_says_who_must_do_what(client: OpenAI, served: Served) -> None:
+    for summary in served.services.pool.candidates():
+        served.services.pool.pause(summary.id)
+    with pytest.raises(openai.PermissionDeniedError, match="Resume one"):
+        ask(client, stream=True)
+
+
+def test_another_account_takes_over(client: OpenAI, provider: Provider, served: Served) -> None:
+    served.account("acc-2")
+    provider.play(usage_limit(int(time.time()) + 7200), account="acc-1")
+    for _ in range(3):  # whoever was chosen first
+        assert ask(client).choices[0].message.content == "Hello."
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        pytest.param({"n": 2}, "n", id="two answers"),
+        pytest.param({"messages": []}, "messages", id="no message"),
+        pytest.param({"tools": [{"type": "function"}]}, "tools[0].function.name", id="bad tool"),
+    ],
+)
+def test_bad_requests(
+    client: OpenAI, provider: Provider, fields: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(client, **fields)
+    assert raised.value.param == param
+    assert provider.responses() == []
+
+
+def test_the_providers_refusal_is_shown(client: OpenAI, provider: Provider) -> None:
+    body = {
+        "error": {"message": "Bad.", "type": "invalid_request_error", "code": "x", "param": "y"}
+    }
+    provider.default = Answer(400, body)
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(client)
+    assert (raised.value.code, raised.value.param) == ("x", "y")
+    assert "Bad." in str(raised.value)
+
+
+def test_a_refusal_of_another_shape_is_shown(client: OpenAI, provider: Provider) -> None:
+    provider.default = Answer(400, {"detail": "Unsupported parameter: x"})
+    with pytest.raises(openai.BadRequestError, match="Unsupported parameter: x"):
+        ask(client)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_a_prompt_that_is_too_long(client: OpenAI, provider: Provider, stream: bool) -> None:
+    provider.default = Stream([created(), failed("context_length_exceeded", "Too long.")])
+    with pytest.raises(openai.APIError, match="Too long") as raised:
+        list(ask(client, stream=stream))
+    assert raised.value.code == "context_length_exceeded"
+    assert len(provider.responses()) == 1
+
+
+def test_a_stream_that_breaks_off_is_an_error(client: OpenAI, provider: Provider) -> None:
+    provider.default = Stream(spoken()[:3], end="cut")
+    said = []
+    with pytest.raises(openai.APIError, match="broke off"):
+        for chunk in ask(client, stream=True):
+            said += [choice.delta.content for choice in chunk.choices]
+    assert said == ["Hello."]
+    assert len(provider.responses()) == 1  # never again after an item
+
+
+def test_trouble_at_the_provider_is_not_multiplied(client: OpenAI, provider: Provider) -> None:
+    provider.default = refusal(503, "server_is_overloaded", "Full.", retry_after="0")
+    with pytest.raises(openai.InternalServerError):
+        ask(client.with_options(max_retries=0))
+    assert len(provider.responses()) == 1
