@@ -1,0 +1,381 @@
+"""Which account takes over, when, and what the client is told when none can."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from server.config import Config
+from server.store import db, settings
+from tests.rig import CODEX, OPENAI, Rig, running, wait_until
+from tests.upstream import (
+    Answer,
+    HangUp,
+    Script,
+    Stream,
+    completed,
+    created,
+    event,
+    failed,
+    item,
+    message,
+    refusal,
+    spoken,
+    usage_limit,
+)
+
+LATER = int(time.time()) + 7200
+
+
+@pytest.fixture
+def rig(config: Config, database: None) -> Iterator[Rig]:
+    with running(config) as found:
+        yield found
+
+
+def first_fails(rig: Rig, script: Script) -> None:
+    """The account that is asked first gets this script; the others answer well."""
+    asked: list[str] = []
+
+    def play(request: Any) -> Script:
+        asked.append(request.account)
+        return script if request.account == asked[0] else Stream(spoken("from the other"))
+
+    rig.provider.play(play)
+
+
+TAKEN_OVER = [
+    pytest.param(usage_limit(LATER), id="usage limit"),
+    pytest.param(usage_limit(), id="usage limit without a time"),
+    pytest.param(refusal(429, "rate_limit_exceeded", retry_after="5"), id="rate limit"),
+    pytest.param(Answer(429, b"slow down"), id="a 429 that says nothing"),
+    pytest.param(refusal(429, "insufficient_quota"), id="quota"),
+    pytest.param(refusal(401, "token_expired"), id="401 also after a refresh"),
+    pytest.param(refusal(402, "deactivated_workspace"), id="402"),
+    pytest.param(Answer(403, b"<html>", {"content-type": "text/html"}), id="a challenge page"),
+    pytest.param(Answer(200, b"<html>", {"content-type": "text/html"}), id="a page with 200"),
+    pytest.param(refusal(500, "server_error"), id="500"),
+    pytest.param(refusal(502, "bad_gateway"), id="502"),
+    pytest.param(refusal(503, "server_is_overloaded"), id="503"),
+    pytest.param(refusal(504, "timeout"), id="504"),
+    pytest.param(refusal(529, "overloaded_error"), id="529"),
+    pytest.param(HangUp(), id="hang-up"),
+    pytest.param(HangUp(reset=True), id="reset"),
+    pytest.param(Stream([]), id="an empty stream"),
+    pytest.param(Stream([failed("rate_limit_exceeded")]), id="rate limit as first event"),
+    pytest.param(Stream([created(), failed("usage_limit_reached")]), id="limit after created"),
+    pytest.param(Stream([created(), failed("server_error")]), id="server error after created"),
+    pytest.param(
+        Stream([created(), failed("server_is_overloaded")], gap=0.1), id="overload, later"
+    ),
+    pytest.param(Stream([event("error", code="server_error", message="x")]), id="flat error event"),
+    pytest.param(
+        Stream([event("error", error={"type": "server_error", "message": "x"})]), id="nested error"
+    ),
+    pytest.param(Stream([created()], gap=0.1, end="cut"), id="cut after created"),
+    pytest.param(
+        refusal(400, "", "The 'x' model is not supported when using Codex with a ChatGPT account."),
+        id="a model this account lacks",
+    ),
+]
+
+
+@pytest.mark.parametrize("path", [CODEX, OPENAI])
+@pytest.mark.parametrize("script", TAKEN_OVER)
+def test_another_account_takes_over_unseen(rig: Rig, script: Script, path: str) -> None:
+    first_fails(rig, script)
+    began = time.monotonic()
+    reply = rig.send(None, path)
+    assert reply.status == 200
+    assert not reply.cut
+    assert reply.kinds.count("response.created") == 1
+    assert reply.kinds[-1] == "response.completed"
+    assert "from the other" in reply.body.decode()
+    assert time.monotonic() - began < 1
+    assert len(set(rig.served())) == 2
+    row = rig.row()
+    assert row["status"] == "success"
+    assert row["account"] == rig.accounts[rig.served()[-1]]
+    outcomes = [attempt["outcome"] for attempt in json.loads(row["attempts"])]
+    assert outcomes[-1] == "ok"
+    assert len(outcomes) >= 2
+
+
+@pytest.mark.parametrize("script", TAKEN_OVER)
+def test_a_collected_answer_fails_over_as_well(rig: Rig, script: Script) -> None:
+    first_fails(rig, script)
+    reply = rig.send({"stream": False}, OPENAI)
+    assert reply.status == 200
+    assert reply.json["output"][0]["content"][0]["text"] == "from the other"
+
+
+def test_unreachable_is_nobodys_fault(config: Config, database: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with running(config) as rig:
+        rig.proxy.upstream._port = port
+        reply = rig.send()
+        assert (reply.status, reply.error["code"]) == (503, "upstream_unreachable")
+        assert reply.headers["retry-after"] == "3"
+        assert {c.errors for c in rig.pool.candidates()} == {0}
+        assert len(json.loads(rig.row()["attempts"])) == 1
+
+
+def test_a_401_is_refreshed_once_and_repeated(rig: Rig) -> None:
+    tokens: set[str] = set()
+
+    def play(request: Any) -> Script:
+        tokens.add(request.headers["authorization"])
+        return refusal(401, "token_expired") if len(tokens) == 1 else Stream()
+
+    rig.provider.play(play)
+    assert rig.send().status == 200
+    assert len(rig.provider.refreshes) == 1
+    assert len(set(rig.served())) == 1, "the same account, with its new token"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(refusal(500, "server_error"), id="500"),
+        pytest.param(HangUp(), id="hang-up"),
+    ],
+)
+def test_an_unclear_end_is_repeated_once_only(config: Config, database: None, script: Any) -> None:
+    with running(config, ("acc-1", "acc-2", "acc-3")) as rig:
+        rig.provider.play(script)
+        reply = rig.send()
+        assert (reply.status, reply.error["code"]) == (503, "server_is_overloaded")
+        assert len(rig.served()) == 2
+
+
+def test_the_unclear_repeat_can_be_switched_off(rig: Rig) -> None:
+    settings.change({"ambiguousRetry": False})
+    first_fails(rig, refusal(500, "server_error"))
+    assert rig.send().status == 503
+    assert len(rig.served()) == 1
+
+
+def test_what_was_not_taken_goes_through_every_account(config: Config, database: None) -> None:
+    names = [f"acc-{n}" for n in range(1, 6)]
+    with running(config, names) as rig:
+        for name in names[:4]:
+            rig.provider.play(refusal(503, "server_is_overloaded"), account=name)
+        for _ in range(20):
+            assert rig.send().status == 200
+
+
+def test_nothing_is_replayed_after_an_item(rig: Rig) -> None:
+    first_fails(rig, Stream([created(), *item(message("half"))], end="cut"))
+    reply = rig.send()
+    assert reply.status == 200
+    assert reply.cut, "the client can tell that the stream broke off"
+    assert "response.completed" not in reply.kinds
+    assert len(rig.served()) == 1
+    row = rig.row()
+    assert (row["status"], row["error_code"]) == ("error", "stream_incomplete")
+
+
+def test_an_error_after_an_item_is_passed_on(rig: Rig) -> None:
+    rig.provider.play(Stream([created(), *item(message("half")), failed("rate_limit_exceeded")]))
+    reply = rig.send()
+    assert reply.kinds[-1] == "response.failed"
+    assert len(rig.served()) == 1
+    assert rig.row()["error_code"] == "rate_limit_exceeded"
+    assert "rate_limited" in {c.status for c in rig.pool.candidates()}, "but the account rests"
+
+
+@pytest.mark.parametrize("code", ["context_length_exceeded", "invalid_prompt"])
+def test_an_error_that_would_repeat_is_passed_on(rig: Rig, code: str) -> None:
+    rig.provider.play(Stream([created(), failed(code)]))
+    reply = rig.send()
+    assert (reply.status, reply.kinds[-1]) == (200, "response.failed")
+    assert len(rig.served()) == 1
+
+
+def test_a_dry_pool_says_when_it_is_back(rig: Rig) -> None:
+    rig.provider.play(usage_limit(LATER + 100), account="acc-1")
+    rig.provider.play(usage_limit(LATER), account="acc-2")
+    for _ in range(2):
+        reply = rig.send()
+        assert reply.status == 429
+        assert reply.error["type"] == reply.error["code"] == "usage_limit_reached"
+        assert reply.error["resets_at"] == LATER
+        assert "plan_type" not in reply.error
+        assert reply.headers["x-should-retry"] == "false"
+        assert abs(int(reply.headers["retry-after"]) - (LATER - time.time())) < 5
+    assert len(rig.served()) == 2, "the second answer came from memory"
+    assert [row["status"] for row in rig.rows()] == ["error", "error"]
+
+
+def test_a_short_rest_is_waited_for(rig: Rig) -> None:
+    rig.provider.play(refusal(429, "rate_limit_exceeded", retry_after="30"))
+    reply = rig.send()
+    assert (reply.status, reply.error["code"]) == (429, "rate_limit_exceeded")
+    assert 28 <= int(reply.headers["retry-after"]) <= 30
+
+
+def test_paused_accounts_are_named(rig: Rig) -> None:
+    for account in rig.accounts.values():
+        rig.pool.pause(account)
+    reply = rig.send()
+    assert (reply.status, reply.error["code"]) == (503, "no_accounts")
+    assert "paused" in reply.error["message"]
+    assert not rig.served()
+    assert rig.row()["error_code"] == "no_accounts"
+
+
+def test_no_account_says_what_to_do(config: Config, database: None) -> None:
+    with running(config, ()) as rig:
+        reply = rig.send()
+        assert reply.status == 503
+        assert "add one" in reply.error["message"]
+
+
+def test_a_sign_in_that_ended_is_named(config: Config, database: None) -> None:
+    with running(config, ("acc-1",)) as rig:
+        rig.provider.token_answer = refusal(401, "refresh_token_invalidated")
+        rig.provider.play(refusal(401, "token_expired"))
+        for _ in range(2):
+            reply = rig.send()
+            assert (reply.status, reply.error["code"]) == (503, "no_accounts")
+            assert "sign" in reply.error["message"]
+        assert len(rig.provider.refreshes) == 1, "it is not asked again"
+
+
+def test_a_lacking_model_is_remembered(rig: Rig) -> None:
+    text = "The 'gpt-9' model is not supported when using Codex with a ChatGPT account."
+    rig.provider.play(refusal(400, "", text))
+    for _ in range(2):
+        reply = rig.send({"model": "gpt-9"})
+        assert reply.status == 400
+        assert "model" in reply.error["message"]
+    assert len(rig.served()) == 2
+    rig.provider.play(Stream())
+    assert rig.send().status == 200, "other models still work"
+
+
+def test_a_thread_stays_with_its_account(rig: Rig) -> None:
+    for _ in range(12):
+        assert rig.send(None, session_id="thread-1").status == 200
+    assert len(set(rig.served())) == 1
+
+
+def test_subagents_follow_their_parent_and_titles_do_not_pin(rig: Rig) -> None:
+    title = json.dumps({"thread_source": "thread_title"})
+    rig.send(None, session_id="title-1", x_codex_turn_metadata=title)
+    assert rig.pool.pinned("session", "title-1") is None
+    for thread in ("t-1", "t-2", "t-3", "t-4"):
+        rig.send(None, session_id="parent", thread_id=thread)
+    assert len(set(rig.served()[1:])) == 1
+
+
+def test_a_block_does_not_lose_the_pin(rig: Rig) -> None:
+    rig.send(None, session_id="s")
+    home = rig.served()[0]
+    rig.provider.play(refusal(429, "rate_limit_exceeded", retry_after="60"), account=home)
+    assert rig.send(None, session_id="s").status == 200
+    assert rig.served()[-1] != home
+    assert rig.pool.pinned("session", "s") == rig.accounts[home]
+
+
+def test_a_turn_state_stays_with_the_account_that_issued_it(rig: Rig) -> None:
+    def play(request: Any) -> Script:
+        return Stream(headers={"x-codex-turn-state": f"state-of-{request.account}"})
+
+    rig.provider.play(play)
+    state = rig.send(None, session_id="s").headers["x-codex-turn-state"]
+    home = rig.served()[0]
+    rig.send(None, session_id="s", x_codex_turn_state=state)
+    assert rig.provider.responses()[-1].headers["x-codex-turn-state"] == state
+    rig.provider.play(usage_limit(LATER), account=home)
+    reply = rig.send(None, session_id="s", x_codex_turn_state=state)
+    taker = rig.served()[-1]
+    assert taker != home
+    assert "x-codex-turn-state" not in rig.provider.responses()[-1].headers
+    assert reply.headers["x-codex-turn-state"] == f"state-of-{taker}"
+
+
+def test_a_connection_that_went_stale_is_replaced(config: Config, database: None) -> None:
+    with running(config, ("acc-1",)) as rig:
+        for number in range(3):
+            rig.provider.play(Stream(spoken(f"answer {number}")), HangUp(), Stream())
+            assert rig.send().status == 200
+        assert rig.send().status == 200
+
+
+def test_every_allowance_header_is_observed(rig: Rig) -> None:
+    rig.provider.play(
+        Stream(
+            headers={
+                "x-codex-primary-used-percent": "29",
+                "x-codex-primary-window-minutes": "300",
+                "x-codex-primary-reset-at": str(LATER),
+            }
+        )
+    )
+    rig.send(None, session_id="s")
+    account = rig.accounts[rig.served()[0]]
+    windows = {c.id: c.windows for c in rig.pool.candidates()}[account]
+    assert [(w.key, w.used_percent) for w in windows] == [("primary", 29.0)]
+
+
+def test_a_full_proxy_refuses_at_once(rig: Rig) -> None:
+    rig.provider.play(Stream([created(), *item(message("x"))], end="silent"))
+    open_now = [rig.open() for _ in range(8)]
+    began = time.monotonic()
+    reply = rig.send()
+    assert (reply.status, reply.error["code"]) == (503, "proxy_busy")
+    assert "retry-after" in reply.headers
+    assert time.monotonic() - began < 0.5
+    assert rig.get("/health").status == 404, "other routes still answer"
+    for response in open_now:
+        response.close()
+    wait_until(lambda: rig.proxy.active() == 0, "all slots free")
+
+
+def test_draining_lets_streams_end_and_takes_no_more(rig: Rig) -> None:
+    rig.provider.play(Stream(gap=0.05))
+    response = rig.open()
+    rig.proxy.drain()
+    assert rig.send().status == 503
+    assert b"response.completed" in response.read()
+    response.close()
+
+
+def test_a_busy_account_leaves_the_next_stream_to_another(rig: Rig) -> None:
+    settings.change({"streamsPerAccount": 1})
+    rig.provider.play(Stream([created(), *item(message("x"))], end="silent"))
+    first, second = rig.open(), rig.open()
+    assert len(set(rig.served())) == 2
+    reply = rig.send()
+    assert (reply.status, reply.headers["retry-after"]) == (429, "1")
+    first.close()
+    second.close()
+    wait_until(lambda: rig.proxy.active() == 0, "all slots free")
+
+
+def test_an_open_network_asks_who_is_there(config: Config, database: None) -> None:
+    with running(config) as rig:
+        rig.proxy._config = replace(config, host="0.0.0.0")
+        reply = rig.send()
+        assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")
+
+
+def test_the_pin_survives_a_restart(config: Config, database: None) -> None:
+    with running(config) as rig:
+        rig.send(None, session_id="s")
+        home = rig.accounts[rig.served()[0]]
+        rig.pool.expire_blocks()
+        flush = getattr(rig.pool, "flush", None)
+        if flush is not None:
+            flush()
+        rig.pool.load()
+        assert rig.pool.pinned("session", "s") == home
+    assert completed and db
