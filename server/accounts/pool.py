@@ -122,7 +122,8 @@ class Pool:
     def load(self) -> None:
         """Read the accounts, their newest snapshots, pins and sealed tokens."""
         columns = ", ".join(_COLUMNS)
-        profiles = [Profile(*row) for row in db.rows(f"select {columns} from account")]  # noqa: S608
+        stored = db.rows(f"select {columns} from account order by created_at, id")  # noqa: S608
+        profiles = [Profile(*row) for row in stored]
         used = dict(
             db.rows(
                 "select account, max(started_at) from request_log "
