@@ -414,8 +414,10 @@ def sequence(connection: sqlite3.Connection, key: str, depth: int = 0) -> list[E
         return None
     session, parent, count = found
     head: list[Emitted] = []
-    if count and parent:
+    if count:
         head = (sequence(connection, parent, depth + 1) or [])[:count]
+        if len(head) < count:
+            return None  # its own head was a copy of a log that is gone
     own = connection.execute(
         "select running, input, cached, output, reasoning from call "
         "where session = ? and id like 'log\\_%' escape '\\' order by \"offset\"",
