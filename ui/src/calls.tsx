@@ -25,7 +25,7 @@ export interface Column {
   title?: (call: CallRow) => string;
 }
 
-const tokens = (key: string, word: Word, sort: string, pick: (call: CallRow) => number, width = 92): Column => ({
+const tokens = (key: string, word: Word, sort: string, pick: (call: CallRow) => number, width = 82): Column => ({
   key,
   word,
   sort,
@@ -51,26 +51,26 @@ export function seenBy(call: CallRow): string {
 }
 
 export const COLUMNS: Column[] = [
-  { key: "time", word: "calls.col.time", sort: "time", width: 124, show: (c, { now }) => stamp(c.at, now), title: (c) => full(c.at) },
+  { key: "time", word: "calls.col.time", sort: "time", width: 112, show: (c, { now }) => stamp(c.at, now), title: (c) => full(c.at) },
   {
     key: "thread",
     word: "calls.col.thread",
-    width: 260,
+    width: 180,
     grow: true,
     show: (c) => c.threadTitle ?? <span className="muted">{t("calls.untitled")}</span>,
     title: (c) => c.threadTitle ?? "",
   },
-  { key: "project", word: "calls.col.project", width: 130, show: (c) => c.project ?? UNKNOWN, title: (c) => c.project ?? "" },
-  { key: "model", word: "calls.col.model", sort: "model", upFirst: true, width: 150, show: (c) => c.model ?? UNKNOWN, title: (c) => c.model ?? "" },
-  { key: "effort", word: "calls.col.effort", sort: "effort", upFirst: true, width: 80, show: (c) => c.effort ?? UNKNOWN },
+  { key: "project", word: "calls.col.project", hidden: true, width: 120, show: (c) => c.project ?? UNKNOWN, title: (c) => c.project ?? "" },
+  { key: "model", word: "calls.col.model", sort: "model", upFirst: true, width: 142, show: (c) => c.model ?? UNKNOWN, title: (c) => c.model ?? "" },
+  { key: "effort", word: "calls.col.effort", sort: "effort", upFirst: true, width: 74, show: (c) => c.effort ?? UNKNOWN },
   tokens("tokens", "calls.col.tokens", "tokens", (c) => c.totalTokens),
   tokens("cached", "calls.col.cached", "cached", (c) => c.cachedInputTokens),
   tokens("uncached", "calls.col.new", "uncached", (c) => c.uncachedInputTokens),
-  tokens("output", "calls.col.output", "output", (c) => c.outputTokens, 84),
-  tokens("reasoning", "calls.col.reasoning", "reasoning", (c) => c.reasoningTokens, 100),
-  { key: "cache", word: "calls.col.cache", sort: "cache", upFirst: true, number: true, width: 76, show: (c) => share(c.cacheRatio) },
-  { key: "cost", word: "calls.col.cost", sort: "cost", number: true, width: 88, show: cost },
-  { key: "duration", word: "calls.col.duration", sort: "duration", number: true, width: 92, show: (c) => duration(c.durationMs) },
+  tokens("output", "calls.col.output", "output", (c) => c.outputTokens, 70),
+  tokens("reasoning", "calls.col.reasoning", "reasoning", (c) => c.reasoningTokens, 82),
+  { key: "cache", word: "calls.col.cache", sort: "cache", upFirst: true, number: true, width: 66, show: (c) => share(c.cacheRatio) },
+  { key: "cost", word: "calls.col.cost", sort: "cost", number: true, width: 78, show: cost },
+  { key: "duration", word: "calls.col.duration", sort: "duration", number: true, width: 80, show: (c) => duration(c.durationMs) },
   { ...tokens("input", "calls.col.input", "input", (c) => c.inputTokens), hidden: true },
   {
     key: "context",

@@ -128,11 +128,16 @@ export function when(iso: Maybe<string>, now: number, weekday: "short" | "long" 
 }
 
 function soon(at: number, now: number, weekday: "short" | "long" = "short"): string {
-  const time = dates({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(at);
+  const time = clock(at);
   if (dayOf(at) === dayOf(now)) return time;
   const near = Math.abs(at - now) < 6.5 * DAY;
   const date = dates(near ? { weekday } : { month: "short", day: "numeric" }).format(at);
   return `${date} ${time}`;
+}
+
+/** The time of day. */
+export function clock(at: number): string {
+  return dates({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(at);
 }
 
 /** How long ago: "just now", "12 s ago", "5 m ago", "3 h ago", "2 d ago". */
@@ -156,15 +161,14 @@ export function ago(iso: Maybe<string>, now: number): string {
 export function stamp(iso: Maybe<string>, now: number): string {
   const at = iso ? Date.parse(iso) : NaN;
   if (Number.isNaN(at)) return UNKNOWN;
-  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
-  if (dayOf(at) === dayOf(now)) return dates({ ...clock, second: "2-digit" }).format(at);
+  if (dayOf(at) === dayOf(now)) return dates({ timeStyle: "medium", hourCycle: "h23" }).format(at);
   const sameYear = new Date(at).getFullYear() === new Date(now).getFullYear();
   const date = dates(
     sameYear
       ? { month: "short", day: "numeric" }
       : { year: "numeric", month: "short", day: "numeric" },
   ).format(at);
-  return `${date} ${dates(clock).format(at)}`;
+  return `${date} ${clock(at)}`;
 }
 
 /** A time in full, for tooltips and details. */

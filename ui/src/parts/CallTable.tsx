@@ -38,7 +38,7 @@ export function CallTable({ rows, columns, compact, context, filters, busy, more
   return (
     <section className="card table-card" aria-busy={busy}>
       <div ref={holder} className="scroll tall" data-compact={compact || undefined}>
-        <table className="rows fixed" aria-rowcount={rows.length + 1}>
+        <table className="rows fixed" aria-rowcount={rows.length + 1} style={{ minWidth: least(columns) }}>
           <caption className="hidden">{t("calls.title")}</caption>
           <colgroup>
             {columns.map((column) => (
@@ -70,6 +70,11 @@ export function CallTable({ rows, columns, compact, context, filters, busy, more
       </div>
     </section>
   );
+}
+
+/** Narrower than this, the table scrolls sideways. */
+function least(columns: Column[]): number {
+  return columns.reduce((sum, { width }) => sum + width, 0);
 }
 
 /** The room of the rows out of sight. */

@@ -4,12 +4,12 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Point } from "../api";
 import { csv, download } from "../csv";
-import { full, percent } from "../format";
+import { clock, day as dayName, dayOf, full, percent } from "../format";
 import { useWidth } from "../hooks";
 import { useTheme } from "../theme";
 import { t } from "../words";
 
-const HEIGHT = 220;
+const HEIGHT = 200;
 
 export interface Line {
   name: string;
@@ -22,8 +22,12 @@ interface Props {
   file: string;
 }
 
-/** Every time that any line has, and each line's values at them. Pure. */
-export function joined(lines: Line[]): [number[], ...(number | null)[][]] {
+/**
+ * Every time that any line has, and each line's values at them. Pure.
+ *
+ * null breaks a line (nobody knows); undefined does not (another line was seen at that moment).
+ */
+export function joined(lines: Line[]): [number[], ...(number | null | undefined)[][]] {
   const times = new Set<number>();
   const maps = lines.map(({ points }) => {
     const map = new Map<number, number | null>();
@@ -35,7 +39,7 @@ export function joined(lines: Line[]): [number[], ...(number | null)[][]] {
     return map;
   });
   const sorted = [...times].sort((a, b) => a - b);
-  return [sorted, ...maps.map((map) => sorted.map((at) => map.get(at) ?? null))];
+  return [sorted, ...maps.map((map) => sorted.map((at) => map.get(at)))];
 }
 
 export function Trend({ lines, label, file }: Props) {
@@ -107,6 +111,14 @@ function Drawing({ lines, data, label, point }: DrawingProps) {
   return <div ref={ref} className="chart plot" role="img" aria-label={label} />;
 }
 
+const A_DAY = 86_400;
+
+/** A time on the axis: the day, or the clock where days are wide apart. */
+function moment(seconds: number, step: number): string {
+  const at = seconds * 1000;
+  return step < A_DAY ? clock(at) : dayName(dayOf(at));
+}
+
 function options(names: string[], width: number, point: (index: number | null) => void): uPlot.Options {
   const colours = getComputedStyle(document.documentElement);
   const token = (name: string) => colours.getPropertyValue(name).trim();
@@ -119,7 +131,7 @@ function options(names: string[], width: number, point: (index: number | null) =
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
     scales: { y: { range: [0, 100] } },
     axes: [
-      { ...axis, grid: { show: false }, space: 80 },
+      { ...axis, grid: { show: false }, space: 80, size: 30, values: (_, splits, _axis, _space, step) => splits.map((at) => moment(at, step)) },
       {
         ...axis,
         size: 52,
