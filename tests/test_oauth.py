@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from auth_server import ENDS, access_token, auth_json, id_token, jwt
 
 from server.accounts import oauth
 from server.errors import BadRequest
+from tests.auth_server import ENDS, access_token, auth_json, id_token, jwt
 
 ACCESS, REFRESH, IDENTITY = access_token(), "refresh-1", id_token()
 SNAKE = {"id_token": IDENTITY, "access_token": ACCESS, "refresh_token": REFRESH}

@@ -10,14 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from auth_server import Provider, Reply, access_token, auth_json, provider, usage
 
-from server.accounts import pool as pool_module
 from server.accounts.allowance import DAY, HOUR, MINUTE, Credits, Usage, Window
 from server.accounts.pool import Pool, RefreshFailed, SignInNeeded, UsageFailed
 from server.config import Config
 from server.errors import BadRequest, Conflict, NotFound
 from server.store import db, settings, vault
+from tests.auth_server import Provider, Reply, access_token, auth_json, provider, usage
 
 
 class Clock:
@@ -593,7 +592,7 @@ def test_plans_with_one_window(
 def test_polling_asks_everyone_a_few_at_a_time_and_returns_at_once(
     pool: Pool, upstream: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module.random, "random", lambda: 0.0)
+    monkeypatch.setattr("server.accounts.pool.random.random", lambda: 0.0)
     for name in ("ada", "bob", "cy", "dee", "eve", "fay"):
         add(pool, name)
     pool.pause(pool.find("fay"))
@@ -626,7 +625,7 @@ def test_an_account_that_is_refused_is_asked_less_often(
 ) -> None:
     monotonic = [1000.0]
     account = add(pool)
-    monkeypatch.setattr(pool_module.time, "monotonic", lambda: monotonic[0])
+    monkeypatch.setattr("server.accounts.pool.time.monotonic", lambda: monotonic[0])
     upstream.usage = lambda _: (429, {})
     upstream.calls.clear()
     for _ in range(20):

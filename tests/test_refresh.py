@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from auth_server import ENDS, Provider, Reply, access_token, auth_json, provider
 
 from server.accounts import oauth, refresh
 from server.accounts.provider import RefreshFailed, SignInNeeded
 from server.accounts.refresh import Credentials
 from server.config import Config
 from server.store import db, vault
+from tests.auth_server import ENDS, Provider, Reply, access_token, auth_json, provider
 
 MINUTE = 60_000
 
@@ -317,7 +317,7 @@ def test_the_wait_grows_and_ends(
     credentials: Credentials, upstream: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(refresh.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("server.accounts.refresh.time.monotonic", lambda: clock[0])
     upstream.token = lambda _: (500, {})
     keep(credentials, ends_in(-1))
     asked_at = []
@@ -370,7 +370,7 @@ def test_a_rotated_token_outlives_a_full_disk(
             raise OSError(28, "No space left on device")
         return real()
 
-    monkeypatch.setattr(refresh.db, "writing_secrets", full)
+    monkeypatch.setattr("server.accounts.refresh.db.writing_secrets", full)
     assert credentials.fresh("one").access == access_token("new-2")
     assert stored_refresh() == "refresh-1"
     rotated.set()
