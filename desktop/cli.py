@@ -23,17 +23,13 @@ from server.errors import AppError
 if TYPE_CHECKING:
     from desktop.supervisor import Client
 
-EXIT_ERROR, EXIT_USAGE, EXIT_NO_TRAY, EXIT_UNAVAILABLE = 1, 2, 4, 69
+EXIT_ERROR, EXIT_NO_TRAY, EXIT_UNAVAILABLE = 1, 4, 69
 AUTH_JSON_LIMIT = 1 << 20
 _SCAN_SECONDS = 24 * 3600.0
 
 _EXIT_CODES = """\
 exit codes: 0 done · 1 an error, said in one sentence · 2 wrong usage · 3 the port is busy ·
 4 no tray is possible here · 69 the server is not running or cannot be reached"""
-
-
-class Usage(AppError):
-    """The words of a command do not go together."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,8 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _exit_code(error: AppError) -> int:
     from desktop.supervisor import NotRunning
 
-    if isinstance(error, Usage):
-        return EXIT_USAGE
     if isinstance(error, NotRunning) or error.code == "server_running":
         return EXIT_UNAVAILABLE
     return EXIT_ERROR
@@ -115,8 +109,10 @@ def _command(
     return parser
 
 
-def _json_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+def _json_flag(parser: argparse.ArgumentParser, default: Any = False) -> None:
+    parser.add_argument(
+        "--json", action="store_true", default=default, help="print JSON for scripts"
+    )
 
 
 def _add_roles(commands: Any) -> None:
@@ -178,9 +174,15 @@ def _add_verbs(commands: Any) -> None:
         "List the accounts, or add some from a Codex auth.json.",
         ["brimline accounts", "brimline accounts import ~/.codex/auth.json"],
     )
-    accounts.add_argument("verb", nargs="?", choices=["list", "import"], default="list")
-    accounts.add_argument("files", nargs="*", metavar="FILE", help="auth.json files to import")
     _json_flag(accounts)
+    accounts.set_defaults(verb="list")
+    verbs = accounts.add_subparsers(dest="verb", metavar="list | import FILE…")
+    listing = verbs.add_parser("list", help="list the accounts (the default)")
+    importing = verbs.add_parser("import", help="add accounts from auth.json files")
+    importing.add_argument("files", nargs="+", metavar="FILE", help="an auth.json of Codex")
+    for verb in (listing, importing):
+        _add_data_dir(verb)
+        _json_flag(verb, default=argparse.SUPPRESS)
     for name, run, said in (
         ("pause", _pause, "Take an account out of rotation."),
         ("resume", _resume, "Put a paused account back into rotation."),
@@ -413,8 +415,6 @@ class _Progress:
 
 def _accounts(settings: config.Config, arguments: argparse.Namespace) -> int:
     if arguments.verb == "import":
-        if not arguments.files:
-            raise Usage("Name at least one auth.json, for example ~/.codex/auth.json.")
         return _import(settings, arguments)
     found = _summaries(settings)
     if arguments.json:
