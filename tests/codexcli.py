@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.upstream import auth_json
 
 VERSION = "0.169.0"
 CLIENTS = Path(__file__).resolve().parent / "clients" / "node_modules"
@@ -28,15 +29,6 @@ def binary() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
-
-
-def unsigned_jwt(claims: Mapping[str, Any]) -> str:
-    """A token with these claims; Codex reads tokens without checking who signed them."""
-
-    def part(value: Mapping[str, Any]) -> str:
-        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
-
-    return f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims)}.c2ln"
 
 
 @dataclass(frozen=True)
@@ -93,45 +85,32 @@ class Codex:
         rest = "\n[analytics]\nenabled = false\n"
         (self.codex_home / "config.toml").write_text(quiet + config + rest)
 
-    def sign_in(self, account: str, expires: int = 4_102_444_800) -> None:
+    def sign_in(self, account: str) -> None:
         """Write the auth.json of a ChatGPT login that is good until 2100."""
-        claims = {
-            "email": "dana@example.test",
-            "exp": expires,
-            "https://api.openai.com/auth": {
-                "chatgpt_account_id": account,
-                "chatgpt_plan_type": "pro",
-                "chatgpt_user_id": "user-local",
-            },
-        }
-        token = unsigned_jwt(claims)
-        tokens = {
-            "id_token": token,
-            "access_token": token,
-            "refresh_token": "local-refresh",
-            "account_id": account,
-        }
         path = self.codex_home / "auth.json"
-        path.write_text(
-            json.dumps(
-                {
-                    "auth_mode": "chatgpt",
-                    "OPENAI_API_KEY": None,
-                    "tokens": tokens,
-                    "last_refresh": "2026-11-01T00:00:00.000000000Z",
-                }
-            )
-        )
+        path.write_bytes(auth_json(account))
         path.chmod(0o600)
 
     def run(self, prompt: str, *flags: str, **environ: str) -> Run:
         """One `codex exec` to its end."""
-        done = subprocess.run(
+        with self.start(prompt, *flags, **environ) as running:
+            try:
+                out, stderr = running.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                raise
+        events = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        return Run(running.returncode, events, stderr)
+
+    def start(self, prompt: str, *flags: str, **environ: str) -> subprocess.Popen[str]:
+        """Begin one `codex exec`."""
+        return subprocess.Popen(
             [
                 str(self.program),
                 "exec",
                 "--json",
                 "--skip-git-repo-check",
+                # The sandbox of the CLI is not ours to test, and not every machine has it.
                 "--dangerously-bypass-approvals-and-sandbox",
                 *flags,
                 prompt,
@@ -139,13 +118,10 @@ class Codex:
             cwd=self.work,
             env=self._environment(environ),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
-            check=False,
         )
-        events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        return Run(done.returncode, events, done.stderr)
 
     def rollouts(self) -> list[Path]:
         """The session logs it wrote, oldest first."""

@@ -162,7 +162,7 @@ def test_a_tool_round_trip(client: OpenAI, provider: Provider, stream: bool) -> 
     messages: list[Any] = [{"role": "user", "content": "Add."}]
 
     def turn() -> Any:
-        options = {"model": "gpt-5.5", "messages": messages, "tools": [ADD]}
+        options: dict[str, Any] = {"model": "gpt-5.5", "messages": messages, "tools": [ADD]}
         if not stream:
             return client.chat.completions.create(**options).choices[0]
         with client.chat.completions.stream(**options) as events:

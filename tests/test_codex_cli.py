@@ -1,0 +1,341 @@
+"""The real Codex CLI works through the real server: turns, tools, failover, dry pool, ledger."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.config import Config
+from server.ingest.scan import totals
+from server.store import db
+from tests.codexcli import Codex, Run
+from tests.serving import Served, serving
+from tests.upstream import (
+    Answer,
+    HangUp,
+    Provider,
+    Received,
+    Script,
+    Stream,
+    called,
+    created,
+    failed,
+    refusal,
+    spoken,
+    usage_limit,
+)
+
+KEY = "sk-of-the-client"
+PROVIDER_BLOCK = """
+model_provider = "brimline"
+
+[model_providers.brimline]
+name = "OpenAI"
+base_url = "{base}"
+env_key = "CLIENT_KEY"
+wire_api = "responses"
+"""
+
+
+def tool_turn(request: Received) -> Stream:
+    """Runs `echo one`, then tells what it said; each answer has an id and usage of its own."""
+    given = request.json["input"]
+    name = f"resp_{uuid.uuid4().hex}"
+    outputs = [i["output"] for i in given if i.get("type") == "function_call_output"]
+    if outputs:
+        return Stream(spoken("It said one." if "one" in str(outputs[-1]) else "Nothing.", name))
+    return call_echo(name)
+
+
+def call_echo(name: str) -> Stream:
+    arguments = json.dumps({"cmd": "echo one"})
+    call = {"type": "function_call", "name": "exec_command", "arguments": arguments}
+    return Stream(called(call, name))
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider(default=tool_turn) as running:
+        yield running
+
+
+@pytest.fixture
+def codex(tmp_path: Path) -> Codex:
+    return Codex(tmp_path / "user")
+
+
+@pytest.fixture
+def served(config: Config, provider: Provider, codex: Codex) -> Iterator[Served]:
+    with serving(replace(config, codex_home=codex.codex_home), provider) as running:
+        running.account("acc-1")
+        yield running
+
+
+def ran_the_tool(run: Run) -> None:
+    """One clean run: the command ran, the answer came, and no error was shown."""
+    assert (run.code, run.text, run.errors) == (0, "It said one.", []), run.stderr
+    assert commands(run) == ["one\n"]
+
+
+def commands(run: Run) -> list[str]:
+    """What the commands printed that the CLI ran."""
+    return [
+        each["item"]["aggregated_output"]
+        for each in run.events
+        if each["type"] == "item.completed" and each["item"]["type"] == "command_execution"
+    ]
+
+
+def wait_until(true: Callable[[], Any]) -> None:
+    limit = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.01)
+
+
+def joined(served: Served, codex: Codex, run: Run) -> None:
+    """The rollout's calls are the request log's rows, with equal tokens and equal totals."""
+    served.services.indexer.scan()
+    calls = {
+        row[0]: row[1:]
+        for row in db.rows("select id, input, cached, output, reasoning, account, seen from call")
+    }
+    answered = [row for row in served.rows() if row["status"] == "success"]
+    assert len(answered) == 2
+    assert {row["response_id"] for row in answered} == set(calls)
+    for row in answered:
+        said = calls[row["response_id"]]
+        assert said[:4] == (row["input"], row["cached"], row["output"], row["reasoning"])
+        assert said[4] == row["account"]
+        assert said[5] == 3  # the log and the proxy both saw it
+    found = totals()
+    assert found["files"] == len(codex.rollouts())
+    assert found["calls"] == len(answered)
+    assert found["tokens"]["input"] == run.usage["input_tokens"]
+    assert found["tokens"]["cachedInput"] == run.usage["cached_input_tokens"]
+    assert found["tokens"]["output"] == run.usage["output_tokens"]
+    assert found["tokens"]["reasoningOutput"] == run.usage["reasoning_output_tokens"]
+    assert found["skippedLines"] == 0
+
+
+@pytest.mark.parametrize("path", ["/v1", "/backend-api/codex"])
+def test_a_key_and_no_login(codex: Codex, served: Served, provider: Provider, path: str) -> None:
+    codex.configure(PROVIDER_BLOCK.format(base=served.url + path))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    ran_the_tool(run)
+    sent = provider.responses()
+    assert [request.account for request in sent] == ["acc-1", "acc-1"]
+    assert not any(KEY in str(request.headers) for request in sent)
+    rows = served.rows()
+    assert [row["reason"] for row in rows][1:] == ["same thread"]
+    assert {row["endpoint"] for row in rows} == {f"{path}/responses"}
+    joined(served, codex, run)
+
+
+def test_the_bytes_pass_untouched(codex: Codex, served: Served, provider: Provider) -> None:
+    """What the CLI sends through us is what it sends to a provider directly."""
+    codex.configure(PROVIDER_BLOCK.format(base=f"{provider.url}/codex"))
+    codex.run("Say one.", CLIENT_KEY=KEY)
+    direct = provider.responses()
+    provider.received.clear()
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/backend-api/codex"))
+    codex.run("Say one.", CLIENT_KEY=KEY)
+    relayed = provider.responses()
+    ours = {"authorization", "chatgpt-account-id", "accept-encoding", "host", "content-length"}
+    for one, other in zip(direct, relayed, strict=True):
+        assert one.json.keys() == other.json.keys()
+        assert one.json["tools"] == other.json["tools"]
+        assert set(one.headers) - ours == set(other.headers) - ours
+
+
+# ── with a ChatGPT login ──────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def workspace() -> Iterator[str]:
+    """The place where the CLI asks about its own login: another origin than ours."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+        def do_GET(self) -> None:
+            known = self.path.endswith("/wham/accounts/check")
+            account = {
+                "id": "acc-local",
+                "workspace_backend_origin": "https://chatgpt.com",
+                "account_routing_override": "NO_CONSTRAINT",
+            }
+            body = json.dumps({"accounts": [account]} if known else {"detail": "no"}).encode()
+            self.send_response(200 if known else 404)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.do_GET()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as home:
+        threading.Thread(target=home.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://localhost:{home.server_port}/backend-api"
+        home.shutdown()
+
+
+LOGIN_BLOCK = """
+chatgpt_base_url = "{workspace}"
+model_provider = "brimline"
+
+[model_providers.brimline]
+name = "OpenAI"
+base_url = "{url}/backend-api/codex"
+requires_openai_auth = true
+wire_api = "responses"
+"""
+
+
+@pytest.mark.parametrize(
+    "config_text",
+    [
+        pytest.param(
+            'chatgpt_base_url = "{workspace}"\nopenai_base_url = "{url}/v1"\n',
+            id="one line: it tries a WebSocket first and must be sent to HTTP",
+        ),
+        pytest.param(LOGIN_BLOCK, id="a provider block on the Codex path"),
+    ],
+)
+def test_a_login(
+    codex: Codex, served: Served, provider: Provider, workspace: str, config_text: str
+) -> None:
+    codex.sign_in("acc-local")
+    codex.configure(config_text.format(workspace=workspace, url=served.url))
+    run = codex.run("Say one.")
+    ran_the_tool(run)
+    sent = provider.responses()
+    assert [request.account for request in sent] == ["acc-1", "acc-1"]
+    assert [request.headers["content-encoding"] for request in sent] == ["zstd", "zstd"]
+    local = json.loads((codex.codex_home / "auth.json").read_bytes())["tokens"]["access_token"]
+    assert not any(local in str(request.headers) for request in sent)
+    joined(served, codex, run)
+
+
+# ── when things fail ──────────────────────────────────────────────────────────────────────
+
+
+def first_fails(provider: Provider, failure: Script) -> None:
+    """The very first request fails, whichever account it came from."""
+
+    def script(request: Received) -> Script:
+        return failure if request is provider.responses()[0] else tool_turn
+
+    provider.default = script
+
+
+IN_AN_HOUR = int(time.time()) + 3600
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        pytest.param(usage_limit(IN_AN_HOUR), "status 429", id="its allowance is used up"),
+        pytest.param(refusal(503, "server_is_overloaded"), "status 503", id="overloaded"),
+        pytest.param(Answer(500, b"<html>oh</html>"), "status 500", id="an HTML page"),
+        pytest.param(HangUp(), "it hung up", id="it hangs up"),
+        pytest.param(
+            Stream([created(), failed("rate_limit_exceeded", "Try again in 20s.")]),
+            "rate_limit_exceeded",
+            id="an error where the answer should begin",
+        ),
+        pytest.param(refusal(401, "token_expired"), "status 401", id="its token is refused"),
+    ],
+)
+def test_another_try_is_invisible(
+    codex: Codex, served: Served, provider: Provider, failure: Script, outcome: str
+) -> None:
+    served.account("acc-2")
+    first_fails(provider, failure)
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    ran_the_tool(run)
+    first, second = served.rows()
+    attempts = json.loads(first["attempts"])
+    assert [each["outcome"] for each in attempts] == [outcome, "ok"]
+    moved = attempts[0]["account"] != attempts[1]["account"]
+    assert moved is (outcome != "status 401")  # a refused token is renewed, not given up
+    assert second["account"] == attempts[1]["account"]
+    joined(served, codex, run)
+
+
+def test_a_dry_pool_says_when_to_come_back(
+    codex: Codex, served: Served, provider: Provider
+) -> None:
+    provider.default = usage_limit(IN_AN_HOUR)
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/backend-api/codex"))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    at = time.gmtime(IN_AN_HOUR)
+    clock = f"{at.tm_hour % 12 or 12}:{at.tm_min:02} {'PM' if at.tm_hour >= 12 else 'AM'}"
+    assert run.code == 1
+    assert "You’ve hit your usage limit. Try again at" in run.errors[-1]
+    assert clock in run.errors[-1]
+    assert [row["error_code"] for row in served.rows()] == ["usage_limit_reached"]
+
+
+def test_a_short_rest_is_waited_for(codex: Codex, served: Served, provider: Provider) -> None:
+    first_fails(provider, refusal(429, "rate_limit_exceeded", "Slow down.", retry_after="1"))
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    assert (run.code, run.text) == (0, "It said one.")
+    assert [row["status"] for row in served.rows()] == ["error", "success", "success"]
+
+
+def test_nothing_is_replayed_after_an_item(
+    codex: Codex, served: Served, provider: Provider
+) -> None:
+    """The CLI runs a tool as soon as its call is here; if the stream then ends, it goes on."""
+    served.account("acc-2")
+    first_fails(provider, Stream(call_echo("resp_cut").events[:-1], end="cut"))
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/backend-api/codex"))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    assert (run.code, run.text) == (0, "It said one.")
+    assert commands(run) == ["one\n"]
+    first, second = served.rows()
+    assert (first["error_code"], second["status"]) == ("stream_incomplete", "success")
+    assert len(json.loads(first["attempts"])) == 1
+    assert first["account"] == second["account"]
+
+
+def test_ctrl_c_reaches_the_provider(codex: Codex, served: Served, provider: Provider) -> None:
+    provider.default = Stream(spoken()[:3], end="silent")
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
+    with codex.start("Say one.", CLIENT_KEY=KEY) as running:
+        wait_until(lambda: served.services.proxy.live() and provider.responses())
+        wait_until(lambda: served.services.proxy.live()[0]["firstEventMs"] is not None)
+        running.send_signal(signal.SIGINT)
+        assert provider.responses()[0].closed.wait(5)
+        running.communicate(timeout=20)
+    wait_until(lambda: not served.services.proxy.active())
+    wait_until(lambda: [row["status"] for row in served.rows()] == ["cancelled"])
+
+
+def test_a_resumed_session_stays(codex: Codex, served: Served, provider: Provider) -> None:
+    served.account("acc-2")
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
+    codex.run("Say one.", CLIENT_KEY=KEY)
+    again = codex.run("And again.", "resume", "--last", CLIENT_KEY=KEY)
+    assert again.code == 0
+    rows = served.rows()
+    assert len({row["account"] for row in rows}) == 1
+    assert len({row["session_id"] for row in rows}) == 1
+    assert [row["reason"] for row in rows][1:] == ["same thread"] * (len(rows) - 1)
+    assert len(codex.rollouts()) == 1
