@@ -77,7 +77,7 @@ function Loaded({ account }: { account: Account }) {
             ))}
           </div>
         ) : (
-          <Empty title={t("meter.unknown")}>{t("accounts.trend.emptyText")}</Empty>
+          <Empty title={t("accounts.windows.empty")}>{t("accounts.windows.emptyText")}</Empty>
         )}
       </section>
       <History account={account} />
@@ -168,7 +168,7 @@ function Details({ account, now }: { account: Account; now: number }) {
           [t("accounts.plan"), planName(account.planType)],
           ...(account.statusReason ? ([[t("accounts.reason"), account.statusReason]] as [string, string][]) : []),
           [t("accounts.signIn"), <SignInHealth key="s" account={account} now={now} />],
-          ...(auth?.access.expiresAt
+          ...(auth?.access.expiresAt && account.status !== "sign_in_needed" && Date.parse(auth.access.expiresAt) > now
             ? ([["", t("accounts.token.ends", { when: full(auth.access.expiresAt) })]] as [string, string][])
             : []),
           [t("accounts.credits"), balance === null ? UNKNOWN : String(balance)],

@@ -18,8 +18,9 @@ import { say } from "../say";
 import { useAddress } from "../url";
 import { t, type Word } from "../words";
 
-const PAGE = 200;
-const CSV_PAGE = 500;
+/** The first page is small, so that it is there at once; the next ones are read ahead of scrolling. */
+const FIRST_PAGE = 100;
+const PAGE = 500;
 const PRICES = ["exact", "estimated", "unpriced"] as const;
 
 interface Options {
@@ -127,7 +128,7 @@ function Rows({ filters, accounts, head }: RowsProps) {
   const found = useInfiniteQuery({
     queryKey: ["calls", filters.asked],
     queryFn: ({ signal, pageParam }) =>
-      api<CallPage>(`/api/calls${query({ ...filters.asked, limit: PAGE, cursor: pageParam })}`, { signal }),
+      api<CallPage>(`/api/calls${query({ ...filters.asked, limit: pageParam ? PAGE : FIRST_PAGE, cursor: pageParam })}`, { signal }),
     initialPageParam: "",
     getNextPageParam: (last) => last.nextCursor ?? undefined,
     placeholderData: keepPreviousData,
@@ -137,7 +138,7 @@ function Rows({ filters, accounts, head }: RowsProps) {
   // A short list follows by itself; a long one is left in place while it is read.
   const fresh = head && found.data && !found.isPlaceholderData ? head.total - (found.data.pages[0]?.total ?? 0) : 0;
   const reload = () => void client.invalidateQueries({ queryKey: ["calls", filters.asked] });
-  useFollow(fresh, rows.length <= PAGE && !found.isFetching, reload);
+  useFollow(fresh, rows.length <= FIRST_PAGE && !found.isFetching, reload);
   if (found.isPending) return <Card><Skeleton lines={10} /></Card>;
   if (found.isError && !found.data) {
     return <Card><Failure error={found.error} retry={() => void found.refetch()} /></Card>;
@@ -159,7 +160,7 @@ function Rows({ filters, accounts, head }: RowsProps) {
           {found.isFetchingNextPage ? t("calls.loadingMore") : t("calls.shown", { shown: count(rows.length), total: count(total) })}
         </span>
         <span className="tools">
-          {fresh !== 0 && rows.length > PAGE && (
+          {fresh !== 0 && rows.length > FIRST_PAGE && (
             <button type="button" className="primary" onClick={reload}>
               {t("do.reload")}
             </button>
@@ -259,7 +260,7 @@ function Csv({ filters, total }: { filters: CallFilters; total: number }) {
     setDone(0);
     try {
       while (cursor !== null) {
-        const page: CallPage = await api(`/api/calls${query({ ...filters.asked, limit: CSV_PAGE, cursor })}`, { signal: control.signal });
+        const page: CallPage = await api(`/api/calls${query({ ...filters.asked, limit: PAGE, cursor })}`, { signal: control.signal });
         parts.push(csv([], page.calls.map(csvRow)).replace(/^\r\n/, ""));
         cursor = page.hasMore ? page.nextCursor : null;
         setDone((collected += page.calls.length));

@@ -70,6 +70,8 @@ function PauseOrResume({ account, run, busy }: RunProps) {
       </button>
     );
   }
+  // Out of rotation already; signing in again is what brings it back.
+  if (account.status === "sign_in_needed" || account.status === "deactivated") return null;
   const hour = () => new Date(Date.now() + HOUR).toISOString();
   return (
     <Menu

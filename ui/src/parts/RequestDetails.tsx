@@ -15,11 +15,11 @@ export function RequestDetails({ row }: { row: RequestRow }) {
       )}
       <div className="details-grid">
         <section>
-          <h3>{t("requests.timeline")}</h3>
+          <h2>{t("requests.timeline")}</h2>
           <Timeline attempts={row.attempts} />
         </section>
         <section>
-          <h3>{t("requests.col.tokens")}</h3>
+          <h2>{t("requests.col.tokens")}</h2>
           <Facts
             rows={[
               [t("requests.input"), count(row.inputTokens)],
@@ -33,7 +33,7 @@ export function RequestDetails({ row }: { row: RequestRow }) {
           />
         </section>
         <section>
-          <h3>{t("requests.ids")}</h3>
+          <h2>{t("requests.ids")}</h2>
           <Facts
             rows={[
               [t("requests.time"), full(row.requestedAt)],
