@@ -1,0 +1,440 @@
+"""/api/accounts and /api/usage through the whole application."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from server.accounts.allowance import DAY, HOUR
+from server.app import Services, create_app
+from server.config import Config
+from server.dashboard.times import iso
+from server.store import db, vault
+from tests.auth_server import Provider, access_token, auth_json, provider, usage
+
+
+@pytest.fixture
+def upstream() -> Iterator[Provider]:
+    with provider() as fake:
+        yield fake
+
+
+@pytest.fixture
+def app(config: Config, upstream: Provider) -> Iterator[Flask]:
+    vault.forget()
+    base = f"{upstream.url}/backend-api"
+    yield create_app(replace(config, auth_base_url=upstream.url, upstream_base_url=base))
+    db.close_databases()
+    vault.forget()
+
+
+@pytest.fixture
+def built(app: Flask) -> Services:
+    found: Services = app.extensions["brimline"]
+    return found
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def upload(client: FlaskClient, *files: bytes) -> TestResponse:
+    data = {"auth_json": [(io.BytesIO(raw), f"auth-{n}.json") for n, raw in enumerate(files)]}
+    return client.post("/api/accounts/import", data=data)
+
+
+def add(client: FlaskClient, name: str = "ada", **who: Any) -> str:
+    values = {"email": f"{name}@example.com", "user": name, "account": f"ws-{name}", **who}
+    answer = upload(client, auth_json(access_token(name), f"refresh-{name}", **values))
+    assert answer.status_code == 200, answer.text
+    return str(answer.get_json()["accountId"])
+
+
+def account(client: FlaskClient, wanted: str) -> dict[str, Any]:
+    found = client.get("/api/accounts").get_json()["accounts"]
+    return next(each for each in found if each["accountId"] == wanted)
+
+
+def error(answer: TestResponse) -> tuple[int, str]:
+    body = answer.get_json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message"}
+    assert body["error"]["message"].endswith((".", "Z"))
+    return answer.status_code, body["error"]["code"]
+
+
+# ── import ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_import_answers_codex_lbs_shape_and_shows_the_allowance(client: FlaskClient) -> None:
+    answer = upload(client, auth_json())
+    assert answer.status_code == 200
+    body = answer.get_json()
+    assert set(body) == {"accountId", "email", "planType", "status"}
+    assert (body["email"], body["planType"], body["status"]) == (
+        "ada@example.com",
+        "plus",
+        "active",
+    )
+    shown = account(client, body["accountId"])
+    assert shown["usage"]["primaryRemainingPercent"] == 75.0
+    assert shown["capacityCreditsPrimary"] == 225
+    assert shown["remainingCreditsPrimary"] == 168.75
+    assert [w["name"] for w in shown["windows"]] == ["5 h", "week"]
+    assert shown["auth"]["access"]["expiresAt"] == "2100-01-01T00:00:00.000Z"
+    text = client.get("/api/accounts").text + client.get("/api/tray").text
+    assert access_token() not in text
+    assert "refresh-1" not in text
+
+
+def test_several_files_at_once(client: FlaskClient) -> None:
+    answer = upload(client, auth_json(), b"broken", auth_json(user="bob", email="b@example.com"))
+    body = answer.get_json()
+    assert [each["email"] for each in body["imported"]] == ["ada@example.com", "b@example.com"]
+    assert [(each["file"], each["code"]) for each in body["failed"]] == [
+        ("auth-1.json", "invalid_auth_json")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "code"),
+    [
+        pytest.param(b"", "multipart/form-data", 400, "invalid_auth_json", id="no boundary"),
+        pytest.param(
+            b"--x\r\ngarbage",
+            "multipart/form-data; boundary=x",
+            400,
+            "invalid_auth_json",
+            id="torn",
+        ),
+        pytest.param(
+            b"\xff\x00" * 500,
+            "multipart/form-data; boundary=x",
+            400,
+            "invalid_auth_json",
+            id="noise",
+        ),
+        pytest.param(b"{}", "application/json", 400, "invalid_auth_json", id="JSON"),
+        pytest.param(b"", "", 400, "invalid_auth_json", id="nothing"),
+        pytest.param(
+            b"x" * (1 << 20) + b"y",
+            "multipart/form-data; boundary=x",
+            413,
+            "payload_too_large",
+            id="more than 1 MiB",
+        ),
+    ],
+)
+def test_a_body_that_is_no_upload(
+    client: FlaskClient, content: bytes, kind: str, status: int, code: str
+) -> None:
+    answer = client.post("/api/accounts/import", data=content, content_type=kind)
+    assert error(answer) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"[" * 10_000, id="10,000 deep"),
+        pytest.param(b'{"OPENAI_API_KEY":"sk-hidden"}', id="an API key"),
+        pytest.param(b"x" * 500_000, id="half a megabyte"),
+        pytest.param(b'{"tokens":{"access_token":NaN}}', id="NaN"),
+    ],
+)
+def test_a_file_that_is_no_auth_json(client: FlaskClient, raw: bytes) -> None:
+    answer = upload(client, raw)
+    assert error(answer) == (400, "invalid_auth_json")
+    assert "hidden" not in answer.text
+    assert client.get("/api/accounts").get_json() == {"accounts": []}
+
+
+def test_a_duplicate_that_is_unclear_is_a_conflict(client: FlaskClient) -> None:
+    client.put("/api/settings", json={"importWithoutOverwrite": True})
+    add(client)
+    add(client)
+    client.put("/api/settings", json={"importWithoutOverwrite": False})
+    values = {"email": "ada@example.com", "user": "ada", "account": "ws-ada"}
+    assert error(upload(client, auth_json(**values))) == (409, "duplicate_identity_conflict")
+
+
+# ── verbs ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("verb", ["reactivate", "resume"])
+def test_pause_and_resume(client: FlaskClient, verb: str) -> None:
+    wanted = add(client)
+    before = client.get("/api/live").get_json()["revisions"]["accounts"]
+    answer = client.post(f"/api/accounts/{wanted}/pause").get_json()
+    assert answer["status"] == "paused"
+    assert (answer["account"]["status"], answer["account"]["pausedUntil"]) == ("paused", None)
+    assert client.get("/api/tray").get_json()["pool"]["state"] == "paused"
+    assert client.get("/api/live").get_json()["revisions"]["accounts"] > before
+    answer = client.post(f"/api/accounts/{wanted}/{verb}").get_json()
+    assert (answer["status"], answer["account"]["status"]) == ("reactivated", "active")
+
+
+def test_pausing_until_the_reset_or_a_time(client: FlaskClient) -> None:
+    wanted = add(client)
+    reset = account(client, wanted)["resetAtPrimary"]
+    answer = client.post(f"/api/accounts/{wanted}/pause", json={"until": "reset"}).get_json()
+    assert answer["account"]["pausedUntil"] == reset
+    time = iso(db.now_ms() + HOUR)
+    answer = client.post(f"/api/accounts/{wanted}/pause", json={"until": time}).get_json()
+    assert answer["account"]["pausedUntil"] == time
+    assert client.post(f"/api/accounts/{wanted}/pause", json={"until": None}).status_code == 200
+    assert account(client, wanted)["pausedUntil"] is None
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        pytest.param(b'{"until":"soon"}', "application/json", 422, id="a word"),
+        pytest.param(b'{"until":"2020-01-01T00:00:00Z"}', "application/json", 422, id="past"),
+        pytest.param(b'{"until":"9999-01-01T00:00:00Z"}', "application/json", 422, id="too far"),
+        pytest.param(b'{"until":5}', "application/json", 422, id="a number"),
+        pytest.param(b'{"until":["x"]}', "application/json", 422, id="a list"),
+        pytest.param(b'{"until":NaN}', "application/json", 400, id="NaN"),
+        pytest.param(b'{"until":' * 5000, "application/json", 400, id="deep"),
+        pytest.param(b"[]", "application/json", 400, id="not an object"),
+        pytest.param(b"\xff", "application/json", 400, id="no text"),
+        pytest.param(b'{"until":null}', "text/plain", 415, id="not JSON"),
+    ],
+)
+def test_a_pause_that_is_not_understood(
+    client: FlaskClient, content: bytes, kind: str, status: int
+) -> None:
+    wanted = add(client)
+    answer = client.post(f"/api/accounts/{wanted}/pause", data=content, content_type=kind)
+    assert error(answer)[0] == status
+    assert account(client, wanted)["status"] == "active"
+
+
+def test_until_a_reset_nobody_knows(client: FlaskClient, upstream: Provider) -> None:
+    upstream.usage = lambda _: (200, {})
+    wanted = add(client)
+    answer = client.post(f"/api/accounts/{wanted}/pause", json={"until": "reset"})
+    assert error(answer) == (422, "validation_error")
+
+
+def test_all_at_once(client: FlaskClient) -> None:
+    add(client, "ada")
+    add(client, "bob")
+    for verb, status in (("pause-all", "paused"), ("resume-all", "active")):
+        answer = client.post(f"/api/accounts/{verb}").get_json()
+        assert [each["status"] for each in answer["accounts"]] == [status] * 2
+
+
+def test_probe_asks_now(client: FlaskClient, upstream: Provider) -> None:
+    wanted = add(client)
+    upstream.usage = lambda _: (200, usage(88))
+    answer = client.post(f"/api/accounts/{wanted}/probe").get_json()
+    assert answer["usage"]["primaryRemainingPercent"] == 12.0
+    assert answer["windows"][0]["level"] == "low"
+    upstream.usage = lambda _: (200, b"<html>")
+    assert error(client.post(f"/api/accounts/{wanted}/probe")) == (503, "usage_unavailable")
+    upstream.usage = lambda _: (401, {})
+    upstream.token = lambda _: (401, {"error": {"code": "refresh_token_expired"}})
+    assert error(client.post(f"/api/accounts/{wanted}/probe")) == (409, "sign_in_needed")
+    assert account(client, wanted)["deactivationReason"] == "Its sign-in has expired."
+    assert error(client.post(f"/api/accounts/{wanted}/pause")) == (409, "sign_in_needed")
+
+
+def test_alias(client: FlaskClient) -> None:
+    wanted = add(client)
+    answer = client.put(f"/api/accounts/{wanted}/alias", json={"alias": "  Work "})
+    assert answer.get_json() == {"accountId": wanted, "alias": "Work"}
+    assert account(client, wanted)["displayName"] == "Work"
+    answer = client.put(f"/api/accounts/{wanted}/alias", json={"alias": None})
+    assert answer.get_json()["alias"] is None
+    assert account(client, wanted)["displayName"] == "ada@example.com"
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"alias": 5}, {"alias": "x" * 256}, {"alias": "a\nb"}, {"alias": "\ud800"}]
+)
+def test_an_alias_that_does_not_fit(client: FlaskClient, given: dict[str, Any]) -> None:
+    wanted = add(client)
+    assert error(client.put(f"/api/accounts/{wanted}/alias", json=given))[0] == 422
+
+
+def test_priority_and_policy(client: FlaskClient) -> None:
+    wanted = add(client)
+    answer = client.patch(
+        f"/api/accounts/{wanted}", json={"priority": 5, "routingPolicy": "burn_first"}
+    ).get_json()
+    assert (answer["priority"], answer["routingPolicy"]) == (5, "burn_first")
+    answer = client.patch(f"/api/accounts/{wanted}", json={"somethingElse": 1}).get_json()
+    assert (answer["priority"], answer["routingPolicy"]) == (5, "burn_first")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"priority": "high"},
+        {"priority": True},
+        {"priority": 1.5},
+        {"priority": 10**30},
+        {"routingPolicy": "always"},
+        {"routingPolicy": ["normal"]},
+        {"routingPolicy": {}},
+        {"priority": 1, "routingPolicy": "x"},
+    ],
+)
+def test_a_change_that_does_not_fit_changes_nothing(
+    client: FlaskClient, given: dict[str, Any]
+) -> None:
+    wanted = add(client)
+    assert error(client.patch(f"/api/accounts/{wanted}", json=given))[0] == 422
+    shown = account(client, wanted)
+    assert (shown["priority"], shown["routingPolicy"]) == (0, "normal")
+
+
+def test_delete(client: FlaskClient, built: Services) -> None:
+    wanted = add(client)
+    built.pool.flush()
+    assert error(client.delete(f"/api/accounts/{wanted}?history=burn"))[0] == 422
+    assert client.delete(f"/api/accounts/{wanted}").get_json() == {"status": "deleted"}
+    assert client.get("/api/accounts").get_json() == {"accounts": []}
+    assert db.rows("select count(*) from snapshot")[0][0] == 2
+    add(client)
+    assert client.delete(f"/api/accounts/{wanted}?history=erase").status_code == 200
+    assert db.rows("select count(*) from snapshot")[0][0] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "given"),
+    [
+        ("POST", "pause", None),
+        ("POST", "pause", {"until": "soon"}),
+        ("POST", "reactivate", None),
+        ("POST", "resume", None),
+        ("POST", "probe", None),
+        ("PUT", "alias", {"alias": "x"}),
+        ("PATCH", "", {"priority": 1}),
+        ("DELETE", "", None),
+        ("GET", "trends", None),
+    ],
+)
+@pytest.mark.parametrize("wanted", ["nobody", "%00", "a%20b", "a" * 500, "%ff", "💥"])
+def test_an_account_nobody_knows(
+    client: FlaskClient, method: str, path: str, given: Any, wanted: str
+) -> None:
+    where = f"/api/accounts/{wanted}/{path}".rstrip("/")
+    answer = (
+        client.open(where, method=method, json=given)
+        if given
+        else client.open(where, method=method)
+    )
+    assert error(answer) in [(404, "account_not_found"), (404, "not_found"), (405, "http_405")]
+
+
+# ── codex-lb's shapes ─────────────────────────────────────────────────────────────────────
+
+
+def test_usage_of_an_empty_pool(client: FlaskClient) -> None:
+    summary = client.get("/api/usage/summary").get_json()
+    assert summary["primaryWindow"] is None
+    assert summary["cost"] == {"currency": "USD", "totalUsd7d": 0.0}
+    assert client.get("/api/usage/history").get_json() == {"windowHours": 24, "accounts": []}
+    assert client.get("/api/usage/window?window=primary").get_json() == {
+        "windowKey": "primary",
+        "windowMinutes": 300,
+        "accounts": [],
+    }
+    assert client.get("/api/dashboard/overview").status_code == 200
+
+
+def test_usage_summary(client: FlaskClient) -> None:
+    add(client, "ada")
+    add(client, "bob")
+    summary = client.get("/api/usage/summary").get_json()
+    assert summary["primaryWindow"]["remainingPercent"] == 75.0
+    assert summary["primaryWindow"]["capacityCredits"] == 450
+    assert summary["primaryWindow"]["remainingCredits"] == 337.5
+    assert summary["primaryWindow"]["windowMinutes"] == 300
+    assert summary["secondaryWindow"]["remainingPercent"] == 60.0
+    assert summary["monthlyWindow"] is None
+    assert summary["metrics"]["requests7d"] == 0
+
+
+def test_usage_window_says_nothing_where_nothing_is_known(
+    client: FlaskClient, upstream: Provider
+) -> None:
+    upstream.usage = lambda _: (200, usage(None, 30))
+    wanted = add(client)
+    items = client.get("/api/usage/window?window=primary").get_json()["accounts"]
+    assert items == [
+        {
+            "accountId": wanted,
+            "remainingPercentAvg": None,
+            "capacityCredits": 225,
+            "remainingCredits": None,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["window?window=weekly", "window", "window?window=", "history?hours=0", "history?hours=169",
+     "history?hours=x", "history?hours=-1", "history?hours=1e3", "history?hours=٩٩٩٩٩٩"],
+)  # fmt: skip
+def test_a_usage_query_that_does_not_fit(client: FlaskClient, query: str) -> None:
+    assert error(client.get(f"/api/usage/{query}")) == (422, "validation_error")
+
+
+def test_trends_are_real_and_hold_the_last_value(client: FlaskClient, built: Services) -> None:
+    wanted = add(client)
+    built.pool.flush()
+    now = db.now_ms()
+    with db.writing() as connection:
+        connection.execute("delete from snapshot")
+        for days, used in ((30, 10.0), (20, 50.0), (1, 90.0)):
+            connection.execute(
+                "insert into snapshot (account, source, window, used_percent, window_minutes, "
+                "resets_at, observed_at) values (?, 'api', 'secondary', ?, 10080, ?, ?)",
+                (wanted, used, now - days * DAY + 7 * DAY, now - days * DAY),
+            )
+    body = client.get(f"/api/accounts/{wanted}/trends").get_json()
+    values = [point["v"] for point in body["secondary"]]
+    assert body["accountId"] == wanted
+    assert body["primary"] == []
+    assert len(values) in (672, 673)
+    assert (values[0], values[-1]) == (90.0, 10.0)
+    assert 50.0 in values
+    assert 100.0 in values  # reset, and not used since
+    assert body["secondary"][1]["t"] > body["secondary"][0]["t"]
+    short = client.get(f"/api/accounts/{wanted}/trends?days=7").get_json()
+    assert len(short["secondary"]) in (168, 169)
+    assert error(client.get(f"/api/accounts/{wanted}/trends?days=0"))[0] == 422
+
+
+def test_history_averages_the_time_not_the_rows(client: FlaskClient, built: Services) -> None:
+    wanted = add(client)
+    built.pool.flush()
+    now = db.now_ms()
+    with db.writing() as connection:
+        connection.execute("delete from snapshot")
+        for hours, used in ((30, 20.0), (1, 80.0), (0.9, 80.0), (0.8, 80.0)):
+            connection.execute(
+                "insert into snapshot (account, source, window, used_percent, window_minutes, "
+                "resets_at, observed_at) values (?, 'api', 'primary', ?, 300, null, ?)",
+                (wanted, used, now - int(hours * HOUR)),
+            )
+    (item,) = client.get("/api/usage/history?hours=10").get_json()["accounts"]
+    assert item["remainingPercentAvg"] == pytest.approx(74, abs=1)
+
+
+def test_every_answer_is_json(client: FlaskClient) -> None:
+    add(client)
+    for path in ("accounts", "usage/summary", "usage/history", "usage/window?window=monthly"):
+        json.loads(client.get(f"/api/{path}").data)
