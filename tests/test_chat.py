@@ -150,6 +150,20 @@ def test_unknown_usage_is_not_zero() -> None:
             id="all in the last event",
         ),
         pytest.param(
+            [event("reasoning_summary_text.delta", output_index=0, delta="Hm")]
+            + [text("Hello", 1), message("Hello", 1)]
+            + [completed(output=[message("Hello", 7)["item"], function("done", 2, "{}")["item"]])],
+            [
+                {"role": "assistant", "reasoning_content": "Hm"},
+                {"content": "Hello"},
+                {"tool_calls": [opening(0, "call_2")]},
+                {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]},
+                {},
+            ],
+            "tool_calls",
+            id="a copy under another name is not said twice, a call only there is not lost",
+        ),
+        pytest.param(
             [completed()], [{"role": "assistant", "content": ""}, {}], "stop", id="nothing said"
         ),
         pytest.param(

@@ -54,6 +54,7 @@ class Chunks:
         self._created = created
         self._begun = False
         self._calls = 0
+        self._said: set[str] = set()  # kinds of words that were sent
         self._items: dict[tuple[str, Any], _Item] = {}
 
     def feed(self, event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -159,6 +160,17 @@ class Chunks:
                     found += self._send(known, (name, index), part.get(text), whole=True)
         return found
 
+    def _late(self, item: dict[str, Any]) -> list[dict[str, Any]]:
+        """What of the last event's copy of an item has not been sent yet.
+
+        Some providers name items anew there and leave some out, so words are taken from a copy
+        only when it is known to be one, or when there were no such words before.
+        """
+        names = {(kind, _key(item.get(kind))) for kind in ("id", "call_id")}
+        known = any(name in self._items for name in names if name[1] is not None)
+        said = _WORDS_OF.get(str(item.get("type")), set()) & self._said
+        return [] if said and not known else self._whole(self._item({}, item), item)
+
     def _send(
         self, known: _Item, part: tuple[str, Any], text: Any, *, whole: bool
     ) -> list[dict[str, Any]]:
@@ -170,6 +182,7 @@ class Chunks:
             return []
         known.sent[part] = sent + len(new)
         name, index = part
+        self._said.add(name)
         if name != "call":
             later = name == "reasoning_content" and not sent and isinstance(index, int) and index
             return [{name: f"\n\n{new}" if later else new}]
@@ -182,9 +195,9 @@ class Chunks:
     def _finish(self, kind: str, response: dict[str, Any]) -> list[dict[str, Any]]:
         output = response.get("output")
         deltas: list[dict[str, Any]] = []
-        for index, item in enumerate(output if isinstance(output, list) else []):
+        for item in output if isinstance(output, list) else []:
             if isinstance(item, dict):
-                deltas += self._whole(self._item({"output_index": index}, item), item)
+                deltas += self._late(item)
         found = self._opened(deltas)
         if not self._begun:
             found += self._opened([{"content": ""}])
@@ -222,6 +235,7 @@ _DELTAS: dict[str, tuple[str, str, str]] = {
     "response.custom_tool_call_input": ("call", "", "input"),
     "response.reasoning_summary_text": ("reasoning_content", "summary_index", "text"),
 }
+_WORDS_OF = {"message": {"content", "refusal"}, "reasoning": {"reasoning_content"}}
 _CONTENT = {"output_text": ("content", "text"), "refusal": ("refusal", "refusal")}
 _SUMMARY = {"summary_text": ("reasoning_content", "text")}
 
