@@ -140,13 +140,22 @@ class Exchange:
         try:
             sock.setblocking(False)
             try:
-                if response.fp is None or response.fp.peek(1):
+                if response.fp is None or self._buffered(response):
                     return True
             finally:
                 sock.setblocking(True)
             return bool(select.select([sock], [], [], seconds)[0])
         except (OSError, ValueError):
             return not isinstance(sock, ssl.SSLSocket) or self._readable(sock, seconds)
+
+    @staticmethod
+    def _buffered(response: http.client.HTTPResponse) -> bool:
+        """Whether bytes of the body's next part lie in the reader's buffer."""
+        waiting = response.fp.peek(1)
+        if response.chunked and response.chunk_left == 0:
+            # The line end that belongs to the chunk just read is not news.
+            waiting = waiting.removeprefix(b"\r\n")
+        return bool(waiting)
 
     @staticmethod
     def _readable(sock: socket.socket, seconds: float) -> bool:
