@@ -51,6 +51,7 @@ export interface Account {
   workspaceId: string | null;
   chatgptAccountId: string | null;
   credits: { has: boolean; unlimited: boolean; balance: number | string | null } | null;
+  usageError?: string | null;
   lastUsedAt: string | null;
   lastRefreshAt: string | null;
   windows: Allowance[];
@@ -210,7 +211,9 @@ export interface Live {
 export interface Session {
   authenticated: boolean;
   required: boolean;
-  methods: string[];
+  methods: ("password" | "token")[];
+  totpRequired?: boolean;
+  csrfToken?: string | null;
 }
 
 export type Settings = Record<string, unknown>;
@@ -231,19 +234,33 @@ export class ApiError extends Error {
   }
 }
 
+const GATES = ["/api/session", "/api/dashboard-auth/password/login", "/api/dashboard-auth/totp/verify"];
+
 /** Called when the server no longer knows who we are. */
 export const onSignedOut: { call: () => void } = { call: () => undefined };
 
+// What a request that changes something must repeat (docs/API.md); it changes with the session.
+let csrf = "";
+
+function remember(body: unknown): void {
+  const token = (body as { csrfToken?: unknown } | null)?.csrfToken;
+  if (typeof token === "string") csrf = token;
+}
+
 /** Fetch JSON. Throws `ApiError` with a sentence for the user. */
 export async function api<T>(path: string, init: RequestInit = {}): Promise<T> {
-  const response = await fetch(path, { credentials: "same-origin", ...init }).catch((error) => {
+  const headers = new Headers(init.headers);
+  if (csrf && init.method && init.method !== "GET") headers.set("X-CSRF-Token", csrf);
+  const response = await fetch(path, { credentials: "same-origin", ...init, headers }).catch((error) => {
     if (init.signal?.aborted) throw error;
     throw new ApiError(0, "away", t("away.text"));
   });
   const body = await response.json().catch(() => null);
+  remember(body);
   if (response.ok && body !== null) return body as T;
   const said = body?.error as { code?: string; message?: string } | undefined;
-  if (response.status === 401 && path !== "/api/session") onSignedOut.call();
+  // At the gate a 401 means a wrong password, not a lost session.
+  if (response.status === 401 && !GATES.includes(path)) onSignedOut.call();
   throw new ApiError(
     response.status,
     said?.code ?? `http_${response.status}`,

@@ -28,8 +28,8 @@ export function App() {
     refetchInterval: ({ state }) => (state.data ? false : 3_000),
   });
   if (session.data) {
-    const { required, authenticated } = session.data;
-    return required && !authenticated ? <SignIn /> : <Inside canSignOut={required} />;
+    const { required, authenticated, totpRequired } = session.data;
+    return (required && !authenticated) || totpRequired ? <SignIn session={session.data} /> : <Inside canSignOut={required} />;
   }
   return session.isError ? <Away retry={() => void session.refetch()} /> : null;
 }

@@ -70,6 +70,12 @@ function Loaded({ account }: { account: Account }) {
             {statusText(account, now)}
           </span>
         </h2>
+        {account.usageError && (
+          <p className="note usage-error">
+            <Sign mark="warn" />
+            {account.usageError}
+          </p>
+        )}
         {account.windows.length ? (
           <div className="windows">
             {account.windows.map((window) => (
