@@ -14,8 +14,8 @@ from werkzeug.exceptions import HTTPException
 
 from server import errors
 from server.accounts.pool import Pool
-from server.auth.guard import Caller, Guard, bearer, same_secret
-from server.auth.keys import Keys
+from server.auth.guard import Caller, Guard, same_secret
+from server.auth.keys import Keys, bearer
 from server.auth.password import Password
 from server.auth.session import Sessions, csrf_token
 from server.auth.totp import Totp
@@ -114,7 +114,7 @@ def create_app(config: Config) -> Flask:
     built = Services(
         config=config,
         pool=pool,
-        proxy=Proxy(config, pool, ledger),
+        proxy=Proxy(config, pool, ledger, client_keys),
         ledger=ledger,
         indexer=Indexer(config, ledger),
         sessions=sessions,

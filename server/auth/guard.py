@@ -231,12 +231,6 @@ def _meant(environ: dict[str, Any], caller: Caller) -> bool:
     return same_secret(str(environ.get("HTTP_X_CSRF_TOKEN") or ""), caller.csrf)
 
 
-def bearer(environ: dict[str, Any]) -> str | None:
-    """The bearer token of a request, if it carries one."""
-    scheme, _, token = str(environ.get("HTTP_AUTHORIZATION") or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
-
-
 def same_secret(given: str, expected: str) -> bool:
     """Compare in constant time, whatever characters were given."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())

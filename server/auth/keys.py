@@ -22,7 +22,8 @@ from server.auth.limits import Estimate, Limit, Rule, Spent
 from server.errors import Forbidden, NotFound, Unauthorized
 from server.store import db
 
-__all__ = ["Draft", "Estimate", "Key", "Keys", "Limit", "Reservation", "Rule", "Spent"]
+# `Estimate` and `Spent` belong to the limits, but callers meet them here.
+__all__ = ["UNKNOWN", "Draft", "Estimate", "Key", "Keys", "Reservation", "Spent", "bearer"]
 
 PREFIX = "sk-clb-"
 SHOWN = 15  # characters of a key that a list may show
@@ -99,6 +100,12 @@ class Flushed:
 def digest(secret: str) -> str:
     """What is stored of a key: 256 random bits need no salt and no slow hash."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def bearer(environ: Mapping[str, Any]) -> str | None:
+    """The bearer token of a request, if it carries one."""
+    scheme, _, token = str(environ.get("HTTP_AUTHORIZATION") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 class Keys:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify, request
 
 from server.auth import limits
-from server.auth.guard import bearer
-from server.auth.keys import Draft, Key, Rule
-from server.auth.limits import Limit
+from server.auth.keys import Draft, Key, bearer
+from server.auth.limits import Limit, Rule
 from server.dashboard import body
 from server.dashboard.times import iso, parse
 from server.errors import BadRequest, Unprocessable

@@ -7,6 +7,7 @@ sent on untouched unless the provider would refuse them.
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class _Seen(msgspec.Struct):
     client_metadata: Any = None
 
 
+_INLINE = re.compile(rb";base64,[A-Za-z0-9+/=_-]+")
 _decoder = msgspec.json.Decoder(_Seen)
 
 
@@ -63,6 +65,7 @@ class Body:
     tier: str | None
     effort: str | None
     metadata: Mapping[str, Any] = field(repr=False)
+    weight: int = 0  # bytes of text in it, pictures and files left out
 
 
 def read(raw: bytes, coding: str, *, openai: bool, limit: int = MAX_DECODED) -> Body:
@@ -95,7 +98,14 @@ def read(raw: bytes, coding: str, *, openai: bool, limit: int = MAX_DECODED) -> 
         tier=_text(seen.service_tier),
         effort=_text(reasoning.get("effort")),
         metadata=seen.client_metadata if isinstance(seen.client_metadata, dict) else {},
+        weight=_weight(decoded),
     )
+
+
+def _weight(decoded: bytes) -> int:
+    if b";base64," not in decoded:
+        return len(decoded)
+    return len(_INLINE.sub(b"", decoded))
 
 
 def invalid(message: str, param: str | None = None) -> BadRequest:

@@ -75,6 +75,7 @@ class Work:
     early: bool  # whether `response.created` may be shown before more is known
     fold: Fold | Answer | None = None  # rewrites events for the OpenAI surface
     sticky: tuple[str, str] | None = None  # kind and key of its thread
+    accounts: tuple[str, ...] | None = None  # those that the client's key may use
 
 
 @dataclass
@@ -176,7 +177,10 @@ class Turn:
         )
         # The same thread gets the same draw, so that it stays together while its account rests.
         draw = random.Random(sticky[1]).random() if sticky else random.random()  # noqa: S311
-        return balance.choose(self._pool.candidates(), ask, rules(), now, draw)
+        candidates = self._pool.candidates()
+        if work.accounts is not None:
+            candidates = [c for c in candidates if c.id in work.accounts]
+        return balance.choose(candidates, ask, rules(), now, draw)
 
     def _sticky(self) -> tuple[str, str] | None:
         return self._work.sticky if settings.get("stickyThreadsEnabled") else None

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import orjson
 from peewee import PeeweeException
 
+from server.auth.keys import Keys, Reservation
 from server.ingest.reconcile import Finished
 from server.store import db
 from server.usage.pricing import Tokens, price
@@ -52,6 +53,7 @@ class Record:
     tier: str | None = None
     client: str | None = None
     key: str | None = None
+    reservation: Reservation | None = None
     account: str | None = None
     reason: str | None = None
     attempts: list[dict[str, Any]] = field(default_factory=list)
@@ -80,10 +82,11 @@ class SeesRequests(Protocol):
 class Recorder(threading.Thread):
     """Writes each finished request once: its row in the request log and its call in the ledger."""
 
-    def __init__(self, ledger: SeesRequests) -> None:
+    def __init__(self, ledger: SeesRequests, keys: Keys) -> None:
         super().__init__(name="recorder", daemon=True)
         self.notices: list[str] = []
         self._ledger = ledger
+        self._keys = keys
         self._queue: deque[Record] = deque()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -148,6 +151,8 @@ class Recorder(threading.Thread):
             connection.executemany(_INSERT, [_row(record) for record in batch])
             if finished:
                 self._ledger.see_requests(connection, finished)
+            flushed = self._keys.flush(connection)
+        self._keys.stored(flushed)
 
     def _write_singly(self, batch: Sequence[Record]) -> None:
         """One bad row must not take the others with it."""

@@ -23,6 +23,7 @@ from waitress.channel import ClientDisconnected
 
 from server import errors
 from server.accounts.pool import Pool
+from server.auth.keys import Key, Keys
 from server.config import Config
 from server.errors import AppError, Unauthorized
 from server.proxy import body as bodies
@@ -31,6 +32,7 @@ from server.proxy.catalogue import Catalogue
 from server.proxy.chat import Answer, refusal
 from server.proxy.fold import Fold
 from server.proxy.forward import Cut, Gone, PassOn, Turn, Work
+from server.proxy.gate import Gate
 from server.proxy.memory import Memory
 from server.proxy.recorder import Record, Recorder, SeesRequests
 from server.proxy.sse import encode
@@ -53,12 +55,15 @@ _CHAT = "/v1/chat/completions"
 class Proxy:
     """The proxy: its routes, its threads, and what it has open."""
 
-    def __init__(self, config: Config, pool: Pool, ledger: SeesRequests) -> None:
+    def __init__(
+        self, config: Config, pool: Pool, ledger: SeesRequests, keys: Keys | None = None
+    ) -> None:
         self.pool = pool
         self.upstream = Upstream(config.upstream_base_url)
         self.memory = Memory()
         self._config = config
-        self._recorder = Recorder(ledger)
+        self._gate = Gate(keys or Keys())
+        self._recorder = Recorder(ledger, self._gate.keys)
         self._catalogue = Catalogue(pool, self.upstream)
         streams = min(_MOST_STREAMS, max(config.threads // 2, config.threads - _KEPT_FREE))
         self._slots = threading.BoundedSemaphore(streams)
@@ -89,7 +94,7 @@ class Proxy:
             if methods is None:
                 return next_app(environ, start_response)
             try:
-                self._admit(environ)
+                environ["brimline.key"] = self._admit(environ)
                 route = methods.get(str(environ.get("REQUEST_METHOD")))
                 if route is None:
                     raise AppError(
@@ -173,13 +178,17 @@ class Proxy:
 
     # ── routes ────────────────────────────────────────────────────────────────────────────
 
-    def _admit(self, environ: Mapping[str, Any]) -> None:
+    def _admit(self, environ: Mapping[str, Any]) -> Key | None:
+        key = self._gate.admit(environ)
+        if key is not None:
+            return key
         caller = environ.get("brimline.caller")
         if not self._config.loopback and getattr(caller, "kind", "anonymous") == "anonymous":
             raise Unauthorized(
                 "Send the admin token as a bearer token: this server is open to the network.",
                 code="invalid_api_key",
             )
+        return None
 
     def _models(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         query = parse_qs(str(environ.get("QUERY_STRING") or ""), max_num_fields=20)
@@ -187,6 +196,7 @@ class Proxy:
         answer, tag = self._catalogue.for_others(), None
         if version is not None:
             answer, tag = self._catalogue.for_codex(version[0])
+        answer = self._gate.only(environ["brimline.key"], answer)
         extra = [("ETag", tag)] if tag else []
         return _answer(200, answer, extra, start_response)
 
@@ -232,6 +242,8 @@ class Proxy:
         record.model, record.effort, record.tier = read.model, read.effort, read.tier
         record.session = record.session or _text(metadata.get("session_id")) or read.cache_key
         record.turn = _text(metadata.get("turn_id"))
+        key: Key | None = environ["brimline.key"]
+        self._gate.reserve(key, read, record)
         work = Work(
             body=read,
             headers=given,
@@ -241,6 +253,7 @@ class Proxy:
             early=read.stream and record.endpoint != _CHAT,
             fold=fold,
             sticky=_sticky(given, read, metadata),
+            accounts=None if key is None else key.accounts,
         )
         return work, not read.stream
 
@@ -350,6 +363,7 @@ class Proxy:
         finally:
             self._slots.release()
             record.duration_ms = record.elapsed()
+            self._gate.settle(record)
             self._recorder.put(record)
 
     def _pool_headers(self) -> list[headers.Header]:
