@@ -1,0 +1,178 @@
+"""The server as a process: its contract on start, on a busy port, on signals and on kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server import __version__
+
+COMMAND = [sys.executable, "-m", "desktop", "serve"]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def until(check: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """The first true answer of `check`, or a failure after `seconds`."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        found = check()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in time")
+
+
+class Server:
+    """One `brimline serve` of its own."""
+
+    def __init__(self, folder: Path, *more: str, port: int = 0, **env: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [*COMMAND, "--port", str(port), "--data-dir", str(folder), *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **env},
+        )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline().strip()
+
+    @property
+    def port(self) -> int:
+        return int(self.line.rstrip("/").rpartition(":")[2])
+
+    def get(self, path: str, **headers: str) -> tuple[int, Any]:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(40)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+        return code
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    found = Server(tmp_path / "data")
+    yield found
+    found.end()
+
+
+def test_it_says_where_it_is_and_answers(server: Server) -> None:
+    assert server.line.startswith("Brimline is ready at http://127.0.0.1:")
+    status, body = server.get("/health")
+    assert (status, body["status"], body["name"]) == (200, "ok", "brimline")
+    assert (body["version"], body["pid"]) == (__version__, server.process.pid)
+
+
+def test_the_control_file_is_private_and_leaves_with_the_server(server: Server) -> None:
+    path = server.folder / "server.json"
+    said = json.loads(path.read_text())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (said["port"], said["pid"]) == (server.port, server.process.pid)
+    assert server.end() == 0
+    assert not path.exists()
+
+
+def test_a_second_start_leaves_the_first_alone(server: Server) -> None:
+    second = Server(server.folder)
+    assert second.process.wait(10) == 0
+    second.end()
+    assert "already runs" in second.line
+    assert server.get("/health")[0] == 200
+
+
+def test_a_busy_port_names_its_holder(server: Server, tmp_path: Path) -> None:
+    other = Server(tmp_path / "other", port=server.port)
+    assert other.process.wait(10) == 3
+    assert other.process.stderr is not None
+    said = other.process.stderr.read()
+    other.end()
+    assert str(server.process.pid) in said and "another Brimline" in said
+
+
+def test_a_busy_port_of_a_stranger(tmp_path: Path) -> None:
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        other = Server(tmp_path / "data", port=stranger.getsockname()[1])
+        assert other.process.wait(10) == 3
+        assert other.process.stderr is not None
+        said = other.process.stderr.read()
+        other.end()
+    assert "in use" in said and "Traceback" not in said
+    if sys.platform.startswith("linux"):
+        assert str(os.getpid()) in said
+
+
+def test_with_an_admin_token_strangers_get_401(tmp_path: Path) -> None:
+    token = "t" * 40
+    server = Server(tmp_path / "data", CODEX_LB_ADMIN_API_TOKEN=token)
+    try:
+        assert server.get("/api/accounts")[0] == 401
+        assert server.get("/api/nowhere")[0] == 401
+        assert server.get("/api/accounts", Authorization=f"Bearer {token}")[0] == 200
+        assert server.get("/api/accounts", Authorization="Bearer wrong")[0] == 401
+    finally:
+        server.end()
+
+
+def test_it_will_not_open_to_the_network_without_a_sign_in(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", "--host", "0.0.0.0")
+    assert server.process.wait(10) != 0
+    assert server.process.stderr is not None
+    said = server.process.stderr.read()
+    server.end()
+    assert "0.0.0.0" in said and "Traceback" not in said
+
+
+def test_a_damaged_database_is_told_and_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "usage.db").write_bytes(b"not a database at all" * 1000)
+    server = Server(folder)
+    try:
+        _, body = server.get("/api/live")
+        assert "damaged" in body["notices"][0]
+        assert list(folder.glob("usage.db.corrupt-*"))
+    finally:
+        server.end()
+
+
+def test_kill_and_start_again(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for _ in range(3):
+        server = Server(folder)
+        assert server.get("/health")[0] == 200
+        server.end(signal.SIGKILL)
+    server = Server(folder)
+    try:
+        assert server.get("/health")[0] == 200
+    finally:
+        assert server.end() == 0
+    connection = sqlite3.connect(folder / "usage.db")
+    assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+    connection.close()
