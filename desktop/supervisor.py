@@ -270,8 +270,8 @@ class Supervisor:
         if client is not None:
             return client
         if self._child is not None and self._child.poll() is None:
-            slow = time.monotonic() - self._since > _START_SECONDS
-            self.trouble = "The server does not answer" if slow or self._started else self.trouble
+            if time.monotonic() - self._since > _START_SECONDS:
+                self.trouble = "The server does not answer"
             return None
         if self._child is not None:
             self._mourn(self._child)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import upstream
 
 from desktop import cli
 from server import __version__
 from server.errors import AppError
 from server.store.lock import Lock
+from tests import upstream
 
 COMMANDS = [
     "tray", "serve", "window", "status", "scan", "accounts", "pause", "resume", "autostart",
@@ -145,7 +145,7 @@ def test_no_duration(text: str) -> None:
         cli._duration(text)
 
 
-ACCOUNTS = [
+ACCOUNTS: list[dict[str, Any]] = [
     {"accountId": "a1", "alias": "Work", "email": "me@work.example"},
     {"accountId": "a2", "alias": None, "displayName": "me@home", "email": "me@home.example"},
     {"accountId": "b3", "alias": None, "email": "work2@x.example"},

@@ -165,15 +165,17 @@ class TrayHost:
         self._thread.join(5)
         self._bus.close_sync(None)
 
+    def mute(self) -> None:
+        """Be a desktop without a notification service, until `unmute`."""
+        self._disown("org.freedesktop.Notifications")
+
+    def unmute(self) -> None:
+        """Be a desktop with a notification service again."""
+        self._own("org.freedesktop.Notifications")
+
     def hide(self) -> None:
         """Be a desktop without a tray, until `show`."""
-        self._call(
-            "org.freedesktop.DBus",
-            "/org/freedesktop/DBus",
-            "org.freedesktop.DBus",
-            "ReleaseName",
-            GLib.Variant("(s)", ("org.kde.StatusNotifierWatcher",)),
-        )
+        self._disown("org.kde.StatusNotifierWatcher")
 
     def show(self) -> None:
         """Be a desktop with a tray again."""
@@ -236,7 +238,6 @@ class TrayHost:
             self._bus.register_object(path, interface, self._answer, self._property, None)
         self._own("org.freedesktop.Notifications")
         self._own("org.kde.StatusNotifierWatcher")
-        GLib.idle_add(ready.set)
         ready.set()
         self._loop.run()
         self._context.pop_thread_default()
@@ -248,6 +249,15 @@ class TrayHost:
             "org.freedesktop.DBus",
             "RequestName",
             GLib.Variant("(su)", (name, 0)),
+        )
+
+    def _disown(self, name: str) -> None:
+        self._call(
+            "org.freedesktop.DBus",
+            "/org/freedesktop/DBus",
+            "org.freedesktop.DBus",
+            "ReleaseName",
+            GLib.Variant("(s)", (name,)),
         )
 
     def _answer(self, *call: Any) -> None:

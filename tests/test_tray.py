@@ -1,0 +1,500 @@
+"""The tray, its window and its server on a private desktop, as a user meets them.
+
+APP_CMD=dist/brimline runs the same tests against the binary; SHOTS=folder keeps pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from PIL import Image, ImageGrab
+
+from tests import upstream
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = shlex.split(os.environ.get("APP_CMD", "")) or [sys.executable, "-P", "-m", "desktop"]
+SHOTS = os.environ.get("SHOTS")
+REQUIRED = os.environ.get("BRIMLINE_REQUIRE_DESKTOP") == "1"
+
+try:
+    from tests import trayhost
+    from tests.trayhost import TrayHost, until
+
+    _missing = trayhost.missing() if sys.platform == "linux" else ["Linux"]
+except (ImportError, ValueError) as error:
+    _missing = [f"PyGObject ({error})"]
+if _missing:
+    _sentence = f"the desktop tests need {', '.join(_missing)}"
+    if REQUIRED:
+        pytest.fail(_sentence, pytrace=False)
+    pytest.skip(_sentence, allow_module_level=True)
+
+
+def usage(five: float, week: float) -> dict[str, Any]:
+    """The provider's answer with so much used."""
+    now = int(time.time())
+    return {
+        "plan_type": "plus",
+        "rate_limit": {
+            "allowed": True,
+            "limit_reached": False,
+            "primary_window": {
+                "used_percent": five,
+                "limit_window_seconds": 18000,
+                "reset_at": now + 7500,
+            },
+            "secondary_window": {
+                "used_percent": week,
+                "limit_window_seconds": 604800,
+                "reset_at": now + 300000,
+            },
+        },
+    }
+
+
+class App:
+    """Brimline on the private desktop: started, asked, clicked."""
+
+    def __init__(self, home: Path, desktop: trayhost.Desktop, provider: upstream.Provider) -> None:
+        self.home = home
+        self.data = home / "data"
+        self.provider = provider
+        self.display = desktop.display
+        self.host = TrayHost(desktop.bus)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.browsed = home / "browsed"
+        browser = home / "browser"
+        browser.write_text(f'#!/bin/sh\necho "$1" >> {self.browsed}\n')
+        browser.chmod(0o700)
+        self.env = {
+            **{k: os.environ[k] for k in ("PATH", "LANG", "TMPDIR") if k in os.environ},
+            **desktop.environment,
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_DATA_HOME": str(home / "share"),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "XDG_RUNTIME_DIR": str(home),
+            "NO_AT_BRIDGE": "1",
+            "BROWSER": str(browser),
+            "BRIMLINE_DATA_DIR": str(self.data),
+            "BRIMLINE_PORT": "0",
+            "BRIMLINE_NO_KEYRING": "1",
+            "BRIMLINE_UPSTREAM_BASE_URL": provider.url,
+            "BRIMLINE_AUTH_BASE_URL": provider.auth_url,
+        }
+
+    # --- Starting and stopping ------------------------------------------------------------------
+
+    def popen(self, *words: str, stderr: IO[bytes] | int | None = None, **env: str) -> Any:
+        return subprocess.Popen(
+            [*COMMAND, *words], env={**self.env, **env}, cwd=ROOT, stderr=stderr
+        )
+
+    def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *words],
+            env={**self.env, **env},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def start(self) -> None:
+        """Start the tray and wait until its menu is live."""
+        self.host.forget()
+        self.process = self.popen("tray", "--refresh", "0.3")
+        self.host.item(30)
+        until(lambda: self.says("5 h   "), 30, "a live menu")
+
+    def ready(self) -> App:
+        """A running tray, two active accounts, half-full windows, no open window."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+        if self.windows():
+            self.close_window()
+        self.spend(29, 52)
+        self.post("/api/accounts/resume-all")
+        until(lambda: self.says("5 h   ███████░░░   71 %"), 10, "the usual figures")
+        until(lambda: not self.says("paused"), 10, "nothing paused")
+        self.host.notes.clear()
+        return self
+
+    def quit(self) -> int:
+        """Click Quit and wait; harmless when nothing runs."""
+        if self.process is None or self.process.poll() is not None:
+            return 0
+        self.host.click("Quit")
+        return int(self.process.wait(20))
+
+    # --- Asking ---------------------------------------------------------------------------------
+
+    def info(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.data / "server.json").read_text())
+        return found
+
+    def get(self, path: str) -> Any:
+        return self._ask(path, None, self.info()["token"])
+
+    def post(self, path: str, body: Any = None, token: str | None = None) -> Any:
+        raw = json.dumps(body or {}).encode()
+        return self._ask(path, raw, token or self.info()["token"])
+
+    def _ask(self, path: str, body: bytes | None, token: str) -> Any:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        url = f"http://127.0.0.1:{self.info()['port']}{path}"
+        request = urllib.request.Request(url, data=body, headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def spend(self, five: float, week: float) -> None:
+        """Have the provider say so much is used, and the server ask now."""
+        self.provider.usage = usage(five, week)
+        for account in self.get("/api/accounts")["accounts"]:
+            self.post(f"/api/accounts/{account['accountId']}/probe")
+
+    def statuses(self) -> list[str]:
+        return sorted(account["status"] for account in self.get("/api/accounts")["accounts"])
+
+    def says(self, text: str) -> bool:
+        return any(text in line for line in self.host.lines())
+
+    def row(self, start: str) -> trayhost.Item:
+        return next(item for item in self.host.menu() if item.label.startswith(start))
+
+    def icon(self) -> Image.Image:
+        with Image.open(self.host.properties()["IconName"]) as picture:
+            return picture.convert("RGBA")
+
+    # --- The screen -----------------------------------------------------------------------------
+
+    def windows(self) -> list[str]:
+        return self.xdotool("search", "--onlyvisible", "--name", "^Brimline$").split()
+
+    def xdotool(self, *words: str) -> str:
+        command = ["xdotool", *words]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True).stdout
+
+    def close_window(self) -> None:
+        for number in self.windows():
+            self.xdotool("windowactivate", "--sync", number)
+            # Sent to the focus, not to the window: openbox ignores synthetic events.
+            self.xdotool("key", "alt+F4")
+        until(lambda: not self.windows(), 10, "the window closes")
+
+    def shot(self, name: str) -> Image.Image:
+        picture = ImageGrab.grab(xdisplay=self.display)
+        if SHOTS:
+            picture.save(Path(SHOTS) / f"{name}.png")
+        return picture
+
+    def page_shown(self) -> bool:
+        """Whether the window shows a page: text gives many shades, an empty ground gives few."""
+        number = self.windows()[0]
+        said = self.xdotool("getwindowgeometry", "--shell", number)
+        place = dict(line.split("=") for line in said.split())
+        x, y, width, height = (int(place[key]) for key in ("X", "Y", "WIDTH", "HEIGHT"))
+        part = self.shot("window").crop((x, y, x + width, y + height))
+        return len(part.getcolors(1 << 20) or ()) > 40
+
+    def tree(self) -> dict[int, str]:
+        """The tray's descendants and the server's, by pid."""
+        parents: dict[int, tuple[int, str]] = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                name, _, rest = (folder / "stat").read_text().rpartition(")")
+                parents[int(folder.name)] = (int(rest.split()[1]), name.partition("(")[2])
+            except OSError:
+                continue
+        found = {os.getpid(): ""}
+        while more := {p: n for p, (up, n) in parents.items() if up in found and p not in found}:
+            found.update(more)
+        return found
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    home = tmp_path_factory.mktemp("desk")
+    with trayhost.desktop(home) as desktop, upstream.Provider() as provider:
+        provider.usage = usage(29, 52)
+        found = App(home, desktop, provider)
+        names = []
+        for name in ("work", "spare"):
+            names.append(home / f"{name}.json")
+            names[-1].write_bytes(upstream.auth_json(name))
+        imported = found.run("accounts", "import", *map(str, names))
+        assert imported.returncode == 0, imported.stderr
+        try:
+            yield found
+        finally:
+            if found.process is not None and found.process.poll() is None:
+                found.process.terminate()
+                found.process.wait(30)
+            found.host.close()
+
+
+# --- Icon and menu --------------------------------------------------------------------------------
+
+
+def test_the_icon_is_there_and_speaks(app: App) -> None:
+    said = app.ready().host.properties()
+    assert (said["Id"], said["Status"]) == ("brimline", "Active")
+    assert said["Title"].startswith("Brimline  5 h 71 % (2h")
+    assert "week 48 %" in said["Title"]
+
+
+def test_the_icon_is_a_picture_of_the_numbers(app: App) -> None:
+    before = app.ready().icon()
+    assert before.size == (64, 64)
+    app.spend(92, 95)
+    until(lambda: app.icon().tobytes() != before.tobytes(), 5, "the icon is drawn again")
+    red, green, _, alpha = app.icon().getpixel((5, 18))  # type: ignore[misc]
+    assert alpha == 255
+    assert red > 150 > green
+
+
+def test_the_menu_follows_the_numbers(app: App) -> None:
+    app.ready().spend(87, 92)
+    until(lambda: app.says("13 %") and app.says("8 %"), 5, "the new figures")
+    assert app.row("work@").label.endswith("5 h 13 % · week 8 %   critical")
+
+
+def test_pause_all_reaches_the_server_and_the_icon(app: App) -> None:
+    before = app.ready().icon().tobytes()
+    app.host.click("Pause all")
+    until(lambda: app.statuses() == ["paused", "paused"], 5, "both paused")
+    until(lambda: app.row("Resume all").enabled and not app.row("Pause all").enabled, 5)
+    until(lambda: app.icon().tobytes() != before, 5, "the icon says so")
+    app.shot("paused")
+    app.host.click("Resume all")
+    until(lambda: app.statuses() == ["active", "active"], 5, "both resumed")
+
+
+def test_one_account_is_paused_and_resumed(app: App) -> None:
+    app.ready().host.click("Pause", under="work@")
+    until(lambda: app.row("work@").label.endswith("paused"), 5, "its row says so")
+    assert app.statuses() == ["active", "paused"]
+    app.host.click("Resume", under="work@")
+    until(lambda: app.statuses() == ["active", "active"], 5, "resumed")
+
+
+@pytest.mark.parametrize("how", ["Pause for 1 hour", "Pause until reset"])
+def test_a_pause_may_end_by_itself(app: App, how: str) -> None:
+    app.ready().host.click(how, under="spare@")
+    until(lambda: "paused until" in app.row("spare@").label, 5, "its row says until when")
+
+
+def test_an_open_menu_survives_a_refresh(app: App) -> None:
+    """The rows keep their numbers: a panel that shows them has nothing to close."""
+    before = [(item.number, item.depth) for item in app.ready().host.menu()]
+    app.host.click("Pause", under="work@")
+    until(lambda: app.row("work@").label.endswith("paused"), 5)
+    app.spend(40, 60)
+    until(lambda: app.says("60 %"), 5, "the new figures")
+    assert [(item.number, item.depth) for item in app.host.menu()] == before
+    app.host.click("Resume", under="work@")
+    # The row that said Pause all the time pauses again: it was edited, not left as it was.
+    until(lambda: app.statuses() == ["active", "active"], 5)
+    app.host.click("Pause", under="work@")
+    until(lambda: app.statuses() == ["active", "paused"], 5)
+
+
+def test_a_crossing_is_told_once(app: App) -> None:
+    app.ready().spend(81, 52)
+    until(lambda: app.host.notes, 10, "a notification")
+    app.spend(82, 52)
+    until(lambda: app.says("18 %"), 5)
+    title, text = app.host.notes[0]
+    assert title == "5 h: under 20 % left"
+    assert text.startswith("19 % of all accounts' 5 h allowance left, resets in 2h")
+    assert len(app.host.notes) == 1
+
+
+def test_start_at_login(app: App) -> None:
+    app.ready().host.click("Start at login")
+    entry = app.home / "config" / "autostart" / "brimline.desktop"
+    until(entry.exists, 5, "the entry")
+    assert 'Exec="' in entry.read_text()
+    until(lambda: app.row("Start at login").checked, 5, "the check mark")
+    assert app.run("autostart", "status").stdout == "on\n"
+    assert app.run("autostart", "off").stdout == "off\n"
+    until(lambda: not app.row("Start at login").checked, 5, "the menu tells the system's state")
+
+
+# --- Server ---------------------------------------------------------------------------------------
+
+
+def test_only_the_tray_may_stop_the_server(app: App) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        app.ready().post("/api/shutdown", token="guessed")
+    with refused.value as answer:
+        assert answer.code in (401, 403)
+    assert app.get("/health")["status"] == "ok"
+
+
+def test_a_killed_server_comes_back(app: App) -> None:
+    tray = app.ready().process
+    old = app.info()["pid"]
+    os.kill(old, signal.SIGKILL)
+    until(lambda: app.info()["pid"] != old and app.get("/health")["pid"] == app.info()["pid"])
+    until(lambda: app.host.menu()[0].label.startswith("5 h"), 10, "no row of trouble is left")
+    assert tray is not None
+    assert tray.poll() is None
+
+
+def test_a_killed_tray_leaves_the_server_to_the_next(app: App) -> None:
+    app.ready().host.click("Open dashboard")
+    until(app.windows, 30, "the window")
+    server = app.info()["pid"]
+    assert app.process is not None
+    app.process.kill()
+    app.process.wait()
+    until(lambda: not app.windows(), 10, "the window follows its tray")
+    assert app.get("/health")["pid"] == server
+    app.start()
+    assert app.info()["pid"] == server
+
+
+# --- Window ---------------------------------------------------------------------------------------
+
+
+def test_the_window_shows_the_page_once(app: App) -> None:
+    app.ready().host.click("Open dashboard")
+    until(app.windows, 30, "the window")
+    until(app.page_shown, 20, "the page")
+    app.host.click("Open dashboard")
+    app.host.click("Refresh now")
+    until(lambda: app.run("window").returncode == 0, 20, "another start raises it")
+    assert len(app.windows()) == 1
+
+
+def test_a_closed_window_leaves_nothing(app: App) -> None:
+    app.ready().host.click("Open dashboard")
+    until(app.windows, 30, "the window")
+    until(app.page_shown, 20, "the page")
+    app.close_window()
+    until(lambda: not [n for n in app.tree().values() if "WebKit" in n], 10, "WebKit ends")
+    assert app.says("5 h   ")
+
+
+def test_the_window_remembers_its_place(app: App) -> None:
+    app.ready().host.click("Open dashboard")
+    number = until(app.windows, 30, "the window")[0]
+    until(app.page_shown, 20, "the page")
+    app.xdotool("windowsize", "--sync", number, "900", "640")
+    app.xdotool("windowmove", "--sync", number, "150", "90")
+    time.sleep(0.3)  # the window's own event, which nothing shows from outside
+    app.close_window()
+    kept = until(lambda: json.loads((app.data / "window.json").read_text()), 5)
+    assert (kept["width"], kept["height"]) == (900, 640)
+    app.host.click("Open dashboard")
+    number = until(app.windows, 30, "the window again")[0]
+    until(lambda: "900x640" in app.xdotool("getwindowgeometry", number), 10, "its size")
+
+
+def test_a_second_start_raises_the_window(app: App) -> None:
+    second = app.ready().run("tray")
+    assert second.returncode == 0
+    assert "already running" in second.stderr
+    until(lambda: len(app.windows()) == 1, 30, "the window")
+
+
+def test_without_a_server_the_window_waits_for_it(app: App, tmp_path: Path) -> None:
+    app.ready()
+    away: dict[str, Any] = {"BRIMLINE_DATA_DIR": str(tmp_path / "away")}
+    window = app.popen("window", **away)
+    try:
+        until(app.windows, 30, "the window")
+        until(app.page_shown, 20, "it says that the server is away")
+        before = app.shot("away").tobytes()
+        server = app.popen("serve", **away)
+        until(lambda: app.shot("back").tobytes() != before, 20, "the page comes by itself")
+    finally:
+        window.terminate()
+        window.wait(20)
+        server.terminate()
+        server.wait(40)
+
+
+def test_without_web_kit_the_browser_opens(app: App, tmp_path: Path) -> None:
+    app.ready().quit()
+    # A broken description of WebKit is found first.
+    (tmp_path / "WebKit2-4.1.typelib").write_bytes(b"broken")
+    (tmp_path / "WebKit2-4.0.typelib").write_bytes(b"broken")
+    app.host.forget()
+    app.process = app.popen("tray", "--refresh", "0.3", GI_TYPELIB_PATH=str(tmp_path))
+    app.host.item(30)
+    until(lambda: app.says("5 h   "), 30, "a live menu")
+    app.host.click("Open dashboard")
+    url = until(lambda: app.browsed.read_text().strip(), 20, "the browser")
+    assert "/?ticket=" in url
+    assert not app.windows()
+    assert app.quit() == 0
+
+
+# --- What a desktop may lack ----------------------------------------------------------------------
+
+
+def test_no_display_is_one_line(app: App) -> None:
+    ended = app.run("tray", DISPLAY="", WAYLAND_DISPLAY="")
+    assert ended.returncode == 4
+    assert ended.stderr.startswith("brimline: no tray here: there is no display")
+    assert "Traceback" not in ended.stderr
+
+
+def test_no_session_bus_is_one_line(app: App) -> None:
+    ended = app.run("tray", DBUS_SESSION_BUS_ADDRESS="unix:path=/nowhere/bus")
+    assert ended.returncode == 4
+    assert "there is no session D-Bus" in ended.stderr
+
+
+def test_no_tray_host_opens_the_window_and_says_why(app: App, tmp_path: Path) -> None:
+    app.ready().quit()
+    app.host.hide()
+    said = tmp_path / "said"
+    try:
+        with said.open("wb") as file:
+            app.process = app.popen("tray", "--refresh", "0.3", stderr=file)
+        until(app.windows, 30, "the window")
+        assert "AppIndicator" in said.read_text()
+    finally:
+        app.host.show()
+        assert app.process is not None
+        app.process.terminate()
+        app.process.wait(30)
+
+
+def test_a_desktop_without_notifications_is_served(app: App) -> None:
+    app.ready().host.mute()
+    try:
+        app.spend(85, 52)
+        until(lambda: app.says("15 %"), 5, "it goes on")
+        assert app.quit() == 0
+    finally:
+        app.host.unmute()
+
+
+# --- The end --------------------------------------------------------------------------------------
+
+
+def test_quit_leaves_nothing(app: App) -> None:
+    app.ready().host.click("Open dashboard")
+    until(app.windows, 30, "the window")
+    server = app.info()["pid"]
+    assert app.quit() == 0
+    until(lambda: not Path(f"/proc/{server}").exists(), 10, "the server ends")
+    assert not (app.data / "server.json").exists()
+    assert not app.windows()
+    assert not [name for name in app.tree().values() if "WebKit" in name]
