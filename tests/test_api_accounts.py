@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask import Flask
@@ -18,7 +19,7 @@ from server.app import Services, create_app
 from server.config import Config
 from server.dashboard.times import iso
 from server.store import db, vault
-from tests.auth_server import Provider, access_token, auth_json, provider, usage
+from tests.auth_server import Provider, access_token, auth_json, id_token, provider, usage
 
 
 @pytest.fixture
@@ -438,3 +439,44 @@ def test_every_answer_is_json(client: FlaskClient) -> None:
     add(client)
     for path in ("accounts", "usage/summary", "usage/history", "usage/window?window=monthly"):
         json.loads(client.get(f"/api/{path}").data)
+
+
+# ── sign-in ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_signing_in_by_browser_through_the_api(
+    client: FlaskClient, upstream: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.accounts.signin.PORTS", (0,))
+    tokens = {"access_token": access_token(), "refresh_token": "r", "id_token": id_token()}
+    upstream.token = lambda _: (200, tokens)
+    assert client.get("/api/oauth/status").get_json()["status"] == "pending"
+    shown = client.post("/api/oauth/start", json={"forceMethod": "browser"}).get_json()
+    state = parse_qs(urlsplit(shown["authorizationUrl"]).query)["state"][0]
+    answer = client.post(
+        "/api/oauth/manual-callback",
+        json={"callbackUrl": f"{shown['callbackUrl']}?code=c&state={state}"},
+    ).get_json()
+    assert (answer["status"], answer["errorMessage"]) == ("success", None)
+    assert client.get("/api/oauth/status").get_json()["accountId"] == answer["accountId"]
+    assert account(client, answer["accountId"])["email"] == "ada@example.com"
+    assert client.post("/api/oauth/complete").get_json()["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "status"),
+    [
+        ("start", {"forceMethod": "fax"}, 422),
+        ("start", {"forceMethod": ["browser"]}, 422),
+        ("start", {"forceMethod": "device"}, 502),
+        ("complete", {"deviceAuthId": 5}, 422),
+        ("complete", {"deviceAuthId": "unknown"}, 409),
+        ("manual-callback", {}, 422),
+        ("manual-callback", {"callbackUrl": 5}, 422),
+        ("manual-callback", {"callbackUrl": "x"}, 409),
+    ],
+)
+def test_a_sign_in_that_is_not_understood(
+    client: FlaskClient, path: str, given: dict[str, Any], status: int
+) -> None:
+    assert error(client.post(f"/api/oauth/{path}", json=given))[0] == status

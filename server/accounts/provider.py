@@ -129,6 +129,31 @@ def renew(auth_base_url: str, refresh_token: str, reason: str) -> Renewed:
     return Renewed(*(part if _is_token(part) else None for part in parts))
 
 
+@dataclass(frozen=True, repr=False)
+class SignedIn:
+    """The tokens of a new sign-in."""
+
+    access: str
+    refresh: str
+    identity: str
+
+
+def exchange(auth_base_url: str, form: dict[str, str]) -> SignedIn:
+    """Exchange the code of a sign-in for tokens. Raises `RefreshFailed`, saying what to do."""
+    try:
+        answer = ask("POST", f"{auth_base_url}/oauth/token", form=form)
+    except Unreachable as error:
+        message = f"The sign-in server {error}. Check the network, then sign in again."
+        raise RefreshFailed(message) from None
+    data = answer.data if isinstance(answer.data, dict) else {}
+    parts = [data.get(f"{kind}_token") for kind in ("access", "refresh", "id")]
+    if answer.status != 200 or not all(_is_token(part) for part in parts):
+        raise RefreshFailed(
+            f"The sign-in server did not give the tokens (HTTP {answer.status}). Sign in again."
+        )
+    return SignedIn(*(str(part) for part in parts))
+
+
 def usage(upstream_base_url: str, access_token: str, upstream_id: str | None) -> dict[str, Any]:
     """Ask for an account's allowance.
 

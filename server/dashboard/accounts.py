@@ -9,6 +9,7 @@ from flask import Blueprint, jsonify, request
 from server.accounts import allowance, history
 from server.accounts.allowance import DAY, FARTHEST_RESET, HOUR, MINUTE, MONTHLY, PRIMARY, SECONDARY
 from server.accounts.pool import POLICIES, Imported
+from server.accounts.signin import SignIns
 from server.dashboard import body
 from server.dashboard.times import iso, parse
 from server.errors import AppError, BadRequest, Unprocessable
@@ -29,6 +30,7 @@ def blueprint(services: Services) -> Blueprint:
     _add_verbs(routes, services)
     _add_changes(routes, services)
     _add_usage(routes, services)
+    _add_sign_in(routes, SignIns(services.config, services.pool))
     return routes
 
 
@@ -124,6 +126,34 @@ def _add_usage(routes: Blueprint, services: Services) -> None:
         if key not in allowance.STANDARD:
             raise Unprocessable("window must be primary, secondary or monthly.")
         return jsonify(usage_window(services, key, db.now_ms()))
+
+
+def _add_sign_in(routes: Blueprint, signs: SignIns) -> None:
+    @routes.post("/api/oauth/start")
+    def start() -> Any:
+        method = body.read(optional=True).get("forceMethod")
+        if method not in (None, "browser", "device"):
+            raise Unprocessable("forceMethod must be browser, device or null.")
+        return jsonify(signs.start(method))
+
+    @routes.get("/api/oauth/status")
+    def status() -> Any:
+        return jsonify(signs.status(request.args.get("flowId")))
+
+    @routes.post("/api/oauth/complete")
+    def complete() -> Any:
+        given = body.read(optional=True).get("deviceAuthId")
+        if not (given is None or isinstance(given, str)):
+            raise Unprocessable("deviceAuthId must be text.")
+        return jsonify(signs.complete(given))
+
+    @routes.post("/api/oauth/manual-callback")
+    def pasted() -> Any:
+        given = body.read()
+        address, wanted = given.get("callbackUrl"), given.get("flowId")
+        if not isinstance(address, str) or not (wanted is None or isinstance(wanted, str)):
+            raise Unprocessable("callbackUrl must be the address as text.")
+        return jsonify(signs.pasted(address, wanted))
 
 
 # ── what a request says ───────────────────────────────────────────────────────────────────

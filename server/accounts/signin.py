@@ -1,0 +1,396 @@
+"""Sign-in on the provider's own pages: by browser, by device code, or by pasting the address.
+
+One sign-in at a time; a new one replaces the one before. Codes, verifiers and tokens stay in
+memory and never reach a log, an answer or an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import html
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+from server.accounts import oauth, provider
+from server.accounts.pool import Pool
+from server.config import Config
+from server.errors import AppError, BadRequest, Conflict
+
+log = logging.getLogger(__name__)
+
+# The two addresses that the provider accepts for this client; the second is for when the
+# first is taken, for example by Codex's own sign-in.
+PORTS = (1455, 1457)
+SCOPE = "openid profile email offline_access"
+LIFE_SECONDS = 900
+_SLOWER = 5.0  # seconds added when the provider asks to slow down
+_LONGEST_ADDRESS = 8192
+
+
+class SignInFailed(AppError):
+    """The provider did not let the sign-in go on; the message says what to do."""
+
+    status, code = 502, "sign_in_failed"
+
+
+@dataclass
+class Flow:
+    """One sign-in from its start to its end."""
+
+    method: str  # browser | device
+    note: str | None = None  # why this method and not another
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+    state: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(64), repr=False)
+    redirect_uri: str = ""
+    listening: bool = False
+    device: dict[str, Any] = field(default_factory=dict, repr=False)
+    status: str = "pending"  # pending | success | error
+    error: str | None = None
+    account: str | None = None
+    claimed: bool = False  # a code came in; a second one is not exchanged
+    ended: threading.Event = field(default_factory=threading.Event)
+    ends_at: float = field(default_factory=lambda: time.monotonic() + LIFE_SECONDS)
+
+
+class SignIns:
+    """Starts sign-ins and carries them to an account in the pool."""
+
+    def __init__(self, config: Config, pool: Pool) -> None:
+        self._base = config.auth_base_url
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._flow: Flow | None = None
+
+    def start(self, method: str | None = None) -> dict[str, Any]:
+        """Begin a sign-in; without a method, the first that works here.
+
+        By browser with a local callback; where its ports are taken, by device code; where the
+        provider has none, by browser with the address pasted by hand.
+        """
+        self._replace(None)
+        if method == "device":
+            return self._begin_device(None)
+        flow = self._begin_browser()
+        if not flow.listening and method is None:
+            taken = " and ".join(str(port) for port in PORTS)
+            with suppress(SignInFailed):
+                return self._begin_device(f"The ports {taken} are in use by other programs.")
+            flow = self._begin_browser()
+        self._replace(flow)
+        return self._shown(flow)
+
+    def status(self, wanted: str | None = None) -> dict[str, Any]:
+        """How the sign-in stands; nothing started counts as pending, as in codex-lb."""
+        with self._lock:
+            flow = self._flow
+        if flow is None:
+            return {"status": "pending", "errorMessage": None, "flowId": None, "accountId": None}
+        if wanted is not None and wanted != flow.id:
+            return _said("error", "Another sign-in took the place of this one.", None, None)
+        if flow.status == "pending" and time.monotonic() > flow.ends_at:
+            self._fail(flow, "The sign-in was not finished in time. Start it again.")
+        return _said(flow.status, flow.error, flow.id, flow.account)
+
+    def complete(self, device_id: str | None) -> dict[str, Any]:
+        """How the device sign-in stands. Raises `Conflict` when it is not the current one."""
+        with self._lock:
+            flow = self._flow
+        if device_id is not None and (flow is None or flow.device.get("id") != device_id):
+            raise Conflict("That sign-in is over. Start it again.", code="sign_in_replaced")
+        return self.status()
+
+    def pasted(self, address: str, wanted: str | None = None) -> dict[str, Any]:
+        """Go on with the address that the browser was sent to."""
+        with self._lock:
+            flow = self._flow
+        if flow is None or flow.method != "browser" or (wanted and wanted != flow.id):
+            raise Conflict("No browser sign-in is under way. Start one.", code="sign_in_replaced")
+        try:
+            query = parse_qs(urlsplit(address[:_LONGEST_ADDRESS]).query)
+        except ValueError:
+            query = {}
+        if not ("code" in query or "error" in query):
+            raise BadRequest(
+                "Paste the whole address of the page that the browser ended on; "
+                "it holds “code=” and “state=”.",
+                code="invalid_callback",
+            )
+        if not self._ours(flow, query):
+            raise BadRequest(
+                "This address belongs to another sign-in. Use the newest sign-in page.",
+                code="invalid_callback",
+            )
+        self._came_back(flow, query)
+        return self.status()
+
+    def stop(self) -> None:
+        """End whatever is under way."""
+        self._replace(None)
+
+    # ── by browser ────────────────────────────────────────────────────────────────────────
+
+    def _begin_browser(self) -> Flow:
+        flow = Flow("browser", redirect_uri=f"http://127.0.0.1:{PORTS[0]}/auth/callback")
+        server = self._listen(flow)
+        if server is not None:
+            port = int(server.server_address[1])
+            flow.redirect_uri = f"http://127.0.0.1:{port}/auth/callback"
+            flow.listening = True
+            if port != PORTS[0] and PORTS[0]:
+                flow.note = f"Port {PORTS[0]} is in use, so port {port} waits for the browser."
+        else:
+            flow.note = (
+                "No port is free for the browser to come back to. After signing in, copy the "
+                "address of the page that cannot be shown, and paste it here."
+            )
+        return flow
+
+    def _listen(self, flow: Flow) -> ThreadingHTTPServer | None:
+        for port in PORTS:
+            try:
+                server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self, flow))
+            except OSError:
+                continue
+            server.daemon_threads = True
+            threading.Thread(target=_serve, args=(server, flow), daemon=True).start()
+            return server
+        return None
+
+    def _authorization_url(self, flow: Flow) -> str:
+        digest = hashlib.sha256(flow.verifier.encode()).digest()
+        query = {
+            "response_type": "code",
+            "client_id": provider.CLIENT_ID,
+            "redirect_uri": flow.redirect_uri,
+            "scope": SCOPE,
+            "code_challenge": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+            "code_challenge_method": "S256",
+            "state": flow.state,
+            "id_token_add_organizations": "true",
+            "codex_cli_simplified_flow": "true",
+            "originator": "brimline",
+        }
+        return f"{self._base}/oauth/authorize?{urlencode(query, quote_via=quote)}"
+
+    def came_back(self, flow: Flow, query: dict[str, list[str]]) -> str:
+        """The browser came back: finish, and return the sentence for its page."""
+        if not self._ours(flow, query):
+            return "This page belongs to an earlier sign-in. Use the newest sign-in page."
+        self._came_back(flow, query)
+        if flow.status == "success":
+            return "You are signed in. You can close this page and go back to Brimline."
+        return flow.error or "The sign-in goes on in Brimline."
+
+    @staticmethod
+    def _ours(flow: Flow, query: dict[str, list[str]]) -> bool:
+        given = (query.get("state") or [""])[0].encode("utf-8", "replace")
+        return hmac.compare_digest(given, flow.state.encode())
+
+    def _came_back(self, flow: Flow, query: dict[str, list[str]]) -> None:
+        with self._lock:
+            if flow.claimed or flow.status != "pending":
+                return  # browsers ask twice; a code works once
+            flow.claimed = True
+        if "error" in query:
+            self._fail(flow, "The provider did not let you sign in. Start again, or use a file.")
+        else:
+            self._exchange(flow, query["code"][0], flow.verifier, flow.redirect_uri)
+
+    # ── by device code ────────────────────────────────────────────────────────────────────
+
+    def _begin_device(self, note: str | None) -> dict[str, Any]:
+        flow = Flow("device", note)
+        answer = self._ask("/api/accounts/deviceauth/usercode", {"client_id": provider.CLIENT_ID})
+        data = answer.data if isinstance(answer.data, dict) else {}
+        code, device = data.get("user_code") or data.get("usercode"), data.get("device_auth_id")
+        if answer.status == 404:
+            raise SignInFailed(
+                "The provider offers no device codes now. Sign in by browser or by file.",
+                code="device_auth_unavailable",
+            )
+        if answer.status != 200 or not isinstance(code, str) or not isinstance(device, str):
+            raise SignInFailed(
+                f"The sign-in server gave no device code (HTTP {answer.status}). "
+                "Try again, or sign in by browser or by file."
+            )
+        life = min(max(_seconds(data.get("expires_in"), LIFE_SECONDS), 30.0), 3600.0)
+        flow.device = {
+            "id": device[:500],
+            "code": code[:50],
+            "interval": min(max(_seconds(data.get("interval"), 5.0), 1.0), 60.0),
+            "life": life,
+        }
+        flow.ends_at = time.monotonic() + life
+        self._replace(flow)
+        threading.Thread(target=self._wait_for_device, args=(flow,), daemon=True).start()
+        return self._shown(flow)
+
+    def _wait_for_device(self, flow: Flow) -> None:
+        interval = float(flow.device["interval"])
+        question = {"device_auth_id": flow.device["id"], "user_code": flow.device["code"]}
+        while not flow.ended.wait(interval):
+            if time.monotonic() > flow.ends_at:
+                self._fail(flow, "The device code was not used in time. Start again.")
+                return
+            try:
+                answer = self._ask("/api/accounts/deviceauth/token", question)
+            except SignInFailed:
+                continue  # the network may come back before the code ends
+            code, _ = provider.problem(answer.data)
+            data = answer.data if isinstance(answer.data, dict) else {}
+            if code == "slow_down":
+                interval += _SLOWER
+            if _still_waiting(answer.status, code, data):
+                continue
+            grant, verifier = data.get("authorization_code"), data.get("code_verifier")
+            if answer.status == 200 and isinstance(grant, str) and isinstance(verifier, str):
+                self._exchange(flow, grant, verifier, f"{self._base}/deviceauth/callback")
+            else:
+                self._fail(flow, "The provider refused this device code. Start again.")
+            return
+
+    # ── both ──────────────────────────────────────────────────────────────────────────────
+
+    def _exchange(self, flow: Flow, code: str, verifier: str, redirect_uri: str) -> None:
+        form = {
+            "grant_type": "authorization_code",
+            "client_id": provider.CLIENT_ID,
+            "code": code,
+            "code_verifier": verifier,
+            "redirect_uri": redirect_uri,
+        }
+        try:
+            renewed = provider.exchange(self._base, form)
+            found = oauth.sign_in(renewed.access, renewed.refresh, renewed.identity)
+            if flow.ended.is_set():
+                return  # replaced or stopped meanwhile
+            account = self._pool.sign_in(found).id
+        except AppError as error:
+            self._fail(flow, error.message)
+            return
+        except Exception:
+            log.exception("a sign-in could not be finished")
+            self._fail(flow, "The sign-in could not be stored; Brimline's log says why.")
+            return
+        flow.account, flow.status = account, "success"
+        flow.ended.set()
+
+    def _ask(self, path: str, body: dict[str, Any]) -> provider.Answer:
+        try:
+            return provider.ask("POST", f"{self._base}{path}", body=body)
+        except provider.Unreachable as error:
+            raise SignInFailed(f"The sign-in server {error}. Check the network.") from None
+
+    @staticmethod
+    def _fail(flow: Flow, message: str) -> None:
+        flow.status, flow.error = "error", message
+        flow.ended.set()
+
+    def _replace(self, flow: Flow | None) -> None:
+        with self._lock:
+            before, self._flow = self._flow, flow
+        if before is not None and before is not flow:
+            before.ended.set()
+
+    def _shown(self, flow: Flow) -> dict[str, Any]:
+        browser = flow.method == "browser"
+        device = flow.device
+        return {
+            "method": flow.method,
+            "flowId": flow.id,
+            "note": flow.note,
+            "authorizationUrl": self._authorization_url(flow) if browser else None,
+            "callbackUrl": flow.redirect_uri if browser else None,
+            "listening": flow.listening,
+            "verificationUrl": None if browser else f"{self._base}/codex/device",
+            "userCode": device.get("code"),
+            "deviceAuthId": device.get("id"),
+            "intervalSeconds": int(device["interval"]) if device else None,
+            "expiresInSeconds": int(device["life"]) if device else LIFE_SECONDS,
+        }
+
+
+def _said(status: str, error: str | None, flow: str | None, account: str | None) -> dict[str, Any]:
+    return {"status": status, "errorMessage": error, "flowId": flow, "accountId": account}
+
+
+def _still_waiting(status: int, code: str, data: dict[str, Any]) -> bool:
+    if code in ("authorization_pending", "slow_down") or data.get("status") == "pending":
+        return True
+    return status in (403, 404, 429) or status >= 500
+
+
+def _seconds(value: Any, default: float) -> float:
+    try:
+        return float(value) if isinstance(value, int | float | str) else default
+    except ValueError:
+        return default
+
+
+# ── the page that the browser comes back to ───────────────────────────────────────────────
+
+_PAGE = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>Brimline</title>"
+    "<body style='font:16px system-ui;margin:15vh auto;max-width:32em'><p>%s</p></body></html>"
+)
+
+
+def _serve(server: ThreadingHTTPServer, flow: Flow) -> None:
+    """Wait for the browser until the sign-in has ended or its time is over."""
+    try:
+        server.timeout = 0.25
+        while not flow.ended.is_set() and time.monotonic() < flow.ends_at:
+            server.handle_request()
+    finally:
+        server.server_close()
+
+
+def _handler(signs: SignIns, flow: Flow) -> type[BaseHTTPRequestHandler]:
+    come_back: Callable[[Flow, dict[str, list[str]]], str] = signs.came_back
+
+    class Callback(BaseHTTPRequestHandler):
+        timeout = 10
+        server_version, sys_version = "brimline", ""
+
+        def do_GET(self) -> None:  # noqa: N802
+            parts = urlsplit(self.path[:_LONGEST_ADDRESS])
+            if parts.path != "/auth/callback":
+                self._answer(404, "There is nothing here. Go back to Brimline.")
+                return
+            query = parse_qs(parts.query)
+            if "code" not in query and "error" not in query:
+                self._answer(400, "The provider sent no code. Start the sign-in again.")
+                return
+            self._answer(200, come_back(flow, query))
+
+        def _answer(self, status: int, sentence: str) -> None:
+            content = (_PAGE % html.escape(sentence)).encode()
+            self.send_response(status)
+            for name, value in (
+                ("Content-Type", "text/html; charset=utf-8"),
+                ("Content-Length", str(len(content))),
+                ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+                ("Referrer-Policy", "no-referrer"),  # the address holds the code
+                ("Cache-Control", "no-store"),
+                ("Connection", "close"),
+            ):
+                self.send_header(name, value)
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(content)
+
+        def log_message(self, *args: Any) -> None:
+            """Say nothing: the address holds the code."""
+
+    return Callback
