@@ -54,6 +54,7 @@ class Rollout:
     modern: bool
     at: int
     name: str
+    began: int = 0
     lines: list[bytes] = field(default_factory=list)
     total: Tokens = (0, 0, 0, 0)
     ordinal: int = 0
@@ -81,11 +82,12 @@ class Rollout:
 class Tree:
     """A folder of rollouts under `home`, and what they truly hold."""
 
-    def __init__(self, home: Path, seed: int, *, body: int = 300) -> None:
-        """`body`: bytes of tool output and reasoning a call, on average."""
+    def __init__(self, home: Path, seed: int, *, body: int = 300, turns: int = 4) -> None:
+        """`body`: bytes of tool output and reasoning a call; `turns`: at most so many."""
         self.home = home
         self.random = random.Random(seed)
         self.body = body
+        self.turns = turns
         self.truth: dict[str, Tokens] = {}
         self.rollouts: list[Rollout] = []
         self.paths: list[Path] = []
@@ -180,7 +182,7 @@ class Tree:
         bits = f"{self._at:012x}{self.random.getrandbits(80):020x}"
         key = f"{bits[:8]}-{bits[8:12]}-7{bits[13:16]}-8{bits[17:20]}-{bits[20:32]}"
         name = f"rollout-{stamp(self._at)[:19].replace(':', '-')}-{key}"
-        return Rollout(key, modern, self._at, name)
+        return Rollout(key, modern, self._at, name, self._at)
 
     def _parent(self, *, modern: bool) -> Rollout:
         fits = [one for one in self.rollouts if one.modern is modern and one.total != (0,) * 4]
@@ -209,10 +211,10 @@ class Tree:
         self._meta(rollout, **more)
         # The copy ends where the fork was made; it holds at least one call of the parent's.
         cut = self.random.randrange(1, len(parent.emitted) + 1)
-        times = iter(range(0, 900))
+        times = iter(range(900))
         rollout.add("session_meta", {"id": parent.key, "timestamp": stamp(parent.at), "cwd": "/x"})
         for place, (total, last) in enumerate(parent.emitted[:cut]):
-            at = parent.at + place * 1000 - 500_000 if old else rollout.at + next(times)
+            at = parent.began + place if old else rollout.at + next(times)
             rollout.event("user_message", at, message="copied")
             self._count(rollout, total, last, at=at)
             rollout.emitted.append((total, last))
@@ -223,7 +225,7 @@ class Tree:
 
     def _turns(self, rollout: Rollout) -> None:
         model = self.random.choice(_MODELS)
-        for turn in range(self.random.randrange(1, 5)):
+        for turn in range(self.random.randrange(1, self.turns + 1)):
             rollout.at += self.random.randrange(1_500, 90_000)
             self._turn(rollout, f"turn-{turn}-{rollout.key[:8]}", model)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -31,9 +31,10 @@ _NEEDLES = (
     ('"session_meta"', _META),
     ('"compacted"', _COMPACTED),
     ('"user_message"', _USER),
-    ('"task_started"', _TASK),
 )
+# Looked for only until they were found once.
 _TITLE_NEEDLE = ('"UserMessage"', _ITEM)
+_TASK_NEEDLE = ('"task_started"', _TASK)
 
 _AT = rb'\{"timestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d):(\d\d)\.(\d{3})Z",(?:"ordinal":\d+,)?"type":'
 _USAGE = (
@@ -64,7 +65,6 @@ _EFFORT = re.compile(rb'"(?:reasoning_)?effort":\s?"([^"\\]{1,40})"').search
 _TURN_ID = re.compile(rb'"turn_id":\s?"([^"\\]{1,200})"').search
 _MESSAGE = re.compile(rb'"(?:message|text)":\s?"((?:[^"\\]|\\.){1,600})').search
 _WINDOW = re.compile(rb'"model_context_window":\s?(\d{1,15})').search
-_TRIGGER = re.compile(rb'"turn_trigger":\s?"([^"\\]{1,80})"').search
 _PROMPT = '"base_instructions":{"text":"'
 
 
@@ -82,7 +82,6 @@ class State:
     effort: str | None = None
     turn: str | None = None
     turn_at: int | None = None  # set until the turn's first call
-    trigger: str | None = None
     user: bool = False  # a user's message since the last call
     output_at: int | None = None  # when the last call and its tools were done
     last_turn: str | None = None
@@ -94,7 +93,7 @@ class State:
 
     def dump(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
     @classmethod
     def load(cls, values: dict[str, Any]) -> State:
@@ -149,26 +148,36 @@ class _Reader:
         self.state = state
         self.records = Records()
         self.bad: set[int] = set()
+        self.prefix = ""  # of the ids we make up
+        self.same: tuple[bytes, ...] = ()  # the last total as it was written
 
     def read(self) -> None:
         if not len(self.data):
             return
         self._check()
-        found: list[tuple[int, int]] = []
-        needles = _NEEDLES if self.state.title else (*_NEEDLES, _TITLE_NEEDLE)
-        find = self.text.find
-        for needle, kind in needles:
-            wanted = needle if Text is not bytes else needle.encode()
-            place = find(wanted, 0)
-            while place >= 0:
-                found.append((place, kind))
-                place = find(wanted, place + len(needle))
-        found.sort()
-        for place, kind in found:
+        for place, kind in self._found():
             if kind == _TOKEN:
                 self._token(place)
             else:
                 self._other(place, kind)
+
+    def _found(self) -> list[tuple[int, int]]:
+        """Where the words that matter are, in order."""
+        state, find = self.state, self.text.find
+        needles = list(_NEEDLES)
+        if state.title is None:
+            needles.append(_TITLE_NEEDLE)
+        if state.window is None:
+            needles.append(_TASK_NEEDLE)
+        found: list[tuple[int, int]] = []
+        for needle, kind in needles:
+            wanted, step = _needle(needle), len(needle)
+            place = find(wanted, 0)
+            while place >= 0:
+                found.append((place, kind))
+                place = find(wanted, place + step)
+        found.sort()
+        return found
 
     # ── lines that cannot be used ─────────────────────────────────────────────────────
 
@@ -241,31 +250,39 @@ class _Reader:
         else:  # "token_count"
             found = _COUNT(data, start)
             if found:
-                self._usual_count(found.groups())
-                self._legacy(found.groups(), start)
+                self._usual_count(found.groups(), start)
                 return
         self._unusual(start)
 
     def _usual_record(self, part: tuple[bytes, ...], start: int) -> None:
+        minute, second, ms, thread, turn, response, first, cached, written, output = part[:10]
         self._record(
-            _clock(part[0], part[1], part[2]),
-            (part[3].decode(), part[4].decode(), part[5].decode()),
-            (int(part[6]), int(part[7]), int(part[8] or 0), int(part[9]), int(part[10])),
+            _clock(minute, second, ms),
+            (thread.decode(), turn.decode(), response.decode()),
+            (int(first), int(cached), int(written or 0), int(output), int(part[10])),
             int(part[12]),
             start,
         )
 
-    def _usual_count(self, part: tuple[bytes, ...]) -> None:
-        at = _clock(part[0], part[1], part[2])
-        self.state.output_at = at
-        if part[15] != b"null":
-            self.state.window = int(part[15])
-        raw = part[16]
-        if raw and raw != b"null":
+    def _usual_count(self, part: tuple[bytes, ...], start: int) -> None:
+        state = self.state
+        at = state.output_at = _clock(part[0], part[1], part[2])
+        window, raw = part[15], part[16]
+        if window != b"null":
+            state.window = int(window)
+        if raw:
             checksum = zlib.crc32(raw)
-            if checksum != self.state.limits:
-                self.state.limits = checksum
+            if checksum != state.limits and raw != b"null":
+                state.limits = checksum
                 self._limits(at, raw)
+        if state.records or part[3:9] == self.same:
+            return
+        self.same = part[3:9]
+        sums = [int(part[3]), int(part[4]), int(part[6]), int(part[7]), int(part[8])]
+        if sums == state.totals:
+            return
+        own = (int(part[9]), int(part[10]), int(part[11] or 0), int(part[12]), int(part[13]))
+        self._advance(at, sums, own, start)
 
     def _limits(self, at: int, raw: bytes) -> None:
         try:
@@ -275,16 +292,6 @@ class _Reader:
             return
         if isinstance(value, dict):
             self.records.limits.append((at, value))
-
-    def _legacy(self, part: tuple[bytes, ...], start: int) -> None:
-        if self.state.records:
-            return
-        total, last = part[3:9], part[9:15]
-        sums = [int(total[0]), int(total[1]), int(total[3]), int(total[4]), int(total[5])]
-        if sums == self.state.totals:
-            return
-        own = (int(last[0]), int(last[1]), int(last[2] or 0), int(last[3]), int(last[4]))
-        self._advance(_clock(part[0], part[1], part[2]), sums, own, start)
 
     def _unusual(self, start: int) -> None:
         head = _HEAD(self.data, start)
@@ -338,6 +345,7 @@ class _Reader:
                 self.records.limits.append((at, limits))
 
     def _unusual_usage(self, at: int, info: dict[str, Any], start: int) -> None:
+        self.same = ()
         total, last = info.get("total_token_usage"), info.get("last_token_usage")
         sums, own = _usage(total), _usage(last)
         if (total and sums is None) or (last and own is None):
@@ -355,7 +363,13 @@ class _Reader:
         before = self.state.totals
         if before and len(before) != len(sums):
             before = None
-        lower = before is not None and any(a < b for a, b in zip(sums, before, strict=True))
+        lower = before is not None and (
+            sums[4] < before[4]
+            or sums[0] < before[0]
+            or sums[1] < before[1]
+            or sums[2] < before[2]
+            or sums[3] < before[3]
+        )
         if lower:
             self.state.epoch += 1
         self.state.totals = sums
@@ -369,9 +383,11 @@ class _Reader:
         self, at: int, own: tuple[int, ...], sums: list[int] | None, start: int
     ) -> None:
         state = self.state
-        mark = sums if sums is not None else [at, *own]
-        text = f"{state.owner}|{state.epoch}|{mark}".encode()
-        name = "log_" + blake2b(text, digest_size=12).hexdigest()
+        if not self.prefix:
+            digest = blake2b((state.owner or "").encode(), digest_size=10).hexdigest()
+            self.prefix = f"log_{digest}"
+        a, b, c, d = (sums or [at, own[0], own[1], own[3]])[:4]
+        name = f"{self.prefix}_{state.epoch}_{a:x}_{b:x}_{c:x}_{d:x}"
         began = state.turn_at
         initiator = "tool" if state.count else "unknown"
         if state.user:
@@ -419,11 +435,11 @@ class _Reader:
         state.count += 1
         state.user = False
         state.turn_at = None
+        place = self.base + start
         self.records.calls.append(
-            (name, turn, state.model, state.effort, initiator, at, duration)
-            + own
-            + (running, state.window, self.base + start)
-        )
+            (name, turn, state.model, state.effort, initiator, at, duration, *own, running,
+             state.window, place)
+        )  # fmt: skip
 
     # ── what the calls belong to ──────────────────────────────────────────────────────
 
@@ -458,16 +474,16 @@ class _Reader:
         state.turn_at = _time(at[1].decode("ascii", "replace")) if at else None
 
     def _event(self, start: int, kind: int) -> None:
-        line, state = self._line(start), self.state
+        state = self.state
         if kind == _TASK:
-            window, trigger = _WINDOW(line), _TRIGGER(line)
-            state.window = int(window[1]) if window else state.window
-            state.trigger = trigger[1].decode("utf-8", "replace") if trigger else None
+            window = None if state.window else _WINDOW(self._line(start))
+            if window:
+                state.window = int(window[1])
             return
         if kind == _USER:
             state.user = True
         if state.title is None:
-            state.title = _title(line)
+            state.title = _title(self._line(start))
 
     def _compacted(self) -> None:
         """The call before it made the summary (files that name their calls)."""

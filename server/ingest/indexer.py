@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 2.0
 SWEEP_SECONDS = 30.0
 _BATCH = 200  # calls a transaction beside a proxy that writes too
-_BULK = 20_000  # calls a transaction when nobody else writes
+_BULK = 2_000  # calls a transaction when nobody else writes
 _BREATH = 0.001  # between transactions, so that the recorder gets its turn
 _HEAD = 4096
 _JOINT = 1024
@@ -344,6 +344,8 @@ class Indexer:
                     pending, waiting = [], 0
                 self._step(job)
             self._commit(pending)
+            if held and fresh:
+                make_indexes()  # finding the parents' calls needs them
             held.sort(key=lambda pair: pair[0].source.name)
             self._commit(held)
         finally:

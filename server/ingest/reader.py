@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ COLUMNS = (
     "id, turn_id, model, effort, initiator, started_at, duration_ms, input, cached, "
     "cache_written, output, reasoning, running, context_window, offset, cost, credits, price_status"
 )
+_figures = itemgetter(5, 2, 7, 8, 9, 10, 11)  # at, model, tokens
 SUMS = 7  # calls input cached output reasoning cost unpriced
 
 
@@ -182,20 +184,18 @@ def _add(batch: Batch, records: codex.Records, days: Days) -> None:
     """Price the calls of some lines and add them up by day and model."""
     rows, sums = batch.rows, batch.days
     for call in records.calls:
-        at, model = call[5], call[2]
-        cost, credits, status = costs(
-            model, None, at, (call[7], call[8], call[10], call[11], call[9])
-        )
+        at, model, first, cached, written, output, reasoning = _figures(call)
+        cost, credits, status = costs(model, None, at, (first, cached, output, reasoning, written))
         rows.append((*call, cost, credits, status))
         key = (days.of(at), model or "")
         total = sums.get(key)
         if total is None:
             total = sums[key] = [0] * SUMS
         total[0] += 1
-        total[1] += call[7]
-        total[2] += call[8]
-        total[3] += call[10]
-        total[4] += call[11]
+        total[1] += first
+        total[2] += cached
+        total[3] += output
+        total[4] += reasoning
         if cost is None:
             total[6] += 1
         else:

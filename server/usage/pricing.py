@@ -60,7 +60,7 @@ def costs(
     """(cost, credits, status) as in `price`, for tokens in the order of `Tokens`."""
     if model is None:
         return None, None, "unpriced"
-    periods, credit = _card(model, tier or "")
+    periods, credit, longest = _card(model, tier or "")
     rates = None
     for start, listed in periods:
         if at >= start:
@@ -68,8 +68,8 @@ def costs(
     credits = None if credit is None else _sum(credit, tokens)
     if rates is None:
         return None, credits, "unpriced"
-    long = rates.long is not None and tokens[0] > _table()["longContextAbove"]
-    return _sum(rates.long if long else rates.normal, tokens), credits, rates.status  # type: ignore[arg-type]
+    use = rates.long if rates.long and tokens[0] > longest else rates.normal
+    return _sum(use, tokens), credits, rates.status
 
 
 def names() -> list[str]:
@@ -95,8 +95,8 @@ def _sum(rates: tuple[int, int, int, int], tokens: tuple[int, int, int, int, int
 @cache
 def _card(
     model: str, tier: str
-) -> tuple[tuple[tuple[int, Rates], ...], tuple[int, int, int, int] | None]:
-    return _periods(model, tier), _credit_rates(model)
+) -> tuple[tuple[tuple[int, Rates], ...], tuple[int, int, int, int] | None, int]:
+    return _periods(model, tier), _credit_rates(model), int(_table()["longContextAbove"])
 
 
 @cache

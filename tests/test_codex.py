@@ -1,0 +1,274 @@
+"""The fold over rollout lines: real files, generated ones, every place they can be cut."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.ingest import codex
+from server.ingest.codex import Records, State, fold
+from tests.rollouts import Tree, stamp, usage
+
+REAL = sorted((Path(__file__).parent / "data" / "rollouts").glob("*.jsonl"))
+META = {"id": "0198-owner", "timestamp": stamp(1000), "cwd": "/home/dev/x"}
+
+
+def line(kind: str, payload: dict[str, Any], at: int = 5000, **style: Any) -> bytes:
+    style = style or {"separators": (",", ":")}
+    text = json.dumps({"timestamp": stamp(at), "type": kind, "payload": payload}, **style)
+    return text.encode() + b"\n"
+
+
+def count(total: tuple[int, ...] | None, last: tuple[int, ...] | None, at: int = 5000) -> bytes:
+    info = {
+        "total_token_usage": total and usage((*total,)),  # type: ignore[arg-type]
+        "last_token_usage": last and usage((*last,)),  # type: ignore[arg-type]
+        "model_context_window": 1000,
+    }
+    return line("event_msg", {"type": "token_count", "info": info}, at)
+
+
+def read(*lines: bytes, state: State | None = None) -> tuple[Records, State]:
+    return fold(memoryview(b"".join(lines)), 0, state or State())
+
+
+def tokens(records: Records) -> list[tuple[int, ...]]:
+    return [(c[7], c[8], c[10], c[11]) for c in records.calls]
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name.partition("__")[0])
+def test_a_real_file_gives_its_records(path: Path) -> None:
+    data = path.read_bytes()
+    payloads = [json.loads(text) for text in data.splitlines()]
+    truth = [
+        (p["payload"]["response_id"], p["payload"]["usage"]["input_tokens"])
+        for p in payloads
+        if p["type"] == "token_usage_record"
+    ]
+    records, state = read(data, state=State(owner=codex.owner_of(path.stem)))
+    assert [(call[0], call[7]) for call in records.calls] == truth
+    assert records.warnings == {}
+    assert state.model == "gpt-5.5"
+    assert state.effort == "xhigh"
+    assert state.meta is not None
+    assert state.meta["client"] == "codex_exec"
+    assert state.title
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name.partition("__")[0])
+def test_a_real_file_may_be_cut_anywhere(path: Path) -> None:
+    data = path.read_bytes()
+    whole, end = read(data)
+    ends = [place + 1 for place, letter in enumerate(data) if letter == 10]
+    for cut in ends:
+        first, state = read(data[:cut])
+        state = State.load(json.loads(json.dumps(state.dump())))
+        second, state = fold(memoryview(data[cut:]), cut, state)
+        calls = [
+            (*c[:4], "compaction", *c[5:]) if c[0] in second.compactions else c for c in first.calls
+        ] + second.calls
+        assert calls == whole.calls
+        assert first.limits + second.limits == whole.limits
+        assert state == end
+
+
+def test_every_initiator_of_a_compacted_session() -> None:
+    path = next(path for path in REAL if path.name.startswith("compaction-remote"))
+    records, _ = read(path.read_bytes())
+    assert [call[4] for call in records.calls] == ["user", "compaction", "tool", "tool", "user"]
+
+
+def test_a_sub_agent_is_started_by_an_agent() -> None:
+    path = next(path for path in REAL if path.name.startswith("subagent-2"))
+    records, state = read(path.read_bytes())
+    assert [call[4] for call in records.calls] == ["agent"]
+    assert state.meta is not None
+    assert state.meta["kind"] == "subagent"
+    assert state.meta["role"] == "Popper"
+    assert state.meta["parent"] == "01a1fbd2-bb62-7461-a911-b118571ee248"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param(
+            [count((10, 0, 2, 0), (10, 0, 2, 0)), count((30, 0, 4, 0), (20, 0, 2, 0))],
+            [(10, 0, 2, 0), (20, 0, 2, 0)],
+            id="each total that moved is a call",
+        ),
+        pytest.param(
+            [count((10, 0, 2, 0), (10, 0, 2, 0)), count((10, 0, 2, 0), (10, 0, 2, 0))],
+            [(10, 0, 2, 0)],
+            id="a total that stands still is no call",
+        ),
+        pytest.param(
+            [count((10, 0, 2, 0), (10, 0, 2, 0)), count((10, 0, 2, 0), (777, 0, 0, 0))],
+            [(10, 0, 2, 0)],
+            id="an estimate after a compaction is no call",
+        ),
+        pytest.param(
+            [count((50, 0, 2, 0), (50, 0, 2, 0)), count((9, 0, 1, 0), (9, 0, 1, 0))],
+            [(50, 0, 2, 0), (9, 0, 1, 0)],
+            id="a lower total starts a new epoch",
+        ),
+        pytest.param(
+            [count((5, 0, 1, 0), (5, 0, 1, 0)), count((1, 0, 1, 0), (1, 0, 1, 0)),
+             count((5, 0, 1, 0), (4, 0, 0, 0))],
+            [(5, 0, 1, 0), (1, 0, 1, 0), (4, 0, 0, 0)],
+            id="the same total in another epoch is another call",
+        ),
+        pytest.param(
+            [count((10, 4, 2, 1), (10, 4, 2, 1)), count((30, 9, 6, 2), (0, 0, 0, 0))],
+            [(10, 4, 2, 1), (20, 5, 4, 1)],
+            id="without the last usage the difference counts",
+        ),
+        pytest.param([count((0, 0, 0, 0), (0, 0, 0, 0))], [], id="nothing used is no call"),
+        pytest.param(
+            [count(None, (7, 1, 1, 0)), count(None, (7, 1, 1, 0)), count(None, (7, 1, 1, 0), 6000)],
+            [(7, 1, 1, 0), (7, 1, 1, 0)],
+            id="without totals the moment tells calls apart",
+        ),
+    ],
+)  # fmt: skip
+def test_counters_of_older_clients(lines: list[bytes], expected: list[tuple[int, ...]]) -> None:
+    records, _ = read(line("session_meta", META), *lines)
+    assert tokens(records) == expected
+    assert len({call[0] for call in records.calls}) == len(expected)
+
+
+def record(thread: str = "0198-owner", response: str = "resp_1") -> dict[str, Any]:
+    own = usage((100, 40, 10, 5), written=True)
+    return {
+        "thread_id": thread, "turn_id": "t1", "session_id": thread, "root_turn_id": "t1",
+        "response_id": response, "usage": own, "turn_token_usage": own, "thread_token_usage": own,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        pytest.param({"separators": (",", ":")}, id="as Codex writes"),
+        pytest.param({"separators": (", ", ": ")}, id="with spaces"),
+        pytest.param({"separators": (",", ":"), "sort_keys": True}, id="keys in another order"),
+    ],
+)
+def test_any_spelling_of_a_line_counts(style: dict[str, Any]) -> None:
+    records, state = read(
+        line("session_meta", META, **style),
+        line("turn_context", {"turn_id": "t1", "model": "gpt-5.4", "effort": "low"}, **style),
+        line("token_usage_record", record(), **style),
+    )
+    assert tokens(records) == [(100, 40, 10, 5)]
+    assert records.calls[0][2:4] == ("gpt-5.4", "low")
+    assert records.warnings == {}
+    assert state.owner == "0198-owner"
+
+
+def test_a_copied_record_belongs_to_the_thread_it_names() -> None:
+    records, _ = read(
+        line("session_meta", META),
+        line("token_usage_record", record("0198-other", "resp_0")),
+        line("token_usage_record", record()),
+        count((100, 40, 10, 5), (100, 40, 10, 5)),
+    )
+    assert [call[0] for call in records.calls] == ["resp_1"]
+
+
+TRAP = json.dumps(count((1, 0, 1, 0), (1, 0, 1, 0)).decode())
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param({"type": "function_call_output", "output": TRAP}, id="quoted in text"),
+        pytest.param(
+            {"type": "message", "payload": {"type": "token_count", "info": {}}}, id="as a value"
+        ),
+    ],
+)
+def test_what_only_looks_like_a_call_is_none(payload: dict[str, Any]) -> None:
+    records, _ = read(line("session_meta", META), line("response_item", payload))
+    assert records.calls == []
+    assert records.warnings == {}
+
+
+DEEP = b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [
+        pytest.param(b"[1,2,3]\n", "not_object", id="array"),
+        pytest.param(b"null\n", "not_object", id="null"),
+        pytest.param(b"5\n", "not_object", id="number"),
+        pytest.param(b"{oops\n", "not_json", id="broken"),
+        pytest.param(b"\x00" * 50 + b"\n", "binary", id="NUL block"),
+        pytest.param(b"\x89PNG\xff\xfe\n", "encoding", id="binary"),
+        pytest.param(
+            b'{"timestamp":"x","type":"response_item","payload":{"t":"\xe2\x82"}}\n',
+            "encoding",
+            id="half a letter",
+        ),
+        pytest.param(DEEP, "too_deep", id="10,000 deep"),
+        pytest.param(
+            b'{"timestamp":"2026' + count((1, 0, 1, 0), (1, 0, 1, 0)),
+            "not_json",
+            id="torn line joined to the next",
+        ),
+        pytest.param(
+            count((1, 0, 1, 0), (1, 0, 1, 0)).replace(b":1,", b":1e99,"),
+            "bad_number",
+            id="impossible number",
+        ),
+    ],
+)
+def test_a_bad_line_is_counted_and_the_rest_goes_on(bad: bytes, kind: str) -> None:
+    good = count((10, 0, 2, 0), (10, 0, 2, 0))
+    after = count((30, 0, 4, 0), (20, 0, 2, 0))
+    records, _ = read(line("session_meta", META), good, bad, b"\n", after)
+    assert tokens(records) == [(10, 0, 2, 0), (20, 0, 2, 0)]
+    assert records.warnings == {kind: 1}
+
+
+def test_rate_limits_are_kept_when_they_change() -> None:
+    def limits(percent: float) -> bytes:
+        window = {"used_percent": percent, "window_minutes": 300, "resets_at": 1_800_000_000}
+        body = {"type": "token_count", "info": None, "rate_limits": {"primary": window}}
+        return line("event_msg", body)
+
+    records, _ = read(line("session_meta", META), limits(1), limits(1), limits(2), limits(1))
+    assert [value["primary"]["used_percent"] for _, value in records.limits] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_growing_file_gives_the_same_at_every_cut(tmp_path: Path, seed: int) -> None:
+    tree = Tree(tmp_path, seed, body=40)
+    tree.grow(8)
+    for path in tree.paths:
+        data = path.read_bytes()
+        data = data[: data.rindex(b"\n") + 1]
+        whole, end = read(data)
+        found: list[codex.Call] = []
+        state, start = State(), 0
+        for text in data.splitlines(keepends=True):
+            records, state = fold(memoryview(text), start, state)
+            found = [
+                (*c[:4], "compaction", *c[5:]) if c[0] in records.compactions else c for c in found
+            ] + records.calls
+            start += len(text)
+        assert found == whole.calls
+        assert state == end
+
+
+def test_without_the_fast_search_the_result_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Tree(tmp_path, 3, body=40)
+    tree.grow(6)
+    files = [path.read_bytes() for path in tree.paths] + [path.read_bytes() for path in REAL]
+    fast = [read(data) for data in files]
+    monkeypatch.setattr(codex, "Text", bytes)
+    assert [read(data) for data in files] == fast
