@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from server.config import Config
-from server.store import db, settings
+from server.store import settings
 from tests.rig import CODEX, OPENAI, Rig, running, wait_until
 from tests.upstream import (
     Answer,
     HangUp,
     Script,
     Stream,
-    completed,
     created,
     event,
     failed,
@@ -378,4 +377,3 @@ def test_the_pin_survives_a_restart(config: Config, database: None) -> None:
             flush()
         rig.pool.load()
         assert rig.pool.pinned("session", "s") == home
-    assert completed and db
