@@ -107,7 +107,7 @@ def pieces(file: BinaryIO, offset: int, size: int = _PIECE) -> Iterator[tuple[me
         end = buffer.rfind(b"\n", 0, filled) + 1
         if end:
             yield memoryview(buffer)[:end], start
-            # A fresh buffer: the piece may still be looked at.
+            # The same buffer again: whoever asked for the piece is done with it.
             rest = buffer[end:filled]
             buffer[: len(rest)] = rest
             start, filled = start + end, len(rest)
@@ -117,8 +117,11 @@ def pieces(file: BinaryIO, offset: int, size: int = _PIECE) -> Iterator[tuple[me
                 return
             start += filled + skipped[0]
             yield memoryview(b""), start
-            rest = bytearray(skipped[1])
-            filled = len(rest)
+            end = skipped[1].rfind(b"\n") + 1
+            if end:
+                yield memoryview(skipped[1])[:end], start
+            rest = bytearray(skipped[1][end:])
+            start, filled = start + end, len(rest)
             buffer = bytearray(max(size, filled * 2))
             buffer[:filled] = rest
         elif filled == len(buffer):

@@ -1,0 +1,331 @@
+"""The indexer on real files and a real database: growing, moving, breaking, dying."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from server.config import Config
+from server.ingest import scan
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db
+from tests.rollouts import Tree
+
+REAL = sorted((Path(__file__).parent / "data" / "rollouts").glob("*.jsonl"))
+
+
+@pytest.fixture
+def indexer(config: Config, database: None) -> Iterator[Indexer]:
+    """An indexer on the test's folders, not started."""
+    built = Indexer(config, Ledger())
+    yield built
+    built.stop()
+
+
+@pytest.fixture
+def tree(config: Config) -> Tree:
+    """A small tree in the test's Codex home."""
+    return Tree(config.codex_home, seed=5, body=60)
+
+
+def counted() -> tuple[int, ...]:
+    answer = scan.totals()
+    tokens = answer["tokens"]
+    names = ("input", "cachedInput", "output", "reasoningOutput")
+    return (answer["calls"], *(tokens[name] for name in names))
+
+
+def rolled(heading: str) -> tuple[int, ...]:
+    row = db.rows(
+        "select total(calls), total(input), total(cached), total(output), total(reasoning) "
+        "from daily_usage where heading = ?",
+        (heading,),
+    )[0]
+    return tuple(int(value) for value in row)
+
+
+def check(tree: Tree) -> None:
+    """Calls, file sums and every rollup are the truth."""
+    assert counted() == tree.sums
+    for heading in ("model", "project", "account"):
+        assert rolled(heading) == tree.sums
+    rows = db.rows(
+        "select count(*), total(input), total(cached), total(output), total(reasoning) from call"
+    )[0]
+    assert tuple(int(value) for value in rows) == tree.sums
+
+
+def put(config: Config, source: Path, archived: bool = False) -> Path:
+    name = source.name.partition("__")[2]
+    folder = "archived_sessions" if archived else "sessions/2026/11/21"
+    path = config.codex_home / folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, path)
+    return path
+
+
+def test_the_real_files(config: Config, indexer: Indexer) -> None:
+    for source in REAL:
+        put(config, source)
+    indexer.scan()
+    assert counted() == (27, 74400, 43600, 3730, 1180)
+    assert db.rows("select count(*) from source_file where skipped > 0")[0][0] == 0
+    threads = dict(db.rows("select key, thread from session"))
+    child = "01a1fbd2-bbac-7003-9405-a6b27616819e"
+    assert threads[child] == "01a1fbd2-bb62-7461-a911-b118571ee248"
+    windows = db.rows("select distinct window, account, source from snapshot order by 1")
+    assert windows == [("primary", "", "log"), ("secondary", "", "log")]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_generated_trees_count_exactly(config: Config, indexer: Indexer, seed: int) -> None:
+    tree = Tree(config.codex_home, seed, body=40)
+    tree.grow(14)
+    indexer.scan()
+    check(tree)
+    indexer.scan()
+    check(tree)
+
+
+def test_a_parent_that_comes_later_sets_its_children_right(
+    config: Config, indexer: Indexer, tree: Tree
+) -> None:
+    parent = tree.legacy()
+    path = tree.save(parent)
+    aside = path.with_suffix(".later")
+    path.rename(aside)
+    child = tree.legacy_child()
+    tree.save(child)
+    indexer.scan()
+    aside.rename(path)
+    indexer.scan()
+    check(tree)
+    threads = dict(db.rows("select key, thread from session"))
+    assert threads[child.key] == parent.key
+
+
+def test_a_file_that_grows_line_by_line(config: Config, indexer: Indexer, tree: Tree) -> None:
+    rollout = tree.modern()
+    path = tree.save(rollout)
+    data = b"".join(rollout.lines)
+    path.write_bytes(b"")
+    for place in range(0, len(data), 997):
+        with path.open("ab") as file:
+            file.write(data[place : place + 997])
+        indexer.scan()
+    for twin in config.codex_home.glob("archived_sessions/*"):
+        if twin != path:
+            twin.unlink()
+    check(tree)
+
+
+def test_an_archived_file_stays_the_same_source(
+    config: Config, indexer: Indexer, tree: Tree
+) -> None:
+    path = put(config, REAL[0])
+    indexer.scan()
+    before = db.rows("select id, offset from source_file")
+    archive = config.codex_home / "archived_sessions" / path.name
+    archive.parent.mkdir()
+    path.rename(archive)
+    indexer.scan()
+    assert db.rows("select id, offset from source_file") == before
+    assert db.rows("select archived, missing from source_file") == [(1, 0)]
+    assert counted()[0] == 1
+
+
+def test_a_compressed_file_stays_the_same_source(config: Config, indexer: Indexer) -> None:
+    path = put(config, REAL[1])
+    indexer.scan()
+    before = counted()
+    packed = path.with_name(path.name + ".zst")
+    packed.write_bytes(zstandard.compress(path.read_bytes()))
+    path.unlink()
+    indexer.scan()
+    assert counted() == before
+    assert [row[0] for row in db.rows("select path from source_file")] == [str(packed)]
+
+
+def test_a_compressed_file_is_read(config: Config, indexer: Indexer) -> None:
+    path = put(config, REAL[1])
+    path.with_name(path.name + ".zst").write_bytes(zstandard.compress(path.read_bytes()))
+    path.unlink()
+    indexer.scan()
+    assert counted()[0] == 3
+
+
+@pytest.mark.parametrize("same_time", [True, False], ids=["times kept", "new times"])
+def test_a_rewritten_file_replaces_its_rows(
+    config: Config, indexer: Indexer, same_time: bool
+) -> None:
+    path = put(config, REAL[1])
+    indexer.scan()
+    said = path.stat()
+    other = next(one for one in REAL if one.name.startswith("tools-resume-fork-1"))
+    path.with_suffix(".new").write_bytes(other.read_bytes())
+    path.with_suffix(".new").replace(path)
+    if same_time:
+        os.utime(path, ns=(said.st_atime_ns, said.st_mtime_ns))
+    indexer.scan()
+    assert counted()[0] == 6
+    assert rolled("project") == counted()
+
+
+def test_a_truncated_file_keeps_only_what_it_holds(config: Config, indexer: Indexer) -> None:
+    path = put(config, REAL[1])
+    indexer.scan()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:14]))
+    indexer.scan()
+    assert counted()[0] == 1
+    assert rolled("model") == counted()
+
+
+def test_rows_outlive_their_file(config: Config, indexer: Indexer) -> None:
+    path = put(config, REAL[1])
+    indexer.scan()
+    before = counted()
+    path.unlink()
+    indexer.scan()
+    assert counted() == before
+    assert db.rows("select missing from source_file") == [(1,)]
+
+
+def test_what_cannot_be_read_stops_nothing(config: Config, indexer: Indexer) -> None:
+    path = put(config, REAL[0])
+    sessions = config.codex_home / "sessions"
+    (sessions / "loop").symlink_to(sessions)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(sessions / "rollout-2026-01-01T00-00-00-pipe.jsonl")
+    (sessions / "rollout-2026-01-01T00-00-00-gone.jsonl").symlink_to(sessions / "nowhere")
+    (sessions / "rollout-2026-01-01T00-00-00-folder.jsonl").mkdir()
+    (sessions / "rollout-2026-01-01T00-00-00-bad.jsonl.zst").write_bytes(b"not zstd at all")
+    closed = sessions / "closed"
+    closed.mkdir()
+    closed.chmod(0)
+    try:
+        indexer.scan()
+        indexer.scan()
+    finally:
+        closed.chmod(0o700)
+    assert counted()[0] == 1
+    assert path.exists()
+
+
+def test_an_endless_line_is_passed_by(config: Config, indexer: Indexer) -> None:
+    path = put(config, REAL[0])
+    lines = path.read_bytes().splitlines(keepends=True)
+    with path.open("wb") as file:
+        file.writelines(lines[:-4])
+        file.write(b'{"timestamp":"2026-11-21T00:00:00.000Z","x":"')
+        for _ in range(20):
+            file.write(b"A" * (1 << 20))
+        file.write(b'"}\n')
+        file.writelines(lines[-4:])
+    indexer.scan()
+    assert counted()[0] == 1
+    assert scan.totals()["skippedLines"] == 1
+
+
+def test_a_changed_zone_counts_the_days_anew(config: Config, indexer: Indexer, tree: Tree) -> None:
+    from server.store import settings
+
+    settings.change({"timeZone": "UTC"})
+    tree.grow(6)
+    indexer.scan()
+    before = db.rows("select day, calls from daily_usage where heading = 'model' order by 1")
+    settings.change({"timeZone": "Pacific/Kiritimati"})
+    indexer.scan()
+    check(tree)
+    after = db.rows("select day, calls from daily_usage where heading = 'model' order by 1")
+    assert after != before
+
+
+def test_titles_follow_codex(config: Config, indexer: Indexer) -> None:
+    import sqlite3
+
+    put(config, REAL[0])
+    thread = "01a1fbc5-af83-77a1-9bf9-f8b04c619334"
+
+    def title() -> str:
+        return str(db.rows("select title from thread where id = ?", (thread,))[0][0])
+
+    indexer.scan()
+    assert title().startswith("Hello")
+    index = config.codex_home / "session_index.jsonl"
+    index.write_text(json.dumps({"id": thread, "thread_name": "From the index"}) + "\n[]\n")
+    indexer.scan()
+    assert title() == "From the index"
+    state = sqlite3.connect(config.codex_home / "state_5.sqlite")
+    state.execute("create table threads(id text, title text, name text)")
+    state.execute("insert into threads values (?, 'A title', 'A name')", (thread,))
+    state.commit()
+    indexer.scan()
+    assert title() == "A name"
+    state.execute("update threads set name = 'Renamed\nby hand'")
+    state.commit()
+    state.close()
+    indexer.scan()
+    assert title() == "Renamed by hand"
+
+
+def test_the_thread_finds_what_is_new(config: Config, indexer: Indexer) -> None:
+    indexer.start()
+    path = put(config, REAL[1])
+    indexer.scan(wait=False)
+    limit = time.monotonic() + 10
+    while (not db.rows("select 1 from source_file") or counted()[0] < 3) and (
+        time.monotonic() < limit
+    ):
+        time.sleep(0.01)
+    assert counted()[0] == 3
+    assert indexer.progress() is None or path.exists()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from server.config import Config
+from server.ingest import indexer, scan
+indexer._BULK = 40
+home, data = map(Path, sys.argv[1:])
+print("ready", flush=True)
+scan.run(Config(data_dir=data, codex_home=home, claude_home=home / "none"))
+"""
+
+
+def test_killing_a_scan_loses_and_repeats_nothing(config: Config, tree: Tree) -> None:
+    tree.grow(60)
+    for wait in range(8):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(config.codex_home), str(config.data_dir)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parent.parent,
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(0.01 + wait * 0.012)  # somewhere in the middle, another place each time
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    answer = scan.run(config)
+    assert answer["calls"] == tree.sums[0]
+    db.open_databases(config.data_dir)
+    try:
+        check(tree)
+        names = {row[0] for row in db.rows("select name from sqlite_master where type = 'index'")}
+        assert {"call_started_at", "call_session_started_at"} <= names
+        assert db.rows("pragma integrity_check") == [("ok",)]
+    finally:
+        db.close_databases()
