@@ -8,6 +8,7 @@ and resizing: asking the window itself while it closes waits for the thread that
 from __future__ import annotations
 
 import json
+import locale
 import os
 import subprocess
 import sys
@@ -15,13 +16,15 @@ import threading
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from desktop import display, host
 from desktop.supervisor import Address, Client, NotRunning, Wake, connect, find
 from server.config import Config
 from server.errors import AppError
 from server.store.lock import Lock
+
+T = TypeVar("T")
 
 TITLE = "Brimline"
 _DEFAULT = {"width": 1160, "height": 800}
@@ -40,6 +43,22 @@ background:transparent;color:inherit}
 by itself as soon as it does. If the tray is not running, start it with <code>brimline tray</code>,
 or the server alone with <code>brimline serve</code>.</p>
 <button onclick="pywebview.api.retry()">Try again</button></main>"""
+
+# What pywebview does to offer functions to a page is forbidden by the page's own policy (it makes
+# them from text), so ours are offered here: `await pywebview.api.save(path, name)`.
+BRIDGE = """(() => {
+  const bridge = window.pywebview;
+  for (const name of ["save", "retry"]) {
+    bridge._returnValuesCallbacks[name] = {};
+    bridge.api[name] = (...given) => {
+      const id = String(Math.random()).slice(2);
+      const answer = new Promise((ok, no) => bridge._checkValue(name, ok, no, id));
+      bridge._jsApiCallback(name, given, id);
+      return answer;
+    };
+  }
+  window.dispatchEvent(new CustomEvent("brimlinewindow"));
+})()"""
 
 
 def run(config: Config, *, path: str = "/", child: bool = False) -> int:
@@ -85,6 +104,7 @@ class Window:
         """Open it, and return when it is closed."""
         import webview
 
+        _speak_a_language()
         _name_program()
         url = self._url(self._path)
         self._window = webview.create_window(
@@ -103,6 +123,9 @@ class Window:
         events.moved += self._place.moved
         events.maximized += lambda: self._place.maximize(True)
         events.restored += lambda: self._place.maximize(False)
+        events.loaded += lambda: self._window.run_js(BRIDGE)
+        # The answers to the page too would be evaluated from text, which its policy forbids.
+        self._window.evaluate_js = lambda script, callback=None: self._window.run_js(script)
         events.closed += self._when_closed
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         if orders is not None:
@@ -202,6 +225,12 @@ class Window:
             self._window.destroy()
 
 
+def _offered_by_us(method: T) -> T:
+    """Keep pywebview from offering a method itself; see `BRIDGE`."""
+    method._serializable = False  # type: ignore[attr-defined]
+    return method
+
+
 class Api:
     """What the page may ask of the window."""
 
@@ -209,10 +238,12 @@ class Api:
         self._config = config  # names with an underscore are not shown to the page
         self._window = window
 
+    @_offered_by_us
     def retry(self) -> None:
         """Look for the server now."""
         self._window.retry()
 
+    @_offered_by_us
     def save(self, path: str, name: str) -> dict[str, Any]:
         """Save what our server has at `path` under a name that the user chooses."""
         if not isinstance(path, str) or not path.startswith(("/api/", "/assets/")):
@@ -342,6 +373,21 @@ def _gtk_dark() -> bool:
         return False
     name = str(settings.props.gtk_theme_name or "")
     return bool(settings.props.gtk_application_prefer_dark_theme) or name.lower().endswith("dark")
+
+
+def _speak_a_language() -> None:
+    """Keep WebKit from calling the user's language “C”, which no page can format numbers in.
+
+    It takes the name of the C locale's UTF-8 form, which Python itself falls back to, for a
+    language; of the plain C locale it makes en-US.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    with suppress(locale.Error):
+        locale.setlocale(locale.LC_ALL, "")
+    if (locale.setlocale(locale.LC_CTYPE) or "C").partition(".")[0] in ("C", "POSIX"):
+        os.environ["LC_ALL"] = "C"
+        locale.setlocale(locale.LC_ALL, "C")
 
 
 def _name_program() -> None:
