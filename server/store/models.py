@@ -314,6 +314,81 @@ class DailyUsage(_Usage):
         primary_key = CompositeKey("heading", "day", "provider", "name")
 
 
+class TelemetryEvent(_Usage):
+    """One OTLP record that a client sent us; never holds a prompt, argument or output."""
+
+    key = BlobField(unique=True)  # the same record delivered again has the same key
+    name = TextField()  # codex.sse_event, claude_code.api_request, …
+    kind = TextField(null=True)  # SSE event kind, endpoint, startup phase or who decided
+    provider = TextField()  # codex claude
+    session_id = TextField(null=True)  # the provider's id: Session.key
+    at = IntegerField()
+    service = TextField(null=True)
+    version = TextField(null=True)
+    model = TextField(null=True)
+    user = TextField(null=True)
+    terminal = TextField(null=True)
+    tool = TextField(null=True)
+    call_id = TextField(null=True)  # of a tool call; unique only inside its session
+    decision = TextField(null=True)
+    success = BooleanField(null=True)
+    status = IntegerField(null=True)  # HTTP
+    duration_ms = IntegerField(null=True)
+    count = IntegerField(default=1)  # more than one: a run of delta events, folded
+    attributes = TextField()  # JSON, allow-listed
+
+    class Meta:
+        indexes = (
+            (("at",), False),
+            (("name", "at"), False),
+            (("session_id", "at"), False),
+        )
+
+
+class TelemetryUsage(_Usage):
+    """What a telemetry event says of one model response's tokens."""
+
+    key = BlobField(primary_key=True)  # TelemetryEvent.key
+    provider = TextField()
+    session_id = TextField(null=True)
+    at = IntegerField(index=True)
+    model = TextField(null=True)
+    user = TextField(null=True)
+    input = IntegerField()
+    cached = IntegerField()
+    cache_written = IntegerField()
+    output = IntegerField()
+    reasoning = IntegerField()
+    ttft_ms = IntegerField(null=True)
+    call = TextField(null=True, index=True)  # Call; None: the ledger has no such response
+
+
+class TelemetrySession(_Usage):
+    """A conversation that telemetry saw, and what kind it was taken for."""
+
+    session_id = TextField(primary_key=True)
+    provider = TextField()
+    kind = TextField(default="user")  # user helper
+    prompts = IntegerField(default=0)
+    prompt_length = IntegerField(null=True)  # of its first prompt
+    sandbox = TextField(null=True)
+    first_at = IntegerField(index=True)
+    last_at = IntegerField()
+
+
+class TelemetryCount(_Usage):
+    """How many batches, records and drops there were on a day (UTC), by kind and name."""
+
+    day = TextField()
+    kind = TextField()  # batches records stored repeated dropped version signal
+    name = TextField()
+    count = IntegerField()
+    last_at = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("kind", "name", "day")
+
+
 SECRET_TABLES = [Credential, Secret, Login]
 USAGE_TABLES = [
     Account,
@@ -329,4 +404,8 @@ USAGE_TABLES = [
     Call,
     LedgerNote,
     DailyUsage,
+    TelemetryEvent,
+    TelemetryUsage,
+    TelemetrySession,
+    TelemetryCount,
 ]
