@@ -501,7 +501,7 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=timezone(timedelta(hours=2)))
 def test_errors_that_a_chat_client_shows(error: AppError, status: int, message: str) -> None:
     found = chat.refusal(error, NOON)
     assert (found.status, found.code, found.message) == (status, error.code, message)
-    assert "type" not in found.extra
+    assert found.extra == {}  # opencode takes digits of a time for a status that it retries
     assert found.retry_after == error.retry_after
 
 

@@ -384,10 +384,9 @@ def refusal(error: AppError, now: datetime) -> AppError:
 
 
 def _as(error: AppError, status: int, message: str) -> AppError:
-    extra = {key: value for key, value in error.extra.items() if key != "type"}
-    return AppError(
-        message, code=error.code, status=status, retry_after=error.retry_after, extra=extra
-    )
+    # No `resets_at` and no other long number: opencode 1.18 looks for status codes anywhere in
+    # the body, finds 524 in 1795240000, and then retries for ever. Retry-After says it, too.
+    return AppError(message, code=error.code, status=status, retry_after=error.retry_after)
 
 
 def _try_again(resets_at: Any, now: datetime) -> str:
