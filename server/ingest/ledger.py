@@ -159,7 +159,8 @@ class Ledger:
             self._insert(connection, [row])
             self._count(row, project)
         elif known.seen & reconcile.PROXY == 0:
-            self._replace(connection, known, reconcile.join(known, row))
+            # The response id names the call for ever; a made-up id gives way to it.
+            self._replace(connection, known, reconcile.join(known, row)._replace(id=row.id))
 
     def _session_for(self, connection: sqlite3.Connection, one: Finished) -> int | None:
         if not one.session_id:
@@ -286,9 +287,8 @@ class Ledger:
     def _replace(self, connection: sqlite3.Connection, before: Row, after: Row) -> None:
         self._count(before, _project_of(connection, before.session), -1)
         connection.execute("delete from call where id = ?", (before.id,))
-        # The response id names the call for ever; a made-up id gives way to it.
-        name = before.id if codex.legacy(after.id) else after.id
-        after = after._replace(id=name)
+        if codex.legacy(after.id):
+            after = after._replace(id=before.id)
         self._insert(connection, [after])
         self._count(after, _project_of(connection, after.session))
 
@@ -420,7 +420,7 @@ def sequence(connection: sqlite3.Connection, key: str, depth: int = 0) -> list[E
             return None  # its own head was a copy of a log that is gone
     own = connection.execute(
         "select running, input, cached, output, reasoning from call "
-        "where session = ? and id like 'log\\_%' escape '\\' order by \"offset\"",
+        'where session = ? and seen & 1 order by "offset"',
         (session,),
     ).fetchall()
     return head + [Emitted(*values) for values in own]

@@ -1,0 +1,185 @@
+"""Who saw a call: log and proxy join, copies are told from calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from server.config import Config
+from server.ingest import reconcile, scan
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger, project_name, snapshot_rows
+from server.ingest.reconcile import Emitted, Finished, Fork, inherited
+from server.store import db
+from server.usage.pricing import Tokens
+from tests.rollouts import Tree
+
+A, B, C = (Emitted(total, total, 0, 1, 0) for total in (10, 20, 30))
+START = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("calls", "parent", "fork", "expected"),
+    [
+        pytest.param(
+            [(START - 5, A), (START + 9000, B)], None, Fork(START, START, False), 1,
+            id="older than the session",
+        ),
+        pytest.param(
+            [(START + 5, A), (START + 9, B), (START + 9000, C)], [A, B],
+            Fork(START, START, True), 2, id="repeats its parent",
+        ),
+        pytest.param(
+            [(START + 5, C), (START + 9, B)], [A, B], Fork(START, START, True), 0,
+            id="a quick first call of its own",
+        ),
+        pytest.param(
+            [(START + 5, A), (START + 900, B), (START + 1100, C)], None,
+            Fork(START, START, True), 2, id="parent lost: the moment of the fork",
+        ),
+        pytest.param(
+            [(START + 5, A)], None, Fork(START, START, False), 0, id="nothing says it is a copy"
+        ),
+        pytest.param(
+            [(START + 5, B), (START + 9, C)], [A, B], Fork(START, START, True, matched=1), 1,
+            id="the copy goes on in a later read",
+        ),
+        pytest.param([], [A], Fork(START, START, True), 0, id="nothing yet"),
+    ],
+)  # fmt: skip
+def test_inherited(
+    calls: list[tuple[int, Emitted]], parent: Sequence[Emitted] | None, fork: Fork, expected: int
+) -> None:
+    assert inherited(calls, parent, fork) == expected
+
+
+def finished(response: str | None, session: str | None, **other: object) -> Finished:
+    values = {
+        "response_id": response, "session_id": session, "turn_id": None, "model": "gpt-5.5",
+        "effort": "low", "tier": None, "tokens": Tokens(1200, 800, 60, 20), "account": "acc-1",
+        "client": "codex_exec/0.169.0", "started_at": 5_000, "ended_at": 6_000, "duration_ms": 1000,
+    }  # fmt: skip
+    return Finished(**{**values, **other})  # type: ignore[arg-type]
+
+
+def see(ledger: Ledger, *requests: Finished) -> None:
+    with db.writing("calls") as connection:
+        ledger.see_requests(connection, requests)
+
+
+def rolled(heading: str) -> dict[str, tuple[int, ...]]:
+    return {
+        name: tuple(sums)
+        for name, *sums in db.rows(
+            "select name, sum(calls), sum(input), sum(cost) from daily_usage where heading = ? "
+            "group by name having sum(calls)",
+            (heading,),
+        )
+    }
+
+
+@pytest.mark.parametrize("proxy_first", [True, False], ids=["proxy first", "log first"])
+@pytest.mark.parametrize("modern", [True, False], ids=["with response ids", "older client"])
+def test_log_and_proxy_are_one_row(
+    config: Config, database: None, proxy_first: bool, modern: bool
+) -> None:
+    ledger = Ledger()
+    indexer = Indexer(config, ledger)
+    tree = Tree(config.codex_home, seed=11, body=20)
+    rollout = tree.modern() if modern else tree.legacy()
+    if not proxy_first:
+        tree.save(rollout)
+        indexer.scan()
+    requests = []
+    for (name, used), at in zip(tree.truth.items(), _times(rollout.lines), strict=True):
+        requests.append(
+            finished(
+                name if modern else f"resp_{name}", rollout.key,
+                tokens=Tokens(*used), ended_at=at, started_at=at - 900, duration_ms=900,
+            )
+        )  # fmt: skip
+    see(ledger, *requests)
+    assert rolled("account")["acc-1"][:2] == tree.sums[:2]
+    if proxy_first:
+        assert scan.totals()["calls"] == 0  # no log has said it yet
+        tree.save(rollout)
+        indexer.scan()
+    rows = db.rows("select seen, account, duration_ms, id from call")
+    assert {row[:3] for row in rows} == {(3, "acc-1", 900)}
+    assert len(rows) == tree.sums[0]
+    assert all(row[3].startswith("resp_") for row in rows)
+    assert rolled("account") == {"acc-1": rolled("model").popitem()[1]}
+    assert scan.totals()["calls"] == tree.sums[0]
+
+
+def _times(lines: list[bytes]) -> list[int]:
+    from server.ingest.codex import State, fold
+
+    records, _ = fold(memoryview(b"".join(lines)), 0, State())
+    return [call[5] for call in records.calls]
+
+
+def test_a_request_without_usage_or_id_makes_no_row(database: None) -> None:
+    see(Ledger(), finished(None, "s"), finished("resp_1", "s", tokens=None))
+    assert db.rows("select count(*) from call") == [(0,)]
+
+
+def test_the_same_request_twice_counts_once(database: None) -> None:
+    ledger = Ledger()
+    see(ledger, finished("resp_1", "s"))
+    see(ledger, finished("resp_1", "s"))
+    assert rolled("model")["gpt-5.5"][0] == 1
+
+
+def test_a_failed_transaction_leaves_no_count_behind(database: None) -> None:
+    ledger = Ledger()
+    with pytest.raises(ZeroDivisionError), db.writing("calls") as connection:
+        ledger.see_requests(connection, [finished("resp_1", "s")])
+        raise ZeroDivisionError
+    see(ledger, finished("resp_2", "s"))
+    assert rolled("model")["gpt-5.5"][0] == 1
+
+
+def test_the_tier_that_the_proxy_knows_sets_the_price() -> None:
+    proxy = reconcile.from_proxy(finished("resp_1", None, tier="priority"), None)
+    assert proxy is not None
+    log = proxy._replace(seen=reconcile.LOG, tier=None, account=None, duration_ms=7, source=4)
+    both = reconcile.join(log, proxy)
+    assert (both.tier, both.account, both.duration_ms, both.seen) == ("priority", "acc-1", 1000, 3)
+    assert (both.cost, both.price_status) == (proxy.cost, "estimated")
+    assert reconcile.without_log(both) == both._replace(seen=2, source=None, offset=None)
+
+
+def test_a_project_is_its_git_root(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    inside = tmp_path / "shop" / "src" / "deep"
+    inside.mkdir(parents=True)
+    assert project_name(str(inside)) == "deep"
+    (tmp_path / "shop" / ".git").mkdir()
+    assert project_name(str(inside)) == "shop"
+    assert project_name("/nowhere/at/all") == "all"
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        pytest.param(
+            {"primary": {"used_percent": 5, "window_minutes": 10080, "resets_at": 2}},
+            [("secondary", 5, 10080, 2000, None, 100)],
+            id="by length, not by slot",
+        ),
+        pytest.param(
+            {"primary": {"used_percent": 5.5, "window_minutes": 300, "resets_in_seconds": 3}},
+            [("primary", 5.5, 300, 3100, None, 100)],
+            id="an older client counts down",
+        ),
+        pytest.param(
+            {"limit_id": "spark", "secondary": {"used_percent": 1, "window_minutes": 300}},
+            [("spark:primary", 1, 300, None, None, 100)],
+            id="another limit",
+        ),
+        pytest.param({"primary": {"used_percent": "x"}, "secondary": 7}, [], id="nonsense"),
+    ],
+)
+def test_snapshots_of_a_log(limits: dict[str, object], expected: list[tuple[object, ...]]) -> None:
+    assert snapshot_rows(100, limits) == expected
