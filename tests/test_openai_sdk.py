@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import json
 import time
 from collections.abc import Iterator
@@ -308,3 +310,85 @@ def test_trouble_at_the_provider_is_not_multiplied(client: OpenAI, provider: Pro
     with pytest.raises(openai.InternalServerError):
         ask(client.with_options(max_retries=0))
     assert len(provider.responses()) == 1
+
+
+def test_a_broken_off_plain_answer_is_an_error(client: OpenAI, provider: Provider) -> None:
+    provider.default = Stream(spoken()[:3], end="cut")
+    with pytest.raises(openai.InternalServerError, match="broke off"):
+        ask(client.with_options(max_retries=0))
+    assert len(provider.responses()) == 1
+
+
+# ── what no SDK would send ────────────────────────────────────────────────────────────────
+
+
+def post(served: Served, body: bytes, method: str = "POST", **headers: str) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", served.config.port, timeout=20)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, "/v1/chat/completions", body, named)
+    answer = connection.getresponse()
+    found = answer.status, json.loads(answer.read())
+    connection.close()
+    return found
+
+
+ASKED = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "Say hello."}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        pytest.param(b"", {}, 400, id="nothing"),
+        pytest.param(b"[]", {}, 400, id="a list"),
+        pytest.param(b'{"model"', {}, 400, id="half a body"),
+        pytest.param(b"[" * 10_000 + b"]" * 10_000, {}, 400, id="10,000 deep"),
+        pytest.param(b"\x00\xff", {}, 400, id="bytes"),
+        pytest.param(b"x", {"content_encoding": "zstd"}, 400, id="no zstd"),
+        pytest.param(b"x", {"content_encoding": "gzip"}, 400, id="no gzip"),
+        pytest.param(b"x", {"content_encoding": "br"}, 415, id="a coding we do not have"),
+        pytest.param(
+            gzip.compress(bytes(200 << 20), 9), {"content_encoding": "gzip"}, 413, id="a bomb"
+        ),
+    ],
+)
+def test_bodies_that_are_no_request(
+    served: Served, provider: Provider, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    found, said = post(served, body, **headers)
+    assert (found, said["error"]["type"]) == (status, "invalid_request_error")
+    assert said["error"]["message"].endswith(".")
+    assert provider.responses() == []
+
+
+def test_a_packed_body_is_read(served: Served) -> None:
+    packed = gzip.compress(json.dumps(ASKED).encode())
+    status, said = post(served, packed, content_encoding="gzip")
+    assert (status, said["choices"][0]["message"]["content"]) == (200, "Hello.")
+
+
+def test_only_post(served: Served) -> None:
+    status, said = post(served, b"", "GET")
+    assert (status, said["error"]["code"]) == (405, "method_not_allowed")
+
+
+def test_a_session_stays_on_its_account(served: Served, provider: Provider) -> None:
+    """As opencode names its sessions."""
+    for name in ("acc-2", "acc-3", "acc-4"):
+        served.account(name)
+    for _ in range(4):
+        post(served, json.dumps(ASKED).encode(), x_session_id="ses_1")
+    assert len({request.account for request in provider.responses()}) == 1
+    assert [row["reason"] for row in served.rows()][1:] == ["same thread"] * 3
+
+
+def test_a_client_that_leaves_frees_the_provider(served: Served, provider: Provider) -> None:
+    provider.default = Stream(spoken()[:3], end="silent")
+    connection = http.client.HTTPConnection("127.0.0.1", served.config.port, timeout=20)
+    connection.request("POST", "/v1/chat/completions", json.dumps({**ASKED, "stream": True}))
+    answer = connection.getresponse()
+    assert b"Hello." in answer.readline()
+    left = time.monotonic()
+    answer.close()
+    connection.close()
+    assert provider.responses()[0].closed.wait(5)
+    assert time.monotonic() - left < 1
