@@ -210,6 +210,7 @@ def test_a_dry_pool_says_when_it_is_back(rig: Rig) -> None:
         assert reply.headers["x-should-retry"] == "false"
         assert abs(int(reply.headers["retry-after"]) - (LATER - time.time())) < 5
     assert len(rig.served()) == 2, "the second answer came from memory"
+    wait_until(lambda: len(rig.rows()) == 2, "a row each")
     assert [row["status"] for row in rig.rows()] == ["error", "error"]
 
 

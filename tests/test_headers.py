@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from server.proxy import headers
@@ -86,7 +88,7 @@ def test_a_value_that_would_split_the_answer_is_dropped() -> None:
 
 
 def test_the_pool_speaks_as_one_account() -> None:
-    windows = [
+    windows: list[dict[str, Any]] = [
         {
             "key": "primary",
             "usedPercent": 29.04,

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from server.config import Config
-from tests.rig import BODY, CODEX, OPENAI, Rig, running
+from tests.rig import BODY, CODEX, OPENAI, Rig, running, wait_until
 from tests.upstream import Answer, Stream, completed, created, item, message, refusal
 
 
@@ -103,6 +103,7 @@ def test_bad_bodies_are_refused_in_openai_words(
         assert reply.error["type"] == "invalid_request_error"
         assert reply.error.get("param") == param
     assert not rig.provider.responses()
+    wait_until(lambda: len(rig.rows()) == 2, "a row each")
     assert {row["status"] for row in rig.rows()} == {"error"}
 
 

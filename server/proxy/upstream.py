@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import select
 import socket
 import ssl
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import certifi
+from urllib3.util.wait import wait_for_read
 
 from server.proxy.headers import Header
 
@@ -81,9 +81,17 @@ class Exchange:
         self.expected = "slow"
         self.total = time.monotonic() + TOTAL_SECONDS
         self._connection = connection
+        # Our own: http.client lets go of it when the answer says that the connection will close.
+        self._sock: socket.socket | None = connection.sock
         self._response: http.client.HTTPResponse | None = None
         self._left: int | None = None
         self._ended = False
+
+    def connected(self) -> None:
+        """Note that there is a connection now; `Aborted` when nobody waits for it any more."""
+        self._sock = self._connection.sock
+        if self.aborted:
+            raise Aborted(self.aborted)
 
     def send(self, outgoing: Outgoing, path: str) -> None:
         """Send the request and wait for the answer's head."""
@@ -134,7 +142,7 @@ class Exchange:
 
     def more_within(self, seconds: float) -> bool:
         """Whether more has arrived already, or does within this short time."""
-        response, sock = self._response, self._connection.sock
+        response, sock = self._response, self._sock
         if response is None or sock is None or self._ended:
             return True
         try:
@@ -144,9 +152,11 @@ class Exchange:
                     return True
             finally:
                 sock.setblocking(True)
-            return bool(select.select([sock], [], [], seconds)[0])
+            return _readable(sock, seconds)
+        except ssl.SSLWantReadError:
+            return _readable(sock, seconds)
         except (OSError, ValueError):
-            return not isinstance(sock, ssl.SSLSocket) or self._readable(sock, seconds)
+            return True  # the read that follows says what is wrong
 
     @staticmethod
     def _buffered(response: http.client.HTTPResponse) -> bool:
@@ -157,12 +167,6 @@ class Exchange:
             waiting = waiting.removeprefix(b"\r\n")
         return bool(waiting)
 
-    @staticmethod
-    def _readable(sock: socket.socket, seconds: float) -> bool:
-        with suppress(OSError, ValueError):
-            return bool(select.select([sock], [], [], seconds)[0])
-        return True
-
     def ended_by(self, *, kept: bool) -> Exception:
         """The exception that tells why the connection ended."""
         return Aborted(self.aborted) if self.aborted else HungUp(kept)
@@ -170,7 +174,7 @@ class Exchange:
     def abort(self, why: str) -> None:
         """End the exchange now, also under a thread that is reading (only shutdown does that)."""
         self.aborted = self.aborted or why
-        sock = self._connection.sock
+        sock = self._sock
         if sock is not None:
             with suppress(OSError):
                 # The plain socket's: SSLSocket.shutdown pulls the session from under a reader.
@@ -297,8 +301,7 @@ class Upstream:
         try:
             if connection.sock is None:
                 self._connect(connection)
-            if exchange.aborted:
-                raise Aborted(exchange.aborted)
+            exchange.connected()
             exchange.deadline = time.monotonic() + (first_byte or FIRST_BYTE_SECONDS)
             try:
                 exchange.send(outgoing, self._path + outgoing.path)
@@ -343,7 +346,7 @@ class Upstream:
                 since, connection = self._kept.pop()
             idle = time.monotonic() - since
             # Readable while idle means closed, or bytes that belong to nobody.
-            if idle < _KEPT_SECONDS and not Exchange._readable(connection.sock, 0):
+            if idle < _KEPT_SECONDS and not _readable(connection.sock, 0):
                 return connection, True
             connection.close()
         if self._context is not None:
@@ -364,6 +367,11 @@ class Upstream:
             raise Unreachable(str(error)) from error
         # From here the watcher keeps the time.
         connection.sock.settimeout(None)
+
+
+def _readable(sock: socket.socket, seconds: float) -> bool:
+    # Not select(): it cannot take a descriptor beyond 1,023.
+    return bool(wait_for_read(sock, timeout=seconds))
 
 
 def _tls() -> ssl.SSLContext:

@@ -1,0 +1,205 @@
+"""Time: events arrive as they come, and whatever nobody waits for ends soon."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from server.config import Config
+from server.proxy import upstream
+from tests.rig import BODY, CODEX, OPENAI, Rig, running, wait_until
+from tests.upstream import Silence, Stream, completed, created, item, message, spoken
+
+BEGUN = [created(), *item(message("x"))]
+
+
+@pytest.fixture
+def rig(config: Config, database: None) -> Iterator[Rig]:
+    with running(config) as found:
+        yield found
+
+
+def connect(rig: Rig, path: str = CODEX, **fields: object) -> socket.socket:
+    """Send a request on a bare socket, as a client that may vanish."""
+    body = json.dumps(BODY | fields).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    sock = socket.create_connection(("127.0.0.1", rig.port), timeout=10)
+    sock.sendall(head.encode() + body)
+    return sock
+
+
+def read_until(sock: socket.socket, mark: bytes) -> bytes:
+    found = b""
+    while mark not in found:
+        piece = sock.recv(65536)
+        assert piece, found
+        found += piece
+    return found
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+def test_each_event_arrives_when_it_is_sent(rig: Rig, framing: str) -> None:
+    go = threading.Event()
+    events = [created(), *item(message("x")), completed()]
+    for held in range(1, len(events)):
+        go.clear()
+        rig.provider.play(Stream(events, framing=framing, hold=(held, go)))
+        response = rig.open()
+        got = b""
+        while got.count(b"\n\n") < held:
+            got += response.read1(65536)
+        assert got == b"".join(events[:held])
+        go.set()
+        assert response.read() == b"".join(events[held:])
+        response.close()
+
+
+@pytest.mark.parametrize("path", [CODEX, OPENAI])
+def test_events_split_anywhere_arrive_whole(rig: Rig, path: str) -> None:
+    rig.provider.play(Stream(spoken("ä" * 50), bytewise=True))
+    assert rig.send(None, path).kinds[-1] == "response.completed"
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize(
+    "fields",
+    [pytest.param({}, id="streamed"), pytest.param({"stream": False}, id="collected")],
+)
+def test_a_client_that_left_frees_everything(
+    rig: Rig, fields: dict[str, object], reset: bool
+) -> None:
+    rig.provider.play(Stream(BEGUN, end="silent"))
+    sock = connect(rig, OPENAI, **fields)
+    if not fields:
+        read_until(sock, b"output_item.done")
+    wait_until(lambda: rig.provider.responses(), "the request upstream")
+    request = rig.provider.responses()[0]
+    if reset:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    left = time.monotonic()
+    sock.close()
+    assert request.closed.wait(5)
+    assert time.monotonic() - left < 0.5
+    wait_until(lambda: rig.proxy.active() == 0, "the slot is free")
+    assert rig.row()["status"] == "cancelled"
+    assert all(c.streams == 0 for c in rig.pool.candidates())
+
+
+def test_a_client_that_leaves_before_the_head_frees_everything(rig: Rig) -> None:
+    rig.provider.play(Silence())
+    sock = connect(rig)
+    wait_until(lambda: rig.provider.responses(), "the request upstream")
+    left = time.monotonic()
+    sock.close()
+    assert rig.provider.responses()[0].closed.wait(5)
+    assert time.monotonic() - left < 0.5
+    row = rig.row()
+    assert (row["status"], row["http_status"]) == ("cancelled", None)
+    assert len(rig.served()) == 1, "nobody else is asked for a client that left"
+
+
+def test_a_client_that_stops_reading_is_not_taken_for_silence(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "IDLE_SECONDS", 0.3)
+    big = [created(), *item(message("x" * 3_000_000)), completed()]
+    rig.provider.play(Stream(big))
+    response = rig.open()
+    time.sleep(0.8)  # longer than the provider may be silent, while it is not
+    assert response.read().endswith(completed())
+    response.close()
+
+
+def test_usage_is_booked_when_the_client_leaves_at_the_end(rig: Rig) -> None:
+    rig.provider.play(Stream([*BEGUN, completed("resp_9")], end="silent"))
+    sock = connect(rig)
+    read_until(sock, b"response.completed")
+    sock.close()
+    row = rig.row()
+    assert (row["status"], row["response_id"], row["input"]) == ("success", "resp_9", 1000)
+
+
+def test_an_end_that_never_comes_is_not_waited_for(rig: Rig) -> None:
+    rig.provider.play(Stream([*BEGUN, completed()], end="silent"))
+    began = time.monotonic()
+    assert rig.send().kinds[-1] == "response.completed"
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "events"),
+    [
+        pytest.param("FIRST_BYTE_SECONDS", [], id="no first byte"),
+        pytest.param("IDLE_SECONDS", BEGUN, id="silent in mid-stream"),
+        pytest.param("TOTAL_SECONDS", BEGUN, id="too long in all"),
+    ],
+)
+def test_deadlines(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, limit: str, events: list[bytes]
+) -> None:
+    monkeypatch.setattr(upstream, limit, 0.3)
+    rig.provider.play(Stream(events, end="silent") if events else Silence())
+    began = time.monotonic()
+    reply = rig.send()
+    assert time.monotonic() - began < 2
+    assert len(rig.served()) == 1, "a request that may have been taken is not sent again"
+    if events:
+        assert reply.cut
+        assert reply.kinds[-1] == "error"
+    else:
+        assert (reply.status, reply.error["code"]) == (503, "server_is_overloaded")
+
+
+def test_a_drip_is_ended_by_the_total_deadline(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "TOTAL_SECONDS", 0.5)
+    rig.provider.play(Stream([*BEGUN, *spoken("x" * 5000)], bytewise=True, gap=0.01))
+    began = time.monotonic()
+    reply = rig.send()
+    assert reply.cut or reply.status == 503
+    assert time.monotonic() - began < 2
+
+
+def test_a_cut_is_seen_whatever_the_framing(rig: Rig) -> None:
+    for framing in ("chunked", "length", "close"):
+        rig.provider.play(Stream(BEGUN, framing=framing, end="cut"))
+        reply = rig.send()
+        assert reply.cut
+        assert reply.events[-1]["code"] == "stream_incomplete"
+
+
+def test_stopping_ends_open_streams(rig: Rig) -> None:
+    rig.provider.play(Stream(BEGUN, end="silent"))
+    response = rig.open()
+    began = time.monotonic()
+    rig.proxy.stop()
+    assert time.monotonic() - began < 2
+    assert rig.proxy.active() == 0
+    with pytest.raises(http.client.IncompleteRead):
+        response.read()
+    response.close()
+    rig.proxy.start = lambda: None  # type: ignore[method-assign]
+
+
+def test_many_streams_at_once_keep_their_order(rig: Rig) -> None:
+    rig.provider.play(Stream([created(), *[b"data: {}\n\n"] * 20, *BEGUN[1:], completed()]))
+    found: list[bool] = []
+
+    def go() -> None:
+        for _ in range(10):
+            reply = rig.send()
+            found.append(reply.body.endswith(completed()))
+
+    threads = [threading.Thread(target=go) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 80
+    wait_until(lambda: len(rig.rows()) == 80, "a row each")
+    assert {row["status"] for row in rig.rows()} == {"success"}
