@@ -321,6 +321,30 @@ RICH, POOR = Credits(True, False, 12.5), Credits(False, False, 0.0)
         pytest.param(BLOCK, (week(100),), (week(99),), "active", None, id="no longer used up"),
         pytest.param(BLOCK, (), (week(1),), "quota_exceeded", NOW + DAY, id="nothing to compare"),
         pytest.param(
+            BLOCK,
+            (window(99),),
+            (window(100, left=HOUR),),
+            "quota_exceeded",
+            NOW + DAY,
+            id="a longer block of the provider outlasts a spent window",
+        ),
+        pytest.param(
+            Standing("rate_limited", NOW + HOUR, "x"),
+            (window(100, left=HOUR),),
+            (window(100, left=HOUR + 900),),
+            "rate_limited",
+            NOW + HOUR,
+            id="a reset that wavers is no news",
+        ),
+        pytest.param(
+            Standing("rate_limited", NOW + HOUR, "x"),
+            (),
+            (window(100, left=HOUR), week(100)),
+            "quota_exceeded",
+            NOW + 4 * DAY,
+            id="then the week is spent too",
+        ),
+        pytest.param(
             Standing("rate_limited", NOW, "x"), (), (window(1),), "active", None, id="time is up"
         ),
         pytest.param(

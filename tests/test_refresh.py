@@ -423,3 +423,20 @@ def test_a_lost_key_is_not_a_lost_sign_in(
         again.fresh("one")
     key.write_text(content)
     assert again.fresh("one").access
+
+
+def test_a_new_token_that_is_refused_too_is_not_renewed_again(
+    credentials: Credentials, upstream: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("server.accounts.refresh.time.monotonic", lambda: clock[0])
+    spent = rotating(upstream)
+    keep(credentials, access_token("old"))
+    new = credentials.renew("one", access_token("old")).access
+    for _ in range(10):
+        with pytest.raises(RefreshFailed, match="renewed just now"):
+            credentials.renew("one", new)
+    assert len(spent) == 1
+    clock[0] += 30
+    credentials.renew("one", new)
+    assert len(spent) == 2

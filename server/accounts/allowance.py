@@ -376,13 +376,20 @@ def settle(standing: Standing, before: Usage, after: Usage, now: int) -> Standin
     if not usable(after.credits):
         spent = _spent(after.windows, now)
         if spent is not None:
-            return spent
+            return standing if _outlasts(standing, spent) else spent
     if standing.status in BLOCKED:
         over = standing.until is None or standing.until <= now
         paid = usable(after.credits) and not usable(before.credits)
         if not (over or paid or renewed(before.windows, after.windows)):
             return standing
     return Standing(ACTIVE)
+
+
+def _outlasts(standing: Standing, spent: Standing) -> bool:
+    """Whether a block is at least as long as what the windows say, give or take rounding."""
+    if standing.status not in BLOCKED or standing.until is None or spent.until is None:
+        return False
+    return standing.until >= spent.until - MINUTE
 
 
 def _spent(windows: Sequence[Window], now: int) -> Standing | None:

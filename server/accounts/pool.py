@@ -210,6 +210,8 @@ class Pool:
         are left as they are. An implausible time becomes one hour.
         """
         now = db.now_ms()
+        if not reason.endswith("."):
+            reason = f"The provider answered “{reason}”."
         with self._lock:
             profile = self._profiles.get(account)
             if profile is None or profile.status not in IN_ROTATION:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 EARLY = 5 * 60 * 1000  # before the end of an access token
 OPAQUE_LIFE = 8 * 24 * 3600 * 1000  # of an access token that does not say when it ends
+SETTLING = 30.0  # seconds in which a renewed token is not renewed again because it was refused
 FIRST_WAIT, LONGEST_WAIT = 5.0, 300.0  # seconds between tries that failed
 _COLUMNS = "access_token, refresh_token, id_token, expires_at, refreshed_at, refreshing"
 
@@ -63,6 +64,7 @@ class Credentials:
         self._held: dict[str, Held] = {}
         self._dead: dict[str, tuple[str, str]] = {}  # reason, standing
         self._waits: dict[str, _Wait] = {}
+        self._renewed: dict[str, float] = {}  # monotonic
 
     def load(self) -> None:
         """Read the sealed tokens; none is opened before it is needed."""
@@ -109,6 +111,8 @@ class Credentials:
             min(found.refreshed_at or now, now),
         )
         self._store(account, held)
+        with self._lock:
+            self._renewed.pop(account, None)
 
     def revive(self, account: str) -> None:
         """Let an account be asked for again after a permanent failure (the user wants to try)."""
@@ -174,6 +178,10 @@ class Credentials:
             held = self._open(account)
             if held.access != stale:
                 return held
+            # Refused although it is new: a third token would fare no better, and asking for
+            # one at every request would look like an attack.
+            if time.monotonic() < self._renewed.get(account, -SETTLING) + SETTLING:
+                raise RefreshFailed("The provider refuses a token that was renewed just now.")
             return self._renew(account, held, "unauthorized_recovery")
 
     def save_pending(self) -> None:
@@ -256,6 +264,7 @@ class Credentials:
             raise error
         with self._lock:
             self._waits.pop(account, None)
+            self._renewed[account] = time.monotonic()
         return new
 
     def _unchanged(self, account: str, held: Held) -> bool:
