@@ -56,6 +56,7 @@ class Rig:
             ident=None,
             clear_untrusted_proxy_headers=True,
             max_request_body_size=134217728,
+            asyncore_loop_timeout=0.05,  # so that the end of a test is quick
         )
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
