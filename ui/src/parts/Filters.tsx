@@ -81,7 +81,6 @@ export function Many({ label, values, options, change }: ManyProps) {
       <Radix.Trigger className="many" data-set={values.length > 0 || undefined}>
         {label}: <b>{shown}</b>
       </Radix.Trigger>
-      <Radix.Portal>
         <Radix.Content className="menu" align="start" sideOffset={4} collisionPadding={8}>
           {all.map(({ value, label: text }) => (
             <Radix.CheckboxItem
@@ -95,7 +94,6 @@ export function Many({ label, values, options, change }: ManyProps) {
             </Radix.CheckboxItem>
           ))}
         </Radix.Content>
-      </Radix.Portal>
     </Radix.Root>
   );
 }

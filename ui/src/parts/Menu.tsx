@@ -19,19 +19,18 @@ interface Props {
 }
 
 // Not modal: the modal kind locks scrolling with a <style> element, which the policy forbids.
+// No portal: what it drops stays inside its landmark.
 export function Menu({ label, children, items, quiet = false, stay = false }: Props) {
   return (
     <Radix.Root modal={false}>
       <Radix.Trigger className={quiet ? "quiet" : undefined} aria-label={label}>
         {children}
       </Radix.Trigger>
-      <Radix.Portal>
         <Radix.Content className="menu" align="end" sideOffset={4} collisionPadding={8}>
           {items.map((item, index) =>
             item === "line" ? <Radix.Separator key={index} className="menu-line" /> : <Row key={item.label} item={item} stay={stay} />,
           )}
         </Radix.Content>
-      </Radix.Portal>
     </Radix.Root>
   );
 }

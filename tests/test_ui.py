@@ -1,0 +1,446 @@
+"""The built pages in Chromium, before the real server: every page, both themes, the journeys."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from server.accounts.allowance import DAY, HOUR, Usage, Window
+from server.app import pages_folder
+from server.config import Config
+from server.store import db, vault
+from tests.rollouts import Tree
+from tests.serving import Served, serving
+from tests.upstream import Provider, auth_json, refusal, usage_limit
+
+AXE = Path(__file__).parent / "clients" / "node_modules" / "axe-core" / "axe.min.js"
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+
+pytestmark = [
+    pytest.mark.ui,
+    pytest.mark.skipif(not (pages_folder() / "index.html").is_file(), reason="pages not built"),
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as fake:
+        yield fake
+
+
+@pytest.fixture
+def served(config: Config, provider: Provider) -> Iterator[Served]:
+    vault.forget()
+    with serving(config, provider) as found:
+        yield found
+    vault.forget()
+
+
+class Watched:
+    """A page, and everything about it that must not happen."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.troubles: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.troubles.append(f"thrown: {error}"))
+        page.on("requestfailed", self._failed)
+        page.on("response", self._answered)
+        self.refused: set[str] = set()  # paths whose refusal is part of the test
+
+    def _console(self, message: Any) -> None:
+        # A refused answer logs itself; `_answered` judges those.
+        if message.type in ("error", "warning") and "status of" not in message.text:
+            self.troubles.append(f"console: {message.text}")
+
+    def _failed(self, request: Any) -> None:
+        # A question that a newer one replaced was called off by the page itself.
+        if request.failure != "net::ERR_ABORTED":
+            self.troubles.append(f"failed: {request.url} {request.failure}")
+
+    def _answered(self, response: Any) -> None:
+        path = response.url.partition("?")[0].partition("/api/")[2]
+        if response.status >= 400 and path not in self.refused:
+            self.troubles.append(f"{response.status}: {response.url}")
+
+    def open(self, url: str, title: str = "") -> Page:
+        """Go there and wait until it is drawn."""
+        self.page.goto(url)
+        expect(self.page.locator("h1")).to_be_visible()
+        expect(self.page.locator(".skeleton")).to_have_count(0)
+        if title:
+            expect(self.page).to_have_title(f"{title} · Brimline")
+        return self.page
+
+    def check(self) -> None:
+        """Nothing went wrong, and a screen reader can use what is shown."""
+        found = self.page.evaluate(
+            AXE.read_text() + "\n;axe.run(document, {resultTypes: ['violations']})"
+        )
+        faults = [
+            f"{rule['id']}: {[node['target'] for node in rule['nodes']][:3]}"
+            for rule in found["violations"]
+        ]
+        assert faults == [], self.page.url
+        assert self.troubles == [], self.page.url
+        assert self.page.locator("h1").count() == 1, self.page.url
+
+
+@contextmanager
+def watching(browser: Browser, theme: str = "light", width: int = 1280) -> Iterator[Watched]:
+    scheme: Any = theme
+    context = browser.new_context(
+        color_scheme=scheme,
+        viewport={"width": width, "height": 860},
+        locale="en-US",
+        reduced_motion="reduce",
+    )
+    context.set_default_timeout(10_000)
+    try:
+        yield Watched(context.new_page())
+    finally:
+        context.close()
+
+
+@pytest.fixture
+def watched(chromium: Browser) -> Iterator[Watched]:
+    # Asked for after the server, so that the browser lets go of it first: a server waits for its
+    # open connections.
+    with watching(chromium) as found:
+        yield found
+        assert found.troubles == []
+
+
+def window(key: str, used: float, minutes: int, ends: int, now: int) -> Window:
+    return Window(key, used, minutes, now + ends, now)
+
+
+def observe(served: Served, account: str, five_hours: float, week: float) -> None:
+    now = db.now_ms()
+    windows = (
+        window("primary", five_hours, 300, 2 * HOUR, now),
+        window("secondary", week, 10080, 3 * DAY, now),
+    )
+    served.services.pool.observe(account, Usage(windows=windows), "api")
+
+
+def ask(served: Served, **body: Any) -> None:
+    """One turn of a client through the proxy."""
+    sent = {"model": "gpt-5.5", "stream": True, "store": False, "input": [], **body}
+    request = urllib.request.Request(
+        f"{served.url}/v1/responses",
+        data=json.dumps(sent).encode(),
+        headers={"Content-Type": "application/json", "session_id": "s-1"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
+    except urllib.error.HTTPError as error:
+        error.close()
+
+
+@pytest.fixture
+def lived_in(served: Served, provider: Provider) -> Served:
+    """A server with accounts in every state, requests that went well and badly, and a ledger."""
+    names = ("studio", "work", "lab", "spare")
+    ids = {name: served.account(name, plan="pro" if name == "studio" else "plus") for name in names}
+    observe(served, ids["studio"], 29, 52)
+    observe(served, ids["work"], 82, 38)
+    observe(served, ids["lab"], 8, 93)
+    pool = served.services.pool
+    for name in ("work", "lab", "spare"):
+        pool.pause(ids[name])
+    ask(served)  # so that the thread is studio's, whose allowance then ends in the middle
+    for name in ("work", "lab"):
+        pool.resume(ids[name])
+    provider.play(usage_limit(int(time.time()) + 3600), account="studio")
+    ask(served)
+    provider.play(refusal(400, "invalid_request_error", "Unknown model."))
+    ask(served, model="gpt-nope")
+    tree = Tree(served.config.codex_home, seed=3)
+    tree._at = db.now_ms() - 6 * DAY
+    tree.grow(sessions=8)
+    served.services.indexer.scan(wait=True)
+    return served
+
+
+PAGES = {
+    "/": "Overview",
+    "/accounts": "Accounts",
+    "/requests": "Requests",
+    "/calls": "Calls",
+    "/calls?range=7d&sort=cost": "Calls",
+    "/settings": "Settings",
+    "/nothing/here": "Nothing here",
+}
+
+
+@pytest.mark.parametrize("width", [880, 1400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_is_sound(chromium: Browser, lived_in: Served, theme: str, width: int) -> None:
+    account = lived_in.services.pool.candidates()[0].id
+    with watching(chromium, theme, width) as watched:
+        for path, title in {**PAGES, f"/accounts/{account}": "studio@example.com"}.items():
+            watched.open(lived_in.url + path, title)
+            watched.check()
+
+
+def test_empty_pages_say_what_would_fill_them(served: Served, watched: Watched) -> None:
+    said = {
+        "/": ["No account yet", "~/.codex/auth.json", "~/.codex/sessions"],
+        "/accounts": ["No account yet", "Drop auth.json files here"],
+        "/requests": ["No requests yet", "How to point Codex at Brimline"],
+        "/calls": ["No calls yet", "Read the logs now"],
+        "/settings": [f'openai_base_url = "{served.url}/v1"'],
+    }
+    for path, sentences in said.items():
+        page = watched.open(served.url + path)
+        for sentence in sentences:
+            expect(page.get_by_text(sentence).first).to_be_visible()
+        watched.check()
+
+
+def test_accounts_are_added_by_file(served: Served, watched: Watched, tmp_path: Path) -> None:
+    watched.refused.add("accounts/import")
+    good, bad = tmp_path / "auth.json", tmp_path / "other.json"
+    good.write_bytes(auth_json("studio"))
+    bad.write_text('{"tokens": 5}')
+    page = watched.open(f"{served.url}/accounts", "Accounts")
+    page.locator("input[type=file]").set_input_files([bad, good])
+    expect(page.get_by_text("auth.json: added studio@example.com")).to_be_visible()
+    refusal_text = page.locator(".outcomes .error")
+    expect(refusal_text).to_contain_text("other.json:")
+    link = page.get_by_role("link", name="studio@example.com")
+    expect(link).to_be_visible()
+    assert [account.label for account in served.services.pool.candidates()] == [
+        "studio@example.com"
+    ]
+    link.click()
+    expect(page.locator("h1")).to_have_text("studio@example.com")
+    watched.check()
+
+
+def test_pause_and_resume_from_the_overview(lived_in: Served, watched: Watched) -> None:
+    def status() -> dict[str, str]:
+        return {found.label: found.status for found in lived_in.services.pool.candidates()}
+
+    page = watched.open(lived_in.url, "Overview")
+    page.get_by_role("button", name="Pause work@example.com").click()
+    expect(page.get_by_text("work@example.com is paused.")).to_be_visible()
+    expect(page.get_by_role("button", name="Resume work@example.com")).to_be_visible()
+    assert status()["work@example.com"] == "paused"
+    lane = page.get_by_role("group", name="work@example.com")
+    expect(lane).to_contain_text("paused")
+    page.get_by_role("button", name="Resume work@example.com").click()
+    expect(page.get_by_role("button", name="Pause work@example.com")).to_be_visible()
+    assert status()["work@example.com"] == "active"
+
+
+def test_a_pause_can_end_by_itself(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/accounts", "Accounts")
+    page.get_by_role("button", name="Pause lab@example.com").click()
+    watched.check()
+    page.get_by_role("menuitem", name="For 1 hour").click()
+    expect(page.get_by_text("paused until")).to_be_visible()
+    rows = db.rows("select paused_until from account where email = 'lab@example.com'")
+    assert 0 < rows[0][0] - db.now_ms() <= HOUR
+
+
+def test_rename_and_remove(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/accounts", "Accounts")
+    page.get_by_role("button", name="More actions for lab@example.com").click()
+    page.get_by_role("menuitem", name="Rename").click()
+    watched.check()
+    page.get_by_label("Name shown for").fill("Bench")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("link", name="Bench")).to_be_visible()
+    page.get_by_role("button", name="More actions for Bench").click()
+    page.get_by_role("menuitem", name="Remove").click()
+    dialog = page.get_by_role("dialog", name="Remove Bench?")
+    dialog.get_by_role("button", name="Remove").click()
+    expect(page.get_by_text("Bench is removed.")).to_be_visible()
+    expect(page.get_by_text("Bench", exact=True)).to_have_count(0)
+    assert "Bench" not in {found.label for found in lived_in.services.pool.candidates()}
+
+
+def test_meters_say_what_they_show(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(lived_in.url, "Overview")
+    lane = page.get_by_role("group", name="work@example.com")
+    meter = lane.get_by_role("meter").first
+    expect(meter).to_have_attribute("aria-valuenow", "18")
+    expect(lane).to_contain_text("18% left · low")
+    expect(page.get_by_role("group", name="lab@example.com")).to_contain_text("7% left · critical")
+
+
+def test_requests_are_filtered_and_the_address_keeps_it(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/requests", "Requests")
+    rows = page.locator("tbody tr.openable")
+    expect(rows).to_have_count(3)
+    page.get_by_role("button", name="Status:").click()
+    page.get_by_role("menuitemcheckbox", name="ok").click()
+    page.keyboard.press("Escape")
+    expect(rows).to_have_count(2)
+    assert "status=ok" in page.url
+    page.reload()
+    expect(rows).to_have_count(2)
+    page.get_by_role("button", name="Clear filters").click()
+    expect(rows).to_have_count(3)
+    page.get_by_role("searchbox").fill("gpt-nope")
+    expect(rows).to_have_count(1)
+    assert "q=gpt-nope" in page.url
+
+
+def test_a_request_shows_its_attempts(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/requests", "Requests")
+    page.locator("tbody tr.openable").nth(1).get_by_role("button").click()
+    attempts = page.locator(".attempts li")
+    expect(attempts).to_have_count(2)
+    expect(attempts.nth(0)).to_contain_text("429")
+    expect(attempts.nth(1)).to_contain_text("200")
+    assert "open=" in page.url
+    watched.check()
+
+
+def test_calls_sort_by_column(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    head = page.get_by_role("columnheader", name="Tokens")
+    page.get_by_role("button", name="Tokens", exact=True).click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    most = max(row[0] for row in db.rows("select input + output from call"))
+    first = page.locator("tbody tr.openable").first
+    expect(first).to_contain_text(f"{most:,}")
+    assert "sort=tokens" in page.url
+    page.get_by_role("button", name="Tokens", exact=True).click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    assert "direction=asc" in page.url
+    expect(page.locator("th[aria-sort]")).to_have_count(1)
+
+
+def test_totals_are_the_server_s(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    calls, tokens = db.rows("select count(*), sum(input + output) from call")[0]
+    totals = page.locator(".totals")
+    expect(totals).to_contain_text(f"{calls:,}")
+    expect(totals).to_contain_text(f"{tokens:,}")
+
+
+def test_a_call_has_witnesses(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    page.locator("tbody tr.openable").last.click()
+    panel = page.get_by_role("dialog", name="Call")
+    expect(panel.get_by_text("Session log saw this call")).to_be_visible()
+    watched.check()
+    page.keyboard.press("Escape")
+    expect(panel).to_have_count(0)
+    assert "open=" not in page.url
+
+
+def test_csv_holds_every_call(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[0].startswith("timestamp,thread,")
+    assert len(lines) - 1 == db.rows("select count(*) from call")[0][0]
+
+
+def test_keys_reach_everything(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(lived_in.url, "Overview")
+    for key, title in (("a", "Accounts"), ("r", "Requests"), ("s", "Settings"), ("c", "Calls")):
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        expect(page.locator("h1")).to_have_text(title)
+    expect(page.locator("tbody tr.openable").first).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog", name="Call")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard keys")).to_be_visible()
+    watched.check()
+
+
+def test_settings_are_kept(served: Served, watched: Watched) -> None:
+    page = watched.open(f"{served.url}/settings", "Settings")
+    page.get_by_label("Prefer the account whose week resets first").click()
+    expect(page.get_by_text("Saved", exact=True)).to_be_visible()
+    streams = page.get_by_label("Streams at once on one account")
+    streams.fill("900")
+    expect(page.get_by_text("Write a whole number from 1 to 200.")).to_be_visible()
+    streams.fill("8")
+    streams.press("Enter")
+    expect(page.get_by_text("Saved", exact=True)).to_have_count(2)
+    page.get_by_label("Theme").select_option("dark")
+    page.reload()
+    expect(page.get_by_label("Streams at once on one account")).to_have_value("8")
+    expect(page.get_by_label("Prefer the account whose week")).to_be_checked()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_the_gate_asks_for_the_admin_token(
+    chromium: Browser, config: Config, provider: Provider
+) -> None:
+    token = "a-token-of-more-than-32-characters-0123"
+    vault.forget()
+    locked = replace(config, admin_token=token)
+    with serving(locked, provider) as served, watching(chromium) as watched:
+        watched.refused.add("session")
+        page = watched.open(f"{served.url}/accounts", "Sign in")
+        watched.check()
+        page.get_by_label("Admin token").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text("not the admin token")
+        page.get_by_label("Admin token").fill(token)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.locator("h1")).to_have_text("Accounts")
+        page.locator("input[type=file]").set_input_files(
+            {"name": "auth.json", "mimeType": "application/json", "buffer": auth_json("studio")}
+        )
+        expect(page.get_by_text("added studio@example.com")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.locator("h1")).to_have_text("Sign in")
+        assert watched.troubles == []
+
+
+def test_a_server_that_is_away_is_said_and_found_again(served: Served, watched: Watched) -> None:
+    page = watched.page
+    page.route("**/api/**", lambda route: route.abort("connectionrefused"))
+    page.goto(served.url)
+    expect(page.locator("h1")).to_have_text("Brimline does not answer")
+    page.unroute("**/api/**")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("h1")).to_have_text("Overview")
+    watched.troubles = [text for text in watched.troubles if "REFUSED" not in text]
+
+
+def test_what_changes_elsewhere_appears(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/requests", "Requests")
+    expect(page.locator("tbody tr.openable")).to_have_count(3)
+    ask(lived_in)
+    # No reload: the page's own pulse, every five seconds, tells it.
+    expect(page.locator("tbody tr.openable")).to_have_count(4, timeout=9_000)
