@@ -123,6 +123,7 @@ def create_app(config: Config) -> Flask:
         totp=totp,
         notices=notices,
     )
+    built.proxy.report_to(notices)
     app = Flask("brimline", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False

@@ -80,10 +80,9 @@ class Proxy:
 
     # ── for the app ───────────────────────────────────────────────────────────────────────
 
-    @property
-    def notices(self) -> list[str]:
-        """Sentences for the user about what the proxy cannot do at the moment."""
-        return self._recorder.notices
+    def report_to(self, notices: list[str]) -> None:
+        """Put sentences for the user into this list, as long as they hold: rows cannot be kept."""
+        self._recorder.notices = notices
 
     def wsgi(self, next_app: WSGI) -> WSGI:
         """The layer: serves its own paths and passes the rest on."""
