@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -293,8 +294,10 @@ def test_nothing_is_changed_when_the_disk_refuses(
 
     with monkeypatch.context() as patch:
         patch.setattr(db, "writing", full)
-        with pytest.raises(OSError):
-            pool.pause(account)
+        for verb in (pool.pause, pool.remove, lambda _: add(pool, "bob")):
+            with pytest.raises(db.StoreError, match="has space") as caught:
+                verb(account)
+            assert caught.value.status == 507
         assert state(pool, account) == "active"
         pool.block(account, "rate_limited", db.now_ms() + HOUR, "x")  # in memory only
         with pytest.raises(OSError):
@@ -660,6 +663,30 @@ def test_tokens_are_renewed_ahead_in_the_background(
     until(lambda: pool.token(account).access_token == access_token("new"))
     pool.keep_tokens_fresh()
     assert len(upstream.asked("/oauth/token")) == 1
+
+
+def test_accounts_that_end_together_are_all_renewed_in_one_round(
+    pool: Pool, upstream: Provider, clock: Clock
+) -> None:
+    ends = clock.now // 1000 + 8 * 60
+
+    def token(body: dict[str, Any]) -> Reply:
+        time.sleep(0.01)  # long enough that the others arrive meanwhile
+        return 200, {"access_token": access_token("new"), "refresh_token": "r"}
+
+    upstream.token = token
+    names = ["ada", "bob", "cy", "dee", "eve"]
+    accounts = [
+        pool.add(auth_json(access_token(n, ends), n, email=n, user=n, account=n)).id for n in names
+    ]
+
+    def renewed(account: str) -> bool:
+        return pool.token(account).access_token == access_token("new")
+
+    pool.keep_tokens_fresh()
+    for account in accounts:
+        until(partial(renewed, account))
+    assert len(upstream.asked("/oauth/token")) == 5
 
 
 def test_a_failed_renewal_for_good_takes_the_account_out(

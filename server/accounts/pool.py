@@ -12,11 +12,13 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
+
+import peewee
 
 from server.accounts import allowance, oauth, provider, summary
 from server.accounts.allowance import (
@@ -281,8 +283,9 @@ class Pool:
             else:
                 profile = _signed_in_again(known, found, now)
             # The tokens first: an account without tokens would only show an error.
-            self._credentials.keep(profile.id, found, now)
-            self._write(profile)
+            with _stored():
+                self._credentials.keep(profile.id, found, now)
+                self._write(profile)
             with self._lock:
                 self._profiles[profile.id] = profile
                 live = self._live.setdefault(profile.id, _Live())
@@ -361,8 +364,8 @@ class Pool:
         """Forget an account and its tokens; with `erase` also its snapshots and request log."""
         with self._changing:
             profile = self._profile(account)
-            self._credentials.remove(profile.id)
-            with db.writing("accounts", "requests") as connection:
+            with _stored(), db.writing("accounts", "requests") as connection:
+                self._credentials.remove(profile.id)
                 connection.execute("delete from account where id = ?", (profile.id,))
                 self._pins.drop(profile.id, connection)
                 if erase:
@@ -572,7 +575,10 @@ class Pool:
 
     def _renew_quietly(self, profile: Profile) -> None:
         with suppress(SignInNeeded, RefreshFailed, NotFound):
-            self._guarded(profile, lambda: self._credentials.fresh(profile.id, early=AHEAD))
+            self._guarded(
+                profile,
+                lambda: self._credentials.fresh(profile.id, early=AHEAD, patient=True),
+            )
 
     def _guarded(self, profile: Profile, get: Callable[[], Held]) -> Token:
         held = self._mark(profile, get)
@@ -626,7 +632,7 @@ class Pool:
 
     @staticmethod
     def _write(profile: Profile, also: Callable[[sqlite3.Connection], None] | None = None) -> None:
-        with db.writing("accounts") as connection:
+        with _stored(), db.writing("accounts") as connection:
             connection.execute(_UPSERT, _row(profile))
             if also is not None:
                 also(connection)
@@ -724,6 +730,19 @@ _UPSERT = (
     f"replace into account ({', '.join(_COLUMNS)}) "  # noqa: S608
     f"values ({', '.join('?' * len(_COLUMNS))})"
 )
+
+
+@contextmanager
+def _stored() -> Iterator[None]:
+    """What the disk refuses is an error that says what to do."""
+    try:
+        yield
+    except (sqlite3.Error, peewee.PeeweeException, OSError) as error:
+        raise db.StoreError(
+            f"This could not be stored ({error}). Make sure that the data folder is writable "
+            "and has space, then try again.",
+            title="The data folder cannot be written",
+        ) from error
 
 
 def _row(profile: Profile) -> tuple[Any, ...]:

@@ -147,17 +147,18 @@ class Credentials:
                 for known in (self._sealed, self._held, self._dead, self._waits):
                     known.pop(account, None)
 
-    def fresh(self, account: str, *, early: int = EARLY) -> Held:
+    def fresh(self, account: str, *, early: int = EARLY, patient: bool = False) -> Held:
         """The account's tokens, refreshed first when the access token ends within `early`.
 
-        A transient failure is nobody's loss while the access token is still good. Raises
+        While another refresh is under way, a token that still works is used as it is, unless
+        the caller is patient. A transient failure is nobody's loss while the access token is still good. Raises
         `SignInNeeded` or `RefreshFailed` when there is no usable access token.
         """
         held = self._open(account)
         if not _due(held, db.now_ms(), early):
             return held
         good = not _ended(held, db.now_ms())
-        if not self._gate.acquire(blocking=not good):
+        if not self._gate.acquire(blocking=patient or not good):
             return held  # somebody refreshes, and this token still works
         try:
             held = self._open(account)
