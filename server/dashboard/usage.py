@@ -129,9 +129,12 @@ def _choice(name: str, default: str, choices: tuple[str, ...]) -> str:
 def _day(name: str, default: str) -> str:
     value = request.args.get(name) or default
     try:
-        return date.fromisoformat(value[:10]).isoformat()
-    except ValueError as error:
-        raise BadRequest(f"“{name}” must be a day such as 2026-11-21.") from error
+        day = date.fromisoformat(value[:10])
+    except ValueError:
+        day = date.min
+    if not 1990 <= day.year <= 2900:
+        raise BadRequest(f"“{name}” must be a day such as 2026-11-21.")
+    return day.isoformat()
 
 
 def _moment(name: str, days: Days, *, end: bool) -> int | None:

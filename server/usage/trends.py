@@ -157,7 +157,7 @@ def _counted(first: str, last: str, heading: str, provider: str, local: Days) ->
         "account": "c.account",
     }[heading]
     day = date.fromisoformat(first)
-    end = min(date.fromisoformat(last), day + timedelta(days=LONGEST - 1))
+    end = date.fromisoformat(last)
     only = "and c.provider = ? " if provider else ""
     for start in _between(day.isoformat(), end.isoformat()):
         begin = date.fromisoformat(start)

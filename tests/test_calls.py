@@ -1,0 +1,180 @@
+"""/api/calls: every filter, order and page over the whole ledger; any text is harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from server.app import create_app
+from server.config import Config
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db
+from server.usage import calls
+from tests.rollouts import Tree
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FlaskClient, Tree]]:
+    """The app over an indexed tree, once for all tests here, as they only read."""
+    folder = tmp_path_factory.mktemp("calls")
+    config = Config(
+        data_dir=folder / "data", codex_home=folder / "codex", claude_home=folder / "claude",
+        port=80, strict_writes=True,
+    )  # fmt: skip
+    tree = Tree(config.codex_home, seed=21, body=20)
+    tree.grow(24)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRIMLINE_NO_KEYRING", "1")
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        app = create_app(config)
+        Indexer(config, Ledger()).scan()
+        with app.test_client() as made:
+            yield made, tree
+        db.close_databases()
+
+
+@pytest.fixture
+def client(served: tuple[FlaskClient, Tree]) -> FlaskClient:
+    """The app's client."""
+    return served[0]
+
+
+@pytest.fixture
+def tree(served: tuple[FlaskClient, Tree]) -> Tree:
+    """What the ledger holds."""
+    return served[1]
+
+
+def get(client: FlaskClient, path: str, **query: Any) -> Any:
+    answer = client.get(path, query_string=query)
+    assert answer.status_code == 200, answer.text
+    return answer.get_json()
+
+
+def test_totals_are_the_truth(client: FlaskClient, tree: Tree) -> None:
+    answer = get(client, "/api/calls", limit=5)
+    assert len(answer["calls"]) == 5
+    totals = answer["totals"]
+    assert (
+        totals["calls"], totals["input"], totals["cachedInput"], totals["output"],
+        totals["reasoningOutput"],
+    ) == tree.sums  # fmt: skip
+    assert totals["totalTokens"] == tree.sums[1] + tree.sums[3]
+    assert totals["uncachedInput"] == tree.sums[1] - tree.sums[2]
+    assert totals["unpriced"] > 0  # a model that no table knows
+
+
+@pytest.mark.parametrize("sort", list(calls.SORTS))
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+def test_pages_hold_every_row_once_in_order(
+    client: FlaskClient, tree: Tree, sort: str, direction: str
+) -> None:
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        answer = get(client, "/api/calls", sort=sort, direction=direction, limit=37, cursor=cursor)
+        found += answer["calls"]
+        cursor = answer["nextCursor"]
+        assert answer["hasMore"] is (cursor is not None)
+        if cursor is None:
+            break
+    assert len({row["id"] for row in found}) == len(found) == tree.sums[0]
+    field = {"time": "at", "tokens": "totalTokens", "cost": "costUsd", "model": "model"}.get(sort)
+    if field:
+        values = [row[field] if row[field] is not None else -1 for row in found]
+        assert values == sorted(values, reverse=direction == "desc")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param({"q": "project-1"}, id="text"),
+        pytest.param({"provider": "codex"}, id="provider"),
+        pytest.param({"model": ["gpt-5.5", "gpt-5.4"]}, id="two models"),
+        pytest.param({"effort": "high"}, id="effort"),
+        pytest.param({"project": "project-1"}, id="project"),
+        pytest.param({"priceStatus": "unpriced"}, id="price status"),
+        pytest.param({"from": "2026-05-30", "to": "2026-05-31", "tz": "UTC"}, id="days"),
+        pytest.param({"from": "2026-05-30T00:00:00Z"}, id="from a moment"),
+        pytest.param({"provider": "claude"}, id="nothing"),
+    ],
+)
+def test_totals_cover_the_filter_not_the_page(client: FlaskClient, query: dict[str, Any]) -> None:
+    answer = get(client, "/api/calls", limit=500, **query)
+    rows = list(answer["calls"])
+    while answer["nextCursor"]:
+        answer = get(client, "/api/calls", limit=500, cursor=answer["nextCursor"], **query)
+        rows += answer["calls"]
+    totals = answer["totals"]
+    assert answer["total"] == totals["calls"] == len(rows)
+    assert totals["input"] == sum(row["inputTokens"] for row in rows)
+    assert totals["unpriced"] == sum(row["costUsd"] is None for row in rows)
+    for row in rows:
+        if "project" in query:
+            assert row["project"] == query["project"]
+        if "model" in query:
+            assert row["model"] in query["model"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["%", "_", "'", '"', "\\", "\0", "😀", "'; drop table call; --", "a" * 5000, "‮", "\ud800"],
+)
+@pytest.mark.parametrize("name", ["q", "model", "effort", "project", "account"])
+def test_any_text_is_harmless(client: FlaskClient, name: str, text: str) -> None:
+    query = {name: text.encode("utf-8", "surrogatepass")}
+    answer = client.get("/api/calls", query_string=query)
+    assert answer.status_code == 200
+    if text == "%" and name == "q":
+        assert answer.get_json()["total"] == 0  # a percent sign, not anything
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"sort": "id; drop"}, {"direction": "up"}, {"limit": "0"}, {"limit": "501"},
+        {"limit": "x"}, {"limit": "٣"}, {"from": "yesterday"}, {"to": "2026-13-01"},
+        {"from": "9999-12-31"}, {"to": "9999-12-31"}, {"to": "0001-01-01"},
+        {"from": "0001-01-01T00:00:00+23:59"}, {"cursor": "x"}, {"cursor": "W10"}, {"cursor": "ß"},
+        {"cursor": "WyJ0aW1lIiwgdHJ1ZSwgMTAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwLCAieCJd"},
+        {"tz": "Mars/Base"}, {"tz": "../../etc/passwd"}, {"tz": "\0"}, {"provider": "all"},
+        {"priceStatus": "free"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bad_values_are_explained(client: FlaskClient, query: dict[str, str]) -> None:
+    answer = client.get("/api/calls", query_string=query)
+    assert answer.status_code in (200, 400)
+    if answer.status_code == 400:
+        assert len(answer.get_json()["error"]["message"]) > 20
+
+
+def test_one_call_knows_its_neighbours(client: FlaskClient) -> None:
+    rows = get(client, "/api/calls", limit=500, direction="asc")["calls"]
+    session = rows[40]["sessionId"]
+    mine = [row["id"] for row in rows if row["sessionId"] == session]
+    for place, name in enumerate(mine):
+        one = get(client, f"/api/calls/{name}")
+        assert one["previous"] == (mine[place - 1] if place else None)
+        assert one["next"] == (mine[place + 1] if place + 1 < len(mine) else None)
+        assert one["request"] is None
+    assert client.get("/api/calls/none").status_code == 404
+
+
+def test_options_name_what_there_is(client: FlaskClient) -> None:
+    options = get(client, "/api/calls/options")
+    assert "gpt-5.5" in options["models"]
+    assert set(options["efforts"]) <= {"low", "medium", "high", "xhigh"}
+    assert all(name.startswith("project-") for name in options["projects"])
+
+
+def test_scan_says_what_is_new(client: FlaskClient, tree: Tree) -> None:
+    assert get(client, "/api/scan")["calls"] == tree.sums[0]
+    tree.grow(2)
+    answer = client.post("/api/scan", json={"wait": True})
+    assert answer.get_json()["calls"] == tree.sums[0]
+    assert client.post("/api/scan", json={"wait": "yes"}).status_code == 400

@@ -1,0 +1,123 @@
+"""Days and series: from the rollups, and from the calls for another zone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from flask.testing import FlaskClient
+
+from server.app import create_app
+from server.config import Config
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db, settings
+from server.usage import trends
+from server.usage.days import Days
+from tests.rollouts import Tree
+
+NOW = 1_780_300_000_000
+
+
+@pytest.fixture
+def tree(config: Config, database: None) -> Tree:
+    """An indexed tree, its days counted in UTC."""
+    settings.change({"timeZone": "UTC"})
+    built = Tree(config.codex_home, seed=31, body=20)
+    built.grow(24)
+    Indexer(config, Ledger()).scan()
+    return built
+
+
+@pytest.mark.parametrize("by", trends.HEADINGS)
+@pytest.mark.parametrize("zone", ["", "Asia/Kathmandu", "America/St_Johns"])
+def test_a_series_adds_up_to_the_truth(tree: Tree, by: str, zone: str) -> None:
+    answer = trends.series("2026-05-20", "2026-06-20", by=by, zone=zone)
+    days = answer["days"]
+    assert len(days) == 32
+    assert sum(day["calls"] for day in days) == tree.sums[0]
+    assert sum(day["cachedInput"] for day in days) == tree.sums[2]
+    assert sum(day["cachedInput"] + day["uncachedInput"] for day in days) == tree.sums[1]
+    assert sum(day["output"] for day in days) == tree.sums[3]
+    assert sum(sum(day["series"].values()) for day in days) == tree.sums[1] + tree.sums[3]
+    assert {name for day in days for name in day["series"]} == set(answer["names"])
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kathmandu", "Pacific/Kiritimati", "UTC"])
+def test_a_day_is_the_viewers(tree: Tree, zone: str) -> None:
+    wanted: dict[str, int] = {}
+    for (at,) in db.rows("select started_at from call"):
+        day = datetime.fromtimestamp(at / 1000, ZoneInfo(zone)).date().isoformat()
+        wanted[day] = wanted.get(day, 0) + 1
+    days = trends.series("2026-05-20", "2026-06-20", zone=zone)["days"]
+    assert {day["day"]: day["calls"] for day in days if day["calls"]} == wanted
+
+
+def test_today_and_the_last_days(tree: Tree) -> None:
+    at = db.rows("select max(started_at) from call")[0][0]
+    today = trends.today(at)
+    assert today["calls"] > 0
+    assert 0 < today["threads"] <= today["calls"]
+    assert today["tokens"] == today["inputTokens"] + today["outputTokens"]
+    days = trends.days(14, at)
+    assert len(days) == 14
+    assert days[-1]["calls"] == today["calls"]
+    assert days[-1]["day"] == Days("UTC").of(at)
+    assert trends.coverage()["calls"] == tree.sums[0]
+
+
+def test_nothing_used_is_nothing_unknown_is_none(database: None) -> None:
+    today = trends.today(NOW)
+    assert (today["calls"], today["tokens"], today["costUsd"]) == (0, 0, 0)
+    with db.writing() as connection:
+        connection.execute(
+            "insert into daily_usage values (?, 'model', 'codex', 'gpt-6', 2, 9, 0, 1, 0, 0, 2)",
+            (Days("").of(NOW),),
+        )
+    assert trends.today(NOW)["costUsd"] is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        pytest.param("Europe/Berlin", date(2026, 3, 29), 23, id="a short day"),
+        pytest.param("Europe/Berlin", date(2026, 10, 25), 25, id="a long day"),
+        pytest.param("Asia/Kathmandu", date(2026, 5, 1), 24, id="an odd offset"),
+    ],
+)
+def test_days_of_a_zone(zone: str, day: date, hours: int) -> None:
+    days = Days(zone)
+    start = days.start(day)
+    assert days.of(start) == day.isoformat()
+    assert days.of(start - 1) < day.isoformat()
+    assert days.of(start + hours * 3_600_000 - 1) == day.isoformat()
+    assert days.of(start + hours * 3_600_000) > day.isoformat()
+
+
+@pytest.fixture
+def client(config: Config) -> Iterator[FlaskClient]:
+    """The app on an empty ledger."""
+    app = create_app(config)
+    with app.test_client() as made:
+        yield made
+    db.close_databases()
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({}, 200), ({"from": "2026-01-01", "to": "2026-01-31", "by": "model"}, 200),
+        ({"by": "weather"}, 400), ({"from": "x"}, 400), ({"tz": "Nowhere/Else"}, 400),
+        ({"from": "2026-02-01", "to": "2026-01-01"}, 400),
+        ({"from": "0001-01-01", "to": "9999-12-31"}, 400), ({"to": "0001-01-01"}, 400),
+        ({"provider": "x"}, 400), ({"tz": "Asia/Tokyo", "to": "2899-12-31"}, 200),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_route(client: FlaskClient, query: dict[str, str], status: int) -> None:
+    answer = client.get("/api/trends", query_string=query)
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        assert len(answer.get_json()["days"]) >= 30
