@@ -151,8 +151,8 @@ class Credentials:
         """The account's tokens, refreshed first when the access token ends within `early`.
 
         While another refresh is under way, a token that still works is used as it is, unless
-        the caller is patient. A transient failure is nobody's loss while the access token is still good. Raises
-        `SignInNeeded` or `RefreshFailed` when there is no usable access token.
+        the caller is patient. A transient failure is nobody's loss while that token works.
+        Raises `SignInNeeded` or `RefreshFailed` when there is no usable access token.
         """
         held = self._open(account)
         if not _due(held, db.now_ms(), early):
