@@ -138,8 +138,9 @@ def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) ->
     built.indexer.stop()
     server.close()
     server.task_dispatcher.shutdown(timeout=1)
-    with suppress(Exception):
-        built.keys.save()
+    for save in (built.pool.flush, built.keys.save):
+        with suppress(Exception):
+            save()
     db.close_databases()
 
 
