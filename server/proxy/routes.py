@@ -123,6 +123,12 @@ class Proxy:
         while self._open and time.monotonic() < limit:
             time.sleep(0.01)
         self._recorder.stop()
+        try:
+            # The scheduler stores pins every few seconds; the last ones would be lost, and with
+            # them the account (and its prompt cache) of each thread that waits for our return.
+            self.pool.flush()
+        except Exception:
+            log.exception("what the pool remembers could not be stored")
 
     def drain(self) -> None:
         """Refuse new streams; those that are open go on."""
