@@ -165,10 +165,9 @@ class Credentials:
             if not _due(held, db.now_ms(), early):
                 return held
             return self._renew(account, held, "proactive_expiry")
-        except RefreshFailed as error:
+        except RefreshFailed:
             if not good:
                 raise
-            log.warning("an account's tokens were not renewed: %s", error.message)
             return held
         finally:
             self._gate.release()
@@ -282,6 +281,7 @@ class Credentials:
         return error
 
     def _later(self, account: str, error: RefreshFailed) -> None:
+        log.warning("an account's tokens were not renewed: %s", error.message)
         with self._lock:
             known = self._waits.get(account)
             failures = known.failures + 1 if known else 1
