@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -339,3 +344,63 @@ def test_a_resumed_session_stays(codex: Codex, served: Served, provider: Provide
     assert len({row["session_id"] for row in rows}) == 1
     assert [row["reason"] for row in rows][1:] == ["same thread"] * (len(rows) - 1)
     assert len(codex.rollouts()) == 1
+
+
+# ── the program itself ────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def program(config: Config, port: int, provider: Provider) -> Iterator[subprocess.Popen[str]]:
+    """`brimline serve` as a user starts it, from its line to its end."""
+    environ = {
+        **os.environ,
+        "BRIMLINE_UPSTREAM_BASE_URL": provider.url,
+        "BRIMLINE_AUTH_BASE_URL": provider.auth_url,
+        "BRIMLINE_CODEX_HOME": str(config.codex_home),
+        "BRIMLINE_CLAUDE_HOME": str(config.claude_home),
+    }
+    command = [sys.executable, "-m", "desktop", "serve", "--port", str(port)]
+    with subprocess.Popen(
+        [*command, "--data-dir", str(config.data_dir)],
+        cwd=Path(__file__).parent.parent,
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            assert running.stdout is not None
+            assert f"http://127.0.0.1:{port}/" in running.stdout.readline()
+            yield running
+        finally:
+            running.terminate()
+            assert running.wait(15) == 0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def test_a_restart_in_mid_session(codex: Codex, config: Config, provider: Provider) -> None:
+    """The server stops, the CLI waits, the server comes back: the thread is where it was."""
+    config = replace(config, codex_home=codex.codex_home)
+    with serving(config, provider) as first:
+        for name in ("acc-1", "acc-2", "acc-3"):
+            first.account(name)
+    port = free_port()
+    impatient = "request_max_retries = 0\n"  # it says sooner that it waits
+    codex.configure(PROVIDER_BLOCK.format(base=f"http://127.0.0.1:{port}/v1") + impatient)
+    with program(config, port, provider):
+        ran_the_tool(codex.run("Say one.", CLIENT_KEY=KEY))
+    # Nobody listens now, and the CLI knows how to wait.
+    with codex.start("And again.", "resume", "--last", CLIENT_KEY=KEY) as waiting:
+        assert waiting.stdout is not None
+        first_line = next(line for line in waiting.stdout if "econnecting" in line)
+        assert "waiting for network" in first_line
+        with program(config, port, provider):
+            waiting.communicate(timeout=30)
+    assert waiting.returncode == 0
+    assert len({request.account for request in provider.responses()}) == 1
+    with serving(config, provider) as last:
+        rows = last.rows()
+    assert [row["reason"] for row in rows][1:] == ["same thread"] * 2
