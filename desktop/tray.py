@@ -30,6 +30,7 @@ from desktop.supervisor import (
     find,
     self_command,
 )
+from desktop.window import DONE
 from server.config import Config
 from server.errors import AppError
 from server.store.lock import Lock
@@ -113,7 +114,7 @@ class Tray:
         self._icon: Any = None
         self._on_main: Callable[..., None] = lambda function, *args: function(*args)
         self._client: Client | None = None
-        self._stopping = False
+        self.stopping = False
         self._shows: int | None = None
         self._used_at = time.monotonic()
         self._painted: tuple[Any, ...] = ()
@@ -154,7 +155,7 @@ class Tray:
 
     def _work(self) -> None:
         self._icon.visible = True
-        while not self._stopping:
+        while not self.stopping:
             try:
                 self._look()
             except Exception:
@@ -173,7 +174,7 @@ class Tray:
 
     def _carry_out_until(self, moment: float) -> None:
         """Wait for the next look; a click or a second start ends the wait."""
-        while not self._stopping and time.monotonic() < moment:
+        while not self.stopping and time.monotonic() < moment:
             try:
                 action = self._actions.get(timeout=min(_TICK, self._refresh))
             except queue.Empty:
@@ -316,7 +317,7 @@ class Tray:
             autostart.enable()
 
     def _quit(self) -> None:
-        self._stopping = True
+        self.stopping = True
 
     def _server(self) -> Client:
         if self._client is None:
@@ -334,11 +335,16 @@ class _Window:
     def __init__(self, tray: Tray) -> None:
         self._tray = tray
         self._child: subprocess.Popen[bytes] | None = None
+        self._orders = 0  # told, but not answered yet
+        self._wanted = "/"
 
     def show(self, path: str) -> None:
         """Open the window at `path`, or raise the one that is open."""
+        self._wanted = path
         if self._tell(f"open {path}" if path != "/" else "raise"):
+            self._orders += 1
             return
+        self._orders = 0
         frozen = bool(getattr(sys, "frozen", False))
         words = ["window", "--child", "--path", path]
         words += ["--data-dir", str(self._tray.config.data_dir)]
@@ -346,7 +352,7 @@ class _Window:
             self_command(*words),
             env=child_environment(os.environ, outlives=False, frozen=frozen),
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=_window_errors(self._tray.config),
         )
         watcher = threading.Thread(
@@ -382,11 +388,18 @@ class _Window:
     def _watch(self, child: subprocess.Popen[bytes], path: str) -> None:
         """A window that fails at once cannot be shown here: the browser takes over."""
         started = time.monotonic()
+        for line in child.stdout or ():
+            self._orders -= line.strip() == DONE.encode()
         code = child.wait()
-        with suppress(OSError):
-            if child.stdin is not None:
-                child.stdin.close()
-        if code and time.monotonic() - started < _WINDOW_SECONDS and not self._tray._stopping:
+        for pipe in (child.stdin, child.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        if self._tray.stopping:
+            return
+        if self._orders > 0:  # it was closing when we wanted it back
+            self._tray.ask("open", self._wanted)
+        elif code and time.monotonic() - started < _WINDOW_SECONDS:
             log.warning("the window ended with code %d; opening the browser", code)
             try:
                 webbrowser.open(self._tray.ticket_url(path))

@@ -1,7 +1,8 @@
 """The dashboard's window: a web view of the local pages, a process of its own.
 
-The tray speaks to it on stdin, one line an order: `raise`, `open /path`, `quit`; the end of stdin
-closes it, so it never outlives its tray. Size and place are remembered from the events of moving
+The tray speaks to it on stdin, one line an order: `raise`, `open /path`, `quit`; each but the last
+is answered on stdout, for it may come while the window is closing. The end of stdin closes it, so
+it never outlives its tray. Size and place are remembered from the events of moving
 and resizing: asking the window itself while it closes waits for the thread that is asking.
 """
 
@@ -27,6 +28,7 @@ from server.store.lock import Lock
 T = TypeVar("T")
 
 TITLE = "Brimline"
+DONE = "done"  # the answer to an order on stdin
 _DEFAULT = {"width": 1160, "height": 800}
 _MINIMUM = (480, 420)
 _GROUNDS = {True: "#131517", False: "#FAF9F6"}  # the pages' own, so that opening does not flash
@@ -74,13 +76,25 @@ def run(config: Config, *, path: str = "/", child: bool = False) -> int:
         return 0
     try:
         host.require_web_view()
-        Window(config, path).show(sys.stdin if child else None)
+        window = Window(config, path, lock)
+        window.show(*_pipes() if child else (None, None))
         return 0
     except host.Missing as missing:
         print(f"brimline: {missing}", file=sys.stderr)  # noqa: T201
         return 1 if child else _in_browser(config, path)
     finally:
         lock.release()
+
+
+def _pipes() -> tuple[TextIO, TextIO]:
+    """The tray's orders and our answers, kept from what the window starts.
+
+    (A browser that a link opened would hold standard output, and the tray would wait for its end.)
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    with open(os.devnull, "w") as nothing:  # noqa: PTH123
+        os.dup2(nothing.fileno(), 1)
+    return sys.stdin, answers
 
 
 def _in_browser(config: Config, path: str) -> int:
@@ -90,8 +104,9 @@ def _in_browser(config: Config, path: str) -> int:
 class Window:
     """One web view, the server behind it, and where it stands on the screen."""
 
-    def __init__(self, config: Config, path: str = "/") -> None:
+    def __init__(self, config: Config, path: str, lock: Lock) -> None:
         self._config = config
+        self._lock = lock
         self._path = path if path.startswith("/") and not path.startswith("//") else "/"
         self._shown: Address | None = None  # the server process the page came from
         self._wake = Wake(config.data_dir / "window.wake")
@@ -100,7 +115,7 @@ class Window:
         self._retry = threading.Event()
         self._window: Any = None
 
-    def show(self, orders: TextIO | None) -> None:
+    def show(self, orders: TextIO | None, answers: TextIO | None) -> None:
         """Open it, and return when it is closed."""
         import webview
 
@@ -128,8 +143,10 @@ class Window:
         self._window.evaluate_js = lambda script, callback=None: self._window.run_js(script)
         events.closed += self._when_closed
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
-        if orders is not None:
-            threading.Thread(target=self._obey, args=(orders,), name="orders", daemon=True).start()
+        if orders is not None and answers is not None:
+            threading.Thread(
+                target=self._obey, args=(orders, answers), name="orders", daemon=True
+            ).start()
         storage = self._config.data_dir / "webview"
         storage.mkdir(exist_ok=True, mode=0o700)
         webview.start(
@@ -165,6 +182,7 @@ class Window:
     def _when_closed(self) -> None:
         self._closed.set()
         self._place.save()
+        self._lock.release()  # this process takes a moment to end; the next window need not wait
 
     def _watch(self) -> None:
         """Raise when asked by another start; load again when another server process is there."""
@@ -196,15 +214,19 @@ class Window:
             return parts.path or "/"
         return "/"
 
-    def _obey(self, orders: TextIO) -> None:
+    def _obey(self, orders: TextIO, answers: TextIO) -> None:
         with suppress(OSError, ValueError):
             for line in orders:
                 word, _, rest = line.strip().partition(" ")
                 if word == "quit":
                     break
+                if self._closed.is_set():
+                    return  # without an answer, the tray opens another
                 if word == "open":
                     self._load(rest)
                 self._raise()
+                answers.write(DONE + "\n")
+                answers.flush()
         self._close()
 
     def _raise(self) -> None:

@@ -395,7 +395,7 @@ def test_the_window_remembers_its_place(app: App) -> None:
     until(app.page_shown, 20, "the page")
     app.xdotool("windowsize", "--sync", number, "900", "640")
     app.xdotool("windowmove", "--sync", number, "150", "90")
-    time.sleep(0.3)  # the window's own event, which nothing shows from outside
+    time.sleep(0.3)  # the window hears of it a moment later, which nothing shows from outside
     app.close_window()
     kept = until(lambda: json.loads((app.data / "window.json").read_text()), 5)
     assert (kept["width"], kept["height"]) == (900, 640)
