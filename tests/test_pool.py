@@ -689,6 +689,30 @@ def test_accounts_that_end_together_are_all_renewed_in_one_round(
     assert len(upstream.asked("/oauth/token")) == 5
 
 
+def test_stopping_waits_for_the_rotated_token(
+    pool: Pool, upstream: Provider, here: Config, clock: Clock
+) -> None:
+    account = add(pool)
+    asked, go = threading.Event(), threading.Event()
+
+    def token(body: dict[str, Any]) -> Reply:
+        asked.set()
+        go.wait(5)
+        return 200, {"access_token": access_token("new"), "refresh_token": "r2"}
+
+    upstream.token = token
+    stale = access_token("ada")
+    threading.Thread(target=pool.refresh, args=(account, stale), daemon=True).start()
+    assert asked.wait(5)
+    pool.pin("session", "t", account, clock.now)
+    threading.Timer(0.05, go.set).start()
+    pool.stop()
+    again = Pool(here)
+    again.load()
+    assert again.token(account).access_token == access_token("new")
+    assert again.pinned("session", "t") == account
+
+
 def test_a_failed_renewal_for_good_takes_the_account_out(
     pool: Pool, upstream: Provider, here: Config
 ) -> None:

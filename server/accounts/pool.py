@@ -481,6 +481,14 @@ class Pool:
                     self._dirty.update(profile.id for profile in dirty)
                 raise
 
+    def stop(self) -> None:
+        """Before the process ends: wait for a refresh that is under way, store what waits."""
+        self._credentials.stop(provider.ANSWER_SECONDS)
+        try:
+            self.flush()
+        except (sqlite3.Error, peewee.PeeweeException, OSError):
+            log.exception("the last changes of the accounts could not be stored")
+
     # ── asking the provider ───────────────────────────────────────────────────────────────
 
     def ask(self, account: str, *, after: float = 0.0) -> threading.Event:

@@ -193,6 +193,13 @@ class Credentials:
                 if self._unchanged(account, held):
                     self._store(account, held)
 
+    def stop(self, seconds: float) -> None:
+        """Let a refresh that is under way store its tokens, and start no other.
+
+        A process that ends between the provider's answer and the disk loses the account.
+        """
+        self._gate.acquire(timeout=seconds)  # and never released: this was the last
+
     # ── inside ────────────────────────────────────────────────────────────────────────────
 
     def _open(self, account: str) -> Held:
