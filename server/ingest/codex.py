@@ -170,8 +170,8 @@ class _Reader:
         if state.window is None:
             needles.append(_TASK_NEEDLE)
         found: list[tuple[int, int]] = []
-        for needle, kind in needles:
-            wanted, step = _needle(needle), len(needle)
+        for word, kind in needles:
+            wanted, step = needle(word), len(word)
             place = find(wanted, 0)
             while place >= 0:
                 found.append((place, kind))
@@ -184,16 +184,16 @@ class _Reader:
     def _check(self) -> None:
         """Find lines that are no JSON objects; only odd ones are looked at one by one."""
         count = self.text.count
-        self.records.lines = count(_needle("\n"))
-        usual = count(_needle('}\n{"timestamp":"')) == self.records.lines - 1
+        self.records.lines = count(needle("\n"))
+        usual = count(needle('}\n{"timestamp":"')) == self.records.lines - 1
         usual = (
             usual and bytes(self.data[:14]) == b'{"timestamp":"' and bytes(self.data[-2:]) == b"}\n"
         )
-        if usual and self.text.find(_needle("\0")) < 0 and _is_utf8(self.data):
+        if usual and self.text.find(needle("\0")) < 0 and is_utf8(self.data):
             return
         start = 0
-        for line in _lines(self.data):
-            kind = _fault(line)
+        for line in lines_of(self.data):
+            kind = fault(line)
             if kind:
                 self.bad.add(start)
                 self._warn(kind)
@@ -205,13 +205,13 @@ class _Reader:
     def _start(self, place: int) -> int:
         """Where the line of `place` begins."""
         rfind = self.text.rfind
-        found = rfind(_needle("\n"), max(0, place - 300), place)
+        found = rfind(needle("\n"), max(0, place - 300), place)
         if found < 0 and place > 300:
-            found = rfind(_needle("\n"), 0, place)
+            found = rfind(needle("\n"), 0, place)
         return int(found) + 1
 
     def _line(self, start: int) -> bytes:
-        return bytes(self.data[start : self.text.find(_needle("\n"), start)])
+        return bytes(self.data[start : self.text.find(needle("\n"), start)])
 
     def _decode(self, start: int) -> dict[str, Any] | None:
         """The line as JSON; a line that is none is counted once."""
@@ -308,7 +308,7 @@ class _Reader:
             self._unusual_count(line, payload, start)
 
     def _unusual_record(self, line: dict[str, Any], payload: dict[str, Any], start: int) -> None:
-        at, own = _time(line.get("timestamp")), _usage(payload.get("usage"))
+        at, own = time_ms(line.get("timestamp")), _usage(payload.get("usage"))
         response = payload.get("response_id")
         if at is None or own is None or not isinstance(response, str) or not response:
             self._warn("bad_record")
@@ -323,7 +323,7 @@ class _Reader:
         self._record(at, names, own, sums[0] + sums[3] if sums else None, start)
 
     def _unusual_count(self, line: dict[str, Any], payload: dict[str, Any], start: int) -> None:
-        at = _time(line.get("timestamp"))
+        at = time_ms(line.get("timestamp"))
         if at is None:
             self._warn("bad_time")
             return
@@ -471,7 +471,7 @@ class _Reader:
         state.effort = effort[1].decode("utf-8", "replace") if effort else None
         state.turn = turn[1].decode("utf-8", "replace") if turn else None
         at = _STAMP(line)
-        state.turn_at = _time(at[1].decode("ascii", "replace")) if at else None
+        state.turn_at = time_ms(at[1].decode("ascii", "replace")) if at else None
 
     def _event(self, start: int, kind: int) -> None:
         state = self.state
@@ -507,20 +507,20 @@ class _Reader:
         state = self.state
         if state.meta is None:
             state.owner = name
-            state.meta = _described(payload, _time(line.get("timestamp")))
+            state.meta = _described(payload, time_ms(line.get("timestamp")))
         elif name != state.owner:
             state.foreign = state.foreign or name
 
     def _decode_meta(self, start: int) -> dict[str, Any] | None:
         # The prompt is most of this line; without it, decoding takes a tenth of the time.
         find = self.text.find
-        end = find(_needle("\n"), start)
-        text = find(_needle(_PROMPT), start, end)
+        end = find(needle("\n"), start)
+        text = find(needle(_PROMPT), start, end)
         if text >= 0:
             text += len(_PROMPT)
-            close = find(_needle('"'), text, end)
+            close = find(needle('"'), text, end)
             while close > 0 and self.data[close - 1] == 0x5C:
-                close = find(_needle('"'), close + 1, end)
+                close = find(needle('"'), close + 1, end)
             try:
                 value = json.loads(bytes(self.data[start:text]) + bytes(self.data[close:end]))
                 if isinstance(value, dict):
@@ -530,15 +530,22 @@ class _Reader:
         return self._decode(start)
 
 
-def _needle(text: str) -> Any:
+def searchable(data: memoryview) -> Any:
+    """Bytes that `needle`s can be found in."""
+    return Text(data)
+
+
+def needle(text: str) -> Any:
+    """A word as the search that is in use wants it."""
     return text if Text is not bytes else text.encode()
 
 
-def _lines(data: memoryview) -> list[bytes]:
+def lines_of(data: memoryview) -> list[bytes]:
+    """The whole lines of a piece."""
     return [line + b"\n" for line in bytes(data).split(b"\n")[:-1]]
 
 
-def _fault(line: bytes) -> str | None:
+def fault(line: bytes) -> str | None:
     """Why a line cannot be used; None when it can, or is blank."""
     text = line.strip(b" \t\r\n")
     if not text:
@@ -558,7 +565,8 @@ def _fault(line: bytes) -> str | None:
         return "not_json"
 
 
-def _is_utf8(data: memoryview) -> bool:
+def is_utf8(data: memoryview) -> bool:
+    """Whether the bytes are text."""
     try:
         str(data, "utf-8")
     except UnicodeDecodeError:
@@ -573,14 +581,14 @@ def _clock(minute: bytes, second: bytes, ms: bytes) -> int:
     """Milliseconds of a stamp; a minute is worked out once."""
     base = _minutes.get(minute)
     if base is None:
-        base = _time(minute.decode() + ":00Z") or 0
+        base = time_ms(minute.decode() + ":00Z") or 0
         if len(_minutes) > 50_000:
             _minutes.clear()
         _minutes[minute] = base
     return base + int(second) * 1000 + int(ms)
 
 
-def _time(text: Any) -> int | None:
+def time_ms(text: Any) -> int | None:
     """An ISO time (UTC when it names no zone) in milliseconds."""
     if not isinstance(text, str):
         return None
@@ -680,7 +688,7 @@ def _described(payload: dict[str, Any], written: int | None) -> dict[str, Any]:
         "client": _text_or_none(payload.get("originator")),
         "version": _text_or_none(payload.get("cli_version")),
         "terminal": source if isinstance(source, str) else None,
-        "started": _time(payload.get("timestamp")) or written,
+        "started": time_ms(payload.get("timestamp")) or written,
         "written": written,
     }
 

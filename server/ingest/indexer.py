@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from server.config import Config
-from server.ingest import codex, reader, titles, workers
+from server.ingest import claude, codex, reader, titles, workers
 from server.ingest.ledger import Ledger, Source
 from server.ingest.reader import Batch
 from server.store import db, settings
@@ -193,10 +193,10 @@ class Indexer:
                 provider, name, file.path, said.st_ino, said.st_size, said.st_mtime_ns, False
             )
         for folder in _todays(self._config.codex_home / "sessions"):
-            for file_found in _codex_files(folder, archived=False):
-                key = (file_found.provider, file_found.name)
-                if key not in found or file_found.rank < found[key].rank:
-                    found[key] = file_found
+            for today in _codex_files(folder, archived=False):
+                key = (today.provider, today.name)
+                if key not in found or today.rank < found[key].rank:
+                    found[key] = today
         return found
 
     def _mark_missing(self, found: dict[tuple[str, str], Found]) -> None:
@@ -278,7 +278,11 @@ class Indexer:
         self._step(job)
 
     def _batches(self, job: Job, days: Any, limit: int | None) -> Iterator[Batch]:
-        state = job.state or {"owner": codex.owner_of(job.source.name)}
+        state = job.state
+        if not state and job.source.provider == "claude":
+            state = {"claude": True, "owner": claude.owner_of(job.source.name)}
+        elif not state:
+            state = {"owner": codex.owner_of(job.source.name)}
         return reader.read(job.source.path, job.offset, state, days, limit)
 
     def _store(self, connection: sqlite3.Connection, job: Job, batch: Batch) -> None:
@@ -409,7 +413,27 @@ def discover(config: Config) -> dict[tuple[str, str], Found]:
             key = (file.provider, file.name)
             if key not in found or file.rank < found[key].rank:
                 found[key] = file
+    for file in _claude_files(config.claude_home):
+        found[(file.provider, file.name)] = file
     return found
+
+
+def _claude_files(home: Path) -> Iterator[Found]:
+    # CLAUDE_CONFIG_DIR may name several folders, or the projects folder itself.
+    for part in str(home).split(","):
+        folder = Path(part.strip())
+        root = folder if folder.name == "projects" else folder / "projects"
+        for entry in _walk(str(root)):
+            if not entry.name.endswith(".jsonl"):
+                continue
+            try:
+                said = entry.stat()
+            except OSError:
+                continue
+            name = os.path.relpath(entry.path, root)[:-6]
+            yield Found(
+                "claude", name, entry.path, said.st_ino, said.st_size, said.st_mtime_ns, False
+            )
 
 
 def _codex_files(folder: Path, *, archived: bool) -> Iterator[Found]:

@@ -223,14 +223,31 @@ class Ledger:
                 self._insert(connection, [row])
                 self._count(row, project)
             elif before.seen & reconcile.LOG:
-                continue  # the same response in another file
+                # The same response again: another file's copy, or Claude's next line about it.
+                row = self._merge(connection, before, row)
             else:
                 self._replace(connection, before, reconcile.join(row, before))
+            new = int(row.seen != 0)
             for place, value in enumerate(
-                (1, row.input, row.cached, row.output, row.reasoning), start=0
+                (new, row.input, row.cached, row.output, row.reasoning), start=0
             ):
                 added[place] += value
         return added
+
+    def _merge(self, connection: sqlite3.Connection, before: Row, row: Row) -> Row:
+        """Keep the larger figures; returns what that added."""
+        if row.provider != "claude":
+            return row._replace(input=0, cached=0, output=0, reasoning=0, seen=0)
+        after = reconcile.larger(before, row)
+        if after != before:
+            self._replace(connection, before, after)
+        return after._replace(
+            input=after.input - before.input,
+            cached=after.cached - before.cached,
+            output=after.output - before.output,
+            reasoning=0,
+            seen=0,
+        )
 
     def _known(self, connection: sqlite3.Connection, names: set[str]) -> dict[str, Row]:
         if self.fresh is not None and self.fresh.isdisjoint(names):

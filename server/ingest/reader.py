@@ -11,7 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from server.ingest import codex
+from server.ingest import claude, codex
 from server.usage.days import Days
 from server.usage.pricing import costs
 
@@ -146,11 +146,13 @@ def _skip_line(file: BinaryIO, buffer: bytearray) -> tuple[int, bytes] | None:
 def read(
     path: str, offset: int, state: dict[str, Any], days: Days, limit: int | None
 ) -> Iterator[Batch]:
-    """Fold a rollout from `offset` on, in batches of about `limit` calls (None: one batch).
+    """Fold a log from `offset` on, in batches of about `limit` calls (None: one batch).
 
-    The last batch may hold no rows; it says how far the file was read.
+    The state says whose log it is: Claude's has a `project` of its own. The last batch may
+    hold no rows; it says how far the file was read.
     """
-    now = codex.State.load(state)
+    parser: Any = claude if state.get("claude") else codex
+    now = parser.State.load(state)
     batch = Batch(offset=offset)
     size = _PIECE if limit is None else _PIECE // 4
     with open_log(path) as file:
@@ -158,7 +160,7 @@ def read(
         for data, start in pieces(file, offset, size):
             if not len(data):
                 batch.warnings["too_long"] = batch.warnings.get("too_long", 0) + 1
-            records, now = codex.fold(data, start, now)
+            records, now = parser.fold(data, start, now)
             _add(batch, records, days)
             batch.read += start + len(data) - batch.offset
             batch.offset = start + len(data)

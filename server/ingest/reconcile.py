@@ -137,6 +137,21 @@ def without_log(row: Row) -> Row | None:
     return row._replace(seen=seen, source=None, offset=None) if seen else None
 
 
+def larger(before: Row, again: Row) -> Row:
+    """One response told twice: early lines hold a part of the output, so the larger counts."""
+    tokens = Tokens(
+        max(before.input, again.input),
+        max(before.cached, again.cached),
+        max(before.output, again.output),
+        max(before.reasoning, again.reasoning),
+        max(before.cache_written, again.cache_written),
+    )
+    cost = price(before.model, before.tier, before.started_at, tokens)
+    return before._replace(
+        **tokens._asdict(), cost=cost.cost, credits=cost.credits, price_status=cost.status
+    )
+
+
 def same_call(log: Row, proxy: Row) -> bool:
     """Whether a log row without a response id is the proxy's row, by session, counts and time."""
     return (

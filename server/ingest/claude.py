@@ -1,0 +1,195 @@
+"""Claude Code project logs → records, by the same kind of fold as Codex rollouts.
+
+Claude's three input figures are disjoint (fresh, read from the cache, written to it); ours lie
+inside the input, so that totals of both providers mean the same.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from server.ingest.codex import (
+    Call,
+    Records,
+    fault,
+    is_utf8,
+    lines_of,
+    needle,
+    one_line,
+    searchable,
+    time_ms,
+    whole,
+)
+
+SYNTHETIC = "<synthetic>"
+
+
+@dataclass
+class State:
+    """What earlier lines of a file said."""
+
+    claude: bool = True  # tells the reader whose log it is
+    owner: str | None = None  # the session
+    meta: dict[str, Any] | None = None
+    title: str | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dict(vars(self))
+
+    @classmethod
+    def load(cls, values: dict[str, Any]) -> State:
+        """From `dump`; keys of another version are ignored."""
+        return cls(**{k: v for k, v in values.items() if k in cls.__dataclass_fields__})
+
+
+def owner_of(name: str) -> str:
+    """The session that a file's name tells: its own, or for a sub-agent the one above it."""
+    parts = name.replace("\\", "/").split("/")
+    if "subagents" in parts[1:]:
+        return parts[parts.index("subagents", 1) - 1]
+    return parts[-1]
+
+
+def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
+    """Read whole lines that begin at byte `base`; the lines of one response become one call.
+
+    A response's lines may lie in two pieces or files; whoever stores them keeps the larger
+    figures (`reconcile.larger`).
+    """
+    records, state = Records(), State(**vars(state))
+    if not len(data):
+        return records, state
+    bad = _check(data, records)
+    calls: dict[str, Call] = {}
+    for start in _starts(data, state):
+        if start in bad:
+            continue
+        line = _decode(data, start, records)
+        if line is None:
+            continue
+        _describe(line, state)
+        call = _call(line, base + start)
+        if call is not None:
+            before = calls.get(call[0])
+            calls[call[0]] = call if before is None else _larger(before, call)
+    records.calls = list(calls.values())
+    return records, state
+
+
+def _check(data: memoryview, records: Records) -> set[int]:
+    text = searchable(data)
+    records.lines = text.count(needle("\n"))
+    usual = text.count(needle('}\n{"')) == records.lines - 1 and bytes(data[:2]) == b'{"'
+    if usual and text.find(needle("\0")) < 0 and is_utf8(data):
+        return set()
+    bad, start = set(), 0
+    for line in lines_of(data):
+        kind = fault(line)
+        if kind:
+            bad.add(start)
+            records.warnings[kind] = records.warnings.get(kind, 0) + 1
+        start += len(line)
+    return bad
+
+
+def _starts(data: memoryview, state: State) -> list[int]:
+    """Where the lines begin that matter: answers, and the first prompt."""
+    text = searchable(data)
+    words = ['"assistant"']
+    if state.title is None:
+        words.append('"user"')
+    starts = set()
+    for word in words:
+        place = text.find(needle(word), 0)
+        while place >= 0:
+            start = text.rfind(needle("\n"), 0, place) + 1
+            if data[place - 1] != 0x5C:
+                starts.add(start)
+            end = text.find(needle("\n"), place)
+            place = text.find(needle(word), end) if end >= 0 else -1
+            if word == '"user"' and len(starts) > 50:
+                break  # a title is not worth reading the whole file for
+    return sorted(starts)
+
+
+def _decode(data: memoryview, start: int, records: Records) -> dict[str, Any] | None:
+    end = searchable(data).find(needle("\n"), start)
+    try:
+        line = json.loads(bytes(data[start:end]))
+        if isinstance(line, dict):
+            return line
+        kind = "not_object"
+    except RecursionError:
+        kind = "too_deep"
+    except ValueError:
+        kind = "not_json"
+    records.warnings[kind] = records.warnings.get(kind, 0) + 1
+    return None
+
+
+def _describe(line: dict[str, Any], state: State) -> None:
+    if state.meta is None and isinstance(line.get("sessionId"), str):
+        at = time_ms(line.get("timestamp"))
+        state.meta = {
+            "kind": "user",
+            "cwd": _text(line.get("cwd")),
+            "branch": _text(line.get("gitBranch")),
+            "client": "claude-code",
+            "version": _text(line.get("version")),
+            "started": at,
+            "written": at,
+        }
+    if state.title is None and line.get("type") == "user" and not line.get("isMeta"):
+        message = line.get("message")
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, list):
+            content = next((c.get("text") for c in content if isinstance(c, dict)), None)
+        if isinstance(content, str):
+            state.title = one_line(content)
+
+
+def _call(line: dict[str, Any], place: int) -> Call | None:
+    message = line.get("message")
+    if line.get("type") != "assistant" or not isinstance(message, dict):
+        return None
+    usage, at = message.get("usage"), time_ms(line.get("timestamp"))
+    model = _text(message.get("model"))
+    name = _text(message.get("id")) or _text(line.get("uuid"))
+    if not isinstance(usage, dict) or at is None or name is None or model == SYNTHETIC:
+        return None
+    fresh, read, output = (
+        whole(usage.get(kind)) or 0
+        for kind in ("input_tokens", "cache_read_input_tokens", "output_tokens")
+    )
+    written = _written(usage)
+    initiator = "agent" if line.get("isSidechain") else "unknown"
+    first = fresh + read + written
+    request = _text(line.get("requestId"))
+    return (
+        name, request, model, None, initiator, at, None, first, read, written, output, 0, None,
+        None, place,
+    )  # fmt: skip
+
+
+def _written(usage: dict[str, Any]) -> int:
+    parts = usage.get("cache_creation")
+    if isinstance(parts, dict):
+        found = [
+            whole(parts.get(kind))
+            for kind in ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+        ]
+        if any(part is not None for part in found):
+            return sum(part or 0 for part in found)
+    return whole(usage.get("cache_creation_input_tokens")) or 0
+
+
+def _larger(before: Call, again: Call) -> Call:
+    figures = tuple(max(a, b) for a, b in zip(before[7:12], again[7:12], strict=True))
+    return (*before[:5], max(before[5], again[5]), before[6], *figures, *before[12:])
+
+
+def _text(value: Any) -> str | None:
+    return value[:4096] if isinstance(value, str) and value else None
