@@ -407,6 +407,8 @@ def test_headers_replace_what_they_name_and_a_whole_answer_everything() -> None:
     assert nothing.windows == before.windows  # silence is not news
     late = allowance.merge(before, Usage((window(5, at=NOW - 1),)), whole=False)
     assert late.windows[0].used_percent == 10
+    set_back = allowance.merge(before, Usage((window(5, at=NOW - HOUR),)), whole=False)
+    assert set_back.windows[0].used_percent == 5  # the clock was wrong, not the answer
 
 
 def test_a_series_holds_the_last_value_until_the_reset() -> None:

@@ -346,14 +346,21 @@ def merge(before: Usage, after: Usage, *, whole: bool) -> Usage:
     older = {w.key: w for w in before.windows}
     for window in after.windows:
         known = older.get(window.key)
-        newer = known is None or window.observed_at >= known.observed_at
-        windows[window.key] = window if newer or known is None else known
+        windows[window.key] = known if known is not None and late(known, window) else window
     return Usage(
         ordered(windows.values()),
         after.plan or before.plan,
         after.credits or before.credits,
         before.reset_credits if after.reset_credits is None else after.reset_credits,
     )
+
+
+def late(known: Window, seen: Window) -> bool:
+    """Whether `seen` is an answer that was overtaken by a newer one.
+
+    More than a few minutes cannot be: then the computer's clock was set back.
+    """
+    return 0 < known.observed_at - seen.observed_at <= STALE_AFTER
 
 
 def usable(credits: Credits | None) -> bool:
@@ -422,7 +429,7 @@ def renewed(before: Sequence[Window], after: Sequence[Window]) -> bool:
     known = {window.key: window for window in before if standard(window)}
     for window in after:
         old = known.get(window.key)
-        if old is None or window.observed_at < old.observed_at:
+        if old is None or late(old, window):
             continue
         freed = old.used_percent >= 100 > window.used_percent
         if freed or window.used_percent <= old.used_percent - 2:

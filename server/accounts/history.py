@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable
 
-from server.accounts.allowance import MINUTE, Credits, Usage, Window, ordered
+from server.accounts.allowance import MINUTE, Credits, Usage, Window, late, ordered
 from server.store import db
 
 DENSITY = 5 * MINUTE
@@ -103,14 +103,14 @@ class History:
 def _says_more(kept: Window | None, seen: Window) -> bool:
     if kept is None:
         return True
-    if seen.observed_at < kept.observed_at:
+    if late(kept, seen):
         return False
     moved = abs((seen.resets_at or 0) - (kept.resets_at or 0)) > _RESET_MOVED
     if moved or kept.minutes != seen.minutes or int(kept.used_percent) != int(seen.used_percent):
         return True
     # Within one percent: at most a row each five minutes, and none when nothing changed.
-    late = seen.observed_at - kept.observed_at >= DENSITY
-    return late and kept.used_percent != seen.used_percent
+    again = seen.observed_at - kept.observed_at >= DENSITY
+    return again and kept.used_percent != seen.used_percent
 
 
 def _credits(found: tuple[int, float] | None) -> Credits | None:
