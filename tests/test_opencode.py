@@ -1,0 +1,118 @@
+"""The real opencode, a Chat Completions client, works through the real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.config import Config
+from tests.serving import Served, serving
+from tests.upstream import Provider, Received, Stream, called, spoken, usage_limit
+
+CLIENTS = Path(__file__).resolve().parent / "clients" / "node_modules"
+
+
+def binary() -> Path:
+    """opencode's own program; it is large, so the set-up brings it only where it is asked for."""
+    found = sorted(CLIENTS.glob("opencode-*/bin/opencode*"))
+    if not found:
+        pytest.skip("opencode is not installed: npm install --no-save opencode-ai in tests/clients")
+    return found[0]
+
+
+def turn(request: Received) -> Stream:
+    """A title for the session; for the agent a command, then what it said."""
+    body = request.json
+    if any(item["type"] == "function_call_output" for item in body["input"]):
+        return Stream(spoken("It said one.", "resp_2"))
+    if "bash" not in [tool["name"] for tool in body.get("tools", [])]:
+        return Stream(spoken("A title", "resp_title"))
+    arguments = json.dumps({"command": "echo one", "description": "Says one"})
+    return Stream(called({"type": "function_call", "name": "bash", "arguments": arguments}))
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider(default=turn) as running:
+        yield running
+
+
+@pytest.fixture
+def served(config: Config, provider: Provider) -> Iterator[Served]:
+    with serving(config, provider) as running:
+        for name in ("acc-1", "acc-2"):
+            running.account(name)
+        yield running
+
+
+def run(folder: Path, url: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """One `opencode run` to its end, in a home of its own."""
+    program = binary()
+    work = folder / "work"
+    work.mkdir()
+    ours = {
+        "npm": "@ai-sdk/openai-compatible",
+        "options": {"baseURL": f"{url}/v1", "apiKey": "sk-of-the-client"},
+        "models": {"gpt-5.5": {"tool_call": True}},
+    }
+    settings: dict[str, Any] = {
+        "provider": {"brimline": ours},
+        "model": "brimline/gpt-5.5",
+        "autoupdate": False,
+        "share": "disabled",
+        "permission": {"bash": "allow"},
+    }
+    (work / "opencode.json").write_text(json.dumps(settings))
+    nowhere = "http://127.0.0.1:9"  # whatever it wants from the internet is refused at once
+    return subprocess.run(
+        [str(program), "run", *flags, "Say one."],
+        cwd=work,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder / "home"),
+            "TERM": "dumb",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "HTTP_PROXY": nowhere,
+            "HTTPS_PROXY": nowhere,
+            "OPENCODE_DISABLE_MODELS_FETCH": "1",
+            "OPENCODE_DISABLE_AUTOUPDATE": "1",
+            "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_tool_round_trip(tmp_path: Path, served: Served, provider: Provider) -> None:
+    done = run(tmp_path, served.url, "--format", "json")
+    parts = [json.loads(line)["part"] for line in done.stdout.splitlines()]
+    outputs = [part["state"]["output"] for part in parts if part["type"] == "tool"]
+    assert [text.strip() for text in outputs] == ["one"]
+    assert [part["text"] for part in parts if part["type"] == "text"] == ["It said one."]
+    reasons = [part["reason"] for part in parts if part["type"] == "step-finish"]
+    assert reasons == ["tool-calls", "stop"]
+    agent = [request for request in provider.responses() if "tools" in request.json]
+    assert len({request.account for request in agent}) == 1
+    assert all(row["status"] == "success" for row in served.rows())
+
+
+def test_a_dry_pool_ends_it_with_a_sentence(
+    tmp_path: Path, served: Served, provider: Provider
+) -> None:
+    # opencode finds a status in this time, and retries it for ever, where a body tells it.
+    later = int(time.time()) + 3600
+    provider.default = usage_limit(next(at for at in count(later) if "524" in str(at)))
+    done = run(tmp_path, served.url)
+    assert done.returncode == 1
+    assert "Try again at" in done.stderr + done.stdout
