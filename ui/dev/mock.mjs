@@ -61,7 +61,7 @@ const days = Array.from({ length: 14 }, (_, index) => {
 const attention = [
   { level: "critical", title: "Lab bench runs out before its reset", text: "7% weekly left, 22 points behind an even pace.", href: "/accounts/acc-lab" },
   { level: "critical", title: "old@example.com must sign in again", text: "The provider refused the stored sign-in.", href: "/accounts/acc-old" },
-  { level: "warning", title: "12 calls have no price", text: "gpt-5.4-mini is missing from the price table.", href: "/calls?price=unpriced" },
+  { level: "warn", title: "12 calls have no price", text: "gpt-5.4-mini is missing from the price table.", href: "/calls?price=unpriced" },
 ];
 
 const overview = () => ({

@@ -69,7 +69,7 @@ export interface Day {
 }
 
 export interface Attention {
-  level: "critical" | "warning" | "info";
+  level: "critical" | "warn" | "info";
   title: string;
   text: string;
   href: string | null;

@@ -120,15 +120,21 @@ function History({ account }: { account: Account }) {
   const lines = found.data ? linesOf(found.data, account.windows) : [];
   return (
     <section className="card">
-      <h2>
-        {t("accounts.trend")} <span className="chip">{t("accounts.trend.source")}</span>
-      </h2>
+      {lines.length === 0 && <h2>{t("accounts.trend")}</h2>}
       {found.isPending && <Skeleton lines={4} />}
       {found.isError && <Failure error={found.error} retry={() => void found.refetch()} />}
       {found.data && lines.length === 0 && (
         <Empty title={t("accounts.trend.empty")}>{t("accounts.trend.emptyText")}</Empty>
       )}
-      {lines.length > 0 && <Trend lines={lines} label={t("accounts.trend.label")} file={account.accountId} />}
+      {lines.length > 0 && (
+        <Trend
+          title={t("accounts.trend")}
+          source={t("accounts.trend.source")}
+          lines={lines}
+          label={t("accounts.trend.label")}
+          file={account.accountId}
+        />
+      )}
     </section>
   );
 }

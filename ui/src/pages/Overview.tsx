@@ -73,13 +73,13 @@ function Loaded({ data, now }: { data: Data; now: number }) {
       <Lanes accounts={data.accounts} now={now} />
       <div className="grid">
         <section className="card">
-          <h2>
-            {t("overview.days")} <span className="chip">{t("overview.days.source")}</span>
-          </h2>
           {data.days.some((day) => total(day) > 0) ? (
-            <DayBars days={data.days} />
+            <DayBars title={t("overview.days")} source={t("overview.days.source")} days={data.days} />
           ) : (
-            <Empty title={t("overview.days.empty")}>{t("overview.days.emptyText")}</Empty>
+            <>
+              <h2>{t("overview.days")}</h2>
+              <Empty title={t("overview.days.empty")}>{t("overview.days.emptyText")}</Empty>
+            </>
           )}
         </section>
         <section className="card">
@@ -119,6 +119,8 @@ function Figures({ data, now }: { data: Data; now: number }) {
 
 function todayText({ calls, threads }: Data["today"]): string {
   if (!calls) return t("overview.today.none");
+  // What passed the proxy alone has no thread yet; the log that names it may come later.
+  if (!threads) return t("overview.today.alone", { calls: t("overview.today.calls", { count: calls }) });
   return t("overview.today", {
     calls: t("overview.today.calls", { count: calls }),
     threads: t("overview.today.threads", { count: threads }),
@@ -238,7 +240,7 @@ function LaneButton({ account, run, busy }: LaneButtonProps) {
 
 const LEVELS = {
   critical: { mark: "crit", word: "overview.level.critical" },
-  warning: { mark: "warn", word: "overview.level.warning" },
+  warn: { mark: "warn", word: "overview.level.warn" },
   info: { mark: "none", word: "overview.level.info" },
 } as const;
 

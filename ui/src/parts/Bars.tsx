@@ -7,6 +7,7 @@ import { csv, download } from "../csv";
 import { compact, count, day as dayName, money } from "../format";
 import { useWidth } from "../hooks";
 import { t } from "../words";
+import { ChartHead } from "./ChartHead";
 
 const HEIGHT = 200;
 const LEFT = 52;
@@ -23,23 +24,28 @@ export function total(day: Day): number {
   return day.cachedInput + day.uncachedInput + day.output;
 }
 
-export function DayBars({ days }: { days: Day[] }) {
+interface Props {
+  title: string;
+  source: string;
+  days: Day[];
+}
+
+export function DayBars({ title, source, days }: Props) {
   const [table, setTable] = useState(false);
   const [chosen, setChosen] = useState<Day | null>(null);
   return (
     <>
-      {table ? <Table days={days} /> : <Drawing days={days} chosen={chosen} choose={setChosen} />}
-      <div className="chart-foot">
-        {table ? <span /> : <Legend day={chosen} />}
-        <span className="tools">
-          <button type="button" className="quiet" aria-pressed={table} onClick={() => setTable(!table)}>
-            {t(table ? "do.chart" : "do.table")}
-          </button>
-          <button type="button" className="quiet" onClick={() => save(days)}>
-            {t("do.csv")}
-          </button>
-        </span>
-      </div>
+      <ChartHead title={title} source={source} table={table} show={setTable} save={() => save(days)} />
+      {table ? (
+        <Table days={days} />
+      ) : (
+        <>
+          <Drawing days={days} chosen={chosen} choose={setChosen} />
+          <div className="chart-foot">
+            <Legend day={chosen} />
+          </div>
+        </>
+      )}
     </>
   );
 }

@@ -8,6 +8,7 @@ import { clock, day as dayName, dayOf, full, percent } from "../format";
 import { useWidth } from "../hooks";
 import { useTheme } from "../theme";
 import { t } from "../words";
+import { ChartHead } from "./ChartHead";
 
 const HEIGHT = 200;
 
@@ -17,6 +18,8 @@ export interface Line {
 }
 
 interface Props {
+  title: string;
+  source: string;
   lines: Line[];
   label: string;
   file: string;
@@ -42,17 +45,18 @@ export function joined(lines: Line[]): [number[], ...(number | null | undefined)
   return [sorted, ...maps.map((map) => sorted.map((at) => map.get(at)))];
 }
 
-export function Trend({ lines, label, file }: Props) {
+export function Trend({ title, source, lines, label, file }: Props) {
   const [table, setTable] = useState(false);
   const [at, setAt] = useState<number | null>(null);
   const data = useMemo(() => joined(lines), [lines]);
   return (
     <>
-      {table ? <Table lines={lines} data={data} label={label} /> : <Drawing data={data} lines={lines} label={label} point={setAt} />}
-      <div className="chart-foot">
-        {table ? (
-          <span />
-        ) : (
+      <ChartHead title={title} source={source} table={table} show={setTable} save={() => save(lines, data, file)} />
+      {table ? (
+        <Table lines={lines} data={data} label={label} />
+      ) : (
+        <>
+          <Drawing data={data} lines={lines} label={label} point={setAt} />
           <ul className="legend">
             {lines.map(({ name }, index) => (
               <li key={name}>
@@ -63,16 +67,8 @@ export function Trend({ lines, label, file }: Props) {
             ))}
             {at !== null && <li>{full(new Date((data[0][at] ?? 0) * 1000).toISOString())}</li>}
           </ul>
-        )}
-        <span className="tools">
-          <button type="button" className="quiet" aria-pressed={table} onClick={() => setTable(!table)}>
-            {t(table ? "do.chart" : "do.table")}
-          </button>
-          <button type="button" className="quiet" onClick={() => save(lines, data, file)}>
-            {t("do.csv")}
-          </button>
-        </span>
-      </div>
+        </>
+      )}
     </>
   );
 }
