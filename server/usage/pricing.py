@@ -6,12 +6,12 @@ A model that the table does not name is unpriced. Nothing is guessed from the st
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from server.usage import tables
 
 # Rates are nano-dollars (or nano-credits) a token, so that sums stay integers.
 _NANO = 1000
@@ -101,17 +101,12 @@ def _card(
 
 @cache
 def _table() -> dict[str, Any]:
-    return _read("prices.json")
+    return tables.read("prices.json")
 
 
 @cache
 def _credit_table() -> dict[str, Any]:
-    return _read("credit_rates.json")
-
-
-def _read(name: str) -> dict[str, Any]:
-    table: dict[str, Any] = json.loads(Path(__file__).with_name(name).read_text("utf-8"))
-    return table
+    return tables.read("credit_rates.json")
 
 
 @cache
