@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 # What Codex called itself when this was written; a newer one that asks us replaces it.
 _CLIENT_VERSION = "0.169.0"
 _MOST_BYTES = 8 * 1024 * 1024
-_ANSWER_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
+_ASK_AGAIN_SECONDS = 60.0  # a client that waits does not ask a silent provider each time
 
 
 class Catalogue:
@@ -37,11 +39,13 @@ class Catalogue:
         self._merged: list[dict[str, Any]] = []
         self._version = _CLIENT_VERSION
         self._asking = threading.Lock()
+        self._asked = -_ASK_AGAIN_SECONDS  # monotonic
         self.tag: str | None = None  # None until a list has come from the provider
 
     def refresh(self) -> None:
         """Ask once for each plan; a plan that does not answer keeps what it had."""
         with self._asking:
+            self._asked = time.monotonic()
             for plan, accounts in _by_plan(self._pool.candidates()).items():
                 for account in accounts[:2]:
                     models = self._ask(account)
@@ -58,7 +62,7 @@ class Catalogue:
         """
         if version and version.replace(".", "").isalnum() and len(version) < 32:
             self._version = version
-        if self.tag is None:
+        if self.tag is None and time.monotonic() - self._asked >= _ASK_AGAIN_SECONDS:
             self.refresh()
         if self.tag is None:
             return self.for_others(), None

@@ -33,7 +33,7 @@ from server.store import db, settings
 log = logging.getLogger(__name__)
 
 # Long enough to see an error that came in one breath with `response.created`, too short to feel.
-_BREATH = 0.001
+_BREATH = 0.0002
 _LAST_BREATH = 0.1
 _ERROR_BODY = 256 * 1024
 _MOST_ATTEMPTS = 200  # every account may be tried; this only ends a mistake of ours
@@ -270,7 +270,8 @@ class Turn:
         self._observe(live.account, named)
         status = live.exchange.status
         if status != 200 or "text/html" in named.get("content-type", ""):
-            return self._refused(live.exchange, 502 if status == 200 else status, named)
+            # A page, a redirect, an empty success: no answer of the service that we asked.
+            return self._refused(live.exchange, 502 if status < 400 else status, named)
         self._memory.own(named.get("x-codex-turn-state"), live.account)
         try:
             return self._first_events(live)
@@ -298,7 +299,7 @@ class Turn:
             if not chunk:
                 return Outcome("empty")
             early = live.held and self._work.early and not self._shown
-            if early and not live.exchange.more_within(_BREATH):
+            if early and not live.exchange.more_soon(_BREATH):
                 return None
 
     def _observe(self, account: str, named: Mapping[str, str]) -> None:

@@ -95,16 +95,16 @@ class Exchange:
 
     def send(self, outgoing: Outgoing, path: str) -> None:
         """Send the request and wait for the answer's head."""
-        connection = self._connection
-        connection.putrequest(outgoing.method, path, skip_accept_encoding=True)
-        for name, value in outgoing.headers:
-            # waitress decoded the client's bytes as latin-1; so do these go out again.
-            connection.putheader(name, value.encode("latin-1", "replace"))
-        if outgoing.method != "GET":
-            connection.putheader("content-length", str(len(outgoing.body)))
-        connection.endheaders(outgoing.body or None)
-        response = connection.getresponse()
+        sock = self._connection.sock
+        head = _head(outgoing, path, self._connection)
+        if len(outgoing.body) <= _CHUNK:
+            sock.sendall(head + outgoing.body)  # one packet, one system call
+        else:
+            sock.sendall(head)
+            sock.sendall(outgoing.body)
+        response = http.client.HTTPResponse(sock, method=outgoing.method)
         self._response = response
+        response.begin()
         self.status = response.status
         self.headers = response.getheaders()
         self._left = response.length
@@ -139,6 +139,11 @@ class Exchange:
                 raise Aborted(self.aborted)
             self._ended = True
         return chunk
+
+    def more_soon(self, seconds: float) -> bool:
+        """Whether more has arrived after this short pause (poll knows no less than 1 ms)."""
+        time.sleep(seconds)
+        return self.more_within(0)
 
     def more_within(self, seconds: float) -> bool:
         """Whether more has arrived already, or does within this short time."""
@@ -367,6 +372,19 @@ class Upstream:
             raise Unreachable(str(error)) from error
         # From here the watcher keeps the time.
         connection.sock.settimeout(None)
+
+
+def _head(outgoing: Outgoing, path: str, connection: http.client.HTTPConnection) -> bytes:
+    name = f"[{connection.host}]" if ":" in connection.host else connection.host
+    host = name if connection.port == connection.default_port else f"{name}:{connection.port}"
+    lines = [f"{outgoing.method} {path} HTTP/1.1", f"host: {host}"]
+    lines += [f"{key}: {value}" for key, value in outgoing.headers]
+    if outgoing.method != "GET":
+        lines.append(f"content-length: {len(outgoing.body)}")
+    if any("\r" in line or "\n" in line or "\0" in line for line in lines):
+        raise ValueError("a header holds a line end")
+    # waitress decoded the client's bytes as latin-1; so do they go out again.
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
 
 def _readable(sock: socket.socket, seconds: float) -> bool:
