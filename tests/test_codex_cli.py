@@ -33,8 +33,10 @@ from tests.upstream import (
     Script,
     Stream,
     called,
+    completed,
     created,
     failed,
+    item,
     refusal,
     spoken,
     usage_limit,
@@ -344,6 +346,33 @@ def test_a_resumed_session_stays(codex: Codex, served: Served, provider: Provide
     assert len({row["session_id"] for row in rows}) == 1
     assert [row["reason"] for row in rows][1:] == ["same thread"] * (len(rows) - 1)
     assert len(codex.rollouts()) == 1
+
+
+def test_a_remote_compaction_is_counted(codex: Codex, served: Served, provider: Provider) -> None:
+    """The history is packed by the provider in mid-turn; trackers of token_count miss that call."""
+
+    def script(request: Received) -> Stream:
+        kinds = [entry.get("type") for entry in request.json["input"]]
+        name = f"resp_{uuid.uuid4().hex}"
+        if kinds[-1] != "compaction_trigger":
+            # The packed history no longer shows that the command was run.
+            return Stream(spoken("Done.", name)) if "compaction" in kinds else tool_turn(request)
+        packed = {"type": "compaction", "id": "cmp_1", "encrypted_content": "packed"}
+        return Stream([created(name), *item(packed), completed(name)])
+
+    provider.default = script
+    limit = "model_auto_compact_token_limit = 500\n"  # each answer counts 1,050
+    codex.configure(limit + PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    assert run.code == 0, run.errors
+    kinds = [request.json["input"][-1].get("type") for request in provider.responses()]
+    assert "compaction_trigger" in kinds
+    served.services.indexer.scan()
+    rows = served.rows()
+    assert {row["status"] for row in rows} == {"success"}
+    calls = {row[0] for row in db.rows("select id from call where seen = 3")}
+    assert calls == {row["response_id"] for row in rows}
+    assert totals()["tokens"]["input"] == sum(row["input"] for row in rows)
 
 
 # ── the program itself ────────────────────────────────────────────────────────────────────
