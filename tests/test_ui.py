@@ -150,7 +150,7 @@ def ask(served: Served, **body: Any) -> None:
     request = urllib.request.Request(
         f"{served.url}/v1/responses",
         data=json.dumps(sent).encode(),
-        headers={"Content-Type": "application/json", "session_id": "s-1"},
+        headers={"Content-Type": "application/json", "session-id": "s-1"},
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
