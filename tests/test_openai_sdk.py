@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -392,3 +393,43 @@ def test_a_client_that_leaves_frees_the_provider(served: Served, provider: Provi
     connection.close()
     assert provider.responses()[0].closed.wait(5)
     assert time.monotonic() - left < 1
+
+
+def mangled(value: Any, dice: random.Random) -> Any:
+    """`value` with one or more of its parts replaced by something that does not belong there."""
+    wrong: list[Any] = [None, True, -1, 1e308, "", "\u0000", "x" * 300, [], {}, [[]], {"type": "x"}]
+    if dice.random() < 0.15:
+        return dice.choice(wrong)
+    if isinstance(value, dict):
+        return {key: mangled(inner, dice) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [mangled(inner, dice) for inner in value]
+    return value
+
+
+def test_no_request_is_an_internal_error(served: Served) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    whole = {
+        "model": "gpt-5.5",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "x"}]},
+            {"role": "assistant", "content": "x", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": "3"},
+        ],
+        "tools": [ADD],
+        "tool_choice": {"type": "function", "function": {"name": "add"}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
+        "stream_options": {"include_usage": True},
+        "reasoning_effort": "low",
+        "prompt_cache_key": "k",
+        "service_tier": "priority",
+        "n": 1,
+    }
+    dice = random.Random(7)
+    seen = set()
+    for _ in range(150):
+        status, said = post(served, json.dumps(mangled(whole, dice)).encode())
+        assert status == 200 or said["error"]["message"], said
+        seen.add(status)
+    assert seen == {200, 400}
