@@ -196,7 +196,8 @@ def ordered(windows: Any) -> list[Mapping[str, Any]]:
 
 def _window_row(window: Mapping[str, Any], now: int) -> str:
     left = window.get("remainingPercent")
-    said = [f"{window['name']}   {_bar(left)}   {percent(left)}"]
+    # The bar first: menus have proportional letters, and bars of one length start the column.
+    said = [f"{_bar(left)}   {window['name']} {percent(left)}"]
     reset = _until_reset(window, now)
     if reset:
         said.append(f"resets in {reset}")
