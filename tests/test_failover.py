@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -378,3 +380,66 @@ def test_the_pin_survives_a_restart(config: Config, database: None) -> None:
             flush()
         rig.pool.load()
         assert rig.pool.pinned("session", "s") == home
+
+
+NOT_TAKEN = {
+    "limit": usage_limit(LATER),
+    "rate": refusal(429, "rate_limit_exceeded", retry_after="600"),
+    "quota": refusal(429, "insufficient_quota"),
+    "401": refusal(401, "token_expired"),
+    "402": refusal(402, "deactivated_workspace"),
+    "403": refusal(403, "forbidden"),
+    "503": refusal(503, "server_is_overloaded"),
+    "529": refusal(529, "overloaded_error"),
+    "event": Stream([failed("rate_limit_exceeded")]),
+    "overload": Stream([created(), failed("server_is_overloaded")]),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_TAKEN)
+def test_no_request_is_lost_while_one_account_is_well(
+    config: Config, database: None, kind: str
+) -> None:
+    names = [f"acc-{n}" for n in range(1, 6)]
+    with running(config, names) as rig:
+        for bad in range(1, 5):
+            rig.provider.play(NOT_TAKEN[kind], account=names[bad - 1])
+            for _ in range(5):
+                reply = rig.send()
+                assert reply.status == 200
+                assert reply.kinds.count("response.completed") == 1
+        wait_until(lambda: len(rig.rows()) == 20, "a row each")
+        assert {row["status"] for row in rig.rows()} == {"success"}
+
+
+def test_limits_found_by_many_at_once_are_survived(config: Config, database: None) -> None:
+    """Twelve requests meet the limit of four accounts at the same moment."""
+    names = [f"acc-{n}" for n in range(1, 6)]
+    with running(config, names) as rig:
+        for name in names[:4]:
+            rig.provider.play(usage_limit(LATER), account=name)
+        found: list[int] = []
+
+        def go() -> None:
+            for _ in range(2):
+                found.append(rig.send().status)
+
+        threads = [threading.Thread(target=go) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [200] * 12
+
+
+def test_no_secret_reaches_the_log_or_an_error(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = []
+    for script in (HangUp(), refusal(401, "x"), refusal(500, "x"), Stream([failed("x")])):
+        rig.provider.play(script)
+        said.append(rig.send({"input": "PROMPT-CANARY"}, authorization="Bearer KEY-CANARY").body)
+    sent = {request.headers["authorization"] for request in rig.provider.responses()}
+    everything = caplog.text + b"".join(said).decode()
+    assert "CANARY" not in everything
+    for token in sent:
+        assert token.removeprefix("Bearer ") not in everything
