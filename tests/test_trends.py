@@ -96,6 +96,12 @@ def test_days_of_a_zone(zone: str, day: date, hours: int) -> None:
     assert days.of(start + hours * 3_600_000) > day.isoformat()
 
 
+def test_a_zone_that_nobody_knows_stops_nothing(tree: Tree) -> None:
+    settings.change({"timeZone": "Mars/Base"})
+    assert trends.today(NOW)["calls"] >= 0
+    assert len(trends.days(3, NOW)) == 3
+
+
 @pytest.fixture
 def client(config: Config) -> Iterator[FlaskClient]:
     """The app on an empty ledger."""

@@ -11,10 +11,10 @@ from server.dashboard import body
 from server.dashboard.times import parse
 from server.errors import BadRequest
 from server.ingest import scan
-from server.store import db, settings
+from server.store import db
 from server.usage import calls, trends
 from server.usage.calls import Filter, Page
-from server.usage.days import Days
+from server.usage.days import Days, chosen
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -108,7 +108,8 @@ def _page() -> Page:
 
 
 def _days() -> Days:
-    return Days(request.args.get("tz") or str(settings.get("timeZone") or ""))
+    zone = request.args.get("tz")
+    return Days(zone) if zone else chosen()
 
 
 def _text(name: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from codecs import utf_8_decode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -568,7 +569,10 @@ def fault(line: bytes) -> str | None:
 def is_utf8(data: memoryview) -> bool:
     """Whether the bytes are text."""
     try:
-        str(data, "utf-8")
+        place = 0
+        while place < len(data):  # small parts: large strings cost fresh memory each time
+            part = data[place : place + 65536]
+            place += utf_8_decode(part, "strict", len(part) < 65536)[1]
     except UnicodeDecodeError:
         return False
     return True

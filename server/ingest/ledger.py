@@ -15,8 +15,8 @@ from server.accounts import allowance
 from server.ingest import codex, reconcile
 from server.ingest.reader import COLUMNS, SUMS, Batch
 from server.ingest.reconcile import Emitted, Finished, Fork, Row
-from server.store import db, settings
-from server.usage.days import Days
+from server.store import db
+from server.usage.days import Days, chosen
 
 # The kinds of warning that are no lost line.
 _HARMLESS = {"unusual_shape"}
@@ -46,7 +46,6 @@ class Ledger:
     """What all witnesses saw, one row a response. Every method runs inside a transaction."""
 
     def __init__(self) -> None:
-        self._days: Days | None = None
         self._deltas: dict[Delta, list[int]] = defaultdict(lambda: [0] * SUMS)
         # Ids of a ledger that was empty when its first scan began; None: ask the table.
         self.fresh: set[str] | None = None
@@ -57,10 +56,7 @@ class Ledger:
 
     def days(self) -> Days:
         """The days of the zone that is set."""
-        zone = str(settings.get("timeZone") or "")
-        if self._days is None or self._days.zone != zone:
-            self._days = Days(zone)
-        return self._days
+        return chosen()
 
     def keep_zone(self, connection: sqlite3.Connection) -> None:
         """Count the days anew when the zone is another than the one they were counted in."""
@@ -68,7 +64,6 @@ class Ledger:
         known = connection.execute("select value from ledger_note where name = 'zone'").fetchone()
         if known and known[0] == wanted:
             return
-        self._days = None
         if known:
             self.rebuild(connection)
         connection.execute("replace into ledger_note values ('zone', ?)", (wanted,))
@@ -209,7 +204,7 @@ class Ledger:
         """Insert a batch's rows that nobody has seen, join the others; returns what was added."""
         names = {row[0] for row in rows}
         known = self._known(connection, names)
-        legacy = any(codex.legacy(name) for name in names)
+        legacy = bool(rows) and codex.legacy(rows[0][0])  # such calls come first
         if not known and len(names) == len(rows) and not (legacy and self.fresh is None):
             self._bulk(connection, source, session, rows)
             if self.fresh is not None:

@@ -92,16 +92,31 @@ class _Unpacked(io.RawIOBase):
         super().close()
 
 
+# Buffers to use again: fresh memory costs as much as reading into it.
+_spare: list[bytearray] = []
+
+
+def _take(size: int) -> bytearray:
+    buffer = _spare.pop() if _spare else b""
+    return buffer if isinstance(buffer, bytearray) and len(buffer) == size else bytearray(size)
+
+
+def _give_back(buffer: bytearray) -> None:
+    if len(buffer) <= _PIECE and len(_spare) < 4:
+        _spare.append(buffer)
+
+
 def pieces(file: BinaryIO, offset: int, size: int = _PIECE) -> Iterator[tuple[memoryview, int]]:
     """Whole lines from `offset` on, as (bytes, where they begin); what is torn stays unread.
 
     A line longer than `MAX_LINE` comes as an empty piece that begins after it.
     """
-    buffer = bytearray(size)
+    buffer = _take(size)
     start, filled = offset, 0
     while True:
         got = file.readinto(memoryview(buffer)[filled:])  # type: ignore[attr-defined]
         if not got:
+            _give_back(buffer)
             return
         filled += got
         end = buffer.rfind(b"\n", 0, filled) + 1

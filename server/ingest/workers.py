@@ -14,7 +14,7 @@ from server.ingest.reader import Batch
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
 # Storing is this process's alone, so it takes less of the reading.
-_OWN_SHARE = 0.35
+_OWN_SHARE = 0.25
 
 Read = tuple[Any, list[Batch], OSError | None]
 

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from server.errors import BadRequest
+from server.store import settings
 
 # No zone changes its offset within a quarter of an hour that starts on the quarter.
 _QUARTER = 900_000
@@ -43,6 +44,22 @@ class Days:
     def _local(self, at: int) -> datetime:
         moment = datetime.fromtimestamp(min(max(at, 0), _LONGEST) / 1000, UTC)
         return moment.astimezone(self._zone)
+
+
+_last: list[Days] = []
+
+
+def chosen() -> Days:
+    """The days of the zone in the settings; one that this computer does not know is ours."""
+    zone = str(settings.get("timeZone") or "")
+    if not _last or _last[0].zone != zone:
+        try:
+            _last[:] = [Days(zone)]
+        except BadRequest:
+            days = Days("")
+            days.zone = zone
+            _last[:] = [days]
+    return _last[0]
 
 
 def _find(zone: str) -> ZoneInfo:

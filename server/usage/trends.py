@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
-from server.store import db, settings
+from server.store import db
 from server.usage.calls import cost_usd
-from server.usage.days import Days, iso
+from server.usage.days import Days, chosen, iso
 
 LONGEST = 3700  # days in one answer: ten years
 HEADINGS = ("kind", "model", "project", "account")
@@ -22,7 +22,7 @@ Day = tuple[str, str, tuple[int, ...]]  # day, name, sums
 
 def today(now: int) -> dict[str, Any]:
     """What was used since local midnight."""
-    local = _days()
+    local = chosen()
     day = local.of(now)
     sums = db.rows(
         f"select {_SUMS} from daily_usage where heading = 'model' and day = ?",  # noqa: S608
@@ -49,7 +49,7 @@ def today(now: int) -> dict[str, Any]:
 
 def days(count: int, now: int) -> list[dict[str, Any]]:
     """The last `count` days with today, oldest first, days without calls included."""
-    listed = _days().last(count, now)
+    listed = chosen().last(count, now)
     found: list[dict[str, Any]] = series(listed[0], listed[-1])["days"]
     return found
 
@@ -69,7 +69,7 @@ def series(
     Another zone than the ledger's is counted from the calls themselves.
     """
     heading = by if by != "kind" else "model"
-    own = _days()
+    own = chosen()
     if not zone or zone in (own.zone, _system_name()):
         found: Iterable[Day] = _rolled(first, last, heading, provider)
     else:
@@ -87,10 +87,6 @@ def series(
         _finish(row, by)
     ordered = sorted(names, key=lambda name: (-names[name], name)) if names else list(_KINDS)
     return {"days": list(rows.values()), "names": ordered if by != "kind" else list(_KINDS)}
-
-
-def _days() -> Days:
-    return Days(str(settings.get("timeZone") or ""))
 
 
 def _system_name() -> str:
