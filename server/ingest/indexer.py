@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -217,13 +216,18 @@ class Indexer:
     def _job(self, file: Found) -> Job | None:
         """What there is to do for a file; None when it is as it was."""
         known = self._load().get((file.provider, file.name))
+        if (
+            known is not None
+            and known.mtime_ns == file.mtime_ns
+            and known.size == file.size
+            and known.inode == file.inode
+            and known.path == file.path
+        ):
+            return None
         source = Source(**{name: getattr(file, name) for name in Found.__dataclass_fields__})
         if known is None:
             return Job(source, 0, {}, anew=False)
         source.id, source.fingerprint = known.id, known.fingerprint
-        same_bytes = known.size == file.size and known.mtime_ns == file.mtime_ns
-        if same_bytes and known.inode == file.inode and known.path == file.path:
-            return None
         if not self._continues(file, known):
             return Job(source, 0, {}, anew=True)
         state = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
@@ -536,6 +540,3 @@ def make_indexes() -> None:
         connection.execute(
             "create index if not exists call_session_started_at on call(session, started_at)"
         )
-
-
-FORK_IS_SAFE = sys.platform == "linux"
