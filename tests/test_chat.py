@@ -59,6 +59,13 @@ def message(text: str, index: int = 0) -> Event:
     return event("output_item.done", output_index=index, item=item)
 
 
+def citing() -> Event:
+    page = {"type": "url_citation", "url": "https://x.test/", "title": "X"}
+    found = message("a")
+    found["item"]["content"][0]["annotations"] = [page, {"type": "file_path"}, 7]
+    return found
+
+
 def function(kind: str, index: int, arguments: str = "", name: str = "add") -> Event:
     item = {"type": "function_call", "id": f"fc_{index}", "call_id": f"call_{index}", "name": name}
     return event(f"output_item.{kind}", output_index=index, item={**item, "arguments": arguments})
@@ -148,6 +155,48 @@ def test_unknown_usage_is_not_zero() -> None:
             [{"role": "assistant", "content": "Hello"}, {}],
             "stop",
             id="all in the last event",
+        ),
+        pytest.param(
+            [event("output_text.delta", delta="Hel"), event("output_text.delta", delta="lo")]
+            + [message("Hello"), message("!", 1), completed()],
+            [
+                {"role": "assistant", "content": "Hel"},
+                {"content": "lo"},
+                {"content": "!"},
+                {},
+            ],
+            "stop",
+            id="deltas that do not say of which item, then the items",
+        ),
+        pytest.param(
+            [event("output_item.added", output_index=0, item={"type": "message", "id": "msg_0"})]
+            + [event("output_text.delta", delta="Hello"), message("Hello"), completed()],
+            [{"role": "assistant", "content": "Hello"}, {}],
+            "stop",
+            id="a delta that does not say of which item, after its item",
+        ),
+        pytest.param(
+            [completed(output=[{**message(each)["item"], "id": None} for each in "ab"])],
+            [{"role": "assistant", "content": "a"}, {"content": "b"}, {}],
+            "stop",
+            id="two items without a name, only at the end",
+        ),
+        pytest.param(
+            [text("a"), citing(), completed(output=[citing()["item"]])],
+            [
+                {"role": "assistant", "content": "a"},
+                {
+                    "annotations": [
+                        {
+                            "type": "url_citation",
+                            "url_citation": {"url": "https://x.test/", "title": "X"},
+                        }
+                    ]
+                },
+                {},
+            ],
+            "stop",
+            id="pages that a text names, once",
         ),
         pytest.param(
             [event("reasoning_summary_text.delta", output_index=0, delta="Hm")]
@@ -387,6 +436,19 @@ def test_a_completion() -> None:
             id="only a call: no content",
         ),
         pytest.param([], {"content": ""}, id="nothing: empty content"),
+        pytest.param(
+            [citing()],
+            {
+                "content": "a",
+                "annotations": [
+                    {
+                        "type": "url_citation",
+                        "url_citation": {"url": "https://x.test/", "title": "X"},
+                    }
+                ],
+            },
+            id="with the pages it names",
+        ),
         pytest.param(
             [event("refusal.delta", delta="No.")],
             {"content": None, "refusal": "No."},

@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import random
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -148,6 +149,22 @@ def test_chat_streams(client: OpenAI, provider: Provider) -> None:
     assert chunks[-1].choices == []
     assert counts(chunks[-1].usage) == COUNTS
     assert {chunk.id for chunk in chunks} == {"chatcmpl-resp_1"}
+
+
+def test_each_word_comes_at_once(client: OpenAI, provider: Provider) -> None:
+    rest = threading.Event()
+    words = [
+        event("response.output_text.delta", item_id="msg_1", output_index=0, delta=text)
+        for text in ("Hello", ".")
+    ]
+    whole = [created(), *words, item(message("Hello."))[1], completed()]
+    provider.default = Stream(whole, hold=(2, rest))
+    stream = ask(client, stream=True)
+    try:
+        assert next(stream).choices[0].delta.content == "Hello"
+    finally:
+        rest.set()
+    assert [chunk.choices[0].delta.content for chunk in stream] == [".", None]
 
 
 def tool_turn(request: Received) -> Stream:

@@ -56,6 +56,8 @@ class Chunks:
         self._calls = 0
         self._said: set[str] = set()  # kinds of words that were sent
         self._items: dict[tuple[str, Any], _Item] = {}
+        self._current: _Item | None = None
+        self._nameless = False  # nothing has named the current item yet
 
     def feed(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         """The chunks that `event` brings; none for events that say nothing to a chat client."""
@@ -120,11 +122,18 @@ class Chunks:
             ("index", event.get("output_index")),
         ]
         names = [(kind, _key(value)) for kind, value in names if _key(value) not in (None, "")]
+        if not names:
+            # It is about the item that is under way, or about the next that will have a name.
+            self._current = self._current or _Item()
+            self._nameless = not self._items
+            return self._current
         known = next((self._items[name] for name in names if name in self._items), None)
-        found = known or _Item()
+        if known is None:
+            known = self._current if self._nameless and self._current else _Item()
         for name in names:
-            self._items.setdefault(name, found)
-        return found
+            self._items.setdefault(name, known)
+        self._current, self._nameless = known, False
+        return known
 
     def _announce(self, known: _Item, item: dict[str, Any]) -> list[dict[str, Any]]:
         """The first chunk of a tool call: its id and name."""
@@ -158,18 +167,29 @@ class Chunks:
                 if isinstance(part, dict) and str(part.get("type")) in kinds:
                     name, text = kinds[str(part["type"])]
                     found += self._send(known, (name, index), part.get(text), whole=True)
+                    found += self._cited(known, index, part)
         return found
 
-    def _late(self, item: dict[str, Any]) -> list[dict[str, Any]]:
+    def _cited(self, known: _Item, index: int, part: dict[str, Any]) -> list[dict[str, Any]]:
+        """The web pages that a part of the text names, once it is whole."""
+        given = part.get("annotations")
+        given = given if isinstance(given, list) else []
+        cited = [_citation(each) for each in given if _cites(each)]
+        if not cited or ("annotations", index) in known.sent:
+            return []
+        known.sent[("annotations", index)] = len(cited)
+        return [{"annotations": cited}]
+
+    def _late(self, item: dict[str, Any], before: set[str]) -> list[dict[str, Any]]:
         """What of the last event's copy of an item has not been sent yet.
 
         Some providers name items anew there and leave some out, so words are taken from a copy
-        only when it is known to be one, or when there were no such words before.
+        only when it is known to be one, or when there were no such words `before`.
         """
         names = {(kind, _key(item.get(kind))) for kind in ("id", "call_id")}
-        known = any(name in self._items for name in names if name[1] is not None)
-        said = _WORDS_OF.get(str(item.get("type")), set()) & self._said
-        return [] if said and not known else self._whole(self._item({}, item), item)
+        known = next((self._items[name] for name in names if name in self._items), None)
+        said = _WORDS_OF.get(str(item.get("type")), set()) & before
+        return [] if said and known is None else self._whole(known or _Item(), item)
 
     def _send(
         self, known: _Item, part: tuple[str, Any], text: Any, *, whole: bool
@@ -195,9 +215,10 @@ class Chunks:
     def _finish(self, kind: str, response: dict[str, Any]) -> list[dict[str, Any]]:
         output = response.get("output")
         deltas: list[dict[str, Any]] = []
+        before = set(self._said)
         for item in output if isinstance(output, list) else []:
             if isinstance(item, dict):
-                deltas += self._late(item)
+                deltas += self._late(item, before)
         found = self._opened(deltas)
         if not self._begun:
             found += self._opened([{"content": ""}])
@@ -245,6 +266,15 @@ def _key(value: Any) -> Any:
     return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
+def _cites(annotation: Any) -> bool:
+    return isinstance(annotation, dict) and annotation.get("type") == "url_citation"
+
+
+def _citation(annotation: dict[str, Any]) -> dict[str, Any]:
+    inner = {key: value for key, value in annotation.items() if key != "type"}
+    return {"type": "url_citation", "url_citation": inner}
+
+
 def _finish_reason(kind: str, response: dict[str, Any], calls: int) -> str:
     if kind == "response.incomplete" or response.get("status") == "incomplete":
         details = response.get("incomplete_details")
@@ -285,6 +315,7 @@ def completion(chunks: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """
     said: dict[str, list[str]] = {}
     calls: list[dict[str, Any]] = []
+    cited: list[dict[str, Any]] = []
     finish, counts = "stop", None
     found: dict[str, Any] = {}
     for chunk in chunks:
@@ -293,9 +324,12 @@ def completion(chunks: Iterable[dict[str, Any]]) -> dict[str, Any]:
         for choice in chunk["choices"]:
             finish = choice["finish_reason"] or finish
             _add_calls(calls, choice["delta"].get("tool_calls", ()))
+            cited += choice["delta"].get("annotations", ())
             for name in _WORDS & choice["delta"].keys():
                 said.setdefault(name, []).append(choice["delta"][name])
     message = _message({name: "".join(pieces) for name, pieces in said.items()}, calls)
+    if cited:
+        message["annotations"] = cited
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return {**found, "object": "chat.completion", "choices": [choice], "usage": counts}
 
