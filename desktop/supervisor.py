@@ -194,6 +194,20 @@ def child_environment(
     return env
 
 
+def use_host_libraries() -> None:
+    """Let what we start from now on (a browser, WebKit) load the host's libraries, not ours.
+
+    The binary's start-up points LD_LIBRARY_PATH at what it unpacked and keeps the old value.
+    """
+    if not getattr(sys, "frozen", False) or not sys.platform.startswith("linux"):
+        return
+    original = os.environ.get("LD_LIBRARY_PATH_ORIG")
+    if original is None:
+        os.environ.pop("LD_LIBRARY_PATH", None)
+    else:
+        os.environ["LD_LIBRARY_PATH"] = original
+
+
 def own_session() -> dict[str, Any]:
     """Options of `Popen` that detach a child from our terminal and process group."""
     if sys.platform == "win32":

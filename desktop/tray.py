@@ -29,6 +29,7 @@ from desktop.supervisor import (
     child_environment,
     find,
     self_command,
+    use_host_libraries,
 )
 from desktop.window import DONE
 from server.config import Config
@@ -57,6 +58,7 @@ def run(config: Config, *, open_window: bool = False, refresh: float | None = No
         _say(f"no tray here: {missing}")
         return EXIT_NO_TRAY
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    use_host_libraries()
     lock = Lock(config.data_dir / "tray.lock")
     if not lock.acquire():
         return _raise_other(config)

@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from desktop import display, host
-from desktop.supervisor import Address, Client, NotRunning, Wake, connect, find
+from desktop.supervisor import (
+    Address,
+    Client,
+    NotRunning,
+    Wake,
+    connect,
+    find,
+    use_host_libraries,
+)
 from server.config import Config
 from server.errors import AppError
 from server.store.lock import Lock
@@ -70,6 +78,7 @@ def run(config: Config, *, path: str = "/", child: bool = False) -> int:
     on its own it opens the browser itself.
     """
     config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    use_host_libraries()
     lock = Lock(config.data_dir / "window.lock")
     if not lock.acquire():
         Wake(config.data_dir / "window.wake").touch()

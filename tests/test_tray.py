@@ -428,6 +428,7 @@ def test_without_a_server_the_window_waits_for_it(app: App, tmp_path: Path) -> N
         server.wait(40)
 
 
+@pytest.mark.skipif("APP_CMD" in os.environ, reason="the binary has its own descriptions")
 def test_without_web_kit_the_browser_opens(app: App, tmp_path: Path) -> None:
     app.ready().quit()
     # A broken description of WebKit is found first.
