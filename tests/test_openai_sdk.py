@@ -397,6 +397,7 @@ def test_a_session_stays_on_its_account(served: Served, provider: Provider) -> N
         post(served, json.dumps(ASKED).encode(), x_session_id="ses_1")
     assert len({request.account for request in provider.responses()}) == 1
     assert [row["reason"] for row in served.rows()][1:] == ["same thread"] * 3
+    assert {row["session_id"] for row in served.rows()} == {"ses_1"}
 
 
 def test_a_client_that_leaves_frees_the_provider(served: Served, provider: Provider) -> None:

@@ -245,7 +245,12 @@ class Proxy:
             read = bodies.read(raw, coding, openai=openai)
         metadata = _metadata(given, read.metadata)
         record.model, record.effort, record.tier = read.model, read.effort, read.tier
-        record.session = record.session or _text(metadata.get("session_id")) or read.cache_key
+        record.session = (
+            record.session
+            or _text(metadata.get("session_id"))
+            or read.cache_key
+            or _text(given.get("x-session-id"))
+        )
         record.turn = _text(metadata.get("turn_id"))
         key: Key | None = environ["brimline.key"]
         self._gate.reserve(key, read, record)
