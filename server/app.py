@@ -25,6 +25,7 @@ from server.dashboard import settings as settings_routes
 from server.errors import AppError
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
+from server.ingest.receiver import Receiver
 from server.proxy.routes import Proxy
 from server.store import db, migrations, settings
 
@@ -46,6 +47,7 @@ class Services:
     keys: Keys
     password: Password
     totp: Totp
+    telemetry: Receiver
     notices: list[str]
     tray_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     show_requests: int = 0  # a second start asks the tray to raise the window
@@ -121,6 +123,7 @@ def create_app(config: Config) -> Flask:
         keys=client_keys,
         password=password,
         totp=totp,
+        telemetry=Receiver(config),
         notices=notices,
     )
     built.proxy.report_to(notices)
@@ -136,7 +139,7 @@ def create_app(config: Config) -> Flask:
     _add_pages(app, built)
     # The three hot paths skip Flask: it would cost them 0.15 ms each (docs/PERFORMANCE.md).
     app.wsgi_app = Guard(  # type: ignore[method-assign]
-        built.proxy.wsgi(app.wsgi_app),
+        built.telemetry.wsgi(built.proxy.wsgi(app.wsgi_app)),
         identify=built.identify,
         locked=built.locked,
         host=config.host,

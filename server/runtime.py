@@ -112,6 +112,7 @@ def _run(config: Config, listener: socket.socket, announce: Callable[[str], None
     web.start()
     built.proxy.start()
     built.indexer.start()
+    built.telemetry.start()
     scheduler.start()
     address = f"http://{_shown(config.host)}:{port}/"
     _write_server_file(config, built)
@@ -138,6 +139,7 @@ def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) ->
     built.indexer.stop()
     server.close()
     server.task_dispatcher.shutdown(timeout=1)
+    built.telemetry.stop()
     for save in (built.pool.flush, built.keys.save):
         with suppress(Exception):
             save()
@@ -157,6 +159,8 @@ def _jobs(built: Services) -> list[tuple[str, Callable[[], float], Callable[[], 
         ("sessions", lambda: 60.0, built.sessions.save),
         ("models", lambda: 300.0, built.proxy.refresh_models),
         ("retention", lambda: 3600.0, built.proxy.forget_old),
+        ("telemetry", lambda: 5.0, built.telemetry.reconcile),
+        ("telemetry retention", lambda: 3600.0, built.telemetry.forget_old),
     ]
 
 
