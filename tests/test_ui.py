@@ -444,3 +444,19 @@ def test_what_changes_elsewhere_appears(lived_in: Served, watched: Watched) -> N
     ask(lived_in)
     # No reload: the page's own pulse, every five seconds, tells it.
     expect(page.locator("tbody tr.openable")).to_have_count(4, timeout=9_000)
+
+
+def test_new_calls_appear_in_a_short_list(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    before = db.rows("select count(*) from call")[0][0]
+    expect(page.get_by_text(f"{before} of {before} loaded")).to_be_visible()
+    tree = Tree(lived_in.config.codex_home, seed=4)
+    tree._at = db.now_ms() - DAY
+    tree.grow(sessions=1)
+    lived_in.services.indexer.scan(wait=True)
+    after = db.rows("select count(*) from call")[0][0]
+    assert before < after
+    expect(page.get_by_text(f"of {after} loaded")).to_be_visible(timeout=9_000)
+    newest = db.rows("select input + output from call order by started_at desc limit 2")
+    for (tokens,) in newest:
+        expect(page.locator("tbody")).to_contain_text(f"{tokens:,}")

@@ -83,7 +83,7 @@ export function Calls() {
       ) : (
         <>
           {head.data && <Totals totals={head.data.totals} />}
-          <Rows filters={filters} accounts={accounts} head={head.data} />
+          <Rows filters={filters} accounts={accounts} head={head.data} headAt={head.dataUpdatedAt} />
         </>
       )}
       <CallPanel id={open} accounts={accounts} go={(id) => filters.change({ open: id })} />
@@ -117,10 +117,18 @@ function Totals({ totals }: { totals: CallTotals }) {
 interface RowsProps {
   filters: CallFilters;
   accounts: Account[] | undefined;
+  /** The newest row and the totals, fetched anew with every change. */
   head: CallPage | undefined;
+  headAt: number;
 }
 
-function Rows({ filters, accounts, head }: RowsProps) {
+/** Whether what a list begins with is no longer what the server has. */
+function differs(head: CallPage, shown: CallPage | undefined): boolean {
+  const gist = (page: CallPage) => JSON.stringify([page.totals, page.calls[0]]);
+  return shown !== undefined && gist(head) !== gist(shown);
+}
+
+function Rows({ filters, accounts, head, headAt }: RowsProps) {
   const [columns, setColumns] = useColumns();
   const [compact, setCompact] = useState(() => stored("calls.compact") === "1");
   const now = useNow();
@@ -136,9 +144,9 @@ function Rows({ filters, accounts, head }: RowsProps) {
   const rows = useMemo(() => found.data?.pages.flatMap(({ calls }) => calls) ?? [], [found.data]);
   const total = head?.total ?? found.data?.pages[0]?.total ?? 0;
   // A short list follows by itself; a long one is left in place while it is read.
-  const fresh = head && found.data && !found.isPlaceholderData ? head.total - (found.data.pages[0]?.total ?? 0) : 0;
+  const behind = head !== undefined && !found.isPlaceholderData && headAt > found.dataUpdatedAt && differs(head, found.data?.pages[0]);
   const reload = () => void client.invalidateQueries({ queryKey: ["calls", filters.asked] });
-  useFollow(fresh, rows.length <= FIRST_PAGE && !found.isFetching, reload);
+  useFollow(behind && rows.length <= FIRST_PAGE && !found.isFetching, reload);
   if (found.isPending) return <Card><Skeleton lines={10} /></Card>;
   if (found.isError && !found.data) {
     return <Card><Failure error={found.error} retry={() => void found.refetch()} /></Card>;
@@ -160,7 +168,7 @@ function Rows({ filters, accounts, head }: RowsProps) {
           {found.isFetchingNextPage ? t("calls.loadingMore") : t("calls.shown", { shown: count(rows.length), total: count(total) })}
         </span>
         <span className="tools">
-          {fresh !== 0 && rows.length > FIRST_PAGE && (
+          {behind && rows.length > FIRST_PAGE && (
             <button type="button" className="primary" onClick={reload}>
               {t("do.reload")}
             </button>
@@ -193,13 +201,13 @@ function Card({ children }: { children: ReactNode }) {
   return <section className="card">{children}</section>;
 }
 
-/** Reload once for each change of what the server has, while the list is short. */
-function useFollow(fresh: number, short: boolean, reload: () => void): void {
+/** Reload when the list has fallen behind; a reload makes it newer than what it is compared with. */
+function useFollow(behind: boolean, reload: () => void): void {
   const latest = useRef(reload);
   latest.current = reload;
   useEffect(() => {
-    if (fresh !== 0 && short) latest.current();
-  }, [fresh, short]);
+    if (behind) latest.current();
+  }, [behind]);
 }
 
 function stored(key: string): string {

@@ -6,7 +6,6 @@ import { lane, planName, statusMark, statusText, windowName } from "../allowance
 import { api, type Account, type Allowance, type Attention, type Overview as Data } from "../api";
 import { ago, money, percent, UNKNOWN, when } from "../format";
 import { useNow, useTitle } from "../hooks";
-import { zone } from "../range";
 import { DayBars, total } from "../parts/Bars";
 import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
@@ -17,7 +16,7 @@ export function Overview() {
   useTitle(t("overview.title"));
   const found = useQuery({
     queryKey: ["overview"],
-    queryFn: ({ signal }) => api<Data>(`/api/dashboard/overview?tz=${encodeURIComponent(zone())}`, { signal }),
+    queryFn: ({ signal }) => api<Data>("/api/dashboard/overview", { signal }),
     meta: { topics: ["accounts", "requests", "calls", "settings"] },
     // Percentages move with the clock as well: a window that resets, a pace that drifts.
     refetchInterval: 60_000,

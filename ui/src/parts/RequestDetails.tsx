@@ -81,10 +81,16 @@ function Timeline({ attempts }: { attempts: Attempt[] }) {
             <i style={{ width: `${Math.max(1, ((attempt.ms ?? 0) / most) * 100)}%` }} />
           </div>
           <div className="muted">
-            {[attempt.outcome, attempt.status, duration(attempt.ms)].filter((part) => part !== null).join(" · ")}
+            {outcome(attempt)}
           </div>
         </li>
       ))}
     </ol>
   );
+}
+
+/** How an attempt ended; its HTTP status only where the words do not name it already. */
+function outcome({ outcome: words, status, ms }: Attempt): string {
+  const named = status === null || words.includes(String(status));
+  return [words, ...(named ? [] : [status]), duration(ms)].join(" · ");
 }
