@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from server.config import Config
-from server.ingest import scan
+from server.ingest import reader, scan
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -221,6 +221,30 @@ def test_what_cannot_be_read_stops_nothing(config: Config, indexer: Indexer) -> 
         closed.chmod(0o700)
     assert counted()[0] == 1
     assert path.exists()
+
+
+@pytest.mark.parametrize("known_before", [False, True], ids=["at first", "in between"])
+def test_a_file_that_cannot_be_read_now_is_read_later(
+    config: Config, indexer: Indexer, monkeypatch: pytest.MonkeyPatch, known_before: bool
+) -> None:
+    path = put(config, REAL[1])
+    data = path.read_bytes()
+    if known_before:
+        path.write_bytes(b"".join(data.splitlines(keepends=True)[:14]))
+        indexer.scan()
+        path.write_bytes(data)
+
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "open_log", refuse)
+        indexer.scan()
+        indexer.scan()
+    assert counted()[0] == int(known_before)
+    indexer.scan()
+    assert counted()[0] == 3
+    assert rolled("model") == counted()
 
 
 def test_an_endless_line_is_passed_by(config: Config, indexer: Indexer) -> None:

@@ -90,6 +90,7 @@ class Indexer:
         self._known: dict[tuple[str, str], Known] | None = None
         self._progress: dict[str, int] | None = None
         self._titles = titles.Titles(config.codex_home)
+        self._complained: set[str] = set()
         self.watch: Callable[[dict[str, int]], None] | None = None
 
     # ── the thread ────────────────────────────────────────────────────────────────────
@@ -270,6 +271,7 @@ class Indexer:
             limit = None  # the old rows go and the new ones come in one transaction
         try:
             for batch in self._batches(job, days, limit):
+                job.source.fingerprint = fingerprint(job.source.path, batch.offset)
                 with db.writing("calls") as connection:
                     self._store(connection, job, batch)
                 job.anew = False
@@ -292,7 +294,6 @@ class Indexer:
     def _store(self, connection: sqlite3.Connection, job: Job, batch: Batch) -> None:
         source = job.source
         try:
-            source.fingerprint = fingerprint(source.path, batch.offset)
             if job.anew:
                 self._ledger.take_back(connection, source)
             self._ledger.store(connection, source, batch)
@@ -316,17 +317,22 @@ class Indexer:
                 self.watch(self._progress)
 
     def _unreadable(self, job: Job, error: OSError) -> None:
-        log.warning("%s cannot be read: %s", job.source.name, error.strerror or error)
+        """Note a file that could not be read; every sweep tries it again."""
+        source = job.source
+        if source.path not in self._complained:
+            self._complained.add(source.path)
+            log.warning("%s cannot be read: %s", source.name, error.strerror or error)
+        known = self._load().get((source.provider, source.name))
+        source.size = -1  # no file has that, so it counts as changed
         with db.writing() as connection:
-            if not job.source.id:
-                batch = Batch(warnings={"unreadable": 0})
-                self._ledger.store(connection, job.source, batch)
-                self._remember(job.source, 0)
+            if not source.id:
+                self._ledger.store(connection, source, Batch())
             connection.execute(
-                "update source_file set warnings = json_set(warnings, '$.unreadable', 1) "
-                "where id = ?",
-                (job.source.id,),
+                "update source_file set size = -1, "
+                "warnings = json_set(warnings, '$.unreadable', 1) where id = ?",
+                (source.id,),
             )
+        self._remember(source, known.offset if known else 0)
 
     def _read_bulk(self, jobs: list[Job], whole: int) -> None:
         """Nobody else writes: few transactions, and other processes read along."""
@@ -361,6 +367,7 @@ class Indexer:
                 make_indexes()
 
     def _commit(self, read: list[tuple[Job, list[Batch]]]) -> None:
+        read = [pair for pair in read if self._stamped(*pair)]
         if not read:
             return
         try:
@@ -369,7 +376,6 @@ class Indexer:
                     if job.anew:
                         self._ledger.take_back(connection, job.source)
                     for batch in batches:
-                        job.source.fingerprint = fingerprint(job.source.path, batch.offset)
                         self._ledger.store(connection, job.source, batch)
                 self._ledger.flush(connection)
         except BaseException:
@@ -377,6 +383,15 @@ class Indexer:
             raise
         for job, batches in read:
             self._remember(job.source, batches[-1].offset)
+
+    def _stamped(self, job: Job, batches: list[Batch]) -> bool:
+        """Take the file's fingerprint; False when it is gone by now."""
+        try:
+            job.source.fingerprint = fingerprint(job.source.path, batches[-1].offset)
+        except OSError as error:
+            self._unreadable(job, error)
+            return False
+        return True
 
     def _again(self) -> None:
         """Read files anew whose parent's log is known now."""
