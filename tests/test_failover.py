@@ -382,7 +382,7 @@ def test_the_pin_survives_a_restart(config: Config, database: None) -> None:
         assert rig.pool.pinned("session", "s") == home
 
 
-NOT_TAKEN = {
+NOT_TAKEN: dict[str, Script] = {
     "limit": usage_limit(LATER),
     "rate": refusal(429, "rate_limit_exceeded", retry_after="600"),
     "quota": refusal(429, "insufficient_quota"),

@@ -52,6 +52,7 @@ def test_the_body_is_sent_on_untouched(rig: Rig) -> None:
         pytest.param("zstd", lambda b: zstandard.ZstdCompressor().compress(b), id="as Codex sends"),
         pytest.param("gzip", gzip.compress, id="gzip"),
         pytest.param("deflate", zlib.compress, id="deflate with its header"),
+        pytest.param("deflate", lambda b: zlib.compress(b)[2:-4], id="deflate without"),
     ],
 )
 def test_packed_bodies_are_understood(rig: Rig, coding: str, pack: Any) -> None:
@@ -59,6 +60,7 @@ def test_packed_bodies_are_understood(rig: Rig, coding: str, pack: Any) -> None:
     assert rig.send(pack(plain), content_encoding=coding).status == 200
     received = rig.provider.responses()[0]
     assert received.body == plain
+    assert received.headers.get("content-encoding") == ("zstd" if coding == "zstd" else None)
     if coding == "zstd":
         assert received.raw == pack(plain), "zstd goes on as it came"
 

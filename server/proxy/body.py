@@ -146,8 +146,8 @@ def _drain_zstd(reader: zstandard.ZstdDecompressionReader, limit: int) -> bytes:
 
 
 def _inflate(raw: bytes, coding: str, limit: int) -> bytes:
-    # 47: gzip or zlib by its header; some clients send deflate without one.
-    bare = coding == "deflate" and (len(raw) < 2 or raw[0] & 0x0F != 8 or raw[0] << 8 & 0 != 0)
+    # 47 takes gzip and zlib by their header; some clients send deflate without one.
+    bare = coding == "deflate" and not _has_zlib_header(raw)
     inflater = zlib.decompressobj(-15 if bare else 47)
     try:
         found = inflater.decompress(raw, limit + 1)
@@ -155,9 +155,13 @@ def _inflate(raw: bytes, coding: str, limit: int) -> bytes:
         raise invalid(f"The body is not valid {coding} data.") from error
     if len(found) > limit:
         raise _too_large(limit)
-    if not inflater.eof:
-        raise invalid(f"The body's {coding} data ends too early.")
+    if not inflater.eof or inflater.unused_data:
+        raise invalid(f"The body's {coding} data does not end where it should.")
     return found
+
+
+def _has_zlib_header(raw: bytes) -> bool:
+    return len(raw) > 1 and raw[0] & 0x0F == 8 and (raw[0] << 8 | raw[1]) % 31 == 0
 
 
 def _too_large(limit: int) -> TooLarge:

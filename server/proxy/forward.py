@@ -122,6 +122,11 @@ class Turn:
         """The headers of the answer that is being relayed."""
         return self._live.exchange.headers if self._live else []
 
+    @property
+    def final(self) -> bool:
+        """Whether a repeat could be paid for twice, or would meet the same limit."""
+        return any(v.retry == "R2" or v.block for _, v in self._tries.verdicts)
+
     def open(self) -> None:
         """Attempt until there is something to show.
 

@@ -356,12 +356,14 @@ class Proxy:
         else:
             record.error_code = record.error_code or f"http_{error.status}"
         self._finish(turn, record)
-        own = [*self._pool_headers(), ("x-should-retry", "false")]
+        own = self._pool_headers()
         if isinstance(error, PassOn):
             openai = record.endpoint.startswith("/v1/")
             body = _in_openai_words(error) if openai else error.body
-            return _answer(error.status, body, self._pool_headers(), start_response)
-        return _answer_error(error, start_response, own if error.status == 429 else [])
+            return _answer(error.status, body, own, start_response)
+        if error.status == 429 or (turn is not None and turn.final):
+            own = [*own, ("x-should-retry", "false")]  # SDKs would ask twice more
+        return _answer_error(error, start_response, own)
 
     def _finish(self, turn: Turn | None, record: Record) -> None:
         """Free the slot and write the row, once; waits a little for the row to be on disk."""
