@@ -274,6 +274,7 @@ class Indexer:
                 job.source.fingerprint = fingerprint(job.source.path, batch.offset)
                 with db.writing("calls") as connection:
                     self._store(connection, job, batch)
+                self._remember(job.source, batch.offset)
                 job.anew = False
                 if limit is not None and batch.rows:
                     time.sleep(_BREATH)
@@ -301,7 +302,6 @@ class Indexer:
         except BaseException:
             self._ledger.forget()
             raise
-        self._remember(source, batch.offset)
 
     def _remember(self, source: Source, offset: int) -> None:
         self._load()[(source.provider, source.name)] = Known(
