@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sqlite3
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, redirect, request, send_from_directory
+from peewee import PeeweeException
 from werkzeug.exceptions import HTTPException
 
 from server import errors
@@ -168,6 +170,13 @@ def _add_error_answers(app: Flask) -> None:
         said = {404: f"There is nothing at {request.path[:200]}.", 413: "The body is too large."}
         message = said.get(status, error.description or error.name)
         return answer(AppError(message, status=status, code=codes.get(status, f"http_{status}")))
+
+    @app.errorhandler(sqlite3.Error)
+    @app.errorhandler(PeeweeException)
+    def disk(error: Exception) -> Response:
+        log.warning("the data folder failed on %s %s: %s", request.method, request.path, error)
+        message = "The data folder cannot be used now (disk full, locked or read-only). Try again."
+        return answer(db.StoreError(message))
 
     @app.errorhandler(Exception)
     def unknown(error: Exception) -> Response:

@@ -140,7 +140,7 @@ def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) ->
     server.close()
     server.task_dispatcher.shutdown(timeout=1)
     built.telemetry.stop()
-    for save in (built.pool.flush, built.keys.save):
+    for save in (built.pool.stop, built.keys.save):
         with suppress(Exception):
             save()
     db.close_databases()

@@ -10,14 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
-    "store": {"config", "errors", "store"},
-    "accounts": {"config", "errors", "store", "accounts"},
-    "auth": {"config", "errors", "store", "auth"},
-    "usage": {"errors", "store", "usage"},
-    "ingest": {"config", "errors", "store", "accounts.allowance", "usage", "ingest"},
+    "store": {"config", "errors", "times", "store"},
+    "accounts": {"config", "errors", "times", "store", "accounts"},
+    "auth": {"config", "errors", "times", "store", "auth"},
+    "usage": {"errors", "times", "store", "usage"},
+    "ingest": {"config", "errors", "times", "store", "accounts.allowance", "usage", "ingest"},
     "proxy": {
         "config",
         "errors",
+        "times",
         "store",
         "accounts",
         "auth.keys",
@@ -29,6 +30,7 @@ ROOMS = {
     "dashboard": {
         "config",
         "errors",
+        "times",
         "store",
         "accounts",
         "auth",
@@ -41,6 +43,7 @@ ROOMS = {
 }
 PURE = [
     "server/auth/limits.py",
+    "server/times.py",
     "server/accounts/allowance.py",
     "server/proxy/balance.py",
     "server/proxy/policy.py",
@@ -122,7 +125,7 @@ def test_flask_stays_at_the_edge() -> None:
 def test_the_desktop_talks_to_the_server_only_by_http() -> None:
     allowed = {"server.config", "server.store.lock", "server.errors", "server"}
     for path in python_files("desktop"):
-        more = {"server.runtime", "server.ingest.scan"} if path.name == "cli.py" else set()
+        more = {"server.runtime", "server.ingest"} if path.name == "cli.py" else set()
         for name in imports(path):
             if name == "server" or name.startswith("server."):
                 fits = any(

@@ -168,5 +168,5 @@ def test_settings_survive_and_defaults_are_not_stored(database: None) -> None:
     settings.change({"streamsPerAccount": 5, "totpConfigured": True})
     settings.load()
     assert settings.get("streamsPerAccount") == 5
-    settings.change({"streamsPerAccount": 32})
+    settings.change({"streamsPerAccount": 200})
     assert names() == []

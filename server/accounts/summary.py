@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from server.accounts import allowance
@@ -20,6 +19,7 @@ from server.accounts.allowance import (
     Usage,
     Window,
 )
+from server.times import iso
 
 _SUFFIX = {PRIMARY: "Primary", SECONDARY: "Secondary", MONTHLY: "Monthly"}
 
@@ -82,7 +82,7 @@ def account(view: View, now: int, *, auth: bool, stale_after: int) -> dict[str, 
         "planType": profile.plan,
         "status": profile.status,
         **_by_slot(profile.plan, usage.windows, now),
-        "lastRefreshAt": _iso(view.health["refreshed_at"]),
+        "lastRefreshAt": iso(view.health["refreshed_at"]),
         "deactivationReason": (
             profile.status_reason
             if profile.status in (allowance.DEACTIVATED, allowance.SIGN_IN_NEEDED)
@@ -98,7 +98,7 @@ def account(view: View, now: int, *, auth: bool, stale_after: int) -> dict[str, 
         "activeStreams": view.streams,
         "credits": _credits(usage),
         "availableResetCredits": usage.reset_credits,
-        "lastUsedAt": _iso(view.last_used or None),
+        "lastUsedAt": iso(view.last_used or None),
         "usageError": view.usage_error,
     }
 
@@ -139,8 +139,8 @@ def _state(view: View) -> dict[str, Any]:
     profile = view.profile
     return {
         "statusReason": profile.status_reason,
-        "blockedUntil": _iso(profile.blocked_until),
-        "pausedUntil": _iso(profile.paused_until),
+        "blockedUntil": iso(profile.blocked_until),
+        "pausedUntil": iso(profile.paused_until),
         "serving": view.serving,
     }
 
@@ -154,7 +154,7 @@ def _by_slot(plan: str | None, windows: Sequence[Window], now: int) -> dict[str,
         left = None if window is None else round(allowance.remaining(window, now), 2)
         full = allowance.capacity(plan, key)
         percents[f"{key}RemainingPercent"] = left
-        fields[f"resetAt{suffix}"] = _iso(window.resets_at) if window else None
+        fields[f"resetAt{suffix}"] = iso(window.resets_at) if window else None
         fields[f"windowMinutes{suffix}"] = window.minutes if window else None
         fields[f"capacityCredits{suffix}"] = full if window else None
         fields[f"remainingCredits{suffix}"] = (
@@ -181,8 +181,8 @@ def _shown(
         "usedPercent": round(100.0 - left, 2),
         "remainingPercent": round(left, 2),
         "windowMinutes": window.minutes,
-        "resetAt": _iso(window.resets_at),
-        "observedAt": _iso(window.observed_at),
+        "resetAt": iso(window.resets_at),
+        "observedAt": iso(window.observed_at),
         "stale": allowance.stale(window, now, stale_after),
         "level": allowance.level(left),
         "pace": None
@@ -191,14 +191,14 @@ def _shown(
             "expectedRemaining": pace.expected_remaining,
             "delta": pace.delta,
             "state": pace.state,
-            "runsOutAt": _iso(pace.runs_out_at),
+            "runsOutAt": iso(pace.runs_out_at),
         },
     }
 
 
 def _auth(health: dict[str, Any]) -> dict[str, Any]:
     return {
-        "access": {"expiresAt": _iso(health["expires_at"]), "state": health["access"]},
+        "access": {"expiresAt": iso(health["expires_at"]), "state": health["access"]},
         "refresh": {"expiresAt": None, "state": health["refresh"]},
         "idToken": {"expiresAt": None, "state": health["identity"]},
     }
@@ -209,10 +209,3 @@ def _credits(usage: Usage) -> dict[str, Any] | None:
         return None
     known = usage.credits
     return {"has": known.has, "unlimited": known.unlimited, "balance": known.balance}
-
-
-def _iso(at: int | None) -> str | None:
-    if at is None:
-        return None
-    moment = datetime.fromtimestamp(at / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

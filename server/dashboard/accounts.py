@@ -11,9 +11,9 @@ from server.accounts.allowance import DAY, FARTHEST_RESET, HOUR, MINUTE, MONTHLY
 from server.accounts.pool import POLICIES, Imported
 from server.accounts.signin import SignIns
 from server.dashboard import body
-from server.dashboard.times import iso, parse
 from server.errors import AppError, BadRequest, Unprocessable
 from server.store import db
+from server.times import iso, parse
 
 if TYPE_CHECKING:
     from server.app import Services

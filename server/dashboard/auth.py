@@ -11,9 +11,9 @@ from server.auth.guard import Caller
 from server.auth.throttle import Throttle
 from server.dashboard import body
 from server.dashboard.session import methods, set_cookie
-from server.dashboard.times import iso
 from server.errors import AppError, BadRequest, Conflict, TooMany, Unauthorized, Unprocessable
 from server.store import db, settings
+from server.times import iso
 
 if TYPE_CHECKING:
     from server.app import Services

@@ -10,8 +10,8 @@ from flask import Blueprint, jsonify
 from server import __version__
 from server.config import NAME
 from server.dashboard import session
-from server.dashboard.times import iso
 from server.store import db
+from server.times import iso
 
 if TYPE_CHECKING:
     from server.app import Services

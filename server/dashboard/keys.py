@@ -11,9 +11,9 @@ from server.auth import limits
 from server.auth.keys import Draft, Key, bearer
 from server.auth.limits import Limit, Rule
 from server.dashboard import body
-from server.dashboard.times import iso, parse
 from server.errors import BadRequest, Unprocessable
 from server.store import db
+from server.times import iso, parse
 
 if TYPE_CHECKING:
     from server.app import Services

@@ -12,8 +12,8 @@ from flask import Blueprint, jsonify
 
 from server import __version__
 from server.dashboard import accounts
-from server.dashboard.times import iso, parse
 from server.store import db
+from server.times import iso, parse
 from server.usage import attention, trends
 
 if TYPE_CHECKING:

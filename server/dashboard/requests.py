@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
 
-from server.dashboard.times import iso, parse
 from server.errors import Unprocessable
 from server.store import db
+from server.times import iso, parse
 
 if TYPE_CHECKING:
     from server.app import Services

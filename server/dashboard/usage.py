@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify, request
 
 from server.dashboard import body
-from server.dashboard.times import parse
 from server.errors import BadRequest
 from server.ingest import scan
 from server.store import db
+from server.times import parse
 from server.usage import calls, trends
 from server.usage.calls import Filter, Page
 from server.usage.days import Days, chosen

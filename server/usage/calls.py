@@ -10,7 +10,7 @@ from typing import Any
 
 from server.errors import BadRequest, NotFound
 from server.store import db
-from server.usage.days import iso
+from server.times import iso
 
 _FROM = "from call c left join session s on s.id = c.session left join thread t on t.id = s.thread"
 _COLUMNS = (

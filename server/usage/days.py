@@ -70,11 +70,3 @@ def _find(zone: str) -> ZoneInfo:
             f"“{zone[:60]}” is not a time zone. Use a name such as Europe/Berlin or UTC.",
             code="invalid_time_zone",
         ) from error
-
-
-def iso(at: int | None) -> str | None:
-    """Milliseconds UTC as ISO-8601 with `Z`; None stays None."""
-    if at is None:
-        return None
-    moment = datetime.fromtimestamp(min(max(at, 0), _LONGEST) / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

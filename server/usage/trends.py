@@ -8,8 +8,9 @@ from datetime import date, timedelta
 from typing import Any
 
 from server.store import db
+from server.times import iso
 from server.usage.calls import cost_usd
-from server.usage.days import Days, chosen, iso
+from server.usage.days import Days, chosen
 
 LONGEST = 3700  # days in one answer: ten years
 HEADINGS = ("kind", "model", "project", "account")
