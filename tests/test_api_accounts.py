@@ -17,8 +17,8 @@ from werkzeug.test import TestResponse
 from server.accounts.allowance import DAY, HOUR
 from server.app import Services, create_app
 from server.config import Config
-from server.dashboard.times import iso
 from server.store import db, vault
+from server.times import iso
 from tests.auth_server import Provider, access_token, auth_json, id_token, provider, usage
 
 
