@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_names_of_the_seeds_work(
 
 
 def test_our_name_beats_the_seed_name(tmp_path: Path) -> None:
-    env = {"BRIMLINE_CODEX_HOME": "/ours", "CODEX_HOME": "/theirs"}
+    env: Any = {"BRIMLINE_CODEX_HOME": "/ours", "CODEX_HOME": "/theirs"}
     assert read(tmp_path, **env)[0].codex_home == Path("/ours")
 
 
@@ -76,7 +77,7 @@ def test_unknown_keys_are_reported(tmp_path: Path) -> None:
         ({"BRIMLINE_LOG_LEVEL": "loud"}, "log_level"),
     ],
 )
-def test_bad_values_name_the_key(tmp_path: Path, env: dict[str, str], word: str) -> None:
+def test_bad_values_name_the_key(tmp_path: Path, env: Any, word: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, **env)
     assert word in caught.value.message
