@@ -49,7 +49,7 @@ def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:
 def test_names_of_the_seeds_work(
     tmp_path: Path, variable: str, value: str, field: str, expected: object
 ) -> None:
-    assert getattr(read(tmp_path, **{variable: value})[0], field) == expected
+    assert getattr(read(tmp_path, **dict[str, Any]({variable: value}))[0], field) == expected
 
 
 def test_our_name_beats_the_seed_name(tmp_path: Path) -> None:
