@@ -64,9 +64,7 @@ export function paceText(window: Allowance, now: number): string {
   if (!pace) return t("pace.early");
   const points = Math.abs(Math.round(pace.delta));
   const state = tIf(`pace.${pace.state}`, pace.state).replace("{{points}}", String(points));
-  const ends = pace.runsOutAt
-    ? t("pace.runsOut", { when: when(pace.runsOutAt, now) })
-    : t("pace.lasts");
+  const ends = pace.runsOutAt ? t("pace.runsOut", { when: when(pace.runsOutAt, now) }) : t("pace.lasts");
   return `${state}, ${ends}`;
 }
 

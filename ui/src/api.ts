@@ -22,12 +22,7 @@ export interface Allowance {
 }
 
 export type AccountStatus =
-  | "active"
-  | "paused"
-  | "rate_limited"
-  | "quota_exceeded"
-  | "sign_in_needed"
-  | "deactivated";
+  "active" | "paused" | "rate_limited" | "quota_exceeded" | "sign_in_needed" | "deactivated";
 
 export interface TokenState {
   expiresAt?: string | null;

@@ -29,7 +29,11 @@ export function App() {
   });
   if (session.data) {
     const { required, authenticated, totpRequired } = session.data;
-    return (required && !authenticated) || totpRequired ? <SignIn session={session.data} /> : <Inside canSignOut={required} />;
+    return (required && !authenticated) || totpRequired ? (
+      <SignIn session={session.data} />
+    ) : (
+      <Inside canSignOut={required} />
+    );
   }
   return session.isError ? <Away retry={() => void session.refetch()} /> : null;
 }

@@ -25,7 +25,13 @@ export interface Column {
   title?: (call: CallRow) => string;
 }
 
-const tokens = (key: string, word: Word, sort: string, pick: (call: CallRow) => number, width = 82): Column => ({
+const tokens = (
+  key: string,
+  word: Word,
+  sort: string,
+  pick: (call: CallRow) => number,
+  width = 82,
+): Column => ({
   key,
   word,
   sort,
@@ -37,7 +43,8 @@ const tokens = (key: string, word: Word, sort: string, pick: (call: CallRow) => 
 
 /** The cost of a call; an estimate says so, and no price is never zero. */
 export function cost(call: CallRow): ReactNode {
-  if (call.priceStatus === "unpriced" || call.costUsd === null) return <span className="muted">{t("calls.noPrice")}</span>;
+  if (call.priceStatus === "unpriced" || call.costUsd === null)
+    return <span className="muted">{t("calls.noPrice")}</span>;
   return (
     <>
       {money(call.costUsd)}
@@ -51,7 +58,14 @@ export function seenBy(call: CallRow): string {
 }
 
 export const COLUMNS: Column[] = [
-  { key: "time", word: "calls.col.time", sort: "time", width: 112, show: (c, { now }) => stamp(c.at, now), title: (c) => full(c.at) },
+  {
+    key: "time",
+    word: "calls.col.time",
+    sort: "time",
+    width: 112,
+    show: (c, { now }) => stamp(c.at, now),
+    title: (c) => full(c.at),
+  },
   {
     key: "thread",
     word: "calls.col.thread",
@@ -60,17 +74,54 @@ export const COLUMNS: Column[] = [
     show: (c) => c.threadTitle ?? <span className="muted">{t("calls.untitled")}</span>,
     title: (c) => c.threadTitle ?? "",
   },
-  { key: "project", word: "calls.col.project", hidden: true, width: 120, show: (c) => c.project ?? UNKNOWN, title: (c) => c.project ?? "" },
-  { key: "model", word: "calls.col.model", sort: "model", upFirst: true, width: 142, show: (c) => c.model ?? UNKNOWN, title: (c) => c.model ?? "" },
-  { key: "effort", word: "calls.col.effort", sort: "effort", upFirst: true, width: 74, show: (c) => c.effort ?? UNKNOWN },
+  {
+    key: "project",
+    word: "calls.col.project",
+    hidden: true,
+    width: 120,
+    show: (c) => c.project ?? UNKNOWN,
+    title: (c) => c.project ?? "",
+  },
+  {
+    key: "model",
+    word: "calls.col.model",
+    sort: "model",
+    upFirst: true,
+    width: 142,
+    show: (c) => c.model ?? UNKNOWN,
+    title: (c) => c.model ?? "",
+  },
+  {
+    key: "effort",
+    word: "calls.col.effort",
+    sort: "effort",
+    upFirst: true,
+    width: 74,
+    show: (c) => c.effort ?? UNKNOWN,
+  },
   tokens("tokens", "calls.col.tokens", "tokens", (c) => c.totalTokens),
   tokens("cached", "calls.col.cached", "cached", (c) => c.cachedInputTokens),
   tokens("uncached", "calls.col.new", "uncached", (c) => c.uncachedInputTokens),
   tokens("output", "calls.col.output", "output", (c) => c.outputTokens, 70),
   tokens("reasoning", "calls.col.reasoning", "reasoning", (c) => c.reasoningTokens, 82),
-  { key: "cache", word: "calls.col.cache", sort: "cache", upFirst: true, number: true, width: 66, show: (c) => share(c.cacheRatio) },
+  {
+    key: "cache",
+    word: "calls.col.cache",
+    sort: "cache",
+    upFirst: true,
+    number: true,
+    width: 66,
+    show: (c) => share(c.cacheRatio),
+  },
   { key: "cost", word: "calls.col.cost", sort: "cost", number: true, width: 78, show: cost },
-  { key: "duration", word: "calls.col.duration", sort: "duration", number: true, width: 80, show: (c) => duration(c.durationMs) },
+  {
+    key: "duration",
+    word: "calls.col.duration",
+    sort: "duration",
+    number: true,
+    width: 80,
+    show: (c) => duration(c.durationMs),
+  },
   { ...tokens("input", "calls.col.input", "input", (c) => c.inputTokens), hidden: true },
   {
     key: "context",
@@ -87,7 +138,13 @@ export const COLUMNS: Column[] = [
     hidden: true,
     show: (c) => tIf(`calls.initiator.${c.initiator ?? "unknown"}`, c.initiator ?? UNKNOWN),
   },
-  { key: "account", word: "calls.col.account", width: 170, hidden: true, show: (c, { accounts }) => nameOf(accounts, c.accountId) ?? UNKNOWN },
+  {
+    key: "account",
+    word: "calls.col.account",
+    width: 170,
+    hidden: true,
+    show: (c, { accounts }) => nameOf(accounts, c.accountId) ?? UNKNOWN,
+  },
   { key: "seen", word: "calls.col.seen", width: 150, hidden: true, show: seenBy, title: seenBy },
 ];
 

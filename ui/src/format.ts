@@ -164,9 +164,7 @@ export function stamp(iso: Maybe<string>, now: number): string {
   if (dayOf(at) === dayOf(now)) return dates({ timeStyle: "medium", hourCycle: "h23" }).format(at);
   const sameYear = new Date(at).getFullYear() === new Date(now).getFullYear();
   const date = dates(
-    sameYear
-      ? { month: "short", day: "numeric" }
-      : { year: "numeric", month: "short", day: "numeric" },
+    sameYear ? { month: "short", day: "numeric" } : { year: "numeric", month: "short", day: "numeric" },
   ).format(at);
   return `${date} ${clock(at)}`;
 }

@@ -13,7 +13,9 @@ export const PLACES = [
 const CHORD_MS = 1_500;
 
 function writing(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]") !== null;
+  return (
+    target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable]") !== null
+  );
 }
 
 function covered(): boolean {

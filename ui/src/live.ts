@@ -46,8 +46,7 @@ export function moved(
 export function refetch(client: QueryClient, topics: Topic[] | "all"): void {
   void client.invalidateQueries({
     predicate: ({ meta, queryKey }) =>
-      queryKey[0] !== "live" &&
-      (topics === "all" || topics.some((topic) => meta?.topics?.includes(topic))),
+      queryKey[0] !== "live" && (topics === "all" || topics.some((topic) => meta?.topics?.includes(topic))),
   });
 }
 

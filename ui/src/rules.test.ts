@@ -44,11 +44,20 @@ test.each([
   [undefined, "secondary", "weekly"],
   [allowance("monthly", 43200), "secondary", "monthly"],
   [allowance("primary", 4320, { name: "3 d" }), "primary", "3 d"],
-] as const)("a window is named by its length %#", (window, slot, name) => expect(windowName(window, slot)).toBe(name));
+] as const)("a window is named by its length %#", (window, slot, name) =>
+  expect(windowName(window, slot)).toBe(name),
+);
 
 test("pace says points and whether it lasts", () => {
-  const pace = { expectedRemaining: 40, delta: -22.4, state: "in deficit", runsOutAt: "2026-11-21T16:00:00" } as const;
-  expect(paceText(allowance("primary", 300, { pace }), now)).toBe("22 points behind an even pace, runs out 16:00");
+  const pace = {
+    expectedRemaining: 40,
+    delta: -22.4,
+    state: "in deficit",
+    runsOutAt: "2026-11-21T16:00:00",
+  } as const;
+  expect(paceText(allowance("primary", 300, { pace }), now)).toBe(
+    "22 points behind an even pace, runs out 16:00",
+  );
   expect(paceText(allowance("primary", 300), now)).toBe("too early to tell");
 });
 
@@ -90,7 +99,12 @@ test("a sliding range starts that long ago; all time has no start", () => {
 
 test.each([
   ["the first answer changes nothing", undefined, { started: 1, calls: 4 }, []],
-  ["only what moved", { started: 1, calls: 4, accounts: 2 }, { started: 1, calls: 5, accounts: 2 }, ["calls"]],
+  [
+    "only what moved",
+    { started: 1, calls: 4, accounts: 2 },
+    { started: 1, calls: 5, accounts: 2 },
+    ["calls"],
+  ],
   ["a topic that is new", { started: 1 }, { started: 1, requests: 1 }, ["requests"]],
   ["a server started anew changes all", { started: 1, calls: 9 }, { started: 2, calls: 1 }, "all"],
 ])("%s", (_, before, after, topics) => expect(moved(before, after)).toEqual(topics));
@@ -105,7 +119,17 @@ test("a query leaves out what is not asked", () =>
   expect(query({ q: "", limit: 1, model: ["a", "b"], since: undefined })).toBe("?limit=1&model=a&model=b"));
 
 test("lines of different times share one axis; a moment of another line is no gap", () => {
-  const a = { name: "a", points: [{ t: "1970-01-01T00:00:01Z", v: 5 }, { t: "1970-01-01T00:00:03Z", v: null }] };
+  const a = {
+    name: "a",
+    points: [
+      { t: "1970-01-01T00:00:01Z", v: 5 },
+      { t: "1970-01-01T00:00:03Z", v: null },
+    ],
+  };
   const b = { name: "b", points: [{ t: "1970-01-01T00:00:02Z", v: 7 }] };
-  expect(joined([a, b])).toEqual([[1, 2, 3], [5, undefined, null], [undefined, 7, undefined]]);
+  expect(joined([a, b])).toEqual([
+    [1, 2, 3],
+    [5, undefined, null],
+    [undefined, 7, undefined],
+  ]);
 });

@@ -3,7 +3,11 @@ import en from "./locales/en.json";
 import { t } from "./words";
 
 const sources = Object.entries(
-  import.meta.glob<string>(["./**/*.ts", "./**/*.tsx", "!./**/*.test.ts"], { query: "?raw", import: "default", eager: true }),
+  import.meta.glob<string>(["./**/*.ts", "./**/*.tsx", "!./**/*.test.ts"], {
+    query: "?raw",
+    import: "default",
+    eager: true,
+  }),
 );
 const all = sources.map(([, text]) => text).join("\n");
 
@@ -13,7 +17,10 @@ const made = [...all.matchAll(/`([a-z]+(?:\.[a-zA-Z]+)*\.)\$\{[^}]+\}([.a-zA-Z]*
 test("every word of the catalogue is used", () => {
   const unused = Object.keys(en).filter((key) => {
     const word = key.replace(/_(one|other)$/, "");
-    return !all.includes(`"${word}"`) && !made.some(([, start, end]) => word.startsWith(start ?? "") && word.endsWith(end ?? ""));
+    return (
+      !all.includes(`"${word}"`) &&
+      !made.some(([, start, end]) => word.startsWith(start ?? "") && word.endsWith(end ?? ""))
+    );
   });
   expect(unused).toEqual([]);
 });
@@ -22,7 +29,9 @@ test("no text stands in a page itself", () => {
   // JSX text that begins with a letter and ends the line or meets a tag.
   const found = sources
     .filter(([path]) => path.endsWith(".tsx"))
-    .flatMap(([path, text]) => [...text.matchAll(/>\s*([A-Z][a-z]+ [a-z][^<>{}=;()]*)</g)].map((hit) => `${path}: ${hit[1]}`));
+    .flatMap(([path, text]) =>
+      [...text.matchAll(/>\s*([A-Z][a-z]+ [a-z][^<>{}=;()]*)</g)].map((hit) => `${path}: ${hit[1]}`),
+    );
   expect(found).toEqual([]);
 });
 

@@ -96,7 +96,9 @@ function Window({ window, idle, now }: { window: Allowance; idle: boolean; now: 
   const slot = window.key === "primary" ? "primary" : "secondary";
   return (
     <div className="window">
-      <h3>{window.key === "primary" || window.key === "secondary" ? windowName(window, slot) : window.name}</h3>
+      <h3>
+        {window.key === "primary" || window.key === "secondary" ? windowName(window, slot) : window.name}
+      </h3>
       <Meter window={window} slot={slot} idle={idle} now={now} />
       <p className="note">{paceText(window, now)}</p>
     </div>
@@ -178,16 +180,30 @@ function Details({ account, now }: { account: Account; now: number }) {
         rows={[
           [t("accounts.email"), account.email],
           [t("accounts.plan"), planName(account.planType)],
-          ...(account.statusReason ? ([[t("accounts.reason"), account.statusReason]] as [string, string][]) : []),
+          ...(account.statusReason
+            ? ([[t("accounts.reason"), account.statusReason]] as [string, string][])
+            : []),
           [t("accounts.signIn"), <SignInHealth key="s" account={account} now={now} />],
-          ...(auth?.access.expiresAt && account.status !== "sign_in_needed" && Date.parse(auth.access.expiresAt) > now
+          ...(auth?.access.expiresAt &&
+          account.status !== "sign_in_needed" &&
+          Date.parse(auth.access.expiresAt) > now
             ? ([["", t("accounts.token.ends", { when: full(auth.access.expiresAt) })]] as [string, string][])
             : []),
           [t("accounts.credits"), balance === null ? UNKNOWN : String(balance)],
           [t("accounts.lastUsed"), ago(account.lastUsedAt, now)],
           [t("accounts.streams"), count(account.activeStreams)],
-          [t("accounts.workspace"), <span key="w" className="mono">{account.workspaceId ?? UNKNOWN}</span>],
-          [t("accounts.id"), <span key="i" className="mono">{account.accountId}</span>],
+          [
+            t("accounts.workspace"),
+            <span key="w" className="mono">
+              {account.workspaceId ?? UNKNOWN}
+            </span>,
+          ],
+          [
+            t("accounts.id"),
+            <span key="i" className="mono">
+              {account.accountId}
+            </span>,
+          ],
         ]}
       />
     </section>

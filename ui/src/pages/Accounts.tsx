@@ -26,7 +26,9 @@ export function Accounts() {
       <section className="card" aria-label={t("accounts.list")}>
         {found.isPending && <Skeleton lines={6} />}
         {found.isError && !accounts && <Failure error={found.error} retry={() => void found.refetch()} />}
-        {accounts?.length === 0 && <Empty title={t("accounts.none")}>{t("overview.accounts.emptyText")}</Empty>}
+        {accounts?.length === 0 && (
+          <Empty title={t("accounts.none")}>{t("overview.accounts.emptyText")}</Empty>
+        )}
         {accounts && accounts.length > 0 && <List accounts={accounts} />}
       </section>
       <AddAccounts />
@@ -39,10 +41,18 @@ function ForAll({ accounts }: { accounts: Account[] }) {
   const paused = accounts.filter(({ status }) => status === "paused").length;
   return (
     <span className="tools">
-      <button type="button" disabled={act.isPending || paused === accounts.length} onClick={() => act.mutate(all("pause"))}>
+      <button
+        type="button"
+        disabled={act.isPending || paused === accounts.length}
+        onClick={() => act.mutate(all("pause"))}
+      >
         {t("accounts.pauseAll")}
       </button>
-      <button type="button" disabled={act.isPending || paused === 0} onClick={() => act.mutate(all("resume"))}>
+      <button
+        type="button"
+        disabled={act.isPending || paused === 0}
+        onClick={() => act.mutate(all("resume"))}
+      >
         {t("accounts.resumeAll")}
       </button>
     </span>
@@ -74,7 +84,9 @@ function Row({ account, now }: { account: Account; now: number }) {
           {planName(account.planType)} · <Sign mark={statusMark(account.status)} />
           {statusText(account, now)}
         </span>
-        {account.statusReason && account.status !== "active" && <span className="reason">{account.statusReason}</span>}
+        {account.statusReason && account.status !== "active" && (
+          <span className="reason">{account.statusReason}</span>
+        )}
       </div>
       <Meter window={short} slot="primary" idle={idle} absent={known} now={now} />
       <Meter window={long} slot="secondary" idle={idle} absent={known} now={now} />

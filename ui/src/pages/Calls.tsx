@@ -1,5 +1,11 @@
 /** What did it cost? Every call that matches, sorted, with totals from the server. */
-import { useInfiniteQuery, useQuery, keepPreviousData, useMutation, useQueryClient } from "@tanstack/react-query";
+import {
+  useInfiniteQuery,
+  useQuery,
+  keepPreviousData,
+  useMutation,
+  useQueryClient,
+} from "@tanstack/react-query";
 import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { nameOf, useAccounts } from "../accounts";
 import { api, query, send, type Account, type ApiError, type CallPage, type CallTotals } from "../api";
@@ -49,7 +55,13 @@ function useFilters() {
     direction: up ? "asc" : "desc",
   };
   const filtered = Boolean(
-    asked.q || asked.model.length || asked.effort.length || asked.project.length || asked.account.length || asked.priceStatus || range !== "all",
+    asked.q ||
+    asked.model.length ||
+    asked.effort.length ||
+    asked.project.length ||
+    asked.account.length ||
+    asked.priceStatus ||
+    range !== "all",
   );
   return { ...address, range, span, sort, up, asked, filtered };
 }
@@ -136,7 +148,10 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
   const found = useInfiniteQuery({
     queryKey: ["calls", filters.asked],
     queryFn: ({ signal, pageParam }) =>
-      api<CallPage>(`/api/calls${query({ ...filters.asked, limit: pageParam ? PAGE : FIRST_PAGE, cursor: pageParam })}`, { signal }),
+      api<CallPage>(
+        `/api/calls${query({ ...filters.asked, limit: pageParam ? PAGE : FIRST_PAGE, cursor: pageParam })}`,
+        { signal },
+      ),
     initialPageParam: "",
     getNextPageParam: (last) => last.nextCursor ?? undefined,
     placeholderData: keepPreviousData,
@@ -144,14 +159,32 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
   const rows = useMemo(() => found.data?.pages.flatMap(({ calls }) => calls) ?? [], [found.data]);
   const total = head?.total ?? found.data?.pages[0]?.total ?? 0;
   // A short list follows by itself; a long one is left in place while it is read.
-  const behind = head !== undefined && !found.isPlaceholderData && headAt > found.dataUpdatedAt && differs(head, found.data?.pages[0]);
+  const behind =
+    head !== undefined &&
+    !found.isPlaceholderData &&
+    headAt > found.dataUpdatedAt &&
+    differs(head, found.data?.pages[0]);
   const reload = () => void client.invalidateQueries({ queryKey: ["calls", filters.asked] });
   useFollow(behind && rows.length <= FIRST_PAGE && !found.isFetching, reload);
-  if (found.isPending) return <Card><Skeleton lines={10} /></Card>;
+  if (found.isPending)
+    return (
+      <Card>
+        <Skeleton lines={10} />
+      </Card>
+    );
   if (found.isError && !found.data) {
-    return <Card><Failure error={found.error} retry={() => void found.refetch()} /></Card>;
+    return (
+      <Card>
+        <Failure error={found.error} retry={() => void found.refetch()} />
+      </Card>
+    );
   }
-  if (!rows.length) return <Card><Nothing filters={filters} /></Card>;
+  if (!rows.length)
+    return (
+      <Card>
+        <Nothing filters={filters} />
+      </Card>
+    );
   return (
     <>
       <CallTable
@@ -165,7 +198,9 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
       />
       <div className="pages">
         <span className="note" role="status">
-          {found.isFetchingNextPage ? t("calls.loadingMore") : t("calls.shown", { shown: count(rows.length), total: count(total) })}
+          {found.isFetchingNextPage
+            ? t("calls.loadingMore")
+            : t("calls.shown", { shown: count(rows.length), total: count(total) })}
         </span>
         <span className="tools">
           {behind && rows.length > FIRST_PAGE && (
@@ -174,7 +209,11 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
             </button>
           )}
           {found.hasNextPage && (
-            <button type="button" disabled={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
+            <button
+              type="button"
+              disabled={found.isFetchingNextPage}
+              onClick={() => void found.fetchNextPage()}
+            >
               {t("calls.more")}
             </button>
           )}
@@ -232,7 +271,10 @@ function useColumns() {
     const kept = stored("calls.columns");
     return kept ? kept.split(",") : COLUMNS.filter(({ hidden }) => !hidden).map(({ key }) => key);
   });
-  const columns = useMemo(() => COLUMNS.filter(({ key }) => key === "time" || chosen.includes(key)), [chosen]);
+  const columns = useMemo(
+    () => COLUMNS.filter(({ key }) => key === "time" || chosen.includes(key)),
+    [chosen],
+  );
   const choose = (keys: string[]) => {
     setChosen(keys);
     store("calls.columns", keys.join(","));
@@ -247,7 +289,11 @@ function ColumnMenu({ chosen, choose }: { chosen: string[]; choose: (keys: strin
       stay
       items={COLUMNS.filter(({ key }) => key !== "time").map(({ key, word }) => {
         const on = chosen.includes(key);
-        return { label: t(word), checked: on, run: () => choose(on ? chosen.filter((old) => old !== key) : [...chosen, key]) };
+        return {
+          label: t(word),
+          checked: on,
+          run: () => choose(on ? chosen.filter((old) => old !== key) : [...chosen, key]),
+        };
       })}
     >
       {t("calls.columns")} <span aria-hidden="true">▾</span>
@@ -268,7 +314,9 @@ function Csv({ filters, total }: { filters: CallFilters; total: number }) {
     setDone(0);
     try {
       while (cursor !== null) {
-        const page: CallPage = await api(`/api/calls${query({ ...filters.asked, limit: PAGE, cursor })}`, { signal: control.signal });
+        const page: CallPage = await api(`/api/calls${query({ ...filters.asked, limit: PAGE, cursor })}`, {
+          signal: control.signal,
+        });
         parts.push(csv([], page.calls.map(csvRow)).replace(/^\r\n/, ""));
         cursor = page.hasMore ? page.nextCursor : null;
         setDone((collected += page.calls.length));
@@ -286,7 +334,18 @@ function Csv({ filters, total }: { filters: CallFilters; total: number }) {
   );
 }
 
-const NO_FILTER = { q: null, model: null, effort: null, project: null, account: null, price: null, range: null, from: null, to: null, open: null };
+const NO_FILTER = {
+  q: null,
+  model: null,
+  effort: null,
+  project: null,
+  account: null,
+  price: null,
+  range: null,
+  from: null,
+  to: null,
+  open: null,
+};
 
 function Nothing({ filters }: { filters: CallFilters }) {
   const client = useQueryClient();
@@ -339,28 +398,64 @@ function FilterBar({ filters, accounts }: { filters: CallFilters; accounts: Acco
   }).data;
   const set = (key: string) => (value: string | string[]) => filters.change({ [key]: value, open: null });
   return (
-    <form className="filters" role="search" aria-label={t("filter.bar")} onSubmit={(event) => event.preventDefault()}>
-      <SearchBox value={filters.get("q")} hint={t("calls.searchHint")} change={(q) => filters.change({ q, open: null }, { replace: true })} />
+    <form
+      className="filters"
+      role="search"
+      aria-label={t("filter.bar")}
+      onSubmit={(event) => event.preventDefault()}
+    >
+      <SearchBox
+        value={filters.get("q")}
+        hint={t("calls.searchHint")}
+        change={(q) => filters.change({ q, open: null }, { replace: true })}
+      />
       <One
         label={t("filter.range")}
         value={filters.range}
         options={DAY_RANGES.map((value) => ({ value, label: t(`range.${value}`) }))}
-        change={(range) => filters.change({ ...(range === "custom" ? filters.span : { from: null, to: null }), range: range === "all" ? null : range, open: null })}
+        change={(range) =>
+          filters.change({
+            ...(range === "custom" ? filters.span : { from: null, to: null }),
+            range: range === "all" ? null : range,
+            open: null,
+          })
+        }
       />
       {filters.range === "custom" && <Dates filters={filters} />}
-      <Many label={t("filter.model")} values={filters.asked.model} options={plain(options?.models)} change={set("model")} />
-      <Many label={t("filter.effort")} values={filters.asked.effort} options={plain(options?.efforts)} change={set("effort")} />
-      <Many label={t("filter.project")} values={filters.asked.project} options={plain(options?.projects)} change={set("project")} />
+      <Many
+        label={t("filter.model")}
+        values={filters.asked.model}
+        options={plain(options?.models)}
+        change={set("model")}
+      />
+      <Many
+        label={t("filter.effort")}
+        values={filters.asked.effort}
+        options={plain(options?.efforts)}
+        change={set("effort")}
+      />
+      <Many
+        label={t("filter.project")}
+        values={filters.asked.project}
+        options={plain(options?.projects)}
+        change={set("project")}
+      />
       <Many
         label={t("filter.account")}
         values={filters.asked.account}
-        options={(options?.accounts ?? []).map((value) => ({ value, label: nameOf(accounts, value) ?? value }))}
+        options={(options?.accounts ?? []).map((value) => ({
+          value,
+          label: nameOf(accounts, value) ?? value,
+        }))}
         change={set("account")}
       />
       <One
         label={t("filter.price")}
         value={filters.asked.priceStatus}
-        options={[{ value: "", label: t("filter.any") }, ...PRICES.map((value) => ({ value, label: t(`calls.price.${value}`) }))]}
+        options={[
+          { value: "", label: t("filter.any") },
+          ...PRICES.map((value) => ({ value, label: t(`calls.price.${value}`) })),
+        ]}
         change={set("price")}
       />
       {filters.filtered && (
@@ -378,7 +473,11 @@ function Dates({ filters }: { filters: CallFilters }) {
       {(["from", "to"] as const).map((end) => (
         <label key={end} className="field">
           <span className="muted">{t(`filter.${end}`)}</span>
-          <input type="date" value={filters.get(end)} onChange={(event) => filters.change({ [end]: event.target.value, range: "custom" })} />
+          <input
+            type="date"
+            value={filters.get(end)}
+            onChange={(event) => filters.change({ [end]: event.target.value, range: "custom" })}
+          />
         </label>
       ))}
     </>

@@ -264,4 +264,3 @@ function AttentionList({ items }: { items: Attention[] }) {
     </ul>
   );
 }
-

@@ -53,8 +53,17 @@ export function Requests() {
   const found = useQuery({
     queryKey: ["requests", { size, page, range, q, ids, models, statuses }],
     queryFn: ({ signal }) => {
-      const asked = { limit: size, offset: (page - 1) * size, search: q, accountId: ids, model: models, status: statuses };
-      return api<RequestPage>(`/api/request-logs${query({ ...asked, since: since(range, Date.now()) })}`, { signal });
+      const asked = {
+        limit: size,
+        offset: (page - 1) * size,
+        search: q,
+        accountId: ids,
+        model: models,
+        status: statuses,
+      };
+      return api<RequestPage>(`/api/request-logs${query({ ...asked, since: since(range, Date.now()) })}`, {
+        signal,
+      });
     },
     meta: { topics: ["requests", "accounts"] },
     placeholderData: keepPreviousData,
@@ -73,7 +82,9 @@ export function Requests() {
       <section className="card table-card" aria-busy={found.isPlaceholderData}>
         {found.isPending && <Skeleton lines={8} />}
         {found.isError && !data && <Failure error={found.error} retry={() => void found.refetch()} />}
-        {data && data.requests.length === 0 && flying.length === 0 && <Nothing filtered={filtered} total={data.total} filters={filters} />}
+        {data && data.requests.length === 0 && flying.length === 0 && (
+          <Nothing filtered={filtered} total={data.total} filters={filters} />
+        )}
         {data && (data.requests.length > 0 || flying.length > 0) && (
           <Table rows={data.requests} live={flying} accounts={accounts} filters={filters} />
         )}
@@ -106,10 +117,21 @@ function FilterBar({ filters, accounts, filtered }: BarProps) {
     queryFn: ({ signal }) => api<Options>("/api/request-logs/options", { signal }),
     meta: { topics: ["requests", "accounts"] },
   }).data;
-  const models = [...new Set(options?.modelOptions.map(({ model }) => model).filter((model) => model !== null))];
+  const models = [
+    ...new Set(options?.modelOptions.map(({ model }) => model).filter((model) => model !== null)),
+  ];
   return (
-    <form className="filters" role="search" aria-label={t("filter.bar")} onSubmit={(event) => event.preventDefault()}>
-      <SearchBox value={filters.q} hint={t("requests.searchHint")} change={(q) => filters.filter("q", q, true)} />
+    <form
+      className="filters"
+      role="search"
+      aria-label={t("filter.bar")}
+      onSubmit={(event) => event.preventDefault()}
+    >
+      <SearchBox
+        value={filters.q}
+        hint={t("requests.searchHint")}
+        change={(q) => filters.filter("q", q, true)}
+      />
       <One
         label={t("filter.range")}
         value={filters.range}
@@ -119,10 +141,18 @@ function FilterBar({ filters, accounts, filtered }: BarProps) {
       <Many
         label={t("filter.account")}
         values={filters.accounts}
-        options={(options?.accountIds ?? []).map((value) => ({ value, label: nameOf(accounts, value) ?? value }))}
+        options={(options?.accountIds ?? []).map((value) => ({
+          value,
+          label: nameOf(accounts, value) ?? value,
+        }))}
         change={(values) => filters.filter("account", values)}
       />
-      <Many label={t("filter.model")} values={filters.models} options={plain(models)} change={(values) => filters.filter("model", values)} />
+      <Many
+        label={t("filter.model")}
+        values={filters.models}
+        options={plain(models)}
+        change={(values) => filters.filter("model", values)}
+      />
       <Many
         label={t("filter.status")}
         values={filters.statuses}
@@ -198,12 +228,24 @@ function Table({ rows, live, accounts, filters }: TableProps) {
             <th scope="col">{t("requests.col.reason")}</th>
             <th scope="col">{t("requests.col.model")}</th>
             <th scope="col">{t("requests.col.status")}</th>
-            <th scope="col" className="num">{t("requests.col.tokens")}</th>
-            <th scope="col" className="num">{t("requests.col.cached")}</th>
-            <th scope="col" className="num">{t("requests.col.cost")}</th>
-            <th scope="col" className="num">{t("requests.col.first")}</th>
-            <th scope="col" className="num">{t("requests.col.total")}</th>
-            <th scope="col" className="num">{t("requests.col.attempts")}</th>
+            <th scope="col" className="num">
+              {t("requests.col.tokens")}
+            </th>
+            <th scope="col" className="num">
+              {t("requests.col.cached")}
+            </th>
+            <th scope="col" className="num">
+              {t("requests.col.cost")}
+            </th>
+            <th scope="col" className="num">
+              {t("requests.col.first")}
+            </th>
+            <th scope="col" className="num">
+              {t("requests.col.total")}
+            </th>
+            <th scope="col" className="num">
+              {t("requests.col.attempts")}
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -277,7 +319,9 @@ function Row({ row, now, open, filters }: RowProps) {
       <td className="clip" title={row.accountName ?? undefined}>
         {row.accountName ?? row.accountId ?? UNKNOWN}
       </td>
-      <td className="muted clip" title={row.reason ?? undefined}>{row.reason ?? UNKNOWN}</td>
+      <td className="muted clip" title={row.reason ?? undefined}>
+        {row.reason ?? UNKNOWN}
+      </td>
       <td className="model">
         {row.model ?? UNKNOWN}
         {row.reasoningEffort && <span className="muted"> {row.reasoningEffort}</span>}
@@ -285,7 +329,9 @@ function Row({ row, now, open, filters }: RowProps) {
       <td>
         <RequestStatus status={row.status} />
       </td>
-      <td className="num" title={exact(row.tokens)}>{count(row.tokens)}</td>
+      <td className="num" title={exact(row.tokens)}>
+        {count(row.tokens)}
+      </td>
       <td className="num muted">{count(row.cachedInputTokens)}</td>
       <td className="num">{money(row.costUsd)}</td>
       <td className="num">{duration(row.firstEventMs)}</td>
@@ -303,12 +349,22 @@ function Pages({ filters, total }: { filters: Filters; total: number }) {
   return (
     <nav className="pages" aria-label={t("page.nav")}>
       <span className="note">
-        {t("requests.page", { from: count(from), to: count(Math.min(total, page * size)), total: count(total) })}
+        {t("requests.page", {
+          from: count(from),
+          to: count(Math.min(total, page * size)),
+          total: count(total),
+        })}
       </span>
       <span className="tools">
-        <button type="button" disabled={page <= 1} onClick={() => go(1)}>{t("page.first")}</button>
-        <button type="button" disabled={page <= 1} onClick={() => go(Math.min(page - 1, last))}>{t("page.previous")}</button>
-        <button type="button" disabled={page >= last} onClick={() => go(page + 1)}>{t("page.next")}</button>
+        <button type="button" disabled={page <= 1} onClick={() => go(1)}>
+          {t("page.first")}
+        </button>
+        <button type="button" disabled={page <= 1} onClick={() => go(Math.min(page - 1, last))}>
+          {t("page.previous")}
+        </button>
+        <button type="button" disabled={page >= last} onClick={() => go(page + 1)}>
+          {t("page.next")}
+        </button>
       </span>
     </nav>
   );

@@ -188,7 +188,12 @@ function Whole({ name, values, low, high }: WholeProps) {
     if (fits && Number(text) !== Number(stored)) save.mutate(Number(text));
   };
   return (
-    <Field name={name} id={id} save={save} problem={fits ? "" : t("settings.range", { low, high: high.toLocaleString() })}>
+    <Field
+      name={name}
+      id={id}
+      save={save}
+      problem={fits ? "" : t("settings.range", { low, high: high.toLocaleString() })}
+    >
       <input
         id={id}
         className="short-input"

@@ -65,7 +65,12 @@ function PauseOrResume({ account, run, busy }: RunProps) {
   const name = account.displayName;
   if (account.status === "paused") {
     return (
-      <button type="button" disabled={busy} aria-label={`${t("do.resume")} ${name}`} onClick={() => run(resume(account))}>
+      <button
+        type="button"
+        disabled={busy}
+        aria-label={`${t("do.resume")} ${name}`}
+        onClick={() => run(resume(account))}
+      >
         {t("do.resume")}
       </button>
     );
@@ -140,7 +145,12 @@ function Remove({ account, close, gone }: RemoveProps) {
       <fieldset>
         {(["keep", "erase"] as const).map((choice) => (
           <label key={choice} className="check">
-            <input type="radio" name="history" checked={history === choice} onChange={() => setHistory(choice)} />
+            <input
+              type="radio"
+              name="history"
+              checked={history === choice}
+              onChange={() => setHistory(choice)}
+            />
             {t(choice === "keep" ? "accounts.removeKeep" : "accounts.removeErase")}
           </label>
         ))}

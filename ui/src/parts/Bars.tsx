@@ -51,7 +51,15 @@ export function DayBars({ title, source, days }: Props) {
 }
 
 function save(days: Day[]): void {
-  const heading = ["day", "calls", "cached_input", "uncached_input", "output", "reasoning_output", "cost_usd"];
+  const heading = [
+    "day",
+    "calls",
+    "cached_input",
+    "uncached_input",
+    "output",
+    "reasoning_output",
+    "cost_usd",
+  ];
   const rows = days.map((d) => [
     d.day,
     d.calls,
@@ -100,7 +108,13 @@ function Drawing({ days, chosen, choose }: DrawingProps) {
   return (
     <div ref={ref} className="chart">
       {width > 0 && (
-        <svg width={width} height={HEIGHT} role="group" aria-label={t("chart.label")} onMouseLeave={() => choose(null)}>
+        <svg
+          width={width}
+          height={HEIGHT}
+          role="group"
+          aria-label={t("chart.label")}
+          onMouseLeave={() => choose(null)}
+        >
           {marks.map((value) => (
             <g key={value} aria-hidden="true">
               <line className="grid-line" x1={LEFT} x2={width} y1={y(value)} y2={y(value)} />
@@ -154,11 +168,14 @@ function Column({ day, x, step, y, dim, labelled, choose }: ColumnProps) {
   return (
     <Link
       href={`/calls?range=custom&from=${day.day}&to=${day.day}`}
-      aria-label={`${t("chart.day", { day: dayName(day.day), total: count(total(day)) })}, ${t("chart.dayParts", {
-        cached: compact(day.cachedInput),
-        fresh: compact(day.uncachedInput),
-        output: compact(day.output),
-      })}. ${t("chart.dayOpen", { day: dayName(day.day) })}`}
+      aria-label={`${t("chart.day", { day: dayName(day.day), total: count(total(day)) })}, ${t(
+        "chart.dayParts",
+        {
+          cached: compact(day.cachedInput),
+          fresh: compact(day.uncachedInput),
+          output: compact(day.output),
+        },
+      )}. ${t("chart.dayOpen", { day: dayName(day.day) })}`}
       className="column"
       data-dim={dim || undefined}
       onMouseEnter={() => choose(day)}
@@ -196,14 +213,20 @@ function Table({ days }: { days: Day[] }) {
         <thead>
           <tr>
             <th scope="col">{t("series.day")}</th>
-            <th scope="col" className="num">{t("series.calls")}</th>
+            <th scope="col" className="num">
+              {t("series.calls")}
+            </th>
             {SERIES.map(({ key, word }) => (
               <th scope="col" className="num" key={key}>
                 {t(word)}
               </th>
             ))}
-            <th scope="col" className="num">{t("series.total")}</th>
-            <th scope="col" className="num">{t("series.cost")}</th>
+            <th scope="col" className="num">
+              {t("series.total")}
+            </th>
+            <th scope="col" className="num">
+              {t("series.cost")}
+            </th>
           </tr>
         </thead>
         <tbody>

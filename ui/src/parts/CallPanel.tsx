@@ -35,7 +35,15 @@ export function CallPanel({ id, accounts, go }: Props) {
   );
 }
 
-function Loaded({ call, accounts, go }: { call: CallDetail; accounts: Account[] | undefined; go: (id: string) => void }) {
+function Loaded({
+  call,
+  accounts,
+  go,
+}: {
+  call: CallDetail;
+  accounts: Account[] | undefined;
+  go: (id: string) => void;
+}) {
   return (
     <div className="panel">
       <div>
@@ -62,7 +70,10 @@ function Loaded({ call, accounts, go }: { call: CallDetail; accounts: Account[] 
             [t("calls.col.output"), exact(call.outputTokens)],
             [t("calls.col.reasoning"), exact(call.reasoningTokens)],
             [t("calls.col.duration"), duration(call.durationMs)],
-            [t("calls.col.initiator"), tIf(`calls.initiator.${call.initiator ?? "unknown"}`, call.initiator ?? UNKNOWN)],
+            [
+              t("calls.col.initiator"),
+              tIf(`calls.initiator.${call.initiator ?? "unknown"}`, call.initiator ?? UNKNOWN),
+            ],
           ]}
         />
       </section>
@@ -76,7 +87,10 @@ function Loaded({ call, accounts, go }: { call: CallDetail; accounts: Account[] 
             [
               t("calls.col.cost"),
               <span key="c">
-                {cost(call)} {call.priceStatus !== "unpriced" && <span className="chip">{t(`calls.price.${call.priceStatus}`)}</span>}
+                {cost(call)}{" "}
+                {call.priceStatus !== "unpriced" && (
+                  <span className="chip">{t(`calls.price.${call.priceStatus}`)}</span>
+                )}
               </span>,
             ],
             [t("calls.credits"), credits(call.credits)],
@@ -118,7 +132,8 @@ function Witnesses({ call, accounts }: { call: CallDetail; accounts: Account[] |
       <div className="witnesses">
         <div>
           <h4>
-            {t("calls.witness.log")} <span className="note">{t(log ? "calls.witness.saw" : "calls.witness.not")}</span>
+            {t("calls.witness.log")}{" "}
+            <span className="note">{t(log ? "calls.witness.saw" : "calls.witness.not")}</span>
           </h4>
           {log ? (
             <Facts
@@ -135,7 +150,9 @@ function Witnesses({ call, accounts }: { call: CallDetail; accounts: Account[] |
         <div>
           <h4>
             {t("calls.witness.proxy")}{" "}
-            <span className="note">{t(call.witnesses.includes("proxy") ? "calls.witness.saw" : "calls.witness.not")}</span>
+            <span className="note">
+              {t(call.witnesses.includes("proxy") ? "calls.witness.saw" : "calls.witness.not")}
+            </span>
           </h4>
           {request ? (
             <Facts
@@ -149,7 +166,11 @@ function Witnesses({ call, accounts }: { call: CallDetail; accounts: Account[] |
                 [t("calls.col.cost"), money(request.costUsd)],
                 [
                   t("calls.request"),
-                  <Link key="r" className="link mono" href={`/requests?q=${encodeURIComponent(request.requestId)}&open=${encodeURIComponent(request.requestId)}`}>
+                  <Link
+                    key="r"
+                    className="link mono"
+                    href={`/requests?q=${encodeURIComponent(request.requestId)}&open=${encodeURIComponent(request.requestId)}`}
+                  >
                     {request.requestId}
                   </Link>,
                 ],

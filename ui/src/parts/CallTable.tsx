@@ -92,7 +92,10 @@ function Head({ columns, filters }: { columns: Column[]; filters: CallFilters })
   const order = (column: Column) => {
     // A second click turns round; leaving the default out keeps addresses short.
     const ascending = sort === column.sort ? !up : Boolean(column.upFirst);
-    filters.change({ sort: column.sort === "time" ? null : (column.sort ?? null), direction: ascending ? "asc" : null });
+    filters.change({
+      sort: column.sort === "time" ? null : (column.sort ?? null),
+      direction: ascending ? "asc" : null,
+    });
   };
   return (
     <thead>

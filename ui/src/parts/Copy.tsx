@@ -15,7 +15,12 @@ export function Copy({ text, label }: { text: string; label: string }) {
       () => say(text),
     );
   return (
-    <button type="button" className="quiet" aria-label={`${t("do.copy")}: ${label}`} onClick={() => void copy()}>
+    <button
+      type="button"
+      className="quiet"
+      aria-label={`${t("do.copy")}: ${label}`}
+      onClick={() => void copy()}
+    >
       {t(copied ? "do.copied" : "do.copy")}
     </button>
   );

@@ -23,7 +23,6 @@ export function SearchBox({ value, hint, change }: SearchProps) {
   useEffect(() => {
     if (rested === text && rested.trim() !== value) change(rested.trim());
     // Only the rested text decides; the address following it must not ask again.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [rested]);
   return (
     <input
@@ -72,28 +71,32 @@ interface ManyProps {
 /** Choose any number; none chosen means any. What the address names stays choosable. */
 export function Many({ label, values, options, change }: ManyProps) {
   const known = new Set(options.map(({ value }) => value));
-  const all = [...options, ...values.filter((value) => !known.has(value)).map((value) => ({ value, label: value }))];
+  const all = [
+    ...options,
+    ...values.filter((value) => !known.has(value)).map((value) => ({ value, label: value })),
+  ];
   if (!all.length) return null;
   const name = (value: string) => all.find((option) => option.value === value)?.label ?? value;
-  const shown = values.length === 0 ? t("filter.any") : values.length === 1 ? name(values[0] ?? "") : values.length;
+  const shown =
+    values.length === 0 ? t("filter.any") : values.length === 1 ? name(values[0] ?? "") : values.length;
   return (
     <Radix.Root modal={false}>
       <Radix.Trigger className="many" data-set={values.length > 0 || undefined}>
         {label}: <b>{shown}</b>
       </Radix.Trigger>
-        <Radix.Content className="menu" align="start" sideOffset={4} collisionPadding={8}>
-          {all.map(({ value, label: text }) => (
-            <Radix.CheckboxItem
-              key={value}
-              checked={values.includes(value)}
-              onSelect={(event) => event.preventDefault()}
-              onCheckedChange={(on) => change(on ? [...values, value] : values.filter((old) => old !== value))}
-            >
-              <Radix.ItemIndicator className="tick">✓</Radix.ItemIndicator>
-              {text}
-            </Radix.CheckboxItem>
-          ))}
-        </Radix.Content>
+      <Radix.Content className="menu" align="start" sideOffset={4} collisionPadding={8}>
+        {all.map(({ value, label: text }) => (
+          <Radix.CheckboxItem
+            key={value}
+            checked={values.includes(value)}
+            onSelect={(event) => event.preventDefault()}
+            onCheckedChange={(on) => change(on ? [...values, value] : values.filter((old) => old !== value))}
+          >
+            <Radix.ItemIndicator className="tick">✓</Radix.ItemIndicator>
+            {text}
+          </Radix.CheckboxItem>
+        ))}
+      </Radix.Content>
     </Radix.Root>
   );
 }

@@ -26,11 +26,15 @@ export function Menu({ label, children, items, quiet = false, stay = false }: Pr
       <Radix.Trigger className={quiet ? "quiet" : undefined} aria-label={label}>
         {children}
       </Radix.Trigger>
-        <Radix.Content className="menu" align="end" sideOffset={4} collisionPadding={8}>
-          {items.map((item, index) =>
-            item === "line" ? <Radix.Separator key={index} className="menu-line" /> : <Row key={item.label} item={item} stay={stay} />,
-          )}
-        </Radix.Content>
+      <Radix.Content className="menu" align="end" sideOffset={4} collisionPadding={8}>
+        {items.map((item, index) =>
+          item === "line" ? (
+            <Radix.Separator key={index} className="menu-line" />
+          ) : (
+            <Row key={item.label} item={item} stay={stay} />
+          ),
+        )}
+      </Radix.Content>
     </Radix.Root>
   );
 }

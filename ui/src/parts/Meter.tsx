@@ -30,7 +30,9 @@ export function Meter({ window, slot, idle = false, absent = false, now }: Props
           </b>
           <Note window={window} idle={idle} now={now} />
         </span>
-        <span title={window.resetAt ? t("meter.reset.title", { when: when(window.resetAt, now) }) : undefined}>
+        <span
+          title={window.resetAt ? t("meter.reset.title", { when: when(window.resetAt, now) }) : undefined}
+        >
           {reset(window.resetAt, now)}
         </span>
       </div>
@@ -73,9 +75,7 @@ function Unknown({ name, absent }: { name: string; absent: boolean }) {
 }
 
 function sentence(window: Allowance, name: string, left: number, now: number): string {
-  const pace = window.pace
-    ? t("meter.say.pace", { percent: percent(window.pace.expectedRemaining) })
-    : "";
+  const pace = window.pace ? t("meter.say.pace", { percent: percent(window.pace.expectedRemaining) }) : "";
   const resets = window.resetAt ? t("meter.say.reset", { when: when(window.resetAt, now) }) : "";
   return t("meter.say", { window: name, percent: percent(left), more: pace + resets });
 }

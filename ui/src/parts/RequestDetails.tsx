@@ -10,7 +10,8 @@ export function RequestDetails({ row }: { row: RequestRow }) {
     <div className="details">
       {row.errorMessage && (
         <p>
-          <b>{t("requests.error")}:</b> {row.errorMessage} {row.errorCode && <span className="mono">{row.errorCode}</span>}
+          <b>{t("requests.error")}:</b> {row.errorMessage}{" "}
+          {row.errorCode && <span className="mono">{row.errorCode}</span>}
         </p>
       )}
       <div className="details-grid">
@@ -37,7 +38,12 @@ export function RequestDetails({ row }: { row: RequestRow }) {
           <Facts
             rows={[
               [t("requests.time"), full(row.requestedAt)],
-              [t("requests.endpoint"), <span key="e" className="mono">{row.endpoint ?? UNKNOWN}</span>],
+              [
+                t("requests.endpoint"),
+                <span key="e" className="mono">
+                  {row.endpoint ?? UNKNOWN}
+                </span>,
+              ],
               [t("requests.http"), row.httpStatus ?? UNKNOWN],
               [t("requests.client"), row.client ?? UNKNOWN],
               [t("requests.tier"), row.serviceTier ?? UNKNOWN],
@@ -80,9 +86,7 @@ function Timeline({ attempts }: { attempts: Attempt[] }) {
           <div className="attempt-bar" aria-hidden="true">
             <i style={{ width: `${Math.max(1, ((attempt.ms ?? 0) / most) * 100)}%` }} />
           </div>
-          <div className="muted">
-            {outcome(attempt)}
-          </div>
+          <div className="muted">{outcome(attempt)}</div>
         </li>
       ))}
     </ol>

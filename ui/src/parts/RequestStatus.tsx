@@ -3,7 +3,13 @@ import type { Mark } from "../allowance";
 import { tIf } from "../words";
 import { Sign } from "./Sign";
 
-const MARKS: Record<string, Mark> = { ok: "ok", rate_limit: "warn", quota: "warn", error: "crit", cancelled: "none" };
+const MARKS: Record<string, Mark> = {
+  ok: "ok",
+  rate_limit: "warn",
+  quota: "warn",
+  error: "crit",
+  cancelled: "none",
+};
 
 export function RequestStatus({ status }: { status: string }) {
   return (

@@ -45,7 +45,8 @@ export function Shell({ live, away, canSignOut, children }: Props) {
 
 function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
   const [path] = useLocation();
-  const here = (place: string) => (place === "/" ? path === "/" : path === place || path.startsWith(`${place}/`));
+  const here = (place: string) =>
+    place === "/" ? path === "/" : path === place || path.startsWith(`${place}/`);
   return (
     <nav className="rail" aria-label={t("app.menu")}>
       <Link href="/" className="brand">
@@ -66,7 +67,13 @@ function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
         </div>
       ))}
       <div className="rail-foot">
-        <button type="button" className="quiet" onClick={help} aria-label={t("nav.help")} title={t("nav.help")}>
+        <button
+          type="button"
+          className="quiet"
+          onClick={help}
+          aria-label={t("nav.help")}
+          title={t("nav.help")}
+        >
           <kbd>?</kbd>
         </button>
         {canSignOut && (
@@ -89,13 +96,17 @@ function Notices({ live, away }: { live: Live | undefined; away: boolean }) {
     <div className="notices">
       {away && (
         <p className="notice" role="alert">
-          <span className="sign sign-crit" aria-hidden="true">●</span>
+          <span className="sign sign-crit" aria-hidden="true">
+            ●
+          </span>
           {t("away.bar")}
         </p>
       )}
       {live?.notices.map((text) => (
         <p className="notice" key={text}>
-          <span className="sign sign-warn" aria-hidden="true">▲</span>
+          <span className="sign sign-warn" aria-hidden="true">
+            ▲
+          </span>
           {text}
         </p>
       ))}
@@ -121,7 +132,11 @@ function Foot() {
     <div className="foot" role="status" aria-live="polite">
       {said && (
         <p className="said">
-          {said.failed && <span className="sign sign-crit" aria-hidden="true">●</span>}
+          {said.failed && (
+            <span className="sign sign-crit" aria-hidden="true">
+              ●
+            </span>
+          )}
           {said.text}
           <button type="button" className="quiet" aria-label={t("do.close")} onClick={hush}>
             ✕

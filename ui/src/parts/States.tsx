@@ -15,7 +15,15 @@ export function Skeleton({ lines = 3, tall = false }: { lines?: number; tall?: b
 }
 
 /** Nothing yet: what would fill this place, and the next step. */
-export function Empty({ title, children, action }: { title: string; children?: ReactNode; action?: ReactNode }) {
+export function Empty({
+  title,
+  children,
+  action,
+}: {
+  title: string;
+  children?: ReactNode;
+  action?: ReactNode;
+}) {
   return (
     <div className="empty">
       <p className="empty-title">{title}</p>

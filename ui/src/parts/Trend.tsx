@@ -51,7 +51,13 @@ export function Trend({ title, source, lines, label, file }: Props) {
   const data = useMemo(() => joined(lines), [lines]);
   return (
     <>
-      <ChartHead title={title} source={source} table={table} show={setTable} save={() => save(lines, data, file)} />
+      <ChartHead
+        title={title}
+        source={source}
+        table={table}
+        show={setTable}
+        save={() => save(lines, data, file)}
+      />
       {table ? (
         <Table lines={lines} data={data} label={label} />
       ) : (
@@ -101,7 +107,6 @@ function Drawing({ lines, data, label, point }: DrawingProps) {
     // Built anew when colours, size or lines change: a canvas does not follow CSS.
     plot.current = new uPlot(options(names.split("\n"), width, point), data, holder);
     return () => plot.current?.destroy();
-    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [width, dark, chosen, names, point]);
   useEffect(() => plot.current?.setData(data), [data]);
   return <div ref={ref} className="chart plot" role="img" aria-label={label} />;
@@ -127,7 +132,13 @@ function options(names: string[], width: number, point: (index: number | null) =
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
     scales: { y: { range: [0, 100] } },
     axes: [
-      { ...axis, grid: { show: false }, space: 80, size: 30, values: (_, splits, _axis, _space, step) => splits.map((at) => moment(at, step)) },
+      {
+        ...axis,
+        grid: { show: false },
+        space: 80,
+        size: 30,
+        values: (_, splits, _axis, _space, step) => splits.map((at) => moment(at, step)),
+      },
       {
         ...axis,
         size: 52,
