@@ -394,11 +394,18 @@ def program(config: Config, port: int, provider: Provider) -> Iterator[subproces
         cwd=Path(__file__).parent.parent,
         env=environ,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     ) as running:
         try:
             assert running.stdout is not None
-            assert f"http://127.0.0.1:{port}/" in running.stdout.readline()
+            said = []
+            for line in running.stdout:
+                said.append(line)
+                if f"http://127.0.0.1:{port}/" in line:
+                    break
+            else:
+                pytest.fail("brimline serve ended early: " + "".join(said))
             yield running
         finally:
             running.terminate()
