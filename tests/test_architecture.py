@@ -49,6 +49,8 @@ PURE = [
     "server/proxy/policy.py",
     "server/proxy/sse.py",
     "server/proxy/headers.py",
+    "server/proxy/translate.py",
+    "server/proxy/chat.py",
     "server/ingest/codex.py",
     "server/ingest/claude.py",
     "server/ingest/reconcile.py",
