@@ -24,6 +24,7 @@ from server.auth.totp import Totp
 from server.config import Config
 from server.dashboard import accounts, auth, control, keys, overview, requests, session, usage
 from server.dashboard import settings as settings_routes
+from server.dashboard import telemetry as telemetry_routes
 from server.errors import AppError
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
@@ -135,7 +136,7 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
     rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
-    for routes in rooms:
+    for routes in (*rooms, telemetry_routes):
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ class Option:
     choices: tuple[str, ...] = field(default=())
     low: float | None = None
     high: float | None = None
+    pattern: str = ""  # of a text that is not just any text
 
 
 STRATEGIES = (
@@ -48,7 +50,12 @@ OPTIONS = [
     Option("indexLogs", True, "Read the session logs of Codex and Claude Code."),
     Option("telemetryDays", 90, "Days telemetry is kept; 0 for ever.", low=0, high=3650),
     Option("telemetryRows", 500_000, "Most telemetry events kept.", low=1000, high=20_000_000),
-    Option("telemetryRelayUrl", "", "Another OTLP collector that gets a copy; empty is none."),
+    Option(
+        "telemetryRelayUrl",
+        "",
+        "Another OTLP collector that gets a copy; empty is none.",
+        pattern=r"(https?://[^\s@?#]+)?",
+    ),
 ]
 _BY_KEY = {option.key: option for option in OPTIONS}
 _cache: dict[str, Any] = {}
@@ -104,6 +111,9 @@ def _checked(option: Option, value: Any) -> Any:
             isinstance(value, str) and len(value) <= 255
         )
         expected = "text of at most 255 characters"
+        if option.pattern:
+            fits = fits and bool(re.fullmatch(option.pattern, str(value or "")))
+            expected = "an http(s) address without credentials, or empty"
     if not fits:
         raise BadRequest(f"{option.key} must be {expected}.", code="invalid_settings")
     return value

@@ -1,0 +1,105 @@
+"""/api/telemetry: the panels, the events behind them, their quality, and the relay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, jsonify, request
+
+from server.dashboard import body, query
+from server.errors import BadRequest
+from server.store import db
+from server.times import iso
+from server.usage import received, telemetry
+from server.usage.days import Days, chosen
+from server.usage.literal import Span
+from server.usage.received import Wanted
+
+if TYPE_CHECKING:
+    from server.app import Services
+
+_DAY = 86_400_000
+_LONGEST = 3660 * _DAY
+_PROVIDERS = ("codex", "claude")
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of this module."""
+    routes = Blueprint("telemetry", __name__)
+
+    @routes.get("/api/telemetry/panels")
+    def panels() -> Any:
+        days = _days()
+        return jsonify(telemetry.panels(_span(days), days, db.now_ms()))
+
+    @routes.get("/api/telemetry/events")
+    def events() -> Any:
+        wanted = Wanted(
+            span=_span(_days(), any_provider=True),
+            texts={name: query.names(name) for name in received.TEXTS},
+            success=_flag("success"),
+            has=query.choice("has", "", received.HAS),
+        )
+        limit = query.number("limit", 50, 1, 500)
+        return jsonify(received.events(wanted, limit, query.text("cursor")))
+
+    @routes.get("/api/telemetry/quality")
+    def quality() -> Any:
+        span, now = _span(_days()), db.now_ms()
+        status = services.telemetry.status()
+        found = received.quality(span, now)
+        alone = found["records"]["provisional"]
+        return jsonify(
+            {
+                **found,
+                "coverage": telemetry.coverage(span, alone),
+                "receiver": {**status, "lastBatchAt": iso(status["lastBatchAt"])},
+                "relay": _relay(services),
+            }
+        )
+
+    _add_relay(routes, services)
+    return routes
+
+
+def _add_relay(routes: Blueprint, services: Services) -> None:
+    @routes.get("/api/telemetry/relay")
+    def described() -> Any:
+        return jsonify(_relay(services))
+
+    @routes.put("/api/telemetry/relay")
+    def configured() -> Any:
+        given = body.read()
+        url, header = given.get("url", ""), given.get("header")
+        if not isinstance(url, str) or not (header is None or isinstance(header, str)):
+            raise BadRequest("“url” must be text, and “header” text or null.")
+        services.telemetry.relay.configure(url.strip(), header)
+        return jsonify(_relay(services))
+
+
+def _relay(services: Services) -> dict[str, Any]:
+    found = services.telemetry.relay.describe()
+    return {**found, "lastAt": iso(found["lastAt"])}
+
+
+def _days() -> Days:
+    zone = request.args.get("tz")
+    return Days(zone) if zone else chosen()
+
+
+def _span(days: Days, *, any_provider: bool = False) -> Span:
+    now = db.now_ms()
+    until = query.moment("to", days, end=True)
+    until = now + 1 if until is None else until
+    since = query.moment("from", days, end=False)
+    since = until - 30 * _DAY if since is None else since
+    if not 0 <= until - since <= _LONGEST:
+        raise BadRequest("“from” must lie before “to”, by at most ten years.")
+    if any_provider:
+        return Span(since, until, query.choice("provider", "", ("", *_PROVIDERS)))
+    return Span(since, until, query.choice("provider", "codex", _PROVIDERS))
+
+
+def _flag(name: str) -> bool | None:
+    given = query.choice(name, "", ("", "true", "false"))
+    return None if not given else given == "true"

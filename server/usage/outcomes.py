@@ -1,0 +1,91 @@
+"""What a telemetry record counts as, which requests failed for good, and percentiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+# So long a log or proxy row may still turn up.
+PATIENCE_MS = 120_000
+# A failed stream writes its failure and its synthetic end within a millisecond or two.
+_SAME_FAILURE_MS = 1000
+
+
+def standing(*, matched: bool, at: int, later_call: bool, now: int) -> str:
+    """What a telemetry record counts as: matched, waiting, replaced or provisional.
+
+    `later_call`: the ledger has a later call of that conversation, so its log was read past
+    this moment and the record must be one that the log tells otherwise. Only a provisional
+    one is counted: nobody but telemetry saw it (an ephemeral run, a title thread, another
+    machine).
+    """
+    if matched:
+        return "matched"
+    if later_call:
+        return "replaced"
+    return "waiting" if now - at < PATIENCE_MS else "provisional"
+
+
+class Ending(NamedTuple):
+    """An event that says how a model request went."""
+
+    session: str | None
+    at: int
+    what: str  # refused: an HTTP error; failed: the stream's own failure; cut: its end; done
+    attempt: int = 0
+
+
+class Failure(NamedTuple):
+    """A model request that failed for good."""
+
+    session: str | None
+    at: int
+
+
+def failures(endings: Iterable[Ending]) -> list[Failure]:
+    """The requests that failed, in `endings` by time: each once, retried ones left out.
+
+    An HTTP error is final unless the conversation's next attempt has a higher number. A
+    failed stream leaves two records, its failure and its synthetic end; they are one.
+    """
+    found: list[Failure] = []
+    refused: dict[str | None, Ending] = {}
+    failed: dict[str | None, int] = {}
+    for one in endings:
+        before = refused.pop(one.session, None)
+        if before is not None and one.attempt <= before.attempt:
+            found.append(Failure(before.session, before.at))
+        if one.what == "refused":
+            refused[one.session] = one
+        elif one.what == "failed":
+            failed[one.session] = one.at
+            found.append(Failure(one.session, one.at))
+        elif one.what == "cut":
+            told = failed.pop(one.session, None)
+            if told is None or one.at - told > _SAME_FAILURE_MS:
+                found.append(Failure(one.session, one.at))
+    return found + [Failure(one.session, one.at) for one in refused.values()]
+
+
+def percentile(histogram: Mapping[int, int], share: float) -> float | None:
+    """The value below which `share` of the counted values lie, between neighbours by line.
+
+    None when there are none.
+    """
+    total = sum(histogram.values())
+    if total == 0:
+        return None
+    place = share * (total - 1)
+    low, part = int(place), place - int(place)
+    below = above = None
+    passed = 0
+    for value in sorted(histogram):
+        passed += histogram[value]
+        if below is None and passed > low:
+            below = value
+        if passed > low + (part > 0):
+            above = value
+            break
+    if below is None or above is None:
+        return None
+    return below + (above - below) * part

@@ -1,0 +1,196 @@
+"""The stored telemetry events, filtered and paged, and how good the telemetry is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from server.errors import BadRequest
+from server.store import db
+from server.times import iso
+from server.usage.literal import Span
+from server.usage.outcomes import standing
+
+# Events that come at least this long after the last one mean that telemetry has stopped.
+SILENCE_MS = 10 * 60_000
+
+_COLUMNS = (
+    "id", "at", "name", "kind", "provider", "session_id", "service", "version", "model", "user",
+    "terminal", "tool", "call_id", "decision", "success", "status", "duration_ms", "count",
+)  # fmt: skip
+# Filters by name in a query → column; an allow-list, since they end up in SQL.
+TEXTS = {
+    "name": "name", "kind": "kind", "conversation": "session_id", "model": "model",
+    "user": "user", "terminal": "terminal", "tool": "tool", "callId": "call_id",
+    "decision": "decision", "version": "version", "service": "service",
+}  # fmt: skip
+HAS = ("", "model", "tool", "user", "terminal", "decision", "success", "durationMs", "tokens")
+_HAS_COLUMN = {"durationMs": "e.duration_ms", "tokens": "u.key"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events: those of a span that have one of the given values in each named column."""
+
+    span: Span
+    texts: dict[str, tuple[str, ...]]
+    success: bool | None = None
+    has: str = ""
+
+
+def events(wanted: Wanted, limit: int, cursor: str) -> dict[str, Any]:
+    """The newest first, `limit` a page; `nextCursor` continues after the last one."""
+    sql, values = _where(wanted)
+    total = db.rows(f"select count(*), coalesce(sum(e.count), 0) {sql}", values)[0]  # noqa: S608
+    if cursor:
+        at, number = _place(cursor)
+        sql += " and (e.at, e.id) < (?, ?)"
+        values += [at, number]
+    columns = ", ".join(f"e.{name}" for name in _COLUMNS)
+    found = db.rows(
+        f"select {columns}, e.attributes, u.input, u.cached, u.cache_written, u.output, "  # noqa: S608
+        "u.reasoning, u.ttft_ms, u.call, exists (select 1 from call c join session s "
+        "on s.id = c.session where s.key = e.session_id and c.started_at > e.at and c.seen & 3) "
+        f"{sql} order by e.at desc, e.id desc limit ?",
+        [*values, limit + 1],
+    )
+    now = db.now_ms()
+    page = found[:limit]
+    more = len(found) > limit
+    return {
+        "events": [_row(row, now) for row in page],
+        "total": total[0],
+        "records": total[1],
+        "hasMore": more,
+        "nextCursor": f"{page[-1][1]}.{page[-1][0]}" if more else None,
+    }
+
+
+def _where(wanted: Wanted) -> tuple[str, list[Any]]:
+    sql = (
+        "from telemetry_event e left join telemetry_usage u on u.key = e.key "
+        "where e.at >= ? and e.at < ?"
+    )
+    values: list[Any] = [wanted.span.since, wanted.span.until]
+    if wanted.span.provider:
+        sql += " and e.provider = ?"
+        values.append(wanted.span.provider)
+    for name, given in wanted.texts.items():
+        if given:
+            sql += f" and e.{TEXTS[name]} in ({','.join('?' * len(given))})"
+            values += given
+    if wanted.success is not None:
+        sql += " and e.success = ?"
+        values.append(wanted.success)
+    if wanted.has:
+        sql += f" and {_HAS_COLUMN.get(wanted.has, f'e.{wanted.has}')} is not null"
+    return sql, values
+
+
+def _place(cursor: str) -> tuple[int, int]:
+    at, _, number = cursor.partition(".")
+    digits = at.isascii() and at.isdigit() and number.isascii() and number.isdigit()
+    if not digits or len(at) > 15 or len(number) > 18:
+        raise BadRequest("“cursor” must be the nextCursor of an earlier answer.")
+    return int(at), int(number)
+
+
+def _row(row: tuple[Any, ...], now: int) -> dict[str, Any]:
+    event = dict(zip(_COLUMNS, row, strict=False))
+    attributes, taken, cached, written, output, reasoning, ttft, call, later = row[len(_COLUMNS) :]
+    usage = None
+    if taken is not None:
+        usage = {
+            "inputTokens": taken, "cachedInputTokens": cached, "cacheWrittenTokens": written,
+            "outputTokens": output, "reasoningTokens": reasoning, "firstTokenMs": ttft,
+            "callId": call,
+            "standing": standing(
+                matched=call is not None, at=event["at"], later_call=bool(later), now=now
+            ),
+        }  # fmt: skip
+    return {
+        "id": event["id"], "at": iso(event["at"]), "name": event["name"], "kind": event["kind"],
+        "provider": event["provider"], "conversation": event["session_id"],
+        "service": event["service"], "version": event["version"], "model": event["model"],
+        "user": event["user"], "terminal": event["terminal"], "tool": event["tool"],
+        "toolCallId": event["call_id"], "decision": event["decision"],
+        "success": None if event["success"] is None else bool(event["success"]),
+        "status": event["status"], "durationMs": event["duration_ms"], "count": event["count"],
+        "attributes": orjson.loads(attributes), "usage": usage,
+    }  # fmt: skip
+
+
+# ── quality ───────────────────────────────────────────────────────────────────────────────
+
+
+def quality(span: Span, now: int) -> dict[str, Any]:
+    """How far the telemetry of a span can be trusted, and what was left out of it and why."""
+    counts = _counts(span)
+    return {
+        "signals": [
+            {"name": name, "batches": number, "records": counts["records"].get(name, (0, 0))[0],
+             "lastAt": iso(last)}
+            for name, (number, last) in sorted(counts["batches"].items())
+        ],
+        "versions": _listed(counts["version"]),
+        "stored": _listed(counts["stored"]),
+        "repeated": sum(number for number, _ in counts["repeated"].values()),
+        "dropped": _listed(counts["dropped"]),
+        "refused": _listed(counts["refused"]),
+        "records": _standings(span, now),
+        "conversations": dict(
+            db.rows(
+                "select kind, count(*) from telemetry_session where last_at >= ? and first_at < ? "
+                "and provider = ? group by kind",
+                tuple(span),
+            )
+        ),
+        "silence": silence(span.provider, now),
+    }  # fmt: skip
+
+
+def _counts(span: Span) -> dict[str, dict[str, tuple[int, int]]]:
+    kinds = ("batches", "records", "stored", "repeated", "dropped", "refused", "version")
+    found: dict[str, dict[str, tuple[int, int]]] = {kind: {} for kind in kinds}
+    first, last = str(iso(span.since))[:10], str(iso(span.until))[:10]
+    for kind, name, number, at in db.rows(
+        "select kind, name, sum(count), max(last_at) from telemetry_count "
+        "where day >= ? and day <= ? group by kind, name",
+        (first, last),
+    ):
+        found.setdefault(kind, {})[name] = (number, at)
+    return found
+
+
+def _listed(counts: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
+    return [{"name": name, "count": number, "lastAt": iso(at)} for name, (number, at) in ordered]
+
+
+def _standings(span: Span, now: int) -> dict[str, int]:
+    found: Counter[str] = Counter(matched=0, waiting=0, replaced=0, provisional=0)
+    for matched, at, later, number in db.rows(
+        "select u.call is not null, case when u.call is null then u.at else 0 end, "
+        "u.call is null and exists (select 1 from call c where c.session = s.id "
+        "and c.started_at > u.at and c.seen & 3), count(*) "
+        "from telemetry_usage u left join session s on s.key = u.session_id "
+        "where u.at >= ? and u.at < ? and u.provider = ? group by 1, 2, 3",
+        tuple(span),
+    ):
+        found[standing(matched=bool(matched), at=at, later_call=bool(later), now=now)] += number
+    return dict(found)
+
+
+def silence(provider: str, now: int) -> dict[str, Any]:
+    """When each source last spoke, and since when calls come without telemetry."""
+    event = db.rows("select max(at) from telemetry_event where provider = ?", (provider,))[0][0]
+    call = db.rows("select max(started_at) from call where provider = ? and seen & 3", (provider,))[
+        0
+    ][0]
+    silent = None
+    if event is not None and call is not None and call - event > SILENCE_MS:
+        silent = event
+    return {"lastEventAt": iso(event), "lastCallAt": iso(call), "silentSince": iso(silent)}

@@ -1,0 +1,383 @@
+"""The panels on real captures: corrected, literal, and with the ledger's own calls beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from server.app import create_app
+from server.config import Config
+from server.ingest import otlp, witness
+from server.store import db
+from server.usage import received, telemetry
+from server.usage.days import Days
+from server.usage.literal import Span
+from tests.captures import EXPECTED, NOW, RUNS, bodies
+
+SPAN = Span(NOW - 7 * 86_400_000, NOW)
+IDS = [
+    "input", "output", "cached", "cacheRate", "conversations", "modelCalls", "models",
+    "modelTokens", "tools", "users", "terminals", "success", "decisions",
+    "conversationsOverTime", "tokensOverTime", "commandDuration", "conversationDetails",
+]  # fmt: skip
+
+
+@pytest.fixture
+def client(config: Config) -> Iterator[FlaskClient]:
+    app = create_app(config)
+    yield app.test_client()
+    db.close_databases()
+
+
+def store(*runs: str) -> None:
+    batches = [otlp.decode("logs", b.data, json=b.json, now=NOW) for r in runs for b in bodies(r)]
+    with db.writing() as connection:
+        witness.store(connection, batches, witness.Tally(), NOW)
+
+
+def see_in_log(skip: int = 0, session: str | None = None) -> list[str]:
+    """Put the calls that telemetry saw into the ledger, 5 ms later, as their log would."""
+    usages = db.rows(
+        "select session_id, at, model, input, cached, output, reasoning from telemetry_usage "
+        "order by at"
+    )[skip:]
+    names = []
+    with db.writing() as connection:
+        for number, (name, at, *rest) in enumerate(usages):
+            connection.execute(
+                "insert or ignore into session(key, provider, thread, forked, inherited, guessed, "
+                "kind, source) values (?, 'codex', ?, 0, 0, 0, 'user', 1)",
+                (session or name, session or name),
+            )
+            names.append(f"resp_{skip + number}")
+            connection.execute(
+                "insert into call(id, provider, session, model, initiator, started_at, input, "
+                "cached, cache_written, output, reasoning, price_status, seen) "
+                "values (?, 'codex', (select id from session where key = ?), ?, 'user', ?, ?, ?, "
+                "0, ?, ?, 'unpriced', 1)",
+                (names[-1], session or name, rest[0], at + 5, *rest[1:]),
+            )
+    return names
+
+
+def shown(span: Span = SPAN) -> dict[str, dict[str, Any]]:
+    return {panel["id"]: panel for panel in telemetry.panels(span, Days("UTC"), NOW)["panels"]}
+
+
+def counts(items: list[dict[str, Any]]) -> dict[str, int]:
+    return {item["name"]: item["value"] for item in items}
+
+
+@pytest.mark.parametrize("logged", [False, True], ids=["telemetry alone", "with its log"])
+@pytest.mark.parametrize("run", RUNS)
+def test_the_panels_equal_what_was_expected(database: None, run: str, logged: bool) -> None:
+    expected = EXPECTED[run]
+    store(run)
+    if logged:
+        see_in_log()
+        assert witness.reconcile() == expected["completions"]
+    panels = shown()
+    assert list(panels) == IDS
+    for name in ("input", "output", "cached"):
+        assert panels[name]["value"] == expected[name] == expected["rollout"][name]
+    assert panels["modelCalls"]["value"] == expected["completions"]
+    rate = expected["cache_rate_pct"]
+    assert panels["cacheRate"]["value"] == (
+        None if rate is None else pytest.approx(rate, abs=0.001)
+    )
+    assert panels["conversations"]["value"] == len(expected["conversations"])
+    assert counts(panels["tools"]["items"]) == expected["tool_results_by_tool"]
+    took = panels["commandDuration"]["tools"]["value"]
+    assert took == (
+        None if expected["p95_tool_duration_ms"] is None
+        else pytest.approx(expected["p95_tool_duration_ms"])
+    )  # fmt: skip
+    users = {name.partition("/")[0]: n for name, n in expected["decisions"].items()
+             if name.endswith("/User")}  # fmt: skip
+    assert counts(panels["decisions"]["items"]) == users
+    assert counts(panels["terminals"]["items"]) == {"vscode": 1}
+    total = expected["input"] + expected["output"]
+    assert sum(point["v"] for point in panels["tokensOverTime"]["points"]) == total
+    tools = expected["tool_success"]
+    assert panels["success"]["tools"] == {
+        "succeeded": tools.get("true", 0), "failed": tools.get("false", 0),
+    }  # fmt: skip
+    assert sum(counts(panels["models"]["items"]).values()) == expected["completions"]
+    assert sum(counts(panels["modelTokens"]["items"]).values()) == total
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_literal_values_are_signoz_own(database: None, run: str) -> None:
+    expected = EXPECTED[run]
+    said = expected["signoz_literal"]
+    store(run)
+    panels = shown()
+
+    def literal(name: str) -> Any:
+        return panels[name]["literal"]
+
+    names = {"True": "true (boolean)", "False": "false (boolean)"}
+    assert counts(literal("models")["items"]) == said["model_pie_count"]
+    assert counts(literal("tools")["items"]) == said["tool_pie_count"]
+    assert counts(literal("success")["items"]) == {
+        names.get(name, name): number for name, number in said["success_pie"].items()
+    }
+    assert literal("commandDuration")["value"] == pytest.approx(said["p95_all_duration_ms"])
+    assert literal("modelCalls")["value"] == expected["distinct_call_ids"]
+    assert literal("conversations")["value"] == len(expected["conversations"])
+    assert literal("input")["value"] == (expected["input"] or None)
+
+
+def test_failed_requests_are_counted_once(database: None) -> None:
+    store("json-failed")
+    panels = shown()
+    assert counts(panels["success"]["items"]) == {"failed": 2, "succeeded": 0}
+    assert panels["success"]["successPercent"] == 0
+    assert panels["modelCalls"]["failed"] == 2
+
+
+def test_attempts_that_were_made_good_are_no_failures(database: None) -> None:
+    store("json-err500")
+    assert shown()["modelCalls"]["failed"] == 0
+
+
+def test_a_tool_shows_how_often_it_worked(database: None) -> None:
+    store("recommended-pb")
+    tool = shown()["tools"]["items"][0]
+    assert tool["name"] == "exec_command"
+    assert (tool["value"], tool["succeeded"], tool["failed"]) == (2, 2, 0)
+    assert tool["successPercent"] == 100
+
+
+def test_nothing_is_counted_twice(database: None) -> None:
+    store(*RUNS)
+    before = shown()
+    see_in_log()
+    witness.reconcile()
+    after = shown()
+    assert before["input"]["value"] == after["input"]["value"]
+    assert after["input"]["sources"]["telemetry"] == 0
+    assert after["conversations"]["sources"] == {
+        "ledger": after["conversations"]["value"] - 1, "telemetry": 1,  # one run had no call
+    }  # fmt: skip
+    assert after["users"]["items"] == before["users"]["items"]
+
+
+def test_reconcile_marks_calls_and_can_be_repeated(database: None) -> None:
+    store("recommended-pb")
+    names = see_in_log()
+    assert witness.reconcile() == 4
+    assert witness.reconcile() == 0
+    assert db.rows("select distinct seen from call") == [(5,)]
+    matched = db.rows("select call from telemetry_usage order by at")
+    assert [name for (name,) in matched] == names
+
+
+def test_a_log_that_is_read_anew_is_matched_anew(database: None) -> None:
+    store("recommended-pb")
+    see_in_log()
+    witness.reconcile()
+    with db.writing() as connection:
+        connection.execute("update call set id = id || 'x' where id = 'resp_1'")
+        connection.execute("update call set seen = 1")
+    witness.mend()
+    assert witness.reconcile() == 1
+    assert db.rows("select distinct seen from call") == [(5,)]
+
+
+def test_what_the_log_tells_otherwise_is_not_counted(database: None) -> None:
+    store("recommended-pb")
+    see_in_log(skip=1)
+    with db.writing() as connection:  # the log has another count for the second call
+        connection.execute("update call set input = input + 1 where id = 'resp_1'")
+    witness.reconcile()
+    total = db.rows("select sum(input) from call")[0][0]
+    assert shown()["input"]["sources"] == {"ledger": total, "telemetry": 0}
+    quality = received.quality(SPAN, NOW)
+    assert quality["records"] == {"matched": 2, "waiting": 0, "replaced": 2, "provisional": 0}
+
+
+def test_a_young_record_waits_for_its_log(database: None) -> None:
+    store("logs-only")
+    at = db.rows("select at from telemetry_usage")[0][0]
+    assert telemetry.lone(SPAN, at + 119_999) == []
+    assert len(telemetry.lone(SPAN, at + 120_000)) == 1
+
+
+def test_a_title_thread_is_a_helper(database: None) -> None:
+    store("recommended-pb", "logs-only")
+    with db.writing() as connection:
+        title = EXPECTED["logs-only"]["conversations"][0]
+        turn = db.rows("select at from telemetry_event where name = 'codex.user_prompt' "
+                       "and session_id != ?", (title,))[0][0]  # fmt: skip
+        connection.execute(
+            "update telemetry_session set sandbox = 'read-only', prompt_length = 430, first_at = ? "
+            "where session_id = ?",
+            (turn + 2000, title),
+        )
+    witness.reconcile()
+    panels = shown()
+    assert panels["conversations"]["value"] == 1  # not among the conversations
+    assert panels["input"]["value"] == 6700 + 1400  # but its tokens were used
+    kinds = {row["conversation"]: row["kind"] for row in panels["conversationDetails"]["rows"]}
+    assert kinds[title] == "helper"
+    assert received.quality(SPAN, NOW)["conversations"] == {"helper": 1, "user": 1}
+    see_in_log()
+    witness.reconcile()  # its log turned up after all
+    assert shown()["conversations"]["value"] == 2
+
+
+def test_tiles_without_anything_are_unknown_where_they_must_be(database: None) -> None:
+    panels = shown()
+    assert panels["cacheRate"]["value"] is None
+    assert panels["commandDuration"]["value"] is None
+    assert panels["success"]["successPercent"] is None
+    assert panels["input"]["literal"]["value"] is None
+
+
+def test_days_are_the_viewers(database: None) -> None:
+    store("recommended-pb")  # at 01:51 UTC
+    for zone, day in (("UTC", "2026-11-21T00:00"), ("America/New_York", "2026-11-20T05:00")):
+        found = telemetry.panels(SPAN, Days(zone), NOW)["panels"]
+        points = next(p for p in found if p["id"] == "tokensOverTime")["points"]
+        assert [p["t"][:16] for p in points if p["v"]] == [day]
+
+
+# ── the routes ────────────────────────────────────────────────────────────────────────────
+
+WHEN = "from=2026-11-20&to=2026-11-22&tz=UTC"
+
+
+def test_the_panels_route(client: FlaskClient) -> None:
+    store("recommended-pb")
+    answer = client.get(f"/api/telemetry/panels?{WHEN}").get_json()
+    assert [panel["id"] for panel in answer["panels"]] == IDS
+    assert answer["step"] == "hour"
+    for panel in answer["panels"]:
+        where = panel["behind"]
+        behind = client.get(where["path"], query_string=where["query"])
+        assert behind.status_code == 200, (panel["id"], behind.get_json())
+
+
+def test_the_events_route_pages_through_everything(client: FlaskClient) -> None:
+    store(*RUNS)
+    seen: list[int] = []
+    cursor = ""
+    while True:
+        page = client.get(f"/api/telemetry/events?{WHEN}&limit=37&cursor={cursor}").get_json()
+        seen += [event["id"] for event in page["events"]]
+        cursor = page["nextCursor"]
+        if not page["hasMore"]:
+            break
+    stored = db.rows("select id from telemetry_event order by at desc, id desc")
+    assert seen == [name for (name,) in stored]
+    assert page["total"] == len(seen)
+    assert page["records"] == sum(sum(v for k, v in EXPECTED[r]["by_event"].items() if k != "None")
+                                  for r in RUNS)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        pytest.param("name=codex.tool_result", 3, id="by name"),
+        pytest.param("name=codex.tool_result&name=codex.tool_decision", 5, id="of two names"),
+        pytest.param("name=codex.tool_result&success=false", 1, id="what went wrong"),
+        pytest.param("tool=update_plan", 1, id="by tool"),
+        pytest.param("has=tokens", 4, id="with tokens"),
+        pytest.param("has=durationMs&name=codex.api_request", 6, id="with a duration"),
+        pytest.param("user=dev@example.com&name=codex.user_prompt", 1, id="by user"),
+        pytest.param("provider=claude", 0, id="of the other provider"),
+        pytest.param("name=%27%20or%201=1--", 0, id="text is only text"),
+    ],
+)
+def test_events_are_filtered(client: FlaskClient, query: str, count: int) -> None:
+    store("recommended-pb")
+    assert client.get(f"/api/telemetry/events?{WHEN}&{query}").get_json()["total"] == count
+
+
+def test_an_event_shows_its_tokens_and_standing(client: FlaskClient) -> None:
+    store("logs-only")
+    url = f"/api/telemetry/events?{WHEN}&has=tokens"
+    (event,) = client.get(url).get_json()["events"]
+    assert event["usage"]["inputTokens"] == 1400
+    assert event["usage"]["callId"] is None
+    see_in_log()
+    witness.reconcile()
+    (event,) = client.get(url).get_json()["events"]
+    assert (event["usage"]["callId"], event["usage"]["standing"]) == ("resp_0", "matched")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "panels?from=x",
+        "panels?to=2026-13-01",
+        "panels?tz=Mars",
+        "panels?from=2026-02-02&to=2026-01-01",
+        "panels?from=1990-01-01&to=2026-01-01",
+        "panels?from=0001-01-01&to=0001-01-02",
+        "panels?to=9999-12-31",
+        "panels?provider=x",
+        "events?limit=0",
+        "events?limit=9999",
+        "events?cursor=x",
+        "events?cursor=1.99999999999999999999",
+        "events?success=1",
+        "events?has=key",
+        "quality?from=9999-12-31T23:59:59%2B99",
+    ],
+)
+def test_bad_queries_hear_why(client: FlaskClient, url: str) -> None:
+    answer = client.get(f"/api/telemetry/{url}")
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]["message"]
+
+
+def test_quality_says_what_was_left_out(client: FlaskClient) -> None:
+    with db.writing() as connection:
+        batches = [otlp.decode("logs", b.data, json=b.json, now=NOW)
+                   for _ in range(2) for b in bodies("json-err500")]  # fmt: skip
+        tally = witness.Tally({("refused", "malformed_otlp"): 3})
+        witness.store(connection, batches, tally, NOW)
+    found = client.get(f"/api/telemetry/quality?{WHEN}&to=2026-11-23").get_json()
+    assert found["dropped"][0]["name"] == "not an event" and found["dropped"][0]["count"] == 2
+    assert found["refused"][0]["count"] == 3
+    assert found["versions"][0]["name"] == "codex_exec 0.169.0"
+    assert found["repeated"] == found["stored"][0]["count"]
+    assert found["records"]["provisional"] == 2
+    assert found["coverage"]["telemetryOnly"] == 2
+    assert found["relay"]["url"] == ""
+    assert found["receiver"]["waitingBatches"] == 0
+
+
+def test_silence_is_told(database: None) -> None:
+    assert received.silence("codex", NOW)["silentSince"] is None
+    store("logs-only")
+    see_in_log()
+    assert received.silence("codex", NOW)["silentSince"] is None
+    with db.writing() as connection:
+        connection.execute("update call set started_at = started_at + 700000")
+    assert received.silence("codex", NOW)["silentSince"] is not None
+
+
+def test_the_relay_is_set_and_its_header_never_told(client: FlaskClient) -> None:
+    url = "/api/telemetry/relay"
+    body = {"url": "http://localhost:4318/", "header": "Authorization: Bearer sesame"}
+    answer = client.put(url, json=body)
+    assert answer.get_json()["url"] == "http://localhost:4318"
+    assert answer.get_json()["headerName"] == "Authorization"
+    assert "sesame" not in answer.get_data(as_text=True)
+    assert client.put(url, json={"url": "nonsense"}).status_code == 400
+    assert client.put(url, json={"url": 5}).status_code == 400
+    assert client.get(url).get_json()["url"] == "http://localhost:4318"
+    assert client.put(url, json={"url": ""}).get_json()["headerName"] is None
+
+
+@pytest.mark.parametrize("url", ["localhost:4318", "ftp://x", "http://user:pw@host", "http://a b"])
+def test_the_settings_do_not_take_a_bad_address(client: FlaskClient, url: str) -> None:
+    answer = client.put("/api/settings", json={"telemetryRelayUrl": url})
+    assert answer.status_code == 400
+    assert "telemetryRelayUrl" in answer.get_json()["error"]["message"]
