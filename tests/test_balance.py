@@ -8,7 +8,7 @@ import pytest
 
 from server.accounts.allowance import Window
 from server.accounts.pool import Candidate
-from server.proxy.balance import Ask, Rules, choose
+from server.proxy.balance import Ask, Rules, choose, explain
 
 NOW = 1_800_000_000_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -281,3 +281,137 @@ def test_the_reason_says_what_is_left() -> None:
     assert choice.reason == "most headroom, 71 % left"
     choice = choose([account("a", 29), account("b", 90)], Ask(), Rules(), NOW, 0.999)
     assert choice.reason == "a share by headroom, 10 % left"
+
+
+def spark(name: str, used: float | None, **rest: Any) -> Candidate:
+    """An account with an allowance for Spark, or without one."""
+    found = account(name, **rest)
+    if used is None:
+        return found
+    own = (window("codex_spark:primary", 0, HOUR), window("codex_spark:secondary", used))
+    return replace(found, windows=found.windows + own)
+
+
+SPARK = Ask(limit="codex_spark")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "ask", "expected"),
+    [
+        pytest.param(
+            [spark("a", 90, week=0), spark("b", 10, week=99)],
+            replace(SPARK, pinned="b"),
+            "b",
+            id="its own week counts",
+        ),
+        pytest.param(
+            [spark("a", 50, status="quota_exceeded", blocked_until=NOW + DAY)],
+            SPARK,
+            "a",
+            id="it serves Spark although its own week is used up",
+        ),
+        pytest.param(
+            [spark("a", 100), spark("b", 50)], SPARK, "b", id="a used-up Spark week blocks Spark"
+        ),
+        pytest.param([spark("a", 100)], Ask(), "a", id="…and nothing else"),
+        pytest.param(
+            [spark("a", 10), spark("b", 99)],
+            replace(SPARK, spent={"a": NOW + HOUR}),
+            "b",
+            id="the provider refused Spark there",
+        ),
+        pytest.param(
+            [spark("a", None, week=0), spark("b", 99)], SPARK, "b", id="who has Spark goes first"
+        ),
+        pytest.param([spark("a", None)], SPARK, "a", id="nobody has it, as far as we know: try"),
+        pytest.param(
+            [spark("a", 10, status="paused"), spark("b", 99)], SPARK, "b", id="a pause is a pause"
+        ),
+    ],
+)
+def test_a_model_with_an_allowance_of_its_own(
+    candidates: list[Candidate], ask: Ask, expected: str
+) -> None:
+    assert choose(candidates, ask, Rules(), NOW, 0.0).account == expected
+
+
+def only(name: str, key: str, minutes: int, used: float, **rest: Any) -> Candidate:
+    """An account whose plan has one window."""
+    return account(name, windows=(Window(key, used, minutes, NOW + DAY, NOW),), **rest)
+
+
+@pytest.mark.parametrize("strategy", ["usage_weighted", "fill_first", "reset_drain"])
+@pytest.mark.parametrize(
+    ("key", "minutes"),
+    [
+        pytest.param("secondary", 10_080, id="weekly only"),
+        pytest.param("monthly", 43_200, id="monthly only"),
+        pytest.param("4320m", 4320, id="a length nobody has seen"),
+    ],
+)
+def test_plans_with_one_window_are_compared(strategy: str, key: str, minutes: int) -> None:
+    full, empty = only("a", key, minutes, 100), only("b", key, minutes, 10)
+    assert choose([full, empty], Ask(), Rules(strategy=strategy), NOW, 0.0).account == "b"
+
+
+def test_the_tightest_of_two_long_windows_counts() -> None:
+    month = Window("monthly", 95, 43_200, NOW + DAY, NOW)
+    tight = account("a", week=0)
+    tight = replace(tight, windows=(*tight.windows, month))
+    rules = Rules(strategy="usage_weighted")
+    assert choose([tight, account("b", week=60)], Ask(), rules, NOW, 0.0).account == "b"
+
+
+@pytest.mark.parametrize(
+    ("recent", "failed", "idle", "expected"),
+    [
+        pytest.param(8, 4, 1000, "b", id="every other request failed"),
+        pytest.param(40, 19, 1000, "a", id="most went well"),
+        pytest.param(7, 7, 1000, "a", id="too few to tell"),
+        pytest.param(8, 4, 61_000, "a", id="one request a minute finds out"),
+    ],
+)
+def test_an_account_that_often_fails_is_kept_apart(
+    recent: int, failed: int, idle: int, expected: str
+) -> None:
+    home = account("a", recent=recent, recent_failed=failed, last_used=NOW - idle)
+    choice = choose([home, B], Ask(pinned="a"), Rules(), NOW, 0.0)
+    assert (choice.account, choice.keeps_pin) == (expected, expected == "b")
+    assert choose([home], Ask(), Rules(), NOW, 0.0).account == "a", "better than no answer"
+
+
+def test_the_explained_choice_is_the_choice() -> None:
+    candidates = [
+        account("a", week=75),
+        account("b", week=25),
+        account("paused", status="paused"),
+        blocked("limited", HOUR),
+        account("late", priority=-1),
+        account("ill", errors=3, error_at=NOW),
+        account("busy", streams=32),
+    ]
+    ask = Ask(unable=frozenset({"unable"}))
+    choice, rows = explain([*candidates, account("unable")], ask, Rules(), NOW, 0.0)
+    assert choice == choose([*candidates, account("unable")], ask, Rules(), NOW, 0.0)
+    found = {row.account: row for row in rows}
+    assert {name: row.state for name, row in found.items()} == {
+        "a": "chosen",
+        "b": "waiting",
+        "paused": "paused",
+        "limited": "blocked",
+        "late": "waiting",
+        "ill": "resting",
+        "busy": "busy",
+        "unable": "unable",
+    }
+    assert (found["a"].share, found["b"].share, found["late"].share) == (25.0, 75.0, 0.0)
+    assert found["late"].reason == "another has a higher priority"
+    assert found["limited"].retry_at == NOW + HOUR
+    assert found["ill"].retry_at == NOW + 30_000
+
+
+def test_an_explanation_of_nothing() -> None:
+    choice, rows = explain([], Ask(), Rules(), NOW, 0.0)
+    assert (choice.state, rows) == ("empty", [])
+    _, rows = explain([A, B], Ask(owner="b"), Rules(), NOW, 0.0)
+    assert [(row.state, row.share) for row in rows] == [("left_out", 0.0), ("chosen", 100.0)]

@@ -12,6 +12,7 @@ import random
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,8 @@ POLICIES = ("burn_first", "normal", "preserve")
 SERVING_MS = 5 * 60_000  # after its last request an account still counts as the serving one
 AHEAD = 10 * 60_000  # the scheduler renews tokens this early, so that requests need not
 ANSWER_SECONDS = 1.5  # an import waits this long for the first allowance
+RECENT_MS = 10 * 60_000  # in which failures are compared with successes
+_REMEMBERED = 40  # ends of requests, per account
 _AT_ONCE = 4  # questions to the provider
 _COLUMNS = tuple(Profile.__dataclass_fields__)
 
@@ -70,6 +73,8 @@ class Candidate:
     streams: int
     errors: int
     error_at: int
+    recent: int = 0  # requests in the last ten minutes, while one of them failed
+    recent_failed: int = 0
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,6 +105,7 @@ class _Live:
     streams: int = 0
     errors: int = 0
     error_at: int = 0
+    recent: deque[tuple[int, bool]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     asking: threading.Event | None = None  # set when the question that is under way has ended
     ask_after: float = 0.0  # monotonic
     refusals: int = 0
@@ -156,7 +162,7 @@ class Pool:
         with self._lock:
             called = summary.names(list(self._profiles.values()))
             return [
-                self._candidate(_current(p, now), self._live[p.id], called[p.id])
+                self._candidate(_current(p, now), self._live[p.id], called[p.id], now)
                 for p in self._profiles.values()
             ]
 
@@ -197,6 +203,7 @@ class Pool:
         with self._lock:
             if account in self._live:
                 self._live[account].errors = 0
+                self._live[account].recent.append((db.now_ms(), True))
 
     def failed(self, account: str, now: int) -> None:
         """Note an error that may be the account's own."""
@@ -204,6 +211,7 @@ class Pool:
             if account in self._live:
                 self._live[account].errors += 1
                 self._live[account].error_at = now
+                self._live[account].recent.append((now, False))
 
     def block(self, account: str, status: str, until: int, reason: str) -> None:
         """Take an account out until a time, because the provider refused.
@@ -324,6 +332,7 @@ class Pool:
             with self._lock:
                 live = self._live[account]
                 live.errors, live.refusals, live.ask_after = 0, 0, 0.0
+                live.recent.clear()
                 usage = live.usage
             standing = allowance.settle(Standing(ACTIVE), usage, usage, db.now_ms())
             self._save(profile, paused_until=None, **_fields(standing))
@@ -707,7 +716,10 @@ class Pool:
         return views
 
     @staticmethod
-    def _candidate(profile: Profile, live: _Live, name: str) -> Candidate:
+    def _candidate(profile: Profile, live: _Live, name: str, now: int) -> Candidate:
+        since = now - RECENT_MS
+        # Most accounts did not fail lately; then nobody needs to count.
+        ends = [ok for at, ok in live.recent if at >= since] if live.error_at >= since else []
         return Candidate(
             id=profile.id,
             label=name,
@@ -722,6 +734,8 @@ class Pool:
             streams=live.streams,
             errors=live.errors,
             error_at=live.error_at,
+            recent=len(ends),
+            recent_failed=ends.count(False),
         )
 
     @staticmethod

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from server.accounts.allowance import Window, remaining
+from server.accounts.allowance import MINUTES, Window, remaining, standard
 
 if TYPE_CHECKING:
     from server.accounts.pool import Candidate
@@ -21,6 +21,11 @@ _BLOCKED = ("rate_limited", "quota_exceeded")
 _UNKNOWN_LEFT = 50.0
 # Each open stream will use something that no window shows yet.
 _STREAM_WEIGHT = 2.5
+# Half of so many requests failed: the provider throttles a few accounts for hours, and every
+# try there costs its user half a minute.
+_ENOUGH = 8
+_PROBE_EVERY = 60_000
+_SHORT_MINUTES = 1440
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Ask:
     owner: str | None = None  # the only account that can continue it
     tried: frozenset[str] = frozenset()
     unable: frozenset[str] = frozenset()  # do not offer this model, as far as we know
+    limit: str | None = None  # the named limit that this model counts for
+    spent: Mapping[str, int] = field(default_factory=dict)  # account → until, of that limit
 
 
 @dataclass(frozen=True)
@@ -58,11 +65,32 @@ class Choice:
     keeps_pin: bool = False
 
 
+@dataclass(frozen=True)
+class Row:
+    """One account in an explained choice.
+
+    `state`: chosen, waiting (it could, another goes first), left_out, or what keeps it from
+    serving. `share` is its chance in percent, `headroom` the percent left that counts.
+    """
+
+    account: str
+    state: str
+    reason: str
+    share: float
+    headroom: float
+    retry_at: int | None = None
+
+
 @dataclass
-class _Sorted:
+class _Field:
+    """Who is asked, who can, and among whom the strategy decides."""
+
+    seen: list[Candidate]  # everybody, as this request sees them
+    offered: list[Candidate]
     able: list[Candidate] = field(default_factory=list)
-    resting: list[Candidate] = field(default_factory=list)
-    why: dict[str, str] = field(default_factory=dict)
+    group: list[Candidate] = field(default_factory=list)
+    why: dict[str, str] = field(default_factory=dict)  # what keeps an account from serving
+    passed: dict[str, str] = field(default_factory=dict)  # why another goes first
 
 
 def choose(
@@ -74,25 +102,35 @@ def choose(
     not the thread. Otherwise priority, then policy, then the strategy decides among those that
     can serve. `rand` is in [0, 1): give the same for a thread to get the same answer.
     """
-    offered = _offered(candidates, ask, rules)
-    found = _sort(offered, ask, rules, now)
-    able = found.able or _recovering_first(found.resting)
-    if not able:
-        return _none(offered, found, now)
-    keeps_pin = _keeps_pin(candidates, ask, now)
-    for candidate in able:
+    return _choose(_narrow(candidates, ask, rules, now), ask, rules, (now, rand))
+
+
+def explain(
+    candidates: Sequence[Candidate], ask: Ask, rules: Rules, now: int, rand: float
+) -> tuple[Choice, list[Row]]:
+    """The choice that `choose` makes, and what it made of every account."""
+    found = _narrow(candidates, ask, rules, now)
+    choice = _choose(found, ask, rules, (now, rand))
+    shares = _shares(found, choice, ask, rules, now)
+    return choice, [_row(candidate, found, choice, shares, now) for candidate in found.seen]
+
+
+def _choose(found: _Field, ask: Ask, rules: Rules, draw: tuple[int, float]) -> Choice:
+    now, rand = draw
+    if not found.able:
+        return _none(found, now)
+    keeps_pin = _keeps_pin(found.seen, ask, now)
+    for candidate in found.able:
         if candidate.id == ask.owner:
             return Choice(candidate.id, "it holds the earlier response")
+    for candidate in found.able:
         if candidate.id == ask.pinned:
             return Choice(candidate.id, "same thread")
-    if len(able) == 1:
-        reason = "the only account that can serve now" if len(offered) > 1 else "the only account"
-        return Choice(able[0].id, reason, keeps_pin=keeps_pin)
-    group = _first_group(able)
-    if rules.prefer_earlier_reset:
-        soonest = min(_days_to_reset(c, now) for c in group)
-        group = [c for c in group if _days_to_reset(c, now) == soonest]
-    chosen, reason = _STRATEGIES.get(rules.strategy, _capacity_weighted)(group, now, rand)
+    if len(found.able) == 1:
+        several = len(found.offered) > 1
+        reason = "the only account that can serve now" if several else "the only account"
+        return Choice(found.able[0].id, reason, keeps_pin=keeps_pin)
+    chosen, reason = _strategy(rules)(found.group, now, rand)
     return Choice(chosen.id, reason, keeps_pin=keeps_pin)
 
 
@@ -105,25 +143,60 @@ def free_at(candidate: Candidate, now: int) -> int | None:
 
 
 def rests_until(candidate: Candidate) -> int:
-    """After three errors in a row an account rests 30 s, then twice as long, at most 5 min."""
-    if candidate.errors < 3:
-        return 0
-    rest: int = min(300_000, 30_000 * 2 ** min(candidate.errors - 3, 10))
-    return candidate.error_at + rest
+    """When an account that failed may serve again; 0 when it did not fail enough.
+
+    After three errors in a row it rests 30 s, then twice as long, at most 5 min. One that
+    fails every other request gets one request a minute, until the failures are ten minutes old.
+    """
+    rest = 0
+    if candidate.errors >= 3:
+        rest = candidate.error_at + min(300_000, 30_000 * 2 ** min(candidate.errors - 3, 10))
+    if candidate.recent >= _ENOUGH and 2 * candidate.recent_failed >= candidate.recent:
+        rest = max(rest, candidate.last_used + _PROBE_EVERY)
+    return rest
 
 
-def left(candidate: Candidate, key: str, now: int) -> float | None:
-    """Percent left in one window; None when it was never observed."""
-    window = _window(candidate, key)
-    return None if window is None else remaining(window, now)
+def _short_window(candidate: Candidate, now: int) -> Window | None:
+    return _tightest([w for w in candidate.windows if _minutes(w) <= _SHORT_MINUTES], now)
 
 
-def _window(candidate: Candidate, key: str) -> Window | None:
-    return next((window for window in candidate.windows if window.key == key), None)
+def _long_window(candidate: Candidate, now: int) -> Window | None:
+    return _tightest([w for w in candidate.windows if _minutes(w) > _SHORT_MINUTES], now)
 
 
-def _long_window(candidate: Candidate) -> Window | None:
-    return _window(candidate, "secondary") or _window(candidate, "monthly")
+def _tightest(windows: Sequence[Window], now: int) -> Window | None:
+    """Of several windows of an account, the one that will stop it first."""
+    own = [window for window in windows if standard(window)]
+    return min(own, key=lambda w: remaining(w, now), default=None)
+
+
+def _minutes(window: Window) -> int:
+    return window.minutes or MINUTES.get(window.key, _SHORT_MINUTES)
+
+
+def _has(candidate: Candidate, limit: str | None) -> bool:
+    return any(w.key.startswith(f"{limit}:") for w in candidate.windows)
+
+
+def _seen(candidate: Candidate, ask: Ask, now: int) -> Candidate:
+    """The account as a request under a named limit sees it: by that limit's windows alone.
+
+    Spark has an allowance of its own: it can be used up while the account's week is not, and
+    the other way round.
+    """
+    if ask.limit is None:
+        return candidate
+    own = [w for w in candidate.windows if w.key.startswith(f"{ask.limit}:")]
+    ends = [w.resets_at for w in own if w.resets_at and remaining(w, now) <= 0]
+    ends += [until for account, until in ask.spent.items() if account == candidate.id]
+    if not own and not ends:
+        return candidate
+    shown = tuple(replace(w, key=w.key.partition(":")[2]) for w in own)
+    status, until = candidate.status, candidate.blocked_until
+    if status in ("active", *_BLOCKED):
+        until = max((end for end in ends if end > now), default=None)
+        status = "quota_exceeded" if until else "active"
+    return replace(candidate, windows=shown, status=status, blocked_until=until)
 
 
 def _offered(candidates: Sequence[Candidate], ask: Ask, rules: Rules) -> list[Candidate]:
@@ -134,16 +207,38 @@ def _offered(candidates: Sequence[Candidate], ask: Ask, rules: Rules) -> list[Ca
     return list(candidates)
 
 
-def _sort(offered: Sequence[Candidate], ask: Ask, rules: Rules, now: int) -> _Sorted:
-    found = _Sorted()
-    for candidate in offered:
+def _narrow(candidates: Sequence[Candidate], ask: Ask, rules: Rules, now: int) -> _Field:
+    seen = [_seen(candidate, ask, now) for candidate in candidates]
+    found = _Field(seen, _offered(seen, ask, rules))
+    holders = {c.id for c in candidates if _has(c, ask.limit)}
+    for candidate in found.offered:
         obstacle = _obstacle(candidate, ask, rules, now)
-        if obstacle is None:
-            found.able.append(candidate)
-        elif obstacle == "resting":
-            found.resting.append(candidate)
-        else:
+        if obstacle is not None:
             found.why[candidate.id] = obstacle
+    found.able = [c for c in found.offered if c.id not in found.why]
+    if not found.able:
+        resting = [c for c in found.offered if found.why[c.id] == "resting"]
+        found.able = _recovering_first(resting)
+    found.group = found.able
+    for reason, rank in _sieves(holders, rules, now):
+        best = min(map(rank, found.group), default=0)
+        found.passed |= {c.id: reason for c in found.group if rank(c) != best}
+        found.group = [c for c in found.group if rank(c) == best]
+    return found
+
+
+_Rank = Callable[["Candidate"], int]
+
+
+def _sieves(holders: set[str], rules: Rules, now: int) -> list[tuple[str, _Rank]]:
+    """Who goes first whatever the strategy says, and the sentence for the others."""
+    found: list[tuple[str, _Rank]] = [
+        ("another has an allowance for this very model", lambda c: c.id not in holders),
+        ("another has a higher priority", lambda c: -c.priority),
+        ("its policy lets others go first", lambda c: _POLICIES.get(c.policy, 1)),
+    ]
+    if rules.prefer_earlier_reset:
+        found.append(("another resets earlier", lambda c: _days_to_reset(c, now)))
     return found
 
 
@@ -170,14 +265,12 @@ def _recovering_first(resting: list[Candidate]) -> list[Candidate]:
     return [min(resting, key=lambda c: (rests_until(c), c.id))] if resting else []
 
 
-def _none(offered: Sequence[Candidate], found: _Sorted, now: int) -> Choice:
+def _none(found: _Field, now: int) -> Choice:
     states = set(found.why.values())
-    if not offered:
-        return Choice(None, "no account", "empty")
     # The most hopeful obstacle speaks: it is the one that ends without anybody's doing.
     for state in ("busy", "tried", "blocked", "unable", "sign_in_needed", "paused"):
         if state in states:
-            times = [at for at in (free_at(c, now) for c in offered) if at is not None]
+            times = [at for at in (free_at(c, now) for c in found.offered) if at is not None]
             return Choice(None, f"no account: {state}", state, min(times, default=None))
     return Choice(None, "no account", "empty")
 
@@ -192,16 +285,8 @@ def _keeps_pin(candidates: Sequence[Candidate], ask: Ask, now: int) -> bool:
     return False
 
 
-def _first_group(able: Sequence[Candidate]) -> list[Candidate]:
-    def rank(candidate: Candidate) -> tuple[int, int]:
-        return -candidate.priority, _POLICIES.get(candidate.policy, 1)
-
-    best = min(rank(c) for c in able)
-    return [c for c in able if rank(c) == best]
-
-
 def _days_to_reset(candidate: Candidate, now: int) -> int:
-    window = _long_window(candidate)
+    window = _long_window(candidate, now)
     if window is None or window.resets_at is None:
         return 10_000
     return max(0, window.resets_at - now) // DAY
@@ -209,7 +294,7 @@ def _days_to_reset(candidate: Candidate, now: int) -> int:
 
 def _headroom(candidate: Candidate, now: int) -> float:
     """Percent left that counts: of the long window, nothing while the short one is spent."""
-    short, long = _window(candidate, "primary"), _long_window(candidate)
+    short, long = _short_window(candidate, now), _long_window(candidate, now)
     if short is not None and remaining(short, now) <= 0:
         return 0.0
     window = long or short
@@ -217,18 +302,27 @@ def _headroom(candidate: Candidate, now: int) -> float:
     return max(0.0, known - _STREAM_WEIGHT * candidate.streams)
 
 
+def _short_left(candidate: Candidate, now: int) -> float | None:
+    window = _short_window(candidate, now)
+    return None if window is None else remaining(window, now)
+
+
 def _said(candidate: Candidate, now: int) -> str:
-    window = _long_window(candidate) or _window(candidate, "primary")
+    window = _long_window(candidate, now) or _short_window(candidate, now)
     return "allowance not known yet" if window is None else f"{remaining(window, now):.0f} % left"
 
 
 _Picked = tuple["Candidate", str]
 
 
-def _capacity_weighted(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
+def _weights(group: Sequence[Candidate], now: int) -> list[float]:
     known = [c.capacity for c in group if c.capacity]
     usual = statistics.fmean(known) if known else 1.0
-    weights = [(c.capacity or usual) * _headroom(c, now) for c in group]
+    return [(c.capacity or usual) * _headroom(c, now) for c in group]
+
+
+def _capacity_weighted(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
+    weights = _weights(group, now)
     total = sum(weights)
     if total <= 0:
         return _usage_weighted(group, now, rand)
@@ -244,7 +338,7 @@ def _capacity_weighted(group: Sequence[Candidate], now: int, rand: float) -> _Pi
 
 def _usage_weighted(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
     def order(candidate: Candidate) -> tuple[float, float, int, str]:
-        short = left(candidate, "primary", now)
+        short = _short_left(candidate, now)
         short = _UNKNOWN_LEFT if short is None else short
         return -_headroom(candidate, now), -short, candidate.last_used, candidate.id
 
@@ -258,7 +352,7 @@ def _round_robin(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
 
 def _fill_first(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
     def order(candidate: Candidate) -> tuple[bool, float, float, str]:
-        short = left(candidate, "primary", now)
+        short = _short_left(candidate, now)
         long = _headroom(candidate, now)
         return long <= 0, 100.0 if short is None else short, long, candidate.id
 
@@ -268,7 +362,7 @@ def _fill_first(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
 
 def _reset_drain(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
     def order(candidate: Candidate) -> tuple[bool, int, float, float, str]:
-        short = left(candidate, "primary", now)
+        short = _short_left(candidate, now)
         room = _headroom(candidate, now)
         days = _days_to_reset(candidate, now)
         return room <= 0, days, -(_UNKNOWN_LEFT if short is None else short), -room, candidate.id
@@ -285,3 +379,51 @@ _STRATEGIES: dict[str, Callable[[Sequence[Candidate], int, float], _Picked]] = {
     "reset_drain": _reset_drain,
     "single_account": _usage_weighted,
 }
+
+
+def _strategy(rules: Rules) -> Callable[[Sequence[Candidate], int, float], _Picked]:
+    return _STRATEGIES.get(rules.strategy, _capacity_weighted)
+
+
+# ── the explained choice ──────────────────────────────────────────────────────────────────
+
+_SENTENCES = {
+    "tried": "it was tried for this request",
+    "paused": "it is paused",
+    "sign_in_needed": "it needs a new sign-in",
+    "blocked": "the provider refuses it until its limit resets",
+    "unable": "it does not offer this model",
+    "busy": "it serves as many streams as the settings allow",
+    "resting": "it rests, because its last requests failed",
+}
+
+
+def _shares(found: _Field, choice: Choice, ask: Ask, rules: Rules, now: int) -> dict[str, float]:
+    """How likely each account is to get such a request, in percent."""
+    if choice.account is None:
+        return {}
+    decided = choice.account in (ask.owner, ask.pinned) or len(found.able) == 1
+    weights = _weights(found.group, now)
+    if decided or _strategy(rules) is not _capacity_weighted or sum(weights) <= 0:
+        return {choice.account: 100.0}
+    parts = zip(found.group, weights, strict=True)
+    return {c.id: round(100 * weight / sum(weights), 1) for c, weight in parts}
+
+
+def _row(
+    candidate: Candidate, found: _Field, choice: Choice, shares: Mapping[str, float], now: int
+) -> Row:
+    name, retry_at = candidate.id, None
+    if name == choice.account:
+        state, reason = "chosen", choice.reason
+    elif name in found.why:
+        state = found.why[name]
+        reason = _SENTENCES[state]
+        retry_at = rests_until(candidate) if state == "resting" else free_at(candidate, now)
+    elif any(c.id == name for c in found.offered):
+        state = "waiting"
+        reason = found.passed.get(name) or f"it could serve too, {_said(candidate, now)}"
+    else:
+        state, reason = "left_out", "only one account may serve this"
+    room = round(_headroom(candidate, now), 2)
+    return Row(name, state, reason, shares.get(name, 0.0), room, retry_at)
