@@ -1,0 +1,102 @@
+"""The [otel] section of a config.toml: added once, never over the user's own, and undone."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.errors import BadRequest, Conflict
+from server.ingest.connect import logs_endpoint, state, with_otel, without_otel
+
+HERE = "http://127.0.0.1:2455/otlp/v1/logs"
+TEXTS = [
+    pytest.param("", id="an empty file"),
+    pytest.param('model = "gpt-5.5"\n', id="a key"),
+    pytest.param('model = "gpt-5.5"', id="no end of line"),
+    pytest.param('model = "x"\r\n[analytics]\r\nenabled = false\r\n', id="Windows lines"),
+    pytest.param('model = "x"\r\n[analytics]\r\nenabled = false', id="Windows lines, no end"),
+    pytest.param("[a]\nb = 1\n\n\n# the end\n\n", id="blank lines at the end"),
+    pytest.param("# otel = true\n", id="only a comment speaks of it"),
+    pytest.param("[profiles.x.otel]\na = 1\n", id="another table's otel"),
+    pytest.param('s = """\n[otel]\n"""\n', id="a text that looks like it"),
+    pytest.param("\n", id="one blank line"),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_it_is_added_and_undone_byte_for_byte(text: str) -> None:
+    done = with_otel(text, HERE)
+    assert done.startswith(text)
+    assert tomllib.loads(done)["otel"] == {
+        "log_user_prompt": False,
+        "log_sse_deltas": False,
+        "tool_result": {"max_bytes": 0},
+        "exporter": {"otlp-http": {"endpoint": HERE, "protocol": "binary"}},
+        "metrics_exporter": "none",
+        "trace_exporter": "none",
+    }
+    assert ("\n" in done.replace("\r\n", "")) == ("\r\n" not in text)
+    assert (state(text), state(done)) == ("absent", "ours")
+    assert without_otel(done) == text
+    assert without_otel(text) == text
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_twice_is_once_with_the_new_address(text: str) -> None:
+    again = with_otel(with_otel(text, HERE), "http://127.0.0.1:9/otlp/v1/logs")
+    assert again == with_otel(text, "http://127.0.0.1:9/otlp/v1/logs")
+    assert without_otel(again) == text
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_the_user_adds_afterwards_stays(text: str) -> None:
+    assert without_otel(with_otel(text, HERE) + "[later]\nx = 1\n").endswith("[later]\nx = 1\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('[otel]\nexporter = "none"\n', id="a section"),
+        pytest.param('otel.environment = "dev"\n', id="dotted keys"),
+        pytest.param('[otel.exporter."otlp-http"]\nendpoint = "x"\n', id="a sub-table"),
+        pytest.param("otel = {}\n", id="inline"),
+        pytest.param('["otel"]\n', id="in quotes"),
+    ],
+)
+def test_a_section_of_the_users_own_is_left_alone(text: str) -> None:
+    assert state(text) == "foreign"
+    with pytest.raises(Conflict, match="does not change it"):
+        with_otel(text, HERE)
+
+
+@pytest.mark.parametrize("text", ["[", 's = """', "a = 1\na = 2\n", "[[" * 5000])
+def test_what_is_not_toml_is_left_alone(text: str) -> None:
+    assert state(text) == "broken"
+    with pytest.raises(BadRequest, match="not valid TOML"):
+        with_otel(text, HERE)
+
+
+def test_a_token_goes_along() -> None:
+    done = tomllib.loads(with_otel("", HERE, 'to"ken'))
+    headers = done["otel"]["exporter"]["otlp-http"]["headers"]
+    assert headers == {"authorization": 'Bearer to"ken'}
+
+
+def test_the_address_is_used_as_it_stands_so_it_is_whole() -> None:
+    assert logs_endpoint("http://127.0.0.1:2455/") == HERE
+
+
+@given(st.text(alphabet="ab=\"'[]#.\n\r\t 1{}", max_size=60))
+def test_any_toml_comes_back(text: str) -> None:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return
+    try:
+        done = with_otel(text, HERE)
+    except (BadRequest, Conflict):
+        return
+    assert without_otel(done) == text
