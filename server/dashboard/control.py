@@ -12,6 +12,7 @@ from server.config import NAME
 from server.dashboard import session
 from server.store import db
 from server.times import iso
+from server.usage.days import chosen
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -42,6 +43,7 @@ def blueprint(services: Services) -> Blueprint:
                 "indexing": services.indexer.progress(),
                 "activeStreams": services.proxy.active(),
                 "notices": services.notices,
+                "today": chosen().of(db.now_ms()),
             }
         )
 

@@ -44,12 +44,12 @@ def _account(account: dict[str, Any]) -> list[dict[str, Any]]:
         if pace and pace["runsOutAt"]:
             behind = f"{-pace['delta']:.0f} points behind an even pace"
             title = f"{name} runs out before its reset"
-            text = f"{left:.0f} % left of its {window['name']}, {behind}."
+            text = f"{left:.0f}% left of its {window['name']}, {behind}."
             cards.append(_card("critical" if left <= 10 else "warn", title, text, href))
         elif window["level"] in ("low", "critical", "spent"):
             level = "warn" if window["level"] == "low" else "critical"
             title = f"{name} has little left"
-            cards.append(_card(level, title, f"{left:.0f} % left of its {window['name']}.", href))
+            cards.append(_card(level, title, f"{left:.0f}% left of its {window['name']}.", href))
     return cards
 
 

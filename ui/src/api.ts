@@ -201,6 +201,8 @@ export interface Live {
   indexing: { filesDone: number; filesTotal: number; bytesDone: number; bytesTotal: number } | null;
   activeStreams: number;
   notices: string[];
+  /** The day it is where the server counts days. */
+  today: string;
 }
 
 export interface Session {
@@ -252,7 +254,7 @@ export async function api<T>(path: string, init: RequestInit = {}): Promise<T> {
   });
   const body = await response.json().catch(() => null);
   remember(body);
-  if (response.ok && body !== null) return body as T;
+  if (response.ok && (body !== null || response.status === 204)) return body as T;
   const said = body?.error as { code?: string; message?: string } | undefined;
   // At the gate a 401 means a wrong password, not a lost session.
   if (response.status === 401 && !GATES.includes(path)) onSignedOut.call();

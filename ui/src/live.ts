@@ -2,6 +2,7 @@
 import { QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import { api, ApiError, type Live } from "./api";
+import { dayOf } from "./format";
 
 export type Topic = "accounts" | "requests" | "calls" | "settings" | "keys";
 
@@ -65,13 +66,26 @@ export function useVisible(): boolean {
   );
 }
 
+const LIVE = {
+  queryKey: ["live"],
+  queryFn: ({ signal }: { signal: AbortSignal }) => api<Live>("/api/live", { signal }),
+};
+
+/**
+ * Today as the server counts days: in the zone of the settings, else in its own.
+ *
+ * The viewer's own day until the server has said so.
+ */
+export function useToday(): string {
+  return useQuery({ ...LIVE, enabled: false }).data?.today ?? dayOf(Date.now());
+}
+
 /** The pulse of the page: revisions, indexing, notices; and whether the server is away. */
 export function useLive(): { live: Live | undefined; away: boolean } {
   const client = useQueryClient();
   const seen = useVisible();
   const found = useQuery({
-    queryKey: ["live"],
-    queryFn: ({ signal }) => api<Live>("/api/live", { signal }),
+    ...LIVE,
     staleTime: 0,
     refetchInterval: seen ? VISIBLE_MS : HIDDEN_MS,
     refetchIntervalInBackground: true,

@@ -1,6 +1,4 @@
 /** Named spans of time that addresses carry, and what they mean today. Pure. */
-import { dayOf } from "./format";
-
 export const DAY_RANGES = ["all", "today", "week", "7d", "30d", "month", "custom"] as const;
 export const TIME_RANGES = ["all", "1h", "24h", "7d", "30d"] as const;
 const HOURS: Record<string, number> = { "1h": 1, "24h": 24, "7d": 168, "30d": 720 };
@@ -11,20 +9,20 @@ export interface Span {
   to?: string;
 }
 
-/** The calendar days (both included) a range means now; empty for all time. */
-export function days(range: string, now: number, from = "", to = ""): Span {
-  const today = dayOf(now);
-  // Noon, so that an hour lost to summer time never changes the day.
-  const noon = new Date(now).setHours(12, 0, 0, 0);
+/** The calendar days (both included) a range means while `today` is today; empty for all time. */
+export function days(range: string, today: string, from = "", to = ""): Span {
+  // A day is a name; in UTC no summer time moves the sums.
+  const noon = Date.parse(`${today}T12:00:00Z`);
+  const ago = (count: number) => new Date(noon - count * DAY).toISOString().slice(0, 10);
   switch (range) {
     case "today":
       return { from: today, to: today };
     case "7d":
-      return { from: dayOf(noon - 6 * DAY), to: today };
+      return { from: ago(6), to: today };
     case "30d":
-      return { from: dayOf(noon - 29 * DAY), to: today };
+      return { from: ago(29), to: today };
     case "week":
-      return { from: dayOf(noon - ((new Date(noon).getDay() + 6) % 7) * DAY), to: today };
+      return { from: ago((new Date(noon).getUTCDay() + 6) % 7), to: today };
     case "month":
       return { from: `${today.slice(0, 8)}01`, to: today };
     case "custom":
@@ -43,9 +41,4 @@ export function reversed({ from, to }: Span): boolean {
 export function since(range: string, now: number): string | undefined {
   const hours = HOURS[range];
   return hours ? new Date(now - hours * 3600 * 1000).toISOString() : undefined;
-}
-
-/** The viewer's time zone, which days are counted in. */
-export function zone(): string {
-  return Intl.DateTimeFormat().resolvedOptions().timeZone;
 }

@@ -13,13 +13,13 @@ import { COLUMNS, CSV_HEADING, csvRow } from "../calls";
 import { csv, download } from "../csv";
 import { count, dayOf, exact, money } from "../format";
 import { useNow, useTitle } from "../hooks";
-import { refetch } from "../live";
+import { refetch, useToday } from "../live";
 import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
 import { Many, One, SearchBox, type Option } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { Empty, Failure, Skeleton } from "../parts/States";
-import { days, DAY_RANGES, reversed, zone } from "../range";
+import { days, DAY_RANGES, reversed } from "../range";
 import { say } from "../say";
 import { useAddress } from "../url";
 import { t, type Word } from "../words";
@@ -39,7 +39,7 @@ interface Options {
 function useFilters() {
   const address = useAddress();
   const range = address.get("range") || (address.get("from") || address.get("to") ? "custom" : "all");
-  const span = days(range, Date.now(), address.get("from"), address.get("to"));
+  const span = days(range, useToday(), address.get("from"), address.get("to"));
   const sort = COLUMNS.find((column) => column.sort === address.get("sort"))?.sort ?? "time";
   const up = address.get("direction") === "asc";
   const asked = {
@@ -50,7 +50,6 @@ function useFilters() {
     account: address.all("account"),
     priceStatus: address.get("price"),
     ...span,
-    tz: zone(),
     sort,
     direction: up ? "asc" : "desc",
   };
