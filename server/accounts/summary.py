@@ -128,6 +128,8 @@ def snapshot(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, 
                 "plan": view.profile.plan,
                 "status": view.profile.status,
                 "windows": [_window(each, now, stale_after) for each in view.usage.windows],
+                "credits": _credits(view.usage),
+                "availableResetCredits": view.usage.reset_credits,
                 **_state(view),
             }
             for view in views

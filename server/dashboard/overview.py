@@ -12,7 +12,7 @@ from flask import Blueprint, jsonify
 
 from server import __version__
 from server.dashboard import accounts
-from server.store import db
+from server.store import db, settings
 from server.times import iso, parse
 from server.usage import attention, trends
 
@@ -65,6 +65,7 @@ def blueprint(services: Services) -> Blueprint:
                 "show": services.show_requests,
                 "version": __version__,
                 "notices": services.notices,
+                "settings": {key: settings.get(key) for key in settings.TRAY},
             }
         )
 

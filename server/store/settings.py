@@ -56,7 +56,23 @@ OPTIONS = [
         "Another OTLP collector that gets a copy; empty is none.",
         pattern=r"(https?://[^\s@?#]+)?",
     ),
+    Option("trayFollows", "pool", "Whose allowance the icon shows: pool, serving, worst or an id."),
+    Option("trayStyle", "bars", "What the icon is.", ("bars", "number")),
+    Option("trayPercent", "left", "What percentages in the tray count.", ("left", "used")),
+    Option("trayHideAddresses", False, "Leave e-mail addresses out of the tray."),
+    Option("alertLow", True, "Tell when 50 and 20 % are left."),
+    Option("alertSpent", True, "Tell when an allowance is used up."),
+    Option("alertBack", True, "Tell when an allowance or an account is back."),
+    Option("alertMoved", True, "Tell when an account is spent and work moves to another."),
+    Option("alertSignIn", True, "Tell when an account must sign in again."),
+    Option("alertServer", True, "Tell when the server is in trouble."),
+    Option("quietFrom", 0, "The hour in which alerts fall silent.", low=0, high=23),
+    Option(
+        "quietTo", 0, "The hour in which they speak again; the same hour: never.", low=0, high=23
+    ),
 ]
+# What the tray is told with every look; the last ones are its alerts.
+TRAY = [option.key for option in OPTIONS if option.key.startswith(("tray", "alert", "quiet"))]
 _BY_KEY = {option.key: option for option in OPTIONS}
 _cache: dict[str, Any] = {}
 
