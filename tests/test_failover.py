@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from server.config import Config
-from server.store import settings
-from tests.rig import CODEX, OPENAI, Rig, running, wait_until
+from server.proxy import chooser
+from server.store import db, settings
+from tests.rig import BODY, CODEX, OPENAI, Rig, running, wait_until
 from tests.upstream import (
     Answer,
     HangUp,
@@ -356,11 +357,142 @@ def test_a_busy_account_leaves_the_next_stream_to_another(rig: Rig) -> None:
     rig.provider.play(Stream([created(), *item(message("x"))], end="silent"))
     first, second = rig.open(), rig.open()
     assert len(set(rig.served())) == 2
-    reply = rig.send()
-    assert (reply.status, reply.headers["retry-after"]) == (429, "1")
     first.close()
     second.close()
     wait_until(lambda: rig.proxy.active() == 0, "all slots free")
+
+
+def test_a_request_waits_in_line_for_a_busy_account(rig: Rig) -> None:
+    settings.change({"streamsPerAccount": 1})
+    rig.provider.play(Stream([created(), *item(message("x"))], end="silent"))
+    busy = [rig.open(), rig.open()]
+    rig.provider.play(Stream(spoken("served in the end")))
+    found: list[Any] = []
+    waiting = [threading.Thread(target=lambda: found.append(rig.send())) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    wait_until(lambda: rig.proxy.chooser.waiting() == 3, "three in line")
+    busy[0].close()
+    for thread in waiting:
+        thread.join(10)
+    assert [reply.status for reply in found] == [200, 200, 200]
+    assert len(set(rig.served()[2:])) == 1, "on the account that became free"
+    assert {c.streams for c in rig.pool.candidates()} == {0, 1}
+    busy[1].close()
+    wait_until(lambda: {c.streams for c in rig.pool.candidates()} == {0}, "no stream is left over")
+
+
+def test_the_line_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chooser, "WAIT_SECONDS", 0.3)
+    settings.change({"streamsPerAccount": 1})
+    rig.provider.play(Stream([created(), *item(message("x"))], end="silent"))
+    busy = [rig.open(), rig.open()]
+    began = time.monotonic()
+    reply = rig.send()
+    assert (reply.status, reply.headers["retry-after"]) == (429, "1")
+    assert 0.25 < time.monotonic() - began < 2
+    leaving = socket.create_connection(("127.0.0.1", rig.port))
+    body = json.dumps(BODY).encode()
+    head = f"POST {CODEX} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    monkeypatch.setattr(chooser, "WAIT_SECONDS", 60)
+    leaving.sendall(head.encode() + body)
+    wait_until(lambda: rig.proxy.chooser.waiting() == 1, "one in line")
+    leaving.close()
+    wait_until(lambda: rig.proxy.chooser.waiting() == 0, "who leaves gives up the place", 3)
+    for response in busy:
+        response.close()
+    wait_until(lambda: rig.proxy.active() == 0, "all slots free")
+    assert {row["status"] for row in rig.rows()} >= {"cancelled"}
+
+
+def test_many_at_once_never_exceed_an_accounts_streams(rig: Rig) -> None:
+    settings.change({"streamsPerAccount": 2})
+    most: list[int] = []
+
+    def play(request: Any) -> Script:
+        most.append(max(c.streams for c in rig.pool.candidates()))
+        return Stream(gap=0.005)
+
+    rig.provider.play(play)
+    replies: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: replies.extend(rig.send().status for _ in range(4)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert replies == [200] * 32
+    assert max(most) <= 2
+
+
+def owned(rig: Rig) -> tuple[str, str]:
+    """A finished response, and the account that holds it."""
+    rig.provider.play(Stream(spoken(name="resp_own")))
+    rig.send(None, session_id="s")
+    wait_until(lambda: rig.proxy.memory.owner("resp_own"), "known")
+    return "resp_own", rig.served()[-1]
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_what_only_one_account_can_continue_goes_nowhere_else(rig: Rig, limited: bool) -> None:
+    name, home = owned(rig)
+    for _ in range(6):
+        assert rig.send({"previous_response_id": name}).status == 200
+    assert set(rig.served()) == {home}
+    if limited:
+        rig.provider.play(usage_limit(LATER), account=home)
+    else:
+        rig.pool.pause(rig.accounts[home])
+    reply = rig.send({"previous_response_id": name})
+    assert (reply.status, reply.error["code"]) == (400, "previous_response_not_found")
+    assert set(rig.served()) == {home}
+    assert rig.send().status == 200, "others go on"
+
+
+def test_a_short_rest_of_the_owner_is_waited_for_by_the_client(rig: Rig) -> None:
+    name, home = owned(rig)
+    rig.provider.play(refusal(429, "rate_limit_exceeded", retry_after="20"), account=home)
+    reply = rig.send({"previous_response_id": name})
+    assert (reply.status, reply.error["code"]) == (429, "rate_limit_exceeded")
+
+
+def test_an_uploaded_file_is_used_where_it_lies(rig: Rig) -> None:
+    holder = rig.accounts["acc-2"]
+    rig.pool.pin("file", "file-1", holder, db.now_ms())
+    part = {"type": "input_file", "file_id": "file-1"}
+    body = {"input": [{"type": "message", "role": "user", "content": [part]}]}
+    for number in range(6):
+        assert rig.send(body, session_id=f"s{number}").status == 200
+    assert set(rig.served()) == {"acc-2"}
+    rig.pool.pause(holder)
+    assert rig.send(body).status == 400, "the pin goes with the pause, the file cannot be had"
+
+
+def test_a_turn_goes_back_to_the_account_that_began_it(rig: Rig) -> None:
+    rig.provider.play(lambda r: Stream(headers={"x-codex-turn-state": f"of-{r.account}"}))
+    state = rig.send(None, session_id="s").headers["x-codex-turn-state"]
+    home = state.removeprefix("of-")
+    for number in range(6):
+        rig.send(None, session_id=f"elsewhere-{number}", x_codex_turn_state=state)
+    assert set(rig.served()) == {home}
+
+
+def test_a_limit_of_spark_leaves_other_models_alone(rig: Rig) -> None:
+    def play(request: Any) -> Script:
+        spark = "spark" in request.json["model"]
+        return usage_limit(LATER) if spark and request.account == "acc-1" else Stream()
+
+    rig.provider.play(play)
+    for _ in range(8):
+        assert rig.send({"model": "gpt-5.3-codex-spark"}).status == 200
+    tried = [r.account for r in rig.provider.responses()]
+    assert tried.count("acc-1") <= 1, "its Spark limit is remembered"
+    assert {c.status for c in rig.pool.candidates()} == {"active"}
+    rig.pool.pause(rig.accounts["acc-2"])
+    assert rig.send().status == 200, "acc-1 serves other models"
+    assert rig.send({"model": "gpt-5.3-codex-spark"}).error["resets_at"] == LATER
 
 
 def test_an_open_network_asks_who_is_there(config: Config, database: None) -> None:

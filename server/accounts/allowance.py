@@ -565,6 +565,19 @@ def limit_key(feature: Any, label: Any) -> str:
     return slugs[0].strip("_") if slugs else ""
 
 
+def limit_of(model: str, windows: Iterable[Window]) -> str | None:
+    """The named limit that a model counts for; None when it counts for the account's own.
+
+    Known by the model's name, or because an account has a limit of that very name.
+    """
+    named = limit_key(None, model)
+    if not named:
+        return None
+    if named in _LABELS or any(w.key.startswith(f"{named}:") for w in windows):
+        return named
+    return None
+
+
 def plan_name(value: Any) -> str | None:
     """A plan as we store it: lower case; None when the text says nothing."""
     if not _text(value):

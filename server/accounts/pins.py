@@ -10,6 +10,7 @@ from server.store import db
 DAY = 24 * 3600 * 1000
 # The provider's prompt cache is gone after half an hour; a session may be taken up next day.
 LIFE = {"prompt_cache": 30 * 60 * 1000}
+FILE = "file"  # the kind of a pin that says which account holds an uploaded file
 MOST = 50_000
 
 Place = tuple[str, str]  # kind, key
@@ -48,12 +49,15 @@ class Pins:
                 del self._known[oldest]
                 self._changed.add(oldest)
 
-    def drop(self, account: str, connection: sqlite3.Connection) -> None:
-        """Forget the pins of an account, in memory and on disk."""
+    def drop(self, account: str, connection: sqlite3.Connection, keep: str = "") -> None:
+        """Forget the pins of an account, but for one kind, in memory and on disk."""
         with self._lock:
-            for place in [place for place, known in self._known.items() if known[0] == account]:
+            gone = [p for p, known in self._known.items() if known[0] == account and p[0] != keep]
+            for place in gone:
                 del self._known[place]
-        connection.execute("delete from sticky_session where account = ?", (account,))
+        connection.execute(
+            "delete from sticky_session where account = ? and kind != ?", (account, keep)
+        )
 
     def expire(self, now: int) -> None:
         """Forget what was too long ago."""

@@ -33,7 +33,7 @@ from server.accounts.allowance import (
     Window,
 )
 from server.accounts.history import History
-from server.accounts.pins import Pins
+from server.accounts.pins import FILE, Pins
 from server.accounts.provider import RefreshFailed as RefreshFailed
 from server.accounts.provider import SignInNeeded as SignInNeeded
 from server.accounts.provider import UsageFailed as UsageFailed
@@ -317,7 +317,7 @@ class Pool:
                 raise Conflict(message, code=profile.status)
             self._save(
                 profile,
-                also=lambda connection: self._pins.drop(account, connection),
+                also=lambda connection: self._pins.drop(account, connection, keep=FILE),
                 status=PAUSED,
                 status_reason=None,
                 blocked_until=None,

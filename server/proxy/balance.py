@@ -63,6 +63,7 @@ class Choice:
     state: str = "chosen"
     retry_at: int | None = None
     keeps_pin: bool = False
+    limit: str | None = None  # the named limit that the request counts for
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def choose(
     not the thread. Otherwise priority, then policy, then the strategy decides among those that
     can serve. `rand` is in [0, 1): give the same for a thread to get the same answer.
     """
-    return _choose(_narrow(candidates, ask, rules, now), ask, rules, (now, rand))
+    choice = _choose(_narrow(candidates, ask, rules, now), ask, rules, (now, rand))
+    return replace(choice, limit=ask.limit) if ask.limit else choice
 
 
 def explain(

@@ -49,6 +49,8 @@ class _Seen(msgspec.Struct):
 
 
 _INLINE = re.compile(rb";base64,[A-Za-z0-9+/=_-]+")
+_FILE_ID = re.compile(rb'(?<!\\)"file_id"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]{1,200})"')
+_MOST_FILES = 100
 _decoder = msgspec.json.Decoder(_Seen)
 
 
@@ -66,6 +68,7 @@ class Body:
     effort: str | None
     metadata: Mapping[str, Any] = field(repr=False)
     weight: int = 0  # bytes of text in it, pictures and files left out
+    files: tuple[str, ...] = ()  # the uploaded files it names
 
 
 def read(raw: bytes, coding: str, *, openai: bool, limit: int = MAX_DECODED) -> Body:
@@ -99,7 +102,16 @@ def read(raw: bytes, coding: str, *, openai: bool, limit: int = MAX_DECODED) -> 
         effort=_text(reasoning.get("effort")),
         metadata=seen.client_metadata if isinstance(seen.client_metadata, dict) else {},
         weight=_weight(decoded),
+        files=_files(decoded),
     )
+
+
+def _files(decoded: bytes) -> tuple[str, ...]:
+    """The ids of uploaded files; text that only speaks of them has its quotes escaped."""
+    if b'"file_id"' not in decoded:
+        return ()
+    found = {match[1].decode("ascii") for match in _FILE_ID.finditer(decoded)}
+    return tuple(sorted(found))[:_MOST_FILES]
 
 
 def _weight(decoded: bytes) -> int:

@@ -7,7 +7,6 @@ that never, because a client runs a tool call as soon as it arrives.
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,10 +18,11 @@ from server.accounts.allowance import windows_from_headers
 from server.accounts.pool import Pool
 from server.accounts.provider import SignInNeeded
 from server.errors import AppError
-from server.proxy import balance, headers, policy, sse
-from server.proxy.balance import Ask, Choice, Rules
+from server.proxy import headers, policy, sse
+from server.proxy.balance import Choice
 from server.proxy.body import Body
 from server.proxy.chat import Answer
+from server.proxy.chooser import Chooser, Wanted
 from server.proxy.fold import Fold
 from server.proxy.memory import Memory
 from server.proxy.policy import Outcome, Tries
@@ -62,6 +62,7 @@ class Parts(Protocol):
     pool: Pool
     upstream: Upstream
     memory: Memory
+    chooser: Chooser
 
 
 @dataclass
@@ -77,6 +78,18 @@ class Work:
     sticky: tuple[str, str] | None = None  # kind and key of its thread
     accounts: tuple[str, ...] | None = None  # those that the client's key may use
 
+    @property
+    def wanted(self) -> Wanted:
+        """What bears on who serves it."""
+        return Wanted(
+            model=self.body.model,
+            sticky=self.sticky,
+            previous=self.body.previous_response,
+            files=self.body.files,
+            turn_state=self.headers.get("x-codex-turn-state"),
+            accounts=self.accounts,
+        )
+
 
 @dataclass
 class _Live:
@@ -90,16 +103,6 @@ class _Live:
     dropped: bool = False
 
 
-def rules() -> Rules:
-    """The user's settings for balancing, as they are now."""
-    return Rules(
-        strategy=settings.get("routingStrategy"),
-        single_account=settings.get("singleAccountId"),
-        prefer_earlier_reset=settings.get("preferEarlierResetAccounts"),
-        streams_per_account=settings.get("streamsPerAccount"),
-    )
-
-
 class Turn:
     """Serves one request. `open`, then `events` to their end or not, then always `close`."""
 
@@ -107,7 +110,9 @@ class Turn:
         self._pool = parts.pool
         self._upstream = parts.upstream
         self._memory = parts.memory
+        self._chooser = parts.chooser
         self._work = work
+        self._wanted = work.wanted
         self._record = work.record
         self._tries = Tries()
         self._choice = Choice(None, "")
@@ -160,35 +165,25 @@ class Turn:
     def _serve(self, again: str | None, *, fresh: bool) -> None:
         """Attempt with one account after the other until one answers."""
         for _ in range(_MOST_ATTEMPTS):
-            if again is None:
-                self._choice = self._choose()
-            account = self._choice.account
-            if account is None:
-                raise self._nobody(self._choice)
+            account = again or self._choose()
+            if again is not None:
+                self._pool.opened(account)
             outcome = self._attempt(account, fresh=fresh)
             if outcome is None:
                 return
             again, fresh = self._next(account, outcome)
         raise policy.give_up(self._tries)
 
-    def _choose(self) -> Choice:
-        work, now = self._work, db.now_ms()
-        sticky = self._sticky()
-        ask = Ask(
-            pinned=self._pool.pinned(*sticky) if sticky else None,
-            owner=self._memory.owner(work.body.previous_response),
-            tried=frozenset(self._tries.accounts),
-            unable=self._memory.unable(work.body.model, now),
-        )
-        # The same thread gets the same draw, so that it stays together while its account rests.
-        draw = random.Random(sticky[1]).random() if sticky else random.random()  # noqa: S311
-        candidates = self._pool.candidates()
-        if work.accounts is not None:
-            candidates = [c for c in candidates if c.id in work.accounts]
-        return balance.choose(candidates, ask, rules(), now, draw)
-
-    def _sticky(self) -> tuple[str, str] | None:
-        return self._work.sticky if settings.get("stickyThreadsEnabled") else None
+    def _choose(self) -> str:
+        """An account whose stream is ours now; waits in line while all are busy."""
+        tried = frozenset(self._tries.accounts)
+        choice = self._chooser.take_patiently(self._wanted, tried, self._work.gone)
+        self._choice = choice
+        if choice.account is None:
+            if choice.state == "busy" and self._work.gone():
+                raise Gone
+            raise self._nobody(choice)
+        return choice.account
 
     def _nobody(self, choice: Choice) -> Exception:
         """The answer when no account can take the request (any more)."""
@@ -199,6 +194,8 @@ class Turn:
                 code="rate_limit_exceeded",
                 retry_after=1,
             )
+        if self._owner_is_away(choice):
+            return policy.owner_away(self._wanted.previous is not None)
         failed = policy.serious(self._tries)
         if failed and all(verdict.word == "no such model" for _, verdict in failed):
             return _passed(failed[-1][0])
@@ -210,6 +207,18 @@ class Turn:
         if self._tries.verdicts:
             return policy.give_up(self._tries)
         return policy.no_account(choice.state)
+
+    def _owner_is_away(self, choice: Choice) -> bool:
+        """Whether the only account that can continue this is out for more than a moment."""
+        if self._chooser.owner(self._wanted) is None:
+            return False
+        until = choice.retry_at
+        if choice.state == "tried":
+            last = self._tries.verdicts[-1][1]
+            if last.block is None and last.word != "no token":
+                return False
+            until = last.until
+        return until is None or until - db.now_ms() > policy.SHORT_WAIT
 
     # ── one attempt ───────────────────────────────────────────────────────────────────────
 
@@ -232,20 +241,20 @@ class Turn:
     def _send(self, account: str, *, fresh: bool) -> Outcome | None:
         try:
             token = self._pool.token(account)
-        except SignInNeeded:
-            return Outcome("token", code="sign_in_needed")
-        except AppError:  # it could not be renewed now, or the account was removed meanwhile
-            return Outcome("token", code="refresh_failed")
+        except AppError as error:
+            # It needs a sign-in, could not be renewed now, or was removed meanwhile.
+            self._chooser.give(account)
+            needed = isinstance(error, SignInNeeded)
+            return Outcome("token", code="sign_in_needed" if needed else "refresh_failed")
         self._access_token = token.access_token
         body, given = self._work.body, self._own_state(account)
         sent = headers.to_upstream(given, token.access_token, token.upstream_id, plain=body.plain)
         self._pool.used(account, db.now_ms())
-        self._pool.opened(account)
         try:
             outgoing = Outgoing("POST", "/codex/responses", sent, body.sent)
             exchange = self._upstream.open(outgoing, gone=self._work.gone, fresh=fresh)
         except (Unreachable, HungUp, Aborted) as error:
-            self._pool.closed(account)
+            self._chooser.give(account)
             return _broken(error)
         live = _Live(account, exchange)
         outcome = self._begin(live)
@@ -333,7 +342,7 @@ class Turn:
         work = self._work
         self._pool.succeeded(live.account)
         self._memory.can(live.account, work.body.model)
-        sticky = self._sticky()
+        sticky = self._chooser.sticky(self._wanted)
         if sticky and not self._choice.keeps_pin:
             self._pool.pin(*sticky, live.account, db.now_ms())
 
@@ -363,7 +372,11 @@ class Turn:
 
     def _punish(self, account: str, verdict: policy.Verdict) -> None:
         if verdict.block and verdict.until is not None:
-            self._pool.block(account, verdict.block, verdict.until, verdict.word)
+            if self._choice.limit is not None:
+                # The account's own allowance is not touched: other models go on there.
+                self._memory.spend(account, self._choice.limit, verdict.until)
+            else:
+                self._pool.block(account, verdict.block, verdict.until, verdict.word)
         elif verdict.counts:
             self._pool.failed(account, db.now_ms())
 
@@ -472,7 +485,7 @@ class Turn:
         if not live.dropped:
             live.dropped = True
             self._upstream.release(live.exchange)
-            self._pool.closed(live.account)
+            self._chooser.give(live.account)
 
 
 def _error_body(exchange: Exchange) -> bytes:

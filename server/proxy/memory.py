@@ -12,11 +12,12 @@ UNABLE_MS = 3_600_000
 
 
 class Memory:
-    """Which account owns what, and which account does not offer which model."""
+    """Which account owns what, does not offer which model, has used up which named limit."""
 
     def __init__(self) -> None:
         self._owners: OrderedDict[bytes, str] = OrderedDict()
         self._unable: dict[tuple[str, str], int] = {}
+        self._spent: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
     def own(self, value: str | None, account: str) -> None:
@@ -55,6 +56,21 @@ class Memory:
         with self._lock:
             self._unable = {key: until for key, until in self._unable.items() if until > now}
             return frozenset(account for account, name in self._unable if name == model)
+
+    def spend(self, account: str, limit: str, until: int) -> None:
+        """Remember that this account's named limit is used up until a time."""
+        with self._lock:
+            self._spent[account, limit] = max(until, self._spent.get((account, limit), 0))
+
+    def spent(self, limit: str, now: int) -> dict[str, int]:
+        """The accounts whose named limit is used up, and until when."""
+        if not self._spent:
+            return {}
+        with self._lock:
+            self._spent = {key: until for key, until in self._spent.items() if until > now}
+            return {
+                account: until for (account, name), until in self._spent.items() if name == limit
+            }
 
 
 def _digest(value: str) -> bytes:

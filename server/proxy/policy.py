@@ -235,6 +235,28 @@ def dry(retry_at: int | None, now: int) -> AppError:
     )
 
 
+def owner_away(continues: bool) -> AppError:
+    """Only one account can serve this, and it cannot for a while.
+
+    Clients know `previous_response_not_found`: they send the whole conversation again, which
+    any account can take.
+    """
+    if continues:
+        return AppError(
+            "The account that holds the previous response cannot serve now. Send the whole "
+            "conversation again, without previous_response_id.",
+            status=400,
+            code="previous_response_not_found",
+            extra={"param": "previous_response_id"},
+        )
+    return AppError(
+        "The account that holds an uploaded file of this request cannot serve now. Upload the "
+        "file again, or resume that account in Brimline.",
+        status=400,
+        code="file_not_found",
+    )
+
+
 def no_account(state: str) -> AppError:
     """Nobody can serve and waiting will not help: who must do what.
 

@@ -30,6 +30,7 @@ from server.proxy import body as bodies
 from server.proxy import headers, translate
 from server.proxy.catalogue import Catalogue
 from server.proxy.chat import Answer, refusal
+from server.proxy.chooser import Chooser
 from server.proxy.fold import Fold
 from server.proxy.forward import Cut, Gone, PassOn, Turn, Work
 from server.proxy.gate import Gate
@@ -61,6 +62,7 @@ class Proxy:
         self.pool = pool
         self.upstream = Upstream(config.upstream_base_url)
         self.memory = Memory()
+        self.chooser = Chooser(pool, self.memory)
         self._config = config
         self._gate = Gate(keys or Keys())
         self._recorder = Recorder(ledger, self._gate.keys)

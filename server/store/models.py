@@ -109,7 +109,7 @@ class StickySession(_Usage):
     """The memory that keeps a thread on an account."""
 
     key = TextField()
-    kind = TextField()  # session prompt_cache
+    kind = TextField()  # session prompt_cache file
     account = TextField(index=True)
     created_at = IntegerField()
     used_at = IntegerField(index=True)
