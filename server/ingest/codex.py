@@ -21,6 +21,12 @@ try:  # finds text at memory speed; everything works without it, more slowly
 except ImportError:  # pragma: no cover - there is a wheel for every platform we build for
     Text = bytes
 
+
+def needle(text: str) -> Any:
+    """A word as the search that is in use wants it."""
+    return text if Text is not bytes else text.encode()
+
+
 MAX_NUMBER = 2**53
 _TITLE = 80
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
@@ -59,6 +65,15 @@ _COUNT = re.compile(
     + rb',(?:"last_usage_includes_reasoning":\w+,)?"model_context_window":(\d{1,15}|null)\}'
     rb'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
 ).match
+# The parts of a record line that differ from those of the record before it in the same turn.
+_OPENING = re.compile(_AT).match
+_NAMES_END = b'"response_id":"'
+_REST = re.compile(
+    rb'([^"\\]+)","usage":' + _USAGE + rb',"turn_token_usage":\{[^{}]*\},'
+    rb'"thread_token_usage":\{[^{}]*"total_tokens":(\d{1,15})\}\}\}\n'
+).match
+_COUNT_HEAD = b'"token_count","info":{"total_token_usage":{"input_tokens":'
+_COUNT_LEAD = b'"event_msg","payload":{"type":'
 _HEAD = re.compile(rb'\{[^{}\n]{0,300}?"type":\s?"(\w+)"').match
 _STAMP = re.compile(rb'"timestamp":\s?"([^"]{10,40})"').search
 _MODEL = re.compile(rb'"model":\s?"([^"\\]{1,200})"').search
@@ -145,12 +160,17 @@ class _Reader:
     def __init__(self, data: memoryview, base: int, state: State) -> None:
         self.data = data
         self.text = Text(data)
+        self.newline = needle("\n")
         self.base = base
         self.state = state
         self.records = Records()
         self.bad: set[int] = set()
         self.prefix = ""  # of the ids we make up
         self.same: tuple[bytes, ...] = ()  # the last total as it was written
+        # What the next line of the same kind probably repeats.
+        self.names = b""  # a record's bytes from its kind to its response id
+        self.thread, self.turn = "", ""
+        self.tail = b""  # a count's bytes after its figures
 
     def read(self) -> None:
         if not len(self.data):
@@ -205,11 +225,10 @@ class _Reader:
 
     def _start(self, place: int) -> int:
         """Where the line of `place` begins."""
-        rfind = self.text.rfind
-        found = rfind(needle("\n"), max(0, place - 300), place)
+        found: int = self.text.rfind(self.newline, place - 300 if place > 300 else 0, place)
         if found < 0 and place > 300:
-            found = rfind(needle("\n"), 0, place)
-        return int(found) + 1
+            found = self.text.rfind(self.newline, 0, place)
+        return found + 1
 
     def _line(self, start: int) -> bytes:
         return bytes(self.data[start : self.text.find(needle("\n"), start)])
@@ -244,28 +263,74 @@ class _Reader:
         if start in self.bad:
             return
         if letter == 0x75:  # "token_usage_record"
-            found = _RECORD(data, start)
-            if found:
-                self._usual_record(found.groups(), start)
-                return
+            usual = self._next_record(place, start) or self._usual_record(start)
         else:  # "token_count"
-            found = _COUNT(data, start)
-            if found:
-                self._usual_count(found.groups(), start)
-                return
-        self._unusual(start)
+            usual = self._next_count(place, start) or self._usual_count(start)
+        if not usual:
+            self._unusual(start)
 
-    def _usual_record(self, part: tuple[bytes, ...], start: int) -> None:
-        minute, second, ms, thread, turn, response, first, cached, written, output = part[:10]
+    def _next_record(self, place: int, start: int) -> bool:
+        """A record of the same turn as the one before it: only what differs is read."""
+        names = self.names
+        end = place + len(names)
+        if not names or bytes(self.data[place:end]) != names:
+            return False
+        opening, rest = _OPENING(self.data, start), _REST(self.data, end)
+        if opening is None or rest is None or opening.end() != place:
+            return False
+        response, first, cached, written, output, reasoning, _, running = rest.groups()
         self._record(
-            _clock(minute, second, ms),
-            (thread.decode(), turn.decode(), response.decode()),
-            (int(first), int(cached), int(written or 0), int(output), int(part[10])),
+            _clock(*opening.groups()),
+            (self.thread, self.turn, response.decode()),
+            (int(first), int(cached), int(written or 0), int(output), int(reasoning)),
+            int(running),
+            start,
+        )
+        return True
+
+    def _usual_record(self, start: int) -> bool:
+        found = _RECORD(self.data, start)
+        if not found:
+            return False
+        part = found.groups()
+        self.thread, self.turn = part[3].decode(), part[4].decode()
+        kind = found.start(4) - len('"token_usage_record","payload":{"thread_id":"')
+        self.names = bytes(self.data[kind : found.start(6)])
+        self._record(
+            _clock(part[0], part[1], part[2]),
+            (self.thread, self.turn, part[5].decode()),
+            (int(part[6]), int(part[7]), int(part[8] or 0), int(part[9]), int(part[10])),
             int(part[12]),
             start,
         )
+        return True
 
-    def _usual_count(self, part: tuple[bytes, ...], start: int) -> None:
+    def _next_count(self, place: int, start: int) -> bool:
+        """A count in a file that names its calls, of which only the time is news."""
+        tail, data = self.tail, self.data
+        if not tail or not self.state.records:
+            return False
+        end = self.text.find(self.newline, place) + 1
+        opening = _OPENING(data, start)
+        if (
+            opening is None
+            or bytes(data[end - len(tail) : end]) != tail
+            or bytes(data[opening.end() : place]) != _COUNT_LEAD
+            or bytes(data[place : place + len(_COUNT_HEAD)]) != _COUNT_HEAD
+        ):
+            return False
+        self.state.output_at = _clock(*opening.groups())
+        return True
+
+    def _usual_count(self, start: int) -> bool:
+        found = _COUNT(self.data, start)
+        if not found:
+            return False
+        self.tail = bytes(self.data[found.end(15) : found.end()])
+        self._counted(found.groups(), start)
+        return True
+
+    def _counted(self, part: tuple[bytes, ...], start: int) -> None:
         state = self.state
         at = state.output_at = _clock(part[0], part[1], part[2])
         window, raw = part[15], part[16]
@@ -329,6 +394,7 @@ class _Reader:
             self._warn("bad_time")
             return
         self.state.output_at = at
+        self.tail = b""
         self._unusual_limits(at, payload.get("rate_limits"))
         info = payload.get("info")
         if not isinstance(info, dict):
@@ -534,11 +600,6 @@ class _Reader:
 def searchable(data: memoryview) -> Any:
     """Bytes that `needle`s can be found in."""
     return Text(data)
-
-
-def needle(text: str) -> Any:
-    """A word as the search that is in use wants it."""
-    return text if Text is not bytes else text.encode()
 
 
 def lines_of(data: memoryview) -> list[bytes]:
