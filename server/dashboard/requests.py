@@ -141,6 +141,7 @@ def _filter(*without: str) -> _Where:
         where.one_of("account", _texts("accountId"))
     if "status" not in without:
         where.one_of(_STATUS, _statuses())
+    where.one_of("key", _texts("apiKeyId"))
     if "model" not in without:
         _add_models(where)
     for name, sign in (("since", ">="), ("until", "<=")):

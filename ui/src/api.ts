@@ -125,6 +125,7 @@ export interface RequestRow {
   attempts: Attempt[];
   client: string | null;
   serviceTier: string | null;
+  apiKeyId: string | null;
 }
 
 export interface RequestPage {
@@ -211,6 +212,29 @@ export interface Session {
   methods: ("password" | "token")[];
   totpRequired?: boolean;
   csrfToken?: string | null;
+}
+
+export interface KeyLimit {
+  id: number;
+  limitType: "total_tokens" | "input_tokens" | "output_tokens" | "cost_usd" | "requests" | "credits";
+  limitWindow: string;
+  maxValue: number;
+  currentValue: number;
+  modelFilter: string | null;
+  resetAt: string | null;
+}
+
+export interface ApiKey {
+  id: string;
+  name: string;
+  keyPrefix: string;
+  allowedModels: string[] | null;
+  assignedAccountIds: string[] | null;
+  expiresAt: string | null;
+  isActive: boolean;
+  createdAt: string | null;
+  lastUsedAt: string | null;
+  limits: KeyLimit[];
 }
 
 export type Settings = Record<string, unknown>;

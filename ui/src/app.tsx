@@ -8,6 +8,7 @@ import { useLive } from "./live";
 import { AccountPage } from "./pages/Account";
 import { Accounts } from "./pages/Accounts";
 import { Calls } from "./pages/Calls";
+import { Keys } from "./pages/Keys";
 import { Overview } from "./pages/Overview";
 import { Requests } from "./pages/Requests";
 import { Settings } from "./pages/Settings";
@@ -62,6 +63,7 @@ function Inside({ canSignOut }: { canSignOut: boolean }) {
         <Route path="/accounts" component={Accounts} />
         <Route path="/accounts/:id">{({ id }) => <AccountPage key={id} id={decodeURIComponent(id)} />}</Route>
         <Route path="/requests" component={Requests} />
+        <Route path="/keys" component={Keys} />
         <Route path="/calls" component={Calls} />
         <Route path="/settings" component={Settings} />
         <Route component={Nothing} />

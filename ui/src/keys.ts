@@ -7,6 +7,7 @@ export const PLACES = [
   { key: "a", path: "/accounts", word: "nav.accounts" },
   { key: "c", path: "/calls", word: "nav.calls" },
   { key: "r", path: "/requests", word: "nav.requests" },
+  { key: "k", path: "/keys", word: "nav.keys" },
   { key: "s", path: "/settings", word: "nav.settings" },
 ] as const;
 

@@ -5,6 +5,7 @@ import { App } from "./app";
 import { makeClient } from "./live";
 import "./tokens.css";
 import "./style.css";
+import "./forms.css";
 
 const client = makeClient();
 

@@ -4,6 +4,7 @@ import { useLocation } from "wouter";
 import { pause, prioritise, probe, remove, rename, resume, useAct } from "../acts";
 import type { Account } from "../api";
 import { t } from "../words";
+import { Buttons } from "./Buttons";
 import { Dialog } from "./Dialog";
 import { Menu, type Item } from "./Menu";
 
@@ -158,25 +159,5 @@ function Remove({ account, close, gone }: RemoveProps) {
       {act.isError && <p className="error">{act.error.message}</p>}
       <Buttons close={close} busy={act.isPending} word={t("accounts.remove")} danger />
     </form>
-  );
-}
-
-interface ButtonsProps {
-  close: () => void;
-  busy: boolean;
-  word: string;
-  danger?: boolean;
-}
-
-function Buttons({ close, busy, word, danger = false }: ButtonsProps) {
-  return (
-    <div className="buttons">
-      <button type="button" onClick={close}>
-        {t("do.cancel")}
-      </button>
-      <button type="submit" className={danger ? "danger" : "primary"} disabled={busy}>
-        {word}
-      </button>
-    </div>
   );
 }

@@ -9,17 +9,23 @@ interface Props {
   close: () => void;
   children: ReactNode;
   /** "side" keeps the rows in view. */
-  place?: "middle" | "side";
+  place?: "middle" | "side" | "wide";
+  /** A click beside it does not close it: what it holds would be lost. */
+  sturdy?: boolean;
 }
 
 // Radix's own Overlay locks scrolling with a <style> element, which the page's policy forbids;
 // a plain element dims the page just as well.
-export function Dialog({ title, open, close, children, place = "middle" }: Props) {
+export function Dialog({ title, open, close, children, place = "middle", sturdy = false }: Props) {
   return (
     <Radix.Root open={open} onOpenChange={(wanted) => wanted || close()}>
       <Radix.Portal>
         <div className="overlay" />
-        <Radix.Content className={`dialog ${place}`} aria-describedby={undefined}>
+        <Radix.Content
+          className={`dialog ${place}`}
+          aria-describedby={undefined}
+          onInteractOutside={(event) => sturdy && event.preventDefault()}
+        >
           <div className="dialog-head">
             <Radix.Title>{title}</Radix.Title>
             <Radix.Close className="quiet" aria-label={t("do.close")}>

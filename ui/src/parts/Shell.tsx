@@ -11,7 +11,7 @@ import { Dialog } from "./Dialog";
 const SECTIONS = [
   { title: null, places: ["/", "/accounts"] },
   { title: "nav.usage", places: ["/calls"] },
-  { title: "nav.proxy", places: ["/requests"] },
+  { title: "nav.proxy", places: ["/requests", "/keys"] },
   { title: null, places: ["/settings"] },
 ] as const;
 
