@@ -22,7 +22,18 @@ from server.auth.password import Password
 from server.auth.session import Sessions, csrf_token
 from server.auth.totp import Totp
 from server.config import Config
-from server.dashboard import accounts, auth, control, keys, overview, requests, session, usage
+from server.dashboard import (
+    accounts,
+    auth,
+    control,
+    keys,
+    oauth,
+    overview,
+    requests,
+    routing,
+    session,
+    usage,
+)
 from server.dashboard import settings as settings_routes
 from server.dashboard import telemetry as telemetry_routes
 from server.errors import AppError
@@ -136,7 +147,7 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
     rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
-    for routes in (*rooms, telemetry_routes):
+    for routes in (*rooms, oauth, routing, telemetry_routes):
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)

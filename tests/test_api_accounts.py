@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -300,6 +301,137 @@ def test_a_change_that_does_not_fit_changes_nothing(
     assert (shown["priority"], shown["routingPolicy"]) == (0, "normal")
 
 
+def test_routing_policy_has_codex_lbs_route_too(client: FlaskClient) -> None:
+    where = f"/api/accounts/{add(client)}/routing-policy"
+    answer = client.put(where, json={"routingPolicy": "preserve"}).get_json()
+    assert answer["routingPolicy"] == "preserve"
+    for given in ({}, {"routingPolicy": None}, {"routingPolicy": "fast"}, {"routingPolicy": 1}):
+        assert error(client.put(where, json=given)) == (422, "validation_error")
+
+
+def test_an_exported_account_can_be_imported(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    wanted = add(client)
+    answer = client.post(f"/api/accounts/{wanted}/export/auth")
+    assert answer.headers["Cache-Control"] == "no-store"
+    shown = answer.get_json()
+    assert shown["filename"] == "auth-ada@example.com.json"
+    assert shown["tokens"]["refreshToken"] == "refresh-ada"
+    assert access_token("ada") not in caplog.text
+    assert f"account {wanted} were exported" in caplog.text
+    client.delete(f"/api/accounts/{wanted}")
+    for part in ("codexAuthJson", "opencodeAuthJson"):
+        again = upload(client, json.dumps(shown[part]).encode()).get_json()
+        assert again["status"] == "active"
+    assert upload(client, answer.data).get_json()["accountId"] == wanted
+
+
+def test_a_dead_sign_in_is_not_exported(client: FlaskClient, upstream: Provider) -> None:
+    wanted = add(client)
+    upstream.usage = lambda _: (401, {})
+    upstream.token = lambda _: (401, {"error": {"code": "refresh_token_expired"}})
+    client.post(f"/api/accounts/{wanted}/probe")
+    assert error(client.post(f"/api/accounts/{wanted}/export/auth")) == (409, "sign_in_needed")
+
+
+CREDIT = {
+    "id": "rc_1",
+    "reset_type": "full",
+    "status": "available",
+    "granted_at": "2026-11-01T00:00:00Z",
+    "expires_at": 1_798_761_600,
+    "title": "A reset",
+}
+
+
+def test_reset_credits_are_shown_and_redeemed(client: FlaskClient, upstream: Provider) -> None:
+    wanted = add(client)
+    where = f"/api/accounts/{wanted}/rate-limit-reset-credits"
+    upstream.other = lambda path, body: (200, {"credits": [CREDIT, 5, {}], "available_count": 1})
+    shown = client.get(where).get_json()
+    assert (shown["accountId"], shown["availableCount"]) == (wanted, 1)
+    assert [(c["id"], c["title"], c["expiresAt"]) for c in shown["credits"]] == [
+        ("rc_1", "A reset", "2027-01-01T00:00:00.000Z")
+    ]
+    assert account(client, wanted)["availableResetCredits"] == 1
+    upstream.other = lambda path, body: (200, {"code": "reset"})
+    upstream.usage = lambda _: (
+        200,
+        usage(0, 0, rate_limit_reset_credits={"available_count": 0}),
+    )
+    given = {"creditId": "rc_1", "redeemRequestId": "wish-1"}
+    answer = client.post(f"{where}/consume", json=given).get_json()
+    assert answer["code"] == "reset"
+    assert answer["account"]["availableResetCredits"] == 0
+    assert answer["account"]["usage"]["primaryRemainingPercent"] == 100.0
+    asked = upstream.asked("/consume")
+    assert asked == [{"redeem_request_id": "wish-1", "credit_id": "rc_1"}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        pytest.param((200, {"code": "no_credit"}), (409, "no_credit"), id="none left"),
+        pytest.param(
+            (409, {"error": {"code": "nothing_to_reset"}}), (409, "nothing_to_reset"), id="full"
+        ),
+        pytest.param((200, {"code": "what"}), (503, "reset_credits_unavailable"), id="unclear"),
+        pytest.param((200, b"<html>"), (503, "reset_credits_unavailable"), id="a page"),
+        pytest.param((500, {}), (503, "reset_credits_unavailable"), id="a failure"),
+        pytest.param((0, None), (503, "reset_credits_unavailable"), id="no answer"),
+        pytest.param((200, {"code": "already_redeemed"}), (200, ""), id="asked twice"),
+    ],
+)
+def test_a_reset_that_is_not_redeemed(
+    client: FlaskClient, upstream: Provider, answer: Any, expected: tuple[int, str]
+) -> None:
+    where = f"/api/accounts/{add(client)}/rate-limit-reset-credits/consume"
+    upstream.other = lambda path, body: answer
+    reply = client.post(where)
+    assert reply.status_code == expected[0]
+    if expected[1]:
+        assert error(reply) == expected
+
+
+@pytest.mark.parametrize("given", [{"creditId": 5}, {"redeemRequestId": ""}, {"creditId": "a b"}])
+def test_a_wish_that_is_not_understood(client: FlaskClient, given: dict[str, Any]) -> None:
+    where = f"/api/accounts/{add(client)}/rate-limit-reset-credits/consume"
+    assert error(client.post(where, json=given)) == (422, "validation_error")
+
+
+# ── the dry run ───────────────────────────────────────────────────────────────────────────
+
+
+def test_the_dry_run_says_who_and_why(client: FlaskClient, built: Services) -> None:
+    ada, bob, eve = (add(client, name) for name in ("ada", "bob", "eve"))
+    client.post(f"/api/accounts/{eve}/pause")
+    client.patch(f"/api/accounts/{bob}", json={"priority": 5})
+    found = client.get("/api/routing/explain?model=gpt-5.5").get_json()
+    assert found["choice"]["accountId"] == found["candidates"][0]["accountId"] == bob
+    assert found["choice"]["reason"] == "most headroom, 60 % left"
+    states = {each["accountId"]: (each["state"], each["reason"]) for each in found["candidates"]}
+    assert states[ada] == ("waiting", "another has a higher priority")
+    assert states[eve] == ("paused", "it is paused")
+    assert [each["sharePercent"] for each in found["candidates"]] == [100.0, 0.0, 0.0]
+    assert {c.streams for c in built.pool.candidates()} == {0}, "nothing was taken"
+    built.pool.pin("session", "s-1", ada, db.now_ms())
+    found = client.get("/api/routing/explain?session=s-1").get_json()
+    assert (found["choice"]["accountId"], found["choice"]["reason"]) == (ada, "same thread")
+    built.pool.pin("file", "file-1", bob, db.now_ms())
+    found = client.get("/api/routing/explain?session=s-1&fileId=file-1").get_json()
+    assert (found["ownerAccountId"], found["choice"]["accountId"]) == (bob, bob)
+
+
+def test_the_dry_run_of_an_empty_pool_and_of_bad_questions(client: FlaskClient) -> None:
+    found = client.get("/api/routing/explain").get_json()
+    assert (found["choice"]["state"], found["candidates"]) == ("empty", [])
+    assert error(client.get("/api/routing/explain?keyId=nobody")) == (404, "not_found")
+    for query in ("model=" + "x" * 300, "session=%00", "previousResponseId=%0a"):
+        assert error(client.get(f"/api/routing/explain?{query}")) == (422, "validation_error")
+
+
 def test_delete(client: FlaskClient, built: Services) -> None:
     wanted = add(client)
     built.pool.flush()
@@ -321,7 +453,11 @@ def test_delete(client: FlaskClient, built: Services) -> None:
         ("POST", "resume", None),
         ("POST", "probe", None),
         ("PUT", "alias", {"alias": "x"}),
+        ("PUT", "routing-policy", {"routingPolicy": "normal"}),
         ("PATCH", "", {"priority": 1}),
+        ("POST", "export/auth", None),
+        ("GET", "rate-limit-reset-credits", None),
+        ("POST", "rate-limit-reset-credits/consume", None),
         ("DELETE", "", None),
         ("GET", "trends", None),
     ],

@@ -34,6 +34,7 @@ from server.accounts.allowance import (
 )
 from server.accounts.history import History
 from server.accounts.pins import FILE, Pins
+from server.accounts.provider import CreditsFailed as CreditsFailed
 from server.accounts.provider import RefreshFailed as RefreshFailed
 from server.accounts.provider import SignInNeeded as SignInNeeded
 from server.accounts.provider import UsageFailed as UsageFailed
@@ -53,6 +54,10 @@ ANSWER_SECONDS = 1.5  # an import waits this long for the first allowance
 RECENT_MS = 10 * 60_000  # in which failures are compared with successes
 _REMEMBERED = 40  # ends of requests, per account
 _AT_ONCE = 4  # questions to the provider
+_NOT_REDEEMED = {
+    "no_credit": "has no reset credit left.",
+    "nothing_to_reset": "has nothing to reset: its windows are not used. The credit is kept.",
+}
 _COLUMNS = tuple(Profile.__dataclass_fields__)
 
 
@@ -540,6 +545,56 @@ class Pool:
             under_way.wait(provider.ANSWER_SECONDS)
         self._ask(account)
 
+    # ── what is rarely asked ──────────────────────────────────────────────────────────────
+
+    def export(self, account: str) -> Held:
+        """The account's tokens, for a file of the user's. Raises `SignInNeeded`."""
+        profile = self._profile(account)
+        held = self._credentials.held(profile.id)
+        log.info("the tokens of account %s were exported", profile.id)
+        return held
+
+    def reset_credits(self, account: str) -> provider.ResetCredits:
+        """The account's banked resets, asked now. Raises what went wrong."""
+        base = self._config.upstream_base_url
+        profile = self._profile(account)
+        found = self._with_token(
+            profile, lambda t: provider.reset_credits(base, t.access_token, t.upstream_id)
+        )
+        if found.available is not None:
+            self.observe(account, Usage(reset_credits=found.available), "headers")
+        return found
+
+    def redeem(self, account: str, credit: str | None, request: str) -> str:
+        """Redeem a banked reset, then ask for the allowance; `reset` or `already_redeemed`.
+
+        `request` names this wish: the same one redeems once. Raises `Conflict` when there is
+        nothing to redeem or to reset.
+        """
+        base = self._config.upstream_base_url
+        profile = self._profile(account)
+        code = self._with_token(
+            profile,
+            lambda t: provider.redeem(base, t.access_token, t.upstream_id, credit, request),
+        )
+        if code in _NOT_REDEEMED:
+            raise Conflict(f"{self.name(account)} {_NOT_REDEEMED[code]}", code=code)
+        log.info("a reset credit of account %s was redeemed", profile.id)
+        with suppress(SignInNeeded, RefreshFailed, UsageFailed):
+            self.probe(account)
+        return code
+
+    def _with_token(self, profile: Profile, call: Callable[[Token], T]) -> T:
+        """Ask with the account's token; once more with a new one when it is refused."""
+        token = self.token(profile.id)
+        try:
+            return self._mark(profile, lambda: call(token))
+        except (UsageFailed, CreditsFailed) as error:
+            if error.http != 401:
+                raise
+        renewed = self.refresh(profile.id, token.access_token)
+        return self._mark(profile, lambda: call(renewed))
+
     def _ask_quietly(self, account: str) -> None:
         try:
             self._ask(account)
@@ -563,17 +618,8 @@ class Pool:
 
     def _payload(self, profile: Profile) -> dict[str, Any]:
         base = self._config.upstream_base_url
-        token = self.token(profile.id)
-        try:
-            return self._mark(
-                profile, lambda: provider.usage(base, token.access_token, token.upstream_id)
-            )
-        except UsageFailed as error:
-            if error.http != 401:
-                raise
-        token = self.refresh(profile.id, token.access_token)
-        return self._mark(
-            profile, lambda: provider.usage(base, token.access_token, token.upstream_id)
+        return self._with_token(
+            profile, lambda t: provider.usage(base, t.access_token, t.upstream_id)
         )
 
     def _note_refusal(self, account: str, error: RefreshFailed | UsageFailed) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from server import __version__
 from server.accounts.allowance import DEACTIVATED, SIGN_IN_NEEDED
+from server.accounts.oauth import moment
 from server.errors import AppError
 
 if TYPE_CHECKING:
@@ -160,9 +161,7 @@ def usage(upstream_base_url: str, access_token: str, upstream_id: str | None) ->
     Raises `UsageFailed` (with `http` 401 when the token is not accepted), and `SignInNeeded`
     when the provider says that the account is gone.
     """
-    headers = {"Authorization": f"Bearer {access_token}"}
-    if upstream_id:
-        headers["chatgpt-account-id"] = upstream_id
+    headers = _identity(access_token, upstream_id)
     try:
         answer = ask("GET", f"{upstream_base_url}/wham/usage", headers=headers)
     except Unreachable as error:
@@ -179,6 +178,104 @@ def usage(upstream_base_url: str, access_token: str, upstream_id: str | None) ->
         http=answer.status,
         wait=answer.wait,
     )
+
+
+@dataclass(frozen=True)
+class ResetCredit:
+    """A banked reset: redeemed, it makes the windows start afresh. Times in ms."""
+
+    id: str
+    kind: str | None
+    status: str | None
+    title: str | None
+    description: str | None
+    granted_at: int | None
+    expires_at: int | None
+    redeemed_at: int | None
+
+
+@dataclass(frozen=True)
+class ResetCredits:
+    """An account's banked resets; `available` is None when the provider did not count them."""
+
+    available: int | None
+    credits: tuple[ResetCredit, ...]
+
+
+class CreditsFailed(AppError):
+    """The banked resets could not be read or redeemed; `http` is the provider's status."""
+
+    status, code = 503, "reset_credits_unavailable"
+
+    def __init__(self, message: str, *, http: int | None = None, wait: int | None = None) -> None:
+        super().__init__(message, title="The reset credits cannot be used", retry_after=wait)
+        self.http = http
+
+
+def reset_credits(base_url: str, access_token: str, upstream_id: str | None) -> ResetCredits:
+    """Ask for an account's banked resets. Raises `CreditsFailed`."""
+    headers = _identity(access_token, upstream_id)
+    answer = _credits_answer("GET", f"{base_url}/wham/rate-limit-reset-credits", headers, None)
+    listed = answer.get("credits")
+    listed = listed if isinstance(listed, list) else []
+    found = [_credit(each) for each in listed if isinstance(each, dict)]
+    count = answer.get("available_count")
+    known = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+    return ResetCredits(count if known else None, tuple(each for each in found if each.id))
+
+
+def redeem(
+    base_url: str, access_token: str, upstream_id: str | None, credit: str | None, request: str
+) -> str:
+    """Redeem a banked reset: `reset`, `already_redeemed`, `nothing_to_reset` or `no_credit`.
+
+    `request` names this wish, so that asking twice redeems once. Raises `CreditsFailed`.
+    """
+    body = {"redeem_request_id": request, **({"credit_id": credit} if credit else {})}
+    headers = _identity(access_token, upstream_id)
+    url = f"{base_url}/wham/rate-limit-reset-credits/consume"
+    code = _credits_answer("POST", url, headers, body).get("code")
+    if code not in ("reset", "already_redeemed", "nothing_to_reset", "no_credit"):
+        raise CreditsFailed("The provider did not say whether the reset was redeemed. Probe it.")
+    return str(code)
+
+
+def _credits_answer(
+    method: str, url: str, headers: dict[str, str], body: dict[str, Any] | None
+) -> dict[str, Any]:
+    try:
+        answer = ask(method, url, headers=headers, body=body)
+    except Unreachable as error:
+        again = " The same request may be repeated: it redeems once." if body else ""
+        raise CreditsFailed(f"The provider {error}. Check the network.{again}") from None
+    if answer.status == 200 and isinstance(answer.data, dict):
+        return answer.data
+    code, _ = problem(answer.data)
+    if body is not None and code in ("nothing_to_reset", "no_credit", "already_redeemed"):
+        return {"code": code}
+    said = "something that is not JSON" if answer.status == 200 else f"HTTP {answer.status}"
+    message = f"The provider answered {said} when asked about reset credits."
+    raise CreditsFailed(message, http=answer.status, wait=answer.wait)
+
+
+def _credit(raw: dict[str, Any]) -> ResetCredit:
+    def text(name: str) -> str | None:
+        value = raw.get(name)
+        return value[:500] if isinstance(value, str) and value else None
+
+    return ResetCredit(
+        text("id") or "",
+        text("reset_type"),
+        text("status"),
+        text("title"),
+        text("description"),
+        *(moment(raw.get(f"{name}_at")) for name in ("granted", "expires", "redeemed")),
+    )
+
+
+def _identity(access_token: str, upstream_id: str | None) -> dict[str, str]:
+    headers = {"Authorization": f"Bearer {access_token}"}
+    return headers | ({"chatgpt-account-id": upstream_id} if upstream_id else {})
 
 
 def _refused(answer: Answer) -> AppError:

@@ -125,6 +125,10 @@ class Credentials:
         with self._lock:
             self._dead[account] = (reason, standing)
 
+    def held(self, account: str) -> Held:
+        """The account's tokens as they are. Raises `SignInNeeded` when they are of no use."""
+        return self._open(account)
+
     def due(self, account: str, early: int) -> bool:
         """Whether the access token ends within `early` and can be renewed; opens nothing."""
         now = db.now_ms()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
@@ -9,7 +11,8 @@ from flask import Blueprint, jsonify, request
 from server.accounts import allowance, history
 from server.accounts.allowance import DAY, FARTHEST_RESET, HOUR, MINUTE, MONTHLY, PRIMARY, SECONDARY
 from server.accounts.pool import POLICIES, Imported
-from server.accounts.signin import SignIns
+from server.accounts.provider import ResetCredits
+from server.accounts.refresh import Held
 from server.dashboard import body
 from server.errors import AppError, BadRequest, Unprocessable
 from server.store import db
@@ -30,7 +33,7 @@ def blueprint(services: Services) -> Blueprint:
     _add_verbs(routes, services)
     _add_changes(routes, services)
     _add_usage(routes, services)
-    _add_sign_in(routes, SignIns(services.config, services.pool))
+    _add_secrets(routes, services)
     return routes
 
 
@@ -102,6 +105,16 @@ def _add_changes(routes: Blueprint, services: Services) -> None:
         pool.tune(account, priority=_priority(given), policy=_policy(given))
         return jsonify(pool.summary(account, db.now_ms()))
 
+    @routes.put("/api/accounts/<account>/routing-policy")
+    def policy(account: str) -> Any:
+        given = body.read()
+        pool.summary(account, db.now_ms())
+        chosen = _policy(given)
+        if chosen is None:
+            raise Unprocessable(f"routingPolicy must be one of {', '.join(POLICIES)}.")
+        pool.tune(account, policy=chosen)
+        return jsonify({"accountId": account, "routingPolicy": chosen})
+
     @routes.delete("/api/accounts/<account>")
     def remove(account: str) -> Any:
         kept = request.args.get("history", "keep")
@@ -109,6 +122,28 @@ def _add_changes(routes: Blueprint, services: Services) -> None:
             raise Unprocessable("history must be keep or erase.")
         pool.remove(account, erase=kept == "erase")
         return jsonify({"status": "deleted"})
+
+
+def _add_secrets(routes: Blueprint, services: Services) -> None:
+    pool = services.pool
+    credits = "/api/accounts/<account>/rate-limit-reset-credits"
+
+    @routes.post("/api/accounts/<account>/export/auth")
+    def export(account: str) -> Any:
+        response = jsonify(_exported(pool.summary(account, db.now_ms()), pool.export(account)))
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @routes.get(credits)
+    def banked(account: str) -> Any:
+        return jsonify({"accountId": account, **_resets(pool.reset_credits(account))})
+
+    @routes.post(f"{credits}/consume")
+    def redeem(account: str) -> Any:
+        given = body.read(optional=True)
+        credit, asked = _name(given, "creditId"), _name(given, "redeemRequestId")
+        code = pool.redeem(account, credit, asked or str(uuid.uuid4()))
+        return jsonify({"code": code, "account": pool.summary(account, db.now_ms())})
 
 
 def _add_usage(routes: Blueprint, services: Services) -> None:
@@ -128,32 +163,77 @@ def _add_usage(routes: Blueprint, services: Services) -> None:
         return jsonify(usage_window(services, key, db.now_ms()))
 
 
-def _add_sign_in(routes: Blueprint, signs: SignIns) -> None:
-    @routes.post("/api/oauth/start")
-    def start() -> Any:
-        method = body.read(optional=True).get("forceMethod")
-        if method not in (None, "browser", "device"):
-            raise Unprocessable("forceMethod must be browser, device or null.")
-        return jsonify(signs.start(method))
+# ── secrets and credits ───────────────────────────────────────────────────────────────────
 
-    @routes.get("/api/oauth/status")
-    def status() -> Any:
-        return jsonify(signs.status(request.args.get("flowId")))
 
-    @routes.post("/api/oauth/complete")
-    def complete() -> Any:
-        given = body.read(optional=True).get("deviceAuthId")
-        if not (given is None or isinstance(given, str)):
-            raise Unprocessable("deviceAuthId must be text.")
-        return jsonify(signs.complete(given))
+def _exported(account: dict[str, Any], held: Held) -> dict[str, Any]:
+    """An account's tokens in codex-lb's shape: as Codex and as opencode keep them."""
+    upstream = account["chatgptAccountId"]
+    name = re.sub(r"[^A-Za-z0-9._@-]+", "-", account["email"] or account["accountId"])
+    return {
+        "filename": f"auth-{name}.json",
+        "note": "A refresh token works once. Use this file in one program only, and remove the "
+        "account here if another program is to use it.",
+        "account": {
+            "accountId": account["accountId"],
+            "chatgptAccountId": upstream,
+            "email": account["email"],
+        },
+        "tokens": {
+            "idToken": held.identity,
+            "accessToken": held.access,
+            "refreshToken": held.refresh,
+            "expiresAtMs": held.expires_at,
+        },
+        "codexAuthJson": {
+            "auth_mode": "chatgpt",
+            "OPENAI_API_KEY": None,
+            "tokens": {
+                "id_token": held.identity,
+                "access_token": held.access,
+                "refresh_token": held.refresh,
+                "account_id": upstream,
+            },
+            "last_refresh": iso(held.refreshed_at),
+        },
+        "opencodeAuthJson": {
+            "openai": {
+                "type": "oauth",
+                "refresh": held.refresh,
+                "access": held.access,
+                "expires": held.expires_at,
+                "accountId": upstream,
+            }
+        },
+    }
 
-    @routes.post("/api/oauth/manual-callback")
-    def pasted() -> Any:
-        given = body.read()
-        address, wanted = given.get("callbackUrl"), given.get("flowId")
-        if not isinstance(address, str) or not (wanted is None or isinstance(wanted, str)):
-            raise Unprocessable("callbackUrl must be the address as text.")
-        return jsonify(signs.pasted(address, wanted))
+
+def _resets(found: ResetCredits) -> dict[str, Any]:
+    return {
+        "availableCount": found.available,
+        "credits": [
+            {
+                "id": each.id,
+                "resetType": each.kind,
+                "status": each.status,
+                "title": each.title,
+                "description": each.description,
+                "grantedAt": iso(each.granted_at),
+                "expiresAt": iso(each.expires_at),
+                "redeemedAt": iso(each.redeemed_at),
+            }
+            for each in found.credits
+        ],
+    }
+
+
+def _name(given: dict[str, Any], key: str) -> str | None:
+    value = given.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9._:-]{1,128}", value):
+        raise Unprocessable(f"{key} must be an id: at most 128 letters, digits, dots or dashes.")
+    return value
 
 
 # ── what a request says ───────────────────────────────────────────────────────────────────
