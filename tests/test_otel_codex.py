@@ -15,7 +15,7 @@ from server.ingest.connect import logs_endpoint, with_otel
 from server.store import db
 from server.usage import received, telemetry
 from server.usage.days import Days
-from server.usage.literal import Span
+from server.usage.steps import Span
 from tests.codexcli import Codex
 from tests.serving import Served, serving
 from tests.upstream import Answer, Provider, Received, Script, Stream, called, spoken

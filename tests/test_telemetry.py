@@ -14,7 +14,7 @@ from server.ingest import otlp, witness
 from server.store import db
 from server.usage import received, telemetry
 from server.usage.days import Days
-from server.usage.literal import Span
+from server.usage.steps import Span
 from tests.captures import EXPECTED, NOW, RUNS, bodies
 
 SPAN = Span(NOW - 7 * 86_400_000, NOW)
@@ -244,6 +244,25 @@ def test_days_are_the_viewers(database: None) -> None:
         found = telemetry.panels(SPAN, Days(zone), NOW)["panels"]
         points = next(p for p in found if p["id"] == "tokensOverTime")["points"]
         assert [p["t"][:16] for p in points if p["v"]] == [day]
+
+
+def test_a_step_that_began_earlier_counts_only_the_span(database: None) -> None:
+    store("recommended-pb")
+    ((first,), *_, (last,)) = db.rows("select at from telemetry_usage order by at")
+    span = Span(first + 1, last + 1)
+    panels = shown(span)
+    for name in ("tokensOverTime", "conversationsOverTime"):
+        assert len(panels[name]["points"]) == 1
+    total = panels["input"]["value"] + panels["output"]["value"]
+    assert panels["tokensOverTime"]["points"][0]["v"] == total < 6855
+    said = panels["tokensOverTime"]["literal"]["points"]
+    assert said[0]["v"] == total
+
+
+def test_the_literal_values_can_be_left_out(client: FlaskClient) -> None:
+    store("recommended-pb")
+    answer = client.get(f"/api/telemetry/panels?{WHEN}&literal=false").get_json()
+    assert {panel["literal"] for panel in answer["panels"]} == {None}
 
 
 # ── the routes ────────────────────────────────────────────────────────────────────────────

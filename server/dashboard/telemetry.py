@@ -12,8 +12,8 @@ from server.store import db
 from server.times import iso
 from server.usage import received, telemetry
 from server.usage.days import Days, chosen
-from server.usage.literal import Span
 from server.usage.received import Wanted
+from server.usage.steps import Span
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -30,7 +30,8 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/telemetry/panels")
     def panels() -> Any:
         days = _days()
-        return jsonify(telemetry.panels(_span(days), days, db.now_ms()))
+        said = _flag("literal") is not False
+        return jsonify(telemetry.panels(_span(days), days, db.now_ms(), said=said))
 
     @routes.get("/api/telemetry/events")
     def events() -> Any:

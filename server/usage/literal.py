@@ -7,21 +7,14 @@ tool pie counts decision and result, “model calls” are tool calls (docs/API.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from server.store import db
-from server.usage.outcomes import percentile
+from server.usage.steps import Histograms, Span, Steps, overall
 
-
-class Span(NamedTuple):
-    """A stretch of time, in ms, its end left out, and whose events."""
-
-    since: int
-    until: int
-    provider: str = "codex"
-
+_MOST_DETAILS = 200
 
 _WHERE = " from telemetry_event where at >= ? and at < ? and provider = ?"
 
@@ -30,7 +23,31 @@ def _rows(columns: str, span: Span, rest: str = "") -> list[tuple[Any, ...]]:
     return db.rows(f"select {columns}{_WHERE}{rest}", tuple(span))  # noqa: S608
 
 
-def totals(span: Span) -> dict[str, Any]:
+def values(span: Span, steps: Steps) -> dict[str, dict[str, Any]]:
+    """What SigNoz would show, by panel."""
+    tiles = {name: {"value": value} for name, value in _tiles(span).items()}
+    histograms = _durations(span, steps)
+    talks = steps.rows(
+        "count(distinct x.session_id)", "telemetry_event", "at", span, "x.provider = ?"
+    )
+    tokens = steps.rows("sum(x.input + x.output)", "telemetry_usage", "at", span, "x.provider = ?")
+    return {
+        **tiles,
+        "models": {"items": _pie("model", span)},
+        "modelTokens": {"items": _tokens_by_model(span)},
+        "tools": {"items": _pie("tool", span)},
+        "users": {"items": _pie("user", span, distinct=True)},
+        "terminals": {"items": _pie("terminal", span, distinct=True)},
+        "success": {"items": _success(span)},
+        "decisions": {"items": _pie("decision", span)},
+        "conversationsOverTime": {"points": steps.points(dict(talks))},
+        "tokensOverTime": {"points": steps.points(dict(tokens))},
+        "commandDuration": {"points": steps.p95(histograms), "value": overall(histograms)},
+        "conversationDetails": {"rows": _details(span)},
+    }
+
+
+def _tiles(span: Span) -> dict[str, Any]:
     """The six tiles; None where SigNoz has nothing to add up."""
     sums = db.rows(
         "select sum(input), sum(output), sum(cached) from telemetry_usage "
@@ -49,14 +66,14 @@ def totals(span: Span) -> dict[str, Any]:
     }
 
 
-def pie(column: str, span: Span, *, distinct: bool = False) -> list[dict[str, Any]]:
+def _pie(column: str, span: Span, *, distinct: bool = False) -> list[dict[str, Any]]:
     """Records (or conversations) by the value of one column, where it exists."""
     measure = "count(distinct session_id)" if distinct else "sum(count)"
     found = _rows(f"{column}, {measure}", span, f" and {column} is not null group by {column}")
     return _items(Counter({str(name): number for name, number in found}))
 
 
-def success(span: Span) -> list[dict[str, Any]]:
+def _success(span: Span) -> list[dict[str, Any]]:
     """Records by `success`, as it was sent: text, or (of a model list request) a boolean."""
     found = _rows(
         "name = 'codex.api_request', success, sum(count)",
@@ -70,7 +87,7 @@ def success(span: Span) -> list[dict[str, Any]]:
     return _items(Counter(named))
 
 
-def tokens_by_model(span: Span) -> list[dict[str, Any]]:
+def _tokens_by_model(span: Span) -> list[dict[str, Any]]:
     """Input and output tokens by model."""
     found = db.rows(
         "select model, sum(input + output) from telemetry_usage "
@@ -84,31 +101,27 @@ def _items(counts: Counter[str]) -> list[dict[str, Any]]:
     return [{"name": name, "value": number} for name, number in counts.most_common()]
 
 
-def durations(span: Span) -> dict[int, Counter[int]]:
-    """How often each `duration_ms` came, by quarter of an hour, whatever it measures."""
-    found: dict[int, Counter[int]] = defaultdict(Counter)
+def _durations(span: Span, steps: Steps) -> Histograms:
+    """How often each `duration_ms` came, whatever it measures."""
+    found: Histograms = defaultdict(Counter)
+    # By quarter of an hour: every step begins at one, in every zone.
     for quarter, ms, number in _rows(
         "at / 900000, duration_ms, sum(count)", span, " and duration_ms is not null group by 1, 2"
     ):
-        found[quarter][ms] += number
-    for quarter, attributes in _rows("at / 900000, attributes", span, " and count > 1"):
+        found[steps.of(max(quarter * 900_000, span.since))][ms] += number
+    for at, attributes in _rows("at, attributes", span, " and count > 1"):
         for text, number in orjson.loads(attributes).get("durations", {}).items():
-            found[quarter][int(text)] += number
+            found[steps.of(at)][int(text)] += number
     return found
 
 
-def p95(histograms: dict[int, Counter[int]]) -> float | None:
-    """P95 over everything that has a duration."""
-    return percentile(sum(histograms.values(), Counter()), 0.95)
-
-
-def details(span: Span, limit: int) -> list[dict[str, Any]]:
+def _details(span: Span) -> list[dict[str, Any]]:
     """The table: every duration of a conversation added up, and its tool calls as model calls."""
     found = _rows(
         "session_id, sum(duration_ms), count(distinct call_id)",
         span,
-        f" and duration_ms is not null and session_id is not null group by 1 "
-        f"order by 2 desc limit {int(limit)}",
+        " and duration_ms is not null and session_id is not null group by 1 "
+        f"order by 2 desc limit {_MOST_DETAILS}",
     )
     return [
         {"conversation": name, "durationMs": total, "modelCalls": calls}

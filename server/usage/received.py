@@ -11,8 +11,8 @@ import orjson
 from server.errors import BadRequest
 from server.store import db
 from server.times import iso
-from server.usage.literal import Span
 from server.usage.outcomes import standing
+from server.usage.steps import Span
 
 # Events that come at least this long after the last one mean that telemetry has stopped.
 SILENCE_MS = 10 * 60_000

@@ -7,20 +7,15 @@ calls that only it saw, and what only it knows (terminals, decisions, tools' out
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from server.store import db
 from server.times import iso
 from server.usage import literal
 from server.usage.days import Days
-from server.usage.literal import Span
 from server.usage.outcomes import Ending, failures, percentile, standing
+from server.usage.steps import Histograms, Span, Steps, overall
 
-_HOUR = 3_600_000
-_QUARTER = 900_000
-_HOURLY = 3 * 24 * _HOUR  # a longer span is shown by day
 _MOST_DETAILS = 200
 _COMMANDS = frozenset(
     ("exec_command", "shell", "shell_command", "local_shell", "unified_exec", "container.exec",
@@ -41,17 +36,6 @@ class Lone(NamedTuple):
     output: int
 
 
-class Conversations(NamedTuple):
-    """Conversations by quarter of an hour."""
-
-    ledger: set[tuple[int, str]]
-    telemetry: set[tuple[int, str]]
-
-    def names(self) -> set[str]:
-        """Each once."""
-        return {name for _, name in self.ledger | self.telemetry}
-
-
 def lone(span: Span, now: int) -> list[Lone]:
     """The provisional records of a span: nobody else saw them, so they are counted."""
     found = db.rows(
@@ -68,22 +52,23 @@ def lone(span: Span, now: int) -> list[Lone]:
     ]
 
 
-def panels(span: Span, days: Days, now: int) -> dict[str, Any]:
-    """Every panel, corrected, each with SigNoz' literal value and where its rows are."""
-    alone = lone(span, now)
-    steps = Steps(span, days)
-    tiles = _tiles(span, alone)
-    shares = _shares(span, alone)
-    lines = _lines(span, alone, steps)
-    details = _details(span, alone)
-    built = [*tiles, *shares, *lines, details]
+def panels(span: Span, days: Days, now: int, *, said: bool = True) -> dict[str, Any]:
+    """Every panel, corrected, where its rows are and (unless not `said`) SigNoz' literal value."""
+    with db.reading():  # one connection, and what it has in memory, for all that follows
+        facts = Facts(span, Steps(span, days), lone(span, now))
+        literally = literal.values(span, facts.steps) if said else {}
+        built = [*_tiles(facts), *_shares(facts), *_lines(facts), _details(facts)]
+        seen = coverage(span, len(facts.alone))
     return {
         "from": iso(span.since),
         "to": iso(span.until),
-        "step": steps.name,
+        "step": facts.steps.name,
         "provider": span.provider,
-        "coverage": coverage(span, len(alone)),
-        "panels": [_with_rows(panel, span) for panel in built],
+        "coverage": seen,
+        "panels": [
+            {**panel, "literal": literally.get(panel["id"]), "behind": _behind(panel["id"], span)}
+            for panel in built
+        ],
     }
 
 
@@ -106,131 +91,95 @@ def coverage(span: Span, alone: int) -> dict[str, Any]:
     }
 
 
-class Steps:
-    """The hours or local days of a span."""
-
-    def __init__(self, span: Span, days: Days) -> None:
-        self._days = days
-        self.hourly = span.until - span.since <= _HOURLY
-        self.name = "hour" if self.hourly else "day"
-        self.starts = list(self._all(span)) if span.until > span.since else []
-
-    def of(self, quarter: int) -> int:
-        """The start of the step that a quarter of an hour lies in."""
-        at = quarter * _QUARTER
-        midnight = self._days.start(date.fromisoformat(self._days.of(at)))
-        return midnight + (at - midnight) // _HOUR * _HOUR if self.hourly else midnight
-
-    def _all(self, span: Span) -> Iterable[int]:
-        at, last = self.of(span.since // _QUARTER), span.until
-        while at < last:
-            yield at
-            if self.hourly:
-                at += _HOUR
-            else:
-                day = date.fromisoformat(self._days.of(at)) + timedelta(days=1)
-                at = self._days.start(day)
-
-    def points(self, values: dict[int, Any], empty: Any = 0) -> list[dict[str, Any]]:
-        """One point a step, `empty` where nothing happened."""
-        return [{"t": iso(at), "v": values.get(at, empty)} for at in self.starts]
-
-    def summed(self, quarters: Iterable[tuple[int, int]]) -> list[dict[str, Any]]:
-        """Points of values that add up."""
-        found: dict[int, int] = defaultdict(int)
-        for quarter, value in quarters:
-            found[self.of(quarter)] += value
-        return self.points(found)
-
-    def distinct(self, quarters: Iterable[tuple[int, str]]) -> list[dict[str, Any]]:
-        """Points of how many different names there were."""
-        found: dict[int, set[str]] = defaultdict(set)
-        for quarter, name in quarters:
-            found[self.of(quarter)].add(name)
-        return self.points({at: len(names) for at, names in found.items()})
-
-    def p95(self, quarters: dict[int, Counter[int]]) -> list[dict[str, Any]]:
-        """Points of the 95th percentile; None where nothing was measured."""
-        found: dict[int, Counter[int]] = defaultdict(Counter)
-        for quarter, histogram in quarters.items():
-            found[self.of(quarter)] += histogram
-        return self.points({at: percentile(h, 0.95) for at, h in found.items()}, None)
+# ── facts ─────────────────────────────────────────────────────────────────────────────────
 
 
-# ── tiles ─────────────────────────────────────────────────────────────────────────────────
+class Talk(NamedTuple):
+    """What the ledger has of one conversation under one account."""
+
+    session: int | None
+    account: str | None
+    calls: int
+    tokens: int
+    model: str | None
+    last_at: int
 
 
-def _tiles(span: Span, alone: list[Lone]) -> list[dict[str, Any]]:
-    calls, taken, cached, output = db.rows(
-        "select count(*), coalesce(sum(input), 0), coalesce(sum(cached), 0), "
-        "coalesce(sum(output), 0) from call "
-        "where started_at >= ? and started_at < ? and provider = ?",
-        tuple(span),
-    )[0]
-    said = literal.totals(span)
-    more = {
-        "input": sum(one.input for one in alone),
-        "output": sum(one.output for one in alone),
-        "cached": sum(one.cached for one in alone),
-    }
-    whole = taken + more["input"]
-    talks = _conversations(span)
-    names = talks.names()
-    rate = 100 * (cached + more["cached"]) / whole if whole else None
-    ledger_names = {name for _, name in talks.ledger}
-    return [
-        _number("input", "Input tokens", "tokens", (taken, more["input"]), said["input"]),
-        _number("output", "Output tokens", "tokens", (output, more["output"]), said["output"]),
-        _number("cached", "Cached tokens", "tokens", (cached, more["cached"]), said["cached"]),
-        {
-            **_number("cacheRate", "Cache rate", "%", (0, 0), said["cacheRate"]),
-            "value": rate,
-            "sources": {"ledger": 100 * cached / taken if taken else None, "telemetry": None},
-        },
-        _number(
-            "conversations", "Conversations", None,
-            (len(ledger_names), len(names - ledger_names)), said["conversations"],
-        ),
-        {
-            **_number("modelCalls", "Model calls", None, (calls, len(alone)), said["modelCalls"]),
-            "failed": _failed(span),
-        },
-    ]  # fmt: skip
+class Known(NamedTuple):
+    """A conversation's own row in the ledger."""
+
+    key: str
+    thread: str
+    kind: str
+    client: str | None
 
 
-def _number(
-    name: str, title: str, unit: str | None, parts: tuple[int, int], said: Any
-) -> dict[str, Any]:
-    return {
-        "id": name,
-        "title": title,
-        "kind": "number",
-        "unit": unit,
-        "value": sum(parts),
-        "sources": {"ledger": parts[0], "telemetry": parts[1]},
-        "literal": {"value": said},
-    }
+class Facts:
+    """What several panels need, each read once."""
+
+    def __init__(self, span: Span, steps: Steps, alone: list[Lone]) -> None:
+        self.span, self.steps, self.alone = span, steps, alone
+        # model → calls, input, cached, output
+        self.models: dict[str, tuple[int, int, int, int]] = {
+            row[0]: row[1:]
+            for row in db.rows(
+                "select coalesce(model, ''), count(*), sum(input), sum(cached), sum(output) "
+                "from call where started_at >= ? and started_at < ? and provider = ? group by 1",
+                tuple(span),
+            )
+        }
+        self.talks = [
+            Talk(*row)
+            for row in db.rows(
+                "select session, account, count(*), sum(input + output), max(model), "
+                "max(started_at) from call where started_at >= ? and started_at < ? "
+                "and provider = ? group by 1, 2",
+                tuple(span),
+            )
+        ]
+        self.sessions: dict[int, Known] = {
+            number: Known(*rest)
+            for number, *rest in db.rows(
+                "select id, key, thread, kind, client from session where provider = ?",
+                (span.provider,),
+            )
+        }
+        self.told: dict[str, str] = dict(
+            db.rows(
+                "select session_id, kind from telemetry_session where provider = ?",
+                (span.provider,),
+            )
+        )
+        # tool, success (-1 unknown), ms, at: each tool call once
+        self.tools = db.rows(
+            "select coalesce(tool, ''), min(coalesce(success, -1)), max(duration_ms), min(at) "
+            "from telemetry_event where at >= ? and at < ? and provider = ? "
+            "and name in ('codex.tool_result', 'claude_code.tool_result') "
+            "group by session_id, coalesce(call_id, id)",
+            tuple(span),
+        )
+        self.failed = _failed(span)
+
+    def total(self, place: int) -> int:
+        """Calls, input, cached or output tokens of the ledger."""
+        return sum(sums[place] for sums in self.models.values())
+
+    def conversations(self) -> tuple[set[str], set[str]]:
+        """Those with a call, and those that only telemetry saw a prompt of; no helpers."""
+        known = (self.sessions.get(talk.session or 0) for talk in self.talks)
+        ledger = {one.thread for one in known if one is not None and one.kind != "title"}
+        told = db.rows(f"select distinct name from ({_PROMPTED})", tuple(self.span))  # noqa: S608
+        return ledger, {name for (name,) in told} - ledger
 
 
-def _conversations(span: Span) -> Conversations:
-    """Conversations with a call, and those that only telemetry saw a prompt of; no helpers."""
-    ledger = db.rows(
-        "select distinct c.started_at / 900000, coalesce(s.thread, s.key) from call c "
-        "join session s on s.id = c.session where c.started_at >= ? and c.started_at < ? "
-        "and c.provider = ? and s.kind != 'title'",
-        tuple(span),
-    )
-    told = db.rows(
-        "select distinct e.at / 900000, coalesce(s.thread, e.session_id) from telemetry_event e "
-        "join telemetry_session t on t.session_id = e.session_id "
-        "left join session s on s.key = e.session_id "
-        "where e.at >= ? and e.at < ? and e.provider = ? and t.kind = 'user' "
-        "and e.name in ('codex.user_prompt', 'claude_code.user_prompt')",
-        tuple(span),
-    )
-    return Conversations(set(ledger), set(told))
-
-
+# Conversations that telemetry saw a user's prompt in, under the thread that they belong to.
+_PROMPTED = (
+    "select e.at as at, coalesce(s.thread, e.session_id) as name from telemetry_event e "
+    "join telemetry_session t on t.session_id = e.session_id "
+    "left join session s on s.key = e.session_id "
+    "where e.at >= ? and e.at < ? and e.provider = ? and t.kind = 'user' "
+    "and e.name in ('codex.user_prompt', 'claude_code.user_prompt')"
+)
 _ENDINGS = (
     "select session_id, at, case "
     "when name in ('codex.api_request', 'claude_code.api_error') then "
@@ -263,60 +212,83 @@ def _failed(span: Span) -> int:
     return proxied + sum(one.session not in sessions for one in told)
 
 
-# ── shares ────────────────────────────────────────────────────────────────────────────────
+# ── tiles ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _shares(span: Span, alone: list[Lone]) -> list[dict[str, Any]]:
-    calls: Counter[str] = Counter()
-    tokens: Counter[str] = Counter()
-    for model, number, total in db.rows(
-        "select coalesce(model, ''), count(*), sum(input + output) from call "
-        "where started_at >= ? and started_at < ? and provider = ? group by 1",
-        tuple(span),
-    ):
-        calls[model] += number
-        tokens[model] += total
-    for one in alone:
-        calls[one.model or ""] += 1
-        tokens[one.model or ""] += one.input + one.output
+def _tiles(facts: Facts) -> list[dict[str, Any]]:
+    alone = facts.alone
+    calls, taken, cached, output = (facts.total(place) for place in range(4))
+    more = sum(one.input for one in alone)
+    more_cached = sum(one.cached for one in alone)
+    ledger, told = facts.conversations()
+    whole = taken + more
     return [
-        _pie("models", "Model calls by model", calls, literal.pie("model", span)),
-        _pie("modelTokens", "Tokens by model", tokens, literal.tokens_by_model(span)),
-        _tools(span),
-        _users(span, alone),
-        _terminals(span),
-        _success(span, sum(calls.values())),
-        _decisions(span),
+        _number("input", "Input tokens", "tokens", taken, more),
+        _number("output", "Output tokens", "tokens", output, sum(one.output for one in alone)),
+        _number("cached", "Cached tokens", "tokens", cached, more_cached),
+        {
+            **_number("cacheRate", "Cache rate", "%", 0, 0),
+            "value": 100 * (cached + more_cached) / whole if whole else None,
+            "sources": {
+                "ledger": 100 * cached / taken if taken else None,
+                "telemetry": 100 * more_cached / more if more else None,
+            },
+        },
+        _number("conversations", "Conversations", None, len(ledger), len(told)),
+        {
+            **_number("modelCalls", "Model calls", None, calls, len(alone)),
+            "failed": facts.failed,
+        },
     ]
 
 
-def _pie(name: str, title: str, counts: Counter[str], said: list[dict[str, Any]]) -> dict[str, Any]:
-    items = [{"name": key or None, "value": number} for key, number in counts.most_common()]
+def _number(name: str, title: str, unit: str | None, ledger: int, told: int) -> dict[str, Any]:
     return {
-        "id": name, "title": title, "kind": "pie", "unit": None, "items": items,
-        "literal": {"items": said},
-    }  # fmt: skip
+        "id": name,
+        "title": title,
+        "kind": "number",
+        "unit": unit,
+        "value": ledger + told,
+        "sources": {"ledger": ledger, "telemetry": told},
+    }
 
 
-_TOOL_CALLS = (
-    "select coalesce(tool, ''), min(coalesce(success, -1)), max(duration_ms), min(at) "
-    "from telemetry_event where at >= ? and at < ? and provider = ? "
-    "and name in ('codex.tool_result', 'claude_code.tool_result') "
-    "group by session_id, coalesce(call_id, id)"
-)
+# ── shares ────────────────────────────────────────────────────────────────────────────────
 
 
-def _tools(span: Span) -> dict[str, Any]:
+def _shares(facts: Facts) -> list[dict[str, Any]]:
+    calls = Counter({model: sums[0] for model, sums in facts.models.items()})
+    tokens = Counter({model: sums[1] + sums[3] for model, sums in facts.models.items()})
+    for one in facts.alone:
+        calls[one.model or ""] += 1
+        tokens[one.model or ""] += one.input + one.output
+    return [
+        _pie("models", "Model calls by model", calls),
+        _pie("modelTokens", "Tokens by model", tokens),
+        _tools(facts),
+        _users(facts),
+        _terminals(facts),
+        _success(facts, calls.total()),
+        _decisions(facts),
+    ]
+
+
+def _pie(name: str, title: str, counts: Counter[str]) -> dict[str, Any]:
+    items = [{"name": key or None, "value": number} for key, number in counts.most_common()]
+    return {"id": name, "title": title, "kind": "pie", "unit": None, "items": items}
+
+
+def _tools(facts: Facts) -> dict[str, Any]:
     """Tool calls by tool: each call once, with how often it worked and its P95."""
     calls: Counter[str] = Counter()
     outcome: dict[str, Counter[int]] = defaultdict(Counter)
     took: dict[str, Counter[int]] = defaultdict(Counter)
-    for tool, ok, ms, _ in db.rows(_TOOL_CALLS, tuple(span)):
+    for tool, ok, ms, _ in facts.tools:
         calls[tool] += 1
         outcome[tool][ok] += 1
         if ms is not None:
             took[tool][ms] += 1
-    panel = _pie("tools", "Tool calls by tool", calls, literal.pie("tool", span))
+    panel = _pie("tools", "Tool calls by tool", calls)
     for item in panel["items"]:
         name = item["name"] or ""
         known = outcome[name][1] + outcome[name][0]
@@ -326,68 +298,66 @@ def _tools(span: Span) -> dict[str, Any]:
     return panel
 
 
-def _users(span: Span, alone: list[Lone]) -> dict[str, Any]:
+def _users(facts: Facts) -> dict[str, Any]:
     """Calls, conversations and tokens by user: the account that served, else who was signed in."""
+    accounts = dict(db.rows("select id, coalesce(label, email) from account"))
+    signed_in = dict(
+        db.rows(
+            "select session_id, max(user) from telemetry_usage "
+            "where at >= ? and at < ? and provider = ? and user is not null group by 1",
+            tuple(facts.span),
+        )
+    )
     counts: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
-    talks: dict[str, set[str]] = defaultdict(set)
-    rows = db.rows(
-        "select coalesce(a.label, a.email, u.user, ''), coalesce(s.key, ''), count(*), "
-        "sum(c.input + c.output) from call c left join account a on a.id = c.account "
-        "left join telemetry_usage u on u.call = c.id left join session s on s.id = c.session "
-        "where c.started_at >= ? and c.started_at < ? and c.provider = ? group by 1, 2",
-        tuple(span),
-    )
-    rows += [(one.user or "", one.session or "", 1, one.input + one.output) for one in alone]
+    talks: dict[str, set[str | None]] = defaultdict(set)
+    rows: list[tuple[str, str | None, int, int]] = []
+    for talk in facts.talks:
+        known = facts.sessions.get(talk.session or 0)
+        key = known.key if known else None
+        user = accounts.get(talk.account) or signed_in.get(key)
+        rows.append((user or LOCAL_USER, key, talk.calls, talk.tokens))
+    rows += [(o.user or LOCAL_USER, o.session, 1, o.input + o.output) for o in facts.alone]
     for user, session, number, total in rows:
-        counts[user or LOCAL_USER] += number
-        tokens[user or LOCAL_USER] += total
-        talks[user or LOCAL_USER].add(session)
-    said = literal.pie("user", span, distinct=True)
-    panel = _pie("users", "Requests by user", counts, said)
+        counts[user] += number
+        tokens[user] += total
+        talks[user].add(session)
+    panel = _pie("users", "Requests by user", counts)
     for item in panel["items"]:
         item["conversations"] = len(talks[item["name"]])
         item["tokens"] = tokens[item["name"]]
     return panel
 
 
-def _terminals(span: Span) -> dict[str, Any]:
+def _terminals(facts: Facts) -> dict[str, Any]:
     """Conversations by terminal; for those without telemetry, by the client that ran them."""
     told = db.rows(
         "select distinct terminal, session_id from telemetry_event "
         "where at >= ? and at < ? and provider = ? and terminal is not null "
         "and session_id is not null",
-        tuple(span),
+        tuple(facts.span),
     )
-    counts = Counter(
-        name for name, _ in {(name.partition("/")[0], session) for name, session in told}
+    families = {(name.partition("/")[0], session) for name, session in told}
+    panel = _pie("terminals", "Conversations by terminal", Counter(name for name, _ in families))
+    seen = {facts.sessions[talk.session] for talk in facts.talks if talk.session in facts.sessions}
+    rest = Counter(
+        one.client or "" for one in seen if one.kind != "title" and one.key not in facts.told
     )
-    rest = db.rows(
-        "select coalesce(s.client, ''), count(distinct s.id) from call c "
-        "join session s on s.id = c.session where c.started_at >= ? and c.started_at < ? "
-        "and c.provider = ? and s.kind != 'title' and not exists "
-        "(select 1 from telemetry_session t where t.session_id = s.key) group by 1",
-        tuple(span),
-    )
-    said = literal.pie("terminal", span, distinct=True)
-    panel = _pie("terminals", "Conversations by terminal", counts, said)
-    panel["surfaces"] = [{"name": name or None, "value": number} for name, number in rest]
+    panel["surfaces"] = [{"name": name or None, "value": n} for name, n in rest.most_common()]
     return panel
 
 
-def _success(span: Span, succeeded: int) -> dict[str, Any]:
+def _success(facts: Facts, succeeded: int) -> dict[str, Any]:
     """Model requests that ended well or not; the tools' outcome beside them, not among them."""
-    failed = _failed(span)
-    tools = Counter(ok for _, ok, _, _ in db.rows(_TOOL_CALLS, tuple(span)))
-    counts = Counter({"succeeded": succeeded, "failed": failed})
-    panel = _pie("success", "Success of requests", counts, literal.success(span))
-    known = succeeded + failed
-    panel["successPercent"] = 100 * succeeded / known if known else None
+    tools = Counter(ok for _, ok, _, _ in facts.tools)
+    counts = Counter({"succeeded": succeeded, "failed": facts.failed})
+    panel = _pie("success", "Success of requests", counts)
+    panel["successPercent"] = 100 * succeeded / counts.total() if counts.total() else None
     panel["tools"] = {"succeeded": tools[1], "failed": tools[0]}
     return panel
 
 
-def _decisions(span: Span) -> dict[str, Any]:
+def _decisions(facts: Facts) -> dict[str, Any]:
     """What users decided; what the configuration let through is told apart."""
     users: Counter[str] = Counter()
     configured: Counter[str] = Counter()
@@ -395,10 +365,10 @@ def _decisions(span: Span) -> dict[str, Any]:
         "select decision, lower(coalesce(kind, '')), count(*) from telemetry_event "
         "where at >= ? and at < ? and provider = ? and decision is not null "
         "and name in ('codex.tool_decision', 'claude_code.tool_decision') group by 1, 2",
-        tuple(span),
+        tuple(facts.span),
     ):
         (users if source.startswith("user") else configured)[decision] += number
-    panel = _pie("decisions", "User decisions", users, literal.pie("decision", span))
+    panel = _pie("decisions", "User decisions", users)
     panel["configured"] = [{"name": k, "value": v} for k, v in configured.most_common()]
     return panel
 
@@ -406,122 +376,108 @@ def _decisions(span: Span) -> dict[str, Any]:
 # ── lines and the table ───────────────────────────────────────────────────────────────────
 
 
-def _lines(span: Span, alone: list[Lone], steps: Steps) -> list[dict[str, Any]]:
-    tokens = db.rows(
-        "select started_at / 900000, sum(input + output) from call where started_at >= ? "
-        "and started_at < ? and provider = ? group by 1",
-        tuple(span),
-    ) + [(one.at // _QUARTER, one.input + one.output) for one in alone]
-    said_tokens = db.rows(
-        "select at / 900000, sum(input + output) from telemetry_usage where at >= ? and at < ? "
-        "and provider = ? group by 1",
-        tuple(span),
+def _lines(facts: Facts) -> list[dict[str, Any]]:
+    span, steps = facts.span, facts.steps
+    tokens: dict[int, int] = defaultdict(int)
+    for at, total in steps.rows("sum(input + output)", "call", "started_at", span, "provider = ?"):
+        tokens[at] += total
+    for one in facts.alone:
+        tokens[steps.of(one.at)] += one.input + one.output
+    talks = steps.rows(
+        "count(distinct x.name)",
+        f"(select c.started_at as at, s.thread as name from call c "  # noqa: S608
+        "join session s on s.id = c.session where c.started_at >= ? and c.started_at < ? "
+        f"and c.provider = ? and s.kind != 'title' union {_PROMPTED})",
+        "at",
+        Span(*span),
+        times=2,
     )
-    said_talks = db.rows(
-        "select distinct at / 900000, session_id from telemetry_event where at >= ? and at < ? "
-        "and provider = ? and session_id is not null",
-        tuple(span),
-    )
-    talks = _conversations(span)
     return [
-        _line("conversationsOverTime", "Conversations over time", None,
-              steps.distinct(talks.ledger | talks.telemetry), steps.distinct(said_talks)),
-        _line("tokensOverTime", "Tokens over time", "tokens",
-              steps.summed(tokens), steps.summed(said_tokens)),
-        _durations(span, steps),
-    ]  # fmt: skip
+        _line("conversationsOverTime", "Conversations over time", None, steps.points(dict(talks))),
+        _line("tokensOverTime", "Tokens over time", "tokens", steps.points(tokens)),
+        _durations(facts),
+    ]
 
 
-def _line(
-    name: str, title: str, unit: str | None, points: list[Any], said: list[Any]
-) -> dict[str, Any]:
-    return {
-        "id": name, "title": title, "kind": "line", "unit": unit, "points": points,
-        "literal": {"points": said},
-    }  # fmt: skip
+def _line(name: str, title: str, unit: str | None, points: list[Any]) -> dict[str, Any]:
+    return {"id": name, "title": title, "kind": "line", "unit": unit, "points": points}
 
 
-def _durations(span: Span, steps: Steps) -> dict[str, Any]:
+def _durations(facts: Facts) -> dict[str, Any]:
     """P95 of commands (waiting for an approval included), of all tools and of requests."""
-    commands: dict[int, Counter[int]] = defaultdict(Counter)
-    tools: dict[int, Counter[int]] = defaultdict(Counter)
-    requests: dict[int, Counter[int]] = defaultdict(Counter)
-    for tool, _, ms, at in db.rows(_TOOL_CALLS, tuple(span)):
+    span, steps = facts.span, facts.steps
+    commands: Histograms = defaultdict(Counter)
+    tools: Histograms = defaultdict(Counter)
+    requests: Histograms = defaultdict(Counter)
+    for tool, _, ms, at in facts.tools:
         if ms is not None:
-            tools[at // _QUARTER][ms] += 1
+            tools[steps.of(at)][ms] += 1
             if tool in _COMMANDS:
-                commands[at // _QUARTER][ms] += 1
-    for quarter, ms, number in db.rows(
-        "select at / 900000, duration_ms, count(*) from telemetry_event where at >= ? and at < ? "
+                commands[steps.of(at)][ms] += 1
+    for at, ms in db.rows(
+        "select at, duration_ms from telemetry_event where at >= ? and at < ? "
         "and provider = ? and duration_ms is not null and (name = 'claude_code.api_request' or "
-        "(name = 'codex.api_request' and kind like '%/responses')) group by 1, 2",
+        "(name = 'codex.api_request' and kind like '%/responses'))",
         tuple(span),
     ):
-        requests[quarter][ms] += number
-    said = literal.durations(span)
-    panel = _line(
-        "commandDuration", "Command duration, P95", "ms", steps.p95(commands), steps.p95(said)
-    )
+        requests[steps.of(at)][ms] += 1
+    panel = _line("commandDuration", "Command duration, P95", "ms", steps.p95(commands))
+    panel["value"] = overall(commands)
     for name, found in (("tools", tools), ("requests", requests)):
-        panel[name] = {"points": steps.p95(found), "value": literal.p95(found)}
-    panel["value"] = literal.p95(commands)
-    panel["literal"]["value"] = literal.p95(said)
+        panel[name] = {"points": steps.p95(found), "value": overall(found)}
     return panel
 
 
-def _details(span: Span, alone: list[Lone]) -> dict[str, Any]:
+def _details(facts: Facts) -> dict[str, Any]:
     """Conversations with their calls, tokens, tools and time, the largest first."""
-    rows: dict[str, dict[str, Any]] = {}
-    for name, title, kind, calls, tokens, model, last in db.rows(
-        "select s.key, t.title, s.kind, count(*), sum(c.input + c.output), max(c.model), "
-        "max(c.started_at) from call c join session s on s.id = c.session "
-        "left join thread t on t.id = s.thread where c.started_at >= ? and c.started_at < ? "
-        "and c.provider = ? group by s.id order by 5 desc limit 200",
-        tuple(span),
-    ):
-        rows[name] = _detail(name, title, kind, (calls, tokens, model, last))
-    for one in alone:
-        name = one.session or ""
-        row = rows.setdefault(name, _detail(name, None, None, (0, 0, one.model, one.at)))
-        row["modelCalls"] += 1
-        row["tokens"] += one.input + one.output
-        row["lastAt"] = max(row["lastAt"], one.at)
-    _add_tools(rows, span)
+    rows: dict[str | None, dict[str, Any]] = {}
+    for talk in facts.talks:
+        known = facts.sessions.get(talk.session or 0)
+        key = known.key if known else None
+        row = rows.setdefault(key, _detail(key, known, talk.model))
+        _add(row, talk.calls, talk.tokens, talk.last_at)
+    for one in facts.alone:
+        row = rows.setdefault(one.session, _detail(one.session, None, one.model))
+        _add(row, 1, one.input + one.output, one.at)
     chosen = sorted(rows.values(), key=lambda row: -row["tokens"])[:_MOST_DETAILS]
     for row in chosen:
+        name = row["conversation"]
+        row["kind"] = row["kind"] or facts.told.get(name)
         row["lastAt"] = iso(row["lastAt"])
+        if name in facts.told:
+            row["toolCalls"], row["toolDurationMs"] = _tools_of(name, facts.span)
+        if row["thread"]:
+            found = db.rows("select title from thread where id = ?", (row["thread"],))
+            row["title"] = found[0][0] if found else None
+        del row["thread"]
     return {
         "id": "conversationDetails", "title": "Conversation details", "kind": "table",
-        "unit": "ms", "rows": chosen, "literal": {"rows": literal.details(span, _MOST_DETAILS)},
+        "unit": "ms", "rows": chosen,
     }  # fmt: skip
 
 
-def _detail(
-    name: str, title: str | None, kind: str | None, sums: tuple[int, int, str | None, int]
-) -> dict[str, Any]:
-    calls, tokens, model, last = sums
+def _detail(name: str | None, known: Known | None, model: str | None) -> dict[str, Any]:
     return {
-        "conversation": name or None, "title": title, "kind": kind, "modelCalls": calls,
-        "tokens": tokens, "model": model, "lastAt": last, "toolCalls": None,
-        "toolDurationMs": None,
+        "conversation": name, "title": None, "kind": known.kind if known else None,
+        "modelCalls": 0, "tokens": 0, "model": model, "lastAt": 0, "toolCalls": None,
+        "toolDurationMs": None, "thread": known.thread if known else None,
     }  # fmt: skip
 
 
-def _add_tools(rows: dict[str, dict[str, Any]], span: Span) -> None:
-    helpers = dict(db.rows("select session_id, kind from telemetry_session"))
-    for name, calls, total in db.rows(
-        "select session_id, count(distinct coalesce(call_id, id)), sum(duration_ms) "
-        "from telemetry_event where at >= ? and at < ? and provider = ? "
-        "and name in ('codex.tool_result', 'claude_code.tool_result') group by 1",
-        tuple(span),
-    ):
-        if name in rows:
-            rows[name]["toolCalls"], rows[name]["toolDurationMs"] = calls, total
-    for name, row in rows.items():
-        known = helpers.get(name)
-        row["kind"] = row["kind"] or known
-        if known is not None and row["toolCalls"] is None:
-            row["toolCalls"] = 0  # telemetry saw the conversation, and no tool in it
+def _add(row: dict[str, Any], calls: int, tokens: int, at: int) -> None:
+    row["modelCalls"] += calls
+    row["tokens"] += tokens
+    row["lastAt"] = max(row["lastAt"], at)
+
+
+def _tools_of(session: str, span: Span) -> tuple[int, int | None]:
+    found: tuple[int, int | None] = db.rows(
+        "select count(distinct coalesce(call_id, id)), sum(duration_ms) from telemetry_event "
+        "where session_id = ? and at >= ? and at < ? "
+        "and name in ('codex.tool_result', 'claude_code.tool_result')",
+        (session, span.since, span.until),
+    )[0]
+    return found
 
 
 # ── where the rows are ────────────────────────────────────────────────────────────────────
@@ -537,10 +493,10 @@ _EVENTS = {
 }
 
 
-def _with_rows(panel: dict[str, Any], span: Span) -> dict[str, Any]:
+def _behind(panel: str, span: Span) -> dict[str, Any]:
     query = {"from": iso(span.since), "to": iso(span.until), "provider": span.provider}
-    events = _EVENTS.get(panel["id"])
+    events = _EVENTS.get(panel)
     if events is not None and span.provider == "claude":
         events = {key: text.replace("codex.", "claude_code.") for key, text in events.items()}
     path = "/api/calls" if events is None else "/api/telemetry/events"
-    return {**panel, "behind": {"path": path, "query": {**query, **(events or {})}}}
+    return {"path": path, "query": {**query, **(events or {})}}

@@ -1,0 +1,92 @@
+"""A span of time in steps, the hours or local days of a line, for values that lie in them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+from server.store import db
+from server.times import iso
+from server.usage.days import Days
+from server.usage.outcomes import percentile
+
+_HOUR = 3_600_000
+_HOURLY = 3 * 24 * _HOUR  # a longer span is shown by day
+
+Histograms = dict[int, Counter[int]]  # by step: how often each value came
+
+
+class Span(NamedTuple):
+    """A stretch of time, in ms, its end left out, and whose calls or events."""
+
+    since: int
+    until: int
+    provider: str = "codex"
+
+
+class Steps:
+    """The hours of a short span, the viewer's days of a longer one."""
+
+    def __init__(self, span: Span, days: Days) -> None:
+        self._days = days
+        self.hourly = span.until - span.since <= _HOURLY
+        self.name = "hour" if self.hourly else "day"
+        self.starts = list(self._all(span)) if span.until > span.since else []
+
+    def of(self, at: int) -> int:
+        """The start of the step that a moment lies in."""
+        return self.starts[max(0, bisect_right(self.starts, at) - 1)]
+
+    def rows(
+        self, measure: str, source: str, column: str, span: Span, where: str = "", times: int = 1
+    ) -> list[tuple[int, Any]]:
+        """`measure` over the rows of `source`, by step; `where` and `source` may ask for `span`.
+
+        The steps are joined as a table, so each is one walk along the column's index.
+        """
+        if not self.starts:
+            return []
+        ends = [*self.starts[1:], span.until]
+        bounds: list[Any] = []
+        for start, end in zip(self.starts, ends, strict=True):
+            bounds += (start, max(start, span.since), end)
+        marks = ",".join(["(?,?,?)"] * len(ends))
+        sql = (
+            f"with step(start, since, until) as (values {marks}) "  # noqa: S608
+            f"select step.start, {measure} from step join {source} x "
+            f"on x.{column} >= step.since and x.{column} < step.until "
+            f"{f'where {where} ' if where else ''}group by step.start"
+        )
+        more = [span.provider] if where else [value for _ in range(times) for value in span]
+        found: list[tuple[int, Any]] = db.rows(sql, [*bounds, *more])
+        return found
+
+    def points(self, values: Mapping[int, Any], empty: Any = 0) -> list[dict[str, Any]]:
+        """One point a step, `empty` where nothing happened."""
+        return [{"t": iso(at), "v": values.get(at, empty)} for at in self.starts]
+
+    def p95(self, histograms: Histograms) -> list[dict[str, Any]]:
+        """The 95th percentile by step; None where nothing was measured."""
+        return self.points({at: percentile(h, 0.95) for at, h in histograms.items()}, None)
+
+    def _all(self, span: Span) -> Iterable[int]:
+        at = self._start(span.since)
+        while at < span.until:
+            yield at
+            if self.hourly:
+                at += _HOUR
+            else:
+                day = date.fromisoformat(self._days.of(at)) + timedelta(days=1)
+                at = self._days.start(day)
+
+    def _start(self, at: int) -> int:
+        midnight = self._days.start(date.fromisoformat(self._days.of(at)))
+        return midnight + (at - midnight) // _HOUR * _HOUR if self.hourly else midnight
+
+
+def overall(histograms: Histograms) -> float | None:
+    """The 95th percentile of all steps together."""
+    return percentile(sum(histograms.values(), Counter()), 0.95)
