@@ -62,9 +62,21 @@ class TestStore:
             thread.join()
         assert len(names()) == 160
 
+    def test_the_reason_of_a_failed_write_is_kept(self) -> None:
+        with pytest.raises(sqlite3.OperationalError, match="disk is full"), db.writing() as raw:
+            raw.execute("rollback")  # what SQLite does by itself when the disk is full
+            raise sqlite3.OperationalError("database or disk is full")
+
     def test_reading_does_not_keep_a_connection(self) -> None:
         names()
         assert db.usage.is_closed()
+
+
+def test_a_full_disk_still_lets_people_read(database: None, tmp_path: Path) -> None:
+    # Without a connection that stays, the next reader would have to make a -shm file.
+    put("x")
+    folder = Path(str(db.usage.database)).parent
+    assert (folder / "usage.db-shm").exists() and (folder / "usage.db-wal").exists()
 
 
 def damage(path: Path) -> None:

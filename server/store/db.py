@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from peewee import SqliteDatabase
+from peewee import PeeweeException, SqliteDatabase
 
 from server.errors import AppError
 
@@ -49,6 +49,9 @@ class _Database(SqliteDatabase):
     def __init__(self) -> None:
         super().__init__(None)
         self.write_lock = threading.RLock()
+        # One connection stays open, so that the -wal and -shm files stay: readers then need no
+        # free disk space, and no last close has to fold the WAL into the file.
+        self.anchor: sqlite3.Connection | None = None
         self._writer: int | None = None
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
@@ -68,6 +71,8 @@ class _Database(SqliteDatabase):
             try:
                 with reading(self), self.atomic("IMMEDIATE"):
                     yield self.connection()  # type: ignore[no-untyped-call]
+            except (sqlite3.Error, PeeweeException) as error:
+                raise _first_cause(error) from None
             finally:
                 self._writer = nested
 
@@ -152,6 +157,7 @@ def open_databases(folder: Path, *, strict: bool = False) -> list[str]:
             pragmas["secure_delete"] = 1
         database.init(str(path), pragmas=pragmas, timeout=5, check_same_thread=False)
         database.strict = strict
+        database.anchor = _anchor(path)
     return notices
 
 
@@ -164,6 +170,9 @@ def close_databases() -> None:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if not database.is_closed():
             database.close()
+        if database.anchor is not None:
+            database.anchor.close()
+            database.anchor = None
         database.init(None)  # a late reader gets an error instead of a new file
 
 
@@ -188,6 +197,29 @@ def backup(path: Path, *, keep: int = 5) -> Path | None:
     for old in sorted(folder.glob(f"{path.stem}-*.db"))[:-keep]:
         old.unlink(missing_ok=True)
     return copy
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    # SQLite rolls back by itself when the disk is full; peewee's own rollback then fails, and
+    # that failure would hide the reason.
+    found: BaseException | None = error
+    while found is not None and "cannot rollback" in str(found):
+        found = found.__context__
+    return found or error
+
+
+def _anchor(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=wal")
+        connection.execute("select count(*) from sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"Brimline cannot open {path}: {error}. Free some space or mend the folder, "
+            "then start again.",
+            title="The database cannot be opened",
+        ) from error
+    return connection
 
 
 def _make_folder(folder: Path) -> None:
