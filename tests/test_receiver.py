@@ -189,6 +189,13 @@ def test_only_post(served: Served, path: str) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("base", ["/v1", "/backend-api/codex"])
+def test_codex_hears_that_no_turn_is_priced(served: Served, base: str) -> None:
+    status, text, _ = send(served, f"{base}/analytics/codex/turn-costs", b'{"turn_ids":["t"]}')
+    assert (status, json.loads(text)) == (200, {"turns": []})
+    assert db.rows("select count(*) from request_log") == [(0,)]
+
+
 def test_the_guard_stands_before_it(served: Served) -> None:
     for header in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
         assert send(served, "/otlp/v1/logs", b"{}", **header)[0] in (403, 421)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -228,6 +229,59 @@ def test_a_title_thread_is_a_helper(database: None) -> None:
     see_in_log()
     witness.reconcile()  # its log turned up after all
     assert shown()["conversations"]["value"] == 2
+
+
+def claude_record(name: str, at: str, **attributes: Any) -> dict[str, Any]:
+    named = {"event.name": name, "event.timestamp": at, "session.id": "s1", **attributes}
+    pairs = [{"key": k, "value": {"stringValue": str(v)}} for k, v in named.items()]
+    return {"observedTimeUnixNano": "0", "attributes": pairs}
+
+
+def test_claude_code_has_panels_of_its_own(database: None) -> None:
+    tokens = {"input_tokens": 10, "output_tokens": 5, "cache_read_tokens": 100,
+              "cache_creation_tokens": 20, "model": "claude-x", "duration_ms": 800}  # fmt: skip
+    records = [
+        claude_record("user_prompt", "2026-11-21T10:00:00Z", prompt_length=9),
+        claude_record("api_request", "2026-11-21T10:00:01Z", **tokens),
+        claude_record("api_error", "2026-11-21T10:00:02Z", status_code=529, error="Overloaded"),
+        claude_record("tool_decision", "2026-11-21T10:00:03Z", tool_name="Bash", decision="accept",
+                      source="user_temporary"),
+        claude_record("tool_result", "2026-11-21T10:00:04Z", tool_name="Bash", success="true",
+                      duration_ms=70, **{"terminal.type": "iTerm.app"}),
+    ]  # fmt: skip
+    about = [{"key": "service.name", "value": {"stringValue": "claude-code"}}]
+    body = {"resourceLogs": [{"resource": {"attributes": about},
+                              "scopeLogs": [{"logRecords": records}]}]}  # fmt: skip
+    batch = otlp.decode("logs", json.dumps(body).encode(), json=True, now=NOW)
+    with db.writing() as connection:
+        witness.store(connection, [batch], witness.Tally(), NOW)
+    panels = shown(SPAN._replace(provider="claude"))
+    assert panels["input"]["value"] == 130
+    assert panels["cacheRate"]["value"] == pytest.approx(100 * 100 / 130)
+    assert panels["modelCalls"]["failed"] == 1
+    assert counts(panels["decisions"]["items"]) == {"accept": 1}
+    assert counts(panels["tools"]["items"]) == {"Bash": 1}
+    assert counts(panels["terminals"]["items"]) == {"iTerm.app": 1}
+    assert panels["commandDuration"]["value"] == 70
+    assert panels["tools"]["behind"]["query"]["name"] == "claude_code.tool_result"
+    assert shown()["input"]["value"] == 0  # Codex' panels stay Codex'
+
+
+def proxied(name: str, session: str, status: str, at: int) -> tuple[Any, ...]:
+    return (name, session, "/v1/responses", status, "[]", at)
+
+
+def test_failures_of_a_session_that_the_proxy_served_are_the_proxys(database: None) -> None:
+    store("json-failed")  # two failures, as telemetry saw them
+    session, at = EXPECTED["json-failed"]["conversations"][0], NOW - 86_400_000
+    with db.writing() as connection:
+        connection.executemany(
+            "insert into request_log(id, session_id, endpoint, status, attempts, started_at) "
+            "values (?,?,?,?,?,?)",
+            [proxied(f"r{n}", session, "error", at) for n in range(2)]
+            + [proxied("r9", session, "success", at)],
+        )
+    assert shown()["success"]["items"][0] == {"name": "failed", "value": 2}
 
 
 def test_tiles_without_anything_are_unknown_where_they_must_be(database: None) -> None:

@@ -45,6 +45,8 @@ PATHS: dict[str, str | None] = {
     **{f"/otlp/v1/{signal}": signal for signal in otlp.SIGNALS},
     **{f"/v1/{signal}": signal for signal in otlp.SIGNALS},
 }
+# With an exporter set, Codex asks its provider what its turns cost; we price calls ourselves.
+_TURN_COSTS = "/analytics/codex/turn-costs"
 _JSON = ("application/json",)
 _PROTOBUF = ("application/x-protobuf", "application/protobuf")
 _GRPC_CODES = {400: 3, 401: 16, 405: 12, 413: 8, 415: 3, 503: 14}
@@ -84,6 +86,8 @@ class Receiver:
         def layer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
             path = str(environ.get("PATH_INFO") or "/").rstrip("/")
             method = environ.get("REQUEST_METHOD")
+            if method == "POST" and path.endswith(_TURN_COSTS):
+                return _no_costs(start_response)
             if path not in PATHS or (method != "POST" and path in ("", "/otlp")):
                 return next_app(environ, start_response)
             json_body = _type(environ) not in _PROTOBUF
@@ -339,6 +343,13 @@ def _success(start_response: StartResponse, json_body: bool) -> Iterable[bytes]:
     body = b"{}" if json_body else b""
     kind = _JSON[0] if json_body else _PROTOBUF[0]
     start_response("200 OK", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _no_costs(start_response: StartResponse) -> Iterable[bytes]:
+    body = b'{"turns":[]}'
+    headers = [("Content-Type", _JSON[0]), ("Content-Length", str(len(body)))]
+    start_response("200 OK", headers)
     return [body]
 
 
