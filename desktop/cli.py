@@ -327,10 +327,11 @@ def _print_status(shot: dict[str, Any], where: dict[str, Any]) -> None:
     zone = datetime.now().astimezone().tzinfo
     if where["running"]:
         print(f"Brimline {shot['version']} at {where['address']}/ (process {where['pid']})")
-    for row in display.pool_rows(shot, _now(), zone):
+    for row in display.pool_rows(shot, _now()):
         print(row)
-    for account in shot.get("accounts") or ():
-        print(display.account_line(account, _now(), zone))
+    view = display.View(shot, zone=zone)
+    for account in view.accounts:
+        print(display.account_line(account, view, _now()))
 
 
 def _scan(settings: config.Config, arguments: argparse.Namespace) -> int:

@@ -14,6 +14,18 @@ from server.config import Config
 
 _SERVER_PARTS = ("flask", "waitress", "peewee", "cryptography", "requests", "orjson", "zstandard")
 
+_DESKTOP: tuple[tuple[str, Callable[[], str]], ...] = (
+    ("display", host.require_display),
+    ("tray", host.require_tray),
+    ("tray host", host.require_host),
+    ("window", host.require_web_view),
+)
+
+
+def parts_of_the_desktop() -> list[tuple[str, str]]:
+    """Each part of the desktop by name, and what it is or why it is missing."""
+    return [(name, str(_check(name, False, look)["detail"])) for name, look in _DESKTOP]
+
 
 def run(config: Config) -> dict[str, Any]:
     """Check everything; `ok` is false when something that every role needs is missing."""
@@ -22,10 +34,7 @@ def run(config: Config) -> dict[str, Any]:
         _check("pages", True, _pages),
         _check("data folder", True, lambda: _data_folder(config)),
         _check("icon", True, _icon),
-        _check("display", False, host.require_display),
-        _check("tray", False, host.require_tray),
-        _check("tray host", False, host.require_host),
-        _check("window", False, host.require_web_view),
+        *(_check(name, False, look) for name, look in _DESKTOP),
     ]
     return {
         "ok": all(check["ok"] for check in checks if check["required"]),
@@ -71,7 +80,7 @@ def _data_folder(config: Config) -> str:
 
 
 def _icon() -> str:
-    from desktop import display
+    from desktop import icon
 
-    sizes = [display.draw(display.Mark(), size).size[0] for size in (16, 22, 32, 64)]
+    sizes = [icon.draw(icon.Mark(), size).size[0] for size in (16, 22, 32, 64)]
     return f"drawn at {', '.join(str(size) for size in sizes)} px"

@@ -97,6 +97,10 @@ class Client:
         """Send JSON to `path`; raises `NotRunning` or `Refused`."""
         return self._ask("POST", path, json={} if body is None else body, timeout=timeout)
 
+    def put(self, path: str, body: Any) -> Any:
+        """Replace what is at `path`; raises `NotRunning` or `Refused`."""
+        return self._ask("PUT", path, json=body)
+
     def upload(self, path: str, field: str, files: Sequence[tuple[str, bytes]]) -> Any:
         """Send files as a multipart form; raises `NotRunning` or `Refused`."""
         parts = [(field, (name, content, "application/json")) for name, content in files]

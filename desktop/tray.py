@@ -6,6 +6,7 @@ the menu never waits for the server.
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import os
@@ -21,7 +22,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from desktop import autostart, display, host
+from desktop import alerts, autostart, desk, display, host, icon
 from desktop.supervisor import (
     Client,
     Supervisor,
@@ -45,6 +46,8 @@ _EAGER_SECONDS = 60.0
 _ANXIOUS = 0.5  # while the server is not there
 _TICK = 0.5  # how soon a second start is noticed
 _WINDOW_SECONDS = 15.0
+_SLEPT = 20.0  # the clocks disagree by so much only when the computer slept
+_ASKED = ("active", "rate_limited", "quota_exceeded")  # whose allowance the provider tells
 
 
 def run(config: Config, *, open_window: bool = False, refresh: float | None = None) -> int:
@@ -102,6 +105,21 @@ def _raise_other(config: Config) -> int:
     return 0
 
 
+class Sleep:
+    """Notices that the computer slept: the wall's clock went on, the process's did not.
+
+    (Windows' monotonic clock goes on too; there a look that comes far too late tells it.)
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None
+
+    def over(self, wall: float, monotonic: float) -> bool:
+        """Whether it slept since the last time this was asked."""
+        last, self._last = self._last, (wall, monotonic)
+        return last is not None and wall - last[0] > min(monotonic - last[1], _TICK) + _SLEPT
+
+
 class Tray:
     """One tray icon and the window it opens."""
 
@@ -119,14 +137,21 @@ class Tray:
         self.stopping = False
         self._shows: int | None = None
         self._used_at = time.monotonic()
+        self._sleep = Sleep()
         self._painted: tuple[Any, ...] = ()
+        self._told: alerts.Told = {}
         self._verbs: dict[str, Callable[..., None]] = {
             "open": self._open,
             "pause": self._pause,
             "resume": self._resume,
             "restart": self._supervisor.restart,
             "login": self._toggle_login,
-            "refresh": lambda: None,
+            "refresh": self._refresh_now,
+            "look": lambda: None,
+            "only": self._only,
+            "set": self._set_choices,
+            "logs": self._open_logs,
+            "diagnostics": self._copy_diagnostics,
             "quit": self._quit,
         }
 
@@ -138,7 +163,7 @@ class Tray:
         with suppress(OSError):
             autostart.heal()
         self._icon = livemenu.icon_class()(
-            "brimline", display.draw(display.mark(self.view)), "Brimline", self._menu()
+            "brimline", icon.draw(display.mark(self.view)), "Brimline", self._menu()
         )
         self._icon.folder = self.config.data_dir / "tray"
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -175,8 +200,12 @@ class Tray:
         return min(_EAGER if eager else self._refresh, self._refresh)
 
     def _carry_out_until(self, moment: float) -> None:
-        """Wait for the next look; a click or a second start ends the wait."""
+        """Wait for the next look; a click, a second start or waking up ends the wait."""
         while not self.stopping and time.monotonic() < moment:
+            if self._sleep.over(time.time(), time.monotonic()):
+                log.info("this computer slept; asking for fresh figures")
+                self._refresh_now()
+                return
             try:
                 action = self._actions.get(timeout=min(_TICK, self._refresh))
             except queue.Empty:
@@ -193,10 +222,10 @@ class Tray:
             self._verbs[action[0]](*action[1:])
         except AppError as error:
             log.warning("%s: %s", action[0], error.message)
-            self._notify(display.Alert("That did not work", error.message))
+            self._notify(alerts.Alert("That did not work", error.message))
         except OSError as error:
             log.warning("%s: %s", action[0], error)
-            self._notify(display.Alert("That did not work", str(error)))
+            self._notify(alerts.Alert("That did not work", str(error)))
 
     def _look(self) -> None:
         """Tend the server, fetch the snapshot, tell what changed."""
@@ -216,10 +245,16 @@ class Tray:
             login=autostart.enabled(),
             zone=datetime.now().astimezone().tzinfo,
         )
-        for alert in display.alerts(before, self.view, _now()):
-            self._notify(alert)
+        self._tell(before)
         if trouble is None and snapshot is not None:
             self._notice_show(int(snapshot.get("show") or 0))
+
+    def _tell(self, before: display.View) -> None:
+        now = _now()
+        found, self._told = alerts.news(before, self.view, self._told, now)
+        hour = alerts.hour_of(now, self.view.zone)
+        for alert in alerts.audible(found, self.view.choices, hour):
+            self._notify(alert)
 
     def _notice_show(self, shows: int) -> None:
         if self._shows is not None and shows > self._shows:
@@ -236,7 +271,7 @@ class Tray:
         old = self._painted or (None, None, None)
         self._painted = (mark, title, rows)
         if mark != old[0]:
-            self._on_main(self._set, "icon", display.draw(mark))
+            self._on_main(self._set, "icon", icon.draw(mark))
         if title != old[1]:
             self._on_main(self._set, "title", title)
         if rows != old[2]:
@@ -271,6 +306,7 @@ class Tray:
             row.text,
             action,
             checked=checked,
+            radio=row.radio,
             default=row.default,
             enabled=row.enabled and (bool(row.action) or bool(row.children)),
         )
@@ -279,7 +315,7 @@ class Tray:
         # pystray counts arguments: no default values, no partials.
         return lambda icon, item: self.ask(*action)
 
-    def _notify(self, alert: display.Alert) -> None:
+    def _notify(self, alert: alerts.Alert) -> None:
         log.info("told the user: %s", alert.title)
         # Without a title pystray fails on macOS.
         self._on_main(self._icon.notify, alert.text, alert.title)
@@ -311,6 +347,39 @@ class Tray:
         self._server().post(
             "/api/accounts/resume-all" if every else f"/api/accounts/{account}/resume"
         )
+
+    def _only(self, account: str) -> None:
+        for verb, key in display.only(self.view.accounts, account):
+            self._server().post(f"/api/accounts/{key}/{verb}")
+
+    def _set_choices(self, values: str) -> None:
+        self._server().put("/api/settings", json.loads(values))
+
+    def _refresh_now(self) -> None:
+        """Have the server ask the provider; in a thread, for a provider may take its time."""
+        client = self._client
+        if client is None:
+            return
+        keys = [str(a["id"]) for a in self.view.accounts if a.get("status") in _ASKED]
+
+        def ask() -> None:
+            other = Client(client.address, timeout=20.0)
+            for key in keys:
+                with suppress(AppError):  # the account's own row says what is wrong with it
+                    other.post(f"/api/accounts/{key}/probe")
+            other.close()
+            self.ask("look")
+
+        threading.Thread(target=ask, name="refresh", daemon=True).start()
+
+    def _open_logs(self) -> None:
+        folder = self.config.data_dir / "logs"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        desk.open_folder(folder)
+
+    def _copy_diagnostics(self) -> None:
+        text = desk.diagnostics(self.config, self.view)
+        self._on_main(desk.copy, text)
 
     def _toggle_login(self) -> None:
         if autostart.enabled():

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from desktop import display, host
+from desktop import host, icon
 from desktop.supervisor import (
     Address,
     Client,
@@ -437,6 +437,6 @@ def _icon(config: Config) -> str | None:
     folder.mkdir(exist_ok=True, mode=0o700)
     path = folder / "window.png"
     with suppress(OSError):
-        display.draw(display.EMBLEM, 128).save(path)
+        icon.draw(icon.EMBLEM, 128).save(path)
         return str(path)
     return None

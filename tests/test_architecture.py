@@ -56,6 +56,8 @@ PURE = [
     "server/ingest/reconcile.py",
     "server/usage/pricing.py",
     "desktop/display.py",
+    "desktop/icon.py",
+    "desktop/alerts.py",
 ]
 EFFECTS = {
     "asyncio", "flask", "os", "pathlib", "peewee", "requests", "socket", "sqlite3",

@@ -42,7 +42,7 @@ if _missing:
     pytest.skip(_sentence, allow_module_level=True)
 
 
-def usage(five: float, week: float) -> dict[str, Any]:
+def usage(five: float, week: float, later: int = 0) -> dict[str, Any]:
     """The provider's answer with so much used."""
     now = int(time.time())
     return {
@@ -53,7 +53,7 @@ def usage(five: float, week: float) -> dict[str, Any]:
             "primary_window": {
                 "used_percent": five,
                 "limit_window_seconds": 18000,
-                "reset_at": now + 7500,
+                "reset_at": now + 7500 + later,
             },
             "secondary_window": {
                 "used_percent": week,
@@ -62,6 +62,14 @@ def usage(five: float, week: float) -> dict[str, Any]:
             },
         },
     }
+
+
+_PASTE = """
+import gi
+gi.require_version("Gtk", "3.0")
+from gi.repository import Gdk, Gtk
+print(Gtk.Clipboard.get(Gdk.SELECTION_CLIPBOARD).wait_for_text() or "", end="")
+"""
 
 
 class App:
@@ -74,13 +82,21 @@ class App:
         self.display = desktop.display
         self.host = TrayHost(desktop.bus)
         self.process: subprocess.Popen[bytes] | None = None
+        self.later = 0  # seconds by which the 5-hour window ends later than usual
         self.browsed = home / "browsed"
+        self.opened = home / "opened"
+        tools = home / "bin"
+        tools.mkdir()
+        opener = tools / "xdg-open"
+        opener.write_text(f'#!/bin/sh\necho "$1" >> {self.opened}\n')
+        opener.chmod(0o700)
         browser = home / "browser"
         browser.write_text(f'#!/bin/sh\necho "$1" >> {self.browsed}\n')
         browser.chmod(0o700)
         self.env = {
             **{k: os.environ[k] for k in ("PATH", "LANG", "TMPDIR") if k in os.environ},
             **desktop.environment,
+            "PATH": f"{tools}:{os.environ['PATH']}",
             "HOME": str(home),
             "XDG_CONFIG_HOME": str(home / "config"),
             "XDG_DATA_HOME": str(home / "share"),
@@ -171,7 +187,7 @@ class App:
 
     def spend(self, five: float, week: float) -> None:
         """Have the provider say so much is used, and the server ask now."""
-        self.provider.usage = usage(five, week)
+        self.provider.usage = usage(five, week, self.later)
         for account in self.get("/api/accounts")["accounts"]:
             self.post(f"/api/accounts/{account['accountId']}/probe")
 
@@ -187,6 +203,11 @@ class App:
     def icon(self) -> Image.Image:
         with Image.open(self.host.properties()["IconName"]) as picture:
             return picture.convert("RGBA")
+
+    def clipboard(self) -> str:
+        """What another program would paste."""
+        words = [sys.executable, "-c", _PASTE]
+        return subprocess.run(words, env=self.env, capture_output=True, text=True).stdout
 
     # --- The screen -----------------------------------------------------------------------------
 
@@ -293,7 +314,7 @@ def test_pause_all_reaches_the_server_and_the_icon(app: App) -> None:
 
 
 def test_one_account_is_paused_and_resumed(app: App) -> None:
-    app.ready().host.click("Pause", under="work@")
+    app.ready().host.click("Pause until I resume", under="work@")
     until(lambda: app.row("work@").label.endswith("paused"), 5, "its row says so")
     assert app.statuses() == ["active", "paused"]
     app.host.click("Resume", under="work@")
@@ -309,7 +330,7 @@ def test_a_pause_may_end_by_itself(app: App, how: str) -> None:
 def test_an_open_menu_survives_a_refresh(app: App) -> None:
     """The rows keep their numbers: a panel that shows them has nothing to close."""
     before = [(item.number, item.depth) for item in app.ready().host.menu()]
-    app.host.click("Pause", under="work@")
+    app.host.click("Pause until I resume", under="work@")
     until(lambda: app.row("work@").label.endswith("paused"), 5)
     app.spend(40, 60)
     until(lambda: app.says("60 %"), 5, "the new figures")
@@ -317,11 +338,12 @@ def test_an_open_menu_survives_a_refresh(app: App) -> None:
     app.host.click("Resume", under="work@")
     # The row that said Pause all the time pauses again: it was edited, not left as it was.
     until(lambda: app.statuses() == ["active", "active"], 5)
-    app.host.click("Pause", under="work@")
+    app.host.click("Pause until I resume", under="work@")
     until(lambda: app.statuses() == ["active", "paused"], 5)
 
 
 def test_a_crossing_is_told_once(app: App) -> None:
+    app.later = 600  # a new cycle: nothing has been told of it
     app.ready().spend(81, 52)
     until(lambda: app.host.notes, 10, "a notification")
     app.spend(82, 52)
@@ -330,6 +352,63 @@ def test_a_crossing_is_told_once(app: App) -> None:
     assert title == "5 h: under 20 % left"
     assert text.startswith("19 % of all accounts' 5 h allowance left, resets in 2h")
     assert len(app.host.notes) == 1
+
+
+def test_only_this_one(app: App) -> None:
+    app.ready().host.click("Only this one", under="spare@")
+    until(lambda: app.row("work@").label.endswith("paused"), 5, "the other one rests")
+    assert app.statuses() == ["active", "paused"]
+    until(lambda: app.row("Resume all").enabled, 5)
+    app.host.click("Resume all")
+    until(lambda: app.statuses() == ["active", "active"], 5, "both work again")
+
+
+def test_the_icon_can_be_a_number(app: App) -> None:
+    bars = app.ready().icon().tobytes()
+    app.host.click("Number", under="Icon")
+    until(lambda: app.icon().tobytes() != bars, 5, "the icon is a number")
+    assert app.get("/api/settings")["trayStyle"] == "number"
+    app.host.click("Percent used", under="Icon")
+    until(lambda: app.says("5 h 29 % used"), 5, "percentages count what is used")
+    app.host.click("Percent left", under="Icon")
+    app.host.click("Bars", under="Icon")
+    until(lambda: app.icon().tobytes() == bars, 5, "and bars again")
+
+
+def test_addresses_can_be_hidden(app: App) -> None:
+    app.ready().host.click("Hide addresses")
+    until(lambda: app.says("Account 1   "), 5, "a row without an address")
+    assert not app.says("@")
+    app.host.click("Hide addresses")
+    until(lambda: app.says("work@"), 5, "they are back")
+
+
+def test_a_switched_off_alert_is_silent(app: App) -> None:
+    app.later = 1200
+    app.ready().host.click("50 and 20 % left", under="Alerts")
+    until(lambda: app.get("/api/settings")["alertLow"] is False, 5, "the switch is stored")
+    until(lambda: not app.row("50 and 20 % left").checked, 5, "and shown")
+    app.spend(83, 52)
+    until(lambda: app.says("17 %"), 5, "the figures")
+    app.host.click("50 and 20 % left", under="Alerts")
+    until(lambda: app.get("/api/settings")["alertLow"] is True, 5, "switched on")
+    assert not app.host.notes
+
+
+def test_diagnostics_are_on_the_clipboard(app: App) -> None:
+    app.ready().host.click("Copy diagnostics")
+    said = until(app.clipboard, 5, "text on the clipboard")
+    assert said.startswith("Brimline ")
+    assert "Account 2: plus, active, 5 h 71 %, week 48 %" in said
+    assert "tray host: StatusNotifier" in said
+    assert app.info()["token"] not in said
+    assert "@" not in said
+
+
+def test_the_log_folder_opens(app: App) -> None:
+    app.ready().host.click("Open log folder")
+    opened = until(lambda: app.opened.read_text().strip(), 5, "the file manager")
+    assert opened == str(app.data / "logs")
 
 
 def test_start_at_login(app: App) -> None:

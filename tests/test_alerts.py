@@ -1,0 +1,159 @@
+"""What the tray tells by itself, and when it keeps quiet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from desktop import alerts
+from desktop.display import View
+from tests.test_display import HOUR, MINUTE, NOW, account, iso, view, week, window
+
+
+def pool(five: float | None, weekly: float | None = 48, reset: int = 2 * HOUR) -> View:
+    windows = [window(five, resetAt=iso(NOW + reset)), week(weekly)]
+    return view(pool={"windows": windows, "state": "ok"})
+
+
+def titles(before: View, after: View, told: alerts.Told | None = None) -> list[str]:
+    return [alert.title for alert in alerts.news(before, after, told or {}, NOW)[0]]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(View(), pool(15), [], id="silent at the start"),
+        pytest.param(pool(60), pool(51), [], id="nothing crossed"),
+        pytest.param(pool(51), pool(50), ["5 h: under 50 % left"], id="half is gone"),
+        pytest.param(pool(50), pool(49), [], id="once per crossing"),
+        pytest.param(pool(70), pool(12), ["5 h: under 20 % left"], id="only the lower of two"),
+        pytest.param(pool(3), pool(0), ["The 5 h allowance is used up"], id="used up"),
+        pytest.param(pool(0), pool(100), ["The 5 h allowance is back"], id="back"),
+        pytest.param(pool(None), pool(10), [], id="from unknown there is no crossing"),
+        pytest.param(pool(40, 21), pool(40, 20), ["week: under 20 % left"], id="weekly"),
+        pytest.param(
+            view(account()),
+            view(account(status="sign_in_needed")),
+            ["work@: sign in again"],
+            id="a sign-in ended",
+        ),
+        pytest.param(
+            view(account()),
+            view(account(status="quota_exceeded", blockedUntil=iso(NOW + HOUR))),
+            ["work@ is spent until 16:00"],
+            id="an account is spent",
+        ),
+        pytest.param(view(account()), view(account(status="paused")), [], id="the user knows"),
+        pytest.param(
+            View(trouble="starting"),
+            View(trouble="It stopped 4 times", can_start=True),
+            ["Brimline's server stopped"],
+            id="the server is given up",
+        ),
+    ],
+)
+def test_news(before: View, after: View, expected: list[str]) -> None:
+    assert titles(before, after) == expected
+
+
+def walk(*views: View) -> list[str]:
+    """What is told on the way through several looks."""
+    told: alerts.Told = {}
+    said = []
+    for before, after in zip(views, views[1:], strict=False):
+        found, told = alerts.news(before, after, told, NOW)
+        said += [alert.title for alert in found]
+    return said
+
+
+@pytest.mark.parametrize(
+    ("views", "expected"),
+    [
+        pytest.param(
+            [pool(51), pool(49), pool(51), pool(49)],
+            ["5 h: under 50 % left"],
+            id="a figure that wavers is told once per cycle",
+        ),
+        pytest.param(
+            [pool(51), pool(49), pool(22), pool(19), pool(21), pool(18)],
+            ["5 h: under 50 % left", "5 h: under 20 % left"],
+            id="each threshold once",
+        ),
+        pytest.param(
+            [pool(51), pool(49), pool(100, reset=7 * HOUR), pool(48, reset=7 * HOUR)],
+            ["5 h: under 50 % left", "5 h: under 50 % left"],
+            id="a new cycle is told again",
+        ),
+        pytest.param(
+            [pool(51), pool(49), pool(60, reset=2 * HOUR + MINUTE), pool(48)],
+            ["5 h: under 50 % left"],
+            id="a reset that only trembles is the same cycle",
+        ),
+        pytest.param(
+            [pool(1), pool(0), pool(1), pool(0)],
+            ["The 5 h allowance is used up", "The 5 h allowance is back"],
+            id="used up once per cycle",
+        ),
+    ],
+)
+def test_once_per_cycle(views: list[View], expected: list[str]) -> None:
+    assert walk(*views) == expected
+
+
+@pytest.mark.parametrize(
+    ("others", "text"),
+    [
+        pytest.param([account("home")], "Work goes on with home.", id="the one that is left"),
+        pytest.param(
+            [account("home"), account("spare", serving=True)],
+            "Work goes on with spare.",
+            id="the one that serves now",
+        ),
+        pytest.param(
+            [account("home"), account("spare")],
+            "Work goes to the 2 other accounts.",
+            id="several could",
+        ),
+        pytest.param(
+            [account("home", "paused")], "No other account can serve now.", id="nobody is left"
+        ),
+    ],
+)
+def test_who_takes_over_is_named(others: list[dict[str, Any]], text: str) -> None:
+    before = view(account("work"), *others)
+    after = view(account("work", "quota_exceeded"), *others)
+    (alert,) = alerts.news(before, after, {}, NOW)[0]
+    assert (alert.text, alert.kind) == (text, alerts.MOVED)
+
+
+def test_an_account_that_is_back_is_told() -> None:
+    assert titles(view(account(status="quota_exceeded")), view(account())) == ["work@ is back"]
+
+
+def test_hidden_addresses_stay_hidden() -> None:
+    hide = {"settings": {"trayHideAddresses": True}}
+    before = view(account("me@example.com"), **hide)
+    after = view(account("me@example.com", "sign_in_needed"), **hide)
+    (alert,) = alerts.news(before, after, {}, NOW)[0]
+    assert alert.title == "Account 1: sign in again"
+
+
+@pytest.mark.parametrize(
+    ("choices", "hour", "heard"),
+    [
+        pytest.param({}, 3, True, id="an older server sends no choices"),
+        pytest.param({"alertLow": False}, 12, False, id="switched off"),
+        pytest.param({"alertSpent": False}, 12, True, id="another switch"),
+        pytest.param({"quietFrom": 22, "quietTo": 7}, 23, False, id="before midnight"),
+        pytest.param({"quietFrom": 22, "quietTo": 7}, 6, False, id="after midnight"),
+        pytest.param({"quietFrom": 22, "quietTo": 7}, 7, True, id="the night is over"),
+        pytest.param({"quietFrom": 9, "quietTo": 17}, 12, False, id="in one day"),
+        pytest.param({"quietFrom": 9, "quietTo": 9}, 9, True, id="no quiet hours"),
+    ],
+)
+def test_what_is_heard(choices: dict[str, Any], hour: int, heard: bool) -> None:
+    low = alerts.Alert("5 h: under 20 % left", "", alerts.LOW)
+    failed = alerts.Alert("That did not work", "")
+    assert (low in alerts.audible([low, failed], choices, hour)) is heard
+    assert failed in alerts.audible([low, failed], choices, hour), "the answer to a click"
