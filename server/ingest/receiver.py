@@ -37,6 +37,7 @@ _ATTEMPTS = 24
 _MEMBERS = 100  # of one gzip body; each costs a copy of the rest
 _ROOM = 200 * 1024 * 1024  # telemetry is not what the last of the disk is for
 _LOOK_EVERY = 10.0
+_RECENT = 2 * 3_600_000  # ms; older conversations are judged by the hour
 
 # Exporters use an endpoint as it was configured, so a bare host sends all three signals to `/`.
 PATHS: dict[str, str | None] = {
@@ -270,13 +271,14 @@ class Receiver:
             self._mended = time.monotonic()
         now = (known.get("telemetry"), known.get("calls"))
         if now != self._matched:
-            witness.reconcile()
+            witness.reconcile(since=db.now_ms() - _RECENT)
             known = db.revisions()
             self._matched = (known.get("telemetry"), known.get("calls"))
 
     def forget_old(self) -> None:
         """Remove what is older or more than the settings keep."""
         witness.forget_old(db.now_ms())
+        witness.mark_helpers()
         self._stored = None
 
 

@@ -127,10 +127,11 @@ def _count(connection: sqlite3.Connection, counts: Tally, now: int) -> None:
 # ── join with the ledger ──────────────────────────────────────────────────────────────────
 
 
-def reconcile() -> int:
+def reconcile(since: int = 0) -> int:
     """Give every telemetry record its call where the ledger has one; returns how many it found.
 
-    Reads first and writes in short transactions. Running it again changes nothing.
+    Reads first and writes in short transactions; running it again changes nothing.
+    Whether a conversation is a helper is judged anew only for those begun since `since`.
     """
     waiting = db.rows(
         "select u.key, s.id, u.at, u.input, u.cached, u.output, u.reasoning "
@@ -147,7 +148,7 @@ def reconcile() -> int:
                                    [(call, key) for key, call in part])  # fmt: skip
             connection.executemany("update call set seen = seen | ? where id = ?",
                                    [(TELEMETRY, call) for _, call in part])  # fmt: skip
-    _mark_helpers()
+    mark_helpers(since)
     return len(pairs)
 
 
@@ -185,12 +186,15 @@ def mend() -> None:
             )
 
 
-def _mark_helpers() -> None:
+def mark_helpers(since: int = 0) -> None:
+    """Say of each conversation since then whether Codex started it for itself."""
     rows = db.rows(
         "select t.session_id, t.kind, s.kind, s.source is not null, t.prompts, t.prompt_length, "
         "t.sandbox, t.first_at from telemetry_session t "
         "left join session s on s.key = t.session_id "
-        "where t.kind != 'user' or t.sandbox = 'read-only' or s.kind in ('title', 'review')"
+        "where t.first_at >= ? and (t.kind != 'user' or t.sandbox = 'read-only' "
+        "or s.kind in ('title', 'review'))",
+        (since,),
     )
     changed = []
     for name, now_kind, kind, logged, prompts, length, sandbox, first_at in rows:
