@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const DIST = fileURLToPath(new URL("../dist/", import.meta.url));
+const DIST = process.env.DIST ?? fileURLToPath(new URL("../dist/", import.meta.url));
 const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'";
 const TYPES = {
@@ -354,6 +354,7 @@ function callPage(query) {
       has("effort", call.effort) &&
       has("project", call.project) &&
       has("account", call.accountId) &&
+      has("thread", call.threadId) &&
       (!query.get("priceStatus") || query.get("priceStatus") === call.priceStatus) &&
       (!from || call.at.slice(0, 10) >= from) &&
       (!to || call.at.slice(0, 10) <= to),
@@ -377,7 +378,7 @@ function callPage(query) {
   rows.sort(
     (a, b) => sign * ((a[key] ?? "") < (b[key] ?? "") ? -1 : (a[key] ?? "") > (b[key] ?? "") ? 1 : 0),
   );
-  const start = Number(query.get("cursor") ?? 0);
+  const start = Number(query.get("cursor") || 0);
   const limit = Number(query.get("limit") ?? 50);
   const end = start + limit;
   return {
@@ -398,6 +399,217 @@ function callPage(query) {
     },
   };
 }
+
+// The usage pages: threads from the calls above, trends by day.
+const SORTS = {
+  time: "lastAt",
+  tokens: "totalTokens",
+  calls: "calls",
+  cost: "costUsd",
+  credits: "credits",
+  cache: "cacheRatio",
+  context: "maxContextPercent",
+  duration: "durationMs",
+  attention: "attention",
+};
+
+function threadOf(id, rows) {
+  const cached = sum(rows, "cachedInputTokens");
+  const input = sum(rows, "inputTokens");
+  const tally = (key) =>
+    Object.entries(Object.groupBy(rows, (row) => row[key] ?? ""))
+      .map(([name, list]) => ({ name: name || null, calls: list.length }))
+      .sort((a, b) => b.calls - a.calls);
+  const number = Number(id.split("-").at(-1));
+  return {
+    id,
+    title: rows[0].threadTitle,
+    provider: number % 7 === 3 ? "claude" : "codex",
+    project: rows[0].project,
+    startedAt: rows.at(-1).at,
+    lastAt: rows[0].at,
+    calls: rows.length,
+    sessions: 1 + (number % 3),
+    subagents: number % 3,
+    models: tally("model"),
+    efforts: tally("effort"),
+    inputTokens: input,
+    cachedInputTokens: cached,
+    uncachedInputTokens: input - cached,
+    outputTokens: sum(rows, "outputTokens"),
+    reasoningTokens: sum(rows, "reasoningTokens"),
+    totalTokens: sum(rows, "totalTokens"),
+    costUsd: sum(rows, "costUsd"),
+    unpriced: rows.filter((row) => row.costUsd === null).length,
+    priceStatus: ["exact", "mixed", "estimated"][number % 3],
+    credits: sum(rows, "credits"),
+    cacheRatio: cached / input,
+    maxContextPercent: 40 + ((number * 7) % 55),
+    durationMs: sum(rows, "durationMs"),
+    attention: 20 + ((number * 13) % 130),
+    severity: ["review", "medium", "high"][number % 3],
+    flags: [["high-cost", "large-thread"], ["low-cache"], ["context-bloat", "subagent-attribution"], []][
+      number % 4
+    ],
+  };
+}
+
+const threads = Object.entries(Object.groupBy(calls, ({ threadId }) => threadId)).map(([id, rows]) =>
+  threadOf(id, rows),
+);
+
+function threadPage(query) {
+  const key = SORTS[query.get("sort") ?? "time"];
+  const sign = query.get("direction") === "asc" ? 1 : -1;
+  const rows = threads
+    .filter(({ project }) => !query.getAll("project").length || query.getAll("project").includes(project))
+    .sort((a, b) => sign * (a[key] < b[key] ? -1 : a[key] > b[key] ? 1 : 0));
+  const start = Number(query.get("cursor") || 0);
+  const end = start + Number(query.get("limit") ?? 50);
+  return {
+    threads: rows.slice(start, end),
+    total: rows.length,
+    totals: callPage(new URLSearchParams()).totals,
+    hasMore: end < rows.length,
+    nextCursor: end < rows.length ? String(end) : null,
+  };
+}
+
+function threadDetail(id) {
+  const found = threads.find((thread) => thread.id === id);
+  if (!found) return null;
+  const rows = calls.filter(({ threadId }) => threadId === id).slice(0, 200);
+  let total = 0;
+  return {
+    ...found,
+    sessionList: ["main", "subagent", "subagent", "review"].map((kind, index) => ({
+      id: `0199-session-${index}`,
+      parentId: index ? "0199-session-0" : null,
+      kind,
+      role: [null, "explorer", "worker", "reviewer"][index],
+      title: found.title,
+      startedAt: iso(-3 * D + index * H),
+      lastAt: iso(-2 * D),
+      calls: 200 - index * 40,
+      totalTokens: (4 - index) * 3e6,
+      costUsd: index === 3 ? null : 2.4 - index / 2,
+      cacheRatio: 0.9 - index / 10,
+    })),
+    curve: rows.reverse().map((row, index) => ({
+      callId: row.id,
+      at: row.at,
+      cacheRatio: Math.min(0.98, row.cacheRatio),
+      contextPercent: 10 + ((index * 3) % 80),
+      totalTokens: row.totalTokens,
+      cumulativeTokens: (total += row.totalTokens),
+      costUsd: row.costUsd,
+    })),
+    lifecycle: [
+      { key: "first-expensive-turn", callId: rows[3].id, at: rows[3].at, from: null, to: null, value: 1.32 },
+      { key: "largest-jump", callId: rows[9].id, at: rows[9].at, from: null, to: null, value: 184_000 },
+      { key: "cache-trend", callId: null, at: null, from: 0.62, to: 0.93, value: null },
+      { key: "context-trend", callId: null, at: null, from: 12, to: 81, value: null },
+      { key: "compactions", callId: null, at: null, from: null, to: null, value: 2 },
+    ],
+  };
+}
+
+function trendDays(query) {
+  const from = query.get("from") === "first" ? "2025-06-01" : (query.get("from") ?? iso(-29 * D).slice(0, 10));
+  const last = Date.parse(query.get("to") ?? iso(0).slice(0, 10));
+  const by = query.get("by") ?? "kind";
+  const names = {
+    kind: ["cachedInput", "uncachedInput", "output", "reasoningOutput"],
+    model: [...MODELS, "gpt-5.2", "o4-mini"],
+    project: [...PROJECTS, "no project"],
+    account: ["acc-studio", "acc-work", "acc-lab", "not through the proxy"],
+  }[by];
+  const found = [];
+  for (let at = Date.parse(from), n = 3; at <= last; at += D, n += 1) {
+    const quiet = n % 7 === 5;
+    const size = quiet ? 0 : 8 + ((n * 37) % 41);
+    const day = {
+      day: new Date(at).toISOString().slice(0, 10),
+      calls: size * 9,
+      sessions: quiet ? 0 : 1 + (n % 9),
+      cachedInput: size * 1e6,
+      uncachedInput: size * 2.4e5,
+      output: size * 6e4,
+      reasoningOutput: size * 2e4,
+      costUsd: quiet ? 0 : size * 0.41,
+      unpriced: n % 5,
+      series: {},
+    };
+    const all = day.cachedInput + day.uncachedInput + day.output;
+    names.forEach((name, index) => {
+      day.series[name] =
+        by === "kind" ? (name === "output" ? day.output - day.reasoningOutput : day[name]) : all / 2 ** (index + 1);
+    });
+    found.push(day);
+  }
+  return { days: found, names };
+}
+
+const total_ = (from, to, tokens) => ({
+  from,
+  to,
+  calls: Math.round(tokens / 9e4),
+  tokens,
+  sessions: Math.round(tokens / 2e7) + 1,
+  daysWithUsage: 212,
+  highestDay: { day: "2026-09-14", tokens: 91_204_113 },
+  costUsd: tokens / 3e6,
+  unpriced: 12,
+});
+
+const day_ = (n) => iso(n * D).slice(0, 10);
+const trendSums = () => ({
+  range: total_(day_(-29), day_(0), 918_204_551),
+  ytd: total_("2026-01-01", day_(0), 6_120_934_201),
+  today: total_(day_(0), day_(0), 29_204_118),
+  weeks: [
+    total_(day_(-5), day_(0), 201_448_901),
+    total_(day_(-12), day_(-6), 318_002_554),
+    total_(day_(-19), day_(-13), 122_918_007),
+  ],
+  providers: ["codex", "claude"],
+});
+
+const heat = () => {
+  const rows = Array.from({ length: 7 }, (_, day) =>
+    Array.from({ length: 24 }, (_, hour) =>
+      hour < 7 || hour > 22 ? 0 : Math.round((9 - Math.abs(14 - hour)) ** 2 * (day > 4 ? 0.3 : 1) * 4e5),
+    ),
+  );
+  return { tokens: rows, calls: rows.map((row) => row.map((value) => Math.round(value / 9e4))) };
+};
+
+const insights = () => ({
+  cards: [
+    ["highest-cost", "high", 1, 41.2, "usd", "highest-cost"],
+    ["low-cache", "medium", 212, 0.031, "ratio", "cache-misses"],
+    ["context-bloat", "high", 34, 94, "percent", "context-bloat"],
+    ["usage-credits", "medium", 30_000, 4_810, "credits", "usage-credits"],
+    ["unpriced", "review", 12, 1_204_551, "tokens", "pricing-gaps"],
+    ["estimated", "review", 803, 92_118_004, "tokens", "estimated-review"],
+    ["reasoning-spike", "medium", 9, 8_112, "tokens", "reasoning-spike"],
+  ].map(([key, severity, count, value, unit, preset]) => ({
+    key,
+    severity,
+    count,
+    value,
+    unit,
+    preset,
+    threadId: key === "highest-cost" ? threads[0].id : null,
+    threadTitle: key === "highest-cost" ? threads[0].title : null,
+    callId: null,
+  })),
+  presets: ["highest-cost", "usage-credits", "context-bloat", "cache-misses", "reasoning-spike", "pricing-gaps"].map(
+    (key, index) => ({ key, view: index ? "calls" : "threads", sort: "cost", direction: "desc", count: 90 + index * 211 }),
+  ),
+  threads: [...threads].sort((a, b) => b.attention - a.attention).slice(0, 10),
+  thresholds: {},
+});
 
 function requestPage(query) {
   const has = (key, value) => !query.getAll(key).length || query.getAll(key).includes(value);
@@ -514,6 +726,11 @@ const RICH = {
     projects: PROJECTS,
     accounts: ["acc-studio", "acc-work", "acc-lab"],
   }),
+  "/api/threads": threadPage,
+  "/api/trends": trendDays,
+  "/api/trends/summary": trendSums,
+  "/api/trends/heat": heat,
+  "/api/insights": insights,
   "/api/settings": () => settings,
   "/api/models": () => ({ models: MODELS.map((id) => ({ id, name: id })) }),
   "/api/scan": () => ({ files: 412, calls: 30_000, tokens: {}, skippedLines: 3 }),
@@ -570,6 +787,8 @@ async function answer(request, url, scenario) {
     return [200, act(request.method, url.pathname, text.startsWith("{") ? JSON.parse(text) : undefined)];
   }
   if (/^\/api\/accounts\/[^/]+\/trends$/.test(url.pathname)) return [200, trend()];
+  const thread = /^\/api\/threads\/(.+)$/.exec(url.pathname);
+  if (thread && threadDetail(thread[1])) return [200, threadDetail(thread[1])];
   const call = /^\/api\/calls\/(resp_.+)$/.exec(url.pathname);
   if (call) {
     const row = calls.find(({ id }) => id === call[1]);
@@ -580,6 +799,11 @@ async function answer(request, url, scenario) {
             ...row,
             previous: "resp_000009",
             next: "resp_000001",
+            recommendations: [
+              { key: "high-cost", severity: "high", score: 120 },
+              { key: "low-cache", severity: "medium", score: 60 },
+            ],
+            cacheLabel: "partial",
             request: row.requestId ? (requests[Number(row.requestId.slice(4))] ?? null) : null,
           },
         ]

@@ -155,6 +155,7 @@ export interface CallRow {
   effort: string | null;
   initiator: string | null;
   durationMs: number | null;
+  gapMs?: number | null;
   inputTokens: number;
   cachedInputTokens: number;
   uncachedInputTokens: number;
@@ -195,6 +196,151 @@ export interface CallDetail extends CallRow {
   previous: string | null;
   next: string | null;
   request: RequestRow | null;
+  recommendations?: { key: string; severity: Severity; score: number }[];
+  cacheLabel?: string | null;
+}
+
+/** What a span of days used; a session counts once, however many days it lasted. */
+export interface Sum {
+  from: string | null;
+  to: string | null;
+  calls: number;
+  tokens: number;
+  sessions: number;
+  daysWithUsage: number;
+  highestDay: { day: string; tokens: number } | null;
+  costUsd: number | null;
+  unpriced: number;
+}
+
+export interface TrendSums {
+  range: Sum;
+  ytd: Sum;
+  today: Sum;
+  weeks: Sum[];
+  providers: string[];
+}
+
+export interface TrendDay extends Day {
+  sessions: number;
+  unpriced: number;
+  series: Record<string, number>;
+}
+
+export interface Trends {
+  days: TrendDay[];
+  names: string[];
+}
+
+export interface Heat {
+  tokens: number[][];
+  calls: number[][];
+}
+
+export type Severity = "high" | "medium" | "review";
+
+export interface ThreadRow {
+  id: string;
+  title: string | null;
+  provider: string;
+  project: string | null;
+  startedAt: string;
+  lastAt: string;
+  calls: number;
+  sessions: number;
+  subagents: number;
+  models: { name: string | null; calls: number }[];
+  efforts: { name: string | null; calls: number }[];
+  inputTokens: number;
+  cachedInputTokens: number;
+  uncachedInputTokens: number;
+  outputTokens: number;
+  reasoningTokens: number;
+  totalTokens: number;
+  costUsd: number | null;
+  unpriced: number;
+  priceStatus: "exact" | "estimated" | "mixed" | "unpriced";
+  credits: number | null;
+  cacheRatio: number | null;
+  maxContextPercent: number | null;
+  durationMs: number | null;
+  attention: number;
+  severity: Severity;
+  flags: string[];
+}
+
+export interface ThreadPage {
+  threads: ThreadRow[];
+  total: number;
+  totals: CallTotals;
+  hasMore: boolean;
+  nextCursor: string | null;
+}
+
+export interface ThreadSession {
+  id: string;
+  parentId: string | null;
+  kind: "main" | "subagent" | "review";
+  role: string | null;
+  title: string | null;
+  startedAt: string | null;
+  lastAt: string | null;
+  calls: number;
+  totalTokens: number;
+  costUsd: number | null;
+  cacheRatio: number | null;
+}
+
+export interface CurvePoint {
+  callId: string;
+  at: string;
+  cacheRatio: number | null;
+  contextPercent: number | null;
+  totalTokens: number;
+  cumulativeTokens: number;
+  costUsd: number | null;
+}
+
+export interface Lifecycle {
+  key: string;
+  callId: string | null;
+  at: string | null;
+  from: number | null;
+  to: number | null;
+  value: number | null;
+}
+
+export interface ThreadDetail extends ThreadRow {
+  sessionList: ThreadSession[];
+  curve: CurvePoint[];
+  lifecycle: Lifecycle[];
+}
+
+export interface Card {
+  key: string;
+  severity: Severity;
+  count: number;
+  value: number | null;
+  unit: "usd" | "ratio" | "percent" | "credits" | "tokens";
+  threadId: string | null;
+  threadTitle: string | null;
+  callId: string | null;
+  preset: string | null;
+}
+
+export interface Preset {
+  key: string;
+  view: "calls" | "threads";
+  sort: string;
+  direction: "asc" | "desc";
+  count: number;
+}
+
+export interface Insights {
+  cards: Card[];
+  presets: Preset[];
+  threads: ThreadRow[];
+  thresholds: Record<string, number>;
 }
 
 export interface Live {

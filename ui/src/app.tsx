@@ -8,11 +8,15 @@ import { useLive } from "./live";
 import { AccountPage } from "./pages/Account";
 import { Accounts } from "./pages/Accounts";
 import { Calls } from "./pages/Calls";
+import { Insights } from "./pages/Insights";
 import { Keys } from "./pages/Keys";
 import { Overview } from "./pages/Overview";
 import { Requests } from "./pages/Requests";
 import { Settings } from "./pages/Settings";
 import { SignIn } from "./pages/SignIn";
+import { ThreadPage } from "./pages/Thread";
+import { Threads } from "./pages/Threads";
+import { Trends } from "./pages/Trends";
 import { Shell } from "./parts/Shell";
 import { Empty } from "./parts/States";
 import { t } from "./words";
@@ -65,6 +69,10 @@ function Inside({ canSignOut }: { canSignOut: boolean }) {
         <Route path="/requests" component={Requests} />
         <Route path="/keys" component={Keys} />
         <Route path="/calls" component={Calls} />
+        <Route path="/trends" component={Trends} />
+        <Route path="/insights" component={Insights} />
+        <Route path="/threads" component={Threads} />
+        <Route path="/threads/:id">{({ id }) => <ThreadPage key={id} id={decodeURIComponent(id)} />}</Route>
         <Route path="/settings" component={Settings} />
         <Route component={Nothing} />
       </Switch>

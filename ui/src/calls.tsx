@@ -2,7 +2,7 @@
 import type { ReactNode } from "react";
 import { nameOf } from "./accounts";
 import type { Account, CallRow } from "./api";
-import { count, duration, exact, full, money, share, stamp, UNKNOWN } from "./format";
+import { count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "./format";
 import { t, tIf, type Word } from "./words";
 
 export interface Context {
@@ -126,10 +126,35 @@ export const COLUMNS: Column[] = [
   {
     key: "context",
     word: "calls.col.context",
+    sort: "context",
     number: true,
     width: 84,
     hidden: true,
     show: (c) => share(c.contextPercent === null ? null : c.contextPercent / 100),
+  },
+  {
+    key: "gap",
+    word: "calls.col.gap",
+    number: true,
+    width: 88,
+    hidden: true,
+    show: (c) => duration(c.gapMs),
+  },
+  {
+    key: "credits",
+    word: "calls.credits",
+    sort: "credits",
+    number: true,
+    width: 80,
+    hidden: true,
+    show: (c) => credits(c.credits),
+  },
+  {
+    key: "provider",
+    word: "calls.provider",
+    width: 90,
+    hidden: true,
+    show: (c) => tIf(`provider.${c.provider}`, c.provider),
   },
   {
     key: "initiator",

@@ -72,16 +72,15 @@ export function credits(n: Maybe<number>): string {
 /** A whole percentage; never "0%" while something is left, nor "100%" while something is gone. */
 export function percent(value: Maybe<number>): string {
   if (value == null) return UNKNOWN;
-  if (value > 0 && value < 1) return "<1%";
-  if (value > 99 && value < 100) return "99%";
-  return `${numbers({ maximumFractionDigits: 0 }).format(value)}%`;
+  if (value > 0 && value < 1) return `<${percent(1)}`;
+  if (value > 99 && value < 100) return percent(99);
+  return numbers({ style: "percent", maximumFractionDigits: 0 }).format(value / 100);
 }
 
 /** A ratio of 0 to 1 as a percentage with one decimal. */
 export function share(ratio: Maybe<number>): string {
   if (ratio == null) return UNKNOWN;
-  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1 };
-  return `${numbers(digits).format(ratio * 100)}%`;
+  return numbers({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(ratio);
 }
 
 /** How long something took. */
@@ -181,6 +180,19 @@ export function day(name: string): string {
   const at = Date.parse(`${name}T00:00:00Z`);
   if (Number.isNaN(at)) return name;
   return dates({ month: "short", day: "numeric", timeZone: "UTC" }).format(at);
+}
+
+/** A month "2026-11" as "Nov 2026". */
+export function month(name: string): string {
+  const at = Date.parse(`${name}-01T00:00:00Z`);
+  if (Number.isNaN(at)) return name;
+  return dates({ month: "short", year: "numeric", timeZone: "UTC" }).format(at);
+}
+
+/** The name of a weekday, 0 for Monday. */
+export function weekday(index: number, length: "short" | "long" = "short"): string {
+  // 5 January 2026 is a Monday.
+  return dates({ weekday: length, timeZone: "UTC" }).format(Date.UTC(2026, 0, 5 + index));
 }
 
 /** The local calendar day of a moment as YYYY-MM-DD. */

@@ -5,7 +5,10 @@ import { useLocation } from "wouter";
 export const PLACES = [
   { key: "o", path: "/", word: "nav.overview" },
   { key: "a", path: "/accounts", word: "nav.accounts" },
+  { key: "t", path: "/trends", word: "nav.trends" },
+  { key: "i", path: "/insights", word: "nav.insights" },
   { key: "c", path: "/calls", word: "nav.calls" },
+  { key: "h", path: "/threads", word: "nav.threads" },
   { key: "r", path: "/requests", word: "nav.requests" },
   { key: "k", path: "/keys", word: "nav.keys" },
   { key: "s", path: "/settings", word: "nav.settings" },

@@ -1,5 +1,5 @@
 /** Named spans of time that addresses carry, and what they mean today. Pure. */
-export const DAY_RANGES = ["all", "today", "week", "7d", "30d", "month", "custom"] as const;
+export const DAY_RANGES = ["all", "today", "week", "7d", "30d", "month", "ytd", "custom"] as const;
 export const TIME_RANGES = ["all", "1h", "24h", "7d", "30d"] as const;
 const HOURS: Record<string, number> = { "1h": 1, "24h": 24, "7d": 168, "30d": 720 };
 const DAY = 24 * 3600 * 1000;
@@ -25,6 +25,8 @@ export function days(range: string, today: string, from = "", to = ""): Span {
       return { from: ago((new Date(noon).getUTCDay() + 6) % 7), to: today };
     case "month":
       return { from: `${today.slice(0, 8)}01`, to: today };
+    case "ytd":
+      return { from: `${today.slice(0, 4)}-01-01`, to: today };
     case "custom":
       return { ...(from && { from }), ...(to && { to }) };
     default:

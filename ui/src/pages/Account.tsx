@@ -134,7 +134,7 @@ function History({ account }: { account: Account }) {
           source={t("accounts.trend.source")}
           lines={lines}
           label={t("accounts.trend.label")}
-          file={account.accountId}
+          file={`headroom-${account.accountId}`}
         />
       )}
     </section>

@@ -7,21 +7,22 @@ import {
   useQueryClient,
 } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
-import { nameOf, useAccounts } from "../accounts";
+import { useAccounts } from "../accounts";
 import { api, query, send, type Account, type ApiError, type CallPage, type CallTotals } from "../api";
 import { COLUMNS, CSV_HEADING, csvRow } from "../calls";
 import { csv, download } from "../csv";
 import { count, dayOf, exact, money } from "../format";
 import { useNow, useTitle } from "../hooks";
-import { refetch, useToday } from "../live";
+import { refetch } from "../live";
 import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
-import { Many, One, SearchBox, type Option } from "../parts/Filters";
+import { Chips } from "../parts/Chips";
+import { Many, One, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { Empty, Failure, Skeleton } from "../parts/States";
-import { days, DAY_RANGES, reversed } from "../range";
+import { plain, UsageBar, useOptions } from "../parts/UsageBar";
 import { say } from "../say";
-import { useAddress } from "../url";
+import { NO_FILTER, useUsage } from "../usage";
 import { t, type Word } from "../words";
 
 /** The first page is small, so that it is there at once; the next ones are read ahead of scrolling. */
@@ -29,40 +30,25 @@ const FIRST_PAGE = 100;
 const PAGE = 500;
 const PRICES = ["exact", "estimated", "unpriced"] as const;
 
-interface Options {
-  models: string[];
-  efforts: string[];
-  projects: string[];
-  accounts: string[];
-}
-
-function useFilters() {
-  const address = useAddress();
-  const range = address.get("range") || (address.get("from") || address.get("to") ? "custom" : "all");
-  const span = days(range, useToday(), address.get("from"), address.get("to"));
-  const sort = COLUMNS.find((column) => column.sort === address.get("sort"))?.sort ?? "time";
-  const up = address.get("direction") === "asc";
+export function useFilters() {
+  const usage = useUsage();
+  const sort = COLUMNS.find((column) => column.sort === usage.get("sort"))?.sort ?? "time";
+  const up = usage.get("direction") === "asc";
   const asked = {
-    q: address.get("q"),
-    model: address.all("model"),
-    effort: address.all("effort"),
-    project: address.all("project"),
-    account: address.all("account"),
-    priceStatus: address.get("price"),
-    ...span,
+    ...usage.shared,
+    q: usage.get("q"),
+    effort: usage.all("effort"),
+    priceStatus: usage.get("price"),
+    preset: usage.get("preset"),
+    thread: usage.get("thread"),
+    session: usage.get("session"),
     sort,
     direction: up ? "asc" : "desc",
   };
-  const filtered = Boolean(
-    asked.q ||
-    asked.model.length ||
-    asked.effort.length ||
-    asked.project.length ||
-    asked.account.length ||
-    asked.priceStatus ||
-    range !== "all",
+  const own = Boolean(
+    asked.q || asked.effort.length || asked.priceStatus || asked.preset || asked.thread || asked.session,
   );
-  return { ...address, range, span, sort, up, asked, filtered };
+  return { ...usage, sort, up, asked, own, filtered: usage.narrowed || own };
 }
 
 export type CallFilters = ReturnType<typeof useFilters>;
@@ -70,14 +56,13 @@ export type CallFilters = ReturnType<typeof useFilters>;
 export function Calls() {
   useTitle(t("calls.title"));
   const filters = useFilters();
-  const wrong = reversed(filters.span);
   const accounts = useAccounts().data;
   const head = useQuery({
     queryKey: ["calls-head", filters.asked],
     queryFn: ({ signal }) => api<CallPage>(`/api/calls${query({ ...filters.asked, limit: 1 })}`, { signal }),
     meta: { topics: ["calls"] },
     placeholderData: keepPreviousData,
-    enabled: !wrong,
+    enabled: !filters.wrong,
   });
   const open = filters.get("open");
   return (
@@ -86,12 +71,9 @@ export function Calls() {
         <h1>{t("calls.title")}</h1>
         {head.data && <p className="note">{t("calls.count", { count: head.data.total })}</p>}
       </header>
-      <FilterBar filters={filters} accounts={accounts} />
-      {wrong ? (
-        <p className="error" role="alert">
-          {t("filter.reversed")}
-        </p>
-      ) : (
+      <FilterBar filters={filters} />
+      <Chips filters={filters} unpriced={head.data?.totals.unpriced ?? 0} />
+      {!filters.wrong && (
         <>
           {head.data && <Totals totals={head.data.totals} />}
           <Rows filters={filters} accounts={accounts} head={head.data} headAt={head.dataUpdatedAt} />
@@ -333,19 +315,6 @@ function Csv({ filters, total }: { filters: CallFilters; total: number }) {
   );
 }
 
-const NO_FILTER = {
-  q: null,
-  model: null,
-  effort: null,
-  project: null,
-  account: null,
-  price: null,
-  range: null,
-  from: null,
-  to: null,
-  open: null,
-};
-
 function Nothing({ filters }: { filters: CallFilters }) {
   const client = useQueryClient();
   const scan = useMutation<unknown, ApiError, void>({
@@ -385,68 +354,26 @@ function Nothing({ filters }: { filters: CallFilters }) {
   );
 }
 
-function plain(values: string[] | undefined): Option[] {
-  return (values ?? []).map((value) => ({ value, label: value }));
-}
-
-function FilterBar({ filters, accounts }: { filters: CallFilters; accounts: Account[] | undefined }) {
-  const options = useQuery({
-    queryKey: ["call-options"],
-    queryFn: ({ signal }) => api<Options>("/api/calls/options", { signal }),
-    meta: { topics: ["calls", "accounts"] },
-  }).data;
+function FilterBar({ filters }: { filters: CallFilters }) {
+  const options = useOptions();
   const set = (key: string) => (value: string | string[]) => filters.change({ [key]: value, open: null });
   return (
-    <form
-      className="filters"
-      role="search"
-      aria-label={t("filter.bar")}
-      onSubmit={(event) => event.preventDefault()}
+    <UsageBar
+      usage={filters}
+      also={filters.own}
+      start={
+        <SearchBox
+          value={filters.get("q")}
+          hint={t("calls.searchHint")}
+          change={(q) => filters.change({ q, open: null }, { replace: true })}
+        />
+      }
     >
-      <SearchBox
-        value={filters.get("q")}
-        hint={t("calls.searchHint")}
-        change={(q) => filters.change({ q, open: null }, { replace: true })}
-      />
-      <One
-        label={t("filter.range")}
-        value={filters.range}
-        options={DAY_RANGES.map((value) => ({ value, label: t(`range.${value}`) }))}
-        change={(range) =>
-          filters.change({
-            ...(range === "custom" ? filters.span : { from: null, to: null }),
-            range: range === "all" ? null : range,
-            open: null,
-          })
-        }
-      />
-      {filters.range === "custom" && <Dates filters={filters} />}
-      <Many
-        label={t("filter.model")}
-        values={filters.asked.model}
-        options={plain(options?.models)}
-        change={set("model")}
-      />
       <Many
         label={t("filter.effort")}
         values={filters.asked.effort}
         options={plain(options?.efforts)}
         change={set("effort")}
-      />
-      <Many
-        label={t("filter.project")}
-        values={filters.asked.project}
-        options={plain(options?.projects)}
-        change={set("project")}
-      />
-      <Many
-        label={t("filter.account")}
-        values={filters.asked.account}
-        options={(options?.accounts ?? []).map((value) => ({
-          value,
-          label: nameOf(accounts, value) ?? value,
-        }))}
-        change={set("account")}
       />
       <One
         label={t("filter.price")}
@@ -457,28 +384,6 @@ function FilterBar({ filters, accounts }: { filters: CallFilters; accounts: Acco
         ]}
         change={set("price")}
       />
-      {filters.filtered && (
-        <button type="button" className="quiet" onClick={() => filters.change(NO_FILTER)}>
-          {t("do.clear")}
-        </button>
-      )}
-    </form>
-  );
-}
-
-function Dates({ filters }: { filters: CallFilters }) {
-  return (
-    <>
-      {(["from", "to"] as const).map((end) => (
-        <label key={end} className="field">
-          <span className="muted">{t(`filter.${end}`)}</span>
-          <input
-            type="date"
-            value={filters.get(end)}
-            onChange={(event) => filters.change({ [end]: event.target.value, range: "custom" })}
-          />
-        </label>
-      ))}
-    </>
+    </UsageBar>
   );
 }

@@ -5,10 +5,12 @@ import { nameOf } from "../accounts";
 import { api, type Account, type CallDetail } from "../api";
 import { cost } from "../calls";
 import { count, credits, duration, exact, full, money, share, UNKNOWN } from "../format";
+import { severityMark } from "../insights";
 import { t, tIf } from "../words";
 import { Copy, Facts } from "./Copy";
 import { Dialog } from "./Dialog";
 import { RequestStatus } from "./RequestStatus";
+import { Sign } from "./Sign";
 import { Failure, Skeleton } from "./States";
 
 interface Props {
@@ -97,6 +99,7 @@ function Loaded({
           ]}
         />
       </section>
+      <Advice call={call} />
       <Witnesses call={call} accounts={accounts} />
       <section>
         <h3>{t("requests.ids")}</h3>
@@ -110,6 +113,33 @@ function Loaded({
         />
       </section>
     </div>
+  );
+}
+
+/** What stands out in this call, and what to do about it. */
+function Advice({ call }: { call: CallDetail }) {
+  const found = call.recommendations ?? [];
+  if (!found.length && !call.cacheLabel) return null;
+  return (
+    <section>
+      <h3>{t("calls.why")}</h3>
+      {call.cacheLabel && (
+        <p>
+          <span className="chip">{tIf(`cache.${call.cacheLabel}`, call.cacheLabel)}</span>
+        </p>
+      )}
+      <ul className="attention">
+        {found.map(({ key, severity }) => (
+          <li key={key}>
+            <Sign mark={severityMark(severity)} />
+            <div>
+              <b>{tIf(`flag.${key}`, key)}</b>
+              <span>{tIf(`advice.${key}`, "")}</span>
+            </div>
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }
 

@@ -1,16 +1,17 @@
 /** The frame of every page: rail, notices, what was just done, and the keys. */
 import { useCallback, useState, type ReactNode } from "react";
-import { Link, useLocation } from "wouter";
+import { Link, useLocation, useSearch } from "wouter";
 import { send, type Live } from "../api";
 import { count } from "../format";
 import { PLACES, useKeys } from "../keys";
 import { hush, useSaid } from "../say";
+import { carried, USAGE_PATHS } from "../usage";
 import { t } from "../words";
 import { Dialog } from "./Dialog";
 
 const SECTIONS = [
   { title: null, places: ["/", "/accounts"] },
-  { title: "nav.usage", places: ["/calls"] },
+  { title: "nav.usage", places: USAGE_PATHS },
   { title: "nav.proxy", places: ["/requests", "/keys"] },
   { title: null, places: ["/settings"] },
 ] as const;
@@ -45,6 +46,10 @@ export function Shell({ live, away, canSignOut, children }: Props) {
 
 function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
   const [path] = useLocation();
+  const search = useSearch();
+  // One filter bar: what it says goes along from one usage page to the next.
+  const usage = (place: string) => USAGE_PATHS.some((one) => place === one || place.startsWith(`${one}/`));
+  const to = (place: string) => (usage(place) && usage(path) ? place + carried(search) : place);
   const here = (place: string) =>
     place === "/" ? path === "/" : path === place || path.startsWith(`${place}/`);
   return (
@@ -58,7 +63,7 @@ function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
           <ul>
             {PLACES.filter((place) => (places as readonly string[]).includes(place.path)).map((place) => (
               <li key={place.path}>
-                <Link href={place.path} aria-current={here(place.path) ? "page" : undefined}>
+                <Link href={to(place.path)} aria-current={here(place.path) ? "page" : undefined}>
                   {t(place.word)}
                 </Link>
               </li>

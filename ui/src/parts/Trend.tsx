@@ -23,6 +23,8 @@ interface Props {
   lines: Line[];
   label: string;
   file: string;
+  /** Each point is a day; its time of day means nothing. */
+  daily?: boolean;
 }
 
 /**
@@ -45,10 +47,12 @@ export function joined(lines: Line[]): [number[], ...(number | null | undefined)
   return [sorted, ...maps.map((map) => sorted.map((at) => map.get(at)))];
 }
 
-export function Trend({ title, source, lines, label, file }: Props) {
+export function Trend({ title, source, lines, label, file, daily = false }: Props) {
   const [table, setTable] = useState(false);
   const [at, setAt] = useState<number | null>(null);
   const data = useMemo(() => joined(lines), [lines]);
+  const said = (seconds: number) =>
+    daily ? dayName(dayOf(seconds * 1000)) : full(new Date(seconds * 1000).toISOString());
   return (
     <>
       <ChartHead
@@ -59,7 +63,7 @@ export function Trend({ title, source, lines, label, file }: Props) {
         save={() => save(lines, data, file)}
       />
       {table ? (
-        <Table lines={lines} data={data} label={label} />
+        <Table lines={lines} data={data} label={label} said={said} />
       ) : (
         <>
           <Drawing data={data} lines={lines} label={label} point={setAt} />
@@ -71,7 +75,7 @@ export function Trend({ title, source, lines, label, file }: Props) {
                 {at !== null && <b>{percent(data[index + 1]?.[at])}</b>}
               </li>
             ))}
-            {at !== null && <li>{full(new Date((data[0][at] ?? 0) * 1000).toISOString())}</li>}
+            {at !== null && <li>{said(data[0][at] ?? 0)}</li>}
           </ul>
         </>
       )}
@@ -86,7 +90,7 @@ function save(lines: Line[], data: Data, file: string): void {
     new Date(time * 1000).toISOString(),
     ...lines.map((_, line) => data[line + 1]?.[index]),
   ]);
-  download(`brimline-headroom-${file}.csv`, [csv(["time", ...lines.map(({ name }) => name)], rows)]);
+  download(`brimline-${file}.csv`, [csv(["time", ...lines.map(({ name }) => name)], rows)]);
 }
 
 interface DrawingProps {
@@ -160,7 +164,14 @@ function options(names: string[], width: number, point: (index: number | null) =
   };
 }
 
-function Table({ lines, data, label }: { lines: Line[]; data: Data; label: string }) {
+interface TableProps {
+  lines: Line[];
+  data: Data;
+  label: string;
+  said: (seconds: number) => string;
+}
+
+function Table({ lines, data, label, said }: TableProps) {
   return (
     <div className="scroll short" tabIndex={0} role="group" aria-label={label}>
       <table>
@@ -178,7 +189,7 @@ function Table({ lines, data, label }: { lines: Line[]; data: Data; label: strin
           {data[0]
             .map((time, index) => (
               <tr key={time}>
-                <th scope="row">{full(new Date(time * 1000).toISOString())}</th>
+                <th scope="row">{said(time)}</th>
                 {lines.map(({ name }, line) => (
                   <td className="num" key={name}>
                     {percent(data[line + 1]?.[index])}

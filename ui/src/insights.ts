@@ -1,0 +1,56 @@
+/** The presets of the insights and where each leads; the server knows their filters. */
+import type { Card, Severity } from "./api";
+import { credits, count, money, percent, share } from "./format";
+import { onward } from "./usage";
+
+export const PRESETS = [
+  { key: "highest-cost", view: "threads", sort: "cost", direction: "desc" },
+  { key: "usage-credits", view: "calls", sort: "credits", direction: "desc" },
+  { key: "context-bloat", view: "calls", sort: "context", direction: "desc" },
+  { key: "cache-misses", view: "calls", sort: "cache", direction: "asc" },
+  { key: "reasoning-spike", view: "calls", sort: "reasoning", direction: "desc" },
+  { key: "pricing-gaps", view: "calls", sort: "tokens", direction: "desc" },
+  { key: "estimated-review", view: "calls", sort: "cost", direction: "desc" },
+] as const;
+
+export type PresetKey = (typeof PRESETS)[number]["key"];
+
+/** The address of a preset, with the shared filters of a search part. Pure. */
+export function presetLink(key: string, search: string): string | null {
+  const found = PRESETS.find((preset) => preset.key === key);
+  if (!found) return null;
+  return onward(`/${found.view}`, search, {
+    preset: found.view === "calls" ? found.key : null,
+    sort: found.sort,
+    direction: found.direction === "asc" ? "asc" : null,
+  });
+}
+
+/** Where a card leads: to its thread, to its call, else to its preset. Pure. */
+export function cardLink(card: Card, search: string): string | null {
+  if (card.threadId) return `/threads/${encodeURIComponent(card.threadId)}`;
+  const preset = card.preset ? presetLink(card.preset, search) : null;
+  if (preset) return preset;
+  return card.callId ? `/calls?open=${encodeURIComponent(card.callId)}` : null;
+}
+
+/** A card's value in its unit. */
+export function worth(card: Card): string {
+  switch (card.unit) {
+    case "usd":
+      return money(card.value);
+    case "ratio":
+      return share(card.value);
+    case "percent":
+      return percent(card.value);
+    case "credits":
+      return credits(card.value);
+    default:
+      return count(card.value);
+  }
+}
+
+/** The shape that stands beside a severity. */
+export function severityMark(severity: Severity): "crit" | "warn" | "none" {
+  return severity === "high" ? "crit" : severity === "medium" ? "warn" : "none";
+}

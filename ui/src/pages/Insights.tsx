@@ -1,0 +1,196 @@
+/** What needs attention? Ranked cards, presets that open calls or threads already filtered, top threads. */
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
+import { api, type Card, type Insights as Data, type Preset, type ThreadRow } from "../api";
+import { compact, count, exact, share } from "../format";
+import { useTitle } from "../hooks";
+import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights";
+import { CopyLink } from "../parts/Chips";
+import { Sign } from "../parts/Sign";
+import { Empty, Failure, Skeleton } from "../parts/States";
+import { UsageBar } from "../parts/UsageBar";
+import { Attention, threadCost } from "../threads";
+import { asked, onward, useUsage } from "../usage";
+import { t, tIf } from "../words";
+
+export function Insights() {
+  useTitle(t("insights.title"));
+  const usage = useUsage();
+  const found = useQuery({
+    queryKey: ["insights", usage.shared],
+    queryFn: ({ signal }) => api<Data>(`/api/insights${asked(usage)}`, { signal }),
+    meta: { topics: ["calls", "settings"] },
+    placeholderData: keepPreviousData,
+    enabled: !usage.wrong,
+  });
+  return (
+    <>
+      <header>
+        <h1>{t("insights.title")}</h1>
+        <CopyLink />
+      </header>
+      <UsageBar usage={usage} />
+      {found.data ? (
+        <Loaded data={found.data} search={usage.search} />
+      ) : (
+        !usage.wrong && (
+          <section className="card">
+            {found.isError ? (
+              <Failure error={found.error} retry={() => void found.refetch()} />
+            ) : (
+              <Skeleton lines={8} />
+            )}
+          </section>
+        )
+      )}
+    </>
+  );
+}
+
+function Loaded({ data, search }: { data: Data; search: string }) {
+  return (
+    <>
+      <section aria-label={t("overview.attention")}>
+        {data.cards.length ? (
+          <ul className="insights">
+            {data.cards.map((card) => (
+              <Attentive key={card.key} card={card} search={search} />
+            ))}
+          </ul>
+        ) : (
+          <div className="card">
+            <Empty title={t("overview.attention.none")}>{t("insights.noneText")}</Empty>
+          </div>
+        )}
+      </section>
+      <section className="card">
+        <h2>{t("insights.presets")}</h2>
+        <Presets found={data.presets} search={search} />
+      </section>
+      <section className="card">
+        <div className="card-head">
+          <h2>{t("insights.top")}</h2>
+          <Link className="link note" href={onward("/threads", search, { sort: "attention" })}>
+            {t("insights.allThreads")}
+          </Link>
+        </div>
+        {data.threads.length ? (
+          <Top rows={data.threads} />
+        ) : (
+          <Empty title={t("threads.empty")}>{t("calls.emptyText")}</Empty>
+        )}
+      </section>
+    </>
+  );
+}
+
+function Attentive({ card, search }: { card: Card; search: string }) {
+  const to = cardLink(card, search);
+  const title = tIf(`card.${card.key}`, card.key);
+  const inside = (
+    <>
+      <span className="note">
+        <Sign mark={severityMark(card.severity)} />
+        {t(`severity.${card.severity}`)}
+      </span>
+      <b>{title}</b>
+      <strong>{worth(card)}</strong>
+      <small>
+        {card.threadTitle ??
+          (card.count > 0 ? t("overview.today.calls", { count: card.count }) : tIf(`card.${card.key}.text`, ""))}
+      </small>
+      <small className="muted">{tIf(`card.${card.key}.text`, "")}</small>
+    </>
+  );
+  return (
+    <li className="card">
+      {to ? (
+        <Link href={to} aria-label={`${title}: ${worth(card)}`}>
+          {inside}
+        </Link>
+      ) : (
+        <div>{inside}</div>
+      )}
+    </li>
+  );
+}
+
+function Presets({ found, search }: { found: Preset[]; search: string }) {
+  return (
+    <ul className="presets">
+      {PRESETS.map(({ key, view }) => {
+        const number = found.find((preset) => preset.key === key)?.count;
+        return (
+          <li key={key}>
+            <Link href={presetLink(key, search) ?? "/calls"}>
+              <b>{t(`preset.${key}`)}</b>
+              {number !== undefined && (
+                <span className="chip">
+                  {view === "threads"
+                    ? t("threads.count", { count: number })
+                    : t("calls.count", { count: number })}
+                </span>
+              )}
+              <span className="note">{t(`preset.${key}.text`)}</span>
+            </Link>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+function Top({ rows }: { rows: ThreadRow[] }) {
+  return (
+    <div className="scroll" tabIndex={0} role="group" aria-label={t("insights.top")}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t("calls.col.thread")}</th>
+            <th scope="col">{t("insights.why")}</th>
+            <th scope="col" className="num">
+              {t("series.calls")}
+            </th>
+            <th scope="col" className="num">
+              {t("calls.col.tokens")}
+            </th>
+            <th scope="col" className="num">
+              {t("calls.col.cache")}
+            </th>
+            <th scope="col" className="num">
+              {t("calls.col.cost")}
+            </th>
+            <th scope="col" className="num">
+              {t("threads.col.attention")}
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={row.id}>
+              <th scope="row" className="thread-name" title={row.title ?? undefined}>
+                <Link href={`/threads/${encodeURIComponent(row.id)}`}>{row.title ?? t("calls.untitled")}</Link>
+                {row.project && <span className="muted">{row.project}</span>}
+              </th>
+              <td className="muted">
+                {row.flags
+                  .slice(0, 2)
+                  .map((flag) => tIf(`flag.${flag}`, flag))
+                  .join(", ")}
+              </td>
+              <td className="num">{count(row.calls)}</td>
+              <td className="num" title={exact(row.totalTokens)}>
+                {compact(row.totalTokens)}
+              </td>
+              <td className="num">{share(row.cacheRatio)}</td>
+              <td className="num">{threadCost(row)}</td>
+              <td className="num">
+                <Attention thread={row} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

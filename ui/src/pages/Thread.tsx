@@ -1,0 +1,289 @@
+/** One thread: what it cost, how its cache and context went, what happened when, and its sub-agents. */
+import { useQuery } from "@tanstack/react-query";
+import { useMemo } from "react";
+import { Link } from "wouter";
+import { api, type Lifecycle, type ThreadDetail, type ThreadSession } from "../api";
+import { compact, count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "../format";
+import { useNow, useTitle } from "../hooks";
+import { CopyLink } from "../parts/Chips";
+import { Copy, Facts } from "../parts/Copy";
+import { NestedCalls } from "../parts/NestedCalls";
+import { Empty, Failure, Skeleton } from "../parts/States";
+import { Trend } from "../parts/Trend";
+import { Attention, mix, threadCost } from "../threads";
+import { t, tIf } from "../words";
+
+export function ThreadPage({ id }: { id: string }) {
+  const found = useQuery({
+    queryKey: ["thread", id],
+    queryFn: ({ signal }) => api<ThreadDetail>(`/api/threads/${encodeURIComponent(id)}`, { signal }),
+    meta: { topics: ["calls", "settings"] },
+  });
+  const thread = found.data;
+  const title = thread ? (thread.title ?? t("calls.untitled")) : t("calls.col.thread");
+  useTitle(title);
+  return (
+    <>
+      <p className="note crumb">
+        <Link href="/threads">← {t("threads.title")}</Link>
+      </p>
+      <header>
+        <h1>{title}</h1>
+        {thread && <CopyLink />}
+      </header>
+      {found.isPending && (
+        <section className="card">
+          <Skeleton lines={8} />
+        </section>
+      )}
+      {found.isError && !thread && (
+        <section className="card">
+          {found.error.status === 404 ? (
+            <Empty
+              title={t("threads.notFound")}
+              action={
+                <Link href="/threads" className="button">
+                  {t("threads.title")}
+                </Link>
+              }
+            >
+              {t("threads.notFoundText")}
+            </Empty>
+          ) : (
+            <Failure error={found.error} retry={() => void found.refetch()} />
+          )}
+        </section>
+      )}
+      {thread && <Loaded thread={thread} />}
+    </>
+  );
+}
+
+function Loaded({ thread }: { thread: ThreadDetail }) {
+  const context = thread.maxContextPercent;
+  return (
+    <>
+      <section className="card">
+        <dl className="totals inner" aria-label={t("threads.summary")}>
+          <Total name={t("calls.total.cost")} value={threadCost(thread)} />
+          <Total
+            name={t("calls.total.tokens")}
+            value={compact(thread.totalTokens)}
+            title={exact(thread.totalTokens)}
+          />
+          <Total name={t("calls.total.calls")} value={count(thread.calls)} />
+          <Total name={t("calls.cacheShare")} value={share(thread.cacheRatio)} />
+          <Total name={t("threads.col.context")} value={share(context === null ? null : context / 100)} />
+          <Total name={t("calls.credits")} value={credits(thread.credits)} />
+          <Total name={t("threads.col.attention")} value={<Attention thread={thread} />} />
+        </dl>
+        {thread.flags.length > 0 && (
+          <p className="chips">
+            {thread.flags.map((flag) => (
+              <span className="chip" key={flag}>
+                {tIf(`flag.${flag}`, flag)}
+              </span>
+            ))}
+          </p>
+        )}
+      </section>
+      {thread.curve.length > 1 && <Curves thread={thread} />}
+      <div className="grid">
+        <section className="card">
+          <h2>{t("threads.lifecycle")}</h2>
+          <Signals thread={thread} />
+        </section>
+        <section className="card">
+          <h2>{t("accounts.details")}</h2>
+          <Facts
+            rows={[
+              [t("calls.col.project"), thread.project ?? UNKNOWN],
+              [t("calls.provider"), tIf(`provider.${thread.provider}`, thread.provider)],
+              [t("calls.col.model"), mix(thread.models)],
+              [t("calls.col.effort"), mix(thread.efforts)],
+              [t("threads.started"), full(thread.startedAt)],
+              [t("threads.col.latest"), full(thread.lastAt)],
+              [t("calls.col.duration"), duration(thread.durationMs)],
+              [
+                t("calls.threadId"),
+                <span key="id">
+                  <span className="mono">{thread.id}</span>{" "}
+                  <Copy text={thread.id} label={t("calls.threadId")} />
+                </span>,
+              ],
+            ]}
+          />
+        </section>
+      </div>
+      {thread.sessionList.length > 1 && (
+        <section className="card">
+          <h2>{t("threads.work")}</h2>
+          <Sessions list={thread.sessionList} />
+        </section>
+      )}
+      <section className="card">
+        <div className="card-head">
+          <h2>{t("threads.timeline")}</h2>
+          <Link className="link note" href={`/calls?thread=${encodeURIComponent(thread.id)}`}>
+            {t("threads.inCalls")}
+          </Link>
+        </div>
+        <NestedCalls thread={thread.id} label={t("threads.timeline")} />
+      </section>
+    </>
+  );
+}
+
+function Total({ name, value, title }: { name: string; value: React.ReactNode; title?: string }) {
+  return (
+    <div>
+      <dd title={title}>{value}</dd>
+      <dt>{name}</dt>
+    </div>
+  );
+}
+
+function Curves({ thread }: { thread: ThreadDetail }) {
+  const lines = useMemo(
+    () => [
+      {
+        name: t("calls.cacheShare"),
+        points: thread.curve.map(({ at, cacheRatio }) => ({
+          t: at,
+          v: cacheRatio === null ? null : cacheRatio * 100,
+        })),
+      },
+      {
+        name: t("calls.contextShare"),
+        points: thread.curve.map(({ at, contextPercent }) => ({ t: at, v: contextPercent })),
+      },
+    ],
+    [thread.curve],
+  );
+  return (
+    <section className="card">
+      <Trend
+        title={t("threads.curves")}
+        source={t("overview.days.source")}
+        lines={lines}
+        label={t("threads.curves.label")}
+        file={`thread-${thread.id}`}
+      />
+    </section>
+  );
+}
+
+/** What a signal says, from its numbers; nothing when a newer server names one we do not know. */
+function said({ key, from, to, value }: Lifecycle): string | null {
+  const ratio = (n: number | null) => share(n);
+  switch (key) {
+    case "first-expensive-turn":
+      return t("life.first-expensive-turn", { cost: money(value) });
+    case "largest-jump":
+      return t("life.largest-jump", { tokens: compact(value) });
+    case "cache-trend":
+      return t("life.cache-trend", { from: ratio(from), to: ratio(to) });
+    case "context-trend":
+      return t("life.context-trend", {
+        from: ratio(from === null ? null : from / 100),
+        to: ratio(to === null ? null : to / 100),
+      });
+    case "subagent-before-spike":
+      return t("life.subagent-before-spike");
+    case "compactions":
+      return t("life.compactions", { count: value ?? 0 });
+    default:
+      return null;
+  }
+}
+
+function Signals({ thread }: { thread: ThreadDetail }) {
+  const now = useNow();
+  const shown = thread.lifecycle.filter((signal) => said(signal) !== null);
+  if (!shown.length) return <p className="note">{t("threads.lifecycle.none")}</p>;
+  return (
+    <ul className="attention signals">
+      {shown.map((signal) => (
+        <li key={signal.key}>
+          <div>
+            {signal.callId ? (
+              <Link
+                href={`/calls?thread=${encodeURIComponent(thread.id)}&open=${encodeURIComponent(signal.callId)}`}
+              >
+                {said(signal)}
+              </Link>
+            ) : (
+              said(signal)
+            )}
+            {signal.at && <span title={full(signal.at)}>{stamp(signal.at, now)}</span>}
+          </div>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** Sessions as a tree: a sub-agent stands under the one that started it. Pure. */
+export function nested(list: ThreadSession[]): { session: ThreadSession; depth: number }[] {
+  const known = new Set(list.map(({ id }) => id));
+  const found: { session: ThreadSession; depth: number }[] = [];
+  const seen = new Set<string>();
+  const add = (session: ThreadSession, depth: number) => {
+    if (seen.has(session.id)) return;
+    seen.add(session.id);
+    found.push({ session, depth });
+    list.filter(({ parentId }) => parentId === session.id).forEach((child) => add(child, depth + 1));
+  };
+  list.filter(({ parentId }) => !parentId || !known.has(parentId)).forEach((root) => add(root, 0));
+  // A loop of parents has no root; its members still show.
+  list.forEach((session) => add(session, 0));
+  return found;
+}
+
+function Sessions({ list }: { list: ThreadSession[] }) {
+  const now = useNow();
+  return (
+    <div className="scroll" tabIndex={0} role="group" aria-label={t("threads.work")}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t("threads.session")}</th>
+            <th scope="col">{t("threads.kind")}</th>
+            <th scope="col">{t("threads.started")}</th>
+            <th scope="col" className="num">
+              {t("series.calls")}
+            </th>
+            <th scope="col" className="num">
+              {t("calls.col.tokens")}
+            </th>
+            <th scope="col" className="num">
+              {t("calls.col.cache")}
+            </th>
+            <th scope="col" className="num">
+              {t("calls.col.cost")}
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {nested(list).map(({ session, depth }) => (
+            <tr key={session.id}>
+              <th scope="row" className={`depth${Math.min(depth, 3)}`}>
+                <Link href={`/calls?session=${encodeURIComponent(session.id)}`} title={session.id}>
+                  {session.role ?? session.title ?? session.id.slice(0, 13)}
+                </Link>
+              </th>
+              <td>{tIf(`threads.kind.${session.kind}`, session.kind)}</td>
+              <td title={full(session.startedAt)}>{stamp(session.startedAt, now)}</td>
+              <td className="num">{count(session.calls)}</td>
+              <td className="num" title={exact(session.totalTokens)}>
+                {compact(session.totalTokens)}
+              </td>
+              <td className="num">{share(session.cacheRatio)}</td>
+              <td className="num">{money(session.costUsd)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

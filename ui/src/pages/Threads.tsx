@@ -1,0 +1,336 @@
+/** Which work was it? Threads as a person would name them; each opens to its calls and sub-agents. */
+import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
+import { Fragment, useState } from "react";
+import { Link } from "wouter";
+import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
+import { csv, download } from "../csv";
+import { count, dayOf, exact, money } from "../format";
+import { useNow, useTitle } from "../hooks";
+import { CopyLink, shownOf } from "../parts/Chips";
+import { Many, One, SearchBox } from "../parts/Filters";
+import { NestedCalls } from "../parts/NestedCalls";
+import { Empty, Failure, Skeleton } from "../parts/States";
+import { plain, useOptions, UsageBar } from "../parts/UsageBar";
+import { say } from "../say";
+import { THREAD_COLUMNS, THREAD_CSV, threadRow, type ThreadColumn } from "../threads";
+import { NO_FILTER, useUsage } from "../usage";
+import { t } from "../words";
+
+const PAGE = 50;
+const WHOLE = 500;
+const MOST_OPEN = 30;
+const PRICES = ["exact", "estimated", "unpriced"] as const;
+
+function useThreadFilters() {
+  const usage = useUsage();
+  const sort = THREAD_COLUMNS.find((column) => column.sort === usage.get("sort"))?.sort ?? "time";
+  const up = usage.get("direction") === "asc";
+  const asked = {
+    ...usage.shared,
+    q: usage.get("q"),
+    effort: usage.all("effort"),
+    priceStatus: usage.get("price"),
+    sort,
+    direction: up ? "asc" : "desc",
+  };
+  const own = Boolean(asked.q || asked.effort.length || asked.priceStatus);
+  return { ...usage, sort, up, asked, own };
+}
+
+type Filters = ReturnType<typeof useThreadFilters>;
+
+export function Threads() {
+  useTitle(t("threads.title"));
+  const filters = useThreadFilters();
+  const found = useInfiniteQuery({
+    queryKey: ["threads", filters.asked],
+    queryFn: ({ signal, pageParam }) =>
+      api<ThreadPage>(`/api/threads${query({ ...filters.asked, limit: PAGE, cursor: pageParam })}`, {
+        signal,
+      }),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.nextCursor ?? undefined,
+    placeholderData: keepPreviousData,
+    meta: { topics: ["calls", "settings"] },
+    enabled: !filters.wrong,
+  });
+  const first = found.data?.pages[0];
+  const rows = found.data?.pages.flatMap(({ threads }) => threads) ?? [];
+  return (
+    <div className="full">
+      <header>
+        <h1>{t("threads.title")}</h1>
+        <span className="tools">
+          {first && <span className="note">{t("threads.count", { count: first.total })}</span>}
+          <CopyLink />
+        </span>
+      </header>
+      <Bar filters={filters} />
+      {first && first.total > 0 && <Totals totals={first.totals} threads={first.total} />}
+      {!first ? (
+        <section className="card">
+          {found.isError ? (
+            <Failure error={found.error} retry={() => void found.refetch()} />
+          ) : (
+            !filters.wrong && <Skeleton lines={10} />
+          )}
+        </section>
+      ) : rows.length ? (
+        <>
+          <Table rows={rows} filters={filters} busy={found.isPlaceholderData} />
+          <div className="pages">
+            <span className="note" role="status">
+              {shownOf(rows.length, first.total)}
+            </span>
+            <span className="tools">
+              {found.hasNextPage && (
+                <button
+                  type="button"
+                  disabled={found.isFetchingNextPage}
+                  onClick={() => void found.fetchNextPage()}
+                >
+                  {t("calls.more")}
+                </button>
+              )}
+              <Csv filters={filters} />
+            </span>
+          </div>
+        </>
+      ) : (
+        <section className="card">
+          <Nothing filters={filters} />
+        </section>
+      )}
+    </div>
+  );
+}
+
+function Bar({ filters }: { filters: Filters }) {
+  const options = useOptions();
+  return (
+    <UsageBar
+      usage={filters}
+      also={filters.own}
+      start={
+        <SearchBox
+          value={filters.get("q")}
+          hint={t("calls.searchHint")}
+          change={(q) => filters.change({ q }, { replace: true })}
+        />
+      }
+    >
+      <Many
+        label={t("filter.effort")}
+        values={filters.asked.effort}
+        options={plain(options?.efforts)}
+        change={(effort) => filters.change({ effort })}
+      />
+      <One
+        label={t("filter.price")}
+        value={filters.asked.priceStatus}
+        options={[
+          { value: "", label: t("filter.any") },
+          ...PRICES.map((value) => ({ value, label: t(`calls.price.${value}`) })),
+        ]}
+        change={(price) => filters.change({ price })}
+      />
+    </UsageBar>
+  );
+}
+
+function Totals({ totals, threads }: { totals: CallTotals; threads: number }) {
+  const parts = [
+    [t("threads.total"), count(threads), exact(threads)],
+    [t("calls.total.calls"), count(totals.calls), exact(totals.calls)],
+    [t("calls.total.tokens"), count(totals.totalTokens), exact(totals.totalTokens)],
+    [t("calls.total.cached"), count(totals.cachedInput), exact(totals.cachedInput)],
+    [t("calls.total.new"), count(totals.uncachedInput), exact(totals.uncachedInput)],
+    [t("calls.total.cost"), money(totals.costUsd), money(totals.costUsd)],
+  ];
+  return (
+    <dl className="card totals" aria-label={t("threads.totals")}>
+      {parts.map(([name, shown, whole]) => (
+        <div key={name}>
+          <dd title={whole}>{shown}</dd>
+          <dt>{name}</dt>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; busy: boolean }) {
+  const now = useNow();
+  const opened = filters.all("expand");
+  const toggle = (id: string) =>
+    filters.change(
+      {
+        expand: opened.includes(id)
+          ? opened.filter((one) => one !== id)
+          : [...opened, id].slice(-MOST_OPEN),
+      },
+      { replace: true },
+    );
+  return (
+    <section className="card table-card" aria-busy={busy}>
+      <div className="scroll" tabIndex={0} role="group" aria-label={t("threads.title")}>
+        <table className="rows threads">
+          <thead>
+            <tr>
+              <th scope="col">{t("calls.col.thread")}</th>
+              {THREAD_COLUMNS.map((column) => (
+                <Heading key={column.key} column={column} filters={filters} />
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((row) => {
+              const open = opened.includes(row.id);
+              return (
+                <Fragment key={row.id}>
+                  <Row row={row} now={now} open={open} toggle={() => toggle(row.id)} />
+                  {open && (
+                    <tr className="details-row">
+                      <td colSpan={THREAD_COLUMNS.length + 1}>
+                        <div className="nest">
+                          <Notes row={row} />
+                          <NestedCalls
+                            thread={row.id}
+                            usage={filters}
+                            label={t("threads.callsOf", { title: row.title ?? t("calls.untitled") })}
+                          />
+                        </div>
+                      </td>
+                    </tr>
+                  )}
+                </Fragment>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+function Heading({ column, filters }: { column: ThreadColumn; filters: Filters }) {
+  const sorted = column.sort === filters.sort;
+  const order = () => {
+    const up = sorted ? !filters.up : Boolean(column.upFirst);
+    filters.change({
+      sort: column.sort === "time" ? null : (column.sort ?? null),
+      direction: up ? "asc" : null,
+    });
+  };
+  return (
+    <th
+      scope="col"
+      className={column.number ? "num" : undefined}
+      aria-sort={sorted ? (filters.up ? "ascending" : "descending") : undefined}
+    >
+      {column.sort ? (
+        <button type="button" className="sorter" onClick={order}>
+          {t(column.word)}
+          <span aria-hidden="true" className="arrow">
+            {sorted ? (filters.up ? "↑" : "↓") : ""}
+          </span>
+        </button>
+      ) : (
+        t(column.word)
+      )}
+    </th>
+  );
+}
+
+interface RowProps {
+  row: ThreadRow;
+  now: number;
+  open: boolean;
+  toggle: () => void;
+}
+
+function Row({ row, now, open, toggle }: RowProps) {
+  const title = row.title ?? t("calls.untitled");
+  return (
+    <tr data-open={open || undefined}>
+      <th scope="row" className="thread-name" title={row.title ?? undefined}>
+        <button
+          type="button"
+          className="row-button"
+          data-row
+          aria-expanded={open}
+          aria-label={t("threads.show", { title })}
+          onClick={toggle}
+        >
+          <span className="twist" aria-hidden="true" data-open={open || undefined} />
+        </button>
+        <Link href={`/threads/${encodeURIComponent(row.id)}`}>{title}</Link>
+        {row.project && <span className="muted">{row.project}</span>}
+      </th>
+      {THREAD_COLUMNS.map((column) => (
+        <td key={column.key} className={column.number ? "num" : "clip"} title={column.title?.(row)}>
+          {column.show(row, now)}
+        </td>
+      ))}
+    </tr>
+  );
+}
+
+function Notes({ row }: { row: ThreadRow }) {
+  const parts = [
+    row.sessions > 1 && t("threads.sessions", { count: row.sessions }),
+    row.subagents > 0 && t("threads.subagents", { count: row.subagents }),
+    row.unpriced > 0 && t("trends.unpriced", { count: row.unpriced }),
+  ].filter(Boolean);
+  return (
+    <p className="note">
+      {parts.map((part) => `${part} · `)}
+      <Link className="link" href={`/threads/${encodeURIComponent(row.id)}`}>
+        {t("threads.open")}
+      </Link>
+    </p>
+  );
+}
+
+function Csv({ filters }: { filters: Filters }) {
+  const [busy, setBusy] = useState(false);
+  async function save() {
+    setBusy(true);
+    try {
+      const rows: ThreadRow[] = [];
+      for (let cursor: string | null = ""; cursor !== null; ) {
+        const page: ThreadPage = await api(
+          `/api/threads${query({ ...filters.asked, limit: WHOLE, cursor })}`,
+        );
+        rows.push(...page.threads);
+        cursor = page.hasMore ? page.nextCursor : null;
+      }
+      download(`brimline-threads-${dayOf(Date.now())}.csv`, [csv(THREAD_CSV, rows.map(threadRow))]);
+    } catch (error) {
+      say(t("failed.any", { message: (error as Error).message }), true);
+    }
+    setBusy(false);
+  }
+  return (
+    <button type="button" disabled={busy} onClick={() => void save()}>
+      {t("calls.csv")}
+    </button>
+  );
+}
+
+function Nothing({ filters }: { filters: Filters }) {
+  if (!filters.narrowed && !filters.own)
+    return <Empty title={t("threads.empty")}>{t("calls.emptyText")}</Empty>;
+  return (
+    <Empty
+      title={t("threads.noMatch")}
+      action={
+        <button type="button" onClick={() => filters.change(NO_FILTER)}>
+          {t("do.clear")}
+        </button>
+      }
+    >
+      {t("requests.noMatchText")}
+    </Empty>
+  );
+}

@@ -1,0 +1,155 @@
+/** What a list of calls is narrowed to, and what to know about its numbers, in a line of chips. */
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
+import { api, type CallPage, type Settings } from "../api";
+import { count } from "../format";
+import { PRESETS } from "../insights";
+import type { CallFilters } from "../pages/Calls";
+import { say } from "../say";
+import { t, tIf } from "../words";
+
+export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: number }) {
+  const { preset, thread, session } = filters.asked;
+  return (
+    <div className="chips">
+      {preset && (
+        <Off
+          text={tIf(`preset.${preset}`, preset)}
+          title={tIf(`preset.${preset}.text`, "")}
+          off={() => filters.change({ preset: null, sort: null, direction: null, open: null })}
+        />
+      )}
+      {thread && <Thread id={thread} off={() => filters.change({ thread: null, open: null })} />}
+      {session && (
+        <Off
+          text={`${t("calls.sessionId")}: ${session.slice(0, 8)}`}
+          title={session}
+          off={() => filters.change({ session: null, open: null })}
+        />
+      )}
+      {unpriced > 0 && filters.asked.priceStatus !== "unpriced" && (
+        <button
+          type="button"
+          className="chip"
+          title={t("calls.chip.unpriced.title")}
+          onClick={() => filters.change({ price: "unpriced", open: null })}
+        >
+          {t("calls.chip.unpriced", { count: unpriced })}
+        </button>
+      )}
+      <Warnings />
+      <Privacy />
+      <span className="tools push">
+        <Presets filters={filters} />
+        <CopyLink />
+      </span>
+    </div>
+  );
+}
+
+/** A chip that takes its filter away. */
+function Off({ text, title, off }: { text: string; title?: string; off: () => void }) {
+  return (
+    <button
+      type="button"
+      className="chip on"
+      title={title}
+      onClick={off}
+      aria-label={`${text}: ${t("do.takeAway")}`}
+    >
+      {text} <span aria-hidden="true">✕</span>
+    </button>
+  );
+}
+
+function Thread({ id, off }: { id: string; off: () => void }) {
+  const first = useQuery({
+    queryKey: ["calls-thread", id],
+    queryFn: ({ signal }) =>
+      api<CallPage>(`/api/calls?thread=${encodeURIComponent(id)}&limit=1`, { signal }),
+  }).data?.calls[0];
+  return (
+    <>
+      <Off text={`${t("calls.col.thread")}: ${first?.threadTitle ?? id.slice(0, 8)}`} title={id} off={off} />
+      <Link className="link note" href={`/threads/${encodeURIComponent(id)}`}>
+        {t("threads.open")}
+      </Link>
+    </>
+  );
+}
+
+/** Lines of the logs that said nothing the reader knows; hidden while there are none. */
+function Warnings() {
+  const skipped = useQuery({
+    queryKey: ["scan"],
+    queryFn: ({ signal }) => api<{ skippedLines: number }>("/api/scan", { signal }),
+    meta: { topics: ["calls"] },
+  }).data?.skippedLines;
+  if (!skipped) return null;
+  return (
+    <span className="chip" title={t("calls.chip.skipped.title")}>
+      {t("calls.chip.skipped", { count: skipped })}
+    </span>
+  );
+}
+
+function Privacy() {
+  const mode = useQuery({
+    queryKey: ["settings"],
+    queryFn: ({ signal }) => api<Settings>("/api/settings", { signal }),
+    meta: { topics: ["settings"] },
+  }).data?.privacyMode;
+  if (mode !== "redacted" && mode !== "strict") return null;
+  return (
+    <span className="chip" title={t("calls.chip.privacy.title")}>
+      {t(mode === "strict" ? "calls.chip.strict" : "calls.chip.redacted")}
+    </span>
+  );
+}
+
+function Presets({ filters }: { filters: CallFilters }) {
+  return (
+    <label className="field">
+      <span className="muted">{t("calls.preset")}</span>
+      <select
+        value={filters.asked.preset}
+        onChange={(event) => {
+          const chosen = PRESETS.find(({ key }) => key === event.target.value);
+          filters.change({
+            preset: chosen?.key ?? null,
+            sort: chosen?.sort ?? null,
+            direction: chosen?.direction === "asc" ? "asc" : null,
+            open: null,
+          });
+        }}
+      >
+        <option value="">{t("calls.preset.none")}</option>
+        {PRESETS.filter(({ view }) => view === "calls").map(({ key }) => (
+          <option key={key} value={key}>
+            {t(`preset.${key}`)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** Copy the address: it reproduces this view. */
+export function CopyLink() {
+  const copy = () =>
+    navigator.clipboard.writeText(location.href).then(
+      () => say(t("done.linkCopied")),
+      // Without the right to the clipboard the text can still be selected by hand.
+      () => say(location.href),
+    );
+  return (
+    <button type="button" onClick={() => void copy()}>
+      {t("do.copyLink")}
+    </button>
+  );
+}
+
+/** How many, in words a table foot can hold. */
+export function shownOf(shown: number, total: number): string {
+  return t("calls.shown", { shown: count(shown), total: count(total) });
+}

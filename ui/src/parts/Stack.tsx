@@ -1,0 +1,247 @@
+/** Stacked bars over time with names beside their colours; a bar leads to the calls behind it. */
+import { useState } from "react";
+import { Link } from "wouter";
+import { ticks } from "../axis";
+import { compact, count, money, UNKNOWN } from "../format";
+import { useWidth } from "../hooks";
+import { t } from "../words";
+
+const HEIGHT = 200;
+const LEFT = 56;
+const TOP = 12;
+const BOTTOM = 26;
+
+export interface Bar {
+  key: string;
+  label: string;
+  /** Short enough for the axis. */
+  tick: string;
+  values: number[];
+  href: string;
+  costUsd?: number | null;
+}
+
+interface Props {
+  label: string;
+  names: string[];
+  bars: Bar[];
+  /** The classes of the colours, in the order of the names. */
+  colours?: string[];
+  unit?: "tokens" | "usd";
+}
+
+const FOUR = ["c1", "c2", "c3", "c4", "c0"];
+
+export function whole(bar: Bar): number {
+  return bar.values.reduce((sum, value) => sum + value, 0);
+}
+
+/** The bars and their legend; pointing at one shows its numbers in the legend. */
+export function Stack({ label, names, bars, colours = FOUR, unit = "tokens" }: Props) {
+  const [key, choose] = useState<string | null>(null);
+  const chosen = bars.find((bar) => bar.key === key) ?? null;
+  const short = unit === "usd" ? money : compact;
+  return (
+    <>
+      <Drawing
+        label={label}
+        names={names}
+        bars={bars}
+        colours={colours}
+        short={short}
+        chosen={chosen}
+        choose={choose}
+      />
+      <div className="chart-foot">
+        <ul className="legend" aria-live="off">
+          {names.map((name, index) => (
+            <li key={name}>
+              <i className={`swatch ${colours[index]}`} />
+              {name}
+              {chosen && <b>{short(chosen.values[index])}</b>}
+            </li>
+          ))}
+          {chosen && (
+            <li className="legend-day">
+              {chosen.label}
+              {unit === "tokens" && <b>{chosen.costUsd == null ? UNKNOWN : money(chosen.costUsd)}</b>}
+            </li>
+          )}
+        </ul>
+      </div>
+    </>
+  );
+}
+
+interface DrawingProps {
+  label: string;
+  names: string[];
+  bars: Bar[];
+  colours: string[];
+  short: (value: number | null | undefined) => string;
+  chosen: Bar | null;
+  choose: (key: string | null) => void;
+}
+
+function Drawing({ label, names, bars, colours, short, chosen, choose }: DrawingProps) {
+  const [ref, width] = useWidth<HTMLDivElement>();
+  const most = Math.max(0.0001, ...bars.map(whole));
+  const inner = HEIGHT - TOP - BOTTOM;
+  const y = (value: number) => TOP + inner - (value / most) * inner;
+  const step = Math.max(0, width - LEFT) / Math.max(1, bars.length);
+  const every = Math.max(1, Math.ceil(60 / step));
+  return (
+    <div ref={ref} className="chart">
+      {width > 0 && (
+        <svg
+          width={width}
+          height={HEIGHT}
+          role="group"
+          aria-label={label}
+          onMouseLeave={() => choose(null)}
+        >
+          {ticks(most).map((value) => (
+            <g key={value} aria-hidden="true">
+              <line className="grid-line" x1={LEFT} x2={width} y1={y(value)} y2={y(value)} />
+              <text className="axis" x={LEFT - 8} y={y(value) + 4} textAnchor="end">
+                {short(value)}
+              </text>
+            </g>
+          ))}
+          {bars.map((bar, index) => (
+            <Column
+              key={bar.key}
+              bar={bar}
+              names={names}
+              colours={colours}
+              short={short}
+              x={LEFT + index * step}
+              step={step}
+              y={y}
+              dim={chosen !== null && chosen !== bar}
+              labelled={index % every === 0 && index * step + 30 < width - LEFT}
+              choose={choose}
+            />
+          ))}
+        </svg>
+      )}
+    </div>
+  );
+}
+
+interface ColumnProps {
+  bar: Bar;
+  names: string[];
+  colours: string[];
+  short: (value: number) => string;
+  x: number;
+  step: number;
+  y: (value: number) => number;
+  dim: boolean;
+  labelled: boolean;
+  choose: (key: string | null) => void;
+}
+
+function Column({ bar, names, colours, short, x, step, y, dim, labelled, choose }: ColumnProps) {
+  const width = Math.min(28, Math.max(2, step * 0.62));
+  const left = x + (step - width) / 2;
+  let below = 0;
+  const parts = bar.values
+    .map((value, index) => {
+      const part = { from: below, to: below + value, colour: colours[index] ?? "c0" };
+      below = part.to;
+      return part;
+    })
+    .filter(({ from, to }) => to > from);
+  const said = names.map((name, index) => `${name} ${short(bar.values[index] ?? 0)}`).join(", ");
+  return (
+    <Link
+      href={bar.href}
+      aria-label={`${bar.label}: ${said}. ${t("chart.dayOpen", { day: bar.label })}`}
+      className="column"
+      data-dim={dim || undefined}
+      onMouseEnter={() => choose(bar.key)}
+      onFocus={() => choose(bar.key)}
+      onBlur={() => choose(null)}
+    >
+      <rect className="hit" x={x} y={TOP} width={step} height={HEIGHT - TOP - BOTTOM} />
+      {parts.map(({ from, to, colour }, index) => (
+        <path
+          key={colour}
+          className={colour}
+          d={block(left, y(to), width, y(from) - y(to), index === parts.length - 1)}
+        />
+      ))}
+      {labelled && (
+        <text className="axis" x={x + step / 2} y={HEIGHT - 6} textAnchor="middle">
+          {bar.tick}
+        </text>
+      )}
+    </Link>
+  );
+}
+
+/** A block whose upper corners are round when it is the topmost. */
+function block(x: number, y: number, width: number, height: number, top: boolean): string {
+  const r = top ? Math.min(3, height, width / 2) : 0;
+  const corner = (dx: number, dy: number) => (r ? `a${r} ${r} 0 0 1 ${dx} ${dy}` : "");
+  return `M${x} ${y + height}V${y + r}${corner(r, -r)}H${x + width - r}${corner(r, r)}V${y + height}Z`;
+}
+
+interface TableProps {
+  label: string;
+  names: string[];
+  bars: Bar[];
+  unit?: "tokens" | "usd";
+}
+
+/** The same numbers as a table, newest first. */
+export function StackTable({ label, names, bars, unit = "tokens" }: TableProps) {
+  const shown = unit === "usd" ? money : count;
+  return (
+    <div className="scroll short" tabIndex={0} role="group" aria-label={label}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t("series.day")}</th>
+            {names.map((name) => (
+              <th scope="col" className="num" key={name}>
+                {name}
+              </th>
+            ))}
+            {unit === "tokens" && (
+              <>
+                <th scope="col" className="num">
+                  {t("series.total")}
+                </th>
+                <th scope="col" className="num">
+                  {t("series.cost")}
+                </th>
+              </>
+            )}
+          </tr>
+        </thead>
+        <tbody>
+          {[...bars].reverse().map((bar) => (
+            <tr key={bar.key}>
+              <th scope="row">
+                <Link href={bar.href}>{bar.label}</Link>
+              </th>
+              {names.map((name, index) => (
+                <td className="num" key={name}>
+                  {shown(bar.values[index])}
+                </td>
+              ))}
+              {unit === "tokens" && (
+                <>
+                  <td className="num">{count(whole(bar))}</td>
+                  <td className="num">{money(bar.costUsd)}</td>
+                </>
+              )}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

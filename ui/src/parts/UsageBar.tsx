@@ -1,0 +1,133 @@
+/** The one filter bar of the usage pages. What a page adds of its own stands in the middle. */
+import { useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { nameOf, useAccounts } from "../accounts";
+import { api } from "../api";
+import { DAY_RANGES } from "../range";
+import { NO_FILTER, type Usage } from "../usage";
+import { t } from "../words";
+import { Many, One, type Option } from "./Filters";
+
+interface Options {
+  models: string[];
+  efforts: string[];
+  projects: string[];
+  accounts: string[];
+}
+
+/** What can be chosen: what the ledger has seen. */
+export function useOptions(): Options | undefined {
+  return useQuery({
+    queryKey: ["call-options"],
+    queryFn: ({ signal }) => api<Options>("/api/calls/options", { signal }),
+    meta: { topics: ["calls", "accounts"] },
+  }).data;
+}
+
+/** Values that are shown as they are. */
+export function plain(values: readonly string[] | undefined): Option[] {
+  return (values ?? []).map((value) => ({ value, label: value }));
+}
+
+interface Props {
+  usage: Usage;
+  /** Before the shared filters: search. */
+  start?: ReactNode;
+  /** After them: what only this page filters by. */
+  children?: ReactNode;
+  /** Whether a filter of the page's own is set. */
+  also?: boolean;
+}
+
+export function UsageBar({ usage, start, children, also = false }: Props) {
+  const options = useOptions();
+  const accounts = useAccounts().data;
+  const set = (key: string) => (value: string | string[]) => usage.change({ [key]: value, open: null });
+  return (
+    <form
+      className="filters"
+      role="search"
+      aria-label={t("filter.bar")}
+      onSubmit={(event) => event.preventDefault()}
+    >
+      {start}
+      <Span usage={usage} />
+      <Toggle value={usage.shared.provider} change={set("provider")} />
+      <Many
+        label={t("filter.model")}
+        values={usage.shared.model}
+        options={plain(options?.models)}
+        change={set("model")}
+      />
+      {children}
+      <Many
+        label={t("filter.project")}
+        values={usage.shared.project}
+        options={plain(options?.projects)}
+        change={set("project")}
+      />
+      <Many
+        label={t("filter.account")}
+        values={usage.shared.account}
+        options={(options?.accounts ?? []).map((value) => ({
+          value,
+          label: nameOf(accounts, value) ?? value,
+        }))}
+        change={set("account")}
+      />
+      {(usage.narrowed || also) && (
+        <button type="button" className="quiet" onClick={() => usage.change(NO_FILTER)}>
+          {t("do.clear")}
+        </button>
+      )}
+      {usage.wrong && (
+        <p className="error" role="alert">
+          {t("filter.reversed")}
+        </p>
+      )}
+    </form>
+  );
+}
+
+/** Whose work: of both together, or of one. */
+function Toggle({ value, change }: { value: string; change: (value: string) => void }) {
+  return (
+    <span className="toggle" role="group" aria-label={t("filter.provider")}>
+      {(["", "codex", "claude"] as const).map((one) => (
+        <button key={one} type="button" aria-pressed={value === one} onClick={() => change(one)}>
+          {t(`provider.${one || "combined"}`)}
+        </button>
+      ))}
+    </span>
+  );
+}
+
+function Span({ usage }: { usage: Usage }) {
+  return (
+    <>
+      <One
+        label={t("filter.range")}
+        value={usage.range}
+        options={DAY_RANGES.map((value) => ({ value, label: t(`range.${value}`) }))}
+        change={(range) =>
+          usage.change({
+            ...(range === "custom" ? { from: null, to: null, ...usage.span } : { from: null, to: null }),
+            range: range === usage.fallback ? null : range,
+            open: null,
+          })
+        }
+      />
+      {usage.range === "custom" &&
+        (["from", "to"] as const).map((end) => (
+          <label key={end} className="field">
+            <span className="muted">{t(`filter.${end}`)}</span>
+            <input
+              type="date"
+              value={usage.get(end)}
+              onChange={(event) => usage.change({ [end]: event.target.value, range: "custom" })}
+            />
+          </label>
+        ))}
+    </>
+  );
+}

@@ -1,0 +1,190 @@
+/** The columns of a table of threads, and how its cells read. */
+import type { ReactNode } from "react";
+import type { ThreadRow } from "./api";
+import { compact, count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "./format";
+import { severityMark } from "./insights";
+import { Sign } from "./parts/Sign";
+import { t, tIf, type Word } from "./words";
+
+export interface ThreadColumn {
+  key: string;
+  word: Word;
+  sort?: string;
+  upFirst?: boolean;
+  number?: boolean;
+  show: (thread: ThreadRow, now: number) => ReactNode;
+  title?: (thread: ThreadRow) => string;
+}
+
+/** Several values and how often, the most frequent first: "gpt-5.5 +2". */
+export function mix(found: { name: string | null; calls: number }[]): string {
+  const [first, ...rest] = found;
+  if (!first) return UNKNOWN;
+  return rest.length ? `${first.name ?? UNKNOWN} +${rest.length}` : (first.name ?? UNKNOWN);
+}
+
+function listed(found: { name: string | null; calls: number }[]): string {
+  return found.map(({ name, calls }) => `${name ?? UNKNOWN}: ${count(calls)}`).join("\n");
+}
+
+/** What a thread cost; an estimate and a missing price say so. */
+export function threadCost(thread: ThreadRow): ReactNode {
+  if (thread.costUsd === null) return <span className="muted">{t("calls.noPrice")}</span>;
+  return (
+    <>
+      {money(thread.costUsd)}
+      {thread.priceStatus !== "exact" && (
+        <abbr title={tIf(`threads.price.${thread.priceStatus}`, thread.priceStatus)}>*</abbr>
+      )}
+    </>
+  );
+}
+
+/** How much attention a thread asks for, as words and a shape. */
+export function Attention({ thread }: { thread: ThreadRow }) {
+  return (
+    <span title={thread.flags.map((flag) => tIf(`flag.${flag}`, flag)).join(", ")}>
+      <Sign mark={severityMark(thread.severity)} />
+      {count(Math.round(thread.attention))}
+      <span className="hidden"> {t(`severity.${thread.severity}`)}</span>
+    </span>
+  );
+}
+
+export const THREAD_COLUMNS: ThreadColumn[] = [
+  {
+    key: "time",
+    word: "threads.col.latest",
+    sort: "time",
+    show: (row, now) => stamp(row.lastAt, now),
+    title: (row) => full(row.lastAt),
+  },
+  {
+    key: "calls",
+    word: "series.calls",
+    sort: "calls",
+    number: true,
+    show: (row) => count(row.calls),
+  },
+  {
+    key: "model",
+    word: "calls.col.model",
+    show: (row) => mix(row.models),
+    title: (row) => listed(row.models),
+  },
+  {
+    key: "effort",
+    word: "calls.col.effort",
+    show: (row) => mix(row.efforts),
+    title: (row) => listed(row.efforts),
+  },
+  {
+    key: "tokens",
+    word: "calls.col.tokens",
+    sort: "tokens",
+    number: true,
+    show: (row) => compact(row.totalTokens),
+    title: (row) => exact(row.totalTokens),
+  },
+  {
+    key: "new",
+    word: "calls.col.new",
+    number: true,
+    show: (row) => compact(row.uncachedInputTokens),
+    title: (row) => exact(row.uncachedInputTokens),
+  },
+  {
+    key: "cache",
+    word: "calls.col.cache",
+    sort: "cache",
+    upFirst: true,
+    number: true,
+    show: (row) => share(row.cacheRatio),
+  },
+  {
+    key: "context",
+    word: "threads.col.context",
+    sort: "context",
+    number: true,
+    show: (row) => share(row.maxContextPercent === null ? null : row.maxContextPercent / 100),
+  },
+  { key: "cost", word: "calls.col.cost", sort: "cost", number: true, show: threadCost },
+  {
+    key: "credits",
+    word: "calls.credits",
+    sort: "credits",
+    number: true,
+    show: (row) => credits(row.credits),
+  },
+  {
+    key: "duration",
+    word: "calls.col.duration",
+    sort: "duration",
+    number: true,
+    show: (row) => duration(row.durationMs),
+  },
+  {
+    key: "attention",
+    word: "threads.col.attention",
+    sort: "attention",
+    number: true,
+    show: (row) => <Attention thread={row} />,
+  },
+];
+
+export const THREAD_CSV = [
+  "thread",
+  "provider",
+  "project",
+  "started_at",
+  "last_at",
+  "calls",
+  "sessions",
+  "subagents",
+  "models",
+  "efforts",
+  "total_tokens",
+  "input_tokens",
+  "cached_input_tokens",
+  "uncached_input_tokens",
+  "output_tokens",
+  "reasoning_output_tokens",
+  "estimated_cost_usd",
+  "price_status",
+  "credits",
+  "cache_ratio",
+  "max_context_percent",
+  "duration_ms",
+  "attention",
+  "thread_id",
+];
+
+export function threadRow(row: ThreadRow): unknown[] {
+  const names = (found: { name: string | null }[]) => found.map(({ name }) => name ?? "").join(" ");
+  return [
+    row.title,
+    row.provider,
+    row.project,
+    row.startedAt,
+    row.lastAt,
+    row.calls,
+    row.sessions,
+    row.subagents,
+    names(row.models),
+    names(row.efforts),
+    row.totalTokens,
+    row.inputTokens,
+    row.cachedInputTokens,
+    row.uncachedInputTokens,
+    row.outputTokens,
+    row.reasoningTokens,
+    row.costUsd,
+    row.priceStatus,
+    row.credits,
+    row.cacheRatio,
+    row.maxContextPercent,
+    row.durationMs,
+    row.attention,
+    row.id,
+  ];
+}
