@@ -190,6 +190,7 @@ PAGES = {
     "/requests": "Requests",
     "/calls": "Calls",
     "/calls?range=7d&sort=cost": "Calls",
+    "/keys": "API keys",
     "/settings": "Settings",
     "/nothing/here": "Nothing here",
 }
@@ -208,7 +209,7 @@ def test_every_page_is_sound(chromium: Browser, lived_in: Served, theme: str, wi
 def test_empty_pages_say_what_would_fill_them(served: Served, watched: Watched) -> None:
     said = {
         "/": ["No account yet", "~/.codex/auth.json", "~/.codex/sessions"],
-        "/accounts": ["No account yet", "Drop auth.json files here"],
+        "/accounts": ["No account yet", "In the browser", "By device code", "By file"],
         "/requests": ["No requests yet", "How to point Codex at Brimline"],
         "/calls": ["No calls yet", "Read the logs now"],
         "/settings": [f'openai_base_url = "{served.url}/v1"'],
@@ -226,6 +227,7 @@ def test_accounts_are_added_by_file(served: Served, watched: Watched, tmp_path: 
     good.write_bytes(auth_json("studio"))
     bad.write_text('{"tokens": 5}')
     page = watched.open(f"{served.url}/accounts", "Accounts")
+    page.get_by_role("button", name="By file").click()
     page.locator("input[type=file]").set_input_files([bad, good])
     expect(page.get_by_text("auth.json: added studio@example.com")).to_be_visible()
     refusal_text = page.locator(".outcomes .error")
@@ -418,6 +420,7 @@ def test_the_gate_asks_for_the_admin_token(
         page.get_by_label("Admin token").fill(token)
         page.get_by_role("button", name="Sign in").click()
         expect(page.locator("h1")).to_have_text("Accounts")
+        page.get_by_role("button", name="By file").click()
         page.locator("input[type=file]").set_input_files(
             {"name": "auth.json", "mimeType": "application/json", "buffer": auth_json("studio")}
         )

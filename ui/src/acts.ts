@@ -49,6 +49,18 @@ export function prioritise(account: Account, priority: number): Act {
   return { method: "PATCH", path: at(account), body: { priority }, done: t("done.priority") };
 }
 
+export function route(account: Account, routingPolicy: string): Act {
+  return { method: "PATCH", path: at(account), body: { routingPolicy }, done: t("done.policy") };
+}
+
+/** Use up one banked reset; asking twice with the same id uses one. */
+export function redeem(account: Account, creditId: string, redeemRequestId: string): Act {
+  const name = account.displayName;
+  const body = { creditId, redeemRequestId };
+  const path = `${at(account)}/rate-limit-reset-credits/consume`;
+  return { method: "POST", path, body, done: t("done.redeemed", { name }) };
+}
+
 export function probe(account: Account): Act {
   const name = account.displayName;
   return { method: "POST", path: `${at(account)}/probe`, done: t("done.probed", { name }) };

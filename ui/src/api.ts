@@ -45,12 +45,28 @@ export interface Account {
   routingPolicy: string | null;
   workspaceId: string | null;
   chatgptAccountId: string | null;
+  availableResetCredits: number | null;
   credits: { has: boolean; unlimited: boolean; balance: number | string | null } | null;
   usageError?: string | null;
   lastUsedAt: string | null;
   lastRefreshAt: string | null;
   windows: Allowance[];
   auth?: { access: TokenState; refresh: TokenState; idToken: TokenState } | null;
+}
+
+export interface ResetCredit {
+  id: string;
+  status: string;
+  title: string | null;
+  description: string | null;
+  expiresAt: string | null;
+}
+
+export interface ExportedAuth {
+  filename: string;
+  note: string | null;
+  codexAuthJson: unknown;
+  opencodeAuthJson: unknown;
 }
 
 export interface Day {

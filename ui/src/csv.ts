@@ -14,8 +14,8 @@ export function csv(heading: string[], rows: unknown[][]): string {
 }
 
 /** Hand a file to the browser's own download. */
-export function download(name: string, parts: string[]): void {
-  const address = URL.createObjectURL(new Blob(parts, { type: "text/csv;charset=utf-8" }));
+export function download(name: string, parts: string[], type = "text/csv;charset=utf-8"): void {
+  const address = URL.createObjectURL(new Blob(parts, { type }));
   const link = document.createElement("a");
   link.href = address;
   link.download = name;

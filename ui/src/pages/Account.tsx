@@ -1,19 +1,22 @@
 /** One account: its windows with pace, 28 days of headroom, its sign-in, and what can be done. */
 import { useQuery } from "@tanstack/react-query";
+import { useId } from "react";
 import { Link } from "wouter";
 import { useAccounts } from "../accounts";
+import { prioritise, route, useAct } from "../acts";
 import { paceText, planName, statusMark, statusText, windowName } from "../allowance";
 import { api, type Account, type Allowance, type Point } from "../api";
 import { ago, count, full, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { AccountActions } from "../parts/AccountActions";
-import { AddAccounts } from "../parts/AddAccounts";
+import { AddAccount } from "../parts/AddAccounts";
 import { Facts } from "../parts/Copy";
+import { ResetCredits } from "../parts/ResetCredits";
 import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { Trend, type Line } from "../parts/Trend";
-import { t } from "../words";
+import { t, tIf } from "../words";
 import { SignInHealth } from "./Accounts";
 
 export function AccountPage({ id }: { id: string }) {
@@ -59,7 +62,10 @@ function Loaded({ account }: { account: Account }) {
             <Sign mark="crit" />
             {t("accounts.signInAgain")}
           </p>
-          <AddAccounts />
+          <section className="card">
+            <h2>{t("accounts.again")}</h2>
+            <AddAccount again={account.accountId} />
+          </section>
         </>
       )}
       <section className="card">
@@ -86,6 +92,7 @@ function Loaded({ account }: { account: Account }) {
           <Empty title={t("accounts.windows.empty")}>{t("accounts.windows.emptyText")}</Empty>
         )}
       </section>
+      <Rotation account={account} />
       <History account={account} />
       <Details account={account} now={now} />
     </>
@@ -102,6 +109,64 @@ function Window({ window, idle, now }: { window: Allowance; idle: boolean; now: 
       <Meter window={window} slot={slot} idle={idle} now={now} />
       <p className="note">{paceText(window, now)}</p>
     </div>
+  );
+}
+
+const PRIORITIES = [
+  { value: "1", word: "accounts.priority.first" },
+  { value: "0", word: "accounts.priority.normal" },
+  { value: "-1", word: "accounts.priority.last" },
+] as const;
+const POLICIES = ["burn_first", "normal", "preserve"] as const;
+
+/** When this account's turn comes. */
+function Rotation({ account }: { account: Account }) {
+  const act = useAct();
+  const id = useId();
+  return (
+    <section className="card">
+      <h2>{t("accounts.rotation")}</h2>
+      <div className="setting">
+        <div>
+          <label htmlFor={`${id}p`}>{t("accounts.priority")}</label>
+          <p className="note">{t("accounts.priority.help")}</p>
+        </div>
+        <div className="setting-control">
+          <select
+            id={`${id}p`}
+            disabled={act.isPending}
+            value={String(Math.sign(account.priority))}
+            onChange={(event) => act.mutate(prioritise(account, Number(event.target.value)))}
+          >
+            {PRIORITIES.map(({ value, word }) => (
+              <option key={value} value={value}>
+                {t(word)}
+              </option>
+            ))}
+          </select>
+        </div>
+      </div>
+      <div className="setting">
+        <div>
+          <label htmlFor={`${id}r`}>{t("accounts.policy")}</label>
+          <p className="note">{t("accounts.policy.help")}</p>
+        </div>
+        <div className="setting-control">
+          <select
+            id={`${id}r`}
+            disabled={act.isPending}
+            value={account.routingPolicy ?? "normal"}
+            onChange={(event) => act.mutate(route(account, event.target.value))}
+          >
+            {POLICIES.map((policy) => (
+              <option key={policy} value={policy}>
+                {t(`accounts.policy.${policy}`)}
+              </option>
+            ))}
+          </select>
+        </div>
+      </div>
+    </section>
   );
 }
 
@@ -159,6 +224,16 @@ function linesOf(trends: Trends, windows: Allowance[]): Line[] {
     }));
 }
 
+/** The health of each stored token. */
+function tokenRows(auth: Account["auth"]): [string, string][] {
+  if (!auth) return [];
+  const kinds = [
+    ["accounts.token.refresh", auth.refresh],
+    ["accounts.token.id", auth.idToken],
+  ] as const;
+  return kinds.map(([word, { state }]) => [t(word), tIf(`accounts.token.state.${state}`, state ?? UNKNOWN)]);
+}
+
 function Details({ account, now }: { account: Account; now: number }) {
   const { credits, auth } = account;
   const balance = credits?.unlimited ? t("accounts.credits.unlimited") : (credits?.balance ?? null);
@@ -189,7 +264,9 @@ function Details({ account, now }: { account: Account; now: number }) {
           Date.parse(auth.access.expiresAt) > now
             ? ([["", t("accounts.token.ends", { when: full(auth.access.expiresAt) })]] as [string, string][])
             : []),
+          ...tokenRows(auth),
           [t("accounts.credits"), balance === null ? UNKNOWN : String(balance)],
+          [t("accounts.resets"), <ResetCredits key="r" account={account} now={now} />],
           [t("accounts.lastUsed"), ago(account.lastUsedAt, now)],
           [t("accounts.streams"), count(account.activeStreams)],
           [

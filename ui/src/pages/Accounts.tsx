@@ -1,4 +1,5 @@
 /** Whose allowance? Every account with its windows, state, sign-in and what can be done. */
+import { useRef, useState } from "react";
 import { Link } from "wouter";
 import { useAccounts } from "../accounts";
 import { all, useAct } from "../acts";
@@ -7,7 +8,8 @@ import type { Account } from "../api";
 import { when } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { AccountActions } from "../parts/AccountActions";
-import { AddAccounts } from "../parts/AddAccounts";
+import { AddAccount } from "../parts/AddAccounts";
+import { Dialog } from "../parts/Dialog";
 import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -17,21 +19,40 @@ export function Accounts() {
   useTitle(t("accounts.title"));
   const found = useAccounts();
   const accounts = found.data;
+  // The first account is added here; what became of it stays to be read once it is in the list.
+  const began = useRef(false);
+  if (accounts?.length === 0) began.current = true;
+  const [adding, setAdding] = useState(false);
   return (
     <>
       <header>
         <h1>{t("accounts.title")}</h1>
-        {accounts && accounts.length > 1 && <ForAll accounts={accounts} />}
+        {accounts && accounts.length > 0 && (
+          <span className="tools">
+            {accounts.length > 1 && <ForAll accounts={accounts} />}
+            <button type="button" className="primary" onClick={() => setAdding(true)}>
+              {t("accounts.add")}
+            </button>
+          </span>
+        )}
       </header>
       <section className="card" aria-label={t("accounts.list")}>
         {found.isPending && <Skeleton lines={6} />}
         {found.isError && !accounts && <Failure error={found.error} retry={() => void found.refetch()} />}
         {accounts?.length === 0 && (
-          <Empty title={t("accounts.none")}>{t("overview.accounts.emptyText")}</Empty>
+          <Empty title={t("accounts.none")}>{t("accounts.noneText")}</Empty>
         )}
         {accounts && accounts.length > 0 && <List accounts={accounts} />}
       </section>
-      <AddAccounts />
+      {began.current && (
+        <section className="card">
+          <h2>{t("accounts.add")}</h2>
+          <AddAccount />
+        </section>
+      )}
+      <Dialog title={t("accounts.add")} open={adding} close={() => setAdding(false)} place="wide" sturdy>
+        <AddAccount />
+      </Dialog>
     </>
   );
 }
@@ -40,7 +61,7 @@ function ForAll({ accounts }: { accounts: Account[] }) {
   const act = useAct();
   const paused = accounts.filter(({ status }) => status === "paused").length;
   return (
-    <span className="tools">
+    <>
       <button
         type="button"
         disabled={act.isPending || paused === accounts.length}
@@ -55,7 +76,7 @@ function ForAll({ accounts }: { accounts: Account[] }) {
       >
         {t("accounts.resumeAll")}
       </button>
-    </span>
+    </>
   );
 }
 

@@ -4,7 +4,7 @@ import { useId, useState } from "react";
 import { useLocation } from "wouter";
 import { mark } from "../allowance";
 import { api, send, type ApiError, type ApiKey, type KeyLimit, type Settings } from "../api";
-import { ago, compact, money, percent, reset, when } from "../format";
+import { ago, compact, full, money, percent, reset, stamp, when } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { left, level, usedText, windowText } from "../limits";
 import { refetch } from "../live";
@@ -17,6 +17,8 @@ import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { say } from "../say";
 import { t } from "../words";
+
+const WEEK = 6.5 * 24 * 3600 * 1000;
 
 type WithSecret = ApiKey & { key?: string };
 
@@ -192,10 +194,7 @@ function Row({ of: key, now, reveal }: RowProps) {
             ? t("keys.accounts", { count: key.assignedAccountIds.length })
             : t("keys.accounts.all")}
         </span>
-        <Week of={key} />
-        <span>
-          {key.lastUsedAt ? t("keys.lastUsed", { ago: ago(key.lastUsedAt, now) }) : t("keys.neverUsed")}
-        </span>
+        <Used of={key} now={now} />
       </div>
       <Actions of={key} reveal={reveal} />
     </div>
@@ -216,35 +215,48 @@ function State({ of: key, now }: { of: ApiKey; now: number }) {
     return (
       <>
         <Sign mark="crit" />
-        {t("keys.expired", { when: when(ends, now) })}
+        <span title={full(ends)}>{t("keys.expired", { when: date(ends, now) })}</span>
       </>
     );
   }
-  return <>{ends ? t("keys.expires", { when: when(ends, now) }) : t("keys.active")}</>;
+  return <>{ends ? t("keys.expires", { when: date(ends, now) }) : t("keys.active")}</>;
 }
 
-interface Used {
+/** A day far away needs its year, one close by its weekday. */
+function date(iso: string, now: number): string {
+  return Math.abs(Date.parse(iso) - now) < WEEK ? when(iso, now) : stamp(iso, now);
+}
+
+interface WeekUsed {
   totalRequests: number;
   totalTokens: number;
   totalCostUsd: number;
 }
 
-function Week({ of: key }: { of: ApiKey }) {
+function Used({ of: key, now }: { of: ApiKey; now: number }) {
   const used = useQuery({
     queryKey: ["key-week", key.id],
     queryFn: ({ signal }) =>
-      api<Used>(`/api/api-keys/${encodeURIComponent(key.id)}/usage-7d`, { signal }),
+      api<WeekUsed>(`/api/api-keys/${encodeURIComponent(key.id)}/usage-7d`, { signal }),
     meta: { topics: ["requests"] },
   }).data;
-  if (!used?.totalRequests) return null;
   return (
-    <span>
-      {t("keys.week", {
-        requests: t("requests.count", { count: used.totalRequests }),
-        tokens: compact(used.totalTokens),
-        cost: money(used.totalCostUsd),
-      })}
-    </span>
+    <>
+      {used && used.totalRequests > 0 && (
+        <span>
+          {t("keys.week", {
+            requests: t("requests.count", { count: used.totalRequests }),
+            tokens: compact(used.totalTokens),
+            cost: money(used.totalCostUsd),
+          })}
+        </span>
+      )}
+      {key.lastUsedAt ? (
+        <span>{t("keys.lastUsed", { ago: ago(key.lastUsedAt, now) })}</span>
+      ) : (
+        used?.totalRequests === 0 && <span>{t("keys.neverUsed")}</span>
+      )}
+    </>
   );
 }
 

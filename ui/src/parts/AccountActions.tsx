@@ -1,24 +1,21 @@
-/** What can be done to one account: pause, resume, rename, order, ask now, remove. */
+/** What can be done to one account: pause, resume, rename, ask now, sign in again, export, remove. */
 import { useId, useState } from "react";
 import { useLocation } from "wouter";
-import { pause, prioritise, probe, remove, rename, resume, useAct } from "../acts";
+import { pause, probe, remove, rename, resume, useAct } from "../acts";
 import type { Account } from "../api";
 import { t } from "../words";
+import { AddAccount } from "./AddAccounts";
 import { Buttons } from "./Buttons";
 import { Dialog } from "./Dialog";
+import { ExportAuth } from "./ExportAuth";
 import { Menu, type Item } from "./Menu";
 
 const HOUR = 3600 * 1000;
-const PRIORITIES = [
-  { value: 1, word: "accounts.priority.first" },
-  { value: 0, word: "accounts.priority.normal" },
-  { value: -1, word: "accounts.priority.last" },
-] as const;
 
 export function AccountActions({ account, here = false }: { account: Account; here?: boolean }) {
   const act = useAct();
   const [, go] = useLocation();
-  const [dialog, setDialog] = useState<"rename" | "remove" | null>(null);
+  const [dialog, setDialog] = useState<"rename" | "again" | "export" | "remove" | null>(null);
   const name = account.displayName;
   const close = () => setDialog(null);
   const open: Item[] = here
@@ -35,11 +32,8 @@ export function AccountActions({ account, here = false }: { account: Account; he
           { label: t("accounts.rename"), run: () => setDialog("rename") },
           { label: t("accounts.probe"), run: () => act.mutate(probe(account)) },
           "line",
-          ...PRIORITIES.map(({ value, word }) => ({
-            label: t(word),
-            checked: Math.sign(account.priority) === value,
-            run: () => act.mutate(prioritise(account, value)),
-          })),
+          { label: t("accounts.again"), run: () => setDialog("again") },
+          { label: t("accounts.export"), run: () => setDialog("export") },
           "line",
           { label: t("accounts.remove"), danger: true, run: () => setDialog("remove") },
         ]}
@@ -48,6 +42,18 @@ export function AccountActions({ account, here = false }: { account: Account; he
       </Menu>
       <Dialog title={t("accounts.rename")} open={dialog === "rename"} close={close}>
         <Rename account={account} close={close} />
+      </Dialog>
+      <Dialog
+        title={t("accounts.againTitle", { name })}
+        open={dialog === "again"}
+        close={close}
+        place="wide"
+        sturdy
+      >
+        <AddAccount again={account.accountId} />
+      </Dialog>
+      <Dialog title={t("accounts.exportTitle", { name })} open={dialog === "export"} close={close} place="wide">
+        <ExportAuth account={account} />
       </Dialog>
       <Dialog title={t("accounts.removeTitle", { name })} open={dialog === "remove"} close={close}>
         <Remove account={account} close={close} gone={() => here && go("/accounts")} />

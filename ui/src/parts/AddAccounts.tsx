@@ -1,9 +1,10 @@
-/** Add accounts by file: drop or choose auth.json files; each file's outcome is said in words. */
+/** Add accounts: on the provider's pages, by device code, or by file; each outcome is said in words. */
 import { useQueryClient } from "@tanstack/react-query";
 import { useId, useState, type DragEvent } from "react";
 import { api, ApiError } from "../api";
 import { refetch } from "../live";
 import { t } from "../words";
+import { SignInFlow } from "./SignInFlow";
 
 const MOST_BYTES = 1 << 20;
 
@@ -33,7 +34,34 @@ async function add(file: File): Promise<Outcome> {
   }
 }
 
-export function AddAccounts() {
+const WAYS = [
+  { way: "browser", word: "signing.browser", hint: "signing.browser.hint" },
+  { way: "device", word: "signing.device", hint: "signing.device.hint" },
+  { way: "file", word: "signing.file", hint: "signing.file.hint" },
+] as const;
+type Way = (typeof WAYS)[number]["way"];
+
+/** Choose how, then do it. */
+export function AddAccount({ again = null }: { again?: string | null }) {
+  const [way, setWay] = useState<Way | null>(null);
+  const back = () => setWay(null);
+  if (way === "file") return <ByFile back={back} />;
+  if (way) return <SignInFlow key={way} method={way} wanted={again} back={back} />;
+  return (
+    <ul className="ways">
+      {WAYS.map(({ way: one, word, hint }) => (
+        <li key={one}>
+          <button type="button" onClick={() => setWay(one)}>
+            <b>{t(word)}</b>
+            <span className="note">{t(hint)}</span>
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function ByFile({ back }: { back: () => void }) {
   const client = useQueryClient();
   const id = useId();
   const [busy, setBusy] = useState(false);
@@ -59,8 +87,7 @@ export function AddAccounts() {
     void addAll([...event.dataTransfer.files]);
   };
   return (
-    <section className="card" aria-labelledby={`${id}-title`}>
-      <h2 id={`${id}-title`}>{t("accounts.add")}</h2>
+    <div className="stack">
       <div
         className="drop"
         data-over={over || undefined}
@@ -103,6 +130,11 @@ export function AddAccounts() {
           </li>
         ))}
       </ul>
-    </section>
+      <div className="tools">
+        <button type="button" onClick={back}>
+          {t("signing.other")}
+        </button>
+      </div>
+    </div>
   );
 }
