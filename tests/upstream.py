@@ -196,6 +196,8 @@ class Provider:
         self.usage: dict[str, Any] = {"plan_type": "plus"}
         self.refreshes: list[dict[str, Any]] = []
         self.token_answer: Script | None = None
+        self.usage_answer: Script | None = None
+        self.side: dict[str, Script] = {}  # answers on other paths
         self._scripts: dict[str, deque[Script]] = {}
         self._lock = threading.Lock()
         provider = self
@@ -280,12 +282,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif request.path.endswith("/models"):
             script = Answer(200, {"models": owner.models}, {"etag": '"provider"'})
         elif request.path.endswith("/wham/usage"):
-            script = Answer(200, owner.usage)
+            script = owner.usage_answer or Answer(200, owner.usage)
         elif request.path.endswith("/oauth/token"):
             owner.refreshes.append(_form_or_json(request))
             script = owner.token_answer or Answer(200, _new_tokens(len(owner.refreshes)))
         else:
-            script = Answer(404, {"detail": "Not Found"})
+            name = request.path.removeprefix("/backend-api")
+            script = owner.side.get(name, Answer(404, {"detail": "Not Found"}))
         while callable(script) and not isinstance(script, Answer | Stream | HangUp | Silence):
             script = script(request)
         return script

@@ -428,6 +428,18 @@ class Pool:
         """The pool and its accounts in short: `pool` and `accounts` of /api/tray."""
         return summary.snapshot(self._views(now), now, stale_after=self._stale_after())
 
+    def usage(self, now: int) -> dict[str, Any]:
+        """The pool's allowance in the words of the provider's own `/wham/usage`."""
+        return summary.usage(self._views(now), now)
+
+    def serves(self, upstream_id: str) -> bool:
+        """Whether an account in rotation counts for this workspace of the provider's."""
+        with self._lock:
+            return any(
+                p.upstream_id == upstream_id and p.status in IN_ROTATION
+                for p in self._profiles.values()
+            )
+
     def name(self, account: str) -> str:
         """What people call the account."""
         with self._lock:

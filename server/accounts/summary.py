@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from server.accounts import allowance
@@ -134,6 +134,93 @@ def snapshot(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, 
             }
             for view in views
         ],
+    }
+
+
+# When the accounts have several plans, the pool is shown as the greatest of them.
+_PLANS = (
+    "enterprise", "business", "team", "pro", "prolite", "plus", "education", "edu",
+    "free_workspace", "free", "go", "guest", "quorum", "k12",
+)  # fmt: skip
+
+
+def usage(views: Sequence[View], now: int) -> dict[str, Any]:
+    """The pool as one account: a `/wham/usage` answer, in the provider's snake case."""
+    serving = [view for view in views if view.profile.status in allowance.IN_ROTATION]
+    if not serving:
+        return {"plan_type": "guest"}
+    plans = {view.profile.plan for view in serving if view.profile.plan}
+    plan = next((known for known in _PLANS if known in plans), min(plans, default="unknown"))
+    banked = [v.usage.reset_credits for v in serving if v.usage.reset_credits is not None]
+    return {
+        "plan_type": plan,
+        "rate_limit": _limit(serving, "", now),
+        "credits": _pool_credits(serving),
+        "additional_rate_limits": [
+            {
+                "limit_name": allowance.name(f"{limit}:", None).removesuffix(" · "),
+                "metered_feature": limit,
+                "rate_limit": _limit(serving, limit, now),
+            }
+            for limit in _named(serving)
+        ],
+        "rate_limit_reset_credits": {"available_count": sum(banked)} if banked else None,
+    }
+
+
+def _named(views: Sequence[View]) -> list[str]:
+    keys = {window.key for view in views for window in view.usage.windows}
+    return sorted({limit for limit, _, part in (key.rpartition(":") for key in keys) if limit})
+
+
+def _limit(views: Sequence[View], limit: str, now: int) -> dict[str, Any] | None:
+    """One limit of the pool: its windows, averaged by what each plan can spend."""
+    shares = [
+        Share(v.profile.plan, v.profile.status, _windows_of(v.usage.windows, limit)) for v in views
+    ]
+    found = {each.window.key: each for each in allowance.headroom(shares, now)}
+    if not found:
+        return None
+    blocked = not limit and all(view.profile.status in BLOCKED for view in views)
+    spent = any(each.remaining <= 0 for each in found.values())
+    return {
+        "allowed": not (blocked or spent),
+        "limit_reached": blocked or spent,
+        **{
+            f"{key}_window": _seconds(found[key], now) if key in found else None
+            for key in allowance.STANDARD
+        },
+    }
+
+
+def _windows_of(windows: Sequence[Window], limit: str) -> tuple[Window, ...]:
+    if not limit:
+        return tuple(filter(allowance.standard, windows))
+    own = [window for window in windows if window.key.startswith(f"{limit}:")]
+    return tuple(replace(window, key=window.key.partition(":")[2]) for window in own)
+
+
+def _seconds(each: Headroom, now: int) -> dict[str, Any]:
+    resets_at = each.window.resets_at
+    return {
+        "used_percent": int(100 - each.remaining),
+        "limit_window_seconds": each.window.minutes and each.window.minutes * 60,
+        "reset_after_seconds": None if resets_at is None else max(0, resets_at - now) // 1000,
+        "reset_at": None if resets_at is None else resets_at // 1000,
+    }
+
+
+def _pool_credits(views: Sequence[View]) -> dict[str, Any] | None:
+    known = [view.usage.credits for view in views if view.usage.credits is not None]
+    if not known:
+        return None
+    balances = [each.balance for each in known if each.balance is not None]
+    return {
+        "has_credits": any(each.has for each in known),
+        "unlimited": any(each.unlimited for each in known),
+        "balance": f"{sum(balances):g}" if balances else None,
+        "approx_local_messages": None,
+        "approx_cloud_messages": None,
     }
 
 

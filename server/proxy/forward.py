@@ -10,9 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import orjson
+from typing import Protocol
 
 from server.accounts.allowance import windows_from_headers
 from server.accounts.pool import Pool
@@ -188,17 +186,12 @@ class Turn:
     def _nobody(self, choice: Choice) -> Exception:
         """The answer when no account can take the request (any more)."""
         if choice.state == "busy":
-            return AppError(
-                "All accounts serve as many streams as the settings allow. It goes on in a moment.",
-                status=429,
-                code="rate_limit_exceeded",
-                retry_after=1,
-            )
+            return policy.busy()
         if self._owner_is_away(choice):
             return policy.owner_away(self._wanted.previous is not None)
         failed = policy.serious(self._tries)
         if failed and all(verdict.word == "no such model" for _, verdict in failed):
-            return _passed(failed[-1][0])
+            return passed(failed[-1][0])
         if failed and choice.state != "blocked":
             return policy.give_up(Tries(verdicts=failed))
         limited = any(verdict.block for _, verdict in self._tries.verdicts)
@@ -255,7 +248,7 @@ class Turn:
             exchange = self._upstream.open(outgoing, gone=self._work.gone, fresh=fresh)
         except (Unreachable, HungUp, Aborted) as error:
             self._chooser.give(account)
-            return _broken(error)
+            return broken(error)
         live = _Live(account, exchange)
         outcome = self._begin(live)
         if outcome is None:
@@ -285,12 +278,13 @@ class Turn:
         status = live.exchange.status
         if status != 200 or "text/html" in named.get("content-type", ""):
             # A page, a redirect, an empty success: no answer of the service that we asked.
-            return self._refused(live.exchange, 502 if status < 400 else status, named)
+            body = _error_body(live.exchange)
+            return policy.refused(502 if status < 400 else status, body, named)
         self._memory.own(named.get("x-codex-turn-state"), live.account)
         try:
             return self._first_events(live)
         except (HungUp, Aborted) as error:
-            return _broken(error)
+            return broken(error)
         except sse.EventTooLarge:
             return Outcome("empty")
 
@@ -320,21 +314,6 @@ class Turn:
         usage = windows_from_headers(named, db.now_ms())
         if usage.windows or usage.credits is not None:
             self._pool.observe(account, usage, "headers")
-
-    def _refused(self, exchange: Exchange, status: int, named: Mapping[str, str]) -> Outcome:
-        body = _error_body(exchange)
-        error = _error_object(body)
-        resets = error.get("resets_at")
-        return Outcome(
-            "status",
-            status=status,
-            code=str(error.get("code") or error.get("type") or "")[:100],
-            message=str(error.get("message") or "")[:500],
-            resets_at=resets * 1000 if isinstance(resets, int) else None,
-            retry_after=_seconds(named.get("retry-after")),
-            body=body,
-            json=bool(error),
-        )
 
     def _commit(self, live: _Live) -> None:
         """An account answers for certain: no other may any more, and the thread stays with it."""
@@ -392,7 +371,7 @@ class Turn:
         if outcome.kind == "gone":
             return Gone()
         if outcome.kind == "status" and verdict.retry == "R4":
-            return _passed(outcome)
+            return passed(outcome)
         return policy.give_up(self._tries)
 
     # ── relaying ──────────────────────────────────────────────────────────────────────────
@@ -442,7 +421,7 @@ class Turn:
         if live.reader.failure is not None:
             outcome = _outcome_of(live.reader.failure)
         elif live.exchange.aborted:
-            outcome = _broken(Aborted(live.exchange.aborted))
+            outcome = broken(Aborted(live.exchange.aborted))
         self._live = None
         self._drop(live)
         try:
@@ -506,7 +485,8 @@ def _outcome_of(failure: sse.Failure) -> Outcome:
     )
 
 
-def _broken(error: Exception) -> Outcome:
+def broken(error: Exception) -> Outcome:
+    """How an attempt ended that has no answer."""
     if isinstance(error, Unreachable):
         return Outcome("unreachable")
     if isinstance(error, HungUp):
@@ -515,30 +495,9 @@ def _broken(error: Exception) -> Outcome:
     return Outcome("gone" if why in ("gone", "stopping") else "slow")
 
 
-def _passed(outcome: Outcome) -> Exception:
+def passed(outcome: Outcome) -> Exception:
+    """The provider's own refusal, to be shown as it came."""
     if outcome.json:
         return PassOn(outcome.status or 502, outcome.body)
     said = outcome.message or "The provider refused this request and did not say why in JSON."
     return AppError(said, status=outcome.status or 502, code=outcome.code or "upstream_error")
-
-
-def _error_object(body: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    if not isinstance(value, dict):
-        return {}
-    error = value.get("error")
-    if isinstance(error, dict):
-        return error
-    detail = value.get("detail")
-    return {**value, "message": detail} if isinstance(detail, str) else value
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        found = float(value or "")
-    except ValueError:
-        return None
-    return found if 0 <= found < 31_622_400 else None

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from server.auth.keys import Estimate, Key, Keys, Spent, bearer
+from server.errors import AppError
 from server.proxy.body import Body
 from server.proxy.recorder import Record
 from server.store import settings
@@ -32,6 +33,13 @@ class Gate:
         if not settings.get("apiKeyAuthEnabled"):
             return None
         return self.keys.authenticate(bearer(environ))
+
+    def knows(self, token: str | None) -> bool:
+        """Whether this is one of our keys, and good."""
+        try:
+            return bool(settings.get("apiKeyAuthEnabled")) and bool(self.keys.authenticate(token))
+        except AppError:
+            return False
 
     def reserve(self, key: Key | None, body: Body, record: Record) -> None:
         """Hold what the request may use. Raises 403 for its model and 429 for a limit."""

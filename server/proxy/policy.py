@@ -8,8 +8,11 @@ same anywhere: never again.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from server.errors import AppError
 
@@ -125,6 +128,44 @@ def _limit(outcome: Outcome, now: int) -> Verdict:
     return Verdict("R0", "rate limit", "rate_limited", max(until, now + 200))
 
 
+def refused(status: int, body: bytes, named: Mapping[str, str]) -> Outcome:
+    """The outcome of an HTTP answer that is none; `named` are its headers in lower case."""
+    error = _error_object(body)
+    resets = error.get("resets_at")
+    return Outcome(
+        "status",
+        status=status,
+        code=str(error.get("code") or error.get("type") or "")[:100],
+        message=str(error.get("message") or "")[:500],
+        resets_at=resets * 1000 if isinstance(resets, int) else None,
+        retry_after=_seconds(named.get("retry-after")),
+        body=body,
+        json=bool(error),
+    )
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(value, dict):
+        return {}
+    error = value.get("error")
+    if isinstance(error, dict):
+        return error
+    detail = value.get("detail")
+    return {**value, "message": detail} if isinstance(detail, str) else value
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        found = float(value or "")
+    except ValueError:
+        return None
+    return found if 0 <= found < 31_622_400 else None
+
+
 def wait_hint(message: str) -> int | None:
     """The milliseconds of a “try again in 1.2s” sentence; None when there is none."""
     found = _WAIT.search(message)
@@ -232,6 +273,16 @@ def dry(retry_at: int | None, now: int) -> AppError:
         code="usage_limit_reached",
         retry_after=wait or 300,
         extra=extra,
+    )
+
+
+def busy() -> AppError:
+    """Every account that could serve is at its streams, and the line was too long."""
+    return AppError(
+        "All accounts serve as many streams as the settings allow. It goes on in a moment.",
+        status=429,
+        code="rate_limit_exceeded",
+        retry_after=1,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 import threading
 import time
@@ -27,13 +28,14 @@ from server.auth.keys import Key, Keys
 from server.config import Config
 from server.errors import AppError, Unauthorized
 from server.proxy import body as bodies
-from server.proxy import headers, translate
+from server.proxy import errand, headers, translate
 from server.proxy.catalogue import Catalogue
 from server.proxy.chat import Answer, refusal
-from server.proxy.chooser import Chooser
+from server.proxy.chooser import Chooser, Wanted
 from server.proxy.fold import Fold
 from server.proxy.forward import Cut, Gone, PassOn, Turn, Work
 from server.proxy.gate import Gate
+from server.proxy.local import Local
 from server.proxy.memory import Memory
 from server.proxy.recorder import Record, Recorder, SeesRequests
 from server.proxy.sse import encode
@@ -51,6 +53,7 @@ _MOST_STREAMS = 200
 _POOL_SECONDS = 1.0  # how long the pool's allowance headers are taken from memory
 _DAY = 86_400_000
 _CHAT = "/v1/chat/completions"
+_UPLOADED = re.compile(r"/backend-api/files/([A-Za-z0-9_.-]{1,200})/uploaded")
 
 
 class Proxy:
@@ -67,6 +70,7 @@ class Proxy:
         self._gate = Gate(keys or Keys())
         self._recorder = Recorder(ledger, self._gate.keys)
         self._catalogue = Catalogue(pool, self.upstream)
+        self._local = Local(config, pool)
         streams = min(_MOST_STREAMS, max(config.threads // 2, config.threads - _KEPT_FREE))
         self._slots = threading.BoundedSemaphore(streams)
         self._open: dict[str, Record] = {}
@@ -78,6 +82,16 @@ class Proxy:
             _CHAT: {"POST": self._responses},
             "/backend-api/codex/models": {"GET": self._models},
             "/v1/models": {"GET": self._models},
+            "/backend-api/codex/responses/compact": {"POST": self._errand},
+            "/v1/responses/compact": {"POST": self._errand},
+            "/backend-api/files": {"POST": self._errand},
+            "/backend-api/transcribe": {"POST": self._errand},
+        }
+        self._answered: dict[str, dict[str, WSGI]] = {
+            "/backend-api/wham/accounts/check": {"GET": self._accounts_check},
+            "/backend-api/wham/usage": {"GET": self._usage},
+            "/api/codex/usage": {"GET": self._usage},
+            "/backend-api/codex/analytics-events/events": {"POST": _thrown_away},
         }
 
     # ── for the app ───────────────────────────────────────────────────────────────────────
@@ -85,17 +99,19 @@ class Proxy:
     def report_to(self, notices: list[str]) -> None:
         """Put sentences for the user into this list, as long as they hold: rows cannot be kept."""
         self._recorder.notices = notices
+        self._local.report_to(notices)
 
     def wsgi(self, next_app: WSGI) -> WSGI:
         """The layer: serves its own paths and passes the rest on."""
 
         def layer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
             path = str(environ.get("PATH_INFO") or "/")
-            methods = self._routes.get(path.rstrip("/"))
+            methods = self._methods(path)
             if methods is None:
                 return next_app(environ, start_response)
             try:
-                environ["brimline.key"] = self._admit(environ)
+                if path.rstrip("/") not in self._answered:
+                    environ["brimline.key"] = self._admit(environ)
                 route = methods.get(str(environ.get("REQUEST_METHOD")))
                 if route is None:
                     raise AppError(
@@ -185,6 +201,12 @@ class Proxy:
 
     # ── routes ────────────────────────────────────────────────────────────────────────────
 
+    def _methods(self, path: str) -> dict[str, WSGI] | None:
+        path = path.rstrip("/")
+        if path.startswith("/backend-api/files/") and _UPLOADED.fullmatch(path):
+            return {"POST": self._errand}
+        return self._routes.get(path) or self._answered.get(path)
+
     def _admit(self, environ: Mapping[str, Any]) -> Key | None:
         key = self._gate.admit(environ)
         if key is not None:
@@ -206,6 +228,67 @@ class Proxy:
         answer = self._gate.only(environ["brimline.key"], answer)
         extra = [("ETag", tag)] if tag else []
         return _answer(200, answer, extra, start_response)
+
+    def _accounts_check(
+        self, environ: dict[str, Any], start_response: StartResponse
+    ) -> Iterable[bytes]:
+        return _answer(200, self._local.accounts_check(environ), (), start_response)
+
+    def _usage(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        answer = self._local.usage(environ, self._gate.knows)
+        return _answer(200, answer, [("Cache-Control", "no-store")], start_response)
+
+    def _errand(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        path = str(environ["PATH_INFO"]).rstrip("/")
+        record = Record(id=f"req_{secrets.token_hex(12)}", endpoint=path, started_at=db.now_ms())
+        if self._draining or not self._slots.acquire(blocking=False):
+            return self._refuse_busy(record, start_response)
+        self._open[record.id] = record
+        try:
+            reply = errand.run(self, self._asked(environ, record))
+        except Gone:
+            record.status = "cancelled"
+            self._finish(None, record)
+            return []
+        except (AppError, PassOn) as error:
+            return self._failed(error, None, record, start_response)
+        except BaseException:
+            record.error_code, record.http_status = "internal_error", 500
+            self._finish(None, record)
+            raise
+        record.status, record.http_status = "success", reply.status
+        self._finish(None, record)
+        kept = headers.to_client(reply.headers, own=[])
+        content = dict(reply.headers).get("content-type", "application/json")
+        return _answer(reply.status, reply.body, kept, start_response, content)
+
+    def _asked(self, environ: dict[str, Any], record: Record) -> errand.Errand:
+        """The side call that a request stands for; a compaction is read as a request is."""
+        given = headers.received(environ)
+        record.client = (given.get("user-agent") or "").split(" ")[0][:100] or None
+        record.session = given.get("session-id")
+        raw: bytes = environ["wsgi.input"].read()
+        key: Key | None = environ["brimline.key"]
+        accounts = None if key is None else key.accounts
+        if key is not None:
+            record.key = key.id
+        if record.endpoint.endswith("/compact"):
+            read = bodies.read(raw, given.get("content-encoding", ""), openai=False)
+            record.model, record.effort, record.tier = read.model, read.effort, read.tier
+            self._gate.reserve(key, read, record)
+            wanted = Wanted(
+                model=read.model,
+                sticky=_sticky(given, read, {}),
+                previous=read.previous_response,
+                files=read.files,
+                turn_state=given.get("x-codex-turn-state"),
+                accounts=accounts,
+            )
+            return errand.compaction(read, given, wanted, record, _gone(environ))
+        below = record.endpoint.removeprefix("/backend-api")
+        uploaded = _UPLOADED.fullmatch(record.endpoint)
+        wanted = Wanted(files=(uploaded[1],) if uploaded else (), accounts=accounts)
+        return errand.Errand(below, raw, given, wanted, record, _gone(environ))
 
     def _responses(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path = str(environ["PATH_INFO"]).rstrip("/")
@@ -259,7 +342,7 @@ class Proxy:
         work = Work(
             body=read,
             headers=given,
-            gone=environ.get("waitress.client_disconnected") or _never,
+            gone=_gone(environ),
             record=record,
             # A chat shows nothing before an item, and until then an error keeps its status.
             early=read.stream and record.endpoint != _CHAT,
@@ -396,6 +479,16 @@ def _never() -> bool:
     return False
 
 
+def _gone(environ: Mapping[str, Any]) -> Callable[[], bool]:
+    found: Callable[[], bool] = environ.get("waitress.client_disconnected") or _never
+    return found
+
+
+def _thrown_away(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """A client's telemetry about itself: it belongs to nobody else, so it ends here."""
+    return _answer(200, b"{}", (), start_response)
+
+
 def _metadata(given: Mapping[str, str], inside: Mapping[str, Any]) -> Mapping[str, Any]:
     """What Codex says about the turn, in a header or in the body."""
     for text in (given.get("x-codex-turn-metadata"), inside.get("x-codex-turn-metadata")):
@@ -457,12 +550,16 @@ def _answer_error(
 
 
 def _answer(
-    status: int, body: bytes, extra: Iterable[headers.Header], start_response: StartResponse
+    status: int,
+    body: bytes,
+    extra: Iterable[headers.Header],
+    start_response: StartResponse,
+    content: str = "application/json",
 ) -> Iterable[bytes]:
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = "Unknown"
-    fixed = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    fixed = [("Content-Type", content), ("Content-Length", str(len(body)))]
     start_response(f"{status} {phrase}", [*fixed, *extra])
     return [body]
