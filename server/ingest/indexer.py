@@ -8,16 +8,16 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from pathlib import Path
-from typing import Any
 
 from server.config import Config
-from server.ingest import claude, codex, reader, titles, workers
-from server.ingest.ledger import Ledger, Source
+from server.ingest import files, titles, workers
+from server.ingest.bulk import Bulk
+from server.ingest.files import Files, Found, Job, Source, fingerprint
+from server.ingest.ledger import Ledger
 from server.ingest.reader import Batch
+from server.ingest.workers import Chunk, Read, Team
 from server.store import db, settings
 
 log = logging.getLogger(__name__)
@@ -25,29 +25,9 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 2.0
 SWEEP_SECONDS = 30.0
 _BATCH = 200  # calls a transaction beside a proxy that writes too
-_BULK = 2_000  # calls a transaction when nobody else writes
+_BULK = 50_000  # calls a transaction when nobody else writes
 _BREATH = 0.001  # between transactions, so that the recorder gets its turn
-_HEAD = 4096
-_JOINT = 1024
 _RECENT = 48 * 3600  # seconds; files touched since then are looked at in every poll
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A log file on disk."""
-
-    provider: str
-    name: str
-    path: str
-    inode: int
-    size: int
-    mtime_ns: int
-    archived: bool
-
-    @property
-    def rank(self) -> tuple[bool, bool]:
-        """Of two files of one name, the lower counts: plain before packed, active before not."""
-        return self.path.endswith(".zst"), self.archived
 
 
 @dataclass(slots=True)
@@ -63,16 +43,6 @@ class Known:
     fingerprint: str
     archived: bool
     missing: bool
-
-
-@dataclass(slots=True)
-class Job:
-    """A file to read: from `offset` on, or anew."""
-
-    source: Source
-    offset: int
-    state: dict[str, Any]
-    anew: bool
 
 
 class Indexer:
@@ -91,6 +61,8 @@ class Indexer:
         self._progress: dict[str, int] | None = None
         self._titles = titles.Titles(config.codex_home)
         self._complained: set[str] = set()
+        # What was found, and a team that reads all of it already: nothing was known.
+        self.early: tuple[Files, Team] | None = None
         self.watch: Callable[[dict[str, int]], None] | None = None
 
     # ── the thread ────────────────────────────────────────────────────────────────────
@@ -148,22 +120,28 @@ class Indexer:
                     self._again()
             finally:
                 self._progress = None
-                self._ledger.fresh = None
+                self._ledger.fresh = False
+                self._ledger.numbers.clear()
 
     # ── what changed ──────────────────────────────────────────────────────────────────
 
     def _update(self, *, full: bool) -> None:
         known = self._load()
         if full:
-            found = discover(self._config)
+            found = self.early[0] if self.early else files.discover(self._config)
             self._mark_missing(found)
         else:
             found = self._recent(known)
-        jobs = [job for file in found.values() if (job := self._job(file)) is not None]
+        jobs = self._early_jobs() or [
+            job for file in found.values() if (job := self._job(file)) is not None
+        ]
         if jobs:
             self._read_all(jobs)
         if jobs or full:
             self._titles.refresh()
+
+    def _early_jobs(self) -> Sequence[Job]:
+        return self.early[1].jobs if self.early else []
 
     def _load(self) -> dict[tuple[str, str], Known]:
         if self._known is None:
@@ -175,13 +153,13 @@ class Indexer:
                 )
             }
             if not self._known and not db.rows("select 1 from call limit 1"):
-                self._ledger.fresh = set()
+                self._ledger.fresh = True
         return self._known
 
-    def _recent(self, known: dict[tuple[str, str], Known]) -> dict[tuple[str, str], Found]:
+    def _recent(self, known: dict[tuple[str, str], Known]) -> Files:
         """Files that may have grown since the last poll: those used lately, and today's."""
         limit = time.time_ns() - _RECENT * 1_000_000_000
-        found: dict[tuple[str, str], Found] = {}
+        found: Files = {}
         for (provider, name), file in known.items():
             if file.missing or file.archived or file.mtime_ns < limit:
                 continue
@@ -192,14 +170,14 @@ class Indexer:
             found[(provider, name)] = Found(
                 provider, name, file.path, said.st_ino, said.st_size, said.st_mtime_ns, False
             )
-        for folder in _todays(self._config.codex_home / "sessions"):
-            for today in _codex_files(folder, archived=False):
+        for folder in files.todays(self._config.codex_home / "sessions"):
+            for today in files.codex_files(folder, archived=False):
                 key = (today.provider, today.name)
                 if key not in found or today.rank < found[key].rank:
                     found[key] = today
         return found
 
-    def _mark_missing(self, found: dict[tuple[str, str], Found]) -> None:
+    def _mark_missing(self, found: Files) -> None:
         known = self._load()
         gone = [file for key, file in known.items() if key not in found and not file.missing]
         back = [file for key, file in known.items() if key in found and file.missing]
@@ -225,9 +203,9 @@ class Indexer:
             and known.path == file.path
         ):
             return None
-        source = Source(**{name: getattr(file, name) for name in Found.__dataclass_fields__})
+        source = Source(*file)
         if known is None:
-            return Job(source, 0, {}, anew=False)
+            return Job(source)
         source.id, source.fingerprint = known.id, known.fingerprint
         if not self._continues(file, known):
             return Job(source, 0, {}, anew=True)
@@ -250,27 +228,34 @@ class Indexer:
 
     # ── reading ───────────────────────────────────────────────────────────────────────
 
-    def _read_all(self, jobs: list[Job]) -> None:
-        # Parents begin before their children, and names begin with the time.
-        jobs.sort(key=lambda job: job.source.name)
-        whole = sum(max(0, job.source.size - job.offset) for job in jobs)
-        self._progress = {
-            "filesDone": 0, "filesTotal": len(jobs), "bytesDone": 0, "bytesTotal": whole,
-        }  # fmt: skip
+    def _read_all(self, jobs: Sequence[Job]) -> None:
+        self._begin(jobs)
         if self._alone:
-            self._read_bulk(jobs, whole)
+            fresh = self._ledger.fresh
+            early, self.early = self.early, None
+            team = early[1] if early else workers.start(jobs, self._ledger.days(), fresh=fresh)
+            self._read_bulk(team)
             return
-        for job in jobs:
+        # Parents begin before their children, and names begin with the time.
+        for job in sorted(jobs, key=lambda job: job.source.name):
             if self._stopping:
                 return
             self._read_one(job)
+
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        self._progress = {
+            "filesDone": 0,
+            "filesTotal": len(jobs),
+            "bytesDone": 0,
+            "bytesTotal": sum(job.left for job in jobs),
+        }
 
     def _read_one(self, job: Job, limit: int | None = _BATCH) -> None:
         days = self._ledger.days()
         if job.anew:
             limit = None  # the old rows go and the new ones come in one transaction
         try:
-            for batch in self._batches(job, days, limit):
+            for batch in workers.batches(job, days, limit):
                 job.source.fingerprint = fingerprint(job.source.path, batch.offset)
                 with db.writing("calls") as connection:
                     self._store(connection, job, batch)
@@ -281,16 +266,8 @@ class Indexer:
                 if self._stopping:
                     return
         except OSError as error:
-            self._unreadable(job, error)
+            self._unreadable(job, error.strerror or str(error))
         self._step(job)
-
-    def _batches(self, job: Job, days: Any, limit: int | None) -> Iterator[Batch]:
-        state = job.state
-        if not state and job.source.provider == "claude":
-            state = {"claude": True, "owner": claude.owner_of(job.source.name)}
-        elif not state:
-            state = {"owner": codex.owner_of(job.source.name)}
-        return reader.read(job.source.path, job.offset, state, days, limit)
 
     def _store(self, connection: sqlite3.Connection, job: Job, batch: Batch) -> None:
         source = job.source
@@ -312,16 +289,16 @@ class Indexer:
     def _step(self, job: Job) -> None:
         if self._progress is not None:
             self._progress["filesDone"] += 1
-            self._progress["bytesDone"] += max(0, job.source.size - job.offset)
+            self._progress["bytesDone"] += job.left
             if self.watch is not None:
                 self.watch(self._progress)
 
-    def _unreadable(self, job: Job, error: OSError) -> None:
+    def _unreadable(self, job: Job, error: str) -> None:
         """Note a file that could not be read; every sweep tries it again."""
         source = job.source
         if source.path not in self._complained:
             self._complained.add(source.path)
-            log.warning("%s cannot be read: %s", source.name, error.strerror or error)
+            log.warning("%s cannot be read: %s", source.name, error)
         known = self._load().get((source.provider, source.name))
         source.size = -1  # no file has that, so it counts as changed
         with db.writing() as connection:
@@ -334,64 +311,78 @@ class Indexer:
             )
         self._remember(source, known.offset if known else 0)
 
-    def _read_bulk(self, jobs: list[Job], whole: int) -> None:
+    def _read_bulk(self, team: Team) -> None:
         """Nobody else writes: few transactions, and other processes read along."""
-        fresh = self._ledger.fresh is not None and whole > workers.WORTH_IT
+        whole = sum(job.left for job in team.jobs)
+        fresh = self._ledger.fresh and whole > workers.WORTH_IT
         if fresh:
             _drop_indexes()
-        held: list[tuple[Job, list[Batch]]] = []
-        pending: list[tuple[Job, list[Batch]]] = []
-        waiting = 0
+        bulk, chunks = Bulk(self._ledger, team.jobs), team.chunks()
+        left: list[tuple[Job, Read]] = []
         try:
-            for job, batches, error in workers.read(
-                jobs, self._batches, self._ledger.days(), whole
-            ):
-                if error is not None:
-                    self._unreadable(job, error)
-                elif any(_copied_head(batch) for batch in batches):
-                    held.append((job, batches))
-                else:
-                    pending.append((job, batches))
-                    waiting += sum(len(batch.rows) for batch in batches) + 20
-                if waiting >= _BULK:
-                    self._commit(pending)
-                    pending, waiting = [], 0
-                self._step(job)
-            self._commit(pending)
-            if held and fresh:
-                make_indexes()  # finding the parents' calls needs them
-            held.sort(key=lambda pair: pair[0].source.name)
-            self._commit(held)
-        finally:
-            if fresh:
-                make_indexes()
-
-    def _commit(self, read: list[tuple[Job, list[Batch]]]) -> None:
-        read = [pair for pair in read if self._stamped(*pair)]
-        if not read:
-            return
-        try:
-            with db.writing("calls") as connection:
-                for job, batches in read:
-                    if job.anew:
-                        self._ledger.take_back(connection, job.source)
-                    for batch in batches:
-                        self._ledger.store(connection, job.source, batch)
-                self._ledger.flush(connection)
+            with db.reading() as connection:
+                connection.execute("pragma cache_size = -65536")
+                connection.execute("attach ':memory:' as chunk")
+                while self._load_some(bulk, chunks, left):
+                    pass
+                connection.execute("detach chunk")
         except BaseException:
             self._ledger.forget()
+            self._known = None  # it names files whose rows were rolled back
             raise
-        for job, batches in read:
-            self._remember(job.source, batches[-1].offset)
+        finally:
+            team.close()
+            if fresh:
+                make_indexes()
+        self._store_left(left)
 
-    def _stamped(self, job: Job, batches: list[Batch]) -> bool:
-        """Take the file's fingerprint; False when it is gone by now."""
-        try:
-            job.source.fingerprint = fingerprint(job.source.path, batches[-1].offset)
-        except OSError as error:
-            self._unreadable(job, error)
-            return False
-        return True
+    def _load_some(self, bulk: Bulk, chunks: Iterator[Chunk], left: list[tuple[Job, Read]]) -> bool:
+        """One transaction of a load; False when it was the last. Nobody waits for its end."""
+        rows = 0
+        with db.writing("calls") as connection:
+            for chunk in chunks:
+                done, more = bulk.store(connection, chunk)
+                for job, read in done:
+                    self._remember(job.source, read.batch.offset)
+                    self._step(job)
+                for job, read in more:
+                    self._step(job)
+                    if read.error is None and job.source.provider == "claude":
+                        self._store_read(connection, job, read)
+                    else:
+                        left.append((job, read))
+                rows += sum(max(read.rows, len(read.batch.rows)) for read in chunk.reads)
+                if rows >= _BULK:
+                    break
+            self._ledger.flush(connection)
+        return rows >= _BULK
+
+    def _store_read(self, connection: sqlite3.Connection, job: Job, read: Read) -> None:
+        job.source.fingerprint = read.fingerprint
+        if job.anew:
+            self._ledger.take_back(connection, job.source)
+        self._ledger.store(connection, job.source, read.batch)
+        self._remember(job.source, read.batch.offset)
+
+    def _store_left(self, left: list[tuple[Job, Read]]) -> None:
+        """What asks for more than a copy: parents first, as copied heads need their rows."""
+        left.sort(key=lambda pair: pair[0].source.name, reverse=True)
+        while left:
+            rows = 0
+            try:
+                with db.writing("calls") as connection:
+                    while left and rows < _BULK:
+                        job, read = left.pop()
+                        if read.error is not None:
+                            self._unreadable(job, read.error)
+                        else:
+                            self._store_read(connection, job, read)
+                        rows += len(read.batch.rows) + 20
+                    self._ledger.flush(connection)
+            except BaseException:
+                self._ledger.forget()
+                self._known = None
+                raise
 
     def _again(self) -> None:
         """Read files anew whose parent's log is known now."""
@@ -408,132 +399,7 @@ class Indexer:
                 provider, name, file.path, file.inode, file.size, file.mtime_ns, file.archived,
                 file.fingerprint, file.id,
             )  # fmt: skip
-            self._read_one(Job(source, 0, {}, anew=True))
-
-
-def _copied_head(batch: Batch) -> bool:
-    """Whether the parent's rows must be stored before this batch can be."""
-    meta = batch.state.get("meta") or {}
-    return bool(
-        batch.rows
-        and codex.legacy(batch.rows[0][0])
-        and (meta.get("parent") or batch.state.get("foreign"))
-    )
-
-
-# ── files ─────────────────────────────────────────────────────────────────────────────────
-
-
-def discover(config: Config) -> dict[tuple[str, str], Found]:
-    """Every log file, one a name. Loops of links, pipes and closed folders are passed by."""
-    found: dict[tuple[str, str], Found] = {}
-    for folder, archived in (("sessions", False), ("archived_sessions", True)):
-        for file in _codex_files(config.codex_home / folder, archived=archived):
-            key = (file.provider, file.name)
-            if key not in found or file.rank < found[key].rank:
-                found[key] = file
-    for file in _claude_files(config.claude_home):
-        found[(file.provider, file.name)] = file
-    return found
-
-
-def _claude_files(home: Path) -> Iterator[Found]:
-    # CLAUDE_CONFIG_DIR may name several folders, or the projects folder itself.
-    for part in str(home).split(","):
-        folder = Path(part.strip())
-        root = folder if folder.name == "projects" else folder / "projects"
-        for entry in _walk(str(root)):
-            if not entry.name.endswith(".jsonl"):
-                continue
-            try:
-                said = entry.stat()
-            except OSError:
-                continue
-            name = os.path.relpath(entry.path, root)[:-6]
-            yield Found(
-                "claude", name, entry.path, said.st_ino, said.st_size, said.st_mtime_ns, False
-            )
-
-
-def _codex_files(folder: Path, *, archived: bool) -> Iterator[Found]:
-    for entry in _walk(str(folder)):
-        name = entry.name
-        if not name.startswith("rollout-"):
-            continue
-        stem = name[:-6] if name.endswith(".jsonl") else name[:-10]
-        if stem + name[len(stem) :] != name or not name.endswith((".jsonl", ".jsonl.zst")):
-            continue
-        try:
-            said = entry.stat()
-        except OSError:
-            continue
-        yield Found(
-            "codex", stem, entry.path, said.st_ino, said.st_size, said.st_mtime_ns, archived
-        )
-
-
-def _walk(root: str) -> Iterator[os.DirEntry[str]]:
-    """The regular files below a folder; linked files count, linked folders only once."""
-    stack, seen = [root], set()
-    while stack:
-        folder = stack.pop()
-        try:
-            said = os.stat(folder)  # noqa: PTH116
-            if (said.st_dev, said.st_ino) in seen:
-                continue
-            seen.add((said.st_dev, said.st_ino))
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    try:
-                        if entry.is_dir():
-                            stack.append(entry.path)
-                        elif entry.is_file():
-                            yield entry
-                    except OSError:
-                        continue
-        except OSError:
-            continue
-
-
-def _todays(sessions: Path) -> list[Path]:
-    """The folders that new sessions are written to now (local day, and its neighbours)."""
-    now = time.time()
-    days = {time.strftime("%Y/%m/%d", time.localtime(now + shift)) for shift in (-86400, 0, 86400)}
-    return [sessions / day for day in sorted(days)]
-
-
-def fingerprint(path: str, offset: int) -> str:
-    """Of the first bytes and of those before `offset`: what an append leaves as it is."""
-    if offset == 0:
-        return ""
-    if path.endswith(".zst"):
-        return _packed_fingerprint(path, offset)
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        head = os.read(handle, min(_HEAD, offset))
-        os.lseek(handle, max(0, offset - _JOINT), os.SEEK_SET)
-        joint = os.read(handle, min(_JOINT, offset))
-    finally:
-        os.close(handle)
-    return _digest(head, joint)
-
-
-def _packed_fingerprint(path: str, offset: int) -> str:
-    head, joint = b"", b""
-    with reader.open_log(path) as file:
-        left = offset
-        while left:
-            part = file.read(min(left, 1 << 16))
-            if not part:
-                break
-            head += part[: max(0, _HEAD - len(head))]
-            joint = (joint + part)[-_JOINT:]
-            left -= len(part)
-    return _digest(head[: min(_HEAD, offset)], joint)
-
-
-def _digest(head: bytes, joint: bytes) -> str:
-    return blake2b(head + b"|" + joint, digest_size=12).hexdigest()
+            self._read_one(Job(source, anew=True))
 
 
 # ── indexes ───────────────────────────────────────────────────────────────────────────────

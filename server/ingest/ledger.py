@@ -7,12 +7,12 @@ import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from server.accounts import allowance
 from server.ingest import codex, reconcile
+from server.ingest.files import Source
 from server.ingest.reader import COLUMNS, SUMS, Batch
 from server.ingest.reconcile import Emitted, Finished, Fork, Row
 from server.store import db
@@ -27,28 +27,14 @@ _COLUMNS = COLUMNS.replace("offset", '"offset"')
 Delta = tuple[str, str, str, str, str]  # day, provider, model, project, account
 
 
-@dataclass
-class Source:
-    """A log file as it was found on disk."""
-
-    provider: str
-    name: str
-    path: str
-    inode: int
-    size: int
-    mtime_ns: int
-    archived: bool
-    fingerprint: str = ""
-    id: int = 0
-
-
 class Ledger:
     """What all witnesses saw, one row a response. Every method runs inside a transaction."""
 
     def __init__(self) -> None:
         self._deltas: dict[Delta, list[int]] = defaultdict(lambda: [0] * SUMS)
-        # Ids of a ledger that was empty when its first scan began; None: ask the table.
-        self.fresh: set[str] | None = None
+        self.fresh = False  # no witness but the logs has told of a call yet
+        # While a bulk load runs: the next number of a table's rows that are not part of it.
+        self.numbers: dict[str, int] = {}
         self.reread: set[int] = set()  # files whose copied heads can now be told
         self._projects: dict[str, str] = {}
 
@@ -150,6 +136,7 @@ class Ledger:
             return
         project = _project_of(connection, session)
         known = _rows(connection, [row.id]).get(row.id) or _twin(connection, row, reconcile.LOG)
+        self.fresh = False
         if known is None:
             self._insert(connection, [row])
             self._count(row, project)
@@ -177,7 +164,7 @@ class Ledger:
     def store(self, connection: sqlite3.Connection, source: Source, batch: Batch) -> None:
         """Add what a stretch of a log said, and its cursor."""
         if not source.id:
-            source.id = _add_source(connection, source)
+            source.id = _add_source(connection, source, self._number("source_file"))
         session = project = None
         owner = batch.state.get("owner")
         if owner:
@@ -189,8 +176,14 @@ class Ledger:
         for name in batch.compactions:
             connection.execute("update call set initiator = 'compaction' where id = ?", (name,))
         if batch.limits:
-            _snapshots(connection, batch.limits)
+            snapshots(connection, batch.limits)
         _move_cursor(connection, source, batch, added)
+
+    def _number(self, table: str) -> int | None:
+        number = self.numbers.get(table)
+        if number is not None:
+            self.numbers[table] = number + 1
+        return number
 
     def _take(
         self,
@@ -203,12 +196,10 @@ class Ledger:
     ) -> list[int]:
         """Insert a batch's rows that nobody has seen, join the others; returns what was added."""
         names = {row[0] for row in rows}
-        known = self._known(connection, names)
+        known = _rows(connection, sorted(names))
         legacy = bool(rows) and codex.legacy(rows[0][0])  # such calls come first
-        if not known and len(names) == len(rows) and not (legacy and self.fresh is None):
+        if not known and len(names) == len(rows) and (self.fresh or not legacy):
             self._bulk(connection, source, session, rows)
-            if self.fresh is not None:
-                self.fresh |= names
             return self._count_batch(source, project, rows, batch)
         added = [0] * SUMS
         for values in {row[0]: row for row in rows}.values():
@@ -244,11 +235,6 @@ class Ledger:
             seen=0,
         )
 
-    def _known(self, connection: sqlite3.Connection, names: set[str]) -> dict[str, Row]:
-        if self.fresh is not None and self.fresh.isdisjoint(names):
-            return {}
-        return _rows(connection, sorted(names))
-
     def _bulk(
         self,
         connection: sqlite3.Connection,
@@ -273,14 +259,9 @@ class Ledger:
         rows: Sequence[tuple[Any, ...]],
         batch: Batch,
     ) -> list[int]:
-        added = [0] * SUMS
         if len(rows) == len(batch.rows):
-            for (day, model), sums in batch.days.items():
-                total = self._deltas[(day, source.provider, model, project or "", "")]
-                for place, value in enumerate(sums):
-                    total[place] += value
-                    added[place] += value
-            return added
+            return self.count_days(source.provider, project, batch)
+        added = [0] * SUMS
         for values in rows:
             row = _row(values, source, None)
             self._count(row, project)
@@ -290,11 +271,18 @@ class Ledger:
                 added[place] += value
         return added
 
+    def count_days(self, provider: str, project: str | None, batch: Batch) -> list[int]:
+        """Add a batch's sums to the rollups; returns them over all its days."""
+        added = [0] * SUMS
+        for (day, model), sums in batch.days.items():
+            total = self._deltas[(day, provider, model, project or "", "")]
+            for place, value in enumerate(sums):
+                total[place] += value
+                added[place] += value
+        return added
+
     def _insert(self, connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-        rows = list(rows)
         connection.executemany(f"insert into call({_ROW}) values ({_MARKS})", rows)  # noqa: S608
-        if self.fresh is not None:
-            self.fresh.update(row.id for row in rows)
 
     def _replace(self, connection: sqlite3.Connection, before: Row, after: Row) -> None:
         self._count(before, _project_of(connection, before.session), -1)
@@ -313,8 +301,6 @@ class Ledger:
             row = Row(*values)
             self._count(row, _project_of(connection, row.session), -1)
             connection.execute("delete from call where id = ?", (row.id,))
-            if self.fresh is not None:
-                self.fresh.discard(row.id)
             rest = reconcile.without_log(row)
             if rest is not None:
                 self._insert(connection, [rest])
@@ -335,12 +321,14 @@ class Ledger:
         meta = batch.state.get("meta") or {}
         foreign = batch.state.get("foreign")
         parent = meta.get("parent") or foreign
+        if not parent:
+            return batch.rows
         matched, begun = connection.execute(
             "select inherited, exists(select 1 from call where session = ?1 and seen & 1) "
             "from session where id = ?1",
             (session,),
         ).fetchone()
-        if not parent or begun:
+        if begun:
             return batch.rows
         known = sequence(connection, parent)
         count = reconcile.inherited(
@@ -367,13 +355,14 @@ class Ledger:
         meta = dict(state.get("meta") or {})
         meta["parent"] = meta.get("parent") or state.get("foreign")
         meta["project"] = self.project(meta.get("cwd"))
-        last = batch.rows[-1][5] if batch.rows else meta.get("written")
+        last = meta.get("written") if batch.last is None else batch.last
         owner = state["owner"]
+        meta["number"] = self._number("session")
         session, thread, new = _add_session(
             connection, owner, source.provider, meta, source.id, last
         )
         if new:
-            self._adopt(connection, owner, thread)
+            self.adopt(connection, owner, thread)
         if state.get("title") and thread == owner:
             connection.execute(
                 "update thread set title = ?, title_source = 'first_message' "
@@ -382,7 +371,7 @@ class Ledger:
             )
         return session, meta["project"]
 
-    def _adopt(self, connection: sqlite3.Connection, owner: str, thread: str) -> None:
+    def adopt(self, connection: sqlite3.Connection, owner: str, thread: str) -> None:
         """Children that were read before their parent: join its thread, be told apart anew."""
         for child, kind, guessed, source in connection.execute(
             "select key, kind, guessed, source from session where parent = ?", (owner,)
@@ -485,12 +474,13 @@ def _project_of(connection: sqlite3.Connection, session: int | None) -> str | No
     return found[0] if found else None
 
 
-def _add_source(connection: sqlite3.Connection, source: Source) -> int:
+def _add_source(connection: sqlite3.Connection, source: Source, number: int | None) -> int:
     cursor = connection.execute(
-        'insert into source_file(provider, name, path, inode, size, mtime_ns, "offset", '
+        'insert into source_file(id, provider, name, path, inode, size, mtime_ns, "offset", '
         "fingerprint, state, archived, missing, calls, input, cached, output, reasoning, skipped, "
-        "warnings, indexed_at) values (?,?,?,?,?,?,0,'','{}',?,0,0,0,0,0,0,0,'{}',?)",
+        "warnings, indexed_at) values (?,?,?,?,?,?,?,0,'','{}',?,0,0,0,0,0,0,0,'{}',?)",
         (
+            number,
             source.provider,
             source.name,
             source.path,
@@ -504,10 +494,15 @@ def _add_source(connection: sqlite3.Connection, source: Source) -> int:
     return int(cursor.lastrowid or 0)
 
 
+def skipped_lines(batch: Batch) -> int:
+    """How many lines of a batch are lost."""
+    return sum(n for kind, n in batch.warnings.items() if kind not in _HARMLESS)
+
+
 def _move_cursor(
     connection: sqlite3.Connection, source: Source, batch: Batch, added: Sequence[int]
 ) -> None:
-    skipped = sum(n for kind, n in batch.warnings.items() if kind not in _HARMLESS)
+    skipped = skipped_lines(batch)
     warnings = batch.warnings
     if warnings:
         before = connection.execute(
@@ -541,6 +536,18 @@ def _move_cursor(
     )
 
 
+# id, project, provider, started_at, last_at, title, title_source
+ADD_THREAD = (
+    "insert into thread(id, project, provider, started_at, last_at, title, title_source) "
+    "values (?,?,?,?,?,?,?) "
+    "on conflict(id) do update set last_at = max(coalesce(last_at, 0), coalesce("
+    "excluded.last_at, 0)), started_at = min(coalesce(started_at, excluded.started_at), "
+    "coalesce(excluded.started_at, started_at)), project = coalesce(project, excluded.project), "
+    "title_source = iif(title is null, excluded.title_source, title_source), "
+    "title = coalesce(title, excluded.title)"
+)
+
+
 def _add_session(
     connection: sqlite3.Connection,
     key: str,
@@ -567,10 +574,10 @@ def _add_session(
     }  # fmt: skip
     if known is None:
         cursor = connection.execute(
-            "insert into session(key, provider, inherited, guessed, thread, parent, forked, kind, "
-            "role, project, cwd, branch, client, client_version, terminal, started_at, ended_at, "
-            "source) values (?,?,0,0,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (key, provider, *values.values()),
+            "insert into session(id, key, provider, inherited, guessed, thread, parent, forked, "
+            "kind, role, project, cwd, branch, client, client_version, terminal, started_at, "
+            "ended_at, source) values (?,?,?,0,0,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (meta.get("number"), key, provider, *values.values()),
         )
         session = int(cursor.lastrowid or 0)
     else:
@@ -578,11 +585,7 @@ def _add_session(
         if source is not None:
             _update_session(connection, session, values, known[2] != source)
     connection.execute(
-        "insert into thread(id, project, provider, started_at, last_at) values (?,?,?,?,?) "
-        "on conflict(id) do update set last_at = max(coalesce(last_at, 0), coalesce("
-        "excluded.last_at, 0)), started_at = min(coalesce(started_at, excluded.started_at), "
-        "coalesce(excluded.started_at, started_at)), project = coalesce(project, excluded.project)",
-        (thread, meta.get("project"), provider, meta.get("started"), last),
+        ADD_THREAD, (thread, meta.get("project"), provider, meta.get("started"), last, None, None)
     )
     return session, thread, known is None or (source is not None and known[2] is None)
 
@@ -601,9 +604,8 @@ def _update_session(
     )
 
 
-def _snapshots(
-    connection: sqlite3.Connection, limits: Sequence[tuple[int, dict[str, Any]]]
-) -> None:
+def snapshots(connection: sqlite3.Connection, limits: Sequence[tuple[int, dict[str, Any]]]) -> None:
+    """Keep what logs say of the allowance."""
     rows = [row for at, value in limits for row in snapshot_rows(at, value)]
     connection.executemany(
         "insert into snapshot(account, source, window, used_percent, window_minutes, resets_at, "

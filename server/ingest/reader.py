@@ -40,6 +40,7 @@ class Batch:
     state: dict[str, Any] = field(default_factory=dict)
     offset: int = 0
     read: int = 0  # bytes
+    last: int | None = None  # when the last call was
 
     def plain(self) -> tuple[Any, ...]:
         """As plain values, for the way between processes."""
@@ -203,6 +204,8 @@ def _skip_to(file: BinaryIO, offset: int) -> None:
 def _add(batch: Batch, records: codex.Records, days: Days) -> None:
     """Price the calls of some lines and add them up by day and model."""
     rows, sums = batch.rows, batch.days
+    if records.calls:
+        batch.last = records.calls[-1][5]
     for call in records.calls:
         at, model, first, cached, written, output, reasoning = _figures(call)
         cost, credits, status = costs(model, None, at, (first, cached, output, reasoning, written))

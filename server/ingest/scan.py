@@ -9,14 +9,17 @@ from typing import Any
 
 from server.config import Config
 from server.errors import Conflict
-from server.ingest.indexer import Indexer, make_indexes
-from server.ingest.ledger import Ledger
-from server.store import db, migrations, settings
+from server.ingest import workers
+from server.ingest.files import Files, Job, Source, discover
+from server.ingest.workers import Team
 from server.store.lock import Lock
+from server.usage.days import Days
 
 
 def totals() -> dict[str, Any]:
     """What the Codex logs say in all, archived sessions included (database open)."""
+    from server.store import db
+
     files, calls, first, cached, output, reasoning, skipped = db.rows(
         "select count(*), total(calls), total(input), total(cached), total(output), "
         "total(reasoning), total(skipped) from source_file where provider = 'codex'"
@@ -51,6 +54,34 @@ def run(config: Config, progress: Callable[[dict[str, int]], None] | None = None
         )
     # Nothing here makes cycles; looking for them costs a tenth of the time.
     gc.disable()
+    early = _begin(config)
+    try:
+        return {**_scan(config, early, progress), "seconds": round(time.perf_counter() - began, 4)}
+    finally:
+        if early is not None:
+            early[1].close()
+        gc.enable()
+        lock.release()
+
+
+def _begin(config: Config) -> tuple[Files, Team] | None:
+    """Let helpers read while the database is made; only where nothing can be known yet."""
+    if (config.data_dir / "usage.db").exists():
+        return None
+    found = discover(config)
+    jobs = [Job(Source(*file)) for file in found.values()]
+    return (found, workers.start(jobs, Days(), fresh=True)) if jobs else None
+
+
+def _scan(
+    config: Config,
+    early: tuple[Files, Team] | None,
+    progress: Callable[[dict[str, int]], None] | None,
+) -> dict[str, Any]:
+    from server.ingest.indexer import Indexer, make_indexes
+    from server.ingest.ledger import Ledger
+    from server.store import db, migrations, settings
+
     try:
         db.open_databases(config.data_dir, strict=config.strict_writes)
         migrations.migrate()
@@ -58,11 +89,8 @@ def run(config: Config, progress: Callable[[dict[str, int]], None] | None = None
         with db.reading():
             make_indexes()
             indexer = Indexer(config, Ledger(), alone=True)
-            indexer.watch = progress
+            indexer.watch, indexer.early = progress, early
             indexer.scan()
-            answer = totals()
-        return {**answer, "seconds": round(time.perf_counter() - began, 4)}
+            return totals()
     finally:
-        gc.enable()
         db.close_databases()
-        lock.release()

@@ -1,149 +1,295 @@
-"""Reading many files at once: other processes fold, this one stores."""
+"""Reading many files at once: other processes fold, this one stores.
+
+The work lies in a pipe as numbers of jobs, longest first; each process takes the next one when
+it is done with its last. What a helper found comes back in chunks: facts of files as plain
+values, and the rows of files that are new as an SQLite database in memory, because SQLite
+copies rows from one table to another several times faster than Python hands them over.
+"""
 
 from __future__ import annotations
 
+import json
 import marshal
 import os
+import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from server.ingest.reader import Batch
+from server.ingest import claude, codex, reader
+from server.ingest.files import Job, fingerprint
+from server.ingest.reader import COLUMNS, Batch
+from server.usage.days import Days
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
-# Storing is this process's alone, so it takes less of the reading.
-_OWN_SHARE = 0.25
+_CHUNK = 3_000  # rows
+_TICKETS = 16_000  # numbers of four bytes; a pipe holds 64 KiB
+_MARKS = ",".join("?" * (COLUMNS.count(",") + 1))
 
-Read = tuple[Any, list[Batch], OSError | None]
+
+class Read(NamedTuple):
+    """What became of a job."""
+
+    number: int  # of the job
+    error: str | None  # why the file could not be read
+    batch: Batch
+    fingerprint: str
+    state: str  # JSON
+    rows: int  # how many rows go in as they are; they lie in the chunk's table if it has one
 
 
-def read(
-    jobs: Sequence[Any],
-    batches: Callable[[Any, Any, int | None], Iterator[Batch]],
-    days: Any,
-    whole: int,
-) -> Iterator[Read]:
-    """Each job with its batches, in no certain order.
+class Chunk(NamedTuple):
+    """Some jobs' results."""
 
-    Other processes help where a fork is safe: on Linux, while this process has one thread.
-    """
+    reads: list[Read]
+    table: bytes | None  # a database with the table `row`: COLUMNS and the job's number
+
+
+def batches(job: Job, days: Days, limit: int | None) -> Iterator[Batch]:
+    """Fold what there is to read in a file."""
+    state = job.state
+    if not state and job.source.provider == "claude":
+        state = {"claude": True, "owner": claude.owner_of(job.source.name)}
+    elif not state:
+        state = {"owner": codex.owner_of(job.source.name)}
+    return reader.read(job.source.path, job.offset, state, days, limit)
+
+
+def copied_head(batch: Batch) -> bool:
+    """Whether the parent's rows must be stored before this batch can be."""
+    meta = batch.state.get("meta") or {}
+    return bool(
+        batch.rows
+        and codex.legacy(batch.rows[0][0])
+        and (meta.get("parent") or batch.state.get("foreign"))
+    )
+
+
+def start(jobs: Sequence[Job], days: Days, *, fresh: bool) -> Team:
+    """Begin to read. Helpers are forked where that is safe: on Linux, while this process has
+    one thread, and where there is enough to read. `fresh`: no call is known yet.
+    """  # noqa: D205
     count = min(os.cpu_count() or 1, 4) - 1
-    if sys.platform != "linux" or threading.active_count() > 1 or whole < WORTH_IT or count < 1:
-        for job in jobs:
-            yield _one(job, batches, days)
-        return
-    own, shares = _share(jobs, count)
-    children = [_child(share, batches, days) for share in shares]
-    try:
-        for job in own:
-            yield _one(job, batches, days)
-            for child in children:
-                yield from child.ready()
-        for child in children:
-            yield from child.rest()
-    finally:
-        for child in children:
-            child.close()
+    whole = sum(job.left for job in jobs)
+    if sys.platform != "linux" or threading.active_count() > 1 or whole < WORTH_IT:
+        count = 0
+    return Team(jobs, _Folder(jobs, days, fresh), count)
 
 
-def _one(job: Any, batches: Callable[..., Iterator[Batch]], days: Any) -> Read:
-    try:
-        return job, list(batches(job, days, None)), None
-    except OSError as error:
-        return job, [], error
+class _Folder:
+    """Reads jobs, wherever it runs."""
 
-
-def _share(jobs: Sequence[Any], count: int) -> tuple[list[Any], list[list[Any]]]:
-    """Longest first, each to whoever has least to do."""
-    shares: list[list[Any]] = [[] for _ in range(count + 1)]
-    weights = [_OWN_SHARE, *[1.0] * count]
-    loads = [0.0] * (count + 1)
-    for job in sorted(jobs, key=lambda job: job.offset - job.source.size):
-        place = min(range(count + 1), key=loads.__getitem__)
-        shares[place].append(job)
-        loads[place] += (job.source.size - job.offset + 20_000) / weights[place]
-    return shares[0], shares[1:]
-
-
-class _Child:
-    """A process that folds its share and sends what it found."""
-
-    def __init__(self, pid: int, pipe: int, jobs: Sequence[Any]) -> None:
-        self._pid = pid
-        self._pipe = pipe
+    def __init__(self, jobs: Sequence[Job], days: Days, fresh: bool) -> None:
         self._jobs = jobs
-        self._bytes = bytearray()
-        self._done = 0
+        self._days = days
+        self._fresh = fresh
+        self._seen: set[str] = set()
 
-    def ready(self) -> Iterator[Read]:
+    def read(self, number: int) -> Read:
+        job = self._jobs[number]
+        try:
+            (batch,) = batches(job, self._days, None)
+            stamp = fingerprint(job.source.path, batch.offset)
+        except OSError as error:
+            return Read(number, error.strerror or str(error), Batch(), "", "", 0)
+        rows = len(batch.rows) if self._whole(job, batch) else 0
+        if rows and batch.compactions:
+            _mark(batch)
+        state = json.dumps(batch.state, separators=(",", ":"))
+        return Read(number, None, batch, stamp, state, rows)
+
+    def _whole(self, job: Job, batch: Batch) -> bool:
+        """Whether the rows can go in as they are: nobody can have seen them before."""
+        new = job.source.provider == "codex" and not job.source.id and batch.state.get("owner")
+        if not new or not batch.rows or copied_head(batch):
+            return False
+        if codex.legacy(batch.rows[0][0]) and not self._fresh:
+            return False  # the proxy may have seen these calls under another name
+        names = {row[0] for row in batch.rows}
+        if len(names) < len(batch.rows) or not self._seen.isdisjoint(names):
+            return False
+        self._seen |= names
+        return True
+
+
+def _mark(batch: Batch) -> None:
+    names = set(batch.compactions)
+    batch.rows = [
+        (*row[:4], "compaction", *row[5:]) if row[0] in names else row for row in batch.rows
+    ]
+    batch.compactions = []
+
+
+class Team:
+    """This process and its helpers, reading."""
+
+    def __init__(self, jobs: Sequence[Job], folder: _Folder, helpers: int) -> None:
+        self.jobs = jobs
+        self._folder = folder
+        order = sorted(range(len(jobs)), key=lambda number: -jobs[number].left)
+        step = len(order) // _TICKETS + 1
+        self._shares = [order[place : place + step] for place in range(0, len(order), step)]
+        self._left = set(range(len(jobs)))
+        self._own = iter(self._shares)
+        self._tickets: int | None = None
+        if helpers:
+            self._tickets, office = os.pipe()
+            os.write(office, b"".join(n.to_bytes(4, "little") for n in range(len(self._shares))))
+            os.close(office)
+        self._helpers = [_Helper(self._help) for _ in range(helpers)]
+
+    def _next(self) -> list[int]:
+        """The jobs to do next; empty when none is left."""
+        if self._tickets is None:
+            return next(self._own, [])
+        ticket = os.read(self._tickets, 4)
+        return self._shares[int.from_bytes(ticket, "little")] if ticket else []
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Each job's result, in no certain order."""
+        while share := self._next():
+            for number in share:
+                yield self._done(Chunk([self._folder.read(number)], None))
+            for helper in self._helpers:
+                for chunk in helper.ready():
+                    yield self._done(chunk)
+        for helper in self._helpers:
+            for chunk in helper.rest():
+                yield self._done(chunk)
+        lost = "the process that read this file ended early"
+        for number in sorted(self._left):
+            yield Chunk([Read(number, lost, Batch(), "", "", 0)], None)
+
+    def _done(self, chunk: Chunk) -> Chunk:
+        self._left.difference_update(read.number for read in chunk.reads)
+        return chunk
+
+    def close(self) -> None:
+        """Drop the pipes; a helper that still reads ends by that."""
+        if self._tickets is not None:
+            os.close(self._tickets)
+            self._tickets = None
+        while self._helpers:
+            self._helpers.pop().close()
+
+    def _help(self, send: int) -> None:
+        """What a helper does."""
+        table = _Table()
+        while share := self._next():
+            for number in share:
+                table.add(self._folder.read(number))
+                if table.rows >= _CHUNK:
+                    table.send(send)
+        table.send(send)
+
+
+class _Table:
+    """Results that wait to be sent, and their rows."""
+
+    def __init__(self) -> None:
+        self._reads: list[tuple[Any, ...]] = []
+        self._empty()
+
+    def _empty(self) -> None:
+        self.rows = 0
+        self._reads.clear()
+        self._database = sqlite3.connect(":memory:", isolation_level=None)
+        columns = COLUMNS.replace("offset", '"offset"')
+        self._database.execute(f"create table row({columns}, number)")
+        self._database.execute("begin")
+
+    def add(self, read: Read) -> None:
+        """Keep a result."""
+        batch = read.batch
+        if read.rows:
+            self._database.executemany(
+                f"insert into row values ({_MARKS}, {int(read.number)})",  # noqa: S608
+                batch.rows,
+            )
+            batch.rows = []
+        self.rows += max(read.rows, 20)
+        self._reads.append((*read[:2], batch.plain(), *read[3:]))
+
+    def send(self, pipe: int) -> None:
+        """Write a chunk and begin the next."""
+        self._database.execute("commit")
+        table = self._database.serialize()
+        facts = marshal.dumps(self._reads)
+        for part in (len(facts), len(table)):
+            _write(pipe, part.to_bytes(8, "little"))
+        _write(pipe, facts)
+        _write(pipe, table)
+        self._database.close()
+        self._empty()
+
+
+class _Helper:
+    """A forked process, seen from this one."""
+
+    def __init__(self, work: Any) -> None:
+        self._pipe, send = os.pipe()
+        self._parts: list[bytes] = []
+        self._size = 0
+        with suppress(ImportError, OSError, AttributeError):
+            import fcntl
+
+            fcntl.fcntl(send, fcntl.F_SETPIPE_SZ, 1 << 20)
+        self._pid = os.fork()
+        if self._pid == 0:
+            status = 1
+            try:
+                os.close(self._pipe)
+                work(send)
+                status = 0
+            finally:
+                # No clean-up of what belongs to the parent: its database, its files.
+                os._exit(status)
+        os.close(send)
+        os.set_blocking(self._pipe, False)
+
+    def ready(self) -> Iterator[Chunk]:
         """What has arrived, without waiting."""
         with suppress(BlockingIOError):
             while part := os.read(self._pipe, 1 << 20):
-                self._bytes += part
-        yield from self._frames()
+                self._keep(part)
+        yield from self._chunks()
 
-    def rest(self) -> Iterator[Read]:
-        """Everything that is still to come; what a killed child left undone is an error."""
+    def rest(self) -> Iterator[Chunk]:
+        """Everything that is still to come."""
         os.set_blocking(self._pipe, True)
         while part := os.read(self._pipe, 1 << 20):
-            self._bytes += part
-            yield from self._frames()
-        for job in self._jobs[self._done :]:
-            yield job, [], OSError("the process that read this file ended early")
-        self._done = len(self._jobs)
+            self._keep(part)
+            yield from self._chunks()
 
-    def _frames(self) -> Iterator[Read]:
-        start = 0
-        while len(self._bytes) - start >= 8:
-            size = int.from_bytes(self._bytes[start : start + 8], "little")
-            if len(self._bytes) - start - 8 < size:
-                break
-            values = marshal.loads(self._bytes[start + 8 : start + 8 + size])  # noqa: S302
-            start += 8 + size
-            job = self._jobs[self._done]
-            self._done += 1
-            if isinstance(values, str):
-                yield job, [], OSError(values)
-            else:
-                yield job, [Batch(*one) for one in values], None
-        if start:
-            del self._bytes[:start]
+    def _keep(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._size += len(part)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        while self._size >= 16:
+            data = b"".join(self._parts)
+            facts, table = (int.from_bytes(data[at : at + 8], "little") for at in (0, 8))
+            end = 16 + facts + table
+            self._parts = [data]
+            if len(data) < end:
+                return
+            self._parts = [data[end:]]
+            self._size -= end
+            reads = [
+                Read(read[0], read[1], Batch(*read[2]), *read[3:])
+                for read in marshal.loads(data[16 : 16 + facts])  # noqa: S302 - our own child's
+            ]
+            yield Chunk(reads, data[16 + facts : end])
 
     def close(self) -> None:
-        """Drop the pipe; a child that still writes ends by that."""
+        """End it, if it has not ended."""
         os.close(self._pipe)
         os.waitpid(self._pid, 0)
 
 
-def _child(jobs: Sequence[Any], batches: Callable[..., Iterator[Batch]], days: Any) -> _Child:
-    receive, send = os.pipe()
-    with suppress(ImportError, OSError, AttributeError):
-        import fcntl
-
-        fcntl.fcntl(send, fcntl.F_SETPIPE_SZ, 1 << 20)
-    pid = os.fork()
-    if pid:
-        os.close(send)
-        os.set_blocking(receive, False)
-        return _Child(pid, receive, jobs)
-    status = 1
-    try:
-        os.close(receive)
-        with open(send, "wb", buffering=0) as pipe:  # noqa: PTH123 - from a descriptor
-            for job in jobs:
-                _, found, error = _one(job, batches, days)
-                values = str(error) if error else [batch.plain() for batch in found]
-                data = marshal.dumps(values)
-                _send(pipe, len(data).to_bytes(8, "little") + data)
-        status = 0
-    finally:
-        # No clean-up of what belongs to the parent: its database, its threads, its files.
-        os._exit(status)
-
-
-def _send(pipe: Any, data: bytes) -> None:
+def _write(pipe: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[pipe.write(view) :]
+        view = view[os.write(pipe, view) :]

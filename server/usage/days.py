@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from server.errors import BadRequest
-from server.store import settings
 
 # No zone changes its offset within a quarter of an hour that starts on the quarter.
 _QUARTER = 900_000
@@ -51,6 +50,8 @@ _last: list[Days] = []
 
 def chosen() -> Days:
     """The days of the zone in the settings; one that this computer does not know is ours."""
+    from server.store import settings  # here, so that other processes can do without a database
+
     zone = str(settings.get("timeZone") or "")
     if not _last or _last[0].zone != zone:
         try:

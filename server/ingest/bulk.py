@@ -1,0 +1,210 @@
+"""A first or large load: the rows of whole new files by one statement, and their cursors at once.
+
+Used where nobody else writes (`brimline scan` without a server). What is not plain (a file that
+was known before, a copied head, a call that another witness has) is left to `Ledger.store`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from server.ingest import reconcile
+from server.ingest.files import Job
+from server.ingest.ledger import ADD_THREAD, Ledger, skipped_lines, snapshots
+from server.ingest.reader import COLUMNS, SUMS, Batch
+from server.ingest.workers import Chunk, Read
+from server.store import db
+
+_COLUMNS = COLUMNS.replace("offset", '"offset"')
+_COUNT = COLUMNS.count(",") + 1
+_ROWS = (
+    f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
+    f"({','.join('?' * _COUNT)}, 'codex', %d, %d, {reconcile.LOG})"
+)
+_TABLE = (
+    f"insert or ignore into main.call({_COLUMNS}, provider, session, source, seen) "  # noqa: S608
+    f"select {_COLUMNS}, 'codex', number + ?, number + ?, {reconcile.LOG} from chunk.row"
+)
+_KNOWN = (
+    "select distinct number from chunk.row where exists "
+    "(select 1 from main.call where call.id = row.id)"
+)
+
+
+class Bulk:
+    """One load of many files."""
+
+    def __init__(self, ledger: Ledger, jobs: Sequence[Job]) -> None:
+        self._ledger = ledger
+        self._jobs = jobs
+        # A new file's source and session take the job's number above what is there, so that
+        # helpers need not know the database; what comes otherwise is numbered above those.
+        self._source = 1 + int(db.rows("select coalesce(max(id), 0) from source_file")[0][0])
+        self._session = 1 + int(db.rows("select coalesce(max(id), 0) from session")[0][0])
+        ledger.numbers = {
+            "source_file": self._source + len(jobs),
+            "session": self._session + len(jobs),
+        }
+        self._threads: dict[str, str] = {}
+        self._awaited: set[str] = set()
+        for key, thread, parent in db.rows("select key, thread, parent from session"):
+            self._threads[key] = thread
+            self._awaited.add(parent)
+
+    def store(
+        self, connection: sqlite3.Connection, chunk: Chunk
+    ) -> tuple[list[tuple[Job, Read]], list[tuple[Job, Read]]]:
+        """Store what is plain, with its cursors: (what is stored, what is left to store)."""
+        plain = [read for read in chunk.reads if read.rows]
+        odd = [read for read in chunk.reads if not read.rows]
+        if chunk.table is not None:
+            connection.deserialize(chunk.table, name="chunk")
+        again = self._again(plain)
+        if not self._insert(connection, chunk, plain, again):
+            again |= self._known(connection, chunk, plain)
+            self._insert(connection, chunk, plain, again)
+        self._finish(connection, [read for read in plain if read.number not in again])
+        done = [read for read in plain if read.number not in again]
+        left = odd + [read for read in plain if read.number in again]
+        return [(self._jobs[read.number], read) for read in done], [
+            (self._jobs[read.number], read) for read in left
+        ]
+
+    def _again(self, plain: Iterable[Read]) -> set[int]:
+        """Files whose session is there already, from the proxy or from another file."""
+        again, keys = set(), set()
+        for read in plain:
+            key = read.batch.state["owner"]
+            if key in self._threads or key in keys:
+                again.add(read.number)
+            keys.add(key)
+        return again
+
+    def _insert(
+        self, connection: sqlite3.Connection, chunk: Chunk, plain: Iterable[Read], again: set[int]
+    ) -> bool:
+        """Insert the rows, all or none; False when somebody has seen one of the calls."""
+        wanted = [read for read in plain if read.number not in again]
+        connection.execute("savepoint rows")
+        if chunk.table is not None:
+            self._take_out(connection, plain, again)
+            cursor = connection.execute(_TABLE, (self._session, self._source))
+            added = cursor.rowcount
+        else:
+            added = 0
+            for read in wanted:
+                sql = _ROWS % (self._session + read.number, self._source + read.number)
+                added += connection.executemany(sql, read.batch.rows).rowcount
+        whole = added == sum(read.rows for read in wanted)
+        if not whole:
+            connection.execute("rollback to rows")
+        connection.execute("release rows")
+        return whole
+
+    def _take_out(
+        self, connection: sqlite3.Connection, plain: Iterable[Read], again: set[int]
+    ) -> None:
+        """Take the rows of some files out of the chunk."""
+        for read in plain:
+            if read.number in again and not read.batch.rows:
+                read.batch.rows += connection.execute(
+                    f"select {_COLUMNS} from chunk.row where number = ?",  # noqa: S608
+                    (read.number,),
+                ).fetchall()
+                connection.execute("delete from chunk.row where number = ?", (read.number,))
+
+    def _known(
+        self, connection: sqlite3.Connection, chunk: Chunk, plain: Iterable[Read]
+    ) -> set[int]:
+        if chunk.table is not None:
+            return {int(number) for (number,) in connection.execute(_KNOWN)}
+        return {read.number for read in plain}
+
+    def _finish(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
+        """Add the files' sessions, threads, allowances and cursors."""
+        # Parents begin before their children, and names begin with the time.
+        ordered = sorted(reads, key=lambda read: self._jobs[read.number].source.name)
+        now = db.now_ms()
+        sources, sessions, threads, limits = [], [], [], []
+        for read in ordered:
+            job, batch = self._jobs[read.number], read.batch
+            meta = dict(batch.state.get("meta") or {})
+            meta["project"] = self._ledger.project(meta.get("cwd"))
+            meta["parent"] = meta.get("parent") or batch.state.get("foreign")
+            job.source.id = self._source + read.number
+            job.source.fingerprint = read.fingerprint
+            sums = self._ledger.count_days("codex", meta["project"], batch)
+            sources.append(_source_row(job, read, sums, now))
+            thread = self._thread(batch.state["owner"], meta)
+            sessions.append(_session_row(self._session + read.number, job, batch, meta, thread))
+            threads.append(_thread_row(batch, meta, thread))
+            limits += batch.limits
+        connection.executemany(_ADD_SOURCE, sources)
+        connection.executemany(_ADD_SESSION, sessions)
+        connection.executemany(ADD_THREAD, threads)
+        if limits:
+            snapshots(connection, limits)
+        self._adopt(connection, ordered)
+
+    def _thread(self, key: str, meta: dict[str, Any]) -> str:
+        thread, parent = key, meta["parent"]
+        if parent:
+            if (meta.get("kind") or "user") != "user":
+                thread = self._threads.get(parent, parent)
+            if parent not in self._threads:
+                self._awaited.add(parent)
+        self._threads[key] = thread
+        return thread
+
+    def _adopt(self, connection: sqlite3.Connection, reads: Iterable[Read]) -> None:
+        for read in reads:
+            key = read.batch.state["owner"]
+            if key in self._awaited:
+                self._ledger.adopt(connection, key, self._threads[key])
+                for child, thread in connection.execute(
+                    "select key, thread from session where thread = ?", (self._threads[key],)
+                ):
+                    self._threads[child] = thread
+
+
+_ADD_SOURCE = (
+    "insert into source_file(id, provider, name, path, inode, size, mtime_ns, archived, missing, "
+    'fingerprint, "offset", state, calls, input, cached, output, reasoning, skipped, warnings, '
+    "indexed_at) values (?,?,?,?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?,?)"
+)
+_ADD_SESSION = (
+    "insert into session(id, key, provider, inherited, guessed, thread, parent, forked, kind, "
+    "role, project, cwd, branch, client, client_version, terminal, started_at, ended_at, source) "
+    "values (?,?,'codex',0,0,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+
+
+def _source_row(job: Job, read: Read, sums: Sequence[int], now: int) -> tuple[Any, ...]:
+    source, batch = job.source, read.batch
+    return (
+        source.id, source.provider, source.name, source.path, source.inode, source.size,
+        source.mtime_ns, source.archived, source.fingerprint, batch.offset, read.state,
+        *sums[: SUMS - 2], skipped_lines(batch), json.dumps(batch.warnings), now,
+    )  # fmt: skip
+
+
+def _session_row(
+    number: int, job: Job, batch: Batch, meta: dict[str, Any], thread: str
+) -> tuple[Any, ...]:
+    get = meta.get
+    return (
+        number, batch.state["owner"], thread, meta["parent"], bool(get("forked")),
+        get("kind") or "user", get("role"), meta["project"], get("cwd"), get("branch"),
+        get("client"), get("version"), get("terminal"), get("started"), batch.last, job.source.id,
+    )  # fmt: skip
+
+
+def _thread_row(batch: Batch, meta: dict[str, Any], thread: str) -> tuple[Any, ...]:
+    title = batch.state.get("title") if thread == batch.state["owner"] else None
+    return (
+        thread, meta["project"], "codex", meta.get("started"), batch.last, title,
+        "first_message" if title else None,
+    )  # fmt: skip
