@@ -413,11 +413,14 @@ const SORTS = {
   attention: "attention",
 };
 
+const groupBy = (rows, pick) =>
+  rows.reduce((found, row) => ((found[pick(row)] ??= []).push(row), found), {});
+
 function threadOf(id, rows) {
   const cached = sum(rows, "cachedInputTokens");
   const input = sum(rows, "inputTokens");
   const tally = (key) =>
-    Object.entries(Object.groupBy(rows, (row) => row[key] ?? ""))
+    Object.entries(groupBy(rows, (row) => row[key] ?? ""))
       .map(([name, list]) => ({ name: name || null, calls: list.length }))
       .sort((a, b) => b.calls - a.calls);
   const number = Number(id.split("-").at(-1));
@@ -454,7 +457,7 @@ function threadOf(id, rows) {
   };
 }
 
-const threads = Object.entries(Object.groupBy(calls, ({ threadId }) => threadId)).map(([id, rows]) =>
+const threads = Object.entries(groupBy(calls, ({ threadId }) => threadId)).map(([id, rows]) =>
   threadOf(id, rows),
 );
 

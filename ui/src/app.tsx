@@ -2,7 +2,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { Link, Route, Switch } from "wouter";
-import { api, onSignedOut, type Session } from "./api";
+import { api, onSignedOut, type Session, type Settings as Values } from "./api";
 import { useTitle } from "./hooks";
 import { useLive } from "./live";
 import { AccountPage } from "./pages/Account";
@@ -19,7 +19,7 @@ import { Threads } from "./pages/Threads";
 import { Trends } from "./pages/Trends";
 import { Shell } from "./parts/Shell";
 import { Empty } from "./parts/States";
-import { t } from "./words";
+import { follow, t, useLanguage } from "./words";
 
 export function App() {
   const client = useQueryClient();
@@ -60,8 +60,18 @@ function Away({ retry }: { retry: () => void }) {
 
 function Inside({ canSignOut }: { canSignOut: boolean }) {
   const { live, away } = useLive();
+  const language = useLanguage();
+  const chosen = useQuery({
+    queryKey: ["settings"],
+    queryFn: ({ signal }) => api<Values>("/api/settings", { signal }),
+    meta: { topics: ["settings"] },
+  }).data?.language;
+  useEffect(() => {
+    if (typeof chosen === "string") follow(chosen);
+  }, [chosen]);
+  // Drawn anew in another language: words are looked up while drawing.
   return (
-    <Shell live={live} away={away} canSignOut={canSignOut}>
+    <Shell key={language} live={live} away={away} canSignOut={canSignOut}>
       <Switch>
         <Route path="/" component={Overview} />
         <Route path="/accounts" component={Accounts} />

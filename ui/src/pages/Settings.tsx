@@ -5,6 +5,7 @@ import { useAccounts } from "../accounts";
 import { api, send, type ApiError, type Settings as Values } from "../api";
 import { useTitle } from "../hooks";
 import { refetch } from "../live";
+import { LANGUAGES } from "../languages";
 import { Copy } from "../parts/Copy";
 import { Failure, Skeleton } from "../parts/States";
 import { choose, THEMES, useTheme, type Theme } from "../theme";
@@ -43,7 +44,7 @@ export function Settings() {
         </section>
       )}
       {found.data && <Groups values={found.data} />}
-      <Look />
+      <Look values={found.data} />
     </>
   );
 }
@@ -102,7 +103,8 @@ type Name =
   | "requestLogDays"
   | "importWithoutOverwrite"
   | "indexLogs"
-  | "timeZone";
+  | "timeZone"
+  | "language";
 
 /** Store one setting; says saving, saved, or why not, beside its control. */
 function useSave(name: Name) {
@@ -270,12 +272,22 @@ function TimeZone({ values }: { values: Values }) {
   return <Choice name="timeZone" value={chosen} options={options} />;
 }
 
-function Look() {
+/** Every language by its own name, because that is what its speakers look for. */
+function SpokenLanguage({ values }: { values: Values }) {
+  const options = [
+    { value: "", label: t("settings.language.system") },
+    ...LANGUAGES.map(({ code, name }) => ({ value: code, label: name })),
+  ];
+  return <Choice name="language" value={String(values.language ?? "")} options={options} />;
+}
+
+function Look({ values }: { values: Values | undefined }) {
   const id = useId();
   const { chosen } = useTheme();
   return (
     <section className="card">
       <h2>{t("settings.look")}</h2>
+      {values && <SpokenLanguage values={values} />}
       <div className="setting">
         <div>
           <label htmlFor={id}>{t("settings.theme")}</label>

@@ -46,7 +46,7 @@ export function Meter({ window, slot, idle = false, absent = false, now }: Props
         aria-label={sentence(window, name, left, now)}
       >
         {left > 0 && <i style={{ width: `calc(${Math.min(100, left)}% + 2px)` }} />}
-        {window.pace && <u style={{ left: `calc(${window.pace.expectedRemaining}% - 1px)` }} />}
+        {window.pace && <u style={{ insetInlineStart: `calc(${window.pace.expectedRemaining}% - 1px)` }} />}
       </div>
     </div>
   );
