@@ -23,10 +23,13 @@ from server.errors import AppError
 if TYPE_CHECKING:
     from desktop.supervisor import Client
 
-EXIT_ERROR, EXIT_NO_TRAY, EXIT_UNAVAILABLE = 1, 4, 69
+EXIT_ERROR, EXIT_NO_TRAY, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 4, 64, 69
 AUTH_JSON_LIMIT = 1 << 20
 _SCAN_SECONDS = 24 * 3600.0
 
+_GUARD_CODES = """\
+exit codes: 0 enough is left · 1 less is left · 64 wrong usage · 69 it is not known: the server
+is not running, or the figures are missing or old"""
 _EXIT_CODES = """\
 exit codes: 0 done · 1 an error, said in one sentence · 2 wrong usage · 3 the port is busy ·
 4 no tray is possible here · 69 the server is not running or cannot be reached"""
@@ -34,7 +37,7 @@ exit codes: 0 done · 1 an error, said in one sentence · 2 wrong usage · 3 the
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Errors are one sentence on stderr."""
-    arguments = _parser().parse_args(argv)
+    arguments = _understood(sys.argv[1:] if argv is None else list(argv))
     try:
         settings, warnings = config.load(
             {name: getattr(arguments, name, None) for name in ("data_dir", "host", "port")}
@@ -53,6 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has left; Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_ERROR
+
+
+def _understood(words: list[str]) -> argparse.Namespace:
+    try:
+        return _parser().parse_args(words)
+    except SystemExit as end:
+        # What `guard` says of the allowance must not be mixed up with a slip of the pen.
+        if end.code == 2 and "guard" in words:
+            raise SystemExit(EXIT_USAGE) from None
+        raise
 
 
 def _exit_code(error: AppError) -> int:
@@ -95,13 +108,18 @@ def _add_data_dir(parser: argparse.ArgumentParser, default: Any = argparse.SUPPR
 
 
 def _command(
-    commands: Any, name: str, run: Callable[..., int], said: str, examples: Sequence[str]
+    commands: Any,
+    name: str,
+    run: Callable[..., int],
+    said: str,
+    examples: Sequence[str],
+    codes: str = _EXIT_CODES,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=said[0].lower() + said[1:].rstrip("."),
         description=said,
-        epilog="examples:\n  " + "\n  ".join(examples) + "\n\n" + _EXIT_CODES,
+        epilog="examples:\n  " + "\n  ".join(examples) + "\n\n" + codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_data_dir(parser)
@@ -145,6 +163,15 @@ def _add_roles(commands: Any) -> None:
     )
     window.add_argument("--path", default="/", help="the page to open (default /)")
     window.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    demo = _command(
+        commands,
+        "demo",
+        _demo,
+        "Look around on invented data, in a folder that is gone afterwards.",
+        ["brimline demo", "brimline demo --serve --port 2460"],
+    )
+    demo.add_argument("--serve", action="store_true", help="the server alone, without a tray")
+    demo.add_argument("--port", type=_port, help="the port to listen on (default: a free one)")
 
 
 def _add_figures(commands: Any) -> None:
@@ -156,6 +183,24 @@ def _add_figures(commands: Any) -> None:
         ["brimline status", "brimline status --json"],
     )
     _json_flag(status)
+    guard = _command(
+        commands,
+        "guard",
+        _guard,
+        "Say by the exit code whether enough of the allowance is left; for scripts.",
+        ["brimline guard --min-remaining 10 && codex exec 'go on'",
+         "brimline guard --min-remaining 25 --account work --json"],
+        codes=_GUARD_CODES,
+    )  # fmt: skip
+    guard.add_argument(
+        "--min-remaining",
+        metavar="PERCENT",
+        type=_share,
+        required=True,
+        help="what must be left of every window",
+    )
+    guard.add_argument("--account", metavar="NAME", help="of this account, not of the pool")
+    _json_flag(guard)
     scan = _command(
         commands,
         "scan",
@@ -224,6 +269,20 @@ def _add_machine(commands: Any) -> None:
     _command(commands, "version", _version, "Print the version of Brimline.", ["brimline version"])
 
 
+def _port(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError("give a port from 1 to 65535")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError("give a percentage from 0 to 100")
+    return value
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0.1 <= value <= 3600:
@@ -273,6 +332,17 @@ def _window(settings: config.Config, arguments: argparse.Namespace) -> int:
     return window.run(settings, path=arguments.path, child=arguments.child)
 
 
+def _demo(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import demo
+
+    def show(own: config.Config) -> int:
+        arguments.data_dir = own.data_dir
+        return _serve(own, arguments) if arguments.serve else _default(own, arguments)
+
+    print("Inventing two months of work …", file=sys.stderr, flush=True)
+    return demo.run(settings, show, arguments.port)
+
+
 # --- Figures --------------------------------------------------------------------------------------
 
 
@@ -303,6 +373,54 @@ def _status(settings: config.Config, arguments: argparse.Namespace) -> int:
         _say("brimline: The server is not running; start it with `brimline serve`.")
         return EXIT_UNAVAILABLE
     return 0
+
+
+def _guard(settings: config.Config, arguments: argparse.Namespace) -> int:
+    client = _client(settings)
+    if client is None:
+        _say("brimline: The server is not running; start it with `brimline serve`.")
+        return EXIT_UNAVAILABLE
+    shot = client.get("/api/tray")
+    of = shot["pool"]
+    if arguments.account:
+        of = _tray_account(shot["accounts"], client.get("/api/accounts"), arguments.account)
+    verdict = guarded(of, arguments.min_remaining)
+    if arguments.json:
+        print(json.dumps(verdict))
+    else:
+        print(verdict["message"])
+    return int(verdict["exitCode"])
+
+
+def _tray_account(
+    accounts: list[dict[str, Any]], full: dict[str, Any], name: str
+) -> dict[str, Any]:
+    wanted = match(name, full["accounts"])["accountId"]
+    return next(account for account in accounts if account["id"] == wanted)
+
+
+def guarded(of: dict[str, Any], least: float) -> dict[str, Any]:
+    """Whether at least `least` percent of every window of a pool or an account are left."""
+    # A window with a colon in its key limits one named model only.
+    windows = [w for w in of.get("windows") or () if ":" not in str(w.get("key"))]
+    known = [w for w in windows if w.get("remainingPercent") is not None and not w.get("stale")]
+    idle = of.get("status") or of.get("state")
+    if idle in _OUT_OF_WORK:
+        code, said = EXIT_ERROR, f"Nothing can serve now: {idle.replace('_', ' ')}."
+    elif not known or len(known) < len(windows):
+        code, said = EXIT_UNAVAILABLE, "What is left is not known, or the figures are old."
+    else:
+        tightest = min(known, key=lambda w: float(w["remainingPercent"]))
+        left = float(tightest["remainingPercent"])
+        code = 0 if left >= least else EXIT_ERROR
+        said = f"{left:g} % of the {tightest['name']} allowance is left; asked for {least:g} %."
+    figures = {w["name"]: w.get("remainingPercent") for w in windows}
+    return {"ok": code == 0, "exitCode": code, "message": said, "remaining": figures}
+
+
+_OUT_OF_WORK = (
+    "paused", "spent", "empty", "sign_in_needed", "deactivated", "rate_limited", "quota_exceeded",
+)  # fmt: skip
 
 
 def _stored_snapshot(settings: config.Config) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class Window:
         _name_program()
         url = self._url(self._path)
         self._window = webview.create_window(
-            TITLE,
+            f"{TITLE} – demo" if os.environ.get("BRIMLINE_DEMO") else TITLE,
             url,
             html=None if url else AWAY,
             js_api=Api(self._config, self),

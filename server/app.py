@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sqlite3
 import sys
@@ -45,6 +46,7 @@ from server.store import db, migrations, settings
 
 log = logging.getLogger(__name__)
 
+DEMO = "Demo data: everything here is invented, and gone when the demo ends."
 _PROXY_PREFIXES = ("/v1/", "/backend-api/", "/otlp/")
 
 
@@ -115,6 +117,8 @@ def services() -> Services:
 def create_app(config: Config) -> Flask:
     """Build the application on an opened data folder. Starts no thread and opens no socket."""
     notices = db.open_databases(config.data_dir, strict=config.strict_writes)
+    if os.environ.get("BRIMLINE_DEMO"):
+        notices.append(DEMO)
     migrations.migrate()
     settings.load()
     pool = Pool(config)

@@ -144,6 +144,14 @@ WITHOUT_A_SERVER = {
     "cli.py": ("server.runtime", "server.ingest"),
     "offline.py": ("server.store", "server.accounts"),
     "selftest.py": ("server.app",),
+    "demo.py": (
+        "server.store",
+        "server.accounts",
+        "server.ingest",
+        "server.proxy",
+        "server.auth",
+        "server.usage",
+    ),
 }
 
 

@@ -20,8 +20,8 @@ from server.store.lock import Lock
 from tests import upstream
 
 COMMANDS = [
-    "tray", "serve", "window", "status", "scan", "accounts", "pause", "resume", "autostart",
-    "selftest", "version",
+    "tray", "serve", "window", "demo", "status", "guard", "scan", "accounts", "pause", "resume",
+    "autostart", "selftest", "version",
 ]  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -99,7 +99,7 @@ def _unreadable(why: str) -> StoreError:
 
 def keys_folder() -> Path:
     """Where key files lie: outside the data folder, which people copy and back up."""
-    return config_dir() / "keys"
+    return Path(os.environ.get("BRIMLINE_KEYS_DIR") or config_dir() / "keys")
 
 
 def _key() -> tuple[bytes, bytes]:

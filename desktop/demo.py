@@ -1,0 +1,200 @@
+"""`brimline demo`: the whole program on invented data, in a folder that is gone afterwards.
+
+Accounts are imported, logs indexed and requests recorded by the program's own parts; only the
+provider is played, on loopback, so nothing leaves this computer and nothing of the user is read.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from desktop import offline, sample
+from server import config as configuration
+from server.config import Config
+
+_UNTIL = 4_102_444_800  # the invented sign-ins end in 2100
+_SAID = "This is Brimline's demo: no provider is behind it."
+
+
+@contextmanager
+def prepared(port: int | None = None) -> Iterator[Config]:
+    """A configuration of the demo's own, filled and with its provider; all gone at the end.
+
+    The environment of this process is changed too, for the children it starts.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="brimline-demo-"))
+    provider = _Provider()
+    try:
+        config = _settle(folder, provider.address, port)
+        _fill(config, int(time.time() * 1000))
+        yield config
+    finally:
+        provider.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settle(folder: Path, provider: str, port: int | None) -> Config:
+    """Point everything at the demo's folder, whatever the user has set."""
+    own = {
+        "BRIMLINE_CONFIG": folder / "config.toml",
+        "BRIMLINE_KEYS_DIR": folder / "keys",
+        "BRIMLINE_DATA_DIR": folder / "data",
+        "BRIMLINE_CODEX_HOME": folder / "codex",
+        "BRIMLINE_CLAUDE_HOME": folder / "claude",
+        "BRIMLINE_UPSTREAM_BASE_URL": f"{provider}/backend-api",
+        "BRIMLINE_AUTH_BASE_URL": provider,
+        "BRIMLINE_HOST": "127.0.0.1",
+        "BRIMLINE_PORT": port or 0,
+        "BRIMLINE_NO_KEYRING": 1,
+        "BRIMLINE_DEMO": 1,
+    }
+    for names in configuration.ENVIRONMENT.values():
+        for name in names:
+            os.environ.pop(name, None)
+    os.environ.update({name: str(value) for name, value in own.items()})
+    config, _ = configuration.load()
+    return config
+
+
+def _fill(config: Config, now: int) -> None:
+    made = sample.make(now)
+    for home, files in ((config.codex_home, made.codex), (config.claude_home, made.claude)):
+        for name, content in files.items():
+            path = home / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    with offline.pool(config) as pool:
+        ids = {}
+        for name in sample.ACCOUNTS:
+            ids[name] = offline.add(pool, auth_json(name))["accountId"]
+            pool.rename(ids[name], name)
+        pool.pause(ids["home"])
+        pool.flush()
+        _remember(ids, now)
+        _record(made.requests, ids)
+
+
+def _remember(ids: dict[str, str], now: int) -> None:
+    """Four weeks of the allowance, as if it had been asked all along."""
+    from server.store import db
+
+    rows = [
+        (ids[name], "api", key, used, minutes, resets_at, sample.PLANS[name], at)
+        for name in sample.ACCOUNTS
+        for key, used, minutes, resets_at, at in sample.snapshots(name, now)
+    ]
+    with db.writing("accounts") as connection:
+        connection.executemany(
+            "insert into snapshot (account, source, window, used_percent, window_minutes, "
+            "resets_at, plan, observed_at) values (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+
+def _record(requests: list[dict[str, Any]], ids: dict[str, str]) -> None:
+    """Write requests down the way the proxy does."""
+    from server.auth.keys import Keys
+    from server.ingest.ledger import Ledger
+    from server.proxy.recorder import Record, Recorder
+    from server.usage.pricing import Tokens
+
+    keys = Keys()
+    keys.load()
+    recorder = Recorder(Ledger(), keys)
+    recorder.start()
+    for request in requests:
+        used = request["tokens"]
+        attempts = [{**each, "account": ids[each["account"]]} for each in request["attempts"]]
+        known = {**request, "account": ids[request["account"]], "attempts": attempts}
+        known["tokens"] = None if used is None else Tokens(*used)
+        recorder.put(Record(**known), wait=0)
+    recorder.stop()
+
+
+def auth_json(name: str) -> bytes:
+    """A sign-in of an invented account, as Codex would keep it."""
+    claims = {
+        "chatgpt_account_id": name,
+        "chatgpt_plan_type": sample.PLANS[name],
+        "chatgpt_user_id": f"user-{name}",
+    }
+    identity = {"email": f"{name}@example.com", "https://api.openai.com/auth": claims}
+    tokens = {
+        "id_token": _unsigned({**identity, "exp": _UNTIL}),
+        "access_token": _unsigned({"exp": _UNTIL, "for": name}),
+        "refresh_token": f"demo-{name}",
+        "account_id": name,
+    }
+    return json.dumps({"tokens": tokens, "last_refresh": "2026-01-01T00:00:00Z"}).encode()
+
+
+def _unsigned(claims: dict[str, Any]) -> str:
+    def part(value: Any) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+    return f"{part({'alg': 'none'})}.{part(claims)}.demo"
+
+
+class _Provider:
+    """Plays the provider on loopback: the allowance of each account, the models, nothing else."""
+
+    def __init__(self) -> None:
+        began = int(time.time() * 1000)
+
+        class Answers(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing on the terminal."""
+
+            def do_GET(self) -> None:
+                account = self.headers.get("chatgpt-account-id") or ""
+                if self.path.endswith("/wham/usage") and account in sample.ACCOUNTS:
+                    self._say(200, sample.allowance(account, began))
+                elif self.path.partition("?")[0].endswith("/models"):
+                    self._say(200, {"models": []})
+                else:
+                    self._refuse()
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length") or 0))
+                self._refuse()
+
+            def _refuse(self) -> None:
+                self._say(403, {"error": {"code": "demo", "message": _SAID}})
+
+            def _say(self, status: int, body: dict[str, Any]) -> None:
+                raw = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self._server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, name="demo", daemon=True).start()
+
+    def close(self) -> None:
+        """End."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def run(config: Config, show: Callable[[Config], int], port: int | None) -> int:
+    """Prepare the demo, have `show` run it, and clean up; returns its exit code."""
+    with prepared(port) as own:
+        return show(replace(own, log_level=config.log_level))

@@ -1,0 +1,104 @@
+"""The demo: invented work that goes the way of real work, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desktop import sample
+
+ROOT = Path(__file__).resolve().parent.parent
+NOW = 1_790_000_000_000
+
+
+def test_the_same_seed_invents_the_same_work() -> None:
+    assert sample.make(NOW) == sample.make(NOW)
+    assert sample.make(NOW) != sample.make(NOW, seed=8)
+
+
+def test_nothing_happens_in_the_future() -> None:
+    made = sample.make(NOW)
+    for name, content in made.codex.items():
+        for line in content.splitlines() if name.startswith("sessions/") else ():
+            assert json.loads(line)["timestamp"] <= sample.stamp(NOW + 5 * 60_000)
+    assert max(request["started_at"] for request in made.requests) < NOW
+    assert all(row[4] < NOW for name in sample.ACCOUNTS for row in sample.snapshots(name, NOW))
+
+
+@pytest.mark.parametrize("account", sample.ACCOUNTS)
+def test_percentages_stay_percentages(account: str) -> None:
+    rows = sample.snapshots(account, NOW)
+    assert all(0 <= row[1] <= 99 for row in rows)
+    assert {row[0] for row in rows} == {"primary", "secondary"}
+
+
+def wait_for(look: Any, seconds: float = 20) -> Any:
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("not in time")
+
+
+def test_the_demo_is_the_whole_program(tmp_path: Path) -> None:
+    home, temporary = tmp_path / "user", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    env = {**os.environ, "HOME": str(home), "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    env |= {"XDG_CONFIG_HOME": str(home / "config"), "XDG_DATA_HOME": str(home / "share")}
+    # The user's own settings do not reach it.
+    env |= {"BRIMLINE_ADMIN_API_TOKEN": "x" * 32, "BRIMLINE_PORT": "1"}
+    words = [sys.executable, "-m", "desktop", "demo", "--serve"]
+    process = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, cwd=tmp_path, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        url = process.stdout.readline().split()[-1].rstrip("/")
+
+        def get(path: str) -> Any:
+            with urllib.request.urlopen(url + path, timeout=10) as answer:
+                return json.load(answer)
+
+        try:
+            shot = get("/api/tray")
+            assert {a["name"]: a["status"] for a in shot["accounts"]} == {
+                "studio": "active",
+                "work": "active",
+                "spare": "active",
+                "home": "paused",
+            }
+            assert shot["notices"][0].startswith("Demo data")
+            requests = get("/api/request-logs?limit=1")["total"]
+            assert requests > 300
+            calls = wait_for(lambda: _settled(get))
+            # Every request of the proxy met its line in a log: none is counted twice.
+            assert calls["joined"] == calls["answered"] > 300
+            assert get("/api/trends?by=project")["names"]
+        finally:
+            process.terminate()
+    assert process.wait(40) == 0
+    assert list(temporary.iterdir()) == [], "the demo's folder is gone"
+    assert list(home.iterdir()) == [], "nothing of the user's was touched"
+
+
+def _settled(get: Any) -> dict[str, int] | None:
+    """How many calls were answered through the proxy, once every log is read."""
+    if get("/api/live")["indexing"] or not get("/api/scan")["files"]:
+        return None
+    rows = get("/api/request-logs?limit=500&status=ok")["requests"]
+    answered = [row["responseId"] for row in rows if row["responseId"]]
+    calls = get("/api/calls?limit=500&provider=codex")["calls"]
+    known = {call["id"]: call["witnesses"] for call in calls}
+    if not known or len(answered) < 300:
+        return None
+    seen = [name for name in answered if name in known]
+    joined = [name for name in seen if known[name] == ["log", "proxy"]]
+    return {"answered": len(seen), "joined": len(joined)} if len(joined) == len(seen) else None
