@@ -314,6 +314,68 @@ class DailyUsage(_Usage):
         primary_key = CompositeKey("heading", "day", "provider", "name")
 
 
+class _Measures(_Usage):
+    """What is summed up of a group of calls; the counts follow the thresholds."""
+
+    calls = IntegerField()
+    input = IntegerField()
+    cached = IntegerField()
+    output = IntegerField()
+    reasoning = IntegerField()
+    cost = IntegerField()
+    credits = IntegerField(null=True)  # micro-credits; None when no call has a rate
+    unpriced = IntegerField()  # calls without a price
+    unpriced_tokens = IntegerField()
+    estimated = IntegerField()  # calls whose price is an estimate
+    estimated_tokens = IntegerField()
+    duration = IntegerField(null=True)
+    first_at = IntegerField()
+    last_at = IntegerField()
+    max_context = IntegerField(null=True)  # hundredths of a percent of the context window
+    bloat = IntegerField()  # calls with much context
+    misses = IntegerField()  # calls that reused little
+    least_cache = IntegerField(null=True)  # the lowest reuse among those, hundredths of a percent
+    spikes = IntegerField()  # calls that mostly reasoned
+    most_reasoning = IntegerField(null=True)  # the most reasoning tokens of one of those
+    dear = IntegerField()  # calls that cost much
+    idle = IntegerField()  # large calls with hardly any output
+
+
+class Slice(_Measures):
+    """A rollup: one session's calls within a quarter of an hour, by model, effort and account.
+
+    No zone begins a day within a quarter, so that every viewer's days are whole slices.
+    """
+
+    session = IntegerField()  # Session; 0 for calls that belong to none
+    quarter = IntegerField(index=True)  # of started_at, in 15 minutes since 1970
+    model = TextField()
+    effort = TextField()
+    account = TextField()
+    price_status = TextField()
+    provider = TextField()
+
+    class Meta:
+        primary_key = CompositeKey(
+            "session", "quarter", "model", "effort", "account", "price_status", "provider"
+        )
+        without_rowid = True
+
+
+class ThreadUsage(_Measures):
+    """A rollup: all calls of one thread."""
+
+    thread = TextField(primary_key=True)
+    provider = TextField()
+    sessions = IntegerField()
+    subagents = IntegerField()
+    reviews = IntegerField()
+
+    class Meta:
+        without_rowid = True
+        indexes = ((("last_at",), False),)
+
+
 class TelemetryEvent(_Usage):
     """One OTLP record that a client sent us; never holds a prompt, argument or output."""
 
@@ -404,6 +466,8 @@ USAGE_TABLES = [
     Call,
     LedgerNote,
     DailyUsage,
+    Slice,
+    ThreadUsage,
     TelemetryEvent,
     TelemetryUsage,
     TelemetrySession,
