@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -128,10 +127,13 @@ def _defaults(env: Mapping[str, str]) -> dict[str, Any]:
 
 def _read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        import tomllib  # here: most have no such file
+
+        raw = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return {}, []
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}. Mend or remove it.") from error
     unknown = sorted(set(raw) - set(ENVIRONMENT))
     warnings = [f"{path}: “{key}” is not a setting of Brimline." for key in unknown]

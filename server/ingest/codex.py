@@ -13,8 +13,12 @@ import zlib
 from codecs import utf_8_decode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import Any
+
+try:  # `hashlib` loads OpenSSL for it, which takes longer than to read 50 MB
+    from _blake2 import blake2b as blake2b
+except ImportError:  # pragma: no cover - a Python that is built in another way
+    from hashlib import blake2b as blake2b
 
 try:  # finds text at memory speed; everything works without it, more slowly
     from stringzilla import Str as Text

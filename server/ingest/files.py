@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from server.config import Config
 from server.ingest import reader
+from server.ingest.codex import blake2b
 
 _HEAD = 4096
 _JOINT = 1024

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import marshal
 import os
-import sqlite3
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -193,6 +192,8 @@ class _Table:
         self._empty()
 
     def _empty(self) -> None:
+        import sqlite3  # here: only helpers need it, and the others wait for it
+
         self.rows = 0
         self._reads.clear()
         self._database = sqlite3.connect(":memory:", isolation_level=None)

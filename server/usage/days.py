@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from zoneinfo import ZoneInfo
 
 from server.errors import BadRequest
 
@@ -63,7 +62,9 @@ def chosen() -> Days:
     return _last[0]
 
 
-def _find(zone: str) -> ZoneInfo:
+def _find(zone: str) -> tzinfo:
+    from zoneinfo import ZoneInfo
+
     try:
         return ZoneInfo(zone)
     except (KeyError, ValueError, OSError) as error:
