@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: setup run test lock
+.PHONY: setup run test binary lock
 
 setup: ## make the machine ready: system packages, .venv, the web page
 	@$(PYTHON) packaging/bootstrap.py setup
@@ -13,6 +13,9 @@ run: ## set up, then start Brimline (tray, or the server alone without a screen)
 
 test: ## set up, then every check and test; ARGS go to pytest
 	@$(PYTHON) packaging/bootstrap.py test $(ARGS)
+
+binary: ## set up, then build the one-file program dist/brimline; ARGS=--test tries the desktop on it
+	@$(PYTHON) packaging/bootstrap.py binary $(ARGS)
 
 # Maintainers only: write the lock files anew from pyproject.toml and packaging/*.in.
 # UPGRADE=--upgrade moves to the newest versions; without it only what changed moves.

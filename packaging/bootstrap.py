@@ -3,6 +3,7 @@
     python packaging/bootstrap.py setup              system packages, .venv, the web page
     python packaging/bootstrap.py run [args...]      the same, then Brimline
     python packaging/bootstrap.py test [args...]     the same, then every check; args go to pytest
+    python packaging/bootstrap.py binary [--test]    the same, then the one-file program in dist/
 
 It needs Python 3.11 and the package registries, nothing else. What is already in place is left
 alone: each step keeps a stamp, a hash of what went into it, in .venv/stamps.json.
@@ -507,7 +508,7 @@ def page_step(progress: Progress) -> str:
 # --- Commands -----------------------------------------------------------------------------------
 
 
-def set_up(*, tests: bool) -> None:
+def set_up(*, tests: bool, build: bool = False) -> None:
     """Every step, in order; nothing is done twice."""
     LOG.parent.mkdir(exist_ok=True)
     LOG.write_text("", encoding="utf-8")
@@ -523,6 +524,8 @@ def set_up(*, tests: bool) -> None:
     if linux:
         steps.insert(0, ("System packages", lambda p: system_packages(p, tests=tests)))
         steps.insert(3, ("Tray and window", desktop_step))
+    if build and not tests:
+        steps.append(("Build tools", lambda p: lock_step(p, "dev.lock")))
     if tests:
         steps.append(("Test tools", lambda p: lock_step(p, "dev.lock")))
         steps.append(("Test clients", lambda p: npm_step(p, CLIENTS)))
@@ -571,6 +574,45 @@ def test(arguments: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
+def binary(arguments: Sequence[str]) -> int:
+    """Set up, build the one-file program, try it; with --test run the desktop tests on it too."""
+    tests = "--test" in arguments
+    set_up(tests=tests, build=True)
+    print("\nBuilding dist/brimline (about a minute) …", flush=True)
+    environment = {
+        **build_environment(),
+        # The same sources in the same folder give the same file, byte for byte.
+        "SOURCE_DATE_EPOCH": commit_time(),
+        "PYTHONHASHSEED": "1",
+    }
+    words = [str(PYTHON), "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "build.spec"]
+    if subprocess.call(words, cwd=ROOT, env=environment) != 0:
+        raise SetUpError("PyInstaller failed; what it said stands above.")
+    made = ROOT / "dist" / ("brimline.exe" if os.name == "nt" else "brimline")
+    if made.is_dir():  # macOS: the bundle beside it is what people get
+        made /= "brimline"
+    if subprocess.call([made, "selftest"]) != 0:
+        raise SetUpError("The binary does not pass its own test; see above.")
+    total = hashlib.sha256(made.read_bytes()).hexdigest()
+    (ROOT / "dist" / "SHA256SUMS").write_text(f"{total}  {made.name}\n", encoding="utf-8")
+    print(f"\n{made.relative_to(ROOT)}  {made.stat().st_size / 1e6:.1f} MB  sha256 {total}")
+    if not tests:
+        return 0
+    pytest = [BIN / "pytest", "-q", "-m", "packaged"]
+    return subprocess.call(pytest, cwd=ROOT, env={**build_environment(), "APP_CMD": str(made)})
+
+
+def commit_time() -> str:
+    """The seconds of the commit that is built; an archive without one counts as zip's first."""
+    git = shutil.which("git")
+    if git is not None:
+        words = [git, "log", "-1", "--format=%ct"]
+        found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        if found.returncode == 0 and found.stdout.strip():
+            return found.stdout.strip()
+    return "315532800"
+
+
 def parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The command and what it passes on."""
     parser = argparse.ArgumentParser(
@@ -578,7 +620,7 @@ def parse(arguments: Sequence[str]) -> tuple[str, list[str]]:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=("setup", "run", "test"))
+    parser.add_argument("command", choices=("setup", "run", "test", "binary"))
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     found = parser.parse_args(arguments)
     return found.command, found.arguments
@@ -596,6 +638,8 @@ def main(arguments: Sequence[str]) -> int:
             return run(rest)
         if command == "test":
             return test(rest)
+        if command == "binary":
+            return binary(rest)
         set_up(tests=False)
     except SetUpError as error:
         print(f"\n{error}", file=sys.stderr)

@@ -42,6 +42,9 @@ if _missing:
     pytest.skip(_sentence, allow_module_level=True)
 
 
+pytestmark = pytest.mark.packaged  # the same tests pass on the binary
+
+
 def usage(five: float, week: float, later: int = 0) -> dict[str, Any]:
     """The provider's answer with so much used."""
     now = int(time.time())
