@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_dir(parser, default=None)
     parser.set_defaults(run=_default)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for add in (_add_roles, _add_figures, _add_verbs, _add_machine):
+    for add in (_add_roles, _add_figures, _add_verbs, _add_import, _add_machine):
         add(commands)
     return parser
 
@@ -247,6 +247,22 @@ def _add_verbs(commands: Any) -> None:
             until = parser.add_mutually_exclusive_group()
             until.add_argument("--for", dest="duration", type=_duration, metavar="1h30m")
             until.add_argument("--until-reset", action="store_true", help="until a window resets")
+
+
+def _add_import(commands: Any) -> None:
+    bring = _command(
+        commands,
+        "import",
+        _bring,
+        "Bring over the accounts, API keys and settings of codex-lb.",
+        ["brimline import codex-lb", "brimline import codex-lb /srv/codex-lb --json"],
+    )
+    bring.add_argument("program", choices=["codex-lb"])
+    bring.add_argument("folder", nargs="?", default="~/.codex-lb", metavar="DIR")
+    bring.add_argument(
+        "--key-file", metavar="FILE", help="its encryption key (default DIR/encryption.key)"
+    )
+    _json_flag(bring)
 
 
 def _add_machine(commands: Any) -> None:
@@ -607,6 +623,33 @@ def _auth_json(path: Path) -> bytes:
     if len(content) > AUTH_JSON_LIMIT:
         raise AppError("It is larger than any auth.json; take the file Codex wrote.", code="large")
     return content
+
+
+def _bring(settings: config.Config, arguments: argparse.Namespace) -> int:
+    given = {"folder": str(Path(arguments.folder).expanduser().absolute())}
+    if arguments.key_file:
+        given["keyFile"] = str(Path(arguments.key_file).expanduser().absolute())
+    client = _client(settings)
+    if client is not None:
+        found = dict(client.post("/api/import/codex-lb", given, timeout=300.0))
+    else:
+        from desktop import bringover
+
+        found = bringover.run(settings, given)
+    failed = any(each["problem"] for each in (*found["accounts"], *found["keys"]))
+    if arguments.json:
+        print(json.dumps(found))
+        return EXIT_ERROR if failed else 0
+    for each in found["accounts"]:
+        print(f"account {each['email']}: {each['problem'] or each['status']}")
+    for each in found["keys"]:
+        print(f"key {each['name']} ({each['keyPrefix']}…): {each['problem'] or 'works here'}")
+    for name, value in found["settings"].items():
+        print(f"setting {name}: {json.dumps(value)}")
+    for left in found["settingsLeft"]:
+        print(f"setting left out: {left}")
+    print(found["note"])
+    return EXIT_ERROR if failed else 0
 
 
 def _pause(settings: config.Config, arguments: argparse.Namespace) -> int:

@@ -144,6 +144,7 @@ WITHOUT_A_SERVER = {
     "cli.py": ("server.runtime", "server.ingest"),
     "offline.py": ("server.store", "server.accounts"),
     "selftest.py": ("server.app",),
+    "bringover.py": ("server.app", "server.store"),
     "demo.py": (
         "server.store",
         "server.accounts",

@@ -316,6 +316,18 @@ class Keys:
                 self._held[key.id] = self._by_digest[key.digest] = held
         return self.get(key.id), secret
 
+    def adopt(self, key: Key) -> bool:
+        """Take over a key made elsewhere, with its digest; False when it is here already."""
+        with self._editing:
+            with self._lock:
+                if key.id in self._held or key.digest in self._by_digest:
+                    return False
+            kept = self._write(key)
+            with self._lock:
+                held = _Held(replace(key, limits=()), key.used_at, [_Counter(x, x) for x in kept])
+                self._held[key.id] = self._by_digest[key.digest] = held
+        return True
+
     def edit(
         self,
         identity: str,
