@@ -47,7 +47,7 @@ _NEEDLES = (
 _TITLE_NEEDLE = ('"UserMessage"', _ITEM)
 _TASK_NEEDLE = ('"task_started"', _TASK)
 
-_AT = rb'\{"timestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d):(\d\d)\.(\d{3})Z",(?:"ordinal":\d+,)?"type":'
+_AT = rb'\{"timestamp":"(\d{4}-\d\d-\d\dT\d\d):(\d\d):(\d\d)\.(\d{3})Z",(?:"ordinal":\d+,)?"type":'
 _USAGE = (
     rb'\{"input_tokens":(\d{1,15}),"cached_input_tokens":(\d{1,15}),'
     rb'(?:"cache_write_input_tokens":(\d{1,15}),)?"output_tokens":(\d{1,15}),'
@@ -76,8 +76,15 @@ _REST = re.compile(
     rb'([^"\\]+)","usage":' + _USAGE + rb',"turn_token_usage":\{[^{}]*\},'
     rb'"thread_token_usage":\{[^{}]*"total_tokens":(\d{1,15})\}\}\}\n'
 ).match
+_COUNT_OPENING = re.compile(_AT + rb'"event_msg","payload":\{"type":').match
 _COUNT_HEAD = b'"token_count","info":{"total_token_usage":{"input_tokens":'
-_COUNT_LEAD = b'"event_msg","payload":{"type":'
+# Up to the last figure: `}` and what follows is a count's tail.
+_FIGURES = re.compile(
+    rb'"token_count","info":\{"total_token_usage":'
+    + _USAGE
+    + rb',"last_token_usage":'
+    + _USAGE.removesuffix(rb"\}")
+).match
 _HEAD = re.compile(rb'\{[^{}\n]{0,300}?"type":\s?"(\w+)"').match
 _STAMP = re.compile(rb'"timestamp":\s?"([^"]{10,40})"').search
 _MODEL = re.compile(rb'"model":\s?"([^"\\]{1,200})"').search
@@ -297,47 +304,47 @@ class _Reader:
         if not found:
             return False
         part = found.groups()
-        self.thread, self.turn = part[3].decode(), part[4].decode()
-        kind = found.start(4) - len('"token_usage_record","payload":{"thread_id":"')
-        self.names = bytes(self.data[kind : found.start(6)])
+        self.thread, self.turn = part[4].decode(), part[5].decode()
+        kind = found.start(5) - len('"token_usage_record","payload":{"thread_id":"')
+        self.names = bytes(self.data[kind : found.start(7)])
         self._record(
-            _clock(part[0], part[1], part[2]),
-            (self.thread, self.turn, part[5].decode()),
-            (int(part[6]), int(part[7]), int(part[8] or 0), int(part[9]), int(part[10])),
-            int(part[12]),
+            _clock(*part[:4]),
+            (self.thread, self.turn, part[6].decode()),
+            (int(part[7]), int(part[8]), int(part[9] or 0), int(part[10]), int(part[11])),
+            int(part[13]),
             start,
         )
         return True
 
     def _next_count(self, place: int, start: int) -> bool:
-        """A count in a file that names its calls, of which only the time is news."""
-        tail, data = self.tail, self.data
-        if not tail or not self.state.records:
+        """A count that ends as the one before it: only the time and the figures are news."""
+        tail, data, state = self.tail, self.data, self.state
+        opening = _COUNT_OPENING(data, start)
+        if opening is None or opening.end() != place or not tail:
             return False
-        end = self.text.find(self.newline, place) + 1
-        opening = _OPENING(data, start)
-        if (
-            opening is None
-            or bytes(data[end - len(tail) : end]) != tail
-            or bytes(data[opening.end() : place]) != _COUNT_LEAD
-            or bytes(data[place : place + len(_COUNT_HEAD)]) != _COUNT_HEAD
-        ):
+        end = self.text.find(self.newline, place) + 1 - len(tail)
+        if bytes(data[end : end + len(tail)]) != tail:
             return False
-        self.state.output_at = _clock(*opening.groups())
+        if state.records:
+            if bytes(data[place : place + len(_COUNT_HEAD)]) != _COUNT_HEAD:
+                return False
+            state.output_at = _clock(*opening.groups())
+            return True
+        figures = _FIGURES(data, place)
+        if figures is None or figures.end() != end:
+            return False
+        state.output_at = at = _clock(*opening.groups())
+        self._moved(at, figures.groups(), start)
         return True
 
     def _usual_count(self, start: int) -> bool:
         found = _COUNT(self.data, start)
         if not found:
             return False
-        self.tail = bytes(self.data[found.end(15) : found.end()])
-        self._counted(found.groups(), start)
-        return True
-
-    def _counted(self, part: tuple[bytes, ...], start: int) -> None:
-        state = self.state
-        at = state.output_at = _clock(part[0], part[1], part[2])
-        window, raw = part[15], part[16]
+        self.tail = bytes(self.data[found.end(16) : found.end()])
+        part, state = found.groups(), self.state
+        at = state.output_at = _clock(*part[:4])
+        window, raw = part[16], part[17]
         if window != b"null":
             state.window = int(window)
         if raw:
@@ -345,14 +352,20 @@ class _Reader:
             if checksum != state.limits and raw != b"null":
                 state.limits = checksum
                 self._limits(at, raw)
-        if state.records or part[3:9] == self.same:
+        if not state.records:
+            self._moved(at, part[4:16], start)
+        return True
+
+    def _moved(self, at: int, part: tuple[bytes, ...], start: int) -> None:
+        """Take a count's figures, unless they are those of the one before."""
+        if part[:6] == self.same:
             return
-        self.same = part[3:9]
-        sums = [int(part[3]), int(part[4]), int(part[6]), int(part[7]), int(part[8])]
-        if sums == state.totals:
-            return
-        own = (int(part[9]), int(part[10]), int(part[11] or 0), int(part[12]), int(part[13]))
-        self._advance(at, sums, own, start)
+        self.same = part[:6]
+        first, cached, _, output, reasoning, total, *last = part
+        sums = [int(first), int(cached), int(output), int(reasoning), int(total)]
+        if sums != self.state.totals:
+            own = (int(last[0]), int(last[1]), int(last[2] or 0), int(last[3]), int(last[4]))
+            self._advance(at, sums, own, start)
 
     def _limits(self, at: int, raw: bytes) -> None:
         try:
@@ -541,6 +554,10 @@ class _Reader:
         state.model = model[1].decode("utf-8", "replace") if model else state.model
         state.effort = effort[1].decode("utf-8", "replace") if effort else None
         state.turn = turn[1].decode("utf-8", "replace") if turn else None
+        usual = _OPENING(line)
+        if usual:
+            state.turn_at = _clock(*usual.groups())
+            return
         at = _STAMP(line)
         state.turn_at = time_ms(at[1].decode("ascii", "replace")) if at else None
 
@@ -643,18 +660,18 @@ def is_utf8(data: memoryview) -> bool:
     return True
 
 
-_minutes: dict[bytes, int] = {}
+_hours: dict[bytes, int] = {}
 
 
-def _clock(minute: bytes, second: bytes, ms: bytes) -> int:
-    """Milliseconds of a stamp; a minute is worked out once."""
-    base = _minutes.get(minute)
+def _clock(hour: bytes, minute: bytes, second: bytes, ms: bytes) -> int:
+    """Milliseconds of a stamp; an hour is worked out once."""
+    base = _hours.get(hour)
     if base is None:
-        base = time_ms(minute.decode() + ":00Z") or 0
-        if len(_minutes) > 50_000:
-            _minutes.clear()
-        _minutes[minute] = base
-    return base + int(second) * 1000 + int(ms)
+        base = time_ms(hour.decode() + ":00:00Z") or 0
+        if len(_hours) > 50_000:
+            _hours.clear()
+        _hours[hour] = base
+    return base + int(minute) * 60_000 + int(second) * 1000 + int(ms)
 
 
 def time_ms(text: Any) -> int | None:
