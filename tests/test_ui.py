@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import urllib.error
@@ -13,11 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from server.accounts.allowance import DAY, HOUR, Usage, Window
 from server.app import pages_folder
+from server.auth.keys import Draft
+from server.auth.limits import Rule
 from server.config import Config
 from server.store import db, vault
 from tests.rollouts import Tree
@@ -463,3 +467,163 @@ def test_new_calls_appear_in_a_short_list(lived_in: Served, watched: Watched) ->
     newest = db.rows("select input + output from call order by started_at desc limit 2")
     for (tokens,) in newest:
         expect(page.locator("tbody")).to_contain_text(f"{tokens:,}")
+
+
+def one_time_code(secret: str) -> str:
+    """What an authenticator app shows now (RFC 6238)."""
+    return str(pyotp.TOTP(secret).now())
+
+
+def test_a_password_and_codes_close_the_pages(served: Served, watched: Watched) -> None:
+    watched.refused |= {"dashboard-auth/password/change"}
+    page = watched.open(f"{served.url}/settings", "Settings")
+    page.get_by_role("button", name="Set a password").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("New password", exact=True).fill("correct horse")
+    dialog.get_by_label("New password again").fill("correct house")
+    dialog.get_by_role("button", name="Set a password").click()
+    expect(page.get_by_text("The two new passwords differ.")).to_be_visible()
+    watched.check()
+    dialog.get_by_label("New password again").fill("correct horse")
+    dialog.get_by_role("button", name="Set a password").click()
+    expect(page.get_by_text("The password is set.")).to_be_visible()
+    expect(page.get_by_text("this one")).to_be_visible()
+
+    page.get_by_role("button", name="Set up").click()
+    secret = page.get_by_label("The secret", exact=True).inner_text()
+    watched.check()
+    page.get_by_role("textbox", name="One-time code").fill(one_time_code(secret))
+    page.get_by_role("button", name="Turn on").click()
+    codes = page.get_by_role("list", name="Recovery codes").get_by_role("listitem")
+    expect(codes).to_have_count(10)
+    recovery = codes.first.inner_text()
+    page.get_by_role("button", name="I have kept them").click()
+    expect(page.get_by_label("Ask for a code at each sign-in")).to_be_checked()
+
+    page.get_by_role("button", name="Change it").click()
+    dialog.get_by_label("Present password").fill("wrong")
+    for label in ("New password", "New password again"):
+        dialog.get_by_label(label, exact=True).fill("another horse")
+    dialog.get_by_role("button", name="Change it").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("not the password")
+    page.keyboard.press("Escape")
+
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("Password").fill("correct horse")
+    page.get_by_role("button", name="Sign in").click()
+    watched.check()
+    page.get_by_label("One-time code").fill(recovery)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("h1")).to_have_text("Overview")
+
+
+def test_a_session_elsewhere_is_ended(chromium: Browser, served: Served, watched: Watched) -> None:
+    served.services.password.put("correct horse")
+    pages = []
+    with watching(chromium) as other:
+        for one in (other, watched):
+            page = one.open(f"{served.url}/settings", "Sign in")
+            page.get_by_label("Password").fill("correct horse")
+            page.get_by_role("button", name="Sign in").click()
+            expect(page.locator("h1")).to_have_text("Settings")
+            pages.append(page)
+        rows = watched.page.locator(".sessions li")
+        expect(rows).to_have_count(2)
+        rows.get_by_role("button").click()
+        expect(rows).to_have_count(1)
+        expect(pages[0].locator("h1")).to_have_text("Sign in", timeout=9_000)
+
+
+def test_the_life_of_a_key(served: Served, watched: Watched) -> None:
+    page = watched.open(f"{served.url}/keys", "API keys")
+    expect(page.get_by_text("No key yet")).to_be_visible()
+    page.get_by_label("Ask clients for a key").click()
+    expect(page.get_by_text("refuses every request")).to_be_visible()
+    page.get_by_role("button", name="Create a key").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Create a key").click()
+    expect(dialog.get_by_text("Give the key a name.")).to_be_visible()
+    dialog.get_by_role("textbox", name="Name").fill("laptop")
+    dialog.get_by_label("Expires").select_option("30d")
+    dialog.get_by_label("Tokens a week").fill("1.5 M")
+    watched.check()
+    dialog.get_by_role("button", name="Create a key").click()
+    secret = page.get_by_label("The secret", exact=True).inner_text()
+    watched.check()
+    assert served.services.keys.authenticate(secret).name == "laptop"
+    page.get_by_role("button", name="I have copied it").click()
+    row = page.get_by_role("listitem").filter(has_text="laptop")
+    expect(row).to_contain_text("0 of 1.5 M tokens, a week")
+    expect(page.get_by_text("refuses every request")).to_have_count(0)
+
+
+def test_a_key_is_edited_renewed_and_deleted(served: Served, watched: Watched) -> None:
+    _, secret = served.services.keys.create(Draft("laptop", rules=(Rule("requests", "5h", 9),)))
+    page = watched.open(f"{served.url}/keys", "API keys")
+    dialog = page.get_by_role("dialog")
+    row = page.get_by_role("listitem").filter(has_text="laptop")
+    page.get_by_role("button", name="Edit laptop").click()
+    dialog.get_by_label("Only these").first.check()
+    dialog.get_by_label("GPT-5.5", exact=True).check()
+    dialog.get_by_role("button", name="Add a limit").click()
+    limit = dialog.get_by_role("group", name="Limit 2")
+    limit.get_by_label("At most").fill("2,50")
+    limit.get_by_label("What is limited").select_option("cost_usd")
+    watched.check()
+    dialog.get_by_role("button", name="Save").click()
+    expect(row).to_contain_text("$0.00 of $2.50, a day")
+    key = served.services.keys.all()[0]
+    assert key.models == ("gpt-5.5",)
+    assert [limit.rule.maximum for limit in key.limits] == [9, 2_500_000]
+
+    def choose(name: str) -> None:
+        page.get_by_role("button", name="More actions for laptop").click()
+        page.get_by_role("menuitem", name=name).click()
+
+    choose("Switch off")
+    expect(row).to_contain_text("switched off")
+    choose("Switch on")
+    choose("Make a new secret")
+    dialog.get_by_role("button", name="Make a new secret").click()
+    expect(page.get_by_label("The secret", exact=True)).not_to_have_text(secret)
+    page.get_by_role("button", name="I have copied it").click()
+    choose("Delete")
+    watched.check()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No key yet")).to_be_visible()
+    assert served.services.keys.all() == []
+
+
+def test_order_policy_and_export_of_an_account(lived_in: Served, watched: Watched) -> None:
+    account = next(c for c in lived_in.services.pool.candidates() if c.label.startswith("lab"))
+    page = watched.open(f"{lived_in.url}/accounts/{account.id}", "lab@example.com")
+    page.get_by_label("Order").select_option("Use first")
+    expect(page.get_by_text("The priority is saved.")).to_be_visible()
+    page.get_by_label("Policy").select_option("Preserve for last")
+    expect(page.get_by_text("The policy is saved.")).to_be_visible()
+    found = {c.id: (c.priority, c.policy) for c in lived_in.services.pool.candidates()}
+    assert found[account.id] == (1, "preserve")
+    page.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name="Export its sign-in").click()
+    watched.check()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    tokens = json.loads(Path(download.value.path()).read_text())["tokens"]
+    assert {"access_token", "refresh_token", "id_token"} <= set(tokens)
+
+
+def test_an_address_is_pasted_and_refused(served: Served, watched: Watched) -> None:
+    watched.refused.add("oauth/manual-callback")
+    page = watched.open(f"{served.url}/accounts", "Accounts")
+    page.get_by_role("button", name="In the browser").click()
+    link = page.get_by_role("link", name="Open the sign-in page")
+    expect(link).to_have_attribute("href", re.compile("/oauth/authorize.*code_challenge="))
+    paste = page.get_by_label("The address the browser ended on")
+    if not paste.is_visible():  # a port was free, so pasting is the second choice
+        page.get_by_text("could not show the last page").click()
+    watched.check()
+    paste.fill("http://127.0.0.1:1455/auth/callback?nothing")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("alert")).to_contain_text("Paste the whole address")
+    page.get_by_role("button", name="Another way").click()
+    expect(page.get_by_role("button", name="By device code")).to_be_visible()

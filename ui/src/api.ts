@@ -417,8 +417,6 @@ export class ApiError extends Error {
   }
 }
 
-const GATES = ["/api/session", "/api/dashboard-auth/password/login", "/api/dashboard-auth/totp/verify"];
-
 /** Called when the server no longer knows who we are. */
 export const onSignedOut: { call: () => void } = { call: () => undefined };
 
@@ -442,8 +440,8 @@ export async function api<T>(path: string, init: RequestInit = {}): Promise<T> {
   remember(body);
   if (response.ok && (body !== null || response.status === 204)) return body as T;
   const said = body?.error as { code?: string; message?: string } | undefined;
-  // At the gate a 401 means a wrong password, not a lost session.
-  if (response.status === 401 && !GATES.includes(path)) onSignedOut.call();
+  // A wrong password is a 401 too, but no lost session.
+  if (response.status === 401 && said?.code !== "invalid_credentials") onSignedOut.call();
   throw new ApiError(
     response.status,
     said?.code ?? `http_${response.status}`,

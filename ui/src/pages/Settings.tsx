@@ -7,6 +7,7 @@ import { useTitle } from "../hooks";
 import { refetch } from "../live";
 import { LANGUAGES } from "../languages";
 import { Copy } from "../parts/Copy";
+import { Security } from "../parts/Security";
 import { Failure, Skeleton } from "../parts/States";
 import { choose, THEMES, useTheme, type Theme } from "../theme";
 import { t, type Word } from "../words";
@@ -88,6 +89,7 @@ function Groups({ values }: { values: Values }) {
         <Switch name="indexLogs" values={values} />
         <TimeZone values={values} />
       </section>
+      <Security ask={<Switch name="totpRequiredOnLogin" values={values} />} />
     </>
   );
 }
@@ -103,6 +105,7 @@ type Name =
   | "requestLogDays"
   | "importWithoutOverwrite"
   | "indexLogs"
+  | "totpRequiredOnLogin"
   | "timeZone"
   | "language";
 
