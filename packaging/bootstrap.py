@@ -598,7 +598,7 @@ def binary(arguments: Sequence[str]) -> int:
     print(f"\n{made.relative_to(ROOT)}  {made.stat().st_size / 1e6:.1f} MB  sha256 {total}")
     if not tests:
         return 0
-    pytest = [BIN / "pytest", "-q", "-m", "packaged"]
+    pytest = [str(BIN / "pytest"), "-q", "-m", "packaged"]
     return subprocess.call(pytest, cwd=ROOT, env={**build_environment(), "APP_CMD": str(made)})
 
 
