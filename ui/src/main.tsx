@@ -6,6 +6,7 @@ import { makeClient } from "./live";
 import { meant, remembered, speak } from "./words";
 import "./tokens.css";
 import "./style.css";
+import "./forms.css";
 
 const client = makeClient();
 
