@@ -71,20 +71,22 @@ _COUNT = re.compile(
 ).match
 # The parts of a record line that differ from those of the record before it in the same turn.
 _OPENING = re.compile(_AT).match
-_NAMES_END = b'"response_id":"'
 _REST = re.compile(
     rb'([^"\\]+)","usage":' + _USAGE + rb',"turn_token_usage":\{[^{}]*\},'
     rb'"thread_token_usage":\{[^{}]*"total_tokens":(\d{1,15})\}\}\}\n'
 ).match
-_COUNT_OPENING = re.compile(_AT + rb'"event_msg","payload":\{"type":').match
-_COUNT_HEAD = b'"token_count","info":{"total_token_usage":{"input_tokens":'
-# Up to the last figure: `}` and what follows is a count's tail.
-_FIGURES = re.compile(
-    rb'"token_count","info":\{"total_token_usage":'
-    + _USAGE
-    + rb',"last_token_usage":'
-    + _USAGE.removesuffix(rb"\}")
+# From a line's beginning to a count's figures, or to a record's names (then group 5 is there).
+_BEGIN = re.compile(
+    _AT
+    + rb'(?:"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
+    + rb'|("token_usage_record","payload":\{"thread_id":"))'
 ).match
+# Up to the last figure: `}` and what follows is a count's tail.
+_FIGURES = re.compile(_USAGE + rb',"last_token_usage":' + _USAGE.removesuffix(rb"\}")).match
+_NO_FIGURES = re.compile(
+    _AT + rb'"event_msg","payload":\{"type":"token_count","info":null,"rate_limits":null\}\}\n'
+).match
+_TYPE = re.compile(_AT + rb'"(\w+)"').match
 _HEAD = re.compile(rb'\{[^{}\n]{0,300}?"type":\s?"(\w+)"').match
 _STAMP = re.compile(rb'"timestamp":\s?"([^"]{10,40})"').search
 _MODEL = re.compile(rb'"model":\s?"([^"\\]{1,200})"').search
@@ -187,11 +189,12 @@ class _Reader:
         if not len(self.data):
             return
         self._check()
+        following = self._next
         for place, kind in self._found():
-            if kind == _TOKEN:
-                self._token(place)
-            else:
+            if kind != _TOKEN:
                 self._other(place, kind)
+            elif not following(place):
+                self._token(place)
 
     def _found(self) -> list[tuple[int, int]]:
         """Where the words that matter are, in order."""
@@ -273,30 +276,58 @@ class _Reader:
         start = self._start(place)
         if start in self.bad:
             return
-        if letter == 0x75:  # "token_usage_record"
-            usual = self._next_record(place, start) or self._usual_record(start)
-        else:  # "token_count"
-            usual = self._next_count(place, start) or self._usual_count(start)
+        # "token_usage_record" or "token_count"
+        usual = self._usual_record(start) if letter == 0x75 else self._usual_count(start)
         if not usual:
             self._unusual(start)
 
-    def _next_record(self, place: int, start: int) -> bool:
-        """A record of the same turn as the one before it: only what differs is read."""
+    def _next(self, place: int) -> bool:
+        """A line that differs from the last of its kind only in time, id and figures: most do.
+
+        Here time counts: nothing is looked at twice.
+        """
+        start = self.text.rfind(self.newline, place - 100 if place > 100 else 0, place) + 1
+        begin = _BEGIN(self.data, start)
+        if begin is None or self.bad:
+            return False
+        hour, minute, second, ms, record = begin.groups()
+        at = _hours.get(hour)
+        if at is None:
+            at = _hour(hour)
+        at += int(minute) * 60_000 + int(second) * 1000 + int(ms)
+        if record is None:
+            return self._next_count(at, begin.end(), start)
+        return self._next_record(at, begin.end(), start)
+
+    def _next_record(self, at: int, place: int, start: int) -> bool:
+        """A record of the same turn as the one before it."""
         names = self.names
         end = place + len(names)
         if not names or bytes(self.data[place:end]) != names:
             return False
-        opening, rest = _OPENING(self.data, start), _REST(self.data, end)
-        if opening is None or rest is None or opening.end() != place:
+        rest = _REST(self.data, end)
+        if rest is None:
             return False
         response, first, cached, written, output, reasoning, _, running = rest.groups()
-        self._record(
-            _clock(*opening.groups()),
-            (self.thread, self.turn, response.decode()),
-            (int(first), int(cached), int(written or 0), int(output), int(reasoning)),
-            int(running),
-            start,
-        )
+        own = (int(first), int(cached), int(written or 0), int(output), int(reasoning))
+        self._record(at, (self.thread, self.turn, response.decode()), own, int(running), start)
+        return True
+
+    def _next_count(self, at: int, place: int, start: int) -> bool:
+        """A count that ends as the one before it."""
+        tail, state = self.tail, self.state
+        if not tail:
+            return False
+        end = self.text.find(self.newline, place) + 1 - len(tail)
+        if bytes(self.data[end : end + len(tail)]) != tail:
+            return False
+        if not state.records:
+            figures = _FIGURES(self.data, place)
+            if figures is None or figures.end() != end:
+                return False
+            state.output_at = at
+            self._moved(at, figures.groups(), start)
+        state.output_at = at
         return True
 
     def _usual_record(self, start: int) -> bool:
@@ -305,8 +336,7 @@ class _Reader:
             return False
         part = found.groups()
         self.thread, self.turn = part[4].decode(), part[5].decode()
-        kind = found.start(5) - len('"token_usage_record","payload":{"thread_id":"')
-        self.names = bytes(self.data[kind : found.start(7)])
+        self.names = bytes(self.data[found.start(5) : found.start(7)])
         self._record(
             _clock(*part[:4]),
             (self.thread, self.turn, part[6].decode()),
@@ -316,31 +346,13 @@ class _Reader:
         )
         return True
 
-    def _next_count(self, place: int, start: int) -> bool:
-        """A count that ends as the one before it: only the time and the figures are news."""
-        tail, data, state = self.tail, self.data, self.state
-        opening = _COUNT_OPENING(data, start)
-        if opening is None or opening.end() != place or not tail:
-            return False
-        end = self.text.find(self.newline, place) + 1 - len(tail)
-        if bytes(data[end : end + len(tail)]) != tail:
-            return False
-        if state.records:
-            if bytes(data[place : place + len(_COUNT_HEAD)]) != _COUNT_HEAD:
-                return False
-            state.output_at = _clock(*opening.groups())
-            return True
-        figures = _FIGURES(data, place)
-        if figures is None or figures.end() != end:
-            return False
-        state.output_at = at = _clock(*opening.groups())
-        self._moved(at, figures.groups(), start)
-        return True
-
     def _usual_count(self, start: int) -> bool:
         found = _COUNT(self.data, start)
         if not found:
-            return False
+            nothing = _NO_FIGURES(self.data, start)
+            if nothing:
+                self.state.output_at = _clock(*nothing.groups())
+            return nothing is not None
         self.tail = bytes(self.data[found.end(16) : found.end()])
         part, state = found.groups(), self.state
         at = state.output_at = _clock(*part[:4])
@@ -533,8 +545,8 @@ class _Reader:
         start = self._start(place)
         if start in self.bad:
             return
-        head = _HEAD(self.data, start)
-        envelope = head[1].decode() if head else self._envelope(start)
+        usual = _TYPE(self.data, start)
+        envelope = usual[5].decode() if usual else self._envelope(start)
         if kind == _TURN and envelope == "turn_context":
             self._turn(start)
         elif kind == _META and envelope == "session_meta":
@@ -545,6 +557,9 @@ class _Reader:
             self._event(start, kind)
 
     def _envelope(self, start: int) -> str:
+        head = _HEAD(self.data, start)
+        if head:
+            return head[1].decode()
         line = self._decode(start)
         return str(line.get("type")) if line else ""
 
@@ -667,11 +682,15 @@ def _clock(hour: bytes, minute: bytes, second: bytes, ms: bytes) -> int:
     """Milliseconds of a stamp; an hour is worked out once."""
     base = _hours.get(hour)
     if base is None:
-        base = time_ms(hour.decode() + ":00:00Z") or 0
-        if len(_hours) > 50_000:
-            _hours.clear()
-        _hours[hour] = base
+        base = _hour(hour)
     return base + int(minute) * 60_000 + int(second) * 1000 + int(ms)
+
+
+def _hour(hour: bytes) -> int:
+    if len(_hours) > 50_000:
+        _hours.clear()
+    base = _hours[hour] = time_ms(hour.decode() + ":00:00Z") or 0
+    return base
 
 
 def time_ms(text: Any) -> int | None:

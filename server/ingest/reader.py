@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from server.ingest import claude, codex
-from server.usage.days import Days
+from server.usage.days import QUARTER, Days
 from server.usage.pricing import costs
 
 MAX_LINE = 16 << 20
@@ -24,7 +23,6 @@ COLUMNS = (
     "id, turn_id, model, effort, initiator, started_at, duration_ms, input, cached, "
     "cache_written, output, reasoning, running, context_window, offset, cost, credits, price_status"
 )
-_figures = itemgetter(5, 2, 7, 8, 9, 10, 11)  # at, model, tokens
 SUMS = 7  # calls input cached output reasoning cost unpriced
 
 
@@ -203,17 +201,27 @@ def _skip_to(file: BinaryIO, offset: int) -> None:
 
 def _add(batch: Batch, records: codex.Records, days: Days) -> None:
     """Price the calls of some lines and add them up by day and model."""
-    rows, sums = batch.rows, batch.days
     if records.calls:
-        batch.last = records.calls[-1][5]
-    for call in records.calls:
-        at, model, first, cached, written, output, reasoning = _figures(call)
+        _add_calls(batch, records.calls, days)
+    batch.compactions += records.compactions
+    batch.limits += records.limits
+    for kind, count in records.warnings.items():
+        batch.warnings[kind] = batch.warnings.get(kind, 0) + count
+    if records.decoded:
+        batch.warnings["unusual_shape"] = batch.warnings.get("unusual_shape", 0) + records.decoded
+
+
+def _add_calls(batch: Batch, calls: Sequence[codex.Call], days: Days) -> None:
+    rows, sums = batch.rows, batch.days
+    total: list[int] = []
+    known = -1, None  # the quarter and the model that `total` is for
+    for call in calls:
+        _, _, model, _, _, at, _, first, cached, written, output, reasoning, *_ = call
         cost, credits, status = costs(model, None, at, (first, cached, output, reasoning, written))
         rows.append((*call, cost, credits, status))
-        key = (days.of(at), model or "")
-        total = sums.get(key)
-        if total is None:
-            total = sums[key] = [0] * SUMS
+        if known != (at // QUARTER, model):
+            known = at // QUARTER, model
+            total = sums.setdefault((days.of(at), model or ""), [0] * SUMS)
         total[0] += 1
         total[1] += first
         total[2] += cached
@@ -223,9 +231,4 @@ def _add(batch: Batch, records: codex.Records, days: Days) -> None:
             total[6] += 1
         else:
             total[5] += cost
-    batch.compactions += records.compactions
-    batch.limits += records.limits
-    for kind, count in records.warnings.items():
-        batch.warnings[kind] = batch.warnings.get(kind, 0) + count
-    if records.decoded:
-        batch.warnings["unusual_shape"] = batch.warnings.get("unusual_shape", 0) + records.decoded
+    batch.last = calls[-1][5]

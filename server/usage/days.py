@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from server.errors import BadRequest
 
 # No zone changes its offset within a quarter of an hour that starts on the quarter.
-_QUARTER = 900_000
+QUARTER = 900_000
 _LONGEST = 32_503_680_000_000  # the year 3000
 
 
@@ -21,18 +21,23 @@ class Days:
 
     def of(self, at: int) -> str:
         """The day (YYYY-MM-DD) of a time in ms."""
-        quarter = at // _QUARTER
+        quarter = at // QUARTER
         day = self._known.get(quarter)
         if day is None:
             if len(self._known) > 100_000:
                 self._known.clear()
-            day = self._known[quarter] = self._local(quarter * _QUARTER).date().isoformat()
+            day = self._known[quarter] = self._local(quarter * QUARTER).date().isoformat()
         return day
 
     def start(self, day: date) -> int:
         """The moment (ms) a day begins."""
         midnight = datetime.combine(day, time(), tzinfo=self._zone)
         return round(midnight.timestamp() * 1000)
+
+    def hour(self, at: int) -> tuple[int, int]:
+        """The weekday (Monday is 0) and the hour of a time in ms."""
+        moment = self._local(at)
+        return moment.weekday(), moment.hour
 
     def last(self, count: int, now: int) -> list[str]:
         """The `count` days that end with today, oldest first."""
