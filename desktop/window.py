@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -58,7 +59,7 @@ or the server alone with <code>brimline serve</code>.</p>
 # them from text), so ours are offered here: `await pywebview.api.save(path, name)`.
 BRIDGE = """(() => {
   const bridge = window.pywebview;
-  for (const name of ["save", "retry"]) {
+  for (const name of ["save", "saveText", "retry", "zoom"]) {
     bridge._returnValuesCallbacks[name] = {};
     bridge.api[name] = (...given) => {
       const id = String(Math.random()).slice(2);
@@ -67,8 +68,19 @@ BRIDGE = """(() => {
       return answer;
     };
   }
+  const steps = { "+": 1, "=": 1, "-": -1, "0": 0 };
+  if (!bridge.brimlineKeys && !navigator.userAgent.includes("Windows")) {
+    bridge.brimlineKeys = true;
+    addEventListener("keydown", (event) => {
+      if (!(event.ctrlKey || event.metaKey) || event.altKey || !(event.key in steps)) return;
+      event.preventDefault();
+      bridge.api.zoom(steps[event.key]);
+    });
+  }
   window.dispatchEvent(new CustomEvent("brimlinewindow"));
 })()"""
+
+ZOOMS = (0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
 def run(config: Config, *, path: str = "/", child: bool = False) -> int:
@@ -147,7 +159,7 @@ class Window:
         events.moved += self._place.moved
         events.maximized += lambda: self._place.maximize(True)
         events.restored += lambda: self._place.maximize(False)
-        events.loaded += lambda: self._window.run_js(BRIDGE)
+        events.loaded += self._when_loaded
         # The answers to the page too would be evaluated from text, which its policy forbids.
         self._window.evaluate_js = lambda script, callback=None: self._window.run_js(script)
         events.closed += self._when_closed
@@ -168,6 +180,31 @@ class Window:
     def retry(self) -> None:
         """Look for the server now."""
         self._retry.set()
+
+    def zoom(self, step: int) -> None:
+        """Make the page larger (1), smaller (-1) or as it was made (0)."""
+        self._place.zoom = zoomed(self._place.zoom, step)
+        self._show_zoom()
+
+    def _when_loaded(self) -> None:
+        self._window.run_js(BRIDGE)
+        self._show_zoom()
+
+    def _show_zoom(self) -> None:
+        # Windows' web view has the keys and the memory for it itself.
+        with suppress(Exception):  # the window may be closing
+            if sys.platform == "darwin":
+                from PyObjCTools import AppHelper
+                from webview.platforms.cocoa import BrowserView as Cocoa
+
+                view = Cocoa.instances[self._window.uid].webview
+                AppHelper.callAfter(view.setPageZoom_, self._place.zoom)
+            elif sys.platform.startswith("linux"):
+                from gi.repository import GLib
+                from webview.platforms.gtk import BrowserView
+
+                view = BrowserView.instances[self._window.uid].webview
+                GLib.idle_add(view.set_zoom_level, self._place.zoom)
 
     def ask_where(self, name: str) -> Path | None:
         """Let the user choose where to save `name`; None when they think better of it."""
@@ -275,18 +312,37 @@ class Api:
         self._window.retry()
 
     @_offered_by_us
+    def zoom(self, step: int) -> None:
+        """Make the page larger (1), smaller (-1) or as it was made (0)."""
+        if step in (-1, 0, 1):
+            self._window.zoom(step)
+
+    @_offered_by_us
     def save(self, path: str, name: str) -> dict[str, Any]:
         """Save what our server has at `path` under a name that the user chooses."""
         if not isinstance(path, str) or not path.startswith(("/api/", "/assets/")):
             return {"saved": False, "message": "Only this server's own files can be saved."}
+        return self._keep(name, lambda: self._fetched(path))
+
+    @_offered_by_us
+    def saveText(self, name: str, text: str) -> dict[str, Any]:  # noqa: N802 - the page's name
+        """Save text that the page made under a name that the user chooses."""
+        if not isinstance(text, str):
+            return {"saved": False, "message": "Only text can be saved."}
+        return self._keep(name, lambda: text.encode("utf-8", "replace"))
+
+    def _fetched(self, path: str) -> bytes:
+        address = find(self._config)
+        if address is None:
+            raise NotRunning("The server is away; nothing was saved.")
+        return Client(address).fetch(path)
+
+    def _keep(self, name: Any, content: Callable[[], bytes]) -> dict[str, Any]:
         place = self._window.ask_where(Path(str(name)).name or "brimline.csv")
         if place is None:
             return {"saved": False, "message": None}
         try:
-            address = find(self._config)
-            if address is None:
-                raise NotRunning("The server is away; nothing was saved.")
-            place.write_bytes(Client(address).fetch(path))
+            place.write_bytes(content())
         except AppError as error:
             return {"saved": False, "message": error.message}
         except OSError as error:
@@ -294,12 +350,31 @@ class Api:
         return {"saved": True, "message": str(place)}
 
 
+def zoomed(level: float, step: int) -> float:
+    """The next zoom up (1) or down (-1) from `level`; 0 is 100 %."""
+    if step == 0:
+        return 1.0
+    beyond = [z for z in ZOOMS if (z > level + 0.01 if step > 0 else z < level - 0.01)]
+    if not beyond:
+        return level
+    return beyond[0] if step > 0 else beyond[-1]
+
+
 class _Place:
-    """Size and place of the window, kept in the data folder."""
+    """Size, place and zoom of the window, kept in the data folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._now: dict[str, Any] = {**_DEFAULT, **self._read()}
+
+    @property
+    def zoom(self) -> float:
+        """How large the page is shown; 1 is as it was made."""
+        return float(self._now.get("zoom") or 1.0)
+
+    @zoom.setter
+    def zoom(self, level: float) -> None:
+        self._now["zoom"] = level
 
     def start(self, screens: list[tuple[int, int, int, int]]) -> dict[str, Any]:
         """Arguments for a new window: the last place, if a screen is still there."""
@@ -338,7 +413,10 @@ class _Place:
             for key in ("width", "height", "x", "y")
             if isinstance(said.get(key), (int, float)) and not isinstance(said[key], bool)
         }
-        return {**numbers, "maximized": said.get("maximized") is True}
+        zoom = said.get("zoom")
+        if not (isinstance(zoom, (int, float)) and ZOOMS[0] <= zoom <= ZOOMS[-1]):
+            zoom = 1.0
+        return {**numbers, "maximized": said.get("maximized") is True, "zoom": float(zoom)}
 
 
 def fit(place: dict[str, Any], screens: list[tuple[int, int, int, int]]) -> dict[str, Any]:

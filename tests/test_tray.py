@@ -494,6 +494,33 @@ def test_the_window_remembers_its_place(app: App) -> None:
     until(lambda: "900x640" in app.xdotool("getwindowgeometry", number), 10, "its size")
 
 
+def test_the_window_zooms_and_remembers(app: App) -> None:
+    app.ready().host.click("Open dashboard")
+    number = until(app.windows, 30, "the window")[0]
+    until(app.page_shown, 20, "the page")
+    before = app.shot("usual").tobytes()
+    app.xdotool("windowactivate", "--sync", number)
+
+    def larger() -> bool:
+        app.xdotool("key", "ctrl+plus")  # heard once the page's script runs
+        time.sleep(0.3)
+        return app.shot("larger").tobytes() != before
+
+    until(larger, 10, "a larger page")
+    app.close_window()
+    zoom = until(lambda: json.loads((app.data / "window.json").read_text())["zoom"], 5)
+    assert zoom > 1
+    app.host.click("Open dashboard")
+    number = until(app.windows, 30, "the window again")[0]
+    until(app.page_shown, 20, "the page")
+    app.xdotool("windowactivate", "--sync", number)
+    app.xdotool("key", "ctrl+0")
+    time.sleep(0.3)
+    app.close_window()
+    kept = json.loads((app.data / "window.json").read_text())
+    assert kept["zoom"] == 1
+
+
 def test_a_second_start_raises_the_window(app: App) -> None:
     second = app.ready().run("tray")
     assert second.returncode == 0

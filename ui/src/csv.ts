@@ -13,8 +13,18 @@ export function csv(heading: string[], rows: unknown[][]): string {
   return [heading, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
-/** Hand a file to the browser's own download. */
+/** What Brimline's window offers its pages (desktop/window.py); a browser has none of it. */
+interface Bridge {
+  pywebview?: { api?: { saveText?: (name: string, text: string) => Promise<unknown> } };
+}
+
+/** Hand a file to the window's save dialog, or to the browser's own download. */
 export function download(name: string, parts: string[], type = "text/csv;charset=utf-8"): void {
+  const api = (globalThis as Bridge).pywebview?.api;
+  if (api?.saveText) {
+    void api.saveText(name, parts.join(""));
+    return;
+  }
   const address = URL.createObjectURL(new Blob(parts, { type }));
   const link = document.createElement("a");
   link.href = address;
