@@ -34,14 +34,10 @@ _RECENT = 48 * 3600  # seconds; files touched since then are looked at in every 
 class Known:
     """What the table says of a file."""
 
+    file: Found  # as it was when it was read
     id: int
-    path: str
-    inode: int
-    size: int
-    mtime_ns: int
     offset: int
     fingerprint: str
-    archived: bool
     missing: bool
 
 
@@ -133,7 +129,9 @@ class Indexer:
         else:
             found = self._recent(known)
         jobs = self._early_jobs() or [
-            job for file in found.values() if (job := self._job(file)) is not None
+            self._job(file, old)
+            for key, file in found.items()
+            if (old := known.get(key)) is None or old.file != file
         ]
         if jobs:
             self._read_all(jobs)
@@ -146,10 +144,10 @@ class Indexer:
     def _load(self) -> dict[tuple[str, str], Known]:
         if self._known is None:
             self._known = {
-                (row[0], row[1]): Known(*row[2:])
+                (row[0], row[1]): Known(Found(*row[:6], bool(row[6])), *row[7:])
                 for row in db.rows(
-                    'select provider, name, id, path, inode, size, mtime_ns, "offset", '
-                    "fingerprint, archived, missing from source_file"
+                    "select provider, name, path, inode, size, mtime_ns, archived, "
+                    'id, "offset", fingerprint, missing from source_file'
                 )
             }
             if not self._known and not db.rows("select 1 from call limit 1"):
@@ -160,15 +158,15 @@ class Indexer:
         """Files that may have grown since the last poll: those used lately, and today's."""
         limit = time.time_ns() - _RECENT * 1_000_000_000
         found: Files = {}
-        for (provider, name), file in known.items():
-            if file.missing or file.archived or file.mtime_ns < limit:
+        for key, old in known.items():
+            if old.missing or old.file.archived or old.file.mtime_ns < limit:
                 continue
             try:
-                said = os.stat(file.path)  # noqa: PTH116 - thousands of calls
+                said = os.stat(old.file.path)  # noqa: PTH116 - thousands of calls
             except OSError:
                 continue  # the next sweep finds where it went
-            found[(provider, name)] = Found(
-                provider, name, file.path, said.st_ino, said.st_size, said.st_mtime_ns, False
+            found[key] = Found(
+                key[0], key[1], old.file.path, said.st_ino, said.st_size, said.st_mtime_ns, False
             )
         for folder in files.todays(self._config.codex_home / "sessions"):
             for today in files.codex_files(folder, archived=False):
@@ -179,8 +177,9 @@ class Indexer:
 
     def _mark_missing(self, found: Files) -> None:
         known = self._load()
-        gone = [file for key, file in known.items() if key not in found and not file.missing]
-        back = [file for key, file in known.items() if key in found and file.missing]
+        lost = [known[key] for key in known.keys() - found.keys()]
+        gone = [file for file in lost if not file.missing]
+        back = [file for key, file in known.items() if file.missing and key in found]
         if gone or back:
             with db.writing() as connection:
                 connection.executemany(
@@ -192,34 +191,25 @@ class Indexer:
             for file in back:
                 file.missing = False
 
-    def _job(self, file: Found) -> Job | None:
-        """What there is to do for a file; None when it is as it was."""
-        known = self._load().get((file.provider, file.name))
-        if (
-            known is not None
-            and known.mtime_ns == file.mtime_ns
-            and known.size == file.size
-            and known.inode == file.inode
-            and known.path == file.path
-        ):
-            return None
+    def _job(self, file: Found, known: Known | None) -> Job:
+        """What there is to do for a file that is not as it was."""
         source = Source(*file)
         if known is None:
             return Job(source)
         source.id, source.fingerprint = known.id, known.fingerprint
         if not self._continues(file, known):
-            return Job(source, 0, {}, anew=True)
+            return Job(source, anew=True)
         state = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
-        return Job(source, known.offset, json.loads(state), anew=False)
+        return Job(source, known.offset, json.loads(state))
 
     def _continues(self, file: Found, known: Known) -> bool:
         """Whether what was read is still the beginning of this file."""
         packed = file.path.endswith(".zst")
-        moved = known.path != file.path
+        moved = known.file.path != file.path
         if not packed and file.size < known.offset:
             return False
-        grown = file.size > known.size or packed or moved
-        if not grown and known.mtime_ns != file.mtime_ns:
+        grown = file.size > known.file.size or packed or moved
+        if not grown and known.file.mtime_ns != file.mtime_ns:
             return False  # as long as before, but written to
         try:
             return fingerprint(file.path, known.offset) == known.fingerprint
@@ -281,10 +271,13 @@ class Indexer:
             raise
 
     def _remember(self, source: Source, offset: int) -> None:
-        self._load()[(source.provider, source.name)] = Known(
-            source.id, source.path, source.inode, source.size, source.mtime_ns, offset,
-            source.fingerprint, source.archived, missing=False,
+        file = Found(
+            source.provider, source.name, source.path, source.inode, source.size,
+            source.mtime_ns, bool(source.archived),
         )  # fmt: skip
+        self._load()[(file.provider, file.name)] = Known(
+            file, source.id, offset, source.fingerprint, missing=False
+        )
 
     def _step(self, job: Job) -> None:
         if self._progress is not None:
@@ -388,18 +381,14 @@ class Indexer:
         """Read files anew whose parent's log is known now."""
         wanted = self._ledger.reread
         self._ledger.reread = set()
-        known = {file.id: (key, file) for key, file in self._load().items()}
+        known = {file.id: file for file in self._load().values()}
         for number in sorted(wanted):
             if number not in known:
                 continue
-            (provider, name), file = known[number]
-            if file.missing:
-                continue
-            source = Source(
-                provider, name, file.path, file.inode, file.size, file.mtime_ns, file.archived,
-                file.fingerprint, file.id,
-            )  # fmt: skip
-            self._read_one(Job(source, anew=True))
+            old = known[number]
+            if not old.missing:
+                source = Source(*old.file, old.fingerprint, old.id)
+                self._read_one(Job(source, anew=True))
 
 
 # ── indexes ───────────────────────────────────────────────────────────────────────────────
