@@ -103,6 +103,10 @@ class Recorder(threading.Thread):
 
     def run(self) -> None:
         """Write what queues, until `stop`."""
+        with db.reading():  # this thread keeps its connection: opening one costs a millisecond
+            self._run()
+
+    def _run(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             self._wake.wait()
