@@ -324,6 +324,7 @@ class _Measures(_Usage):
     reasoning = IntegerField()
     cost = IntegerField()
     credits = IntegerField(null=True)  # micro-credits; None when no call has a rate
+    credited = IntegerField()  # calls that cost credits
     unpriced = IntegerField()  # calls without a price
     unpriced_tokens = IntegerField()
     estimated = IntegerField()  # calls whose price is an estimate
@@ -333,6 +334,7 @@ class _Measures(_Usage):
     last_at = IntegerField()
     max_context = IntegerField(null=True)  # hundredths of a percent of the context window
     bloat = IntegerField()  # calls with much context
+    grown = IntegerField()  # those, and calls late in a large session
     misses = IntegerField()  # calls that reused little
     least_cache = IntegerField(null=True)  # the lowest reuse among those, hundredths of a percent
     spikes = IntegerField()  # calls that mostly reasoned

@@ -5,19 +5,26 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from server.errors import BadRequest, NotFound
 from server.store import db
 from server.times import iso
+from server.usage import recommendations, slices, thresholds
+from server.usage.slices import Filter
 
 _FROM = "from call c left join session s on s.id = c.session left join thread t on t.id = s.thread"
 _COLUMNS = (
     "c.id, c.started_at, c.provider, s.key, s.thread, t.title, s.project, c.model, c.effort, "
     "c.initiator, c.duration_ms, c.input, c.cached, c.output, c.reasoning, c.cache_written, "
     "c.context_window, c.cost, c.price_status, c.credits, c.account, c.seen, "
-    "(select r.id from request_log r where r.response_id = c.id limit 1)"
+    "(select r.id from request_log r where r.response_id = c.id limit 1), "
+    # One look into the index for each session of the thread.
+    "c.started_at - (select max((select max(p.started_at) from call p where p.session = x.id "
+    "and p.started_at < c.started_at)) from session x where x.thread = s.thread), "
+    "c.running, s.kind"
 )
 # Unknown sorts below everything, so that no row gets lost between pages.
 SORTS = {
@@ -33,23 +40,19 @@ SORTS = {
     "model": "coalesce(c.model, '')",
     "effort": "coalesce(c.effort, '')",
     "duration": "coalesce(c.duration_ms, -1)",
+    "context": "coalesce(1.0 * c.input / nullif(c.context_window, 0), -1.0)",
+    "credits": "coalesce(c.credits, -1)",
 }
+PRESETS = {
+    "context-bloat": slices.GROWN,
+    "cache-misses": slices.MISS,
+    "pricing-gaps": "c.price_status = 'unpriced'",
+    "estimated-review": "c.price_status = 'estimated'",
+    "usage-credits": "coalesce(c.credits, 0) > 0",
+    "reasoning-spike": slices.SPIKE,
+}
+_NAMED = re.compile(r":([a-z_]+)")
 _WITNESSES = ((1, "log"), (2, "proxy"), (4, "telemetry"))
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which calls; empty means all. `since` and `until` are ms, `until` exclusive."""
-
-    text: str = ""
-    provider: str = ""
-    models: tuple[str, ...] = ()
-    efforts: tuple[str, ...] = ()
-    projects: tuple[str, ...] = ()
-    accounts: tuple[str, ...] = ()
-    since: int | None = None
-    until: int | None = None
-    price_status: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,14 @@ class Page:
 
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
     """One page of calls, and totals over everything the filter finds."""
+    slices.refresh()
     where, values = _where(wanted)
     order = SORTS[page.sort]
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
     after: tuple[Any, ...] = ()
     paged = where
     if page.cursor:
-        after = _read_cursor(page.cursor, page)
+        after = read_cursor(page.cursor, page)
         paged = f"{where} and ({order}, c.id) {beyond} (?, ?)"
     with db.reading() as connection:
         found = connection.execute(
@@ -86,7 +90,7 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         "total": totals["calls"],
         "totals": totals,
         "hasMore": more,
-        "nextCursor": _cursor(found[-1][-1], found[-1][0], page) if more else None,
+        "nextCursor": cursor(found[-1][-1], found[-1][0], page) if more else None,
     }
 
 
@@ -119,31 +123,39 @@ def one(name: str) -> dict[str, Any]:
     if not found:
         raise NotFound("There is no such call. It may have been read anew; go back to the list.")
     row = _row(found[0])
-    near = (
-        "select id from call where session = (select session from call where id = ?1) and "
-        "(started_at, id) {0} (select started_at, id from call where id = ?1) "
-        "order by started_at {1}, id {1} limit 1"
-    )
-    before = db.rows(near.format("<", "desc"), (name,))
-    after = db.rows(near.format(">", "asc"), (name,))
+    before = db.rows(_NEAR.format("<", "desc"), (name,))
+    after = db.rows(_NEAR.format(">", "asc"), (name,))
+    previous = db.rows(f"select {_COLUMNS} {_FROM} where c.id = ?", before[0]) if before else []  # noqa: S608
+    running, kind = found[0][24:26]
+    helper = kind in ("subagent", "review")
     return {
         **row,
         "previous": before[0][0] if before else None,
         "next": after[0][0] if after else None,
+        "recommendations": recommendations.recommend(
+            row, thresholds.current(), running=running, helper=helper
+        ),
+        "flags": recommendations.flags(row),
+        "cacheLabel": recommendations.cache_label(row, _row(previous[0]) if previous else None),
     }
+
+
+# The neighbours in the thread; the row's own session where it has no thread.
+_NEAR = (
+    "select c.id from call c where c.session in (select y.id from session x join session y on "
+    "y.thread = x.thread where x.id = (select session from call where id = ?1)) and "
+    "(c.started_at, c.id) {0} (select started_at, id from call where id = ?1) "
+    "order by c.started_at {1}, c.id {1} limit 1"
+)
 
 
 def _where(wanted: Filter) -> tuple[str, list[Any]]:
     parts: list[str] = ["1"]
     values: list[Any] = []
     if wanted.text:
-        like = "%" + wanted.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        columns = ("t.title", "s.project", "c.model", "s.key", "c.id")
+        columns = ["c.model", "s.key", "c.id", *(("t.title", "s.project") if wanted.names else ())]
         parts.append("(" + " or ".join(f"{c} like ? escape '\\'" for c in columns) + ")")
-        values += [like] * len(columns)
-    if wanted.provider:
-        parts.append("c.provider = ?")
-        values.append(wanted.provider)
+        values += [like(wanted.text)] * len(columns)
     for column, names in (
         ("c.model", wanted.models),
         ("c.effort", wanted.efforts),
@@ -153,20 +165,31 @@ def _where(wanted: Filter) -> tuple[str, list[Any]]:
         if names:
             parts.append(f"{column} in ({','.join('?' * len(names))})")
             values += names
-    if wanted.since is not None:
-        parts.append("c.started_at >= ?")
-        values.append(wanted.since)
-    if wanted.until is not None:
-        parts.append("c.started_at < ?")
-        values.append(wanted.until)
-    if wanted.price_status:
-        parts.append("c.price_status = ?")
-        values.append(wanted.price_status)
+    for condition, value in (
+        ("c.provider = ?", wanted.provider),
+        ("c.price_status = ?", wanted.price_status),
+        ("s.thread = ?", wanted.thread),
+        ("s.key = ?", wanted.session),
+        ("c.started_at >= ?", wanted.since),
+        ("c.started_at < ?", wanted.until),
+    ):
+        if value not in ("", None):
+            parts.append(condition)
+            values.append(value)
+    if wanted.preset:
+        limits = thresholds.current()
+        # Named places would not mix with the others; a threshold is a number of ours.
+        parts.append(_NAMED.sub(lambda name: repr(limits[name[1]]), PRESETS[wanted.preset]))
     return " and ".join(parts), values
 
 
+def like(text: str) -> str:
+    """A pattern for `like … escape '\\'` that finds `text` anywhere, whatever is in it."""
+    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+
+
 def _totals(connection: Any, wanted: Filter, where: str, values: list[Any]) -> dict[str, Any]:
-    only_models = Filter(provider=wanted.provider, models=wanted.models)
+    only_models = Filter(provider=wanted.provider, models=wanted.models, names=wanted.names)
     if wanted == only_models:
         # The rollup answers in a millisecond what a million calls answer in a hundred.
         rollup = "heading = 'model'"
@@ -179,6 +202,15 @@ def _totals(connection: Any, wanted: Filter, where: str, values: list[Any]) -> d
             "select total(calls), total(input), total(cached), total(output), total(reasoning), "  # noqa: S608
             f"total(cost), total(unpriced) from daily_usage where {rollup}",
             names,
+        ).fetchone()
+    elif slices.whole(wanted):
+        # A tenth of the calls' number of rows, or less.
+        condition, given = slices.narrowed(wanted)
+        sums = connection.execute(
+            "select total(l.calls), total(l.input), total(l.cached), total(l.output), "  # noqa: S608
+            "total(l.reasoning), total(l.cost), total(l.unpriced) "
+            f"from slice l left join session s on s.id = l.session where {condition}",
+            given,
         ).fetchone()
     else:
         sums = connection.execute(
@@ -216,8 +248,8 @@ def _row(values: tuple[Any, ...]) -> dict[str, Any]:
         values[:11]
     )
     first, cached, output, reasoning, written, window, cost, status, credits = values[11:20]
-    account, seen, request = values[20:23]
-    return {
+    account, seen, request, gap = values[20:24]
+    row = {
         "id": name,
         "at": iso(at),
         "provider": provider,
@@ -244,15 +276,20 @@ def _row(values: tuple[Any, ...]) -> dict[str, Any]:
         "accountId": account,
         "witnesses": [word for bit, word in _WITNESSES if seen & bit],
         "requestId": request,
+        "gapMs": gap,
     }
+    row["attention"] = recommendations.attention(row)
+    return row
 
 
-def _cursor(value: Any, name: str, page: Page) -> str:
+def cursor(value: Any, name: str, page: Page) -> str:
+    """Where the next page begins: after this value and name."""
     text = json.dumps([page.sort, page.descending, value, name])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str, page: Page) -> tuple[Any, Any]:
+def read_cursor(cursor: str, page: Page) -> tuple[Any, Any]:
+    """What `cursor` wrote. Raises `BadRequest` for another list's, or any other text."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         sort, way, value, name = json.loads(base64.b64decode(padded, b"-_", validate=True))

@@ -58,13 +58,18 @@ def chosen() -> Days:
 
     zone = str(settings.get("timeZone") or "")
     if not _last or _last[0].zone != zone:
-        try:
-            _last[:] = [Days(zone)]
-        except BadRequest:
-            days = Days("")
-            days.zone = zone
-            _last[:] = [days]
+        _last[:] = [of_zone(zone)]
     return _last[0]
+
+
+def of_zone(zone: str) -> Days:
+    """The days of a zone; of this computer's where it does not know that one."""
+    try:
+        return Days(zone)
+    except BadRequest:
+        days = Days("")
+        days.zone = zone
+        return days
 
 
 def _find(zone: str) -> tzinfo:

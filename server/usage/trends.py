@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 from server.store import db
 from server.times import iso
+from server.usage import slices
 from server.usage.calls import cost_usd
-from server.usage.days import Days, chosen
+from server.usage.days import QUARTER, Days, chosen
+from server.usage.slices import Filter
 
+EVERYTHING = Filter()
 LONGEST = 3700  # days in one answer: ten years
 HEADINGS = ("kind", "model", "project", "account")
 _KINDS = ("cachedInput", "uncachedInput", "output", "reasoningOutput")
 _SUMS = "sum(calls), sum(input), sum(cached), sum(output), sum(reasoning), sum(cost), sum(unpriced)"
-_UNNAMED = {"model": "unknown", "project": "no project", "account": "not through the proxy"}
+NO_PROJECT = "no project"
+_UNNAMED = {"model": "unknown", "project": NO_PROJECT, "account": "not through the proxy"}
 
 Day = tuple[str, str, tuple[int, ...]]  # day, name, sums
 
@@ -63,18 +68,20 @@ def coverage() -> dict[str, Any]:
 
 
 def series(
-    first: str, last: str, *, by: str = "kind", zone: str = "", provider: str = ""
+    first: str, last: str, *, by: str = "kind", zone: str = "", wanted: Filter = EVERYTHING
 ) -> dict[str, Any]:
     """Every day from `first` to `last` (YYYY-MM-DD) with its sums and a series by `by`.
 
-    Another zone than the ledger's is counted from the calls themselves.
+    The ledger's own days come from its rollup; other zones, and filters beyond the provider,
+    from the slices. Of `wanted`, the names of provider, models, efforts, projects and accounts
+    count.
     """
     heading = by if by != "kind" else "model"
-    own = chosen()
-    if not zone or zone in (own.zone, _system_name()):
-        found: Iterable[Day] = _rolled(first, last, heading, provider)
+    local = Days(zone) if zone else chosen()
+    if replace(wanted, provider="") == EVERYTHING and _own(zone):
+        found: Iterable[Day] = _rolled(first, last, heading, wanted.provider)
     else:
-        found = _counted(first, last, heading, provider, Days(zone))
+        found = _sliced(first, last, heading, wanted, local)
     names: dict[str, int] = {}
     rows = {day: _empty(day) for day in _between(first, last)}
     for day, name, sums in found:
@@ -84,14 +91,136 @@ def series(
             tokens = sums[1] + sums[3]
             rows[day]["series"][label] = rows[day]["series"].get(label, 0) + tokens
             names[label] = names.get(label, 0) + tokens
+    for day, count in _sessions(first, last, wanted, local):
+        rows[day]["sessions"] = count
     for row in rows.values():
         _finish(row, by)
     ordered = sorted(names, key=lambda name: (-names[name], name)) if names else list(_KINDS)
     return {"days": list(rows.values()), "names": ordered if by != "kind" else list(_KINDS)}
 
 
+def first_day(days: Days) -> str | None:
+    """The day of the oldest call; None while there is none."""
+    at = db.rows("select min(started_at) from call")[0][0]
+    return None if at is None else days.of(at)
+
+
+def summary(
+    first: str, last: str, now: int, *, zone: str = "", wanted: Filter = EVERYTHING
+) -> dict[str, Any]:
+    """The sums of a range, the year so far, today, and three calendar weeks (from Monday)."""
+    local = Days(zone) if zone else chosen()
+    today = date.fromisoformat(local.of(now))
+    monday = today - timedelta(days=today.weekday())
+    spans = [
+        (date.fromisoformat(first), date.fromisoformat(last)),
+        (today.replace(month=1, day=1), today),
+        (today, today),
+        (monday, today),
+        (monday - timedelta(days=7), monday - timedelta(days=1)),
+        (monday - timedelta(days=14), monday - timedelta(days=8)),
+    ]
+    begin, end = min(start for start, _ in spans), max(stop for _, stop in spans)
+    if (end - begin).days >= LONGEST:
+        begin = spans[0][0]
+    days = series(begin.isoformat(), end.isoformat(), zone=zone, wanted=wanted)["days"]
+    listed = [_sum(days, start, stop, wanted, local) for start, stop in spans]
+    return {
+        "range": listed[0],
+        "ytd": listed[1],
+        "today": listed[2],
+        "weeks": listed[3:],
+        "providers": [
+            name for (name,) in db.rows("select distinct provider from daily_usage order by 1 desc")
+        ],
+    }
+
+
+def heat(
+    first: str, last: str, *, zone: str = "", wanted: Filter = EVERYTHING
+) -> dict[str, list[list[int]]]:
+    """Tokens and calls by weekday (Monday first) and hour of the zone."""
+    slices.refresh()
+    local = Days(zone) if zone else chosen()
+    where, values = slices.narrowed(_within(first, last, wanted, local))
+    tokens, counts = ([[0] * 24 for _ in range(7)] for _ in range(2))
+    for quarter, used, count in db.rows(
+        f"select l.quarter, sum(l.input + l.output), sum(l.calls) {_from(wanted)} "  # noqa: S608
+        f"where {where} group by l.quarter",
+        values,
+    ):
+        weekday, hour = local.hour(quarter * QUARTER)
+        tokens[weekday][hour] += used
+        counts[weekday][hour] += count
+    return {"tokens": tokens, "calls": counts}
+
+
+def _sum(
+    days: list[dict[str, Any]], start: date, stop: date, wanted: Filter, local: Days
+) -> dict[str, Any]:
+    first, last = start.isoformat(), stop.isoformat()
+    inside = [day for day in days if first <= day["day"] <= last]
+    where, values = slices.narrowed(_within(first, last, wanted, local))
+    sessions = db.rows(
+        f"select count(distinct l.session) {_from(wanted)} where {where} and l.session != 0",  # noqa: S608
+        values,
+    )
+    used = [(_tokens(day), day["day"]) for day in inside if day["calls"]]
+    highest = max(used, key=lambda one: (one[0], one[1])) if used else None
+    count, unpriced = (sum(day[name] for day in inside) for name in ("calls", "unpriced"))
+    cost = sum(day["costUsd"] or 0 for day in inside)
+    return {
+        "from": first,
+        "to": last,
+        "calls": count,
+        "tokens": sum(tokens for tokens, _ in used),
+        "sessions": sessions[0][0],
+        "daysWithUsage": len(used),
+        "highestDay": {"day": highest[1], "tokens": highest[0]} if highest else None,
+        "costUsd": cost_usd(round(cost * 1e6), count, unpriced),
+        "unpriced": unpriced,
+    }
+
+
+def _tokens(day: dict[str, Any]) -> int:
+    total: int = day["cachedInput"] + day["uncachedInput"] + day["output"]
+    return total
+
+
 def _system_name() -> str:
     return "UTC" if time.timezone == 0 and not time.daylight else ""
+
+
+def _own(zone: str) -> bool:
+    return not zone or zone in (chosen().zone, _system_name())
+
+
+def _from(wanted: Filter) -> str:
+    # Without a project there is no need to look at sessions, and an index holds the rest.
+    joined = " left join session s on s.id = l.session" if wanted.projects else ""
+    return f"from slice l{joined}"
+
+
+def _within(first: str, last: str, wanted: Filter, local: Days) -> Filter:
+    return replace(
+        wanted,
+        since=local.start(date.fromisoformat(first)),
+        until=local.start(date.fromisoformat(last) + timedelta(days=1)),
+    )
+
+
+def _sessions(first: str, last: str, wanted: Filter, local: Days) -> Iterable[tuple[str, int]]:
+    """How many sessions had a call on each day."""
+    slices.refresh()
+    where, values = slices.narrowed(_within(first, last, wanted, local))
+    seen: dict[str, set[int]] = {}
+    for quarter, session in db.rows(
+        f"select distinct l.quarter, l.session {_from(wanted)} where {where}",  # noqa: S608
+        values,
+    ):
+        if session:
+            seen.setdefault(local.of(quarter * QUARTER), set()).add(session)
+    return [(day, len(sessions)) for day, sessions in seen.items()]
 
 
 def _between(first: str, last: str) -> Iterable[str]:
@@ -110,6 +239,7 @@ def _empty(day: str) -> dict[str, Any]:
         "reasoningOutput": 0,
         "costUsd": 0,
         "unpriced": 0,
+        "sessions": 0,
         "series": {},
     }
 
@@ -147,22 +277,16 @@ def _rolled(first: str, last: str, heading: str, provider: str) -> Iterable[Day]
         yield day, name, tuple(sums)
 
 
-def _counted(first: str, last: str, heading: str, provider: str, local: Days) -> Iterable[Day]:
-    name = {
-        "model": "c.model",
-        "project": "(select project from session where id = c.session)",
-        "account": "c.account",
-    }[heading]
-    day = date.fromisoformat(first)
-    end = date.fromisoformat(last)
-    only = "and c.provider = ? " if provider else ""
-    for start in _between(day.isoformat(), end.isoformat()):
-        begin = date.fromisoformat(start)
-        span = (local.start(begin), local.start(begin + timedelta(days=1)))
-        for label, *sums in db.rows(
-            f"select coalesce({name}, ''), count(*), sum(input), sum(cached), sum(output), "  # noqa: S608
-            "sum(reasoning), sum(coalesce(cost, 0)), sum(cost is null) from call c "
-            f"where c.started_at >= ? and c.started_at < ? {only}group by 1",
-            (*span, *([provider] if provider else [])),
-        ):
-            yield start, label, tuple(sums)
+def _sliced(first: str, last: str, heading: str, wanted: Filter, local: Days) -> Iterable[Day]:
+    slices.refresh()
+    name = {"model": "l.model", "project": "coalesce(s.project, '')", "account": "l.account"}
+    where, values = slices.narrowed(_within(first, last, wanted, local))
+    joined = " left join session s on s.id = l.session"
+    source = "from slice l" + (joined if heading == "project" or wanted.projects else "")
+    for quarter, label, *sums in db.rows(
+        f"select l.quarter, {name[heading]}, sum(l.calls), sum(l.input), sum(l.cached), "  # noqa: S608
+        "sum(l.output), sum(l.reasoning), sum(l.cost), sum(l.unpriced) "
+        f"{source} where {where} group by 1, 2",
+        values,
+    ):
+        yield local.of(quarter * QUARTER), label, tuple(sums)

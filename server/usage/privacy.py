@@ -1,0 +1,93 @@
+"""What an answer shows of names and places: the one place that the privacy modes are applied.
+
+Normal shows everything; redacted hides what tells what you work on; strict also hides branches,
+tags and the accounts' names. An alias that the user gave a project is meant to be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+MODES = ("normal", "redacted", "strict")
+_PLACES = {"cwd": "cwd", "path": "path", "source": "source", "file": "source", "root": "path"}
+_STRICT: dict[str, Any] = {
+    "branch": None,
+    "tags": [],
+    "accountName": None,
+    "email": None,
+    "user": None,
+}
+
+
+def stricter(one: str, other: str) -> str:
+    """The mode of the two that shows less."""
+    return max(one, other, key=MODES.index)
+
+
+def short(text: str) -> str:
+    """Eight characters that stand for a text and do not tell it."""
+    return sha256(text.encode(errors="replace")).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """A mode and the aliases of projects (by name, or by path)."""
+
+    mode: str = "normal"
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def hides(self) -> bool:
+        """Whether names are hidden, so that searching must not find them either."""
+        return self.mode != "normal"
+
+    def project(self, name: str | None) -> str | None:
+        """A project's name as it is shown."""
+        if not name:
+            return name
+        alias = self.aliases.get(name)
+        if alias:
+            return alias
+        return f"Project {short(name)}" if self.hides else name
+
+    def title(self, title: str | None, thread: str | None) -> str | None:
+        """A thread's title as it is shown; the same thread is always called the same."""
+        if not self.hides or title is None:
+            return title
+        return f"Thread {short(thread or title)}"
+
+    def shown(self, value: Any) -> Any:
+        """A JSON answer with everything in it as this mode shows it."""
+        if isinstance(value, list):
+            return [self.shown(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        return {key: self._one(key, inner, value) for key, inner in value.items()}
+
+    def _one(self, key: str, value: Any, row: dict[str, Any]) -> Any:
+        if isinstance(value, str):
+            if key == "project":
+                return self.project(value)
+            if key in ("title", "threadTitle"):
+                return self.title(value, row.get("threadId") or row.get("id"))
+            if self.hides and key in _PLACES:
+                return f"[redacted {_PLACES[key]}:{short(value)}]"
+        if key == "projects" and isinstance(value, list):
+            return list(dict.fromkeys(self.project(name) for name in value))
+        if self.mode == "strict" and key in _STRICT:
+            return _STRICT[key]
+        return self.shown(value)
+
+
+def aliases(given: Mapping[str, Any]) -> dict[str, str]:
+    """The aliases of a projects.json: a path stands for its last folder. Odd ones are ignored."""
+    found = given.get("aliases")
+    listed = found.items() if isinstance(found, dict) else ()
+    return {
+        name.replace("\\", "/").rstrip("/").rpartition("/")[2]: alias.strip()[:200]
+        for name, alias in listed
+        if isinstance(name, str) and isinstance(alias, str) and alias.strip()
+    }

@@ -1,0 +1,253 @@
+"""/api/threads, /api/insights, /api/trends/*: sums that equal the calls, whatever is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from server.app import create_app
+from server.config import Config
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db, settings
+from server.usage import insights, slices, threads
+from tests.rollouts import Tree
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    """The app over an indexed tree, once for all tests here, as they only read."""
+    folder = tmp_path_factory.mktemp("threads")
+    config = Config(
+        data_dir=folder / "data", codex_home=folder / "codex", claude_home=folder / "claude",
+        port=80, strict_writes=True,
+    )  # fmt: skip
+    Tree(config.codex_home, seed=23, body=20).grow(40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRIMLINE_NO_KEYRING", "1")
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        app = create_app(config)
+        settings.change({"timeZone": "UTC"})
+        Indexer(config, Ledger()).scan()
+        with app.test_client() as made:
+            yield made
+        db.close_databases()
+
+
+def get(client: FlaskClient, path: str, **asked: Any) -> Any:
+    answer = client.get(path, query_string=asked)
+    assert answer.status_code == 200, answer.text
+    return answer.get_json()
+
+
+def some(column: str, table: str = "call") -> Any:
+    return db.rows(f"select {column} from {table} where {column} != '' order by random()")[0][0]
+
+
+def everything(client: FlaskClient, **asked: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        answer = get(client, "/api/threads", limit=7, cursor=cursor, **asked)
+        found += answer["threads"]
+        if not answer["hasMore"]:
+            assert answer["total"] == len(found)
+            assert sum(row["totalTokens"] for row in found) == answer["totals"]["totalTokens"]
+            assert sum(row["calls"] for row in found) == answer["totals"]["calls"]
+            return found
+        cursor = answer["nextCursor"]
+
+
+@pytest.mark.parametrize("sort", list(threads.SORTS))
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+def test_pages_hold_every_thread_once_in_order(
+    client: FlaskClient, sort: str, direction: str
+) -> None:
+    key = {
+        "time": "lastAt", "tokens": "totalTokens", "calls": "calls", "cost": "costUsd",
+        "credits": "credits", "cache": "cacheRatio", "context": "maxContextPercent",
+        "duration": "durationMs", "attention": "attention",
+    }[sort]  # fmt: skip
+    rows = everything(client, sort=sort, direction=direction)
+    assert len({row["id"] for row in rows}) == len(rows) > 7
+    values = [(-1 if row[key] is None else row[key]) for row in rows]
+    assert values == sorted(values, reverse=direction == "desc")
+    calls = get(client, "/api/calls")["totals"]
+    assert sum(row["totalTokens"] for row in rows) == calls["totalTokens"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param({"model": "gpt-5.5"}, id="one model"),
+        pytest.param({"model": ["gpt-5.5", "gpt-5.4"], "effort": "high"}, id="two and an effort"),
+        pytest.param({"priceStatus": "unpriced"}, id="what has no price"),
+        pytest.param({"from": "2026-05-29", "to": "2026-06-02"}, id="some days"),
+        pytest.param(
+            {"from": "2026-05-29", "to": "2026-06-02", "tz": "Asia/Kathmandu"},
+            id="some days of a zone with an odd offset",
+        ),
+        pytest.param({"provider": "claude"}, id="a provider without calls"),
+        pytest.param({"project": "no such project"}, id="a project that is not there"),
+    ],
+)
+def test_a_filter_finds_the_same_calls_in_threads_and_lists(
+    client: FlaskClient, asked: dict[str, Any]
+) -> None:
+    rows = everything(client, **asked)
+    totals = get(client, "/api/calls", **asked)["totals"]
+    assert sum(row["calls"] for row in rows) == totals["calls"]
+    assert sum(row["totalTokens"] for row in rows) == totals["totalTokens"]
+    assert sum(row["unpriced"] for row in rows) == totals["unpriced"]
+    if len(asked) == 1 and "from" not in asked:  # the list itself, beyond its rollup
+        counted = get(client, "/api/calls", q="-", **asked)["totals"]
+        assert counted == totals
+
+
+def test_a_threads_story(client: FlaskClient) -> None:
+    rows = everything(client)
+    row = max(rows, key=lambda row: (row["subagents"], row["calls"]))
+    assert row["subagents"] > 0
+    story = get(client, f"/api/threads/{row['id']}")
+    assert {key: story[key] for key in row} == row
+    assert len(story["sessionList"]) >= row["sessions"] > 1
+    assert sum(one["totalTokens"] for one in story["sessionList"]) == row["totalTokens"]
+    kinds = {one["kind"] for one in story["sessionList"]}
+    assert kinds <= {"main", "subagent", "review"} and "subagent" in kinds
+    assert story["curve"][-1]["cumulativeTokens"] == row["totalTokens"]
+    assert [point["at"] for point in story["curve"]] == sorted(p["at"] for p in story["curve"])
+    assert "largest-jump" in {signal["key"] for signal in story["lifecycle"]}
+    listed = get(client, "/api/calls", thread=row["id"], limit=500)
+    assert listed["total"] == row["calls"]
+    assert listed["calls"][-1]["gapMs"] is None
+    assert all(one["gapMs"] >= 0 for one in listed["calls"][:-1])
+
+
+def test_a_long_threads_curve_stays_drawable() -> None:
+    story: threads.Story = [
+        (f"r{n}", n * 1000, 10, 5, 1, 0, 100, None, "user", "user") for n in range(1001)
+    ]
+    curve = threads._curve(story)
+    assert len(curve) <= 400 and curve[-1]["callId"] == "r1000"
+    assert curve[-1]["cumulativeTokens"] == 11 * 1001
+
+
+@pytest.mark.parametrize("preset", [key for key, *_ in insights.PRESETS])
+def test_a_presets_count_is_what_it_opens(client: FlaskClient, preset: str) -> None:
+    found = next(p for p in get(client, "/api/insights")["presets"] if p["key"] == preset)
+    asked = {"preset": preset, "sort": found["sort"], "direction": found["direction"]}
+    assert get(client, f"/api/{found['view']}", **asked)["total"] == found["count"]
+
+
+def test_insights_follow_the_filter(client: FlaskClient) -> None:
+    every = get(client, "/api/insights")
+    assert [card["key"] for card in every["cards"]][:1] == ["highest-cost"]
+    scores = [row["attention"] for row in every["threads"]]
+    assert len(scores) == 10 and scores == sorted(scores, reverse=True)
+    one = get(client, "/api/insights", model="gpt-5.5")
+    assert one["presets"][-2]["count"] == 0  # it has a price
+    none = get(client, "/api/insights", provider="claude")
+    assert none["cards"] == [] and none["threads"] == []
+    assert every["thresholds"]["high_context_percent"] == 0.6
+
+
+def test_new_thresholds_count_anew(client: FlaskClient) -> None:
+    from server.usage import ownfiles
+
+    before = get(client, "/api/insights")["presets"][3]["count"]
+    ownfiles.write("thresholds.json", {"low_cache_ratio": 1.01, "high_uncached_input_tokens": 0})
+    try:
+        after = get(client, "/api/insights")
+        with_input = db.rows("select count(*) from call where input > 0")[0][0]
+        assert before < after["presets"][3]["count"] == with_input
+        assert after["thresholds"]["low_cache_ratio"] == 1.01
+        ownfiles.path("thresholds.json").write_text("[1,")
+        assert get(client, "/api/insights")["presets"][3]["count"] == before
+    finally:
+        ownfiles.path("thresholds.json").unlink()
+
+
+def test_sums_of_trends(client: FlaskClient) -> None:
+    days = get(client, "/api/trends", **{"from": "first", "to": "2026-12-31"})["days"]
+    total = get(client, "/api/calls")["totals"]
+    sums = get(client, "/api/trends/summary", **{"from": "first", "to": "2026-12-31"})
+    assert sums["range"]["tokens"] == total["totalTokens"]
+    assert sums["range"]["calls"] == total["calls"] == sum(day["calls"] for day in days)
+    assert sums["range"]["costUsd"] == pytest.approx(total["costUsd"])
+    sessions = db.rows("select count(distinct session) from call")[0][0]
+    assert sums["range"]["sessions"] == sessions <= sum(day["sessions"] for day in days)
+    assert sums["range"]["daysWithUsage"] == sum(day["calls"] > 0 for day in days)
+    best = max(days, key=lambda day: day["cachedInput"] + day["uncachedInput"] + day["output"])
+    assert sums["range"]["highestDay"]["day"] == best["day"]
+    assert len(sums["weeks"]) == 3 and sums["ytd"]["from"].endswith("-01-01")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/New_York"])
+def test_heat_adds_up(client: FlaskClient, zone: str) -> None:
+    asked = {"from": "2026-05-01", "to": "2026-12-31", "tz": zone}
+    heat = get(client, "/api/trends/heat", **asked)
+    assert [len(row) for row in heat["tokens"]] == [24] * 7
+    assert sum(map(sum, heat["tokens"])) == get(client, "/api/calls")["totals"]["totalTokens"]
+    one = get(client, "/api/trends/heat", model="gpt-5.5", **asked)
+    only = get(client, "/api/calls", model="gpt-5.5")["totals"]["calls"]
+    assert sum(map(sum, one["calls"])) == only
+
+
+def test_the_rollups_mend_themselves(client: FlaskClient) -> None:
+    slices.keep()
+    before = db.rows("select * from slice")
+    with db.writing("calls") as connection:  # as if calls had gone without a trace
+        connection.execute("update slice set calls = calls + 1, input = input + 7")
+    slices.keep()
+    assert db.rows("select * from slice") == before
+    assert db.rows("select total(calls) from thread_usage") == db.rows(
+        "select total(calls) from slice"
+    )
+
+
+@pytest.mark.parametrize("mode", ["redacted", "strict"])
+def test_privacy_hides_names_everywhere(client: FlaskClient, mode: str) -> None:
+    projects = {name for (name,) in db.rows("select distinct project from session") if name}
+    titles = {name for (name,) in db.rows("select title from thread") if name}
+    thread = everything(client)[0]
+    for path in (
+        "/api/calls", "/api/calls/options", "/api/threads", "/api/insights",
+        f"/api/threads/{thread['id']}", "/api/trends?by=project&from=first",
+    ):  # fmt: skip
+        answer = client.get(path + ("&" if "?" in path else "?") + f"privacy={mode}")
+        assert answer.status_code == 200
+        for name in projects | titles:
+            assert f'"{name}"' not in answer.text, path
+    hidden = everything(client, privacy=mode)
+    assert all((row["title"] or "Thread ").startswith("Thread ") for row in hidden)
+    shown = next(row["project"] for row in hidden if row["project"])
+    assert shown.startswith("Project ")
+    # The shown name filters, the real one does not.
+    assert get(client, "/api/calls", project=shown, privacy=mode)["total"] > 0
+    for name in projects:
+        assert get(client, "/api/calls", project=name, privacy=mode)["total"] == 0
+        assert get(client, "/api/calls", q=name, privacy=mode)["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        pytest.param("/api/threads", {"sort": "model"}, id="a sort of another list"),
+        pytest.param("/api/threads", {"cursor": "x"}, id="a cursor of nobody"),
+        pytest.param("/api/calls", {"preset": "everything"}, id="an unknown preset"),
+        pytest.param("/api/insights", {"from": "soon"}, id="a day that is none"),
+        pytest.param("/api/trends/heat", {"tz": "Mars/Base"}, id="an unknown zone"),
+        pytest.param("/api/calls", {"privacy": "none"}, id="an unknown mode"),
+    ],
+)
+def test_bad_queries_are_explained(client: FlaskClient, path: str, asked: dict[str, str]) -> None:
+    answer = client.get(path, query_string=asked)
+    assert answer.status_code == 400
+    assert answer.get_json()["error"]["message"]
+
+
+def test_an_unknown_thread(client: FlaskClient) -> None:
+    assert client.get("/api/threads/nothing").status_code == 404
