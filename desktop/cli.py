@@ -37,6 +37,10 @@ exit codes: 0 done · 1 an error, said in one sentence · 2 wrong usage · 3 the
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Errors are one sentence on stderr."""
+    if (sys.argv[1:] if argv is None else argv) == ["scan-worker"]:
+        from server.ingest import apart  # the server's helper in the binary: no word to a user
+
+        return apart.serve()
     arguments = _understood(sys.argv[1:] if argv is None else list(argv))
     try:
         settings, warnings = config.load(

@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from server.config import Config
-from server.ingest import reader, scan
+from server.ingest import apart, reader, scan, workers
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -274,6 +274,74 @@ def test_a_changed_zone_counts_the_days_anew(config: Config, indexer: Indexer, t
     check(tree)
     after = db.rows("select day, calls from daily_usage where heading = 'model' order by 1")
     assert after != before
+
+
+def test_beside_a_server_another_process_folds(
+    config: Config, indexer: Indexer, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("this process folds")
+
+    tree.grow(12)
+    monkeypatch.setattr(workers, "WORTH_IT", 1)
+    monkeypatch.setattr(workers, "batches", never)
+    indexer.scan()
+    check(tree)
+    tree.grow(4)
+    indexer.scan()
+    check(tree)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["/nowhere/at/all"], id="it cannot be started"),
+        pytest.param([sys.executable, "-c", ""], id="it ends at once"),
+        pytest.param(
+            [
+                sys.executable,
+                "-c",
+                "import os, server.ingest.apart as a; w = a.workers.batches; n = [];"
+                "a.workers.batches ="
+                " lambda *j: n.append(1) or w(*j) if len(n) < 5 else os._exit(1);"
+                "a.serve()",
+            ],
+            id="it dies on its way",
+        ),
+    ],
+)
+def test_what_another_process_leaves_is_read_here(
+    config: Config,
+    indexer: Indexer,
+    tree: Tree,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    tree.grow(12)
+    monkeypatch.setattr(workers, "WORTH_IT", 1)
+    monkeypatch.setattr(apart, "_command", lambda: command)
+    indexer.scan()
+    check(tree)
+
+
+def test_a_file_that_was_begun_is_read_on(
+    config: Config, indexer: Indexer, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.body = 60_000  # several pieces
+    rollout = tree.legacy()
+    tree.save(rollout)
+    monkeypatch.setattr("server.ingest.indexer._BATCH", 1)
+    store = indexer._store
+
+    def once(*values: object) -> None:
+        store(*values)  # type: ignore[arg-type]
+        indexer._stopping = True
+
+    monkeypatch.setattr(indexer, "_store", once)
+    indexer.scan()
+    assert 0 < counted()[0] < tree.sums[0]
+    Indexer(config, Ledger()).scan()
+    check(tree)
 
 
 def test_titles_follow_codex(config: Config, indexer: Indexer) -> None:

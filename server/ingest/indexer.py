@@ -9,10 +9,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from server.config import Config
-from server.ingest import files, titles, workers
+from server.ingest import apart, files, titles, workers
 from server.ingest.bulk import Bulk
 from server.ingest.files import Files, Found, Job, Source, fingerprint
 from server.ingest.ledger import Ledger
@@ -27,6 +28,7 @@ SWEEP_SECONDS = 30.0
 _BATCH = 200  # calls a transaction beside a proxy that writes too
 _BULK = 50_000  # calls a transaction when nobody else writes
 _BREATH = 0.001  # between transactions, so that the recorder gets its turn
+_CHANGED = -1  # the size of a file that is to be read (on): no file has that
 _RECENT = 48 * 3600  # seconds; files touched since then are looked at in every poll
 
 
@@ -144,7 +146,7 @@ class Indexer:
     def _load(self) -> dict[tuple[str, str], Known]:
         if self._known is None:
             self._known = {
-                (row[0], row[1]): Known(Found(*row[:6], bool(row[6])), *row[7:])
+                (row[0], row[1]): Known(Found._make((*row[:6], bool(row[6]))), *row[7:])
                 for row in db.rows(
                     "select provider, name, path, inode, size, mtime_ns, archived, "
                     'id, "offset", fingerprint, missing from source_file'
@@ -227,7 +229,10 @@ class Indexer:
             self._read_bulk(team)
             return
         # Parents begin before their children, and names begin with the time.
-        for job in sorted(jobs, key=lambda job: job.source.name):
+        jobs = sorted(jobs, key=lambda job: job.source.name)
+        if sum(job.left for job in jobs) > workers.WORTH_IT:
+            jobs = self._read_apart(jobs)
+        for job in jobs:
             if self._stopping:
                 return
             self._read_one(job)
@@ -240,24 +245,57 @@ class Indexer:
             "bytesTotal": sum(job.left for job in jobs),
         }
 
-    def _read_one(self, job: Job, limit: int | None = _BATCH) -> None:
-        days = self._ledger.days()
-        if job.anew:
-            limit = None  # the old rows go and the new ones come in one transaction
+    def _read_apart(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Let another process fold; returns the jobs it left."""
+        done = 0
+        with closing(apart.parts(jobs, self._ledger.days(), _BATCH)) as parts:
+            for part in parts:
+                job = jobs[part.number]
+                if part.error is not None:
+                    self._unreadable(job, part.error)
+                else:
+                    self._take(job, part.batch, part.fingerprint)
+                if not part.batch.more:
+                    self._step(job)
+                    done = part.number + 1
+                if self._stopping:
+                    break
+        return [self._rest(job) for job in jobs[done:]]
+
+    def _rest(self, job: Job) -> Job:
+        """What is left of a job that was begun."""
+        known = self._load().get((job.source.provider, job.source.name))
+        if known is None or known.offset == job.offset:
+            return job
+        state = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
+        return Job(job.source, known.offset, json.loads(state))
+
+    def _read_one(self, job: Job) -> None:
+        limit = None if job.anew else _BATCH  # old rows go and new ones come in one transaction
         try:
-            for batch in workers.batches(job, days, limit):
-                job.source.fingerprint = fingerprint(job.source.path, batch.offset)
-                with db.writing("calls") as connection:
-                    self._store(connection, job, batch)
-                self._remember(job.source, batch.offset)
-                job.anew = False
-                if limit is not None and batch.rows:
-                    time.sleep(_BREATH)
+            for batch in workers.batches(job, self._ledger.days(), limit):
+                self._take(job, batch, fingerprint(job.source.path, batch.offset))
                 if self._stopping:
                     return
         except OSError as error:
             self._unreadable(job, error.strerror or str(error))
         self._step(job)
+
+    def _take(self, job: Job, batch: Batch, stamp: str) -> None:
+        """Store a batch in a transaction of its own."""
+        source, size = job.source, job.source.size
+        source.fingerprint = stamp
+        if batch.more:
+            source.size = _CHANGED  # so that it is read on should we end here
+        try:
+            with db.writing("calls") as connection:
+                self._store(connection, job, batch)
+            self._remember(source, batch.offset)
+        finally:
+            source.size = size
+        job.anew = False
+        if batch.rows:
+            time.sleep(_BREATH)
 
     def _store(self, connection: sqlite3.Connection, job: Job, batch: Batch) -> None:
         source = job.source
@@ -293,14 +331,14 @@ class Indexer:
             self._complained.add(source.path)
             log.warning("%s cannot be read: %s", source.name, error)
         known = self._load().get((source.provider, source.name))
-        source.size = -1  # no file has that, so it counts as changed
+        source.size = _CHANGED
         with db.writing() as connection:
             if not source.id:
                 self._ledger.store(connection, source, Batch())
             connection.execute(
-                "update source_file set size = -1, "
+                "update source_file set size = ?, "
                 "warnings = json_set(warnings, '$.unreadable', 1) where id = ?",
-                (source.id,),
+                (_CHANGED, source.id),
             )
         self._remember(source, known.offset if known else 0)
 

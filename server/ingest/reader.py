@@ -39,6 +39,7 @@ class Batch:
     offset: int = 0
     read: int = 0  # bytes
     last: int | None = None  # when the last call was
+    more: bool = False  # the file goes on
 
     def plain(self) -> tuple[Any, ...]:
         """As plain values, for the way between processes."""
@@ -179,7 +180,7 @@ def read(
             batch.read += start + len(data) - batch.offset
             batch.offset = start + len(data)
             if limit is not None and len(batch.rows) >= limit:
-                batch.state = now.dump()
+                batch.state, batch.more = now.dump(), True
                 yield batch
                 batch = Batch(offset=batch.offset)
     batch.state = now.dump()
