@@ -57,7 +57,7 @@ def client(database: None) -> Iterator[FlaskClient]:
         return {"error": {"code": error.code, "message": error.message}}, error.status
 
     used = {"input": 10, "cached": 4, "output": 5, "reasoning": 1, "cost": 1500}
-    put("r1", 1, account="a", model="gpt-5.5", effort="high", **used)
+    put("r1", 1, account="a", key="k1", model="gpt-5.5", effort="high", **used)
     put("r2", 2, account="b", model="gpt-5.5", status="error", error_code="usage_limit_reached")
     put("r3", 3, account="b", model="gpt-6_x", status="error", error_code="insufficient_quota")
     put("r4", 4, status="error", error_code="server_error", error_message="100% broken")
@@ -100,6 +100,17 @@ def test_unknown_is_null_not_zero(client: FlaskClient) -> None:
     assert [row[k] for k in ("tokens", "costUsd", "accountId", "accountName")] == [None] * 4
 
 
+def test_a_cost_is_split_only_while_it_adds_up(client: FlaskClient) -> None:
+    tokens = {"input": 200_000, "cached": 100_000, "output": 10_000}
+    put("good", 8, model="gpt-5.5", cost=850_000, **tokens)
+    put("old", 9, model="gpt-5.5", cost=123, **tokens)
+    body = client.get("/api/request-logs?limit=2").json
+    assert body is not None
+    old, good = (row["costParts"] for row in body["requests"])
+    assert good == {"uncachedInput": 0.5, "cachedInput": 0.05, "output": 0.3}
+    assert old is None
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -108,6 +119,7 @@ def test_unknown_is_null_not_zero(client: FlaskClient) -> None:
         pytest.param("limit=2&offset=4", "r1", id="the last page"),
         pytest.param("offset=99", "", id="beyond the end"),
         pytest.param("accountId=a&accountId=b", "r5 r3 r2 r1", id="several accounts"),
+        pytest.param("apiKeyId=k1", "r1", id="an API key"),
         pytest.param("status=ok", "r1", id="ok"),
         pytest.param("status=rate_limit&status=quota", "r3 r2", id="limits"),
         pytest.param("status=error", "r4", id="errors"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.usage.pricing import Price, Tokens, names, price
+from server.usage.pricing import Parts, Price, Tokens, names, parts, price
 
 JUNE, LATE = 1_780_000_000_000, 1_786_000_000_000  # before and after 30 July 2026
 MILLION = Tokens(200_000, 100_000, 10_000, 5_000)
@@ -69,3 +69,21 @@ def test_credits_follow_the_rate_card() -> None:
 def test_every_name_has_a_price() -> None:
     assert len(names()) > 25
     assert all(price(name, None, LATE, Tokens(1_000)).cost is not None for name in names())
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "expected"),
+    [
+        pytest.param("gpt-5.5", MILLION, Parts(500_000, 50_000, 300_000), id="adds up to the cost"),
+        pytest.param(
+            "gpt-5.4", Tokens(272_001, 0, 0), Parts(1_360_005, 0, 0), id="long context rates"
+        ),
+        pytest.param("gpt-5.5", Tokens(5, 9, 0), Parts(0, 3, 0), id="more cached than there is"),
+        pytest.param("no-such-model", MILLION, None, id="unpriced"),
+        pytest.param(None, MILLION, None, id="no model"),
+    ],
+)
+def test_parts(model: str | None, tokens: Tokens, expected: Parts | None) -> None:
+    assert parts(model, None, JUNE, tokens) == expected
+    if expected is not None and tokens is MILLION:
+        assert sum(expected) == price(model, None, JUNE, tokens).cost

@@ -148,13 +148,17 @@ def observe(served: Served, account: str, five_hours: float, week: float) -> Non
     served.services.pool.observe(account, Usage(windows=windows), "api")
 
 
-def ask(served: Served, **body: Any) -> None:
-    """One turn of a client through the proxy."""
+def ask(served: Served, secret: str = "", **body: Any) -> None:
+    """One turn of a client through the proxy, with an API key if it has one."""
     sent = {"model": "gpt-5.5", "stream": True, "store": False, "input": [], **body}
     request = urllib.request.Request(
         f"{served.url}/v1/responses",
         data=json.dumps(sent).encode(),
-        headers={"Content-Type": "application/json", "session-id": "s-1"},
+        headers={
+            "Content-Type": "application/json",
+            "session-id": "s-1",
+            "Authorization": f"Bearer {secret}",
+        },
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -627,3 +631,34 @@ def test_an_address_is_pasted_and_refused(served: Served, watched: Watched) -> N
     expect(page.get_by_role("alert")).to_contain_text("Paste the whole address")
     page.get_by_role("button", name="Another way").click()
     expect(page.get_by_role("button", name="By device code")).to_be_visible()
+
+
+def test_a_dry_run_says_who_and_why(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/requests", "Requests")
+    page.get_by_role("button", name="Why this account?").click()
+    rows = page.get_by_role("dialog").locator("tbody tr")
+    expect(rows).to_have_count(4)
+    expect(rows.first).to_contain_text("work@example.com")
+    expect(rows.filter(has_text="spare@example.com")).to_contain_text("it is paused")
+    watched.check()
+    lived_in.services.pool.pause_all()
+    expect(page.get_by_text("No account can serve it now.")).to_be_visible(timeout=12_000)
+
+
+def test_requests_are_filtered_by_key(served: Served, watched: Watched) -> None:
+    served.account("studio")
+    key, secret = served.services.keys.create(Draft("laptop"))
+    page = watched.open(f"{served.url}/keys", "API keys")
+    page.get_by_label("Ask clients for a key").click()
+    expect(page.get_by_text("On: the proxy answers only")).to_be_visible()
+    ask(served, secret=secret)
+    page.get_by_role("button", name="More actions for laptop").click()
+    page.get_by_role("menuitem", name="Show its requests").click()
+    rows = page.locator("tbody tr.openable")
+    expect(rows).to_have_count(1)
+    assert f"key={key.id}" in page.url
+    rows.get_by_role("button").click()
+    details = page.locator(".details")
+    expect(details).to_contain_text("laptop")
+    expect(details).to_contain_text("Until the first event")
+    expect(details.locator(".spent")).to_contain_text("$0.0029")

@@ -11,6 +11,7 @@ from flask import Blueprint, jsonify, request
 from server.errors import Unprocessable
 from server.store import db
 from server.times import iso, parse
+from server.usage.pricing import Tokens, parts
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -247,6 +248,24 @@ def _row(services: Services, row: tuple[Any, ...]) -> dict[str, Any]:
             for attempt in json.loads(have["attempts"])
         ],
         "client": have["client"],
+        "costParts": _cost_parts(have),
+    }
+
+
+def _cost_parts(have: dict[str, Any]) -> dict[str, float] | None:
+    """What the stored cost is made of; None when today's table no longer adds up to it."""
+    if have["cost"] is None or have["input"] is None or have["output"] is None:
+        return None
+    tokens = Tokens(have["input"], have["cached"] or 0, have["output"])
+    ended = have["started_at"] + (have["duration_ms"] or 0)
+    found = parts(have["model"], have["tier"], ended, tokens)
+    # Each part is rounded by itself, so their sum may differ by a micro-dollar or two.
+    if found is None or abs(sum(found) - have["cost"]) > len(found):
+        return None
+    return {
+        "uncachedInput": found.uncached / 1_000_000,
+        "cachedInput": found.cached / 1_000_000,
+        "output": found.output / 1_000_000,
     }
 
 

@@ -36,6 +36,14 @@ class Price:
     credits: int | None = None
 
 
+class Parts(NamedTuple):
+    """What each kind of token of one call cost, in micro-dollars; rounded one by one."""
+
+    uncached: int
+    cached: int
+    output: int
+
+
 class Rates(NamedTuple):
     """The rates that hold for one model and tier from one moment on (nano-dollars a token)."""
 
@@ -61,10 +69,7 @@ def costs(
     if model is None:
         return None, None, "unpriced"
     periods, credit, longest = _card(model, tier or "")
-    rates = None
-    for start, listed in periods:
-        if at >= start:
-            rates = listed
+    rates = _in_force(periods, at)
     credits = None if credit is None else _sum(credit, tokens)
     if rates is None:
         return None, credits, "unpriced"
@@ -72,10 +77,36 @@ def costs(
     return _sum(use, tokens), credits, rates.status
 
 
+def parts(model: str | None, tier: str | None, at: int, tokens: Tokens) -> Parts | None:
+    """What the cost in `price` is made of; None where it has none."""
+    if model is None:
+        return None
+    periods, _, longest = _card(model, tier or "")
+    rates = _in_force(periods, at)
+    if rates is None:
+        return None
+    use = rates.long if rates.long and tokens.input > longest else rates.normal
+    cached = min(tokens.cached, tokens.input)
+    written = min(tokens.cache_written, tokens.input - cached)
+    return Parts(
+        uncached=_sum(use, (tokens.input - cached, 0, 0, 0, written)),
+        cached=_sum(use, (cached, cached, 0, 0, 0)),
+        output=_sum(use, (0, 0, tokens.output, 0, 0)),
+    )
+
+
 def names() -> list[str]:
     """The models that have a price, and their aliases."""
     table = _table()
     return sorted([*table["models"], *table["aliases"]])
+
+
+def _in_force(periods: tuple[tuple[int, Rates], ...], at: int) -> Rates | None:
+    found = None
+    for start, listed in periods:
+        if at >= start:
+            found = listed
+    return found
 
 
 def _sum(rates: tuple[int, int, int, int], tokens: tuple[int, int, int, int, int]) -> int:

@@ -62,6 +62,34 @@ export interface ResetCredit {
   expiresAt: string | null;
 }
 
+export interface ExplainedAccount {
+  accountId: string;
+  name: string;
+  planType: string | null;
+  state: string;
+  reason: string;
+  sharePercent: number;
+  headroomPercent: number;
+  retryAt: string | null;
+  activeStreams: number;
+}
+
+/** A dry run: who would serve such a request now, and why nobody else would. */
+export interface Explained {
+  at: string;
+  strategy: string;
+  limit: string | null;
+  waiting: number;
+  choice: {
+    accountId: string | null;
+    name: string | null;
+    state: string;
+    reason: string;
+    retryAt: string | null;
+  };
+  candidates: ExplainedAccount[];
+}
+
 export interface ExportedAuth {
   filename: string;
   note: string | null;
@@ -142,6 +170,8 @@ export interface RequestRow {
   client: string | null;
   serviceTier: string | null;
   apiKeyId: string | null;
+  /** What the cost is made of; null when that is not known. */
+  costParts: { uncachedInput: number; cachedInput: number; output: number } | null;
 }
 
 export interface RequestPage {

@@ -1,15 +1,18 @@
 /** What went through us? The request log, newest first, with what is in flight on top. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { Fragment } from "react";
+import { Fragment, useState } from "react";
 import { Link } from "wouter";
 import { nameOf, useAccounts } from "../accounts";
-import { api, query, type Account, type InFlight, type RequestPage, type RequestRow } from "../api";
+import { api, query, type Account, type ApiKey, type InFlight, type RequestPage, type RequestRow } from "../api";
 import { count, duration, exact, full, money, stamp, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
+import { Dialog } from "../parts/Dialog";
+import { Explain } from "../parts/Explain";
 import { Many, One, SearchBox, type Option } from "../parts/Filters";
 import { RequestDetails } from "../parts/RequestDetails";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { RequestStatus } from "../parts/RequestStatus";
+import { useApiKeys } from "./Keys";
 import { since, TIME_RANGES } from "../range";
 import { useAddress } from "../url";
 import { t, tIf } from "../words";
@@ -37,6 +40,7 @@ function useFilters() {
     accounts: address.all("account"),
     models: address.all("model"),
     statuses: address.all("status"),
+    keys: address.all("key"),
     /** Any filter starts at the first page again. */
     filter: (key: string, value: string | string[], replace = false) =>
       address.change({ [key]: value, page: null, open: null }, { replace }),
@@ -49,15 +53,18 @@ export function Requests() {
   useTitle(t("requests.title"));
   const filters = useFilters();
   const accounts = useAccounts().data;
-  const { size, page, range, q, accounts: ids, models, statuses } = filters;
+  const keys = useApiKeys().data;
+  const [explaining, setExplaining] = useState(false);
+  const { size, page, range, q, accounts: ids, models, statuses, keys: keyIds } = filters;
   const found = useQuery({
-    queryKey: ["requests", { size, page, range, q, ids, models, statuses }],
+    queryKey: ["requests", { size, page, range, q, ids, models, statuses, keyIds }],
     queryFn: ({ signal }) => {
       const asked = {
         limit: size,
         offset: (page - 1) * size,
         search: q,
         accountId: ids,
+        apiKeyId: keyIds,
         model: models,
         status: statuses,
       };
@@ -69,16 +76,23 @@ export function Requests() {
     placeholderData: keepPreviousData,
   });
   const live = useInFlight();
-  const filtered = Boolean(q || ids.length || models.length || statuses.length || range !== "all");
+  const filtered = Boolean(
+    q || ids.length || models.length || statuses.length || keyIds.length || range !== "all",
+  );
   const data = found.data;
   const flying = page === 1 && !filtered ? live : [];
   return (
     <div className="full">
       <header>
         <h1>{t("requests.title")}</h1>
-        {data && <p className="note">{t("requests.count", { count: data.total })}</p>}
+        <span className="tools">
+          {data && <span className="note">{t("requests.count", { count: data.total })}</span>}
+          <button type="button" onClick={() => setExplaining(true)}>
+            {t("explain.open")}
+          </button>
+        </span>
       </header>
-      <FilterBar filters={filters} accounts={accounts} filtered={filtered} />
+      <FilterBar filters={filters} accounts={accounts} keys={keys} filtered={filtered} />
       <section className="card table-card" aria-busy={found.isPlaceholderData}>
         {found.isPending && <Skeleton lines={8} />}
         {found.isError && !data && <Failure error={found.error} retry={() => void found.refetch()} />}
@@ -86,10 +100,13 @@ export function Requests() {
           <Nothing filtered={filtered} total={data.total} filters={filters} />
         )}
         {data && (data.requests.length > 0 || flying.length > 0) && (
-          <Table rows={data.requests} live={flying} accounts={accounts} filters={filters} />
+          <Table rows={data.requests} live={flying} accounts={accounts} keys={keys} filters={filters} />
         )}
       </section>
       {data && data.total > size && <Pages filters={filters} total={data.total} />}
+      <Dialog title={t("explain.title")} open={explaining} close={() => setExplaining(false)} place="wide">
+        <Explain keys={keys ?? []} />
+      </Dialog>
     </div>
   );
 }
@@ -108,10 +125,11 @@ function useInFlight(): InFlight[] {
 interface BarProps {
   filters: Filters;
   accounts: Account[] | undefined;
+  keys: ApiKey[] | undefined;
   filtered: boolean;
 }
 
-function FilterBar({ filters, accounts, filtered }: BarProps) {
+function FilterBar({ filters, accounts, keys, filtered }: BarProps) {
   const options = useQuery({
     queryKey: ["request-options"],
     queryFn: ({ signal }) => api<Options>("/api/request-logs/options", { signal }),
@@ -159,6 +177,12 @@ function FilterBar({ filters, accounts, filtered }: BarProps) {
         options={STATUSES.map((value) => ({ value, label: tIf(`requests.status.${value}`, value) }))}
         change={(values) => filters.filter("status", values)}
       />
+      <Many
+        label={t("filter.key")}
+        values={filters.keys}
+        options={(keys ?? []).map(({ id, name }) => ({ value: id, label: name }))}
+        change={(values) => filters.filter("key", values)}
+      />
       {filtered && <Clear filters={filters} />}
       <span className="push">
         <One
@@ -177,7 +201,7 @@ function plain(values: string[]): Option[] {
 }
 
 function Clear({ filters }: { filters: Filters }) {
-  const none = { q: null, range: null, account: null, model: null, status: null, page: null, open: null };
+  const none = { q: null, range: null, account: null, model: null, status: null, key: null, page: null, open: null };
   return (
     <button type="button" className="quiet" onClick={() => filters.change(none)}>
       {t("do.clear")}
@@ -207,14 +231,20 @@ function Nothing({ filtered, total, filters }: { filtered: boolean; total: numbe
   );
 }
 
+/** The name of an API key; its id once the key is gone. */
+function keyName(keys: ApiKey[] | undefined, id: string | null): string | null {
+  return keys?.find((key) => key.id === id)?.name ?? id;
+}
+
 interface TableProps {
   rows: RequestRow[];
   live: InFlight[];
   accounts: Account[] | undefined;
+  keys: ApiKey[] | undefined;
   filters: Filters;
 }
 
-function Table({ rows, live, accounts, filters }: TableProps) {
+function Table({ rows, live, accounts, keys, filters }: TableProps) {
   const now = useNow(live.length ? 1_000 : 30_000);
   const open = filters.get("open");
   return (
@@ -258,7 +288,7 @@ function Table({ rows, live, accounts, filters }: TableProps) {
               {open === row.requestId && (
                 <tr className="details-row">
                   <td colSpan={COLUMNS}>
-                    <RequestDetails row={row} />
+                    <RequestDetails row={row} keyName={keyName(keys, row.apiKeyId)} />
                   </td>
                 </tr>
               )}
