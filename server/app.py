@@ -27,6 +27,7 @@ from server.dashboard import (
     accounts,
     auth,
     control,
+    exports,
     importing,
     keys,
     oauth,
@@ -152,7 +153,7 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
     rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
-    for routes in (*rooms, importing, oauth, routing, telemetry_routes):
+    for routes in (*rooms, exports, importing, oauth, routing, telemetry_routes):
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)

@@ -215,6 +215,8 @@ def private(path: str) -> bool:
     """Whether a path is the dashboard's own, so that a locked dashboard asks who is there."""
     path = path.rstrip("/")
     # `/api/codex/usage` is a client's route: it checks the client's own token.
+    if path == "/recalc":  # an older dashboard's name for one of the usage pages' routes
+        return True
     return path.startswith("/api/") and path not in _OPEN and not path.startswith("/api/codex/")
 
 

@@ -1,0 +1,105 @@
+"""The CSV files and /recalc: the same figures as the pages, harmless in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from server.app import create_app
+from server.config import Config
+from server.dashboard.exports import cell
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db
+from tests.rollouts import Tree
+
+
+@pytest.fixture
+def client(config: Config, monkeypatch: pytest.MonkeyPatch) -> Any:
+    Tree(config.codex_home, seed=29, body=20).grow(30)
+    app = create_app(config)
+    Indexer(config, Ledger()).scan()
+    with app.test_client() as made:
+        yield made
+    db.close_databases()
+
+
+def table(client: FlaskClient, path: str) -> list[dict[str, str]]:
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.text
+    assert answer.mimetype == "text/csv" and "attachment" in answer.headers["Content-Disposition"]
+    text = answer.get_data().decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param('=HYPERLINK("http://x")', '\'=HYPERLINK("http://x")', id="a formula"),
+        pytest.param("+1", "'+1", id="a sum"),
+        pytest.param("-1+cmd", "'-1+cmd", id="a difference"),
+        pytest.param("@SUM(A1)", "'@SUM(A1)", id="an old formula"),
+        pytest.param("\t=1", "'\t=1", id="a formula after a tab"),
+        pytest.param('plain, with "quotes"', 'plain, with "quotes"', id="quoting is the writer's"),
+        pytest.param(-5, -5, id="a number below nothing stays one"),
+        pytest.param(None, "", id="unknown is empty, not nothing"),
+        pytest.param(["a", "b"], "a b", id="a list"),
+    ],
+)
+def test_a_cell(value: Any, shown: Any) -> None:
+    assert cell(value) == shown
+
+
+def test_calls_are_the_list(client: FlaskClient) -> None:
+    rows = table(client, "/api/exports/calls.csv?sort=tokens&model=gpt-5.5")
+    totals = client.get("/api/calls?model=gpt-5.5").get_json()["totals"]
+    assert len(rows) == totals["calls"] > 20
+    assert sum(int(row["totalTokens"]) for row in rows) == totals["totalTokens"]
+    values = [int(row["totalTokens"]) for row in rows]
+    assert values == sorted(values, reverse=True)
+
+
+def test_more_rows_than_a_page(client: FlaskClient) -> None:
+    every = client.get("/api/calls").get_json()["total"]
+    rows = table(client, "/api/exports/calls.csv?limit=3")
+    assert len(rows) == every == len({row["id"] for row in rows})
+
+
+def test_threads_and_days(client: FlaskClient) -> None:
+    totals = client.get("/api/calls").get_json()["totals"]
+    rows = table(client, "/api/exports/threads.csv")
+    assert sum(int(row["totalTokens"]) for row in rows) == totals["totalTokens"]
+    rows = table(client, "/api/exports/days.csv?from=first&by=model&to=2026-12-31")
+    assert sum(int(row["calls"]) for row in rows) == totals["calls"]
+    assert any(name.startswith("tokens: gpt") for name in rows[0])
+
+
+def test_a_title_is_harmless_and_private(client: FlaskClient) -> None:
+    with db.writing("calls") as connection:
+        connection.execute("update thread set title = '=cmd|'' /C calc''!A0'")
+    rows = table(client, "/api/exports/calls.csv")
+    assert {row["threadTitle"] for row in rows} == {"'=cmd|' /C calc'!A0"}
+    rows = table(client, "/api/exports/calls.csv?privacy=strict")
+    assert all(row["threadTitle"].startswith("Thread ") for row in rows)
+    assert all(row["project"].startswith("Project ") for row in rows if row["project"])
+
+
+@pytest.mark.parametrize("path", ["/recalc", "/api/recalc"])
+def test_recalc(client: FlaskClient, path: str) -> None:
+    answer = client.get(path).get_json()
+    assert answer["ok"] is True and set(answer["providers"]) == {"codex", "claude", "combined"}
+    year = answer["today"][:4]
+    days = client.get(f"/api/trends?from={year}-01-01").get_json()["days"]
+    tokens = sum(d["cachedInput"] + d["uncachedInput"] + d["output"] for d in days)
+    assert answer["ytd_total_tokens"] == tokens
+    assert answer["providers"]["claude"]["highest_single_day"] is None
+    assert client.post(path).status_code == 200
+
+
+def test_a_bad_filter_is_an_error_and_no_file(client: FlaskClient) -> None:
+    answer = client.get("/api/exports/calls.csv?sort=nothing")
+    assert answer.status_code == 400 and answer.is_json
