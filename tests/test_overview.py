@@ -1,0 +1,131 @@
+"""The overview and the tray's snapshot: both documented shapes, and never a made-up number."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from server.config import Config
+from server.usage import attention
+from tests.serving import Served, serving
+from tests.upstream import Provider
+
+
+@pytest.fixture
+def served(config: Config) -> Iterator[Served]:
+    with Provider() as provider, serving(config, provider) as found:
+        yield found
+
+
+def get(served: Served, path: str) -> Any:
+    with urllib.request.urlopen(served.url + path, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def test_an_empty_installation_shows_no_numbers_it_does_not_know(served: Served) -> None:
+    found = get(served, "/api/dashboard/overview")
+    assert found["accounts"] == [] and found["lastSyncAt"] is None
+    assert found["pool"]["state"] == "empty"
+    assert found["today"]["calls"] == 0
+    assert found["accountCounts"]["total"] == 0
+    assert found["errorRate"] == 0.0
+    tray = get(served, "/api/tray")
+    assert tray["pool"]["windows"] == [] and tray["accounts"] == []
+
+
+def test_the_shapes_of_both_documents(served: Served) -> None:
+    served.account("acc-1")
+    body = json.dumps({"model": "gpt-5.5", "stream": True, "input": "hi"}).encode()
+    request = urllib.request.Request(
+        f"{served.url}/v1/responses", body, {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=10).read()
+    found = get(served, "/api/dashboard/overview")
+    assert {"lastSyncAt", "accounts", "summary", "windows", "trends"} <= set(found)
+    assert {"primary", "secondary"} == set(found["windows"])
+    assert {"primaryWindow", "secondaryWindow", "cost", "metrics"} <= set(found["summary"])
+    for name in ("requests", "tokens", "cost", "errorRate"):
+        assert len(found["trends"][name]) == 28
+        assert set(found["trends"][name][0]) == {"t", "v"}
+    assert found["trends"]["requests"][-1]["v"] == 1
+    assert set(found["accountCounts"]) == {
+        "total",
+        "active",
+        "paused",
+        "rateLimited",
+        "quotaExceeded",
+        "deactivated",
+    }
+    assert found["usageSummary"] == {
+        "totalTokens": 1050,
+        "totalCost": pytest.approx(found["usageSummary"]["totalCost"]),
+        "inputTokens": 1000,
+        "outputTokens": 50,
+    }
+    assert (found["requestCount"], found["errorRate"]) == (1, 0.0)
+    assert len(found["days"]) == 14 and found["days"][-1]["calls"] == 1
+
+
+def account(**changes: Any) -> dict[str, Any]:
+    window = {
+        "key": "secondary",
+        "name": "week",
+        "remainingPercent": 50.0,
+        "level": "ok",
+        "pace": None,
+    }
+    return {
+        "accountId": "a",
+        "displayName": "work@",
+        "status": "active",
+        "statusReason": None,
+        "windows": [{**window, **changes.pop("window", {})}],
+        **changes,
+    }
+
+
+LATE = {"runsOutAt": "2026-11-21T12:00:00Z", "delta": -22.0}
+
+
+@pytest.mark.parametrize(
+    ("accounts", "unpriced", "titles"),
+    [
+        pytest.param([], 0, [], id="nothing at all"),
+        pytest.param([account()], 0, [], id="all is well"),
+        pytest.param(
+            [account(window={"level": "critical", "remainingPercent": 7.0, "pace": LATE})],
+            0,
+            [("critical", "work@ runs out before its reset")],
+            id="runs out",
+        ),
+        pytest.param(
+            [account(window={"level": "low", "remainingPercent": 18.0})],
+            0,
+            [("warn", "work@ has little left")],
+            id="low without a known pace",
+        ),
+        pytest.param(
+            [account(status="sign_in_needed"), account()],
+            0,
+            [("critical", "work@ needs a sign-in")],
+            id="sign in",
+        ),
+        pytest.param(
+            [account(status="paused")],
+            0,
+            [("critical", "No account can serve")],
+            id="all paused",
+        ),
+        pytest.param([account()], 2, [("info", "2 calls of today without a price")], id="unpriced"),
+    ],
+)
+def test_what_needs_attention(
+    accounts: list[dict[str, Any]], unpriced: int, titles: list[tuple[str, str]]
+) -> None:
+    found = attention.overview(accounts, {}, {"unpriced": unpriced}, 0)
+    assert [(card["level"], card["title"]) for card in found] == titles
+    assert all(card["text"] and card["href"].startswith("/") for card in found)
