@@ -195,6 +195,15 @@ def test_what_only_looks_like_a_call_is_none(payload: dict[str, Any]) -> None:
     assert records.warnings == {}
 
 
+def test_words_deep_in_a_line_do_not_repeat_the_first_one() -> None:
+    records, _ = read(
+        count((10, 0, 2, 0), (10, 0, 2, 0)),
+        count((30, 0, 6, 0), (20, 0, 4, 0)),
+        line("response_item", {"pad": "x" * 400, "value": {"type": "token_count"}}),
+    )
+    assert tokens(records) == [(10, 0, 2, 0), (20, 0, 4, 0)]
+
+
 DEEP = b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"\n"
 
 

@@ -287,8 +287,10 @@ class _Reader:
         Here time counts: nothing is looked at twice.
         """
         start = self.text.rfind(self.newline, place - 100 if place > 100 else 0, place) + 1
+        if start == 0 and place > 100 or self.bad:
+            return False  # deep in a line
         begin = _BEGIN(self.data, start)
-        if begin is None or self.bad:
+        if begin is None:
             return False
         hour, minute, second, ms, record = begin.groups()
         at = _hours.get(hour)
