@@ -59,6 +59,7 @@ or the server alone with <code>brimline serve</code>.</p>
 # them from text), so ours are offered here: `await pywebview.api.save(path, name)`.
 BRIDGE = """(() => {
   const bridge = window.pywebview;
+  if (!bridge) return;  // another page is on its way, and gets its own
   for (const name of ["save", "saveText", "retry", "zoom"]) {
     bridge._returnValuesCallbacks[name] = {};
     bridge.api[name] = (...given) => {
@@ -144,7 +145,7 @@ class Window:
         _name_program()
         url = self._url(self._path)
         self._window = webview.create_window(
-            f"{TITLE} – demo" if os.environ.get("BRIMLINE_DEMO") else TITLE,
+            f"{TITLE} (demo)" if os.environ.get("BRIMLINE_DEMO") else TITLE,
             url,
             html=None if url else AWAY,
             js_api=Api(self._config, self),

@@ -76,11 +76,11 @@ class Desktop:
 
 
 @contextmanager
-def desktop(folder: Path) -> Iterator[Desktop]:
+def desktop(folder: Path, screen: str = "1280x800x24") -> Iterator[Desktop]:
     """Start a screen, a window manager and a session bus; stop them afterwards."""
     started: list[subprocess.Popen[bytes]] = []
     try:
-        display = _start_screen(started)
+        display = _start_screen(started, screen)
         env = {**os.environ, "DISPLAY": display, "HOME": str(folder)}
         bus = _start_bus(started, env)
         env["DBUS_SESSION_BUS_ADDRESS"] = bus
@@ -101,10 +101,10 @@ def desktop(folder: Path) -> Iterator[Desktop]:
                 process.stdout.close()
 
 
-def _start_screen(started: list[subprocess.Popen[bytes]]) -> str:
+def _start_screen(started: list[subprocess.Popen[bytes]], screen: str) -> str:
     # Xvfb chooses a free number and writes it to the pipe once it can be used.
     read, write = os.pipe()
-    words = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
+    words = ["Xvfb", "-displayfd", str(write), "-screen", "0", screen, "-nolisten", "tcp"]
     started.append(
         subprocess.Popen(words, pass_fds=[write], stdout=-3, stderr=-3, start_new_session=True)
     )
