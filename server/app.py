@@ -28,6 +28,7 @@ from server.dashboard import (
     auth,
     control,
     exports,
+    files,
     importing,
     keys,
     oauth,
@@ -153,7 +154,7 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
     rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
-    for routes in (*rooms, exports, importing, oauth, routing, telemetry_routes):
+    for routes in (*rooms, exports, files, importing, oauth, routing, telemetry_routes):
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)

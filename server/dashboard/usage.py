@@ -10,7 +10,7 @@ from server.dashboard import body, filters, query
 from server.errors import BadRequest
 from server.ingest import scan
 from server.store import db
-from server.usage import calls, insights, threads, trends
+from server.usage import calls, insights, summary, threads, trends
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -22,6 +22,16 @@ def blueprint(services: Services) -> Blueprint:
     _add_calls(routes, services)
     _add_threads(routes)
     _add_trends(routes)
+
+    @routes.get("/api/summary")
+    def groups() -> Any:
+        by = query.choice("by", "date", tuple(summary.GROUPS))
+        local, limit = filters.days(), query.number("limit", 20, 0, 100_000)
+        return filters.answer(summary.grouped(filters.full(), by, local, limit))
+
+    @routes.get("/api/pricing/coverage")
+    def coverage() -> Any:
+        return jsonify(summary.coverage(filters.full()))
 
     @routes.get("/api/scan")
     def totals() -> Any:
@@ -73,7 +83,7 @@ def _add_trends(routes: Blueprint) -> None:
         return jsonify(chart())
 
     @routes.get("/api/trends/summary")
-    def summary() -> Any:
+    def sums() -> Any:
         first, last = filters.span()
         zone, wanted = request.args.get("tz", ""), filters.usage()
         return jsonify(trends.summary(first, last, db.now_ms(), zone=zone, wanted=wanted))

@@ -1,0 +1,181 @@
+"""The user's own files (thresholds, projects, prices, copied allowance), and parser warnings."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, jsonify
+
+from server.accounts import allowance
+from server.accounts.allowance import Window
+from server.dashboard import body, filters
+from server.errors import AppError, BadRequest, NotFound, Unprocessable
+from server.store import db
+from server.times import iso, parse
+from server.usage import allowance_copy, ownfiles, privacy, thresholds
+from server.usage.days import chosen
+
+if TYPE_CHECKING:
+    from server.app import Services
+
+_HOUR = 3_600_000
+TEMPLATES: dict[str, dict[str, Any]] = {
+    "thresholds": dict(thresholds.DEFAULTS),
+    "projects": {"aliases": {}, "ignored_paths": [], "tags": {}},
+    "allowance": {
+        "schema": "codex-usage-tracker-allowance-v1",
+        "windows": [
+            {"key": key, "label": label, "remaining_percent": None, "reset_at": None,
+             "captured_at": None}
+            for key, label in (("five_hour", "5h"), ("weekly", "Weekly"))
+        ],
+        "credit_rates": {},
+        "aliases": {},
+    },
+}  # fmt: skip
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of this module."""
+    routes = Blueprint("files", __name__)
+
+    @routes.get("/api/usage/files")
+    def overview() -> Any:
+        return filters.answer({name: _about(name) for name in TEMPLATES})
+
+    @routes.post("/api/usage/files/<name>")
+    def template(name: str) -> Any:
+        if name not in TEMPLATES:
+            raise NotFound(f"There is no such file. Choose one of: {', '.join(TEMPLATES)}.")
+        force = body.read(optional=True).get("force", False)
+        if not isinstance(force, bool):
+            raise BadRequest("“force” must be true or false.")
+        place = ownfiles.write(f"{name}.json", TEMPLATES[name], force=force)
+        return jsonify({"path": str(place)})
+
+    @routes.post("/api/allowance/parse")
+    def copied() -> Any:
+        return jsonify({"windows": _copied(body.read())})
+
+    @routes.get("/api/allowance")
+    def allowances() -> Any:
+        now = db.now_ms()
+        return filters.answer({"observed": _observed(services, now), "copied": _kept(now)})
+
+    @routes.get("/api/ledger/warnings")
+    def warnings() -> Any:
+        return filters.answer(parser_warnings())
+
+    return routes
+
+
+def _about(name: str) -> dict[str, Any]:
+    file = f"{name}.json"
+    try:
+        given = ownfiles.read(file)
+    except AppError:
+        given = {}
+    found: dict[str, Any] = {
+        "path": str(ownfiles.path(file)),
+        "configured": ownfiles.stamp(file) is not None,
+        "error": ownfiles.error(file),
+    }
+    if name == "thresholds":
+        found["values"] = thresholds.merged(given)
+    elif name == "projects":
+        found["aliases"] = privacy.aliases(given)
+        found["tags"] = given.get("tags") if isinstance(given.get("tags"), dict) else {}
+        paths = given.get("ignored_paths")
+        found["ignoredPaths"] = paths if isinstance(paths, list) else []
+    else:
+        found["windows"] = allowance_copy.listed(given)
+    return found
+
+
+def _copied(given: dict[str, Any]) -> list[dict[str, Any]]:
+    text, save = given.get("text"), given.get("save", False)
+    if not isinstance(text, str) or not isinstance(save, bool):
+        raise BadRequest("Send the copied text as “text”, and “save” as true or false.")
+    windows = allowance_copy.parse(text)
+    if not windows:
+        raise Unprocessable(
+            "No allowance was found in this text. It should say, for example: "
+            "5h 79% 6:50 PM Weekly 33% Jun 7",
+            code="nothing_found",
+        )
+    if save:
+        before = ownfiles.read("allowance.json") or TEMPLATES["allowance"]
+        fresh = allowance_copy.stored(windows, iso(db.now_ms()))
+        ownfiles.write("allowance.json", {**before, "windows": fresh})
+    return windows
+
+
+def _kept(now: int) -> list[dict[str, Any]]:
+    try:
+        windows = allowance_copy.listed(ownfiles.read("allowance.json"))
+    except AppError:
+        return []
+    for one in windows:
+        try:
+            one["ageMs"] = max(0, now - parse(one["capturedAt"]))
+        except (TypeError, ValueError):
+            one["ageMs"] = None
+    return windows
+
+
+def _observed(services: Services, now: int) -> list[dict[str, Any]]:
+    found = []
+    for account in services.pool.candidates():
+        found += [_window(one, now, "account", account.id) for one in account.windows]
+    latest = db.rows(
+        "select window, used_percent, window_minutes, resets_at, max(observed_at) from snapshot "
+        "where account = '' group by window order by window"
+    )
+    return found + [_window(Window(*values), now, "log", None) for values in _logged(latest)]
+
+
+def _logged(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [(key, used, minutes, resets, at) for key, used, minutes, resets, at in rows]
+
+
+def _window(window: Window, now: int, source: str, account: str | None) -> dict[str, Any]:
+    remaining = allowance.remaining(window, now)
+    pace = allowance.pace(window, now)
+    tomorrow = date.fromisoformat(chosen().of(now)) + timedelta(days=1)
+    until = {"hour": now + _HOUR, "today": chosen().start(tomorrow)}
+    reset = window.resets_at is not None and now >= window.resets_at
+    return {
+        "key": window.key,
+        "name": allowance.name(window.key, window.minutes),
+        "source": source,
+        "accountId": account,
+        "usedPercent": window.used_percent,
+        "remainingPercent": remaining,
+        "windowMinutes": window.minutes,
+        "resetAt": iso(window.resets_at),
+        "observedAt": iso(window.observed_at),
+        "ageMs": max(0, now - window.observed_at),
+        "runsOutAt": iso(pace.runs_out_at) if pace else None,
+        "leftOnPace": {
+            name: None
+            if reset
+            else allowance_copy.left_on_pace(remaining, window.resets_at, window.minutes, at)
+            for name, at in until.items()
+        },
+    }
+
+
+def parser_warnings() -> dict[str, Any]:
+    """What the logs held that could not be used, by file and by kind."""
+    files, kinds = [], dict[str, int]()
+    for name, provider, text in db.rows(
+        "select name, provider, warnings from source_file where warnings != '{}' order by name"
+    ):
+        said = json.loads(text)
+        files.append({"name": name, "provider": provider, "warnings": said})
+        for kind, count in said.items():
+            kinds[kind] = kinds.get(kind, 0) + count
+    skipped = int(db.rows("select total(skipped) from source_file")[0][0])
+    return {"files": files[:1000], "kinds": kinds, "skippedLines": skipped}

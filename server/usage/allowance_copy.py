@@ -1,0 +1,111 @@
+"""Allowance that a person copied from Codex: read from text, kept in allowance.json. Pure."""
+
+from __future__ import annotations
+
+import re
+from itertools import zip_longest
+from typing import Any
+
+_LABELS = {
+    "5h": "five_hour",
+    "5-hour": "five_hour",
+    "five-hour": "five_hour",
+    "weekly": "weekly",
+    "week": "weekly",
+}
+_SHOWN = {"five_hour": "5h", "weekly": "Weekly"}
+_LABEL = r"(5h|5-hour|five-hour|weekly|week)"
+_LINE = re.compile(rf"\s*{_LABEL}\s+(\d{{1,3}}(?:\.\d+)?)\s*%\s*(.*?)\s*", re.IGNORECASE)
+_ANY = re.compile(rf"(?<![\w-]){_LABEL}(?![\w-])", re.IGNORECASE)
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*%")
+_LONGEST = 20_000
+_RESET = 80
+
+
+def parse(text: str) -> list[dict[str, Any]]:
+    """The windows named in what Codex shows, each `{key, label, remainingPercent, resetText}`.
+
+    A line may hold one window (`5h 79% 6:50 PM`), or one text several. The first of a kind
+    counts, the number is what remains, and a number above 100 is none. Nothing found is `[]`.
+    """
+    text = text[:_LONGEST].replace("\u00a0", " ")
+    found: dict[str, dict[str, Any]] = {}
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match and not _ANY.search(match[3]):
+            _keep(found, match[1], match[2], match[3])
+    if not found:
+        flat = " ".join(text.split())
+        marks = list(_ANY.finditer(flat))
+        for mark, following in zip_longest(marks, marks[1:]):
+            segment = flat[mark.end() : following.start() if following else None]
+            percent = _PERCENT.search(segment)
+            if percent:
+                _keep(found, mark[1], percent[1], segment[percent.end() :])
+    return list(found.values())
+
+
+def _keep(found: dict[str, dict[str, Any]], label: str, number: str, rest: str) -> None:
+    key, percent = _LABELS[label.lower()], float(number)
+    if key not in found and percent <= 100:
+        found[key] = {
+            "key": key,
+            "label": _SHOWN[key],
+            "remainingPercent": percent,
+            "resetText": rest.strip()[:_RESET] or None,
+        }
+
+
+def stored(windows: list[dict[str, Any]], captured_at: str | None) -> list[dict[str, Any]]:
+    """Windows in the shape of allowance.json."""
+    return [
+        {
+            "key": one["key"],
+            "label": one["label"],
+            "remaining_percent": one["remainingPercent"],
+            "reset_at": one["resetText"],
+            "captured_at": captured_at,
+        }
+        for one in windows
+    ]
+
+
+def listed(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """The windows of an allowance.json, odd ones left out; a share up to 1 is of 1."""
+    windows = given.get("windows")
+    if isinstance(windows, dict):
+        windows = [{"key": key, **one} for key, one in windows.items() if isinstance(one, dict)]
+    found = []
+    for one in windows if isinstance(windows, list) else []:
+        percent = one.get("remaining_percent") if isinstance(one, dict) else None
+        if isinstance(percent, bool) or not isinstance(percent, int | float):
+            continue
+        percent = float(percent) * (1 if percent > 1 else 100)
+        if 0 <= percent <= 100 and isinstance(one.get("key"), str):
+            found.append(
+                {
+                    "key": one["key"][:40],
+                    "label": _text(one.get("label")) or one["key"][:40],
+                    "remainingPercent": percent,
+                    "resetText": _text(one.get("reset_at")),
+                    "capturedAt": _text(one.get("captured_at")),
+                }
+            )
+    return found
+
+
+def _text(value: Any) -> str | None:
+    return value[:_RESET] if isinstance(value, str) and value else None
+
+
+def left_on_pace(
+    remaining: float, resets_at: int | None, minutes: int | None, until: int
+) -> float | None:
+    """Percent points to spend by `until` (ms) and still be on an even pace then.
+
+    None when the window's length or reset is unknown.
+    """
+    if resets_at is None or not minutes:
+        return None
+    due = 100 * max(0, resets_at - until) / (minutes * 60_000)
+    return round(max(0.0, remaining - min(due, 100.0)), 2)

@@ -1,0 +1,112 @@
+"""Sums of calls by one heading, and how much of them has a price."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.store import db
+from server.usage import slices, threads
+from server.usage.calls import cost_usd
+from server.usage.days import QUARTER, Days
+from server.usage.slices import Filter
+
+GROUPS = {
+    "date": "l.quarter",
+    "model": "l.model",
+    "effort": "l.effort",
+    "project": "s.project",
+    "account": "l.account",
+    "provider": "l.provider",
+    "thread": "s.thread",
+    "session": "s.key",
+    "kind": "s.kind",
+}
+_SUMS = (
+    "sum(l.calls), sum(l.input), sum(l.cached), sum(l.output), sum(l.reasoning), sum(l.cost), "
+    "sum(l.unpriced), sum(l.credits)"
+)
+_FROM = "from slice l left join session s on s.id = l.session"
+
+
+def grouped(wanted: Filter, by: str, days: Days, limit: int) -> dict[str, Any]:
+    """The sums of each group, most tokens first (days newest first); `limit` 0 is all."""
+    slices.refresh()
+    where, values = slices.narrowed(wanted)
+    if by == "date":
+        found = _by_day(where, values, days)
+    else:
+        found = db.rows(
+            f"select {GROUPS[by]}, count(distinct l.session), {_SUMS} {_FROM} where {where} "  # noqa: S608
+            "group by 1 order by sum(l.input + l.output) desc, 1",
+            values,
+        )
+    rows = [_row(values, by) for values in (found[:limit] if limit else found)]
+    if by == "thread":
+        titles = dict(db.rows("select id, title from thread"))
+        rows = [{**row, "threadId": row["name"], "threadTitle": titles.get(row["name"])}
+                for row in rows]  # fmt: skip
+    return {"by": by, "groups": rows, "total": len(found)}
+
+
+def coverage(wanted: Filter) -> dict[str, Any]:
+    """Tokens and calls by model, those without a price first, and the share that has one."""
+    slices.refresh()
+    where, values = slices.narrowed(wanted)
+    rows = [
+        {
+            "model": model or None,
+            "provider": provider,
+            "calls": count,
+            "tokens": tokens,
+            "costUsd": cost_usd(cost, count, unpriced),
+            "priceStatus": threads.price_status(count, unpriced, estimated),
+            "unpricedTokens": without,
+        }
+        for model, provider, count, tokens, cost, unpriced, estimated, without in db.rows(
+            "select l.model, l.provider, sum(l.calls), sum(l.input + l.output), sum(l.cost), "  # noqa: S608
+            "sum(l.unpriced), sum(l.estimated), sum(l.unpriced_tokens) "
+            f"{_FROM} where {where} group by 1, 2 order by 8 desc, 4 desc",
+            values,
+        )
+    ]
+    tokens = sum(row["tokens"] for row in rows)
+    priced = tokens - sum(row["unpricedTokens"] for row in rows)
+    ratio = priced / tokens if tokens else None
+    return {"models": rows, "tokens": tokens, "pricedTokens": priced, "ratio": ratio}
+
+
+def _by_day(where: str, values: list[Any], days: Days) -> list[tuple[Any, ...]]:
+    sums: dict[str, list[Any]] = {}
+    sessions: dict[str, set[int]] = {}
+    for quarter, session, *found in db.rows(
+        f"select l.quarter, l.session, {_SUMS} {_FROM} where {where} group by 1, 2",  # noqa: S608
+        values,
+    ):
+        day = days.of(quarter * QUARTER)
+        sessions.setdefault(day, set()).add(session)
+        total = sums.setdefault(day, [0] * 7 + [None])
+        for place, value in enumerate(found):
+            if value is not None:
+                total[place] = (total[place] or 0) + value
+    return [(day, len(sessions[day]), *sums[day]) for day in sorted(sums, reverse=True)]
+
+
+def _row(values: tuple[Any, ...], by: str) -> dict[str, Any]:
+    name, sessions, count, first, cached, output, reasoning, cost, unpriced, credits = values
+    # A project's own key, so that the privacy modes know it.
+    named = {"project": name} if by == "project" else {"name": name or None}
+    return {
+        **named,
+        "calls": count,
+        "sessions": sessions,
+        "totalTokens": first + output,
+        "inputTokens": first,
+        "cachedInputTokens": cached,
+        "uncachedInputTokens": first - cached,
+        "outputTokens": output,
+        "reasoningTokens": reasoning,
+        "cacheRatio": cached / first if first else None,
+        "costUsd": cost_usd(cost, count, unpriced),
+        "unpriced": unpriced,
+        "credits": None if credits is None else credits / 1e6,
+    }

@@ -1,0 +1,147 @@
+"""The user's own files, copied allowance, summaries and coverage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from server.app import create_app
+from server.config import Config
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db
+from server.usage import allowance_copy, ownfiles, privacy, summary
+from tests.rollouts import Tree
+
+HOUR = 3_600_000
+
+
+@pytest.fixture
+def client(config: Config) -> Iterator[FlaskClient]:
+    Tree(config.codex_home, seed=37, body=20).grow(16)
+    app = create_app(config)
+    Indexer(config, Ledger()).scan()
+    with app.test_client() as made:
+        yield made
+    db.close_databases()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param(
+            "5h 79% 6:50 PM Weekly 33% Jun 7",
+            [("five_hour", 79, "6:50 PM"), ("weekly", 33, "Jun 7")],
+            id="one line, as the guide shows it",
+        ),
+        pytest.param(
+            "5h 79% 6:50 PM\nWeekly 33% Jun 7",
+            [("five_hour", 79, "6:50 PM"), ("weekly", 33, "Jun 7")],
+            id="a line each",
+        ),
+        pytest.param("WEEK\u00a012.5%", [("weekly", 12.5, None)], id="a hard space, no reset"),
+        pytest.param(
+            "five-hour limit: 88% left (resets 14:33)",
+            [("five_hour", 88, "left (resets 14:33)")],
+            id="words between, as /status has them",
+        ),
+        pytest.param("5h 79%\n5h 12%", [("five_hour", 79, None)], id="the first one counts"),
+        pytest.param("weekly 140%", [], id="more than all is a mistake"),
+        pytest.param("15h 30%", [], id="a label inside another word is none"),
+        pytest.param("", [], id="nothing"),
+        pytest.param("5h " * 9000, [], id="a lot of nothing"),
+    ],
+)
+def test_parse(text: str, found: list[tuple[str, float, str | None]]) -> None:
+    read = allowance_copy.parse(text)
+    assert [(one["key"], one["remainingPercent"], one["resetText"]) for one in read] == found
+
+
+@pytest.mark.parametrize(
+    ("remaining", "left", "points"),
+    [
+        pytest.param(50.0, 2 * HOUR, 30.0, id="an hour on, a fifth should remain"),
+        pytest.param(10.0, 2 * HOUR, 0.0, id="already beyond the pace"),
+        pytest.param(50.0, HOUR // 2, 50.0, id="it resets before: everything"),
+    ],
+)
+def test_left_on_pace(remaining: float, left: int, points: float) -> None:
+    assert allowance_copy.left_on_pace(remaining, left, 300, HOUR) == points
+    assert allowance_copy.left_on_pace(remaining, None, 300, HOUR) is None
+
+
+def test_copied_allowance_is_kept_with_its_age(client: FlaskClient) -> None:
+    sent = {"text": "5h 79% 6:50 PM Weekly 33% Jun 7", "save": True}
+    assert len(client.post("/api/allowance/parse", json=sent).get_json()["windows"]) == 2
+    kept = client.get("/api/allowance").get_json()["copied"]
+    assert [(one["label"], one["remainingPercent"]) for one in kept] == [("5h", 79), ("Weekly", 33)]
+    assert all(0 <= one["ageMs"] < 60_000 for one in kept)
+    observed = client.get("/api/allowance").get_json()["observed"]
+    assert observed and {one["source"] for one in observed} == {"log"}
+    assert all(one["resetAt"] is None or one["ageMs"] >= 0 for one in observed)
+    bad = client.post("/api/allowance/parse", json={"text": "hello", "save": True})
+    assert (bad.status_code, bad.get_json()["error"]["code"]) == (422, "nothing_found")
+    assert client.post("/api/allowance/parse", json={"text": 5}).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["thresholds", "projects", "allowance"])
+def test_a_template_is_written_once(client: FlaskClient, name: str) -> None:
+    made = client.post(f"/api/usage/files/{name}")
+    assert made.status_code == 200
+    place = ownfiles.path(f"{name}.json")
+    assert made.get_json()["path"] == str(place) and place.stat().st_mode & 0o777 == 0o600
+    again = client.post(f"/api/usage/files/{name}")
+    assert (again.status_code, again.get_json()["error"]["code"]) == (409, "file_exists")
+    assert client.post(f"/api/usage/files/{name}", json={"force": True}).status_code == 200
+    assert place.with_suffix(".json.bak").exists()
+    about = client.get("/api/usage/files").get_json()[name]
+    assert about["configured"] is True and about["error"] is None
+    for broken in ("[1]", "{", '{"a": NaN}', "[" * 100_000, "\x00"):
+        place.write_text(broken)
+        assert client.get("/api/usage/files").get_json()[name]["error"]
+        assert client.get("/api/insights").status_code == 200
+
+
+def test_an_unknown_file(client: FlaskClient) -> None:
+    assert client.post("/api/usage/files/passwords").status_code == 404
+
+
+def test_an_alias_shows_everywhere_and_in_every_mode(client: FlaskClient) -> None:
+    name = db.rows("select project from session where project is not null")[0][0]
+    ownfiles.write("projects.json", {"aliases": {f"/home/x/{name}/": "Shown", "other": 5}})
+    for mode in privacy.MODES:
+        groups = client.get(f"/api/summary?by=project&limit=0&privacy={mode}").get_json()["groups"]
+        assert "Shown" in [group["project"] for group in groups]
+        found = client.get(f"/api/calls?project=Shown&privacy={mode}").get_json()
+        assert found["total"] > 0
+
+
+@pytest.mark.parametrize("by", list(summary.GROUPS))
+def test_a_summary_adds_up(client: FlaskClient, by: str) -> None:
+    answer = client.get(f"/api/summary?by={by}&limit=0").get_json()
+    totals = client.get("/api/calls").get_json()["totals"]
+    assert sum(one["totalTokens"] for one in answer["groups"]) == totals["totalTokens"]
+    assert sum(one["calls"] for one in answer["groups"]) == totals["calls"]
+    assert answer["total"] == len(answer["groups"])
+
+
+def test_coverage_puts_the_gaps_first(client: FlaskClient) -> None:
+    answer = client.get("/api/pricing/coverage").get_json()
+    totals = client.get("/api/calls").get_json()["totals"]
+    assert answer["tokens"] == totals["totalTokens"]
+    assert answer["models"][0]["priceStatus"] == "unpriced"
+    assert 0 < answer["ratio"] < 1
+
+
+def test_warnings_are_counted(client: FlaskClient, config: Config) -> None:
+    log = next(config.codex_home.rglob("rollout-*.jsonl"))
+    with log.open("ab") as file:
+        file.write(b"no json\n[1,2]\n")
+    assert client.get("/recalc").status_code == 200
+    said: dict[str, Any] = client.get("/api/ledger/warnings").get_json()
+    assert said["skippedLines"] >= 2 and sum(said["kinds"].values()) >= 2
+    assert json.dumps(said["files"]).count(log.name.removesuffix(".jsonl")) == 1
