@@ -153,11 +153,13 @@ def wait_until(what: Callable[[], object], name: str, seconds: float = 10) -> No
 
 
 @contextmanager
-def running(config: Config, names: Sequence[str] = ("acc-1", "acc-2")) -> Iterator[Rig]:
+def running(
+    config: Config, names: Sequence[str] = ("acc-1", "acc-2"), threads: int = 16
+) -> Iterator[Rig]:
     """A provider and a proxy with these accounts, stopped afterwards."""
     with Provider() as provider:
         config = replace(
-            config, upstream_base_url=provider.url, auth_base_url=provider.auth_url, threads=16
+            config, upstream_base_url=provider.url, auth_base_url=provider.auth_url, threads=threads
         )
         rig = Rig(config, provider, names)
         rig.start()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from server.config import Config
-from server.proxy import chooser
+from server.proxy import chooser, slots
 from server.store import db, settings
 from tests.rig import BODY, CODEX, OPENAI, Rig, running, wait_until
 from tests.upstream import (
@@ -329,7 +329,24 @@ def test_every_allowance_header_is_observed(rig: Rig) -> None:
     assert [(w.key, w.used_percent) for w in windows] == [("primary", 29.0)]
 
 
-def test_a_full_proxy_refuses_at_once(rig: Rig) -> None:
+def test_a_full_proxy_has_a_short_line(rig: Rig) -> None:
+    rig.provider.play(Stream([created(), *item(message("x"))], end="silent"))
+    open_now = [rig.open() for _ in range(8)]
+    rig.provider.play(Stream())
+    found: list[int] = []
+    late = threading.Thread(target=lambda: found.append(rig.send().status))
+    late.start()
+    wait_until(lambda: rig.proxy._slots._waiting == 1, "one in line")
+    open_now.pop().close()
+    late.join(5)
+    assert found == [200]
+    for response in open_now:
+        response.close()
+    wait_until(lambda: rig.proxy.active() == 0, "all slots free")
+
+
+def test_a_full_proxy_refuses_soon(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "WAIT_SECONDS", 0.2)
     rig.provider.play(Stream([created(), *item(message("x"))], end="silent"))
     open_now = [rig.open() for _ in range(8)]
     began = time.monotonic()

@@ -10,7 +10,6 @@ import json
 import logging
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -38,6 +37,7 @@ from server.proxy.gate import Gate
 from server.proxy.local import Local
 from server.proxy.memory import Memory
 from server.proxy.recorder import Record, Recorder, SeesRequests
+from server.proxy.slots import Slots
 from server.proxy.sse import encode
 from server.proxy.upstream import Upstream
 from server.store import db, settings
@@ -47,9 +47,6 @@ log = logging.getLogger(__name__)
 StartResponse = Callable[..., Any]
 WSGI = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
-# Threads that stay free of streams, so that pages and health answer under any load.
-_KEPT_FREE = 56
-_MOST_STREAMS = 200
 _POOL_SECONDS = 1.0  # how long the pool's allowance headers are taken from memory
 _DAY = 86_400_000
 _CHAT = "/v1/chat/completions"
@@ -71,8 +68,7 @@ class Proxy:
         self._recorder = Recorder(ledger, self._gate.keys)
         self._catalogue = Catalogue(pool, self.upstream)
         self._local = Local(config, pool)
-        streams = min(_MOST_STREAMS, max(config.threads // 2, config.threads - _KEPT_FREE))
-        self._slots = threading.BoundedSemaphore(streams)
+        self._slots = Slots(config.threads)
         self._open: dict[str, Record] = {}
         self._draining = False
         self._allowance: tuple[float, list[headers.Header]] = (0.0, [])
@@ -241,7 +237,7 @@ class Proxy:
     def _errand(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path = str(environ["PATH_INFO"]).rstrip("/")
         record = Record(id=f"req_{secrets.token_hex(12)}", endpoint=path, started_at=db.now_ms())
-        if self._draining or not self._slots.acquire(blocking=False):
+        if self._draining or not self._slots.acquire(_gone(environ)):
             return self._refuse_busy(record, start_response)
         self._open[record.id] = record
         try:
@@ -293,7 +289,7 @@ class Proxy:
     def _responses(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path = str(environ["PATH_INFO"]).rstrip("/")
         record = Record(id=f"req_{secrets.token_hex(12)}", endpoint=path, started_at=db.now_ms())
-        if self._draining or not self._slots.acquire(blocking=False):
+        if self._draining or not self._slots.acquire(_gone(environ)):
             return self._refuse_busy(record, start_response)
         self._open[record.id] = record
         turn: Turn | None = None
