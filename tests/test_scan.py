@@ -37,14 +37,21 @@ def test_no_logs_is_no_error(config: Config) -> None:
     assert (answer["files"], answer["calls"]) == (0, 0)
 
 
-def test_helping_processes_find_the_same(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        pytest.param("", id="helped"),
+        pytest.param("workers.Team._help = lambda team, _: team._next();", id="a helper is killed"),
+    ],
+)
+def test_helping_processes_find_the_same(config: Config, meanwhile: str) -> None:
     # A child of its own: forking is only safe in a process with one thread.
     tree = Tree(config.codex_home, seed=3, body=30)
     tree.grow(30)
     script = (
         "import sys; from pathlib import Path; from server.config import Config;"
         "from server.ingest import scan, workers; import os;"
-        "workers.WORTH_IT = 1; os.cpu_count = lambda: 3;"
+        "workers.WORTH_IT = 1; os.cpu_count = lambda: 3;" + meanwhile + ""
         "a = scan.run(Config(data_dir=Path(sys.argv[2]), codex_home=Path(sys.argv[1]),"
         "claude_home=Path(sys.argv[1]) / 'none'));"
         "print(a['calls'], a['tokens']['input'])"

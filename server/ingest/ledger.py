@@ -196,11 +196,11 @@ class Ledger:
     ) -> list[int]:
         """Insert a batch's rows that nobody has seen, join the others; returns what was added."""
         names = {row[0] for row in rows}
-        known = _rows(connection, sorted(names))
         legacy = bool(rows) and codex.legacy(rows[0][0])  # such calls come first
-        if not known and len(names) == len(rows) and (self.fresh or not legacy):
-            self._bulk(connection, source, session, rows)
+        unseen = len(names) == len(rows) and (self.fresh or not legacy)
+        if unseen and self._bulk(connection, source, session, rows):
             return self._count_batch(source, project, rows, batch)
+        known = _rows(connection, sorted(names))
         added = [0] * SUMS
         for values in {row[0]: row for row in rows}.values():
             row = _row(values, source, session)
@@ -241,16 +241,22 @@ class Ledger:
         source: Source,
         session: int | None,
         rows: Sequence[tuple[Any, ...]],
-    ) -> None:
+    ) -> bool:
+        """Insert rows, all or none; False when somebody has seen one of the calls."""
         if not rows:
-            return
+            return True
+        connection.execute("savepoint rows")
         # The constants are two of our integers and two words of ours.
-        connection.executemany(
-            f"insert into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
+        added = connection.executemany(
+            f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
             f"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, '{source.provider}', "
             f"{'null' if session is None else int(session)}, {int(source.id)}, {reconcile.LOG})",
             rows,
-        )
+        ).rowcount
+        if added < len(rows):
+            connection.execute("rollback to rows")
+        connection.execute("release rows")
+        return bool(added == len(rows))
 
     def _count_batch(
         self,
@@ -261,15 +267,22 @@ class Ledger:
     ) -> list[int]:
         if len(rows) == len(batch.rows):
             return self.count_days(source.provider, project, batch)
-        added = [0] * SUMS
-        for values in rows:
-            row = _row(values, source, None)
-            self._count(row, project)
-            for place, value in enumerate(
-                (1, row.input, row.cached, row.output, row.reasoning), start=0
-            ):
-                added[place] += value
-        return added
+        return self.count_days(source.provider, project, Batch(days=self._sums(rows)))
+
+    def _sums(self, rows: Sequence[tuple[Any, ...]]) -> dict[tuple[str, str], list[int]]:
+        """Rows of a reader by day and model."""
+        day = self.days().of
+        found: dict[tuple[str, str], list[int]] = {}
+        for row in rows:
+            total = found.setdefault((day(row[5]), row[2] or ""), [0] * SUMS)
+            total[0] += 1
+            total[1] += row[7]
+            total[2] += row[8]
+            total[3] += row[10]
+            total[4] += row[11]
+            total[5] += row[15] or 0
+            total[6] += row[15] is None
+        return found
 
     def count_days(self, provider: str, project: str | None, batch: Batch) -> list[int]:
         """Add a batch's sums to the rollups; returns them over all its days."""

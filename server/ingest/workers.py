@@ -148,18 +148,22 @@ class Team:
 
     def chunks(self) -> Iterator[Chunk]:
         """Each job's result, in no certain order."""
+        own: list[Read] = []
         while share := self._next():
-            for number in share:
-                yield self._done(Chunk([self._folder.read(number)], None))
+            own += [self._folder.read(number) for number in share]
+            if sum(read.rows + 20 for read in own) >= _CHUNK:
+                yield self._done(Chunk(own, None))
+                own = []
             for helper in self._helpers:
                 for chunk in helper.ready():
                     yield self._done(chunk)
+        yield self._done(Chunk(own, None))
         for helper in self._helpers:
             for chunk in helper.rest():
                 yield self._done(chunk)
-        lost = "the process that read this file ended early"
+        # What a helper that was killed had taken.
         for number in sorted(self._left):
-            yield Chunk([Read(number, lost, Batch(), "", "", 0)], None)
+            yield Chunk([self._folder.read(number)], None)
 
     def _done(self, chunk: Chunk) -> Chunk:
         self._left.difference_update(read.number for read in chunk.reads)
