@@ -203,8 +203,9 @@ def _session_row(
 
 
 def _thread_row(batch: Batch, meta: dict[str, Any], thread: str) -> tuple[Any, ...]:
-    title = batch.state.get("title") if thread == batch.state["owner"] else None
+    own = thread == batch.state["owner"]
+    title = batch.state.get("title") if own else None
     return (
         thread, meta["project"], "codex", meta.get("started"), batch.last, title,
-        "first_message" if title else None,
+        "first_message" if title else None, own,
     )  # fmt: skip

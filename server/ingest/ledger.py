@@ -396,6 +396,8 @@ class Ledger:
                 connection.execute(
                     "update session set thread = ? where thread = ?", (thread, owner)
                 )
+                for former in {child, owner} - {thread}:
+                    _merge_thread(connection, former, thread)
             if guessed and source:
                 self.reread.add(int(source))
 
@@ -407,6 +409,21 @@ class Ledger:
         if name is None:
             name = self._projects[cwd] = project_name(cwd)
         return name
+
+
+def _merge_thread(connection: sqlite3.Connection, former: str, thread: str) -> None:
+    """What was a thread until its parent was known becomes a part of another."""
+    connection.execute(
+        "update thread set last_at = max(coalesce(thread.last_at, 0), coalesce(old.last_at, 0)), "
+        "started_at = min(coalesce(thread.started_at, old.started_at), "
+        "coalesce(old.started_at, thread.started_at)) "
+        "from thread old where old.id = ? and thread.id = ?",
+        (former, thread),
+    )
+    connection.execute(
+        "delete from thread where id = ?1 and not exists (select 1 from session where thread = ?1)",
+        (former,),
+    )
 
 
 def project_name(cwd: str) -> str:
@@ -549,13 +566,15 @@ def _move_cursor(
     )
 
 
-# id, project, provider, started_at, last_at, title, title_source
+# id, project, provider, started_at, last_at, title, title_source, whether the session is the one
+# that gave the thread its name (a sub-agent may be stored before it)
 ADD_THREAD = (
     "insert into thread(id, project, provider, started_at, last_at, title, title_source) "
-    "values (?,?,?,?,?,?,?) "
+    "values (?1,?2,?3,?4,?5,?6,?7) "
     "on conflict(id) do update set last_at = max(coalesce(last_at, 0), coalesce("
     "excluded.last_at, 0)), started_at = min(coalesce(started_at, excluded.started_at), "
-    "coalesce(excluded.started_at, started_at)), project = coalesce(project, excluded.project), "
+    "coalesce(excluded.started_at, started_at)), "
+    "project = iif(?8, coalesce(excluded.project, project), coalesce(project, excluded.project)), "
     "title_source = iif(title is null, excluded.title_source, title_source), "
     "title = coalesce(title, excluded.title)"
 )
@@ -598,7 +617,17 @@ def _add_session(
         if source is not None:
             _update_session(connection, session, values, known[2] != source)
     connection.execute(
-        ADD_THREAD, (thread, meta.get("project"), provider, meta.get("started"), last, None, None)
+        ADD_THREAD,
+        (
+            thread,
+            meta.get("project"),
+            provider,
+            meta.get("started"),
+            last,
+            None,
+            None,
+            thread == key,
+        ),
     )
     return session, thread, known is None or (source is not None and known[2] is None)
 
