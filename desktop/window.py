@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+import platformdirs
+
 from desktop import host, icon
 from desktop.supervisor import (
     Address,
@@ -106,6 +108,12 @@ def run(config: Config, *, path: str = "/", child: bool = False) -> int:
         return 1 if child else _in_browser(config, path)
     finally:
         lock.release()
+
+
+def _downloads() -> str:
+    """Where saving starts: the user's downloads, else home."""
+    downloads = Path(platformdirs.user_downloads_dir())
+    return str(downloads if downloads.is_dir() else Path.home())
 
 
 def _pipes() -> tuple[TextIO, TextIO]:
@@ -211,7 +219,9 @@ class Window:
         """Let the user choose where to save `name`; None when they think better of it."""
         import webview
 
-        chosen = self._window.create_file_dialog(webview.FileDialog.SAVE, save_filename=name)
+        chosen = self._window.create_file_dialog(
+            webview.FileDialog.SAVE, directory=_downloads(), save_filename=name
+        )
         first = chosen if isinstance(chosen, str) else (chosen or [None])[0]
         return Path(first) if first else None
 

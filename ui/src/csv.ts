@@ -1,4 +1,5 @@
 /** Tables as CSV that a spreadsheet opens without harm. Pure but for `download`. */
+import { say } from "./say";
 
 /** One cell: quoted where needed; text that a spreadsheet would run as a formula is made text. */
 export function cell(value: unknown): string {
@@ -14,15 +15,21 @@ export function csv(heading: string[], rows: unknown[][]): string {
 }
 
 /** What Brimline's window offers its pages (desktop/window.py); a browser has none of it. */
+interface Saved {
+  saved: boolean;
+  message: string | null; // where it lies, or why it was not saved; null: thought better of
+}
 interface Bridge {
-  pywebview?: { api?: { saveText?: (name: string, text: string) => Promise<unknown> } };
+  pywebview?: { api?: { saveText?: (name: string, text: string) => Promise<Saved> } };
 }
 
 /** Hand a file to the window's save dialog, or to the browser's own download. */
 export function download(name: string, parts: string[], type = "text/csv;charset=utf-8"): void {
   const api = (globalThis as Bridge).pywebview?.api;
   if (api?.saveText) {
-    void api.saveText(name, parts.join(""));
+    void api.saveText(name, parts.join("")).then(({ saved, message }) => {
+      if (message) say(message, !saved);
+    });
     return;
   }
   const address = URL.createObjectURL(new Blob(parts, { type }));
