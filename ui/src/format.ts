@@ -59,7 +59,10 @@ export function money(usd: Maybe<number>): string {
     currencyDisplay: "narrowSymbol",
     minimumFractionDigits: digits,
     maximumFractionDigits: digits,
-  }).format(usd);
+  })
+    .format(usd)
+    // Some languages have no narrow sign; a dollar is a dollar on every page.
+    .replace("US$", "$");
 }
 
 /** Credits: two decimals below one, one below a hundred, else whole. */

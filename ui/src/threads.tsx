@@ -1,7 +1,7 @@
 /** The columns of a table of threads, and how its cells read. */
 import type { ReactNode } from "react";
 import type { ThreadRow } from "./api";
-import { compact, count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "./format";
+import { compact, count, credits, exact, full, money, share, stamp, UNKNOWN } from "./format";
 import { severityMark } from "./insights";
 import { Sign } from "./parts/Sign";
 import { t, tIf, type Word } from "./words";
@@ -87,13 +87,6 @@ export const THREAD_COLUMNS: ThreadColumn[] = [
     title: (row) => exact(row.totalTokens),
   },
   {
-    key: "new",
-    word: "calls.col.new",
-    number: true,
-    show: (row) => compact(row.uncachedInputTokens),
-    title: (row) => exact(row.uncachedInputTokens),
-  },
-  {
     key: "cache",
     word: "calls.col.cache",
     sort: "cache",
@@ -115,13 +108,6 @@ export const THREAD_COLUMNS: ThreadColumn[] = [
     sort: "credits",
     number: true,
     show: (row) => credits(row.credits),
-  },
-  {
-    key: "duration",
-    word: "calls.col.duration",
-    sort: "duration",
-    number: true,
-    show: (row) => duration(row.durationMs),
   },
   {
     key: "attention",

@@ -172,7 +172,7 @@ function Top({ rows }: { rows: ThreadRow[] }) {
                 <Link href={`/threads/${encodeURIComponent(row.id)}`}>{row.title ?? t("calls.untitled")}</Link>
                 {row.project && <span className="muted">{row.project}</span>}
               </th>
-              <td className="muted">
+              <td className="muted why">
                 {row.flags
                   .slice(0, 2)
                   .map((flag) => tIf(`flag.${flag}`, flag))
