@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,54 @@ def test_helping_processes_find_the_same(config: Config, meanwhile: str) -> None
         capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent,
     )  # fmt: skip
     assert done.stdout.split() == [str(tree.sums[0]), str(tree.sums[1])]
+
+
+TABLES = {
+    "call": "id, turn_id, model, effort, initiator, started_at, duration_ms, input, cached, "
+    'output, reasoning, running, cost, price_status, "offset", seen',
+    "session": "key, thread, parent, forked, inherited, guessed, kind, project, ended_at",
+    "thread": "id, title, title_source, project, started_at, last_at",
+    "daily_usage": "*",
+    "source_file": 'name, size, "offset", fingerprint, state, calls, input, skipped, warnings',
+    "snapshot": "window, used_percent, resets_at, observed_at",
+}
+ALONE = """
+import os, sys
+from pathlib import Path
+from server.config import Config
+from server.ingest import indexer, scan, workers
+home, data, helpers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+os.cpu_count = lambda: 1 + helpers
+workers.WORTH_IT, workers._CHUNK, indexer._BULK = 1, 30, 60
+scan.run(Config(data_dir=data, codex_home=home, claude_home=home / "none"))
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_reading_changes_nothing(tmp_path: Path, seed: int) -> None:
+    home = tmp_path / "home"
+    tree = Tree(home, seed, body=40)
+    tree.grow(30)
+    found = []
+    for helpers in (0, 2):
+        data = tmp_path / f"data-{helpers}"
+        subprocess.run(
+            [sys.executable, "-c", ALONE, str(home), str(data), str(helpers)],
+            check=True, cwd=Path(__file__).parent.parent,
+        )  # fmt: skip
+        with closing(sqlite3.connect(data / "usage.db")) as connection:
+            found.append(
+                {
+                    table: sorted(map(repr, connection.execute(f"select {columns} from {table}")))
+                    for table, columns in TABLES.items()
+                }
+            )
+            assert connection.execute(
+                "select count(*) from call c join session s on s.id = c.session "
+                "join source_file f on f.id = s.source and f.id = c.source"
+            ).fetchone() == (tree.sums[0],)
+    for table in TABLES:
+        assert found[0][table] == found[1][table], table
 
 
 def test_a_running_server_is_told_apart(config: Config) -> None:
