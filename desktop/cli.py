@@ -98,9 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"brimline {__version__}")
     _add_data_dir(parser, default=None)
+    _add_shown(parser, default=None)
     parser.set_defaults(run=_default)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for add in (_add_roles, _add_figures, _add_verbs, _add_import, _add_machine):
+    for add in (_add_roles, _add_figures, _add_ledger, _add_verbs, _add_import, _add_machine):
         add(commands)
     return parser
 
@@ -108,6 +109,18 @@ def _parser() -> argparse.ArgumentParser:
 def _add_data_dir(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
     parser.add_argument(
         "--data-dir", metavar="DIR", default=default, help="the data folder to work on"
+    )
+
+
+def _add_shown(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+    parser.add_argument(
+        "--privacy-mode",
+        choices=["normal", "redacted", "strict"],
+        default=default,
+        help="show fewer names than the settings do",
+    )
+    parser.add_argument(
+        "--lang", metavar="CODE", default=default, help="the pages' language from now on (de, vi…)"
     )
 
 
@@ -213,6 +226,59 @@ def _add_figures(commands: Any) -> None:
         ["brimline scan", "brimline scan --json"],
     )
     _json_flag(scan)
+
+
+def _add_ledger(commands: Any) -> None:
+    from desktop import reports
+
+    def add(
+        name: str, verb: Callable[..., str], said: str, examples: Sequence[str]
+    ) -> argparse.ArgumentParser:
+        parser = _command(commands, name, _ledger, said, examples)
+        _add_shown(parser)
+        _json_flag(parser)
+        reports.common(parser)
+        parser.set_defaults(verb=verb)
+        return parser
+
+    reports.add(add)
+    serve = _command(
+        commands,
+        "serve-dashboard",
+        _serve_dashboard,
+        "Run the server, and show the dashboard in the browser with --open.",
+        ["brimline serve-dashboard --open"],
+    )
+    _add_shown(serve)
+    serve.add_argument("--open", action="store_true", help="open the browser")
+    serve.add_argument("--no-refresh", action="store_true", help="do not wait for new logs")
+    serve.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", help=f"the port to listen on (default {config.DEFAULT_PORT})")
+    inspect = _command(
+        commands,
+        "inspect-log",
+        _inspect_log,
+        "Say what is in one session log, without storing anything.",
+        ["brimline inspect-log ~/.codex/sessions/2026/11/21/rollout-….jsonl"],
+    )
+    inspect.add_argument("path", metavar="PATH", help="a .jsonl or .jsonl.zst file")
+    rebuild = _command(
+        commands,
+        "rebuild-index",
+        _rebuild_index,
+        "Read all session logs anew; what is known of deleted logs stays.",
+        ["brimline rebuild-index"],
+    )
+    reset = _command(
+        commands,
+        "reset-db",
+        _reset_db,
+        "Empty the ledger. Accounts, keys and the request log stay.",
+        ["brimline reset-db --yes"],
+    )
+    reset.add_argument("--yes", action="store_true", required=True, help="you mean it")
+    for parser in (inspect, rebuild, reset):
+        _json_flag(parser)
 
 
 def _add_verbs(commands: Any) -> None:
@@ -743,6 +809,89 @@ def _until(arguments: argparse.Namespace) -> str | None:
 
     at = datetime.fromtimestamp((_now() + arguments.duration) / 1000, UTC)
     return at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+# --- The ledger -----------------------------------------------------------------------------------
+
+
+def _ledger(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import offline_api, reports
+
+    with offline_api.opened(settings, _client(settings)) as api:
+        _speak(api, arguments)
+        print(reports.run(api, arguments))
+    return 0
+
+
+def _speak(api: Any, arguments: argparse.Namespace) -> None:
+    """Keep the language that was asked for; an older tracker's variable counts too."""
+    asked = arguments.lang or os.environ.get("CODEX_USAGE_TRACKER_LANG")
+    if asked:
+        from desktop.reports import language
+
+        api.put("/api/settings", {"language": language(asked)})
+
+
+def _serve_dashboard(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import offline_api
+
+    client = _client(settings)
+    with offline_api.opened(settings, client) as api:
+        _speak(api, arguments)
+        if arguments.privacy_mode:
+            api.put("/api/settings", {"privacyMode": arguments.privacy_mode})
+        if not arguments.no_refresh:
+            api.post("/api/scan", {"wait": True})
+    if client is not None:
+        print(f"Brimline already runs at {client.address.url}/")
+        _browse(settings, arguments)
+        return 0
+    from server import runtime
+
+    def announce(line: str) -> None:
+        print(line, flush=True)
+        _browse(settings, arguments)
+
+    return runtime.serve(settings, announce)
+
+
+def _browse(settings: config.Config, arguments: argparse.Namespace) -> None:
+    client = _client(settings) if arguments.open else None
+    if client is not None:
+        import webbrowser
+
+        webbrowser.open(client.ticket_url("/insights"))
+
+
+def _inspect_log(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import logs
+
+    found = logs.inspect(Path(arguments.path).expanduser())
+    if arguments.json:
+        print(json.dumps(found))
+        return 0
+    for name, value in found.items():
+        said = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        print(f"{name}: {said or 'none' if isinstance(value, dict) else said}")
+    return 0
+
+
+def _rebuild_index(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import logs
+
+    found = logs.rebuild(settings)
+    print(
+        json.dumps(found) if arguments.json else f"{found['files']} files, {found['calls']} calls."
+    )
+    return 0
+
+
+def _reset_db(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import logs
+
+    removed = logs.reset(settings)
+    print(json.dumps(removed) if arguments.json else f"Removed {removed['call']} calls.")
+    return 0
 
 
 # --- This machine ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 Accounts are imported, logs indexed and requests recorded by the program's own parts; only the
 provider is played, on loopback, so nothing leaves this computer and nothing of the user is read.
+A client is played too: now and then a request goes through the proxy, so that the demo is alive.
 """
 
 from __future__ import annotations
@@ -11,21 +12,18 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from desktop import offline, sample
+from desktop import offline, sample, stage
 from server import config as configuration
 from server.config import Config
 
 _UNTIL = 4_102_444_800  # the invented sign-ins end in 2100
-_SAID = "This is Brimline's demo: no provider is behind it."
 
 
 @contextmanager
@@ -35,12 +33,17 @@ def prepared(port: int | None = None) -> Iterator[Config]:
     The environment of this process is changed too, for the children it starts.
     """
     folder = Path(tempfile.mkdtemp(prefix="brimline-demo-"))
-    provider = _Provider()
+    provider = stage.Provider()
+    client = None
     try:
         config = _settle(folder, provider.address, port)
         _fill(config, int(time.time() * 1000))
+        client = stage.Client(config)
+        client.start()
         yield config
     finally:
+        if client is not None:
+            client.stop()
         provider.close()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -145,53 +148,6 @@ def _unsigned(claims: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
     return f"{part({'alg': 'none'})}.{part(claims)}.demo"
-
-
-class _Provider:
-    """Plays the provider on loopback: the allowance of each account, the models, nothing else."""
-
-    def __init__(self) -> None:
-        began = int(time.time() * 1000)
-
-        class Answers(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing on the terminal."""
-
-            def do_GET(self) -> None:
-                account = self.headers.get("chatgpt-account-id") or ""
-                if self.path.endswith("/wham/usage") and account in sample.ACCOUNTS:
-                    self._say(200, sample.allowance(account, began))
-                elif self.path.partition("?")[0].endswith("/models"):
-                    self._say(200, {"models": []})
-                else:
-                    self._refuse()
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length") or 0))
-                self._refuse()
-
-            def _refuse(self) -> None:
-                self._say(403, {"error": {"code": "demo", "message": _SAID}})
-
-            def _say(self, status: int, body: dict[str, Any]) -> None:
-                raw = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-        self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, name="demo", daemon=True).start()
-
-    def close(self) -> None:
-        """End."""
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def run(config: Config, show: Callable[[Config], int], port: int | None) -> int:
