@@ -146,6 +146,8 @@ def test_flask_stays_at_the_edge() -> None:
 WITHOUT_A_SERVER = {
     "cli.py": ("server.runtime", "server.ingest"),
     "offline.py": ("server.store", "server.accounts"),
+    "offline_api.py": ("server.app", "server.store"),
+    "logs.py": ("server.store", "server.ingest"),
     "selftest.py": ("server.app",),
     "bringover.py": ("server.app", "server.store"),
     "demo.py": (

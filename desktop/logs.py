@@ -1,0 +1,123 @@
+"""Logs and the index by hand: look into one file, read everything anew, empty the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from desktop import offline
+from server.config import Config
+from server.errors import AppError
+
+_PIECE = 8 << 20
+_LONGEST = 64 << 20
+_LEDGER = ("call", "session", "thread", "source_file", "daily_usage", "slice", "thread_usage")
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """What the parser finds in one log, without storing anything. Raises `AppError`."""
+    from server.ingest import claude, codex
+
+    name = path.name.removesuffix(".zst").removesuffix(".jsonl")
+    rollout = name.startswith("rollout-")
+    fold: Callable[..., Any] = codex.fold if rollout else claude.fold
+    state: Any = codex.State() if rollout else claude.State()
+    if rollout:
+        state.owner = codex.owner_of(name)
+    found = {"calls": 0, "input": 0, "cached": 0, "output": 0, "reasoning": 0, "lines": 0}
+    models: dict[str, int] = {}
+    warnings: dict[str, int] = {}
+    base = rate_limits = 0
+    for piece in _pieces(path):
+        records, state = fold(memoryview(piece), base, state)
+        base += len(piece)
+        found["lines"] += piece.count(b"\n")
+        rate_limits += len(records.limits)
+        for kind, count in records.warnings.items():
+            warnings[kind] = warnings.get(kind, 0) + count
+        for call in records.calls:
+            models[call[2] or "unknown"] = models.get(call[2] or "unknown", 0) + 1
+            found["calls"] += 1
+            for key, place in (("input", 7), ("cached", 8), ("output", 10), ("reasoning", 11)):
+                found[key] += call[place]
+    return {
+        "path": str(path),
+        "provider": "codex" if rollout else "claude",
+        "session": state.owner if rollout else claude.owner_of(name),
+        "bytes": base,
+        **found,
+        "models": models,
+        "rateLimits": rate_limits,
+        "warnings": warnings,
+    }
+
+
+def _pieces(path: Path) -> Any:
+    """Whole lines in pieces; a last line without an end is left out, as the indexer does."""
+    rest = b""
+    try:
+        if not path.is_file():
+            raise AppError(f"{path} is not a file. Give the path of a .jsonl or .jsonl.zst log.")
+        with path.open("rb") as file:
+            source: Any = file
+            if path.suffix == ".zst":
+                import zstandard
+
+                source = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file)
+            while piece := source.read(_PIECE):
+                rest += piece
+                end = rest.rfind(b"\n") + 1
+                if end:
+                    yield rest[:end]
+                    rest = rest[end:]
+                elif len(rest) > _LONGEST:
+                    raise AppError(f"{path} has a line longer than 64 MB; it is no session log.")
+    except (OSError, EOFError) as error:
+        raise AppError(f"{path} cannot be read: {error}.") from error
+
+
+def rebuild(config: Config) -> dict[str, Any]:
+    """Read every log that is still on disk anew; rows of logs that are gone stay."""
+    from server.ingest import scan
+    from server.store import db
+
+    with _opened(config), db.writing("calls") as connection:
+        connection.execute(
+            "update source_file set fingerprint = '', size = 0, mtime_ns = 0, inode = 0 "
+            "where missing = 0"
+        )
+        connection.execute("delete from ledger_note where name = 'slices'")
+    return scan.run(config)
+
+
+def reset(config: Config) -> dict[str, int]:
+    """Empty the ledger (never the accounts, keys or request log); rows removed, by table."""
+    from server.store import db
+
+    with _opened(config), db.writing("calls") as connection:
+        removed = {
+            table: connection.execute(f"delete from {table}").rowcount  # noqa: S608 - our names
+            for table in _LEDGER
+        }
+        connection.execute("delete from ledger_note")
+    return removed
+
+
+def _opened(config: Config) -> Any:
+    from contextlib import contextmanager
+
+    @contextmanager
+    def opened() -> Any:
+        from server.store import db, migrations, settings
+
+        with offline.locked(config):
+            db.open_databases(config.data_dir, strict=config.strict_writes)
+            try:
+                migrations.migrate()
+                settings.load()
+                yield
+            finally:
+                db.close_databases()
+
+    return opened()

@@ -1,0 +1,422 @@
+"""What the ledger says, on the terminal: each verb asks the dashboard's routes and prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server import __version__
+from server.errors import AppError
+
+if TYPE_CHECKING:
+    from desktop.offline_api import Api
+
+Add = Callable[..., argparse.ArgumentParser]
+
+_COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
+    "groups": (
+        ("name", "name"), ("calls", "calls"), ("sessions", "sessions"), ("totalTokens", "tokens"),
+        ("cachedInputTokens", "cached"), ("uncachedInputTokens", "uncached"),
+        ("outputTokens", "output"), ("cacheRatio", "cache"), ("costUsd", "cost"),
+    ),
+    "calls": (
+        ("at", "time"), ("threadTitle", "thread"), ("model", "model"), ("effort", "effort"),
+        ("totalTokens", "tokens"), ("cachedInputTokens", "cached"),
+        ("uncachedInputTokens", "uncached"), ("outputTokens", "output"), ("cacheRatio", "cache"),
+        ("costUsd", "cost"), ("id", "id"),
+    ),
+    "threads": (
+        ("lastAt", "latest"), ("title", "thread"), ("project", "project"), ("calls", "calls"),
+        ("totalTokens", "tokens"), ("cacheRatio", "cache"), ("costUsd", "cost"),
+        ("attention", "attention"), ("severity", "severity"), ("id", "id"),
+    ),
+    "cards": (
+        ("severity", "severity"), ("key", "what"), ("count", "count"), ("value", "value"),
+        ("unit", "unit"), ("threadTitle", "thread"),
+    ),
+    "models": (
+        ("model", "model"), ("priceStatus", "price"), ("calls", "calls"), ("tokens", "tokens"),
+        ("costUsd", "cost"),
+    ),
+}  # fmt: skip
+_GROUPS = (
+    "date", "model", "effort", "project", "account", "provider", "thread", "session", "kind",
+)  # fmt: skip
+# Presets and headings as another tracker named them.
+_PRESETS: dict[str, dict[str, str]] = {
+    "today": {"by": "date", "from": "today"},
+    "last-7-days": {"by": "date", "from": "7"},
+    "by-model": {"by": "model"},
+    "by-project": {"by": "project"},
+    "by-cwd": {"by": "project"},
+    "by-thread": {"by": "thread"},
+    "by-subagent-type": {"by": "kind"},
+}
+_SAME = {"cwd": "project", "thread_source": "kind", "subagent_type": "kind"}
+
+
+def add(command: Add) -> None:
+    """Put the ledger's verbs on the command line; `command(name, run, said, examples)`."""
+    summary = command(
+        "summary", _summary, "Print sums by day, model, project, thread and more.",
+        ["brimline summary --group-by model --since 2026-11-01", "brimline summary --json"],
+    )  # fmt: skip
+    summary.add_argument("--group-by", choices=[*_GROUPS, *_SAME], help="the heading (date)")
+    summary.add_argument("--preset", choices=list(_PRESETS), help="a heading and days in one word")
+    for name, said in (("query", "Print calls as JSON."), ("calls", "List calls, newest first.")):
+        parser = command(name, _calls, said, [f"brimline {name} --model gpt-5.5 --limit 20"])
+        _call_filters(parser)
+        parser.set_defaults(json=name == "query")
+    expensive = command(
+        "expensive", _expensive, "List the calls with the most tokens.", ["brimline expensive"]
+    )
+    expensive.add_argument("--preset", choices=["today", "last-7-days"])
+    threads = command("threads", _threads, "List threads.", ["brimline threads --sort cost"])
+    threads.add_argument(
+        "--sort", choices=["time", "tokens", "calls", "cost", "credits", "cache", "attention"]
+    )
+    for name in ("insights", "recommendations"):
+        command(name, _insights, "Print what needs attention.", [f"brimline {name}"])
+    session = command("session", _session, "Print one session's calls.", ["brimline session"])
+    session.add_argument("id", nargs="?", metavar="ID", help="a session or thread (the latest)")
+    command("pricing-coverage", _coverage, "Print which tokens have a price.",
+            ["brimline pricing-coverage"])  # fmt: skip
+    command("refresh", _refresh, "Read new session logs.", ["brimline refresh"])
+    _add_files(command)
+
+
+def _add_files(command: Add) -> None:
+    export = command(
+        "export", _export, "Write calls, threads or days to a CSV file.",
+        ["brimline export --output calls.csv", "brimline export days --output days.csv"],
+    )  # fmt: skip
+    export.add_argument("what", nargs="?", choices=["calls", "threads", "days"], default="calls")
+    for name in ("report", "dashboard", "open-dashboard"):
+        report = command(
+            name, _report, "Write a page that can be shared: one HTML file, no script.",
+            [f"brimline --privacy-mode strict {name} --output usage.html"],
+        )  # fmt: skip
+        report.set_defaults(open=name == "open-dashboard")
+        report.add_argument("--open", action="store_true", help="show it in the browser")
+        report.add_argument("--output", metavar="FILE", default="brimline-report.html")
+    bundle = command(
+        "support-bundle", _bundle, "Write facts for a bug report: no text, names or paths.",
+        ["brimline support-bundle --output bundle.json"],
+    )  # fmt: skip
+    for parser, name in ((export, "brimline-export.csv"), (bundle, "support-bundle.json")):
+        parser.add_argument("--output", metavar="FILE", default=name)
+    for name in ("thresholds", "projects", "allowance"):
+        init = command(
+            f"init-{name}", _init, f"Write {name}.json for you to edit.", [f"brimline init-{name}"]
+        )
+        init.add_argument("--force", action="store_true", help="replace it; the old one is kept")
+        init.set_defaults(file=name)
+    parse = command(
+        "parse-allowance", _parse_allowance, "Keep the allowance that you copied from Codex.",
+        ['brimline parse-allowance "5h 79% 6:50 PM Weekly 33% Jun 7"'],
+    )  # fmt: skip
+    parse.add_argument("text", nargs="?", metavar="TEXT", help="what Codex shows (else stdin)")
+
+
+def _call_filters(parser: argparse.ArgumentParser) -> None:
+    for name in ("model", "effort", "project", "thread", "account"):
+        parser.add_argument(f"--{name}", metavar=name.upper())
+    parser.add_argument("--pricing-status", choices=["exact", "estimated", "unpriced"])
+    parser.add_argument("--sort", choices=["time", "tokens", "cost", "cache", "context", "credits"])
+
+
+def common(parser: argparse.ArgumentParser) -> None:
+    """The options that every verb of the ledger has."""
+    parser.add_argument("--since", metavar="DAY", help="from this day on (2026-11-01)")
+    parser.add_argument("--until", metavar="DAY", help="up to this day, all of it")
+    parser.add_argument("--provider", choices=["codex", "claude"])
+    parser.add_argument("--limit", type=_limit, default=None, metavar="N", help="0 is all")
+    refresh = parser.add_mutually_exclusive_group()
+    refresh.add_argument("--refresh", dest="fresh", action="store_true", default=None)
+    refresh.add_argument(
+        "--no-refresh", dest="fresh", action="store_false", help="do not read new logs first"
+    )
+
+
+_LANGUAGES = {
+    "en": ("english",), "de": ("german", "deutsch"), "vi": ("vn", "vietnamese"),
+    "zh": ("chinese", "zh-hans", "zh-cn"), "ja": ("jp", "japanese"), "ko": ("kr", "korean"),
+    "fr": ("french",), "es": ("spanish",), "pt": ("portuguese", "pt-br", "pt-pt"),
+    "it": ("italian",), "ru": ("russian",), "ar": ("arabic",),
+}  # fmt: skip
+
+
+def language(text: str) -> str:
+    """The code of a language; raises `AppError` with the list when there is no such one."""
+    asked = text.strip().lower().replace("_", "-")
+    for code, names in _LANGUAGES.items():
+        if asked in (code, *names) or asked.split("-")[0] == code:
+            return code
+    raise AppError(f"The pages do not speak “{text[:40]}”. Choose of: {', '.join(_LANGUAGES)}.")
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 8):
+        raise argparse.ArgumentTypeError("give a whole number; 0 is all")
+    return int(text)
+
+
+def run(api: Api, arguments: argparse.Namespace) -> str:
+    """Answer one verb; returns what to print."""
+    # A file for others is made of all there is; a look at figures does not wait for that.
+    fresh = arguments.fresh if arguments.fresh is not None else arguments.verb in (
+        _report, _export, _refresh
+    )  # fmt: skip
+    if fresh:
+        api.post("/api/scan", {"wait": True})
+    text: str = arguments.verb(api, arguments)
+    return text
+
+
+def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "from": arguments.since,
+        "to": arguments.until,
+        "provider": arguments.provider,
+        "privacy": arguments.privacy_mode,
+    }
+
+
+def _summary(api: Api, arguments: argparse.Namespace) -> str:
+    preset = _PRESETS.get(arguments.preset or "", {})
+    by = arguments.group_by or preset.get("by", "date")
+    asked = {**_asked(arguments), "by": _SAME.get(by, by)}
+    asked["from"] = asked["from"] or _since(api, preset.get("from"))
+    limit = 20 if arguments.limit is None else arguments.limit
+    answer = api.get("/api/summary", **asked, limit=str(limit))
+    for group in answer["groups"]:
+        group["name"] = group.get("threadTitle") or group.get("project") or group.get("name")
+    return _table(answer["groups"], "groups", arguments, answer)
+
+
+def _since(api: Api, word: str | None) -> str | None:
+    if word is None:
+        return None
+    from datetime import date, timedelta
+
+    today = date.fromisoformat(api.get("/api/live")["today"])
+    back = 0 if word == "today" else int(word) - 1
+    return (today - timedelta(days=back)).isoformat()
+
+
+def _calls(api: Api, arguments: argparse.Namespace) -> str:
+    asked = {
+        **_asked(arguments),
+        "model": arguments.model,
+        "effort": arguments.effort,
+        "project": arguments.project,
+        "account": arguments.account,
+        "q": arguments.thread,
+        "priceStatus": arguments.pricing_status,
+        "sort": arguments.sort,
+    }
+    return _listed(api, "calls", asked, arguments, 100)
+
+
+def _expensive(api: Api, arguments: argparse.Namespace) -> str:
+    word = {"today": "today", "last-7-days": "7"}.get(arguments.preset or "")
+    asked = {**_asked(arguments), "sort": "tokens"}
+    asked["from"] = asked["from"] or _since(api, word)
+    return _listed(api, "calls", asked, arguments, 20)
+
+
+def _threads(api: Api, arguments: argparse.Namespace) -> str:
+    return _listed(api, "threads", {**_asked(arguments), "sort": arguments.sort}, arguments, 20)
+
+
+def _listed(
+    api: Api, name: str, asked: dict[str, Any], arguments: argparse.Namespace, usual: int
+) -> str:
+    limit = usual if arguments.limit is None else arguments.limit
+    rows: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        left = limit - len(rows) if limit else 500
+        answer = api.get(f"/api/{name}", **asked, limit=min(left, 500), cursor=cursor)
+        rows += answer[name]
+        cursor = answer["nextCursor"]
+        if cursor is None or (limit and len(rows) >= limit):
+            break
+    whole = {
+        "rows": rows,
+        "row_count": len(rows),
+        "total_matched_rows": answer["total"],
+        "truncated": len(rows) < answer["total"],
+        "totals": answer["totals"],
+    }
+    return _table(rows, name, arguments, whole)
+
+
+def _insights(api: Api, arguments: argparse.Namespace) -> str:
+    answer = api.get("/api/insights", **_asked(arguments))
+    if arguments.json:
+        return json.dumps(answer)
+    cards = _table(answer["cards"], "cards", arguments, answer)
+    return f"{cards}\n\n{_table(answer['threads'][:5], 'threads', arguments, answer)}"
+
+
+def _session(api: Api, arguments: argparse.Namespace) -> str:
+    name = arguments.id
+    if name is None:
+        newest = api.get("/api/calls", limit=1, **_asked(arguments))["calls"]
+        if not newest:
+            raise AppError("The ledger is empty. Run `brimline scan` first.", code="not_found")
+        name = newest[0]["sessionId"]
+    asked = {**_asked(arguments), "session": name, "direction": "asc"}
+    if not api.get("/api/calls", limit=1, **asked)["total"]:
+        asked = {**_asked(arguments), "thread": name, "direction": "asc"}
+    text = _listed(api, "calls", asked, arguments, 200)
+    if not arguments.json and not text.count("\n"):
+        raise AppError(f"There is no session “{name}”.", code="not_found")
+    return text
+
+
+def _coverage(api: Api, arguments: argparse.Namespace) -> str:
+    answer = api.get("/api/pricing/coverage", **_asked(arguments))
+    text = _table(answer["models"], "models", arguments, answer)
+    return text if arguments.json else f"{text}\n{_percent(answer['ratio'])} of tokens have a price"
+
+
+def _refresh(api: Api, arguments: argparse.Namespace) -> str:
+    said = api.get("/api/scan")
+    if arguments.json:
+        return json.dumps(said)
+    return f"{said['files']} files, {said['calls']} calls, {said['skippedLines']} lines skipped."
+
+
+def _export(api: Api, arguments: argparse.Namespace) -> str:
+    asked = _asked(arguments)
+    if arguments.what == "days":
+        asked["from"] = asked["from"] or "first"
+    content = api.fetch(f"/api/exports/{arguments.what}.csv", **asked)
+    return _written(arguments, content, content.count(b"\n") - 1)
+
+
+def _report(api: Api, arguments: argparse.Namespace) -> str:
+    from desktop import sharing
+
+    asked = _asked(arguments)
+    span = {**asked, "from": asked["from"] or "first"}
+    page = sharing.page(
+        days=api.get("/api/trends", **span)["days"],
+        totals=api.get("/api/calls", **asked, limit=1)["totals"],
+        models=api.get("/api/summary", **asked, by="model", limit="12")["groups"],
+        projects=api.get("/api/summary", **asked, by="project", limit="12")["groups"],
+        threads=api.get("/api/threads", **asked, sort="attention", limit=20)["threads"],
+    )
+    text = _written(arguments, page.encode())
+    if arguments.open:
+        import webbrowser
+
+        webbrowser.open(Path(arguments.output).absolute().as_uri())
+    return text
+
+
+def _bundle(api: Api, arguments: argparse.Namespace) -> str:
+    strict = {"privacy": "strict"}
+    settings = api.get("/api/settings")
+    warnings = api.get("/api/ledger/warnings", **strict)
+    files = api.get("/api/usage/files", **strict)
+    facts = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "frozen": bool(getattr(sys, "frozen", False)),
+        "scan": api.get("/api/scan"),
+        "warnings": {"kinds": warnings["kinds"], "files": len(warnings["files"])},
+        "files": {
+            name: {"configured": one["configured"], "usable": one["error"] is None}
+            for name, one in files.items()
+        },
+        # Free text in a setting may hold an address or a name.
+        "settings": {k: v for k, v in settings.items() if isinstance(v, bool | int | float)},
+        "coverage": api.get("/api/pricing/coverage")["ratio"],
+    }
+    return _written(arguments, json.dumps(facts, indent=2).encode() + b"\n")
+
+
+def _init(api: Api, arguments: argparse.Namespace) -> str:
+    said = api.post(f"/api/usage/files/{arguments.file}", {"force": arguments.force})
+    return json.dumps(said) if arguments.json else str(said["path"])
+
+
+def _parse_allowance(api: Api, arguments: argparse.Namespace) -> str:
+    text = arguments.text
+    if text is None:
+        if sys.stdin.isatty():
+            raise AppError('Give the text: brimline parse-allowance "5h 79% Weekly 33%"')
+        text = sys.stdin.read(20_000)
+    said = api.post("/api/allowance/parse", {"text": text, "save": True})
+    if arguments.json:
+        return json.dumps(said)
+    return "\n".join(
+        f"{one['label']}: {one['remainingPercent']:g} % left"
+        + (f" ({one['resetText']})" if one["resetText"] else "")
+        for one in said["windows"]
+    )
+
+
+def _written(arguments: argparse.Namespace, content: bytes, rows: int | None = None) -> str:
+    place = Path(arguments.output).expanduser()
+    try:
+        place.write_bytes(content)
+    except OSError as error:
+        raise AppError(f"{place} cannot be written: {error.strerror or error}.") from error
+    if arguments.json:
+        return json.dumps({"path": str(place), "bytes": len(content), "rows": rows})
+    return f"Wrote {place}" + (f" ({rows} rows)." if rows is not None else ".")
+
+
+def _table(
+    rows: Sequence[dict[str, Any]], kind: str, arguments: argparse.Namespace, whole: Any
+) -> str:
+    if arguments.json:
+        return json.dumps(whole)
+    columns = _COLUMNS[kind]
+    lines = [[title for _, title in columns]]
+    lines += [[_cell(key, row.get(key)) for key, _ in columns] for row in rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if _number(key) else text.ljust(width)
+            for text, width, (key, _) in zip(line, widths, columns, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _number(key: str) -> bool:
+    return key.endswith(("okens", "calls", "sessions", "Usd", "Ratio", "count", "value"))
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if key == "costUsd":
+        return f"${value:,.4f}" if 0 < value < 0.01 else f"${value:,.2f}"
+    if key == "cacheRatio":
+        return _percent(value)
+    if key in ("at", "lastAt"):
+        return str(value)[:16].replace("T", " ")
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.2f}" if isinstance(value, float) else _plain(str(value))[:48]
+
+
+def _plain(text: str) -> str:
+    """Text that cannot steer a terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"

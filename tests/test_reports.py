@@ -1,0 +1,181 @@
+"""The ledger's verbs: with a server and without one the same figures, files and refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desktop import cli, reports, sharing
+from desktop.offline_api import address
+from server.errors import AppError
+from tests.rollouts import Tree
+
+
+class Brimline:
+    """Runs commands on one data folder."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+        self.error = ""
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        assert cli.main([*words, "--data-dir", str(self.folder / "data")]) == code
+        said = self._capsys.readouterr()
+        self.error = said.err
+        return said.out
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self(*words, "--json"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    built = Tree(tmp_path / "home" / ".codex", seed=41, body=20)
+    built.grow(16)
+    return built
+
+
+@pytest.fixture
+def brimline(tree: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Brimline:
+    made = Brimline(tmp_path, capsys)
+    assert made.json("refresh")["calls"] == tree.sums[0]
+    return made
+
+
+@pytest.mark.parametrize("by", ["date", "model", "project", "cwd", "thread", "session", "kind"])
+def test_summary_adds_up(brimline: Brimline, tree: Tree, by: str) -> None:
+    said = brimline.json("summary", "--group-by", by, "--limit", "0")
+    assert sum(group["calls"] for group in said["groups"]) == tree.sums[0]
+    assert "tokens" in brimline("summary", "--group-by", by)
+
+
+def test_lists(brimline: Brimline, tree: Tree) -> None:
+    assert brimline.json("calls", "--limit", "0")["row_count"] == tree.sums[0]
+    said = json.loads(brimline("query", "--model", "gpt-5.5", "--limit", "3"))
+    assert said["row_count"] == 3 < said["total_matched_rows"] and said["truncated"]
+    assert {row["model"] for row in said["rows"]} == {"gpt-5.5"}
+    assert brimline.json("threads", "--sort", "cost", "--limit", "2")["row_count"] == 2
+    tokens = [row["totalTokens"] for row in brimline.json("expensive")["rows"]]
+    assert tokens == sorted(tokens, reverse=True)
+    assert brimline.json("insights") == brimline.json("recommendations")
+    assert brimline("insights") and brimline("pricing-coverage")
+    latest = brimline.json("session")["rows"]
+    assert len({row["sessionId"] for row in latest}) == 1
+    assert brimline.json("session", latest[0]["threadId"])["row_count"] >= len(latest)
+    brimline("session", "nobody", code=1)
+    assert "no session" in brimline.error
+
+
+@pytest.mark.parametrize("mode", ["redacted", "strict"])
+def test_privacy_before_and_after_the_verb(brimline: Brimline, mode: str) -> None:
+    for words in (("--privacy-mode", mode, "threads"), ("threads", "--privacy-mode", mode)):
+        rows = brimline.json(*words)["rows"]
+        assert rows
+        for row in rows:
+            assert (row["title"] or "Thread ").startswith("Thread ")
+            assert (row["project"] or "Project ").startswith("Project ")
+
+
+def test_files(brimline: Brimline, tree: Tree, tmp_path: Path) -> None:
+    for what in ("calls", "threads", "days"):
+        place = tmp_path / f"{what}.csv"
+        said = brimline.json("export", what, "--output", str(place))
+        assert said["rows"] == place.read_text("utf-8-sig").count("\n") - 1 > 0
+    page = tmp_path / "report.html"
+    brimline("report", "--privacy-mode", "strict", "--output", str(page))
+    text = page.read_text()
+    assert f"{tree.sums[1] + tree.sums[3]:,}" in text and "<script" not in text
+    assert "Thread " in text and "please do" not in text
+    bundle = tmp_path / "bundle.json"
+    brimline("support-bundle", "--output", str(bundle))
+    facts = json.loads(bundle.read_text())
+    assert facts["scan"]["calls"] == tree.sums[0]
+    assert str(tmp_path) not in bundle.read_text()
+    brimline("export", "--output", str(tmp_path / "nowhere" / "x.csv"), code=1)
+    assert "cannot be written" in brimline.error
+
+
+def test_own_files(brimline: Brimline) -> None:
+    place = Path(brimline("init-thresholds").strip())
+    assert json.loads(place.read_text())["low_cache_ratio"] == 0.3
+    brimline("init-thresholds", code=1)
+    assert "exists already" in brimline.error
+    brimline("init-thresholds", "--force")
+    brimline("init-projects")
+    brimline("init-allowance")
+    said = brimline("parse-allowance", "5h 79% 6:50 PM Weekly 33% Jun 7")
+    assert "5h: 79 % left (6:50 PM)" in said
+    brimline("parse-allowance", "nothing here", code=1)
+    assert "No allowance was found" in brimline.error
+
+
+def test_a_log_is_inspected(brimline: Brimline, tmp_path: Path) -> None:
+    log = max(
+        (tmp_path / "home" / ".codex").rglob("rollout-*.jsonl"), key=lambda p: p.stat().st_size
+    )
+    with log.open("ab") as file:
+        file.write(b"no json\n{half a li")
+    said = brimline.json("inspect-log", str(log))
+    assert said["calls"] > 0 and said["warnings"].get("not_json") == 1
+    assert said["lines"] == log.read_bytes().count(b"\n")
+    brimline("inspect-log", str(tmp_path), code=1)
+    assert "not a file" in brimline.error
+
+
+def test_rebuilding_changes_nothing_and_reset_empties(brimline: Brimline, tree: Tree) -> None:
+    before = brimline.json("summary", "--group-by", "thread", "--limit", "0")
+    assert brimline.json("rebuild-index")["calls"] == tree.sums[0]
+    after = brimline.json("summary", "--group-by", "thread", "--limit", "0")
+    assert [g["totalTokens"] for g in after["groups"]] == [
+        g["totalTokens"] for g in before["groups"]
+    ]
+    assert brimline.json("reset-db", "--yes")["call"] == tree.sums[0]
+    assert brimline.json("summary")["groups"] == []
+    assert brimline.json("refresh")["calls"] == tree.sums[0]
+    with pytest.raises(SystemExit):
+        cli.main(["reset-db"])
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        pytest.param("vi", "vi", id="a code"),
+        pytest.param("English", "en", id="a name"),
+        pytest.param("pt_BR", "pt", id="a country's"),
+        pytest.param("zh-Hans", "zh", id="a script's"),
+    ],
+)
+def test_language(text: str, code: str) -> None:
+    assert reports.language(text) == code
+
+
+def test_an_unknown_language_is_said(brimline: Brimline) -> None:
+    with pytest.raises(AppError, match="Choose of"):
+        reports.language("klingon")
+    brimline("--lang", "de", "summary")
+    brimline("--lang", "xx", "summary", code=1)
+
+
+def test_an_address() -> None:
+    asked = {"a": None, "b": "", "c": ["x", "y&z"], "d": 0}
+    assert address("/p", asked) == "/p?c=x&c=y%26z&d=0"
+
+
+def test_a_report_trusts_no_name() -> None:
+    evil = "<script>alert(1)</script>"
+    row = {"calls": 1, "totalTokens": 5, "cacheRatio": None, "costUsd": None}
+    text = sharing.page(
+        days=[],
+        totals={
+            "calls": 1, "totalTokens": 5, "cachedInput": 0, "uncachedInput": 4, "output": 1,
+            "costUsd": None, "unpriced": 1,
+        },
+        models=[{**row, "name": evil}],
+        projects=[{**row, "project": evil}],
+        threads=[{**row, "title": evil, "project": None}],
+    )  # fmt: skip
+    assert evil not in text and text.count("&lt;script&gt;") == 3
