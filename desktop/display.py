@@ -273,11 +273,12 @@ def _worst_level(account: Mapping[str, Any]) -> str:
 
 
 def account_line(account: Mapping[str, Any], view: View, now: int) -> str:
-    """One account in one line: `● work@   5 h 62 % · week 41 %   low`; the dot: it serves now."""
-    figures = " · ".join(
-        f"{w['name']} {percent(share(w.get('remainingPercent'), view.choices))}"
-        for w in ordered(account.get("windows"))
-    )
+    """One account in one line: `● work@   5 h 62 % (2h 05m) · week 41 % (3d 4h)   low`.
+
+    The dot: it serves now. In brackets: how long until the window starts afresh.
+    """
+    windows = ordered(account.get("windows"))
+    figures = " · ".join(_short(window, view.choices, now) for window in windows)
     mark = "● " if account.get("serving") else ""
     state = account_state(account, now, view.zone)
     parts = [mark + account_name(account, view), figures or UNKNOWN, state]

@@ -178,8 +178,8 @@ def test_the_whole_menu_in_order() -> None:
         "█████░░░░░   week 48 %  ·  resets in 3d 4h",
         "Today   1.23 M tokens  ·  $3.41  ·  updated 3m ago",
         "-",
-        "● work@   5 h 62 % · week 41 %",
-        "spare@   5 h 62 % · week 41 %   paused",
+        "● work@   5 h 62 % (2h 05m) · week 41 % (3d 4h)",
+        "spare@   5 h 62 % (2h 05m) · week 41 % (3d 4h)   paused",
         "-",
         "Pause all",
         "Resume all",
@@ -453,7 +453,7 @@ def test_percent_used_turns_every_figure() -> None:
     assert display.mark(shown).bars == (Bar(29, 40), Bar(52))
     rows = display.menu(shown, NOW)
     assert rows[0].text.startswith("███░░░░░░░   5 h 29 % used")
-    assert row(rows, "work@").text == "work@   5 h 38 % · week 59 %"
+    assert row(rows, "work@").text == "work@   5 h 38 % (2h 05m) · week 59 % (3d 4h)"
     assert row(rows, "work@").children[0].text == "5 h: 38 % used, resets in 2h 05m"
 
 

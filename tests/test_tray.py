@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -302,7 +303,8 @@ def test_the_icon_is_a_picture_of_the_numbers(app: App) -> None:
 def test_the_menu_follows_the_numbers(app: App) -> None:
     app.ready().spend(87, 92)
     until(lambda: app.says("13 %") and app.says("8 %"), 5, "the new figures")
-    assert app.row("work@").label.endswith("5 h 13 % · week 8 %   critical")
+    row = r"work@.*   5 h 13 % \(2h 0\dm\) · week 8 % \(3d 11h\)   critical"
+    assert re.fullmatch(row, app.row("work@").label)
 
 
 def test_pause_all_reaches_the_server_and_the_icon(app: App) -> None:
