@@ -1,16 +1,19 @@
 """How long a cold and a warm scan take, as ratios to `cat` of the same files in the same run.
 
-    .venv/bin/python benchmarks/scan.py [--mb 100] [--runs 7]
+    .venv/bin/python benchmarks/scan.py [--mb 100] [--runs 7] [--files 5000]
 
 Generates a tree once (in the temporary folder), reads it so that the page cache is warm, then
-runs cat, a cold scan (new database, everything stored), and a warm one in turn, and compares
-what was counted with the truth.
+runs cat, a cold scan (new database, everything stored) and a warm one in turn, and compares
+what was counted with the truth. Then: what a look at many unchanged files costs inside the app,
+and how soon an appended call is counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -22,16 +25,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.rollouts import Tree  # noqa: E402 - the root must be on the path
-
-SCAN = """
-import json, sys
-from pathlib import Path
-from server.config import Config
-from server.ingest import scan
-home, data = map(Path, sys.argv[1:])
-print(json.dumps(scan.run(Config(data_dir=data, codex_home=home, claude_home=home / "none"))))
-"""
+from server.config import Config  # noqa: E402 - the root must be on the path
+from server.ingest.indexer import Indexer  # noqa: E402
+from server.ingest.ledger import Ledger  # noqa: E402
+from server.store import db, migrations, settings  # noqa: E402
+from tests.rollouts import Rollout, Tree  # noqa: E402
 
 
 def main() -> None:
@@ -39,9 +37,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--mb", type=int, default=100)
     options.add_argument("--runs", type=int, default=7)
+    options.add_argument("--files", type=int, default=5000)
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="brimline-scan-") as folder:
         measure(Path(folder), given.mb, given.runs)
+    with tempfile.TemporaryDirectory(prefix="brimline-scan-") as folder:
+        follow(Path(folder), given.files)
 
 
 def measure(folder: Path, megabytes: int, runs: int) -> None:
@@ -51,43 +52,101 @@ def measure(folder: Path, megabytes: int, runs: int) -> None:
     tree.grow_to(megabytes << 20)
     files = [str(path) for path in sorted(home.rglob("*.jsonl"))]
     size = sum(Path(path).stat().st_size for path in files)
-    print(f"{size / 1e6:.0f} MB, {len(files)} files, {len(tree.truth)} calls")
-    times: dict[str, list[float]] = {
-        "cat": [],
-        "cold": [],
-        "cold process": [],
-        "warm": [],
-        "warm process": [],
-    }
+    print(f"{size / 1e6:.0f} MB, {len(files)} files, {len(tree.truth)} calls; load {load()}")
+    taken: dict[str, list[float]] = {}
+
+    def note(name: str, wall: float, cpu: float) -> None:
+        taken.setdefault(name, []).append(wall)
+        taken.setdefault(name + ", CPU", []).append(cpu)
+
     for _ in range(runs + 1):
-        times["cat"].append(cat(files))
+        note("cat", *cat(files))
         shutil.rmtree(data, ignore_errors=True)
         for kind in ("cold", "warm"):
-            began = time.perf_counter()
-            answer = scan(home, data)
-            times[f"{kind} process"].append(time.perf_counter() - began)
-            times[kind].append(answer["seconds"])
+            wall, cpu, answer = scan(home, data)
+            note(f"{kind} process", wall, cpu)
+            taken.setdefault(f"{kind}, as it says", []).append(answer["seconds"])
             check(answer, tree)
-    base = statistics.median(times["cat"][1:])
-    for name, taken in times.items():
-        middle = statistics.median(taken[1:])
-        print(f"{name:14}{middle * 1000:8.1f} ms  {middle / base:6.2f} × cat")
+    for name, times in taken.items():
+        middle = statistics.median(times[1:])
+        base = statistics.median(taken["cat, CPU" if name.endswith("CPU") else "cat"][1:])
+        print(f"{name:20}{middle * 1000:9.1f} ms  {middle / base:6.2f} × cat")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(f"largest process {peak / 1024:.0f} MB; load {load()}")
 
 
-def cat(files: list[str]) -> float:
-    """Seconds for one `cat` process over all files."""
+def follow(folder: Path, files: int) -> None:
+    """Inside the app: a look at files of which none changed, and a call that is appended."""
+    config = Config(data_dir=folder / "data", codex_home=folder, claude_home=folder / "none")
+    tree = Tree(folder, seed=3, body=30, turns=1)
+    tree.grow(files)
+    db.open_databases(config.data_dir)
+    migrations.migrate()
+    settings.load()
+    indexer = Indexer(config, Ledger())
+    indexer.scan()
+    sweeps = []
+    for _ in range(15):
+        began = time.perf_counter()
+        indexer.scan()
+        sweeps.append(time.perf_counter() - began)
+    middle, best = statistics.median(sweeps) * 1000, min(sweeps) * 1000
+    print(f"nothing new among {len(tree.paths)} files: {middle:.1f} ms (best {best:.1f})")
+    rollout = tree.modern()
+    path = tree.save(rollout)
+    indexer.scan()
+    indexer.start()
+    waits = [appended(tree, rollout, path) for _ in range(5)]
+    indexer.stop()
+    db.close_databases()
+    print(f"an appended call is counted after {max(waits):.2f} s at most")
+
+
+def appended(tree: Tree, rollout: Rollout, path: Path) -> float:
+    """Seconds until a turn that Codex adds to a session is in the ledger."""
+    before, lines = db.rows("select count(*) from call")[0][0], len(rollout.lines)
+    tree.turn(rollout)
+    with path.open("ab") as file:
+        file.write(b"".join(rollout.lines[lines:]))
     began = time.perf_counter()
-    listed = "\0".join(files).encode()
-    subprocess.run(["xargs", "-0", "cat"], input=listed, stdout=subprocess.DEVNULL, check=True)  # noqa: S607
+    while db.rows("select count(*) from call")[0][0] == before:
+        time.sleep(0.01)
     return time.perf_counter() - began
 
 
-def scan(home: Path, data: Path) -> dict[str, float]:
-    """A scan in a process of its own."""
-    command = [sys.executable, "-c", SCAN, str(home), str(data)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)  # noqa: S603
-    answer: dict[str, float] = json.loads(done.stdout)
-    return answer
+def load() -> str:
+    """How busy the machine is, where that can be known."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def timed(command: list[str], **more: object) -> tuple[float, float, bytes]:
+    """(seconds, CPU seconds, what it printed) of a process and its children."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, check=True, stdout=more.pop("to", subprocess.PIPE), **more)  # type: ignore[call-overload]
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu, done.stdout
+
+
+def cat(files: list[str]) -> tuple[float, float]:
+    """One `cat` process over all files."""
+    listed = "\0".join(files).encode()
+    wall, cpu, _ = timed(["xargs", "-0", "cat"], input=listed, to=subprocess.DEVNULL)
+    return wall, cpu
+
+
+def scan(home: Path, data: Path) -> tuple[float, float, dict[str, float]]:
+    """`brimline scan --json`."""
+    environment = {
+        **os.environ,
+        "BRIMLINE_DATA_DIR": str(data),
+        "BRIMLINE_CODEX_HOME": str(home),
+        "BRIMLINE_CLAUDE_HOME": str(home / "none"),
+    }
+    command = [sys.executable, "-m", "desktop", "scan", "--json"]
+    wall, cpu, said = timed(command, cwd=ROOT, env=environment)
+    answer: dict[str, float] = json.loads(said)
+    return wall, cpu, answer
 
 
 def check(answer: dict[str, float], tree: Tree) -> None:

@@ -175,6 +175,10 @@ class Tree:
         self.truth = before  # nobody can count what is in no file but as a copy
         return self._copy(parent, old=self.random.random() < 0.5)
 
+    def turn(self, rollout: Rollout) -> None:
+        """Go on with a session; what it adds is at the end of its lines."""
+        self._turn(rollout, f"turn-{len(rollout.lines)}", "gpt-5.5")
+
     # ── parts ─────────────────────────────────────────────────────────────────────────
 
     def _begin(self, *, modern: bool) -> Rollout:
