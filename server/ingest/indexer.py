@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from server.config import Config
-from server.ingest import apart, files, titles, workers
+from server.ingest import files, titles, workers
 from server.ingest.bulk import Bulk
 from server.ingest.files import Files, Found, Job, Source, fingerprint
 from server.ingest.ledger import Ledger
@@ -247,6 +247,8 @@ class Indexer:
 
     def _read_apart(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Let another process fold; returns the jobs it left."""
+        from server.ingest import apart  # here: a scan without a server starts no program
+
         done = 0
         with closing(apart.parts(jobs, self._ledger.days(), _BATCH)) as parts:
             for part in parts:

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from server.store import db
-from server.store.models import SECRET_TABLES, USAGE_TABLES
 
 log = logging.getLogger(__name__)
 
 
 def m001_initial() -> None:
     """All tables of the first release."""
+    # Here: a database that is up to date is opened without them, and sooner.
+    from server.store.models import SECRET_TABLES, USAGE_TABLES
+
     db.secrets.create_tables(SECRET_TABLES)
     db.usage.create_tables(USAGE_TABLES)
 
