@@ -84,6 +84,8 @@ def _fill(config: Config, now: int) -> None:
             ids[name] = offline.add(pool, auth_json(name))["accountId"]
             pool.rename(ids[name], name)
         pool.pause(ids["home"])
+        # The client that is played is in the middle of a thread.
+        pool.pin("session", stage.THREAD, ids["studio"], now)
         pool.flush()
         _remember(ids, now)
         _record(made.requests, ids)

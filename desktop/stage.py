@@ -16,6 +16,7 @@ from desktop import sample
 from desktop.supervisor import find
 from server.config import Config
 
+THREAD = "01a1fbe2-0000-7000-8000-000000000000"  # what the client that is played works on
 _PAUSE = 45.0  # seconds between two requests of the client that is played
 _SAID = "This is Brimline's demo: no provider is behind it."
 
@@ -155,7 +156,7 @@ class Client(threading.Thread):
             "content-type": "application/json",
             "originator": "codex_cli_rs",
             "user-agent": "codex_cli_rs/0.169.0 (demo)",
-            "session_id": "01a1fbe2-0000-7000-8000-000000000000",
+            "session_id": THREAD,
         }
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from desktop import sample
+from desktop import sample, stage
 
 ROOT = Path(__file__).resolve().parent.parent
-LIVE = "01a1fbe2-0000-7000-8000-000000000000"
 NOW = 1_790_000_000_000
 
 
@@ -80,7 +79,8 @@ def test_the_demo_is_the_whole_program(tmp_path: Path) -> None:
             requests = get("/api/request-logs?limit=1")["total"]
             assert requests > 300
             calls = wait_for(lambda: _settled(get))
-            wait_for(lambda: any(a["serving"] for a in get("/api/tray")["accounts"]))
+            serving = wait_for(lambda: [a for a in get("/api/tray")["accounts"] if a["serving"]])
+            assert [account["name"] for account in serving] == ["studio"]
             # Every request of the proxy met its line in a log: none is counted twice.
             assert calls["joined"] == calls["answered"] > 300
             assert get("/api/trends?by=project")["names"]
@@ -97,7 +97,9 @@ def _settled(get: Any) -> dict[str, int] | None:
         return None
     rows = get("/api/request-logs?limit=500&status=ok")["requests"]
     # The client that is played writes no log.
-    answered = [row["responseId"] for row in rows if row["responseId"] and row["sessionId"] != LIVE]
+    answered = [
+        row["responseId"] for row in rows if row["responseId"] and row["sessionId"] != stage.THREAD
+    ]
     calls = get("/api/calls?limit=500&provider=codex")["calls"]
     known = {call["id"]: call["witnesses"] for call in calls}
     if not known or len(answered) < 300:
