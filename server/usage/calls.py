@@ -65,6 +65,9 @@ class Page:
     cursor: str = ""
 
 
+_FEW, _SESSIONS = 2000, 200
+
+
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
     """One page of calls, and totals over everything the filter finds."""
     slices.refresh()
@@ -77,12 +80,14 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         after = read_cursor(page.cursor, page)
         paged = f"{where} and ({order}, c.id) {beyond} (?, ?)"
     with db.reading() as connection:
+        totals = _totals(connection, wanted, where, values)
+        if totals["calls"] <= _FEW and slices.whole(wanted):
+            paged = f"{_in_sessions(connection, wanted)} and {paged}"
         found = connection.execute(
             f"select {_COLUMNS}, {order} {_FROM} where {paged} "  # noqa: S608 - our own words
             f"order by {order} {way}, c.id {way} limit ?",
             (*values, *after, page.limit + 1),
         ).fetchall()
-        totals = _totals(connection, wanted, where, values)
     more = len(found) > page.limit
     found = found[: page.limit]
     return {
@@ -94,8 +99,23 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
     }
 
 
+def _in_sessions(connection: Any, wanted: Filter) -> str:
+    """A condition that leads to few calls among many; without one they are read in order."""
+    condition, given = slices.narrowed(wanted)
+    found = connection.execute(
+        "select distinct l.session from slice l left join session s on s.id = l.session "  # noqa: S608
+        f"where {condition} limit {_SESSIONS + 1}",
+        given,
+    ).fetchall()
+    sessions = [int(session) for (session,) in found]
+    if 0 in sessions or len(sessions) > _SESSIONS:  # 0: calls that have no session
+        return "1"
+    return f"c.session in ({','.join(map(str, sessions))})"
+
+
 def options() -> dict[str, list[str]]:
     """What can be filtered by; read from the rollups, so that it costs nothing."""
+    slices.refresh()
     named: dict[str, list[str]] = {"model": [], "project": [], "account": []}
     for heading, name in db.rows(
         "select distinct heading, name from daily_usage where name != '' order by name"
@@ -110,11 +130,26 @@ def options() -> dict[str, list[str]]:
     }
 
 
-# Few efforts exist, so each is found by its newest use instead of reading every call.
+# Few efforts exist; those of the newest work are enough to choose from.
 _EFFORTS = (
-    "select distinct effort from (select effort from call order by started_at desc limit 20000) "
-    "where effort is not null"
+    "select distinct effort from (select effort from slice order by quarter desc limit 5000) "
+    "where effort != ''"
 )
+# From here on a sort needs an index of its own; below, reading all calls is as quick.
+_MANY = 50_000
+
+
+def keep() -> None:
+    """A scheduler job: the rollups, and indexes for the sorts of a large ledger."""
+    slices.keep()
+    if db.rows("select total(calls) from daily_usage where heading = 'model'")[0][0] < _MANY:
+        return
+    known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
+    for sort, order in SORTS.items():
+        name = f"call_by_{sort}"
+        if sort not in ("time", "model", "effort") and name not in known:
+            with db.writing() as connection:
+                connection.execute(f"create index {name} on call({order.replace('c.', '')})")
 
 
 def one(name: str) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""How long the server takes for each list and chart over a large ledger.
+
+    python -m benchmarks.lists [--calls 1000000]
+
+Rows are made up in SQL; what is timed is the whole route, from the request to its JSON, in the
+server's process. The median of the runs counts, the first one (cold) is shown beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from server.app import create_app
+from server.config import Config
+from server.ingest.indexer import make_indexes
+from server.ingest.ledger import Ledger
+from server.store import db, settings
+from server.usage import calls
+
+DAY = 86_400_000
+PATHS = (
+    "/api/calls",
+    "/api/calls?model=gpt-5.3",
+    "/api/calls?model=gpt-5.9",
+    "/api/calls?session=s500",
+    "/api/calls?project=project-3",
+    "/api/calls?provider=codex&from={month}",
+    "/api/calls?sort=tokens",
+    "/api/calls?sort=cost",
+    "/api/calls/options",
+    "/api/calls/r500000",
+    "/api/threads",
+    "/api/threads?sort=cost",
+    "/api/threads?sort=attention",
+    "/api/threads?from={week}",
+    "/api/threads?from={month}",
+    "/api/threads/t78",
+    "/api/insights",
+    "/api/insights?from={month}",
+    "/api/trends",
+    "/api/trends?by=model",
+    "/api/trends?by=project&from={year}",
+    "/api/trends/summary",
+    "/api/trends/heat",
+    "/api/trends/heat?from={year}",
+    "/api/summary?by=model",
+    "/api/dashboard/overview",
+    "/api/tray",
+)
+
+
+def fill(calls: int, now: int) -> None:
+    """A year of calls: 40 a session, in bursts, five models, twelve projects."""
+    sessions = max(1, calls // 40)
+    with db.writing("calls") as connection:
+        connection.execute(
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < ?) "
+            "insert into session(id, key, provider, thread, forked, inherited, guessed, kind, "
+            "project, started_at) select i, 's' || i, 'codex', 't' || (i - i % 3), 0, 0, 0, "
+            "case i % 3 when 0 then 'user' else 'subagent' end, 'project-' || (i % 12), "
+            "? - abs(i * 7919 % 365) * ? - (i % 600) * 60000 from n",
+            (sessions, now, DAY),
+        )
+        connection.execute(
+            "insert into thread(id, title, project, provider) select distinct thread, "
+            "'thread ' || thread, min(project), 'codex' from session group by thread"
+        )
+        connection.execute(
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < ?) "
+            "insert into call(id, provider, session, model, effort, initiator, started_at, "
+            "duration_ms, input, cached, cache_written, output, reasoning, running, "
+            "context_window, cost, credits, price_status, seen) "
+            "select 'r' || i, 'codex', s.id, 'gpt-5.' || (s.id % 5), 'high', 'agent', "
+            "s.started_at + (i / ?) * 45000, 4000, 20000 + i % 90000, 15000 + i % 9000, 0, "
+            "100 + i % 900, i % 90, i, 272000, 9000 + i % 5000, 200, 'exact', 1 "
+            "from n join session s on s.id = 1 + i % ?",
+            (calls, sessions, sessions),
+        )
+        make_indexes()
+        Ledger().rebuild(connection)
+
+
+def main() -> None:
+    """Fill a ledger, ask for everything, print milliseconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=7)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        config = Config(
+            port=80, data_dir=root / "data", codex_home=root / "c", claude_home=root / "k"
+        )
+        app = create_app(config)
+        settings.change({"timeZone": "UTC"})
+        now = db.now_ms()
+        fill(asked.calls, now)
+        began = time.perf_counter()
+        calls.keep()
+        seconds = time.perf_counter() - began
+        rows = db.rows("select count(*) from slice")[0][0]
+        print(f"{asked.calls:,} calls; {rows:,} slices in {seconds:.1f} s, once")
+        spans = {
+            name: time.strftime("%Y-%m-%d", time.gmtime(now / 1000 - days * 86400))
+            for name, days in (("week", 6), ("month", 29), ("year", 364))
+        }
+        with app.test_client() as client:
+            for path in PATHS:
+                measure(client, path.format(**spans), asked.runs)
+        db.close_databases()
+
+
+def measure(client: object, path: str, runs: int) -> None:
+    """Print how long one path takes."""
+    took = []
+    for _ in range(runs + 1):
+        began = time.perf_counter()
+        answer = client.get(path)  # type: ignore[attr-defined]
+        took.append((time.perf_counter() - began) * 1000)
+        assert answer.status_code == 200, (path, answer.text)
+    size = len(answer.get_data())
+    print(f"{statistics.median(took[1:]):8.1f} ms  first {took[0]:8.1f}  {size:8,} B  {path}")
+
+
+if __name__ == "__main__":
+    main()
