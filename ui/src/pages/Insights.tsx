@@ -86,14 +86,13 @@ function Loaded({ data, search }: { data: Data; search: string }) {
 
 function Attentive({ card, search }: { card: Card; search: string }) {
   const to = cardLink(card, search);
-  const title = tIf(`card.${card.key}`, card.key);
   const inside = (
     <>
       <span className="note">
         <Sign mark={severityMark(card.severity)} />
         {t(`severity.${card.severity}`)}
       </span>
-      <b>{title}</b>
+      <b>{tIf(`card.${card.key}`, card.key)}</b>
       <strong>{worth(card)}</strong>
       <small>
         {card.threadTitle ??
@@ -105,9 +104,7 @@ function Attentive({ card, search }: { card: Card; search: string }) {
   return (
     <li className="card">
       {to ? (
-        <Link href={to} aria-label={`${title}: ${worth(card)}`}>
-          {inside}
-        </Link>
+        <Link href={to}>{inside}</Link>
       ) : (
         <div>{inside}</div>
       )}

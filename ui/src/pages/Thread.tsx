@@ -168,6 +168,7 @@ function Curves({ thread }: { thread: ThreadDetail }) {
         lines={lines}
         label={t("threads.curves.label")}
         file={`thread-${thread.id}`}
+        inOrder
       />
     </section>
   );
@@ -178,7 +179,8 @@ function said({ key, from, to, value }: Lifecycle): string | null {
   const ratio = (n: number | null) => share(n);
   switch (key) {
     case "first-expensive-turn":
-      return t("life.first-expensive-turn", { cost: money(value) });
+      // Without a price it is only a guess which turn that was.
+      return value === null ? null : t("life.first-expensive-turn", { cost: money(value) });
     case "largest-jump":
       return t("life.largest-jump", { tokens: compact(value) });
     case "cache-trend":

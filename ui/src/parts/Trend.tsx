@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Point } from "../api";
 import { csv, download } from "../csv";
-import { clock, day as dayName, dayOf, full, percent } from "../format";
+import { clock, count, day as dayName, dayOf, full, percent } from "../format";
 import { useWidth } from "../hooks";
 import { useTheme } from "../theme";
 import { t } from "../words";
@@ -25,6 +25,8 @@ interface Props {
   file: string;
   /** Each point is a day; its time of day means nothing. */
   daily?: boolean;
+  /** Points stand side by side in their order, however much time lies between them. */
+  inOrder?: boolean;
 }
 
 /**
@@ -47,10 +49,14 @@ export function joined(lines: Line[]): [number[], ...(number | null | undefined)
   return [sorted, ...maps.map((map) => sorted.map((at) => map.get(at)))];
 }
 
-export function Trend({ title, source, lines, label, file, daily = false }: Props) {
+export function Trend({ title, source, lines, label, file, daily = false, inOrder = false }: Props) {
   const [table, setTable] = useState(false);
   const [at, setAt] = useState<number | null>(null);
   const data = useMemo(() => joined(lines), [lines]);
+  const drawn = useMemo<Data>(
+    () => (inOrder ? [data[0].map((_, index) => index + 1), ...data.slice(1)] : data) as Data,
+    [data, inOrder],
+  );
   const said = (seconds: number) =>
     daily ? dayName(dayOf(seconds * 1000)) : full(new Date(seconds * 1000).toISOString());
   return (
@@ -66,7 +72,13 @@ export function Trend({ title, source, lines, label, file, daily = false }: Prop
         <Table lines={lines} data={data} label={label} said={said} />
       ) : (
         <>
-          <Drawing data={data} lines={lines} label={label} point={setAt} />
+          <Drawing
+            data={drawn}
+            lines={lines}
+            label={label}
+            point={setAt}
+            scale={inOrder ? "order" : daily ? "days" : "time"}
+          />
           <ul className="legend">
             {lines.map(({ name }, index) => (
               <li key={name}>
@@ -98,9 +110,13 @@ interface DrawingProps {
   data: Data;
   label: string;
   point: (index: number | null) => void;
+  scale: Scale;
 }
 
-function Drawing({ lines, data, label, point }: DrawingProps) {
+/** What stands below a chart: the time, whole days, or how many came before. */
+type Scale = "time" | "days" | "order";
+
+function Drawing({ lines, data, label, point, scale }: DrawingProps) {
   const [ref, width] = useWidth<HTMLDivElement>();
   const plot = useRef<uPlot>(null);
   const { dark, chosen } = useTheme();
@@ -109,9 +125,9 @@ function Drawing({ lines, data, label, point }: DrawingProps) {
     const holder = ref.current;
     if (!holder || !width) return;
     // Built anew when colours, size or lines change: a canvas does not follow CSS.
-    plot.current = new uPlot(options(names.split("\n"), width, point), data, holder);
+    plot.current = new uPlot(options(names.split("\n"), width, point, scale), data, holder);
     return () => plot.current?.destroy();
-  }, [width, dark, chosen, names, point]);
+  }, [width, dark, chosen, names, point, scale]);
   useEffect(() => plot.current?.setData(data), [data]);
   return <div ref={ref} className="chart plot" role="img" aria-label={label} />;
 }
@@ -124,7 +140,18 @@ function moment(seconds: number, step: number): string {
   return step < A_DAY ? clock(at) : dayName(dayOf(at));
 }
 
-function options(names: string[], width: number, point: (index: number | null) => void): uPlot.Options {
+/** Steps of whole days or of whole calls; uPlot would split them further. */
+const STEPS: Partial<Record<Scale, number[]>> = {
+  days: [1, 2, 7, 14, 28, 56, 91, 182, 364].map((days) => days * A_DAY),
+  order: [1, 2, 5, 10, 20, 50, 100, 200],
+};
+
+function options(
+  names: string[],
+  width: number,
+  point: (index: number | null) => void,
+  scale: Scale,
+): uPlot.Options {
   const colours = getComputedStyle(document.documentElement);
   const token = (name: string) => colours.getPropertyValue(name).trim();
   const font = `12px ${getComputedStyle(document.body).fontFamily}`;
@@ -134,14 +161,16 @@ function options(names: string[], width: number, point: (index: number | null) =
     height: HEIGHT,
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-    scales: { y: { range: [0, 100] } },
+    scales: { x: { time: scale !== "order" }, y: { range: [0, 100] } },
     axes: [
       {
         ...axis,
         grid: { show: false },
         space: 80,
         size: 30,
-        values: (_, splits, _axis, _space, step) => splits.map((at) => moment(at, step)),
+        ...(STEPS[scale] && { incrs: STEPS[scale] }),
+        values: (_, splits, _axis, _space, step) =>
+          splits.map((at) => (scale === "order" ? count(at) : moment(at, step))),
       },
       {
         ...axis,

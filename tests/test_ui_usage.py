@@ -1,0 +1,214 @@
+"""The usage pages in Chromium before the real server, and the languages they speak."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from server.store import db
+from tests import test_ui
+from tests.serving import Served
+from tests.test_i18n import PLURALS, catalogue
+from tests.test_ui import Watched, watching
+
+pytestmark = test_ui.pytestmark
+chromium, provider, served = test_ui.chromium, test_ui.provider, test_ui.served
+watched, lived_in = test_ui.watched, test_ui.lived_in
+
+USAGE = {"/trends": "Trends", "/insights": "Insights", "/threads": "Threads", "/calls": "Calls"}
+
+
+def largest_thread() -> str:
+    found: str = db.rows(
+        "select s.thread from call c join session s on s.id = c.session "
+        "group by 1 order by count(*) desc limit 1"
+    )[0][0]
+    return found
+
+
+def asked(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def downloaded(page: Page, button: str, within: str = "main") -> list[list[str]]:
+    with page.expect_download() as waiting:
+        page.locator(within).get_by_role("button", name=button).first.click()
+    with Path(waiting.value.path()).open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.mark.parametrize("width", [880, 1400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_usage_page_is_sound(
+    chromium: Browser, lived_in: Served, theme: str, width: int
+) -> None:
+    thread = largest_thread()
+    with watching(chromium, theme, width) as watched:
+        for path in (*USAGE, f"/threads/{thread}", f"/threads?expand={thread}"):
+            page = watched.open(lived_in.url + path)
+            expect(page.locator(".skeleton")).to_have_count(0)
+            watched.check()
+            wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wider <= 0, f"{path} scrolls sideways"
+
+
+def test_empty_usage_pages_say_what_would_fill_them(served: Served, watched: Watched) -> None:
+    said = {
+        "/trends": "No calls in this time",
+        "/insights": "Nothing needs you now.",
+        "/threads": "No threads yet",
+    }
+    for path, sentence in said.items():
+        page = watched.open(served.url + path)
+        expect(page.get_by_text(sentence).first).to_be_visible()
+        watched.check()
+
+
+def test_filters_go_along_from_page_to_page(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/trends", "Trends")
+    page.get_by_label("Time", exact=True).select_option("7d")
+    page.get_by_role("button", name="Codex", exact=True).click()
+    page.get_by_role("button", name="Model:").click()
+    page.get_by_role("menuitemcheckbox").first.click()
+    page.keyboard.press("Escape")
+    kept = asked(page)
+    assert kept["range"] == ["7d"]
+    assert kept["provider"] == ["codex"]
+    rail = page.get_by_role("navigation", name="Main")
+    for name in ("Insights", "Threads", "Calls"):
+        rail.get_by_role("link", name=name).click()
+        expect(page.locator("h1")).to_have_text(name)
+        assert asked(page) == kept
+    page.get_by_role("button", name="Clear filters").click()
+    assert asked(page) == {}
+
+
+def test_trends_show_what_the_ledger_holds(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/trends?range=all", "Trends")
+    calls, tokens = db.rows("select count(*), sum(input + output) from call")[0]
+    expect(page.locator("main")).to_contain_text(f"In this time: {tokens:,} tokens")
+    for by in ("model", "project", "account", "kind"):
+        page.get_by_label("Split by").select_option(by)
+        chart = page.locator("section.card", has=page.get_by_label("Split by"))
+        chart.get_by_role("button", name="CSV").wait_for()
+        rows = downloaded(page, "CSV", "section.card:has(.chart-tools)")
+        assert sum(int(cell) for row in rows[1:] for cell in row[1:-1]) == tokens, by
+    ranked = downloaded(page, "CSV", "section.card:has(table.ranked)")
+    assert sum(int(row[2]) for row in ranked[1:]) == tokens
+    assert sum(int(row[4]) for row in ranked[1:]) == calls
+    for number, button in enumerate(page.get_by_role("button", name="View as table").all()):
+        button.click() if number == 0 else None
+    expect(page.get_by_role("columnheader", name="Reasoning output")).to_be_visible()
+    watched.check()
+
+
+def test_a_bar_leads_to_its_calls(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/trends", "Trends")
+    page.locator("table.ranked tbody th a").first.click()
+    expect(page.locator("h1")).to_have_text("Calls")
+    found = asked(page)
+    assert found["from"] == found["to"]
+    rows = page.locator("tbody tr.openable")
+    expect(rows.first).to_be_visible()
+
+
+def test_a_preset_opens_calls_already_filtered(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/insights", "Insights")
+    preset = page.get_by_role("link", name="Cache misses")
+    number = int(preset.locator(".chip").inner_text().split()[0].replace(",", ""))
+    preset.click()
+    expect(page.locator("h1")).to_have_text("Calls")
+    assert asked(page) == {"preset": ["cache-misses"], "sort": ["cache"], "direction": ["asc"]}
+    expect(page.locator("header .note")).to_have_text(f"{number:,} call{'s' * (number != 1)}")
+    page.get_by_role("button", name="Cache misses: take this filter away").click()
+    assert "preset" not in asked(page)
+    page.get_by_label("Preset").select_option("reasoning-spike")
+    assert asked(page)["sort"] == ["reasoning"]
+    watched.check()
+
+
+def test_a_thread_opens_in_place_and_on_its_page(lived_in: Served, watched: Watched) -> None:
+    thread = largest_thread()
+    page = watched.open(f"{lived_in.url}/threads?sort=calls", "Threads")
+    opener = page.get_by_role("button", name="Show the calls of").first
+    expect(opener).to_have_attribute("aria-expanded", "false")
+    opener.click()
+    expect(opener).to_have_attribute("aria-expanded", "true")
+    assert len(asked(page)["expand"]) == 1
+    nested = page.locator("table.nested")
+    expect(nested.locator("tbody tr").first).to_be_visible()
+    nested.get_by_role("button", name="Tokens").click()
+    expect(nested.locator("th[aria-sort]")).to_contain_text("Tokens")
+    assert asked(page)["sort"] == ["calls"], "its own order leaves the list's alone"
+    page.goto(f"{lived_in.url}/threads/{thread}")
+    for heading in ("What happened", "Timeline", "Cache and context, call by call"):
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    page.get_by_role("link", name="Show in Calls").click()
+    assert asked(page)["thread"] == [thread]
+    expected = db.rows(
+        "select count(*) from call c join session s on s.id = c.session where s.thread = ?",
+        (thread,),
+    )[0][0]
+    expect(page.locator("header .note")).to_have_text(f"{expected} calls")
+
+
+def test_an_unknown_thread_is_said_to_be_unknown(served: Served, watched: Watched) -> None:
+    watched.refused.add("threads/nobody")
+    page = watched.open(f"{served.url}/threads/nobody")
+    expect(page.get_by_text("There is no such thread")).to_be_visible()
+
+
+def test_threads_csv_holds_every_thread(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/threads", "Threads")
+    expect(page.get_by_role("button", name="Download CSV")).to_be_visible()
+    rows = downloaded(page, "Download CSV")
+    heading = rows[0]
+    tokens = db.rows("select sum(input + output) from call")[0][0]
+    place = heading.index("total_tokens")
+    assert sum(int(row[place]) for row in rows[1:]) == tokens
+
+
+def test_a_language_is_chosen_and_kept(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/settings", "Settings")
+    page.get_by_label("Language").select_option("de")
+    expect(page.locator("h1")).to_have_text("Einstellungen")
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    stored = json.loads(
+        page.evaluate("fetch('/api/settings').then((answer) => answer.text())"),
+    )
+    assert stored["language"] == "de"
+    page.goto(f"{lived_in.url}/trends")
+    expect(page.get_by_text("Seit Jahresbeginn").first).to_be_visible()
+    watched.check()
+
+
+@pytest.mark.parametrize("code", sorted(set(PLURALS) - {"en"}))
+def test_a_browser_is_answered_in_its_language(
+    chromium: Browser, lived_in: Served, code: str
+) -> None:
+    words = catalogue(code)
+    context = chromium.new_context(locale=code, viewport={"width": 900, "height": 800})
+    context.set_default_timeout(10_000)
+    try:
+        watched = Watched(context.new_page())
+        for path, word in (
+            ("/", "overview.title"),
+            ("/trends", "trends.title"),
+            ("/threads", "threads.title"),
+            ("/settings", "settings.title"),
+        ):
+            page = watched.open(lived_in.url + path)
+            expect(page.locator("h1")).to_have_text(words[word])
+            wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wider <= 0, f"{path} scrolls sideways"
+            watched.check()
+        way = "rtl" if code == "ar" else "ltr"
+        expect(page.locator("html")).to_have_attribute("dir", way)
+        assert "{{" not in page.locator("body").inner_text()
+    finally:
+        context.close()
