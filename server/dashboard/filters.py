@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from server.errors import AppError, BadRequest
 from server.store import db, settings
 from server.usage import calls, ownfiles, trends
 from server.usage.calls import Page
-from server.usage.days import Days, chosen
+from server.usage.days import QUARTER, Days, chosen
 from server.usage.privacy import MODES, Privacy, aliases, stricter
 from server.usage.slices import Filter
 
@@ -34,6 +35,25 @@ def privacy() -> Privacy:
 def answer(value: Any) -> Any:
     """A JSON response that shows what the privacy mode permits."""
     return jsonify(privacy().shown(value))
+
+
+_MOST_ANSWERS = 64
+_answers: dict[str, tuple[Any, Any]] = {}
+
+
+def remembered(build: Callable[[], Any]) -> Any:
+    """What `build` gives for this address, made anew only when something changed since."""
+    where = f"{db.usage.database} {request.full_path}"
+    files = tuple(ownfiles.stamp(name) for name in ownfiles.NAMES)
+    known = db.revisions()
+    # A new day of any zone begins on a quarter of an hour.
+    mark = (files, db.now_ms() // QUARTER, *(known.get(t) for t in ("calls", "settings")))
+    before = _answers.get(where)
+    if before is None or before[0] != mark:
+        if len(_answers) >= _MOST_ANSWERS:
+            _answers.clear()
+        before = _answers[where] = (mark, build())
+    return before[1]
 
 
 def days() -> Days:

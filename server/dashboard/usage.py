@@ -27,7 +27,8 @@ def blueprint(services: Services) -> Blueprint:
     def groups() -> Any:
         by = query.choice("by", "date", tuple(summary.GROUPS))
         local, limit = filters.days(), query.number("limit", 20, 0, 100_000)
-        return filters.answer(summary.grouped(filters.full(), by, local, limit))
+        wanted = filters.full()
+        return filters.answer(filters.remembered(lambda: summary.grouped(wanted, by, local, limit)))
 
     @routes.get("/api/pricing/coverage")
     def coverage() -> Any:
@@ -74,25 +75,31 @@ def _add_threads(routes: Blueprint) -> None:
 
     @routes.get("/api/insights")
     def attention() -> Any:
-        return filters.answer(insights.found(filters.full()))
+        return filters.answer(filters.remembered(lambda: insights.found(filters.full())))
 
 
 def _add_trends(routes: Blueprint) -> None:
     @routes.get("/api/trends")
     def trend() -> Any:
-        return jsonify(chart())
+        return jsonify(filters.remembered(chart))
 
     @routes.get("/api/trends/summary")
     def sums() -> Any:
         first, last = filters.span()
         zone, wanted = request.args.get("tz", ""), filters.usage()
-        return jsonify(trends.summary(first, last, db.now_ms(), zone=zone, wanted=wanted))
+        now = db.now_ms()
+        return jsonify(
+            filters.remembered(lambda: trends.summary(first, last, now, zone=zone, wanted=wanted))
+        )
 
     @routes.get("/api/trends/heat")
     def heat() -> Any:
         first, last = filters.span()
         zone = request.args.get("tz", "")
-        return jsonify(trends.heat(first, last, zone=zone, wanted=filters.usage()))
+        wanted = filters.usage()
+        return jsonify(
+            filters.remembered(lambda: trends.heat(first, last, zone=zone, wanted=wanted))
+        )
 
 
 def chart() -> dict[str, Any]:

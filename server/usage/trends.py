@@ -68,13 +68,19 @@ def coverage() -> dict[str, Any]:
 
 
 def series(
-    first: str, last: str, *, by: str = "kind", zone: str = "", wanted: Filter = EVERYTHING
+    first: str,
+    last: str,
+    *,
+    by: str = "kind",
+    zone: str = "",
+    wanted: Filter = EVERYTHING,
+    sessions: bool = True,
 ) -> dict[str, Any]:
     """Every day from `first` to `last` (YYYY-MM-DD) with its sums and a series by `by`.
 
     The ledger's own days come from its rollup; other zones, and filters beyond the provider,
     from the slices. Of `wanted`, the names of provider, models, efforts, projects and accounts
-    count.
+    count. Counting each day's sessions costs the most; without them it is 0.
     """
     heading = by if by != "kind" else "model"
     local = Days(zone) if zone else chosen()
@@ -91,7 +97,7 @@ def series(
             tokens = sums[1] + sums[3]
             rows[day]["series"][label] = rows[day]["series"].get(label, 0) + tokens
             names[label] = names.get(label, 0) + tokens
-    for day, count in _sessions(first, last, wanted, local):
+    for day, count in _sessions(first, last, wanted, local) if sessions else ():
         rows[day]["sessions"] = count
     for row in rows.values():
         _finish(row, by)
@@ -123,7 +129,9 @@ def summary(
     begin, end = min(start for start, _ in spans), max(stop for _, stop in spans)
     if (end - begin).days >= LONGEST:
         begin = spans[0][0]
-    days = series(begin.isoformat(), end.isoformat(), zone=zone, wanted=wanted)["days"]
+    days = series(begin.isoformat(), end.isoformat(), zone=zone, wanted=wanted, sessions=False)[
+        "days"
+    ]
     listed = [_sum(days, start, stop, wanted, local) for start, stop in spans]
     return {
         "range": listed[0],
