@@ -585,7 +585,7 @@ def binary(arguments: Sequence[str]) -> int:
         "SOURCE_DATE_EPOCH": commit_time(),
         "PYTHONHASHSEED": "1",
     }
-    words = [str(PYTHON), "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "build.spec"]
+    words = [str(PYTHON), "-m", "PyInstaller", "--noconfirm", "--log-level", "ERROR", "build.spec"]
     if subprocess.call(words, cwd=ROOT, env=environment) != 0:
         raise SetUpError("PyInstaller failed; what it said stands above.")
     made = ROOT / "dist" / ("brimline.exe" if os.name == "nt" else "brimline")
