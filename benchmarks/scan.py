@@ -31,6 +31,13 @@ from server.ingest.ledger import Ledger  # noqa: E402
 from server.store import db, migrations, settings  # noqa: E402
 from tests.rollouts import Rollout, Tree  # noqa: E402
 
+SCAN = [sys.executable, "-m", "desktop", "scan", "--json"]
+PEAK = """
+import json, resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(json.dumps({"peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}))
+"""
+
 
 def main() -> None:
     """Print the medians and ratios."""
@@ -71,8 +78,8 @@ def measure(folder: Path, megabytes: int, runs: int) -> None:
         middle = statistics.median(times[1:])
         base = statistics.median(taken["cat, CPU" if name.endswith("CPU") else "cat"][1:])
         print(f"{name:20}{middle * 1000:9.1f} ms  {middle / base:6.2f} × cat")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(f"largest process {peak / 1024:.0f} MB; load {load()}")
+    shutil.rmtree(data)
+    print(f"largest process {peak(home, data):.0f} MB; load {load()}")
 
 
 def follow(folder: Path, files: int) -> None:
@@ -135,7 +142,7 @@ def cat(files: list[str]) -> tuple[float, float]:
     return wall, cpu
 
 
-def scan(home: Path, data: Path) -> tuple[float, float, dict[str, float]]:
+def scan(home: Path, data: Path, *before: str) -> tuple[float, float, dict[str, float]]:
     """`brimline scan --json`."""
     environment = {
         **os.environ,
@@ -143,10 +150,18 @@ def scan(home: Path, data: Path) -> tuple[float, float, dict[str, float]]:
         "BRIMLINE_CODEX_HOME": str(home),
         "BRIMLINE_CLAUDE_HOME": str(home / "none"),
     }
-    command = [sys.executable, "-m", "desktop", "scan", "--json"]
-    wall, cpu, said = timed(command, cwd=ROOT, env=environment)
+    wall, cpu, said = timed([*before, *SCAN], cwd=ROOT, env=environment)
     answer: dict[str, float] = json.loads(said)
     return wall, cpu, answer
+
+
+def peak(home: Path, data: Path) -> float:
+    """The most memory (MB) a process of a cold scan held.
+
+    Asked by a process in between: a child's figure begins with the memory of who started it.
+    """
+    _, _, answer = scan(home, data, sys.executable, "-c", PEAK)
+    return answer["peak"] / 1024
 
 
 def check(answer: dict[str, float], tree: Tree) -> None:
