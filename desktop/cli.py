@@ -819,6 +819,7 @@ def _ledger(settings: config.Config, arguments: argparse.Namespace) -> int:
 
     with offline_api.opened(settings, _client(settings)) as api:
         _speak(api, arguments)
+        arguments.folder = settings.data_dir
         print(reports.run(api, arguments))
     return 0
 

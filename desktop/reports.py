@@ -16,6 +16,8 @@ from server.errors import AppError
 if TYPE_CHECKING:
     from desktop.offline_api import Api
 
+PRICES_URL = "https://developers.openai.com/api/docs/pricing.md"
+_MOST_TEXT = 1_000_000
 Add = Callable[..., argparse.ArgumentParser]
 
 _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -108,6 +110,7 @@ def _add_files(command: Add) -> None:
         "support-bundle", _bundle, "Write facts for a bug report: no text, names or paths.",
         ["brimline support-bundle --output bundle.json"],
     )  # fmt: skip
+    _add_prices(command)
     for parser, name in ((export, "brimline-export.csv"), (bundle, "support-bundle.json")):
         parser.add_argument("--output", metavar="FILE", default=name)
     for name in ("thresholds", "projects", "allowance"):
@@ -121,6 +124,75 @@ def _add_files(command: Add) -> None:
         ['brimline parse-allowance "5h 79% 6:50 PM Weekly 33% Jun 7"'],
     )  # fmt: skip
     parse.add_argument("text", nargs="?", metavar="TEXT", help="what Codex shows (else stdin)")
+
+
+def _add_prices(command: Add) -> None:
+    for name, said in (
+        ("update-pricing", "Keep prices from a file, or from the provider's page."),
+        ("update-rate-card", "Keep a rate card in credits from a file."),
+    ):
+        parser = command(name, _update_prices, said, [f"brimline {name} --source-file prices.json"])
+        parser.set_defaults(card=name == "update-rate-card")
+        source = parser.add_mutually_exclusive_group(required=name == "update-rate-card")
+        source.add_argument("--source-file", metavar="FILE")
+        if name == "update-pricing":
+            source.add_argument("--source-url", metavar="URL", default=PRICES_URL)
+            parser.add_argument(
+                "--tier", choices=["standard", "batch", "flex", "priority"], default="standard"
+            )
+    pin = command(
+        "pin-pricing", _pin_prices, "Copy your prices, so that a report keeps them.",
+        ["brimline pin-pricing --output pricing-2026-11.json"],
+    )  # fmt: skip
+    pin.add_argument("--output", metavar="FILE", required=True)
+    pin.add_argument("--force", action="store_true", help="replace the file")
+
+
+def _update_prices(api: Api, arguments: argparse.Namespace) -> str:
+    source = arguments.source_file or arguments.source_url
+    text = _file_text(source) if arguments.source_file else _page_text(source)
+    body = {"text": text, "source": Path(source).name if arguments.source_file else source}
+    if arguments.card:
+        body["rateCard"] = True
+    else:
+        body["tier"] = arguments.tier
+    said = api.post("/api/pricing/update", body)
+    return json.dumps(said) if arguments.json else f"{said['models']} models: {said['path']}"
+
+
+def _pin_prices(api: Api, arguments: argparse.Namespace) -> str:
+    kept = Path(arguments.folder) / "pricing.json"
+    if not kept.exists():
+        raise AppError("There are no prices of your own yet. Run `brimline update-pricing` first.")
+    if Path(arguments.output).expanduser().exists() and not arguments.force:
+        raise AppError(f"{arguments.output} exists already. Take another name, or --force.")
+    given = json.loads(_file_text(str(kept)))
+    given["_source"] = {**(given.get("_source") or {}), "pinned": True}
+    return _written(arguments, json.dumps(given, indent=2).encode() + b"\n")
+
+
+def _file_text(name: str) -> str:
+    try:
+        return Path(name).expanduser().read_bytes()[:_MOST_TEXT].decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AppError(f"{name} cannot be read: {error}.") from error
+
+
+def _page_text(url: str) -> str:
+    import requests
+
+    if not url.startswith("https://"):
+        raise AppError("Give an https address, or a file with --source-file.")
+    try:
+        answer = requests.get(url, timeout=20)
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        raise AppError(
+            f"The price page cannot be fetched ({type(error).__name__}). Save it and use "
+            "--source-file.",
+            code="unavailable",
+        ) from error
+    return answer.text[:_MOST_TEXT]
 
 
 def _call_filters(parser: argparse.ArgumentParser) -> None:

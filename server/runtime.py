@@ -23,6 +23,7 @@ from server import __version__
 from server.app import Services, create_app
 from server.config import NAME, Config
 from server.errors import AppError
+from server.ingest import reprice
 from server.store import db, settings
 from server.store.lock import Lock
 from server.usage import calls
@@ -160,6 +161,7 @@ def _jobs(built: Services) -> list[tuple[str, Callable[[], float], Callable[[], 
         ("sessions", lambda: 60.0, built.sessions.save),
         ("models", lambda: 300.0, built.proxy.refresh_models),
         ("retention", lambda: 3600.0, built.proxy.forget_old),
+        ("prices", lambda: 10.0, reprice.keep),
         ("rollups", lambda: 10.0, calls.keep),
         ("telemetry", lambda: 5.0, built.telemetry.reconcile),
         ("telemetry retention", lambda: 3600.0, built.telemetry.forget_old),

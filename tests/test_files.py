@@ -11,10 +11,11 @@ from flask.testing import FlaskClient
 
 from server.app import create_app
 from server.config import Config
+from server.ingest import reprice
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
-from server.usage import allowance_copy, ownfiles, privacy, summary
+from server.usage import allowance_copy, ownfiles, pricing, privacy, summary
 from tests.rollouts import Tree
 
 HOUR = 3_600_000
@@ -22,12 +23,14 @@ HOUR = 3_600_000
 
 @pytest.fixture
 def client(config: Config) -> Iterator[FlaskClient]:
+    pricing.use({}, {})
     Tree(config.codex_home, seed=37, body=20).grow(16)
     app = create_app(config)
     Indexer(config, Ledger()).scan()
     with app.test_client() as made:
         yield made
     db.close_databases()
+    pricing.use({}, {})
 
 
 @pytest.mark.parametrize(
@@ -145,3 +148,49 @@ def test_warnings_are_counted(client: FlaskClient, config: Config) -> None:
     said: dict[str, Any] = client.get("/api/ledger/warnings").get_json()
     assert said["skippedLines"] >= 2 and sum(said["kinds"].values()) >= 2
     assert json.dumps(said["files"]).count(log.name.removesuffix(".jsonl")) == 1
+
+
+PAGE = """
+<Prices tier="batch" rows={[ ["gpt-6.1-codex", 1, null, 2], ]} />
+<Prices tier="standard" name="x" rows={[
+  ["gpt-6.1-codex (<272K context length)", 2, 0.2, 20], ["gpt-5.5", 5, "-", 30],
+  ["odd", "-", "-", "-"],
+]} />
+"""
+
+
+def test_own_prices_price_every_call_anew(client: FlaskClient) -> None:
+    before = client.get("/api/calls").get_json()["totals"]
+    assert before["unpriced"] > 0
+    said = client.post("/api/pricing/update", json={"text": PAGE, "source": "a page"})
+    assert said.status_code == 200 and said.get_json()["models"] == 2
+    totals = client.get("/api/calls").get_json()["totals"]
+    assert totals["unpriced"] == 0 and totals["costUsd"] > before["costUsd"]
+    rows = client.get("/api/calls?model=gpt-6.1-codex&limit=500").get_json()["calls"]
+    for row in rows:
+        rest = row["inputTokens"] - row["cachedInputTokens"]
+        cost = (rest * 2 + row["cachedInputTokens"] * 0.2 + row["outputTokens"] * 20) / 1e6
+        assert row["costUsd"] == pytest.approx(cost, abs=1e-6) and row["priceStatus"] == "exact"
+    assert client.get("/api/trends?from=first").get_json()["days"][0]["unpriced"] == 0
+    ownfiles.path("pricing.json").unlink()
+    reprice.keep()
+    assert client.get("/api/calls").get_json()["totals"] == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("# a page without tables", id="another page"),
+        pytest.param('{"models": {"x": {"input_per_million": -1}}}', id="below nothing"),
+        pytest.param('{"models": [1]}', id="no object"),
+        pytest.param('{"models": {"x": 5}}', id="a number for a model"),
+        pytest.param("{" * 5000, id="deep"),
+        pytest.param('<P tier="standard" rows={[ [1], ]} />', id="a row too short"),
+    ],
+)
+def test_prices_that_are_none(client: FlaskClient, text: str) -> None:
+    answer = client.post("/api/pricing/update", json={"text": text})
+    assert answer.status_code == 422
+    assert answer.get_json()["error"]["code"] == "pricing_not_understood"
+    assert not ownfiles.path("pricing.json").exists()

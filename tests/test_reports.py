@@ -11,6 +11,7 @@ import pytest
 from desktop import cli, reports, sharing
 from desktop.offline_api import address
 from server.errors import AppError
+from server.usage import pricing
 from tests.rollouts import Tree
 
 
@@ -179,3 +180,24 @@ def test_a_report_trusts_no_name() -> None:
         threads=[{**row, "title": evil, "project": None}],
     )  # fmt: skip
     assert evil not in text and text.count("&lt;script&gt;") == 3
+
+
+def test_own_prices(brimline: Brimline, tmp_path: Path) -> None:
+    brimline("pin-pricing", "--output", str(tmp_path / "pin.json"), code=1)
+    assert "update-pricing" in brimline.error
+    source = tmp_path / "prices.json"
+    rates = {"input_per_million": 2, "output_per_million": 20}
+    source.write_text(json.dumps({"models": {"gpt-6.1-codex": rates}}))
+    assert brimline("update-pricing", "--source-file", str(source)).startswith("1 models")
+    assert brimline.json("pricing-coverage")["ratio"] == 1
+    brimline("pin-pricing", "--output", str(tmp_path / "pin.json"))
+    assert json.loads((tmp_path / "pin.json").read_text())["_source"]["pinned"] is True
+    brimline("pin-pricing", "--output", str(tmp_path / "pin.json"), code=1)
+    brimline("update-rate-card", "--source-file", str(tmp_path / "none.json"), code=1)
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({"models": {"gpt-6.1-codex": [100, 10, 1000]}}))
+    brimline("update-rate-card", "--source-file", str(card))
+    rows = brimline.json("calls", "--model", "gpt-6.1-codex", "--limit", "5")["rows"]
+    assert all(row["credits"] > 0 for row in rows)
+    brimline("update-pricing", "--source-url", "http://x", code=1)
+    pricing.use({}, {})

@@ -12,9 +12,10 @@ from server.accounts import allowance
 from server.accounts.allowance import Window
 from server.dashboard import body, filters
 from server.errors import AppError, BadRequest, NotFound, Unprocessable
+from server.ingest import reprice
 from server.store import db
 from server.times import iso, parse
-from server.usage import allowance_copy, ownfiles, privacy, thresholds
+from server.usage import allowance_copy, ownfiles, ownprices, privacy, thresholds
 from server.usage.days import chosen
 
 if TYPE_CHECKING:
@@ -41,6 +42,21 @@ def blueprint(services: Services) -> Blueprint:
     """The routes of this module."""
     routes = Blueprint("files", __name__)
 
+    _add_files(routes)
+
+    @routes.get("/api/allowance")
+    def allowances() -> Any:
+        now = db.now_ms()
+        return filters.answer({"observed": _observed(services, now), "copied": _kept(now)})
+
+    @routes.get("/api/ledger/warnings")
+    def warnings() -> Any:
+        return filters.answer(parser_warnings())
+
+    return routes
+
+
+def _add_files(routes: Blueprint) -> None:
     @routes.get("/api/usage/files")
     def overview() -> Any:
         return filters.answer({name: _about(name) for name in TEMPLATES})
@@ -55,20 +71,13 @@ def blueprint(services: Services) -> Blueprint:
         place = ownfiles.write(f"{name}.json", TEMPLATES[name], force=force)
         return jsonify({"path": str(place)})
 
+    @routes.post("/api/pricing/update")
+    def prices() -> Any:
+        return jsonify(_new_prices(body.read()))
+
     @routes.post("/api/allowance/parse")
     def copied() -> Any:
         return jsonify({"windows": _copied(body.read())})
-
-    @routes.get("/api/allowance")
-    def allowances() -> Any:
-        now = db.now_ms()
-        return filters.answer({"observed": _observed(services, now), "copied": _kept(now)})
-
-    @routes.get("/api/ledger/warnings")
-    def warnings() -> Any:
-        return filters.answer(parser_warnings())
-
-    return routes
 
 
 def _about(name: str) -> dict[str, Any]:
@@ -92,6 +101,25 @@ def _about(name: str) -> dict[str, Any]:
     else:
         found["windows"] = allowance_copy.listed(given)
     return found
+
+
+def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
+    """Store prices, or a rate card in credits, and price every call of those models anew."""
+    text, tier = given.get("text"), given.get("tier", "standard")
+    card, source = given.get("rateCard", False), given.get("source")
+    if not isinstance(text, str) or tier not in ownprices.TIERS or not isinstance(card, bool):
+        raise BadRequest("Send the file's “text”, and a “tier” if it is not standard.")
+    fresh = ownprices.read(text, tier)
+    name = "rate-card.json" if card else "pricing.json"
+    try:
+        before = ownfiles.read(name)
+    except AppError:
+        before = {}
+    aliases = {**(before.get("aliases") or {}), **(fresh.get("aliases") or {})}
+    stamped = {"name": str(source)[:200] if source else "a file", "fetched_at": iso(db.now_ms())}
+    place = ownfiles.write(name, {"_source": stamped, **fresh, "aliases": aliases})
+    reprice.keep()
+    return {"path": str(place), "models": len(fresh.get("models", fresh)), "source": stamped}
 
 
 def _copied(given: dict[str, Any]) -> list[dict[str, Any]]:

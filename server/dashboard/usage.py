@@ -8,7 +8,7 @@ from flask import Blueprint, jsonify, request
 
 from server.dashboard import body, filters, query
 from server.errors import BadRequest
-from server.ingest import scan
+from server.ingest import reprice, scan
 from server.store import db
 from server.usage import calls, insights, summary, threads, trends
 
@@ -44,6 +44,8 @@ def blueprint(services: Services) -> Blueprint:
         if not isinstance(wait, bool):
             raise BadRequest("“wait” must be true or false.")
         services.indexer.scan(wait=wait)
+        if wait:
+            reprice.keep()
         return jsonify(scan.totals())
 
     return routes

@@ -130,14 +130,33 @@ def _card(
     return _periods(model, tier), _credit_rates(model), int(_table()["longContextAbove"])
 
 
+_own: dict[str, dict[str, Any]] = {}
+
+
+def use(prices: dict[str, Any], credits: dict[str, Any]) -> None:
+    """Let the user's own tables (`models`, `aliases`) go before the shipped ones from now on."""
+    _own.update(prices=prices, credits=credits)
+    for cached in (_card, _table, _credit_table, _periods, _credit_rates):
+        cached.cache_clear()
+
+
+def _merged(shipped: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    both = {name: {**shipped[name], **own.get(name, {})} for name in ("models", "aliases")}
+    # A model with a price of its own is no longer another's alias.
+    for name in own.get("models", {}):
+        if name not in own.get("aliases", {}):
+            both["aliases"].pop(name, None)
+    return {**shipped, **both}
+
+
 @cache
 def _table() -> dict[str, Any]:
-    return tables.read("prices.json")
+    return _merged(tables.read("prices.json"), _own.get("prices", {}))
 
 
 @cache
 def _credit_table() -> dict[str, Any]:
-    return tables.read("credit_rates.json")
+    return _merged(tables.read("credit_rates.json"), _own.get("credits", {}))
 
 
 @cache

@@ -1,0 +1,81 @@
+"""The user's own prices and credit rates: from a file or a price page to tables. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from server.errors import Unprocessable
+
+_ROWS = r"[^>]*?rows=\{(\[.*?\])\s*\}"
+_CONTEXT = re.compile(r"\s*\(<\s*272K context length\)", re.IGNORECASE)
+_MOST = 1e6
+TIERS = ("standard", "batch", "flex", "priority")
+
+
+def read(text: str, tier: str = "standard") -> dict[str, Any]:
+    """A pricing.json from the text of one, or of OpenAI's price page.
+
+    Raises `Unprocessable` (code `pricing_not_understood`) when it is neither.
+    """
+    try:
+        given = json.loads(text) if text.lstrip().startswith("{") else {"models": _page(text, tier)}
+        tables(given)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Unprocessable(
+            "No prices were understood in this text. Give a pricing.json, or the price page "
+            f"as Markdown ({str(error)[:120]}).",
+            code="pricing_not_understood",
+        ) from error
+    return given
+
+
+def _page(text: str, tier: str) -> dict[str, Any]:
+    found = re.search(rf'tier="{re.escape(tier)}"{_ROWS}', text, re.DOTALL)
+    if not found:
+        raise ValueError(f"there is no table for the tier {tier}")
+    models: dict[str, Any] = {}
+    for name, first, cached, output, *_ in json.loads(re.sub(r",(\s*[\]}])", r"\1", found[1])):
+        rates = {"input_per_million": first, "output_per_million": output}
+        if isinstance(cached, int | float):
+            rates["cached_input_per_million"] = cached
+        if isinstance(first, int | float) and isinstance(output, int | float):
+            models[_CONTEXT.sub("", str(name)).strip()] = rates
+    return models
+
+
+def tables(given: dict[str, Any]) -> dict[str, Any]:
+    """The table that `pricing.use` takes. Raises `ValueError` naming what does not fit."""
+    listed = given.get("models", {k: v for k, v in given.items() if not k.startswith("_")})
+    aliases = given.get("aliases") or {}
+    if not isinstance(listed, dict) or not isinstance(aliases, dict):
+        raise ValueError("models and aliases must be objects")
+    return {
+        "models": {str(name).lower(): [_entry(name, rates)] for name, rates in listed.items()},
+        "aliases": {str(name).lower(): str(to).lower() for name, to in aliases.items()},
+    }
+
+
+def credits(given: dict[str, Any]) -> dict[str, Any]:
+    """The same for a rate card in credits."""
+    made = tables(given)
+    return {**made, "models": {name: rows[0]["standard"] for name, rows in made["models"].items()}}
+
+
+def _entry(name: Any, rates: Any) -> dict[str, Any]:
+    if isinstance(rates, list) and len(rates) == 3:
+        values = rates
+    elif isinstance(rates, dict):
+        keys = ("input_per_million", "cached_input_per_million", "output_per_million")
+        values = [rates.get(key) for key in keys]
+    else:
+        raise ValueError(f"{str(name)[:60]} has no rates")
+    for place, value in enumerate(values):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not ((number and 0 <= value <= _MOST) or (value is None and place == 1)):
+            raise ValueError(f"a rate of {str(name)[:60]} is no number from 0 up")
+    entry: dict[str, Any] = {"standard": values}
+    if isinstance(rates, dict) and rates.get("estimated") is True:
+        entry["estimated"] = str(rates.get("estimate_reason") or "the user's estimate")
+    return entry
