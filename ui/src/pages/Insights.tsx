@@ -166,7 +166,9 @@ function Top({ rows }: { rows: ThreadRow[] }) {
           {rows.map((row) => (
             <tr key={row.id}>
               <th scope="row" className="thread-name" title={row.title ?? undefined}>
-                <Link href={`/threads/${encodeURIComponent(row.id)}`}>{row.title ?? t("calls.untitled")}</Link>
+                <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
+                  {row.title ?? t("calls.untitled")}
+                </Link>
                 {row.project && <span className="muted">{row.project}</span>}
               </th>
               <td className="muted why">

@@ -88,6 +88,7 @@ function Groups({ values }: { values: Values }) {
         <h2>{t("settings.ledger")}</h2>
         <Switch name="indexLogs" values={values} />
         <TimeZone values={values} />
+        <Privacy values={values} />
       </section>
       <Security ask={<Switch name="totpRequiredOnLogin" values={values} />} />
     </>
@@ -107,7 +108,8 @@ type Name =
   | "indexLogs"
   | "totpRequiredOnLogin"
   | "timeZone"
-  | "language";
+  | "language"
+  | "privacyMode";
 
 /** Store one setting; says saving, saved, or why not, beside its control. */
 function useSave(name: Name) {
@@ -261,6 +263,15 @@ function SingleAccount({ values }: { values: Values }) {
       store={(chosen) => chosen || null}
     />
   );
+}
+
+/** How much of names and places is shown, everywhere and in what is exported. */
+function Privacy({ values }: { values: Values }) {
+  const options = (["normal", "redacted", "strict"] as const).map((value) => ({
+    value,
+    label: t(`settings.privacy.${value}`),
+  }));
+  return <Choice name="privacyMode" value={String(values.privacyMode ?? "normal")} options={options} />;
 }
 
 function TimeZone({ values }: { values: Values }) {

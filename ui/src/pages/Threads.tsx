@@ -264,7 +264,9 @@ function Row({ row, now, open, toggle }: RowProps) {
         >
           <span className="twist" aria-hidden="true" data-open={open || undefined} />
         </button>
-        <Link href={`/threads/${encodeURIComponent(row.id)}`}>{title}</Link>
+        <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
+          {title}
+        </Link>
         {row.project && <span className="muted">{row.project}</span>}
       </th>
       {THREAD_COLUMNS.map((column) => (
