@@ -89,7 +89,10 @@ def serve() -> int:
     with suppress(AttributeError, OSError):
         os.nice(5)  # the proxy goes first
     with open(0, "rb", closefd=False) as orders, open(1, "wb", closefd=False) as answers:  # noqa: PTH123
-        zone, jobs = marshal.load(orders)  # noqa: S302 - our own parent's
+        try:
+            zone, jobs = marshal.load(orders)  # noqa: S302 - our own parent's
+        except (EOFError, ValueError, TypeError):
+            return 2  # its parent died before it said what to do, or somebody typed the role
         days = of_zone(zone)
         for number, (source, offset, state, limit) in enumerate(jobs):
             job = Job(Source(*source), offset, state)
