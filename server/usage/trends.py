@@ -36,10 +36,11 @@ def today(now: int) -> dict[str, Any]:
     )[0]
     calls, first, cached, output, _, cost, unpriced = (int(value or 0) for value in sums)
     start = local.start(date.fromisoformat(day))
+    slices.refresh()
     threads = db.rows(
-        "select count(distinct s.thread) from call c join session s on s.id = c.session "
-        "where c.started_at >= ?",
-        (start,),
+        "select count(distinct s.thread) from slice l join session s on s.id = l.session "
+        "where l.quarter >= ?",
+        (start // QUARTER,),
     )[0][0]
     return {
         "calls": calls,
