@@ -275,7 +275,7 @@ function Sessions({ list }: { list: ThreadSession[] }) {
                 </Link>
               </th>
               <td>{tIf(`threads.kind.${session.kind}`, session.kind)}</td>
-              <td title={full(session.startedAt)}>{stamp(session.startedAt, now)}</td>
+              <td className="nowrap" title={full(session.startedAt)}>{stamp(session.startedAt, now)}</td>
               <td className="num">{count(session.calls)}</td>
               <td className="num" title={exact(session.totalTokens)}>
                 {compact(session.totalTokens)}
