@@ -211,6 +211,14 @@ def pages_folder() -> Path:
     return root / "ui" / "dist"
 
 
+def _is_file(folder: Path, path: str) -> bool:
+    """Whether a page asks for a file of ours; a name that no disk could hold is none."""
+    try:
+        return bool(path) and (folder / path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _add_pages(app: Flask, built: Services) -> None:
     folder = pages_folder()
 
@@ -222,7 +230,7 @@ def _add_pages(app: Flask, built: Services) -> None:
             return _sign_in(built, ticket, "/" + path)
         if path.startswith(("api/", "v1/", "backend-api/", "otlp/")):
             raise errors.NotFound(f"There is nothing at {request.path[:200]}.")
-        if path.startswith("assets/") or (path and (folder / path).is_file()):
+        if path.startswith("assets/") or _is_file(folder, path):
             response = send_from_directory(folder, path, max_age=0)
             if path.startswith("assets/"):
                 response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
