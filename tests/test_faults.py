@@ -111,6 +111,9 @@ def test_what_was_not_taken_is_never_lost(rig: Rig, kind: str) -> None:
 @pytest.mark.parametrize("kind", NOT_TAKEN)
 def test_when_all_fail_the_client_is_told_and_can_go_on(rig: Rig, kind: str) -> None:
     for reply in storm(rig, 5, NOT_TAKEN[kind], "all"):
+        if reply.status == 200:  # the opening was shown before the account failed
+            assert reply.cut or reply.kinds[-1] == "response.failed"
+            continue
         assert reply.status in (402, 403, 429, 503)
         assert reply.error["message"]
         assert reply.status not in (429, 503) or "retry-after" in reply.headers
