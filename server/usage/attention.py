@@ -50,7 +50,8 @@ def _account(account: dict[str, Any]) -> list[dict[str, Any]]:
             level = "warn" if window["level"] == "low" else "critical"
             title = f"{name} has little left"
             cards.append(_card(level, title, f"{left:.0f}% left of its {window['name']}.", href))
-    return cards
+    # One card an account: its most urgent window says enough.
+    return sorted(cards, key=lambda card: _RANK[card["level"]])[:1]
 
 
 def _card(level: str, title: str, text: str, href: str) -> dict[str, Any]:
