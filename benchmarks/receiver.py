@@ -146,7 +146,8 @@ def main() -> None:
                 half, most = percentile(load.took, 0.5), percentile(load.took, 0.99)
                 print(
                     f"{form}: {given.rate} batches/s for {given.seconds} s; answered in "
-                    f"p50 {half:.1f} ms, p99 {most:.1f} ms, max {max(load.took):.1f} ms; statuses {load.statuses}; "
+                    f"p50 {half:.1f} ms, p99 {most:.1f} ms, max {max(load.took):.1f} ms; "
+                    f"statuses {load.statuses}; "
                     f"{load.events} events accepted, {got} stored, the last {lag:.2f} s later"
                 )
         finally:

@@ -24,7 +24,6 @@ _ANSWER_SECONDS = 30.0
 @contextmanager
 def locked(config: Config) -> Iterator[None]:
     """Hold the data folder as a server would; raises `NotRunning` when one has it."""
-    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = Lock(config.data_dir / "serve.lock")
     if not lock.acquire():
         raise NotRunning(

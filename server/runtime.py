@@ -74,7 +74,6 @@ def serve(config: Config, announce: Callable[[str], None] = print) -> int:
 
     0 stopped, or another server already has this data folder; 3 the port is busy.
     """
-    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = Lock(config.data_dir / "serve.lock")
     if not lock.acquire():
         announce(_already(config))
@@ -110,7 +109,7 @@ def _run(config: Config, listener: socket.socket, announce: Callable[[str], None
         with suppress(ValueError):  # not the main thread: a test runs us
             signal.signal(number, lambda *_: stopping.set())
     scheduler = Scheduler(_jobs(built))
-    web = threading.Thread(target=server.run, name="web", daemon=True)
+    web = threading.Thread(target=_serve_web, args=(server, stopping), name="web", daemon=True)
     web.start()
     built.proxy.start()
     built.indexer.start()
@@ -124,6 +123,15 @@ def _run(config: Config, listener: socket.socket, announce: Callable[[str], None
         pass
     _stop(built, server, scheduler, config)
     return 0
+
+
+def _serve_web(server: Any, stopping: threading.Event) -> None:
+    try:
+        server.run()
+    except OSError:
+        # Closing pulls the sockets from under waitress' loop; at any other time it is a fault.
+        if not stopping.is_set():
+            raise
 
 
 def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from server.store import db, migrations, settings
+from server.store.lock import FolderError, Lock
 from server.store.models import Setting
 
 
@@ -182,3 +183,29 @@ def test_settings_survive_and_defaults_are_not_stored(database: None) -> None:
     assert settings.get("streamsPerAccount") == 5
     settings.change({"streamsPerAccount": 200})
     assert names() == []
+
+
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        pytest.param(lambda path: path.write_bytes(b"garbage!" * 1000), id="garbage"),
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:5000]), id="cut"),
+        pytest.param(lambda path: path.write_bytes(b""), id="emptied"),
+    ],
+)
+def test_damaged_secrets_start_anew_and_the_rest_stays(database: None, hurt: object) -> None:
+    folder = Path(str(db.usage.database)).parent
+    put("kept")
+    db.close_databases()
+    hurt(folder / "secrets.db")  # type: ignore[operator]
+    reopen(folder)
+    assert names() == ["kept"]
+    with db.reading(db.secrets) as connection:
+        assert connection.execute("select count(*) from credential").fetchone() == (0,)
+
+
+def test_a_folder_that_is_a_file_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "serve.lock", tmp_path / "file" / "data" / "serve.lock"):
+        with pytest.raises(FolderError, match="--data-dir"):
+            Lock(path).acquire()

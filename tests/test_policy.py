@@ -114,7 +114,10 @@ def within(code: str, **rest: Any) -> Outcome:
         pytest.param(within("server_error"), "R1", None, None, True, id="error inside a stream"),
         pytest.param(within("error"), "R1", None, None, True, id="an error without a code"),
         pytest.param(within("context_length_exceeded"), "R4", None, None, False, id="too long"),
-        pytest.param(within("cyber_policy"), "R4", None, None, False, id="a code nobody knows"),
+        pytest.param(
+            within("cyber_policy"), "R4", None, None, False, id="what was asked is at fault"
+        ),
+        pytest.param(within("x"), "R1", None, None, True, id="a code nobody knows"),
         pytest.param(
             status(400, message="The 'x' model is not supported when using Codex"),
             "R0",
@@ -148,7 +151,7 @@ def test_classify(
         pytest.param(status(500), Tries(), True, "another", id="unclear: once more"),
         pytest.param(status(500), Tries(ambiguous=1), True, "stop", id="unclear: never twice"),
         pytest.param(status(500), Tries(), False, "stop", id="unclear: not when switched off"),
-        pytest.param(Outcome("stale"), Tries(), True, "same", id="stale: a new connection"),
+        pytest.param(Outcome("stale"), Tries(), True, "another", id="stale: another account"),
         pytest.param(Outcome("slow"), Tries(), True, "stop", id="unclear by time: never"),
         pytest.param(Outcome("gone"), Tries(), True, "stop", id="the client left"),
         pytest.param(status(400), Tries(), True, "stop", id="it would end the same"),
@@ -199,7 +202,7 @@ def test_dry(retry_at: int | None, status_code: int, code: str, after: int) -> N
     ("outcome", "status_code", "code"),
     [
         pytest.param(Outcome("unreachable"), 503, "upstream_unreachable", id="no network"),
-        pytest.param(status(401), 503, "no_accounts", id="a 401 would be the client's"),
+        pytest.param(status(401), 400, "no_accounts", id="a 401 would be the client's"),
         pytest.param(status(500), 503, "server_is_overloaded", id="never a bare 5xx"),
         pytest.param(Outcome("slow"), 503, "server_is_overloaded", id="no answer in time"),
         pytest.param(Outcome("hangup"), 503, "server_is_overloaded", id="hang-up"),
@@ -211,8 +214,10 @@ def test_give_up(outcome: Outcome, status_code: int, code: str) -> None:
     assert (answer.status, answer.code) == (status_code, code)
 
 
-@pytest.mark.parametrize("state", ["empty", "paused", "sign_in_needed"])
-def test_no_account_says_who_must_do_what(state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "expected"), [("empty", 400), ("paused", 503), ("sign_in_needed", 400)]
+)
+def test_no_account_says_who_must_do_what(state: str, expected: int) -> None:
     answer = policy.no_account(state)
-    assert (answer.status, answer.code) == (503, "no_accounts")
+    assert (answer.status, answer.code, answer.retry_after) == (expected, "no_accounts", None)
     assert "Brimline" in answer.message

@@ -30,6 +30,18 @@ _TRANSIENT = frozenset(
     {"server_error", "internal_server_error", "internal_error", "upstream_error", "error"}
     | {"api_error", "stream_incomplete", "timeout", "upstream_request_timeout"}
 )
+# The same on every account: what was asked is at fault.
+_ASKED = frozenset(
+    {"context_length_exceeded", "invalid_prompt", "invalid_request_error", "invalid_request"}
+    | {"content_filter", "content_policy_violation", "unsupported_parameter"}
+    | {
+        "previous_response_not_found",
+        "model_not_found",
+        "file_not_found",
+        "string_above_max_length",
+        "cyber_policy",
+    }
+)
 _WAIT = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|s|m\b)", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model is not supported", re.IGNORECASE)
 
@@ -75,6 +87,7 @@ class Tries:
     accounts: set[str] = field(default_factory=set)
     refreshed: set[str] = field(default_factory=set)
     ambiguous: int = 0
+    stale: str | None = None  # an account that met a kept connection only, never a new one
     verdicts: list[tuple[Outcome, Verdict]] = field(default_factory=list)
 
 
@@ -108,6 +121,9 @@ def _classify_answer(outcome: Outcome, now: int) -> Verdict:
         return Verdict("R1", "server error", counts=True)
     if _NO_MODEL.search(outcome.message):
         return Verdict("R0", "no such model")
+    if outcome.kind == "event" and status is None and code not in _ASKED:
+        # Codex ignores an `error` event whatever its code, and asks six times more.
+        return Verdict("R1", "server error", counts=True)
     return Verdict("R4", "refused by rule")
 
 
@@ -176,7 +192,7 @@ def wait_hint(message: str) -> int | None:
 
 
 def next_step(outcome: Outcome, verdict: Verdict, account: str, tries: Tries, retry: bool) -> str:
-    """`refresh` and try this account again, `same` account on a new connection, `another`, `stop`.
+    """`refresh` and try this account again, `another` account, or `stop`.
 
     `retry` is the user's setting whether an unclear request may be sent once more.
     """
@@ -185,7 +201,7 @@ def next_step(outcome: Outcome, verdict: Verdict, account: str, tries: Tries, re
     if verdict.retry == "R1":
         if not retry or tries.ambiguous >= 1:
             return "stop"
-        return "same" if outcome.kind == "stale" else "another"
+        return "another"
     if verdict.word == "unauthorised" and account not in tries.refreshed:
         return "refresh"
     # Every other account would meet the same wall.
@@ -217,9 +233,8 @@ def give_up(tries: Tries) -> AppError:
         return AppError(
             "The provider does not accept the sign-in of any account that could serve this. "
             "Open Brimline, Accounts, and sign in again.",
-            status=503,
+            status=400,  # Codex shows it at once; a 503 it would repeat for a minute
             code="no_accounts",
-            retry_after=30,
         )
     if verdict.word == "refused":
         return _refusal(outcome)
@@ -311,7 +326,9 @@ def owner_away(continues: bool) -> AppError:
 def no_account(state: str) -> AppError:
     """Nobody can serve and waiting will not help: who must do what.
 
-    503, because it may change at any moment, and Codex then shows the sentence.
+    Paused is 503: whoever resumes an account within half a minute saves the turn, and Codex
+    shows the sentence after that (with a Retry-After it would wait for minutes). The others
+    are 400, which Codex shows at once; a sign-in takes longer than any retry.
     """
     sentences = {
         "empty": "No account is signed in. Open Brimline, Accounts, and add one.",
@@ -322,4 +339,5 @@ def no_account(state: str) -> AppError:
     if state == "unable":
         return AppError(sentences[state], status=400, code="model_not_supported")
     message = sentences.get(state, sentences["empty"])
-    return AppError(message, status=503, code="no_accounts", retry_after=5)
+    status = 503 if state == "paused" else 400
+    return AppError(message, status=status, code="no_accounts")

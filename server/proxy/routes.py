@@ -116,6 +116,8 @@ class Proxy:
                 return route(environ, start_response)
             except AppError as error:
                 return _answer_error(error, start_response)
+            except ClientDisconnected:
+                raise
             except Exception:
                 number = secrets.token_hex(4)
                 log.exception("unexpected error %s on %s", number, path)
@@ -245,7 +247,7 @@ class Proxy:
         except Gone:
             record.status = "cancelled"
             self._finish(None, record)
-            return []
+            raise ClientDisconnected from None
         except (AppError, PassOn) as error:
             return self._failed(error, None, record, start_response)
         except BaseException:
@@ -303,7 +305,7 @@ class Proxy:
         except Gone:
             record.status, record.http_status = "cancelled", None
             self._finish(turn, record)
-            return []
+            raise ClientDisconnected from None
         except (AppError, PassOn) as error:
             return self._failed(error, turn, record, start_response)
         except BaseException:
@@ -442,7 +444,8 @@ class Proxy:
             openai = record.endpoint.startswith("/v1/")
             body = _in_openai_words(error) if openai else error.body
             return _answer(error.status, body, own, start_response)
-        if error.status == 429 or (turn is not None and turn.final):
+        spent = error.status == 429 and error.code != "rate_limit_exceeded"
+        if spent or (turn is not None and turn.final):
             own = [*own, ("x-should-retry", "false")]  # SDKs would ask twice more
         return _answer_error(error, start_response, own)
 

@@ -6,6 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+from server.errors import AppError
+
+
+class FolderError(AppError):
+    """The data folder cannot be made or written; the message says what to do."""
+
+    status, code = 507, "data_folder_unusable"
+
 
 class Lock:
     """One holder at a time, across processes; no stale pid files to clean up."""
@@ -15,8 +23,19 @@ class Lock:
         self._handle: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock, or return False when another process has it."""
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        """Take the lock, making its folder; False when another process has it.
+
+        Raises `FolderError` when the folder cannot be made or written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise FolderError(
+                f"Brimline cannot use its data folder {self.path.parent}: "
+                f"{error.strerror or error}. Make it a writable folder, "
+                "or choose another with --data-dir."
+            ) from error
         try:
             _lock(handle)
         except OSError:

@@ -31,6 +31,8 @@ def migrate() -> None:
     """
     with db.reading(db.usage) as connection:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version:
+        _renew_secrets()
     if version == len(MIGRATIONS):
         return
     if version > len(MIGRATIONS):
@@ -47,3 +49,14 @@ def migrate() -> None:
             change()
             connection.execute(f"PRAGMA user_version = {number}")
         log.info("schema is now at %s", change.__name__)
+
+
+def _renew_secrets() -> None:
+    """Make the tables of secrets.db again when a damaged one was moved aside."""
+    with db.reading(db.secrets) as connection:
+        found = connection.execute("select 1 from sqlite_master where name = 'secret'").fetchone()
+    if found is None:
+        from server.store.models import SECRET_TABLES
+
+        with db.writing_secrets():
+            db.secrets.create_tables(SECRET_TABLES)
