@@ -237,7 +237,7 @@ def test_paused_accounts_are_named(rig: Rig) -> None:
 def test_no_account_says_what_to_do(config: Config, database: None) -> None:
     with running(config, ()) as rig:
         reply = rig.send()
-        assert reply.status == 503
+        assert reply.status == 400, "Codex shows a 400 at once and repeats a 503"
         assert "add one" in reply.error["message"]
 
 
@@ -247,7 +247,7 @@ def test_a_sign_in_that_ended_is_named(config: Config, database: None) -> None:
         rig.provider.play(refusal(401, "token_expired"))
         for _ in range(2):
             reply = rig.send()
-            assert (reply.status, reply.error["code"]) == (503, "no_accounts")
+            assert (reply.status, reply.error["code"]) == (400, "no_accounts")
             assert "sign" in reply.error["message"]
         assert len(rig.provider.refreshes) == 1, "it is not asked again"
 
@@ -592,3 +592,21 @@ def test_no_secret_reaches_the_log_or_an_error(rig: Rig, caplog: pytest.LogCaptu
     assert "CANARY" not in everything
     for token in sent:
         assert token.removeprefix("Bearer ") not in everything
+
+
+def test_a_hang_up_on_a_kept_connection_goes_to_another_account(rig: Rig) -> None:
+    assert rig.send(**{"session-id": "s"}).status == 200  # its connection is kept
+    first = rig.served()[0]
+    for _ in range(5):
+        rig.provider.play(HangUp(), account=first)
+    reply = rig.send(**{"session-id": "s"})
+    assert (reply.status, reply.kinds[-1]) == (200, "response.completed")
+    assert rig.served()[1:] == [first, next(n for n in rig.accounts if n != first)]
+
+
+def test_a_first_error_event_of_any_code_goes_to_another_account(rig: Rig) -> None:
+    assert rig.send(**{"session-id": "s"}).status == 200
+    rig.provider.play(Stream([event("error", code="x", message="m")]), account=rig.served()[0])
+    reply = rig.send(**{"session-id": "s"})
+    assert (reply.status, reply.kinds[-1]) == (200, "response.completed")
+    assert rig.served()[2] != rig.served()[1]
