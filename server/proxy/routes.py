@@ -49,6 +49,7 @@ WSGI = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 _POOL_SECONDS = 1.0  # how long the pool's allowance headers are taken from memory
 _DAY = 86_400_000
+_SOON = 60  # seconds that SDKs wait by themselves before they ask again
 _CHAT = "/v1/chat/completions"
 _UPLOADED = re.compile(r"/backend-api/files/([A-Za-z0-9_.-]{1,200})/uploaded")
 
@@ -268,8 +269,6 @@ class Proxy:
         raw: bytes = environ["wsgi.input"].read()
         key: Key | None = environ["brimline.key"]
         accounts = None if key is None else key.accounts
-        if key is not None:
-            record.key = key.id
         if record.endpoint.endswith("/compact"):
             read = bodies.read(raw, given.get("content-encoding", ""), openai=False)
             record.model, record.effort, record.tier = read.model, read.effort, read.tier
@@ -283,6 +282,7 @@ class Proxy:
                 accounts=accounts,
             )
             return errand.compaction(read, given, wanted, record, _gone(environ))
+        self._gate.reserve_side_call(key, record)
         below = record.endpoint.removeprefix("/backend-api")
         uploaded = _UPLOADED.fullmatch(record.endpoint)
         wanted = Wanted(files=(uploaded[1],) if uploaded else (), accounts=accounts)
@@ -444,7 +444,9 @@ class Proxy:
             openai = record.endpoint.startswith("/v1/")
             body = _in_openai_words(error) if openai else error.body
             return _answer(error.status, body, own, start_response)
-        spent = error.status == 429 and error.code != "rate_limit_exceeded"
+        # A key's limit has the provider's code for "slow down", but it lasts for hours.
+        lasting = error.code != "rate_limit_exceeded" or (error.retry_after or 0) > _SOON
+        spent = error.status == 429 and lasting
         if spent or (turn is not None and turn.final):
             own = [*own, ("x-should-retry", "false")]  # SDKs would ask twice more
         return _answer_error(error, start_response, own)
