@@ -151,7 +151,7 @@ def test_classify(
         pytest.param(status(500), Tries(), True, "another", id="unclear: once more"),
         pytest.param(status(500), Tries(ambiguous=1), True, "stop", id="unclear: never twice"),
         pytest.param(status(500), Tries(), False, "stop", id="unclear: not when switched off"),
-        pytest.param(Outcome("stale"), Tries(), True, "same", id="stale: a new connection"),
+        pytest.param(Outcome("stale"), Tries(), True, "another", id="stale: another account"),
         pytest.param(Outcome("slow"), Tries(), True, "stop", id="unclear by time: never"),
         pytest.param(Outcome("gone"), Tries(), True, "stop", id="the client left"),
         pytest.param(status(400), Tries(), True, "stop", id="it would end the same"),

@@ -180,6 +180,11 @@ class Turn:
         if choice.account is None:
             if choice.state == "busy" and self._work.gone():
                 raise Gone
+            if self._tries.stale is not None:
+                # Nobody else can; on a new connection this one may.
+                account, self._tries.stale = self._tries.stale, None
+                self._pool.opened(account)
+                return account
             raise self._nobody(choice)
         return choice.account
 
@@ -340,14 +345,16 @@ class Turn:
             self._memory.cannot(account, self._work.body.model, now)
         retry = bool(settings.get("ambiguousRetry"))
         step = policy.next_step(outcome, verdict, account, self._tries, retry)
-        if verdict.retry == "R1" and step != "same":  # a stale connection carried nothing
+        if verdict.retry == "R1":
             self._tries.ambiguous += 1
         if step == "stop":
             raise self._final(outcome, verdict)
-        if step == "same" or (step == "refresh" and self._refresh(account)):
-            return account, step == "same"
+        if step == "refresh" and self._refresh(account):
+            return account, False
         self._tries.accounts.add(account)
-        return None, False
+        stale = outcome.kind == "stale"
+        self._tries.stale = account if stale else None
+        return None, stale
 
     def _punish(self, account: str, verdict: policy.Verdict) -> None:
         if verdict.block and verdict.until is not None:

@@ -87,6 +87,7 @@ class Tries:
     accounts: set[str] = field(default_factory=set)
     refreshed: set[str] = field(default_factory=set)
     ambiguous: int = 0
+    stale: str | None = None  # an account that met a kept connection only, never a new one
     verdicts: list[tuple[Outcome, Verdict]] = field(default_factory=list)
 
 
@@ -191,7 +192,7 @@ def wait_hint(message: str) -> int | None:
 
 
 def next_step(outcome: Outcome, verdict: Verdict, account: str, tries: Tries, retry: bool) -> str:
-    """`refresh` and try this account again, `same` account on a new connection, `another`, `stop`.
+    """`refresh` and try this account again, `another` account, or `stop`.
 
     `retry` is the user's setting whether an unclear request may be sent once more.
     """
@@ -200,7 +201,7 @@ def next_step(outcome: Outcome, verdict: Verdict, account: str, tries: Tries, re
     if verdict.retry == "R1":
         if not retry or tries.ambiguous >= 1:
             return "stop"
-        return "same" if outcome.kind == "stale" else "another"
+        return "another"
     if verdict.word == "unauthorised" and account not in tries.refreshed:
         return "refresh"
     # Every other account would meet the same wall.
