@@ -380,6 +380,14 @@ def test_an_account_that_often_fails_is_kept_apart(
     assert choose([home], Ask(), Rules(), NOW, 0.0).account == "a", "better than no answer"
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_without_a_draw_the_likeliest_is_explained(order: tuple[int, ...]) -> None:
+    accounts = [account("a", week=82), account("b", week=8), account("c", week=60)]
+    choice, rows = explain([accounts[i] for i in order], Ask(), Rules(), NOW, None)
+    assert choice.account == "b"
+    assert max(rows, key=lambda row: row.share).account == "b"
+
+
 def test_the_explained_choice_is_the_choice() -> None:
     candidates = [
         account("a", week=75),

@@ -108,12 +108,17 @@ def choose(
 
 
 def explain(
-    candidates: Sequence[Candidate], ask: Ask, rules: Rules, now: int, rand: float
+    candidates: Sequence[Candidate], ask: Ask, rules: Rules, now: int, rand: float | None
 ) -> tuple[Choice, list[Row]]:
-    """The choice that `choose` makes, and what it made of every account."""
+    """The choice that `choose` makes, and what it made of every account.
+
+    Without `rand` it is the likeliest choice.
+    """
     found = _narrow(candidates, ask, rules, now)
-    choice = _choose(found, ask, rules, (now, rand))
+    choice = _choose(found, ask, rules, (now, rand or 0.0))
     shares = _shares(found, choice, ask, rules, now)
+    if rand is None and len(shares) > 1:
+        choice = _choose(found, ask, rules, (now, _middle_of_the_largest(shares)))
     return choice, [_row(candidate, found, choice, shares, now) for candidate in found.seen]
 
 
@@ -410,6 +415,13 @@ def _shares(found: _Field, choice: Choice, ask: Ask, rules: Rules, now: int) -> 
         return {choice.account: 100.0}
     parts = zip(found.group, weights, strict=True)
     return {c.id: round(100 * weight / sum(weights), 1) for c, weight in parts}
+
+
+def _middle_of_the_largest(shares: Mapping[str, float]) -> float:
+    """The draw in [0, 1) that falls on the account with the largest share."""
+    likeliest = max(shares, key=lambda account: shares[account])
+    below = list(shares.values())[: list(shares).index(likeliest)]
+    return (sum(below) + shares[likeliest] / 2) / sum(shares.values())
 
 
 def _row(

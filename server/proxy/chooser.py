@@ -96,7 +96,8 @@ class Chooser:
         """What would be chosen now, and why each account would or would not be."""
         now = db.now_ms()
         candidates, ask, draw = self._ask(wanted, frozenset())
-        choice, rows = balance.explain(candidates, ask, rules(), now, draw)
+        likeliest = self.sticky(wanted) is None  # a thread's draw is known, another's is not
+        choice, rows = balance.explain(candidates, ask, rules(), now, None if likeliest else draw)
         return {
             "at": now,
             "strategy": rules().strategy,
