@@ -556,6 +556,12 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=timezone(timedelta(hours=2)))
             id="a short rest is worth a retry",
         ),
         pytest.param(
+            AppError("Key.", code="rate_limit_exceeded", status=429, retry_after=7200),
+            402,
+            "Key.",
+            id="a key that is spent for hours",
+        ),
+        pytest.param(
             AppError("Busy.", code="server_is_overloaded", status=503), 503, "Busy.", id="trouble"
         ),
     ],

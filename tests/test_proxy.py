@@ -91,6 +91,13 @@ def test_packed_bodies_are_understood(rig: Rig, coding: str, pack: Any) -> None:
             id="a zstd bomb",
         ),
         pytest.param(
+            zstandard.ZstdCompressor().compress(b'{"model":"m"}')[:-4],
+            {"content_encoding": "zstd"},
+            400,
+            None,
+            id="torn zstd",
+        ),
+        pytest.param(
             gzip.compress(bytes(129 << 20), 9), {"content_encoding": "gzip"}, 413, None, id="bomb"
         ),
     ],

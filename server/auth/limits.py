@@ -162,7 +162,8 @@ def refusal(limit: Limit, now: int) -> TooMany:
         )
         return TooMany(message, retry_after=1, extra=extra)
     return TooMany(
-        f"This API key's {what} is used up: {limit.used} of {rule.maximum}. {resets}",
+        # No counts: opencode takes three digits of them for a status that it retries for ever.
+        f"This API key's {what} is used up. {resets}",
         retry_after=max(1, -(-(limit.resets_at - now) // 1000)),
         extra=extra,
     )

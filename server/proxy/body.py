@@ -22,6 +22,9 @@ from server.errors import AppError, BadRequest, TooLarge
 MAX_DECODED = 128 * 1024 * 1024
 _STEP = 65536
 _WINDOW = 8 * 1024 * 1024
+_LONGEST_HEADER = 18  # of a zstd frame
+_SKIPPABLE = b"\x2a\x4d\x18"  # ends the magic number of a frame without content
+_RLE = 2  # a block that repeats its one byte
 # The ChatGPT backend answers 400 to these, which the OpenAI API takes.
 _REFUSED_FIELDS = (
     "max_output_tokens",
@@ -132,6 +135,8 @@ def decode(raw: bytes, coding: str, limit: int = MAX_DECODED) -> bytes:
             raise _too_large(limit)
         return raw
     if coding == "zstd":
+        if _cut_zstd(raw):
+            raise invalid("The body's zstd data does not end where it should.")
         reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(
             io.BytesIO(raw), read_across_frames=True
         )
@@ -143,6 +148,37 @@ def decode(raw: bytes, coding: str, limit: int = MAX_DECODED) -> bytes:
         status=415,
         code="unsupported_media_type",
     )
+
+
+def _cut_zstd(raw: bytes) -> bool:
+    """Whether zstd data breaks off: the decoder would take what is there for the whole.
+
+    Walks from block to block (RFC 8878, 3.1.1); what is no frame is the decoder's to refuse.
+    """
+    at = 0
+    while at < len(raw):
+        rest = raw[at : at + _LONGEST_HEADER]
+        if rest[1:4] == _SKIPPABLE and rest[0] >> 4 == 5:
+            at += 8 + int.from_bytes(rest[4:8], "little")
+            continue
+        try:
+            found = zstandard.get_frame_parameters(rest)
+            at += zstandard.frame_header_size(rest)
+        except zstandard.ZstdError:
+            return len(rest) < _LONGEST_HEADER and b"\x28\xb5\x2f\xfd".startswith(rest[:4])
+        at = _past_blocks(raw, at) + 4 * found.has_checksum
+    return at > len(raw)
+
+
+def _past_blocks(raw: bytes, at: int) -> int:
+    """Where a frame's last block ends; beyond the data when it is not there."""
+    while True:
+        header = int.from_bytes(raw[at : at + 3], "little")
+        if at + 3 > len(raw):
+            return len(raw) + 1
+        at += 3 + (1 if header & 6 == _RLE else header >> 3)
+        if header & 1:
+            return at
 
 
 def _drain_zstd(reader: zstandard.ZstdDecompressionReader, limit: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from server.errors import AppError
-from server.proxy import sse
+from server.proxy import policy, sse
 from server.proxy.translate import Chat
 
 DONE = b"data: [DONE]\n\n"
@@ -405,11 +405,14 @@ def refusal(error: AppError, now: datetime) -> AppError:
     """`error` with a status at which a chat client stops and shows its message.
 
     Some retry 429 and 5xx for ever without a word; a pool that stays dry is not worth that.
-    A short rest (429 with Retry-After) and trouble at the provider stay as they are. `now`
-    gives the zone in which the message names the time.
+    The same goes for a client's key whose limit lasts. A short rest (429 with Retry-After) and
+    trouble at the provider stay as they are. `now` gives the zone in which the message names
+    the time.
     """
     if error.code == "usage_limit_reached":
         return _as(error, 402, f"{error.message}{_try_again(error.extra.get('resets_at'), now)}")
+    if policy.lasts(error):
+        return _as(error, 402, error.message)
     if error.code == "no_accounts":
         return _as(error, 403, error.message)
     if error.code in _CLIENT_FAULTS and error.status >= 500:

@@ -291,6 +291,29 @@ def dry(retry_at: int | None, now: int) -> AppError:
     )
 
 
+def lasts(error: AppError) -> bool:
+    """Whether this is a client's key whose limit is used up for longer than a client waits.
+
+    Its code is the provider's for “slow down”, at which Codex would wait for hours in silence.
+    """
+    wait = (error.retry_after or 0) * 1000
+    return error.status == 429 and error.code == "rate_limit_exceeded" and wait >= SHORT_WAIT
+
+
+def for_codex(error: AppError) -> AppError:
+    """The same in the words at which Codex stops and prints when to try again."""
+    if not lasts(error):
+        return error
+    extra = {**error.extra, "type": "usage_limit_reached"}
+    return AppError(
+        error.message,
+        code=error.code,
+        status=error.status,
+        retry_after=error.retry_after,
+        extra=extra,
+    )
+
+
 def busy() -> AppError:
     """Every account that could serve is at its streams, and the line was too long."""
     return AppError(

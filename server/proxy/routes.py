@@ -27,7 +27,7 @@ from server.auth.keys import Key, Keys
 from server.config import Config
 from server.errors import AppError, Unauthorized
 from server.proxy import body as bodies
-from server.proxy import errand, headers, translate
+from server.proxy import errand, headers, policy, translate
 from server.proxy.catalogue import Catalogue
 from server.proxy.chat import Answer, refusal
 from server.proxy.chooser import Chooser, Wanted
@@ -430,8 +430,8 @@ class Proxy:
         record: Record,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
-        if isinstance(error, AppError) and record.endpoint == _CHAT:
-            error = refusal(error, datetime.now().astimezone())
+        if isinstance(error, AppError):
+            error = _for_client(error, record)
         record.http_status = error.status
         if isinstance(error, AppError):
             record.error_code = record.error_code or error.code
@@ -534,6 +534,14 @@ def _in_openai_words(error: PassOn) -> bytes:
     said = value.get("detail") or value.get("message")
     message = said if isinstance(said, str) else "The provider refused the request."
     return orjson.dumps(errors.openai_body(AppError(message, status=error.status, code="refused")))
+
+
+def _for_client(error: AppError, record: Record) -> AppError:
+    """An error in the words that this kind of client understands."""
+    if record.endpoint == _CHAT:
+        return refusal(error, datetime.now().astimezone())
+    codex = (record.client or "").lower().startswith("codex")
+    return policy.for_codex(error) if codex else error
 
 
 def _broken_off(record: Record, fold: Fold | Answer | None) -> bytes:

@@ -1,0 +1,184 @@
+"""API keys from outside: real HTTP, real clients' ways to ask, a provider that answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.config import Config
+from tests.serving import Served, serving
+from tests.upstream import Provider, Stream, auth_json
+
+ADMIN = "an-admin-token-of-32-characters!"
+SCRIPT = Path(__file__).with_name("data") / "key-life.sh"
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as found:
+        found.usage = {
+            "plan_type": "plus",
+            "rate_limit": {
+                "allowed": True,
+                "primary_window": {"used_percent": 25, "limit_window_seconds": 18_000},
+                "secondary_window": {"used_percent": 40, "limit_window_seconds": 604_800},
+            },
+        }
+        yield found
+
+
+@pytest.fixture
+def served(config: Config, provider: Provider) -> Iterator[Served]:
+    with serving(replace(config, admin_token=ADMIN), provider) as found:
+        yield found
+
+
+def ask(
+    served: Served, method: str, path: str, token: str, body: Any = None, **headers: str
+) -> tuple[int, Any, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", served.config.port, timeout=20)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(
+        method,
+        path,
+        None if body is None else json.dumps(body),
+        {"authorization": f"Bearer {token}", "content-type": "application/json", **named},
+    )
+    answer = connection.getresponse()
+    raw = answer.read()
+    connection.close()
+    try:
+        found = json.loads(raw or b"null")
+    except ValueError:
+        found = raw
+    return answer.status, found, {name.lower(): value for name, value in answer.getheaders()}
+
+
+def key(served: Served, **limits: Any) -> tuple[str, str]:
+    """A key with one limit: its id and its secret."""
+    ask(served, "PUT", "/api/settings", ADMIN, {"apiKeyAuthEnabled": True})
+    body = {"name": "k", "limits": [limits] if limits else None}
+    _, made, _ = ask(served, "POST", "/api/api-keys/", ADMIN, body)
+    return made["id"], made["key"]
+
+
+TURN = {"model": "gpt-5.5", "stream": True, "store": False, "input": []}
+CHAT = {"model": "gpt-5.5", "messages": [{"role": "user", "content": "Hi."}]}
+ONE = {"limitType": "requests", "limitWindow": "daily", "maxValue": 1}
+
+
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("bash", "curl", "jq"))), reason="needs bash, curl and jq"
+)
+def test_the_twelve_steps(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "auth.json").write_bytes(auth_json("acc-1"))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", str(SCRIPT)],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "BASE_URL": served.url, "ADMIN_TOKEN": ADMIN},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    steps = dict((part.split("\n", 1) + [""])[:2] for part in done.stdout.split("== ")[1:])
+    assert len(steps) == 12
+    assert json.loads(steps["2"])["primaryRemainingPercent"] == 75
+    assert json.loads(steps["3"])["apiKeyAuthEnabled"] is True
+    assert json.loads(steps["4"])["key"].startswith("sk-clb-")
+    limits = json.loads(steps["6"])["limits"]
+    assert [limit.get("max") or limit["maxUsd"] for limit in limits] == [2_500_000, 500_000, 10]
+    assert json.loads(steps["7"])["name"] == "ops-key-renamed"
+    assert sorted(each["maxValue"] for each in json.loads(steps["8"])["limits"]) == [
+        300_000,
+        2_000_000,
+        12_000_000,
+    ]
+    assert [each["currentValue"] for each in json.loads(steps["9"])["limits"]] == [0, 0, 0]
+    assert json.loads(steps["10"])["key"] != json.loads(steps["4"])["key"]
+    assert json.loads(steps["11"])["object"] == "list"
+    assert steps["12"].startswith("HTTP/1.1 204")
+
+
+def test_a_revoke_counts_at_once(served: Served) -> None:
+    served.account("acc-1")
+    identity, secret = key(served)
+    assert ask(served, "POST", "/v1/responses", secret, TURN)[0] == 200
+    began = time.monotonic()
+    ask(served, "PATCH", f"/api/api-keys/{identity}", ADMIN, {"isActive": False})
+    status, said, _ = ask(served, "POST", "/v1/responses", secret, TURN)
+    assert (status, said["error"]["code"]) == (401, "invalid_api_key")
+    assert time.monotonic() - began < 1
+    ask(served, "PATCH", f"/api/api-keys/{identity}", ADMIN, {"isActive": True})
+    assert ask(served, "GET", "/v1/models", secret)[0] == 200
+    ask(served, "DELETE", f"/api/api-keys/{identity}", ADMIN)
+    assert ask(served, "GET", "/v1/models", secret)[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [
+        pytest.param({**ONE, "maxValue": 7}, 7, id="requests"),
+        # An answer of the provider counts 1,050 tokens.
+        pytest.param(
+            {"limitType": "total_tokens", "limitWindow": "5h", "maxValue": 10_000}, 9, id="tokens"
+        ),
+    ],
+)
+def test_fifty_at_once_stay_within_a_nearly_spent_key(
+    served: Served, provider: Provider, limit: dict[str, Any], most: int
+) -> None:
+    served.account("acc-1")
+    identity, secret = key(served, **limit)
+    provider.default = Stream(wait=0.5)
+    with ThreadPoolExecutor(50) as threads:
+        found = list(
+            threads.map(lambda _: ask(served, "POST", "/v1/responses", secret, TURN), range(50))
+        )
+    served_ok = [status for status, _, _ in found].count(200)
+    assert 1 <= served_ok <= most
+    assert {status for status, _, _ in found} == {200, 429}
+    (now,) = ask(served, "GET", f"/api/api-keys/{identity}", ADMIN)[1]["limits"]
+    assert now["currentValue"] <= limit["maxValue"]
+    assert len(provider.responses()) == served_ok
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "client", "status", "kind"),
+    [
+        pytest.param(
+            "/v1/chat/completions", CHAT, "opencode/1.18", 402, "insufficient_quota", id="opencode"
+        ),
+        pytest.param(
+            "/v1/responses", TURN, "OpenAI/Python 3.5", 429, "rate_limit_error", id="an SDK"
+        ),
+        pytest.param(
+            "/v1/responses", TURN, "codex_exec/0.169", 429, "usage_limit_reached", id="Codex"
+        ),
+    ],
+)
+def test_a_spent_key_stops_every_client_and_says_why(
+    served: Served, path: str, body: Any, client: str, status: int, kind: str
+) -> None:
+    served.account("acc-1")
+    _, secret = key(served, **ONE)
+    assert ask(served, "POST", "/v1/responses", secret, TURN)[0] == 200
+    got, said, headers = ask(served, "POST", path, secret, body, user_agent=client)
+    error = said["error"]
+    assert (got, error["code"], error["type"]) == (status, "rate_limit_exceeded", kind)
+    assert "requests limit (daily) is used up. Usage resets at" in error["message"]
+    assert int(headers["retry-after"]) > 80_000
+    assert status == 402 or headers["x-should-retry"] == "false"
+    # Codex prints this time; opencode finds a status to retry in any long number.
+    assert ("resets_at" in error) is (status == 429)
