@@ -46,6 +46,7 @@ class Scheduler(threading.Thread):
     def __init__(self, jobs: list[tuple[str, Callable[[], float], Callable[[], None]]]) -> None:
         super().__init__(name="scheduler", daemon=True)
         self._jobs = jobs
+        self._told: dict[str, str | None] = {}  # why a job failed the last time
         self._wake = threading.Event()
         self._stopping = False
 
@@ -56,12 +57,23 @@ class Scheduler(threading.Thread):
             now = time.monotonic()
             for name, every, job in self._jobs:
                 if now >= due[name] and not self._stopping:
-                    try:
-                        job()
-                    except Exception:
-                        log.exception("the background job “%s” failed; it will run again", name)
+                    self._run(name, job)
                     due[name] = time.monotonic() + every()
             self._wake.wait(max(0.05, min(due.values()) - time.monotonic()))
+
+    def _run(self, name: str, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except Exception as error:
+            why = db.fault(error)
+            if why is None:
+                log.exception("the background job “%s” failed; it will run again", name)
+            elif self._told.get(name) != why:
+                # Once: a full disk stays full for many turns, and the log needs space, too.
+                log.warning("the job “%s” waits for the data folder: %s", name, why)
+            self._told[name] = why
+        else:
+            self._told.pop(name, None)
 
     def stop(self) -> None:
         """End after the job that is running."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import stat
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from server import runtime
 from server.store import db, migrations, settings
 from server.store.lock import FolderError, Lock
 from server.store.models import Setting
@@ -209,3 +211,38 @@ def test_a_folder_that_is_a_file_says_what_to_do(tmp_path: Path) -> None:
     for path in (tmp_path / "file" / "serve.lock", tmp_path / "file" / "data" / "serve.lock"):
         with pytest.raises(FolderError, match="--data-dir"):
             Lock(path).acquire()
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        pytest.param(sqlite3.OperationalError("database or disk is full"), True, id="full"),
+        pytest.param(OSError(errno.ENOSPC, "No space left on device"), True, id="full, a file"),
+        pytest.param(sqlite3.OperationalError("database is locked"), True, id="locked"),
+        pytest.param(sqlite3.OperationalError("no such column: x"), False, id="our mistake"),
+        pytest.param(ValueError("disk is full"), False, id="no fault of a disk"),
+    ],
+)
+def test_a_fault_of_the_disk_is_told_from_a_mistake(error: Exception, why: bool) -> None:
+    assert bool(db.fault(error)) is why
+
+
+def test_a_job_on_a_full_disk_writes_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    turns = iter([*[sqlite3.OperationalError("database or disk is full")] * 3, KeyError("x")])
+    ended = threading.Event()
+
+    def job() -> None:
+        error = next(turns, None)
+        if error is None:
+            ended.set()
+            return
+        raise error
+
+    scheduler = runtime.Scheduler([("rollups", lambda: 0.01, job)])
+    scheduler.start()
+    assert ended.wait(10)
+    scheduler.stop()
+    scheduler.join(5)
+    told = [(record.levelname, bool(record.exc_info)) for record in caplog.records]
+    assert told == [("WARNING", False), ("ERROR", True)]
+    assert "disk is full" in caplog.records[0].getMessage()

@@ -512,8 +512,8 @@ class Pool:
         self._credentials.stop(provider.ANSWER_SECONDS)
         try:
             self.flush()
-        except (sqlite3.Error, peewee.PeeweeException, OSError):
-            log.exception("the last changes of the accounts could not be stored")
+        except (sqlite3.Error, peewee.PeeweeException, OSError) as error:
+            log.warning("the last changes of the accounts could not be stored: %s", error)
 
     # ── asking the provider ───────────────────────────────────────────────────────────────
 

@@ -264,9 +264,9 @@ class Credentials:
                 self._store(account, new)
         except RefreshFailed:
             raise
-        except (AppError, peewee.DatabaseError, sqlite3.Error, OSError):
+        except (AppError, peewee.DatabaseError, sqlite3.Error, OSError) as failure:
             # The old token is used up: without the new one in memory the account is lost.
-            log.exception("renewed tokens could not be stored yet; they are kept in memory")
+            log.warning("renewed tokens are kept in memory until they can be stored: %s", failure)
             with self._lock:
                 self._held[account] = replace(new, saved=False)
         if renewed.access is None:

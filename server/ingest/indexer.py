@@ -93,15 +93,21 @@ class Indexer:
         return dict(now) if now else None
 
     def _run(self) -> None:
-        swept = 0.0
+        swept, told = 0.0, None
         while not self._stopping:
             full = self._asked or time.monotonic() - swept >= SWEEP_SECONDS or not swept
             self._asked = False
             try:
                 if settings.get("indexLogs"):
                     self._pass(full=full)
-            except Exception:
-                log.exception("the logs could not be read; trying again")
+                told = None
+            except Exception as error:
+                why = db.fault(error)
+                if why is None:
+                    log.exception("the logs could not be read; trying again")
+                elif why != told:
+                    log.warning("reading logs waits for the data folder: %s", why)
+                told = why
             if full:
                 swept = time.monotonic()
             self._wake.wait(POLL_SECONDS)

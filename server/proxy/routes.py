@@ -144,8 +144,9 @@ class Proxy:
             # The scheduler stores pins every few seconds; the last ones would be lost, and with
             # them the account (and its prompt cache) of each thread that waits for our return.
             self.pool.flush()
-        except Exception:
-            log.exception("what the pool remembers could not be stored")
+        except Exception as error:
+            why = db.fault(error)
+            log.warning("what the pool remembers could not be stored: %s", why, exc_info=not why)
 
     def drain(self) -> None:
         """Refuse new streams; those that are open go on."""

@@ -6,6 +6,7 @@ survive a crash); `usage.db` may lose the last commits at a power cut, never at 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -23,6 +24,8 @@ from server.errors import AppError
 log = logging.getLogger(__name__)
 
 _WRITE_WORDS = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+_FAULTY_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
+_FAULTY_WORDS = ("is full", "I/O", "locked", "readonly", "unable to open", "malformed")
 _COMMON = {
     "journal_mode": "wal",
     "busy_timeout": 5000,
@@ -174,6 +177,17 @@ def close_databases() -> None:
             database.anchor.close()
             database.anchor = None
         database.init(None)  # a late reader gets an error instead of a new file
+
+
+def fault(error: BaseException) -> str | None:
+    """What is wrong with the data folder; None when the error is of another kind (a mistake)."""
+    if isinstance(error, StoreError):
+        return error.message
+    if isinstance(error, OSError):
+        return error.strerror if error.errno in _FAULTY_DISK else None
+    told = str(error)
+    known = isinstance(error, (sqlite3.Error, PeeweeException))
+    return told if known and any(words in told for words in _FAULTY_WORDS) else None
 
 
 def backup(path: Path, *, keep: int = 5) -> Path | None:
