@@ -53,7 +53,22 @@ def test_twice_is_once_with_the_new_address(text: str) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_what_the_user_adds_afterwards_stays(text: str) -> None:
-    assert without_otel(with_otel(text, HERE) + "[later]\nx = 1\n").endswith("[later]\nx = 1\n")
+    undone = without_otel(with_otel(text, HERE) + "[later]\nx = 1\n")
+    assert tomllib.loads(undone) == {**tomllib.loads(text), "later": {"x": 1}}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_codex_writes_before_our_end_stays(text: str) -> None:
+    # Codex keeps a file's last comment last, and that is our end.
+    end = "# <<< brimline telemetry <<<"
+    done = with_otel(text, HERE).replace(end, f'\n[mcp_servers.a]\nargs = ["x"]\n{end}')
+    undone = tomllib.loads(without_otel(done))
+    assert undone == {**tomllib.loads(text), "mcp_servers": {"a": {"args": ["x"]}}}
+
+
+def test_a_key_of_the_users_own_keeps_its_section() -> None:
+    done = with_otel("a = 1\n", HERE).replace("tool_result", 'environment = "dev"\ntool_result')
+    assert without_otel(done) == 'a = 1\n[otel]\nenvironment = "dev"\n'
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,13 @@ from server.errors import BadRequest, Conflict
 _BEGIN = "# >>> brimline telemetry >>>"
 _BEGIN_JOINED = "# >>> brimline telemetry (the line before had no end) >>>"
 _END = "# <<< brimline telemetry <<<"
-_BLOCK = re.compile(
-    rf"(?:^{re.escape(_BEGIN)}|\r?\n{re.escape(_BEGIN_JOINED)})[ \t]*\r?\n"
-    rf"(?:.*\r?\n)*?{re.escape(_END)}[ \t]*(?:\r?\n|\Z)",
+_NOTE = "# `brimline disconnect telemetry` takes these lines out again."
+_OPENING = re.compile(
+    rf"(?:^{re.escape(_BEGIN)}|(?P<joined>\r?\n){re.escape(_BEGIN_JOINED)})[ \t]*(?:\r?\n|\Z)",
     re.MULTILINE,
+)
+_OURS = re.compile(
+    r"(?:log_user_prompt|log_sse_deltas|tool_result|exporter|metrics_exporter|trace_exporter)\s*="
 )
 
 
@@ -49,18 +52,47 @@ def with_otel(text: str, endpoint: str, token: str | None = None) -> str:
 
 
 def without_otel(text: str) -> str:
-    """`text` without the section that `with_otel` added; any other text is left as it is."""
-    return _BLOCK.sub("", text)
+    """`text` without the section that `with_otel` added; any other text is left as it is.
+
+    What somebody put between our lines stays: Codex writes the sections it adds itself before a
+    file's last comment, which is our end mark (seen with 0.169, `codex mcp add`).
+    """
+    opening = _OPENING.search(text)
+    if opening is None:
+        return text
+    header, own, rest = _taken_apart(text[opening.end() :])
+    if any(line.strip() and not line.lstrip().startswith("#") for line in own):
+        own.insert(0, header)  # keys of the user's own in our section: it is theirs now
+    kept = "".join([*own, *rest])
+    return text[: opening.start()] + ((opening["joined"] or "") if kept else "") + kept
 
 
 def state(text: str) -> str:
     """Whose `[otel]` it is: ours, foreign, absent, or broken when the file is not TOML."""
-    if _BLOCK.search(text):
+    if _OPENING.search(text):
         return "ours"
     try:
         return "foreign" if "otel" in tomllib.loads(text) else "absent"
     except (tomllib.TOMLDecodeError, RecursionError):
         return "broken"
+
+
+def _taken_apart(text: str) -> tuple[str, list[str], list[str]]:
+    """The header of our section, what others put into the section, and what follows it."""
+    header, own, rest = "", list[str](), list[str]()
+    section, ended = True, False
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
+        bare = line.strip()
+        if bare == _END and not ended:
+            section, ended = False, True
+        elif section and bare == "[otel]":
+            header = line
+        elif section and bare != _NOTE and not _OURS.match(bare):
+            section = not bare.startswith("[")
+            (own if section else rest).append(line)
+        elif not section:
+            rest.append(line)
+    return header, own, rest
 
 
 def logs_endpoint(base: str) -> str:
@@ -74,7 +106,7 @@ def _section(endpoint: str, token: str | None) -> list[str]:
     if token:
         parts.append(f'headers = {{ "authorization" = {json.dumps(f"Bearer {token}")} }}')
     return [
-        "# `brimline disconnect telemetry` takes these lines out again.",
+        _NOTE,
         "[otel]",
         "log_user_prompt = false",
         "log_sse_deltas = false",
