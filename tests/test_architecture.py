@@ -55,6 +55,7 @@ PURE = [
     "server/ingest/claude.py",
     "server/ingest/reconcile.py",
     "server/ingest/match.py",
+    "server/ingest/redact.py",
     "server/ingest/connect.py",
     "server/ingest/otlp.py",
     "server/usage/outcomes.py",

@@ -1,0 +1,267 @@
+"""Take secrets out of text before anyone sees it: by their shape, kind by kind. Pure.
+
+A kind that costs little to look for is looked for only where its mark (a fixed part) occurs, so
+that text without secrets is read once. What is unsure is taken out: a word too few can be
+looked up in the log itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from server.usage.privacy import short
+
+_B = r"(?<![A-Za-z0-9_])"  # a secret does not begin within a word
+_E = r"(?![A-Za-z0-9_])"
+_Q = r"\\{0,3}[\"']"  # a quote, also inside a JSON string inside a JSON string
+
+# What stands where a secret would, and is none: a reference, a type, a placeholder, a call.
+_REFERENCE = re.compile(
+    r"(?:\$|<|\{|%|\*|\[|\.\.\.|…|(?:os|process|env|self|this|config|settings|secrets|import|"
+    r"request|args|options)\.|[A-Za-z_]\w*(?:\.\w+)*\(|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|"
+    r"(?:none|null|nil|undefined|true|false|str|string|bytes|int|integer|number|bool|boolean|any|"
+    r"object|optional|union|list|dict|required|secretstr|type|empty|missing|invalid|expired|"
+    r"redacted|hidden|unset|x{3,})\b)",
+    re.IGNORECASE,
+).match
+_COUNT = re.compile(r"[\d.,_]{1,12}[kKmM]?\b").match
+
+# Only the end of a name is looked for: what stands before it stays anyway.
+_NAMES = (
+    r"(?:pass(?:word|wd|phrase|code)|pwd(?![\"']{0,2}\s{0,4}[:=]\s{0,4}[\"']?(?:/|~|[A-Z]:))|secret"
+    r"|credentials?|api[_-]?key|access[_-]?key|private[_-]?key|signing[_-]?key"
+    r"|encryption[_-]?key|master[_-]?key|token)(?:_value|_base64|_b64)?"
+)
+_VALUE = r"(?P<value>[^\s\"'\\,;&|)}\]<>]{4,400})"
+_QUOTED = rf"(?P<quote>{_Q})(?P<text>(?:(?!(?P=quote))[^\n]){{3,2000}}?)(?P=quote)"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of secret: its name, the marks of which one must occur, and its shape."""
+
+    name: str
+    marks: tuple[str, ...]
+    shape: re.Pattern[str]
+    replace: Callable[[re.Match[str], str], str | None] | None = None
+    folded: bool = False  # its marks are in lower case, whatever the text is in
+
+
+def _kind(name: str, marks: str, shape: str, flags: int = 0) -> Kind:
+    return Kind(name, tuple(marks.split()), re.compile(shape, flags))
+
+
+def _keeping_the_name(match: re.Match[str], said: str) -> str | None:
+    """Only the value goes; None leaves everything, because the value is no secret."""
+    found = match.groupdict()
+    part = "text" if found.get("text") is not None else "value"
+    value = found[part]
+    if _REFERENCE(value) and not (part == "text" and " " in value.strip()):
+        return None
+    if (found.get("name") or "").lower().endswith("token") and _fits_a_count(value):
+        return None
+    begin, end = match.start(part) - match.start(), match.end(part) - match.start()
+    whole = match[0]
+    return f"{whole[:begin]}{said}{whole[end:]}"
+
+
+def _one_of(match: re.Match[str], said: str) -> str | None:
+    """The value of whichever way the header was written."""
+    if match["value"] is not None:
+        return _keeping_the_name(match, said)
+    part = "b" if match["b"] is not None else "c"
+    if _REFERENCE(match[part]):
+        return None
+    begin, end = match.start(part) - match.start(), match.end(part) - match.start()
+    return f"{match[0][:begin]}{said}{match[0][end:]}"
+
+
+def _fits_a_count(value: str) -> bool:
+    found = _COUNT(value)
+    return found is not None and found.end() == len(value)
+
+
+def _assigned(name: str, marks: str, names: str) -> Kind:
+    shape = (
+        rf"(?P<name>{names})(?:{_Q})?[ \t]{{0,8}}(?::=|=>|==?|:)[ \t]{{0,8}}"
+        rf"(?:{_QUOTED}|{_VALUE})"
+    )
+    return Kind(
+        name, tuple(marks.split()), re.compile(shape, re.IGNORECASE), _keeping_the_name, folded=True
+    )
+
+
+_ARMOUR = r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?"
+KINDS: tuple[Kind, ...] = (
+    # A key whose end was cut off, or whose beginning was, is a key all the same.
+    _kind(
+        "private_key",
+        "PRIVATE AGE-SECRET-KEY-1 PuTTY-User-Key-File",
+        rf"-----BEGIN {_ARMOUR}-----(?:(?!-----END)[\s\S])*(?:-----END {_ARMOUR}-----)?"
+        r"|(?:(?<=\\n)|(?<![A-Za-z0-9+/=]))(?:[A-Za-z0-9+/=]{40,90}(?:\\n|\\r|\s){1,4}){1,90}"
+        rf"[A-Za-z0-9+/=]{{0,90}}(?:\\n|\\r|\s){{0,4}}-----END {_ARMOUR}-----"
+        r"|AGE-SECRET-KEY-1[A-Z0-9]{20,}"
+        r"|PuTTY-User-Key-File-\d:[\s\S]*?(?:Private-MAC:[^\n]*|$)",
+    ),
+    _kind("anthropic_key", "sk-ant-", rf"{_B}sk-ant-[A-Za-z0-9_-]{{16,}}"),
+    _kind(
+        "openai_key",
+        "sk-",
+        rf"{_B}sk-(?:(?:proj|svcacct|admin|clb|None)-[A-Za-z0-9_-]{{12,}}"
+        r"|(?:[a-z0-9]{1,8}-){0,3}(?=[A-Za-z-]{0,200}\d)[A-Za-z0-9]{20,}[A-Za-z0-9_-]*)",
+    ),
+    _kind("github_pat", "github_pat_", rf"{_B}github_pat_[A-Za-z0-9_]{{20,}}"),
+    _kind("github_token", "ghp_ gho_ ghu_ ghs_ ghr_", rf"{_B}gh[pousr]_[A-Za-z0-9]{{20,}}"),
+    _kind(
+        "gitlab_token",
+        "glpat- glptt- gldt- glrt- glcbt- glsoat- glft-",
+        rf"{_B}gl(?:pat|ptt|dt|rt|cbt|soat|ft)-[A-Za-z0-9_.-]{{16,}}",
+    ),
+    _kind("aws_access_key", "AKIA ASIA ABIA ACCA", rf"{_B}A(?:KI|SI|BI|CC)A[A-Z2-7]{{16}}{_E}"),
+    _kind("google_api_key", "AIza", rf"{_B}AIza[0-9A-Za-z_-]{{35}}"),
+    _kind(
+        "google_oauth",
+        "ya29. GOCSPX- 1//0",
+        rf"{_B}(?:ya29\.[0-9A-Za-z_-]{{20,}}|GOCSPX-[0-9A-Za-z_-]{{20,}}|1//0[0-9A-Za-z_-]{{30,}})",
+    ),
+    _kind(
+        "slack_token",
+        "xox xapp-",
+        rf"{_B}(?:xox[abceoprs](?:\.xox[a-z])?-[A-Za-z0-9-]{{10,}}|xapp-\d-[A-Za-z0-9-]{{10,}})",
+    ),
+    _kind(
+        "webhook",
+        "hooks.slack.com /api/webhooks/ webhook.office.com",
+        r"https://(?:hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{10,}"
+        r"|(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w-]{10,}"
+        r"|[\w.-]+\.webhook\.office\.com/webhookb2/[\w@/-]{10,})",
+    ),
+    _kind(
+        "stripe_key",
+        "k_live_ k_test_ whsec_",
+        rf"{_B}(?:[srp]k_(?:live|test)_[A-Za-z0-9]{{16,}}|whsec_[A-Za-z0-9+/=]{{20,}})",
+    ),
+    _kind("huggingface_token", "hf_", rf"{_B}hf_[A-Za-z0-9]{{30,}}{_E}"),
+    _kind(
+        "registry_token", "npm_ pypi-AgE", rf"{_B}(?:npm_[A-Za-z0-9]{{36}}|pypi-AgE[\w-]{{50,}})"
+    ),
+    _kind("sendgrid_key", "SG.", rf"{_B}SG\.[\w-]{{16,}}\.[\w-]{{16,}}"),
+    _kind(
+        "bot_token",
+        ":AA .",
+        rf"{_B}(?:\d{{8,10}}:AA[\w-]{{33}}|[MNO][A-Za-z\d_-]{{23,27}}\.[\w-]{{6}}\.[\w-]{{27,40}}){_E}",
+    ),
+    _kind(
+        "service_token",
+        "dckr_ do dp.pt. shp dapi lin_api_ gls hvs. sq0 ntn_ secret_ fo1_ rk_ pat- figd_ vercel_",
+        rf"{_B}(?:dckr_(?:pat|oat)_[\w-]{{20,}}|do[opr]_v1_[a-f0-9]{{64}}|dp\.pt\.[A-Za-z0-9]{{40,}}"
+        r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|dapi[a-f0-9]{32}|lin_api_[A-Za-z0-9]{32,}"
+        r"|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|hvs\.[\w-]{24,}|sq0(?:atp|csp)-[\w-]{22,}"
+        r"|ntn_[A-Za-z0-9]{40,}|secret_[A-Za-z0-9]{43}|figd_[\w-]{30,}|vercel_[A-Za-z0-9]{24})",
+    ),
+    _kind(
+        "azure_key",
+        "AccountKey= SharedAccessKey= SharedAccessSignature sig= DefaultEndpointsProtocol",
+        r"(?<=AccountKey=)[A-Za-z0-9+/=%]{20,}|(?<=SharedAccessKey=)[A-Za-z0-9+/=%]{20,}"
+        r"|(?<=[?&]sig=)[A-Za-z0-9%+/=_-]{20,}",
+    ),
+    _kind("jwt", "eyJ", rf"{_B}eyJ[\w-]{{8,}}\.eyJ[\w-]{{8,}}(?:\.[\w-]*)?(?:\.[\w-]+){{0,2}}"),
+    Kind(
+        "cookie",
+        ("cookie",),
+        re.compile(
+            rf"(?<![A-Za-z])(?P<name>(?:set-)?cookie)(?:{_Q})?[ \t]*:[ \t]*(?:{_Q})?"
+            r"(?P<value>[^\s=;\"'\\]{1,200}=[^\n\"']{4,4000})",
+            re.IGNORECASE,
+        ),
+        _keeping_the_name,
+        folded=True,
+    ),
+    Kind(
+        "authorization",
+        ("authorization", "bearer", "api-key", "auth-token", "curl", "basic"),
+        re.compile(
+            rf"(?P<name>(?:proxy-)?authorization|x-[a-z-]{{0,30}}(?:api-key|auth-token))(?:{_Q})?"
+            rf"[ \t]*[:=][ \t]*(?:{_Q})?(?:(?:bearer|basic|token|digest|negotiate)[ \t]+)?"
+            r"(?P<value>[^\s\"'\\,;)}\]]{4,4000})"
+            r"|(?<![A-Za-z])(?:bearer|basic)[ \t]+(?P<b>(?=[\w.~+/-]*[\d_.+/=])[\w.~+/-]{12,}=*)"
+            r"|(?<=\s)(?:-u|--user|--proxy-user)[ =][\"']?[^\s:\"']{1,80}:(?P<c>[^\s\"'@]{3,200})",
+            re.IGNORECASE,
+        ),
+        _one_of,
+        folded=True,
+    ),
+    Kind(
+        "url_password",
+        ("://",),
+        re.compile(
+            r"(?P<name>[a-z][a-z0-9+.-]{1,30}://)(?P<user>[^\s/:@\"'<>]{0,100}):"
+            r"(?P<value>[^\s/@\"'<>]{1,300})@(?=[\w\[])",
+            re.IGNORECASE,
+        ),
+        _keeping_the_name,
+    ),
+    _assigned("aws_secret_key", "secret", r"(?:aws_?)?secret_?access_?key"),
+    _assigned(
+        "assignment",
+        "pass pwd secret credential key token",
+        _NAMES,
+    ),
+    Kind(
+        "option",
+        ("--",),
+        re.compile(
+            r"(?P<name>--[a-z-]{0,30}(?:password|passwd|passphrase|secret|token|api-key|"
+            r"access-key|private-key))[ \t]+[\"']?"
+            r"(?P<value>(?!-)[^\s\"'\\,;&|)}\]]{4,400})",
+            re.IGNORECASE,
+        ),
+        _keeping_the_name,
+        folded=True,
+    ),
+)
+
+
+def redact(text: str, found: Counter[str] | None = None) -> str:
+    """The text with every secret replaced by `[redacted KIND]`; `found` counts them by kind."""
+    folded = text.lower()
+    for kind in KINDS:
+        where = folded if kind.folded else text
+        if any(mark in where for mark in kind.marks):
+            text = _without(kind, text, found)
+    return text
+
+
+def _without(kind: Kind, text: str, found: Counter[str] | None) -> str:
+    said = f"[redacted {kind.name}]"
+
+    def one(match: re.Match[str]) -> str:
+        new = said if kind.replace is None else kind.replace(match, said)
+        if new is None or new == match[0]:
+            return match[0]
+        if found is not None:
+            found[kind.name] += 1
+        return new
+
+    return kind.shape.sub(one, text)
+
+
+_PATH = re.compile(
+    r"(?<![\w/.:~-])(?:file://)?(?:~|/(?!/)|[A-Za-z]:[\\/])(?:[\w.@+~ -]*[\w.@+~-])?"
+    r"(?:[\\/]+[\w.@+~-]+)+[\\/]?"
+)
+_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}")
+_HARMLESS = ("/bin/", "/usr/bin/", "/dev/", "/proc/", "/etc/")
+
+
+def places(text: str) -> str:
+    """The text without what tells who works where: absolute paths and e-mail addresses."""
+
+    def path(match: re.Match[str]) -> str:
+        whole = match[0]
+        return whole if whole.startswith(_HARMLESS) else f"[redacted path:{short(whole)}]"
+
+    return _PATH.sub(path, _MAIL.sub(lambda m: f"[redacted e-mail:{short(m[0])}]", text))

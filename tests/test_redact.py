@@ -1,0 +1,185 @@
+"""Every kind of secret is taken out of evidence, and what only looks like one stays."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+
+import pytest
+
+from server.ingest.redact import KINDS, places, redact
+
+A = "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"  # 32 characters that mean nothing
+H = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{A}{A}\n{A}{A}\n{A}==\n-----END RSA PRIVATE KEY-----"
+BODY = f"{A}{A}\n" * 4
+
+SECRETS = [
+    ("openai_key", f"sk-{A}{A[:16]}", "the old form"),
+    ("openai_key", f"sk-proj-{A}-{A}_T3Bl", "of a project"),
+    ("openai_key", f"sk-clb-{A}", "ours"),
+    ("openai_key", f"sk-or-v1-{H}{H}", "of a reseller"),
+    ("anthropic_key", f"sk-ant-api03-{A}-{A}", "Anthropic"),
+    ("github_pat", f"github_pat_11{A[:20]}_{A}", "fine-grained"),
+    ("github_token", f"ghp_{A}{A[:4]}", "classic"),
+    ("github_token", f"ghs_{A}{A[:4]}", "of an action"),
+    ("gitlab_token", f"glpat-{A[:20]}", "GitLab"),
+    ("aws_access_key", "AKIAIOSFODNN7EXAMPLE", "an id"),
+    ("aws_access_key", "ASIAIOSFODNN7EXAMPLE", "a temporary id"),
+    ("google_api_key", f"AIza{A}abc", "Google"),
+    ("google_oauth", f"ya29.{A}{A}", "an access token"),
+    ("google_oauth", f"GOCSPX-{A[:28]}", "a client's secret"),
+    ("slack_token", f"xoxb-123456789012-123456789012-{A[:24]}", "of a bot"),
+    ("slack_token", f"xapp-1-A0123456789-1234567890123-{H}", "of an app"),
+    ("webhook", f"https://hooks.slack.com/services/T012345/B012345/{A[:24]}", "Slack"),
+    ("webhook", f"https://discord.com/api/webhooks/123456789/{A}{A}", "Discord"),
+    ("stripe_key", f"sk_live_{A}", "live"),
+    ("stripe_key", f"rk_test_{A}", "restricted"),
+    ("stripe_key", f"whsec_{A}", "of a webhook"),
+    ("huggingface_token", f"hf_{A}ab", "Hugging Face"),
+    ("registry_token", f"npm_{A}abcd", "npm"),
+    ("registry_token", f"pypi-AgEIcHlwaS5vcmc{A}{A}", "PyPI"),
+    ("sendgrid_key", f"SG.{A[:22]}.{A}{A[:11]}", "SendGrid"),
+    ("bot_token", f"123456789:AA{A}a", "Telegram"),
+    ("bot_token", f"M{A[:23]}.{A[:6]}.{A}", "Discord"),
+    ("service_token", f"dckr_pat_{A[:27]}", "Docker"),
+    ("service_token", f"dop_v1_{H}{H}", "DigitalOcean"),
+    ("service_token", f"shpat_{H}", "Shopify"),
+    ("service_token", f"hvs.{A}", "Vault"),
+    ("azure_key", f"AccountName=x;AccountKey={A}{A}==;EndpointSuffix=y", "a connection"),
+    ("azure_key", f"https://x.blob.core.windows.net/c?sv=2024&sig={A}%3D", "a signed address"),
+    ("jwt", f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.{A}", "signed"),
+    ("private_key", PEM, "whole"),
+    ("private_key", json.dumps(PEM), "inside JSON"),
+    ("private_key", PEM[:80], "without its end"),
+    ("private_key", f"{BODY}-----END OPENSSH PRIVATE KEY-----", "without its beginning"),
+    ("private_key", f"AGE-SECRET-KEY-1{A.upper()}", "age"),
+    ("authorization", f"Authorization: Bearer {H}", "a header"),
+    ("authorization", f"authorization: Basic {A}==", "basic"),
+    ("authorization", f"-H 'X-Api-Key: {H}'", "a key's header"),
+    ("authorization", f"sent bearer {A}", "in a sentence"),
+    ("authorization", f"curl -u bob:{A} https://example.com", "curl"),
+    ("cookie", f"Cookie: session={H}; theme=dark", "sent"),
+    ("cookie", f"Set-Cookie: sid={H}; HttpOnly", "set"),
+    ("url_password", f"postgres://app:{A}@db:5432/x", "a database"),
+    ("url_password", f"https://x-token:{H}@example.com/a.git", "a remote"),
+    ("aws_secret_key", f"aws_secret_access_key = {A}{A[:8]}", "a file"),
+    ("assignment", f"DB_PASSWORD={A}", "a variable"),
+    ("assignment", f"password: {A[:9]}", "YAML"),
+    ("assignment", f'{{"client_secret": "{A}"}}', "JSON"),
+    ("assignment", json.dumps({"arguments": json.dumps({"apiKey": A})}), "JSON in JSON"),
+    ("assignment", f"const apiKey = '{A}';", "code"),
+    ("assignment", f"refresh_token={A}&grant_type=x", "a form"),
+    ("assignment", 'passphrase: "four words of mine"', "with spaces"),
+    ("option", f"deploy --token {A} --fast", "a command"),
+    ("option", "mysql --password 'hunter22'", "short"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [pytest.param(k, t, id=f"{k}: {why}") for k, t, why in SECRETS]
+)
+def test_a_secret_is_taken_out(kind: str, text: str) -> None:
+    found: Counter[str] = Counter()
+    shown = redact(f"before {text} after", found)
+    assert f"[redacted {kind}]" in shown
+    assert found[kind] == 1, found
+    assert shown.startswith("before ")
+    for part in (A, H, A[:20], "IOSFODNN", "hunter22", "four words"):
+        assert part not in shown, part
+    assert redact(shown) == shown, "once is enough"
+
+
+def test_every_kind_has_an_example() -> None:
+    assert len(KINDS) >= 24
+    assert {kind.name for kind in KINDS} == {kind for kind, _, _ in SECRETS}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("input_tokens=5000 cached_input_tokens: 4000", id="figures of a call"),
+        pytest.param('"total_token_usage":{"input_tokens":120}', id="figures in JSON"),
+        pytest.param("Original token count: 5120", id="a tool's header"),
+        pytest.param("Token budget=200000", id="a budget"),
+        pytest.param("max_token=4096", id="a limit"),
+        pytest.param("token: 5.3k", id="a rounded count"),
+        pytest.param("commit 0123456789abcdef0123456789abcdef01234567", id="a commit"),
+        pytest.param(f"sha256:{H}{H}", id="a digest"),
+        pytest.param("01a1fbc5-af83-77a1-9bf9-f8b04c619334", id="a thread's id"),
+        pytest.param(f"resp_{H}", id="a response's id"),
+        pytest.param("def sign_in(password: str, token: str | None) -> None:", id="types"),
+        pytest.param('token = os.environ["TOKEN"]', id="read from the environment"),
+        pytest.param("password = getpass.getpass()", id="asked for"),
+        pytest.param("password=$DB_PASSWORD", id="a variable's name"),
+        pytest.param("api_key: ${{ secrets.API_KEY }}", id="a workflow's reference"),
+        pytest.param("secret: <your secret>", id="a placeholder"),
+        pytest.param("password: null, token: undefined", id="nothing"),
+        pytest.param("PWD=/home/dev/project", id="the working folder"),
+        pytest.param("risk-assessment-for-the-whole-project-2026", id="sk- within a word"),
+        pytest.param("sk-learn-contrib", id="a package"),
+        pytest.param("a task-queue-worker", id="another word"),
+        pytest.param("the bearer of bad news", id="a bearer"),
+        pytest.param("basic authentication is used", id="basic"),
+        pytest.param("https://example.com:8080/a@b", id="an address with a port"),
+        pytest.param("git@example.com:team/repo.git", id="a remote without a password"),
+        pytest.param("-----BEGIN PUBLIC KEY-----", id="a public key"),
+        pytest.param("the cookie: it was good", id="a biscuit"),
+        pytest.param("AKIA is how such ids begin", id="a prefix"),
+        pytest.param("eyJ is base64 for an open brace", id="the beginning of a token"),
+        pytest.param("server.ingest.redact", id="a module"),
+        pytest.param("from keyboard import key_of", id="keys of another kind"),
+        pytest.param("--token-limit 500", id="an option about tokens"),
+    ],
+)  # fmt: skip
+def test_what_is_none_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_a_secret_amid_words_leaves_them() -> None:
+    said = redact(f'{{"cmd":"export TOKEN=\\"{A}\\" && make test"}}')
+    assert said == '{"cmd":"export TOKEN=\\"[redacted assignment]\\" && make test"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("in /home/dev/shop/a.py:3", "in [redacted path:]:3", id="a file"),
+        pytest.param(r"C:\Users\Ann\shop\a.py", "[redacted path:]", id="on Windows"),
+        pytest.param("file:///home/dev/shop", "[redacted path:]", id="an address of a file"),
+        pytest.param("~/shop/notes.md", "[redacted path:]", id="of a home"),
+        pytest.param("ann@example.com", "[redacted e-mail:]", id="an address of a person"),
+        pytest.param("/bin/bash -lc ls", "/bin/bash -lc ls", id="the system's own"),
+        pytest.param("https://example.com/a/b", "https://example.com/a/b", id="on the web"),
+        pytest.param("and/or 1/2 a/b.py", "and/or 1/2 a/b.py", id="no place"),
+    ],
+)  # fmt: skip
+def test_places_are_hidden_where_names_are(text: str, shown: str) -> None:
+    import re
+
+    assert re.sub(r":[0-9a-f]{8}\]", ":]", places(text)) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("sk-" * 60_000, id="beginnings"),
+        pytest.param("password=" * 20_000, id="names without values"),
+        pytest.param("PRIVATE " + (A * 2 + "\n") * 3_000, id="base64 without an end"),
+        pytest.param("PRIVATE " + A * 6_000, id="one long word"),
+        pytest.param("-----BEGIN PRIVATE KEY-----" * 7_000, id="keys that never end"),
+        pytest.param("://:@" * 40_000, id="addresses"),
+        pytest.param("eyJ." * 50_000, id="dots"),
+        pytest.param("/a" * 100_000, id="a deep path"),
+        pytest.param("a@" * 100_000, id="letters to nobody"),
+        pytest.param("cookie:" * 30_000, id="cookies"),
+        pytest.param("password='" + "\\" * 200_000, id="escapes"),
+        pytest.param("Authorization: " * 15_000, id="headers"),
+        pytest.param("é世\0\ud800" * 30_000, id="odd letters"),
+    ],
+)
+def test_hostile_text_costs_little(text: str) -> None:
+    began = time.process_time()
+    places(redact(text))
+    assert time.process_time() - began < 2
