@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
-from server.usage import calls
+from server.usage import calls, ownfiles
 from tests.rollouts import Tree
 
 
@@ -101,6 +102,11 @@ def test_pages_hold_every_row_once_in_order(
         pytest.param({"from": "2026-05-30", "to": "2026-05-31", "tz": "UTC"}, id="days"),
         pytest.param({"from": "2026-05-30T00:00:00Z"}, id="from a moment"),
         pytest.param({"provider": "claude"}, id="nothing"),
+        pytest.param({"history": "active"}, id="no archived sessions"),
+        pytest.param({"history": "active", "model": "gpt-5.5"}, id="active and a model"),
+        pytest.param({"creditConfidence": "unpriced"}, id="no credit rate"),
+        pytest.param({"creditConfidence": "exact", "effort": "high"}, id="a sure rate"),
+        pytest.param({"creditConfidence": "user_override"}, id="nobody set a rate"),
     ],
 )
 def test_totals_cover_the_filter_not_the_page(client: FlaskClient, query: dict[str, Any]) -> None:
@@ -142,7 +148,8 @@ def test_any_text_is_harmless(client: FlaskClient, name: str, text: str) -> None
         {"from": "0001-01-01T00:00:00+23:59"}, {"cursor": "x"}, {"cursor": "W10"}, {"cursor": "ß"},
         {"cursor": "WyJ0aW1lIiwgdHJ1ZSwgMTAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwLCAieCJd"},
         {"tz": "Mars/Base"}, {"tz": "../../etc/passwd"}, {"tz": "\0"}, {"provider": "all"},
-        {"priceStatus": "free"},
+        {"priceStatus": "free"}, {"page": "-1"}, {"page": "0"}, {"page": "x"}, {"offset": "-5"},
+        {"history": "some"}, {"creditConfidence": "sure"},
     ],
     ids=str,
 )  # fmt: skip
@@ -178,3 +185,105 @@ def test_scan_says_what_is_new(client: FlaskClient, tree: Tree) -> None:
     answer = client.post("/api/scan", json={"wait": True})
     assert answer.get_json()["calls"] == tree.sums[0]
     assert client.post("/api/scan", json={"wait": "yes"}).status_code == 400
+
+
+@pytest.mark.parametrize("value", ["-1", "0", "1.5", "x", "٣"])
+def test_a_page_that_is_none_is_an_error(client: FlaskClient, value: str) -> None:
+    for path in ("/api/calls", "/api/threads"):
+        answer = client.get(path, query_string={"page": value})
+        assert answer.status_code == 400
+        assert "“page” must be a whole number" in answer.get_json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/calls", "/api/threads"])
+def test_pages_can_be_counted(client: FlaskClient, path: str) -> None:
+    name = path.rpartition("/")[2]
+    whole = get(client, path, limit=60)
+    for query in ({"page": 3, "limit": 10}, {"offset": 20, "limit": 10}):
+        part = get(client, path, **query)
+        assert [row["id"] for row in part[name]] == [row["id"] for row in whole[name][20:30]]
+        assert part["totals"] == whole["totals"] and part["total"] == whole["total"]
+    far = get(client, path, page=99999)
+    assert far[name] == [] and not far["hasMore"] and far["totals"] == whole["totals"]
+    threads = get(client, "/api/threads", **{"from": "2020-01-01", "page": 9000})
+    assert threads["threads"] == [] and threads["totals"]["calls"] == whole["totals"]["calls"]
+
+
+def test_archived_sessions_can_be_left_out(client: FlaskClient) -> None:
+    archived = {
+        key
+        for (key,) in db.rows(
+            "select s.key from session s join source_file f on f.id = s.source where f.archived"
+        )
+    }
+    assert archived
+    every = get(client, "/api/calls")["totals"]
+    away = sum(get(client, "/api/calls", session=key)["total"] for key in archived)
+    active = get(client, "/api/calls", history="active", limit=500)
+    assert not {row["sessionId"] for row in active["calls"]} & archived
+    assert active["total"] == every["calls"] - away
+    wanted = {"history": "active", "from": "first", "to": "2026-12-31"}
+    for by in ("kind", "model", "project"):
+        days = get(client, "/api/trends", by=by, **wanted)["days"]
+        assert sum(day["calls"] for day in days) == active["total"], by
+    assert get(client, "/api/trends/summary", **wanted)["range"]["calls"] == active["total"]
+    heat = get(client, "/api/trends/heat", **wanted)
+    assert sum(map(sum, heat["calls"])) == active["total"]
+    threads = get(client, "/api/threads", history="active")
+    assert threads["totals"]["calls"] == active["total"]
+    groups = get(client, "/api/summary", by="model", history="active")["groups"]
+    assert sum(group["calls"] for group in groups) == active["total"]
+
+
+def test_each_call_has_one_credit_confidence(client: FlaskClient) -> None:
+    totals = {
+        sure: get(client, "/api/calls", creditConfidence=sure)["total"]
+        for sure in ("exact", "estimated", "user_override", "unpriced")
+    }
+    assert sum(totals.values()) == get(client, "/api/calls")["total"]
+    assert totals["exact"] and totals["unpriced"] and not totals["user_override"]
+    for row in get(client, "/api/calls", creditConfidence="exact")["calls"]:
+        assert row["creditConfidence"] == "exact" and row["creditModel"] == row["model"]
+    none = get(client, "/api/calls", creditConfidence="exact", model="gpt-unheard-of")
+    assert none["total"] == 0
+
+
+def test_search_finds_what_a_row_stands_for(client: FlaskClient) -> None:
+    row = next(r for r in get(client, "/api/calls", limit=500)["calls"] if r["project"])
+    cwd, turn = db.rows(
+        "select s.cwd, c.turn_id from call c join session s on s.id = c.session where c.id = ?",
+        (row["id"],),
+    )[0]
+    for text in filter(None, (cwd, turn, row["sessionId"], row["effort"])):
+        assert get(client, "/api/calls", q=text)["total"] > 0, text
+        if text != row["effort"] and text != turn:
+            assert get(client, "/api/threads", q=text)["total"] > 0, text
+    assert get(client, "/api/calls", q=cwd, privacy="redacted")["total"] == 0
+
+
+def test_tags_and_aliases_are_found(client: FlaskClient, tree: Tree) -> None:
+    place = ownfiles.path("projects.json")
+    given = {
+        "aliases": {"project-1": "Sundial"},
+        "tags": {"/home/someone/project-1": ["Client work", 5, ""], "project-2": ["side"], "x": 1},
+        "ignored_paths": ["/home/someone/private"],
+    }
+    place.write_text(json.dumps(given))
+    try:
+        mine = get(client, "/api/calls", project="project-1")["total"]
+        assert mine and get(client, "/api/calls", tag="Client work")["total"] == mine
+        assert get(client, "/api/calls", q="client w")["total"] == mine
+        assert get(client, "/api/calls", q="sundi", privacy="strict")["total"] == mine
+        assert get(client, "/api/calls", q="client w", privacy="strict")["total"] == 0
+        assert get(client, "/api/threads", q="sundial")["totals"]["calls"] == mine
+        assert get(client, "/api/calls", tag="Client work", project="project-2")["total"] == 0
+        assert get(client, "/api/calls/options")["tags"] == ["Client work", "side"]
+        assert get(client, "/api/calls/options", privacy="strict")["tags"] == []
+        name = get(client, "/api/calls", project="Sundial", limit=1)["calls"][0]["id"]
+        one = get(client, f"/api/calls/{name}")
+        assert one["tags"] == ["Client work"] and one["project"] == "Sundial" and one["cwd"]
+        hidden = get(client, f"/api/calls/{name}", privacy="strict")
+        assert (hidden["tags"], hidden["branch"], hidden["relativeCwd"]) == ([], None, None)
+        assert hidden["cwd"].startswith("[redacted cwd:")
+    finally:
+        place.unlink()

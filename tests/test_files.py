@@ -194,3 +194,42 @@ def test_prices_that_are_none(client: FlaskClient, text: str) -> None:
     assert answer.status_code == 422
     assert answer.get_json()["error"]["code"] == "pricing_not_understood"
     assert not ownfiles.path("pricing.json").exists()
+
+
+def test_own_credit_rates_go_first(client: FlaskClient) -> None:
+    rates = {"gpt-5.5": {"input_per_million": 1000, "output_per_million": 2000}}
+    ownfiles.write(
+        "allowance.json", {"credit_rates": rates, "aliases": {"gpt-6.1-codex": "gpt-5.5"}}
+    )
+    before = client.get("/api/calls?model=gpt-5.5&limit=1").get_json()["calls"][0]
+    assert before["creditConfidence"] == "exact"
+    reprice.keep()
+    row = client.get("/api/calls?model=gpt-5.5&limit=1").get_json()["calls"][0]
+    # Without a rate for cached input it costs as much as other input.
+    expected = (row["inputTokens"] * 1000 + row["outputTokens"] * 2000) / 1e6
+    assert row["credits"] == pytest.approx(expected, abs=1e-6)
+    assert (row["creditModel"], row["creditConfidence"]) == ("gpt-5.5", "user_override")
+    every = client.get("/api/calls?creditConfidence=user_override").get_json()["total"]
+    both = client.get("/api/calls?model=gpt-5.5&model=gpt-6.1-codex").get_json()["total"]
+    assert every == both
+    ownfiles.write("allowance.json", {"credit_rates": {"gpt-5.5": "free"}})
+    reprice.keep()  # what cannot be used changes nothing but itself
+    assert client.get("/api/calls?model=gpt-5.5&limit=1").get_json()["calls"][0] == before
+
+
+@pytest.mark.parametrize(
+    ("zone", "status"),
+    [
+        pytest.param("Europe/Berlin", 200, id="a zone"),
+        pytest.param("", 200, id="this computer's"),
+        pytest.param("Mars/Base", 400, id="none"),
+        pytest.param("../../etc/passwd", 400, id="a path"),
+        pytest.param("Europe/Ber\0lin", 400, id="a null byte"),
+        pytest.param(None, 400, id="nothing"),
+    ],
+)
+def test_a_time_zone_must_be_one(client: FlaskClient, zone: Any, status: int) -> None:
+    answer = client.put("/api/settings", json={"timeZone": zone})
+    assert answer.status_code == status
+    if status == 400:
+        assert "Europe/Berlin" in answer.get_json()["error"]["message"]

@@ -12,12 +12,16 @@ from flask import jsonify, request
 from server.dashboard import query
 from server.errors import AppError, BadRequest
 from server.store import db, settings
-from server.usage import calls, ownfiles, trends
+from server.usage import calls, ownfiles, pricing, projects, trends
 from server.usage.calls import Page
 from server.usage.days import QUARTER, Days, chosen
 from server.usage.privacy import MODES, Privacy, aliases, stricter
 from server.usage.slices import Filter
 
+_FURTHEST = 9_999_999
+# A name that stands for nothing finds nothing, rather than everything.
+_NOBODY = ("\0",)
+_MODELS = "select distinct name from daily_usage where heading = 'model'"
 _ASCENDING = ("model", "effort", "cache")
 _PROJECTS = "select distinct name from daily_usage where heading = 'project' and name != ''"
 
@@ -66,19 +70,42 @@ def usage() -> Filter:
     """The filter that all usage pages share, without its times."""
     return Filter(
         provider=query.choice("provider", "", ("", "codex", "claude")),
-        models=query.names("model"),
+        models=_models(),
         projects=_projects(),
         accounts=query.names("account"),
+        history="active" if _active() else "",
     )
+
+
+CREDITS = ("exact", "estimated", "user_override", "unpriced")
+
+
+def _models() -> tuple[str, ...]:
+    """The models asked for, of which those whose credit rate is as sure as is asked for."""
+    asked = query.names("model")
+    sure = query.choice("creditConfidence", "", ("", *CREDITS))
+    if not sure:
+        return asked
+    known = asked or tuple(name for (name,) in db.rows(_MODELS))
+    return tuple(name for name in known if pricing.credit_rate(name)[1] == sure) or _NOBODY
+
+
+def _active() -> bool:
+    """Whether archived sessions are left out; where there are none, nothing need be asked."""
+    if query.choice("history", "all", ("all", "active")) == "all":
+        return False
+    return bool(db.rows("select 1 from source_file where archived limit 1"))
 
 
 def full() -> Filter:
     """The filter of lists: of calls, of threads, of what needs attention."""
     local = days()
     first = request.args.get("from") == "first"
+    text = query.text("q")
     return replace(
         usage(),
-        text=query.text("q"),
+        text=text,
+        meant=_meant(text) if text else (),
         names=not privacy().hides,
         efforts=query.names("effort"),
         since=None if first else query.moment("from", local, end=False),
@@ -94,12 +121,21 @@ def page(names: tuple[str, ...]) -> Page:
     """How a list is ordered, and which part of it is wanted."""
     sort = query.choice("sort", "time", names)
     natural = "asc" if sort in _ASCENDING else "desc"
+    cursor = request.args.get("cursor", "")[:4000]
+    limit = query.number("limit", 50, 1, 500)
     return Page(
         sort=sort,
         descending=query.choice("direction", natural, ("asc", "desc")) == "desc",
-        limit=query.number("limit", 50, 1, 500),
-        cursor=request.args.get("cursor", "")[:4000],
+        limit=limit,
+        cursor=cursor,
+        offset=0 if cursor else _offset(limit),
     )
+
+
+def _offset(limit: int) -> int:
+    """Where a page begins for who counts: `offset` rows, or whole pages from 1 on."""
+    rows = query.number("offset", 0, 0, _FURTHEST)
+    return rows or (query.number("page", 1, 1, _FURTHEST) - 1) * limit
 
 
 def span(length: int = 30) -> tuple[str, str]:
@@ -119,16 +155,40 @@ def span(length: int = 30) -> tuple[str, str]:
 
 def _projects() -> tuple[str, ...]:
     """The projects meant by the shown names, so that a redacted or alias name works too."""
-    asked = query.names("project")
-    if not asked:
+    asked, tagged = query.names("project"), query.names("tag")
+    if not asked and not tagged:
         return ()
     mode = privacy()
     known = [name for (name,) in db.rows(_PROJECTS)]
     meant = [name for name in known if mode.project(name) in asked]
     if not mode.hides:
         meant += [name for name in asked if name not in meant]
-    # A name that stands for nothing finds nothing, rather than everything.
-    return tuple(meant) or ("\0",)
+    if tagged:
+        words = tags()
+        among = meant if asked else known
+        meant = [name for name in among if set(words.get(name, ())) & set(tagged)]
+    return tuple(meant) or _NOBODY
+
+
+def tags() -> dict[str, tuple[str, ...]]:
+    """The tags of each project, as far as the privacy mode shows them."""
+    if privacy().mode == "strict":
+        return {}
+    try:
+        return projects.tags(ownfiles.read("projects.json"))
+    except AppError:
+        return {}
+
+
+def _meant(text: str) -> tuple[str, ...]:
+    """The projects whose name as it is shown, or one of whose tags, holds a text."""
+    mode, words, wanted = privacy(), tags(), text.casefold()
+    return tuple(
+        name
+        for (name,) in db.rows(_PROJECTS)
+        if wanted in (mode.project(name) or "").casefold()
+        or any(wanted in word.casefold() for word in words.get(name, ()))
+    )
 
 
 def _day(name: str, default: str) -> str:

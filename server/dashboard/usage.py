@@ -58,7 +58,8 @@ def _add_calls(routes: Blueprint, services: Services) -> None:
 
     @routes.get("/api/calls/options")
     def options() -> Any:
-        return filters.answer(calls.options())
+        words = {word for listed in filters.tags().values() for word in listed}
+        return filters.answer({**calls.options(), "tags": sorted(words)})
 
     @routes.get("/api/calls/<path:name>")
     def one(name: str) -> Any:

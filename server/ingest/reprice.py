@@ -16,8 +16,9 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 500
 _NOTHING: dict[str, Any] = {"models": {}, "aliases": {}}
-_UNTOLD: dict[str, Any] = {"tables": [_NOTHING, _NOTHING], "row": 0}
+_UNTOLD: dict[str, Any] = {"tables": [_NOTHING] * 3, "row": 0}
 _lock = threading.Lock()
+_complaints: dict[str, str] = {}  # said once, not every ten seconds
 
 
 def keep() -> None:
@@ -25,15 +26,17 @@ def keep() -> None:
     with _lock:
         prices = _tables("pricing.json", ownprices.tables)
         credits = _tables("rate-card.json", ownprices.credits)
+        rates = _tables("allowance.json", ownprices.credit_rates)
+        tables = [prices, credits, rates]
         note = db.rows("select value from ledger_note where name = 'prices'")
         known: dict[str, Any] = json.loads(note[0][0]) if note else _UNTOLD
         newest = int(db.rows("select coalesce(max(rowid), 0) from call")[0][0])
-        now: dict[str, Any] = {"tables": [prices, credits], "row": newest}
-        pricing.use(prices, credits)
-        if now == known or (known["tables"] == now["tables"] == [_NOTHING, _NOTHING]):
+        now: dict[str, Any] = {"tables": tables, "row": newest}
+        pricing.use(prices, credits, rates)
+        if now == known or (known["tables"] == tables == [_NOTHING] * 3):
             return
-        changed = known["tables"] != now["tables"]
-        names = _names(prices, credits) | (_names(*known["tables"]) if changed else set())
+        changed = known["tables"] != tables
+        names = _names(*tables) | (_names(*known["tables"]) if changed else set())
         moved = sum(_price(name, 0 if changed else known["row"]) for name in sorted(names))
         with db.writing(*(["calls"] if moved else [])) as connection:
             if moved:
@@ -48,8 +51,11 @@ def _tables(name: str, read: Any) -> dict[str, Any]:
     try:
         found: dict[str, Any] = read(ownfiles.read(name) or {"models": {}})
     except (AppError, ValueError, TypeError) as error:
-        log.warning("%s is left out: %s", name, error)
+        if _complaints.get(name) != str(error):
+            _complaints[name] = str(error)
+            log.warning("%s is left out: %s", name, error)
         return _NOTHING
+    _complaints.pop(name, None)
     return found
 
 

@@ -127,9 +127,23 @@ def _checked(option: Option, value: Any) -> Any:
             isinstance(value, str) and len(value) <= 255
         )
         expected = "text of at most 255 characters"
+        if option.key == "timeZone":
+            fits = fits and (value == "" or _zone(value))
+            expected = "the name of a time zone such as Europe/Berlin, or empty for this computer's"
         if option.pattern:
             fits = fits and bool(re.fullmatch(option.pattern, str(value or "")))
             expected = "an http(s) address without credentials, or empty"
     if not fits:
         raise BadRequest(f"{option.key} must be {expected}.", code="invalid_settings")
     return value
+
+
+def _zone(name: str) -> bool:
+    """Whether this computer knows a time zone of that name."""
+    from zoneinfo import ZoneInfo  # here: most settings are read without it
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True

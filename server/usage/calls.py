@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from server.errors import BadRequest, NotFound
+from server.errors import AppError, BadRequest, NotFound
 from server.store import db
 from server.times import iso
-from server.usage import recommendations, slices, thresholds
+from server.usage import ownfiles, pricing, projects, recommendations, slices, thresholds
 from server.usage.slices import Filter
 
 _FROM = "from call c left join session s on s.id = c.session left join thread t on t.id = s.thread"
@@ -51,6 +51,9 @@ PRESETS = {
     "usage-credits": "coalesce(c.credits, 0) > 0",
     "reasoning-spike": slices.SPIKE,
 }
+# What a text is looked for in; the second part only where the privacy mode shows it.
+_SEARCHED = ("c.model", "c.effort", "s.key", "s.parent", "s.role", "c.turn_id", "c.id")
+_NAMES = ("t.title", "s.project", "s.cwd", "s.branch")
 _NAMED = re.compile(r":([a-z_]+)")
 _WITNESSES = ((1, "log"), (2, "proxy"), (4, "telemetry"))
 
@@ -63,6 +66,7 @@ class Page:
     descending: bool = True
     limit: int = 50
     cursor: str = ""
+    offset: int = 0  # rows to leave out, for who counts pages
 
 
 _FEW, _SESSIONS = 2000, 200
@@ -85,8 +89,8 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
             paged = f"{_in_sessions(connection, wanted)} and {paged}"
         found = connection.execute(
             f"select {_COLUMNS}, {order} {_FROM} where {paged} "  # noqa: S608 - our own words
-            f"order by {order} {way}, c.id {way} limit ?",
-            (*values, *after, page.limit + 1),
+            f"order by {order} {way}, c.id {way} limit ? offset ?",
+            (*values, *after, page.limit + 1, page.offset),
         ).fetchall()
     more = len(found) > page.limit
     found = found[: page.limit]
@@ -165,6 +169,7 @@ def one(name: str) -> dict[str, Any]:
     helper = kind in ("subagent", "review")
     return {
         **row,
+        **_place(name),
         "previous": before[0][0] if before else None,
         "next": after[0][0] if after else None,
         "recommendations": recommendations.recommend(
@@ -173,6 +178,23 @@ def one(name: str) -> dict[str, Any]:
         "flags": recommendations.flags(row),
         "cacheLabel": recommendations.cache_label(row, _row(previous[0]) if previous else None),
     }
+
+
+def _place(name: str) -> dict[str, Any]:
+    """Where the call's work was: the folder, its branch, and what the user calls it."""
+    found = db.rows(
+        "select s.cwd, s.branch, s.project from call c join session s on s.id = c.session "
+        "where c.id = ?",
+        (name,),
+    )
+    cwd, branch, project = found[0] if found else (None, None, None)
+    try:
+        given = ownfiles.read("projects.json")
+    except AppError:
+        given = {}
+    tags = list(projects.tags(given).get(project or "", ()))
+    place = projects.place(cwd, projects.ignored(given))
+    return {"cwd": cwd, "branch": branch, "tags": tags, **place}
 
 
 # The neighbours in the thread; the row's own session where it has no thread.
@@ -188,11 +210,14 @@ def _where(wanted: Filter) -> tuple[str, list[Any]]:
     parts: list[str] = ["1"]
     values: list[Any] = []
     if wanted.text:
-        columns = ["c.model", "s.key", "c.id", *(("t.title", "s.project") if wanted.names else ())]
-        parts.append("(" + " or ".join(f"{c} like ? escape '\\'" for c in columns) + ")")
-        values += [like(wanted.text)] * len(columns)
+        columns = _SEARCHED + (_NAMES if wanted.names else ())
+        found = [f"{c} like ? escape '\\'" for c in columns]
+        found.append(f"s.project in ({','.join('?' * len(wanted.meant))})")
+        parts.append(f"({' or '.join(found)})")
+        values += [like(wanted.text)] * len(columns) + list(wanted.meant)
+    unnamed = "" in wanted.models  # calls whose log names no model
     for column, names in (
-        ("c.model", wanted.models),
+        ("coalesce(c.model, '')" if unnamed else "c.model", wanted.models),
         ("c.effort", wanted.efforts),
         ("s.project", wanted.projects),
         ("c.account", wanted.accounts),
@@ -211,6 +236,8 @@ def _where(wanted: Filter) -> tuple[str, list[Any]]:
         if value not in ("", None):
             parts.append(condition)
             values.append(value)
+    if wanted.history:
+        parts.append(slices.ACTIVE)
     if wanted.preset:
         limits = thresholds.current()
         # Named places would not mix with the others; a threshold is a number of ours.
@@ -284,6 +311,7 @@ def _row(values: tuple[Any, ...]) -> dict[str, Any]:
     )
     first, cached, output, reasoning, written, window, cost, status, credits = values[11:20]
     account, seen, request, gap = values[20:24]
+    credit_model, confidence = pricing.credit_rate(model)
     row = {
         "id": name,
         "at": iso(at),
@@ -308,6 +336,8 @@ def _row(values: tuple[Any, ...]) -> dict[str, Any]:
         "costUsd": None if cost is None else cost / 1e6,
         "priceStatus": status,
         "credits": None if credits is None else credits / 1e6,
+        "creditModel": credit_model,
+        "creditConfidence": confidence,
         "accountId": account,
         "witnesses": [word for bit, word in _WITNESSES if seen & bit],
         "requestId": request,

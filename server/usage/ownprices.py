@@ -10,6 +10,8 @@ from server.errors import Unprocessable
 
 _ROWS = r"[^>]*?rows=\{(\[.*?\])\s*\}"
 _CONTEXT = re.compile(r"\s*\(<\s*272K context length\)", re.IGNORECASE)
+# As the trackers' files spell a rate: dollars or credits a million tokens.
+_UNITS = ("_per_million", "_credits_per_million", "")
 _MOST = 1e6
 TIERS = ("standard", "batch", "flex", "priority")
 
@@ -63,12 +65,22 @@ def credits(given: dict[str, Any]) -> dict[str, Any]:
     return {**made, "models": {name: rows[0]["standard"] for name, rows in made["models"].items()}}
 
 
+def credit_rates(given: dict[str, Any]) -> dict[str, Any]:
+    """The same for the `credit_rates` and `aliases` of an allowance.json."""
+    rates = given.get("credit_rates") or {}
+    if not isinstance(rates, dict):
+        raise ValueError("credit_rates must be an object")
+    return credits({"models": rates, "aliases": given.get("aliases")})
+
+
 def _entry(name: Any, rates: Any) -> dict[str, Any]:
     if isinstance(rates, list) and len(rates) == 3:
         values = rates
     elif isinstance(rates, dict):
-        keys = ("input_per_million", "cached_input_per_million", "output_per_million")
-        values = [rates.get(key) for key in keys]
+        values = [
+            next((rates[key] for word in _UNITS if (key := part + word) in rates), None)
+            for part in ("input", "cached_input", "output")
+        ]
     else:
         raise ValueError(f"{str(name)[:60]} has no rates")
     for place, value in enumerate(values):

@@ -95,6 +95,23 @@ def parts(model: str | None, tier: str | None, at: int, tokens: Tokens) -> Parts
     )
 
 
+def credit_rate(model: str | None) -> tuple[str | None, str]:
+    """The model whose credit rate counts for another, and how sure that is.
+
+    `exact`: the rate card names it; `estimated`: by an alias; `user_override`: the user's own
+    rate; `unpriced`: there is none, and the name is None.
+    """
+    table = _credit_table()
+    name = (model or "").lower().replace("_", "-")
+    by = table["aliases"].get(name)
+    listed = table["models"].get(by or name) if name else None
+    if not listed:
+        return None, "unpriced"
+    if (by or name) in _own.get("rates", ()):
+        return by or name, "user_override"
+    return (by, "estimated") if by else (name, "exact")
+
+
 def names() -> list[str]:
     """The models that have a price, and their aliases."""
     table = _table()
@@ -131,11 +148,18 @@ def _card(
 
 
 _own: dict[str, dict[str, Any]] = {}
+_NONE: dict[str, Any] = {"models": {}, "aliases": {}}
 
 
-def use(prices: dict[str, Any], credits: dict[str, Any]) -> None:
-    """Let the user's own tables (`models`, `aliases`) go before the shipped ones from now on."""
-    _own.update(prices=prices, credits=credits)
+def use(
+    prices: dict[str, Any], credits: dict[str, Any], rates: dict[str, Any] | None = None
+) -> None:
+    """Let the user's own tables (`models`, `aliases`) go before the shipped ones from now on.
+
+    `credits` is a rate card, and `rates` what the user set for single models: it goes first.
+    """
+    card, own = {**_NONE, **credits}, {**_NONE, **(rates or {})}
+    _own.update(prices=prices, credits=_merged(card, own), rates=own["models"])
     for cached in (_card, _table, _credit_table, _periods, _credit_rates):
         cached.cache_clear()
 

@@ -13,8 +13,10 @@ from typing import Any
 
 MODES = ("normal", "redacted", "strict")
 _PLACES = {"cwd": "cwd", "path": "path", "source": "source", "file": "source", "root": "path"}
+_HIDDEN: dict[str, Any] = {"remoteLabel": None}
 _STRICT: dict[str, Any] = {
     "branch": None,
+    "relativeCwd": None,
     "tags": [],
     "accountName": None,
     "email": None,
@@ -79,6 +81,8 @@ class Privacy:
             return list(dict.fromkeys(self.project(name) for name in value))
         if self.mode == "strict" and key in _STRICT:
             return _STRICT[key]
+        if self.hides and key in _HIDDEN:
+            return _HIDDEN[key]
         return self.shown(value)
 
 

@@ -51,7 +51,13 @@ class Filter:
     thread: str = ""
     session: str = ""
     preset: str = ""
+    history: str = ""  # active leaves archived sessions out
     names: bool = True  # whether `text` may find what a privacy mode hides
+    meant: tuple[str, ...] = ()  # the projects whose shown name or tags hold `text`
+
+
+# What Codex keeps under `sessions`; a session without a log of its own is no archived one.
+ACTIVE = "(s.source is null or s.source not in (select id from source_file where archived))"
 
 
 def narrowed(wanted: Filter) -> tuple[str, list[Any]]:
@@ -78,6 +84,8 @@ def narrowed(wanted: Filter) -> tuple[str, list[Any]]:
         if value not in ("", None):
             parts.append(condition)
             values.append(value)
+    if wanted.history:
+        parts.append(ACTIVE)
     return " and ".join(parts), values
 
 

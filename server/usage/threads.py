@@ -71,11 +71,11 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         # In one statement the groups are made once.
         found = connection.execute(
             f"{prefix} select {_COLUMNS}, {order}, 0 {tail}{paged} "  # noqa: S608 - our words
-            f"order by {order} {way}, g.thread {way} limit ?"
+            f"order by {order} {way}, g.thread {way} limit ? offset ?"
             if page.cursor or not prefix
             else f"{prefix} select {_COLUMNS}, {order}, {_WINDOWS} {tail} "
-            f"order by {order} {way}, g.thread {way} limit ?",
-            (*values, *after, page.limit + 1),
+            f"order by {order} {way}, g.thread {way} limit ? offset ?",
+            (*values, *after, page.limit + 1, page.offset),
         ).fetchall()
         if found and prefix and not page.cursor:
             sums = found[0][-8:]
@@ -119,7 +119,7 @@ def _source(wanted: Filter) -> tuple[tuple[str, str], list[Any]]:
     parts: list[str] = ["1"]
     values: list[Any] = []
     prefix, groups = "", "from thread_usage g"
-    rest = replace(wanted, text="", names=True, preset="", thread="", provider="")
+    rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
     if rest != Filter():
         where, values = slices.narrowed(replace(rest, provider=wanted.provider))
         prefix = (
@@ -135,9 +135,15 @@ def _source(wanted: Filter) -> tuple[tuple[str, str], list[Any]]:
         parts.append("g.thread = ?")
         values.append(wanted.thread)
     if wanted.text:
-        columns = ["g.thread", *(("t.title", "t.project") if wanted.names else ())]
-        parts.append("(" + " or ".join(f"{c} like ? escape '\\'" for c in columns) + ")")
-        values += [calls.like(wanted.text)] * len(columns)
+        columns = ("g.thread", *(("t.title", "t.project") if wanted.names else ()))
+        inner = ("x.key", "x.role", *(("x.cwd", "x.branch") if wanted.names else ()))
+        within = " or ".join(f"{c} like ? escape '\\'" for c in inner)
+        found = [f"{c} like ? escape '\\'" for c in columns]
+        found.append(f"t.project in ({','.join('?' * len(wanted.meant))})")
+        found.append(f"g.thread in (select x.thread from session x where {within})")  # noqa: S608
+        parts.append(f"({' or '.join(found)})")
+        pattern = calls.like(wanted.text)
+        values += [pattern] * len(columns) + list(wanted.meant) + [pattern] * len(inner)
         groups += " left join thread t on t.id = g.thread"
     if wanted.preset in _HAVING:
         parts.append(_HAVING[wanted.preset])

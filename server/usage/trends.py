@@ -206,7 +206,8 @@ def _own(zone: str) -> bool:
 
 def _from(wanted: Filter) -> str:
     # Without a project there is no need to look at sessions, and an index holds the rest.
-    joined = " left join session s on s.id = l.session" if wanted.projects else ""
+    needed = wanted.projects or wanted.history
+    joined = " left join session s on s.id = l.session" if needed else ""
     return f"from slice l{joined}"
 
 
@@ -290,8 +291,10 @@ def _sliced(first: str, last: str, heading: str, wanted: Filter, local: Days) ->
     slices.refresh()
     name = {"model": "l.model", "project": "coalesce(s.project, '')", "account": "l.account"}
     where, values = slices.narrowed(_within(first, last, wanted, local))
-    joined = " left join session s on s.id = l.session"
-    source = "from slice l" + (joined if heading == "project" or wanted.projects else "")
+    if heading == "project":
+        source = "from slice l left join session s on s.id = l.session"
+    else:
+        source = _from(wanted)
     for quarter, label, *sums in db.rows(
         f"select l.quarter, {name[heading]}, sum(l.calls), sum(l.input), sum(l.cached), "  # noqa: S608
         "sum(l.output), sum(l.reasoning), sum(l.cost), sum(l.unpriced) "
