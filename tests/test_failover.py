@@ -523,12 +523,30 @@ def test_the_pin_survives_a_restart(config: Config, database: None) -> None:
     with running(config) as rig:
         rig.send(None, session_id="s")
         home = rig.accounts[rig.served()[0]]
-        rig.pool.expire_blocks()
-        flush = getattr(rig.pool, "flush", None)
-        if flush is not None:
-            flush()
+        rig.pool.flush()
         rig.pool.load()
         assert rig.pool.pinned("session", "s") == home
+
+
+def test_who_owns_a_response_or_a_turn_survives_a_restart(config: Config, database: None) -> None:
+    with running(config, ["acc-1", "acc-2", "acc-3"]) as rig:
+        state = {"x-codex-turn-state": "turn-1"}
+        rig.provider.play(Stream(spoken(name="resp_own"), headers=state))
+        rig.send(None)
+        home = rig.served()[0]
+        wait_until(lambda: rig.proxy.memory.owner("resp_own"), "known")
+        stored = str(db.rows("select key from sticky_session"))
+    with running(config, []) as again:
+        for number in range(6):
+            # The provider of a test knows accounts by their upstream id, as before.
+            again.send({"previous_response_id": "resp_own"})
+            again.send(None, session_id=f"s{number}", x_codex_turn_state="turn-1")
+        assert set(again.served()) == {home}
+        assert "resp_own" not in stored and "turn-1" not in stored, "only hashes are kept"
+        account = again.pool.find(f"{home}@example.com")
+        again.pool.pause(account)
+        reply = again.send({"previous_response_id": "resp_own"})
+        assert reply.error["code"] == "previous_response_not_found", "a pause moves no owner"
 
 
 NOT_TAKEN: dict[str, Script] = {

@@ -473,6 +473,38 @@ def test_pins_are_bounded(pool: Pool, clock: Clock, monkeypatch: pytest.MonkeyPa
     assert db.rows("select count(*) from sticky_session") == [(10,)]
 
 
+# ── old snapshots ─────────────────────────────────────────────────────────────────────────
+
+
+def test_old_snapshots_are_thinned_and_the_newest_stay(pool: Pool, clock: Clock) -> None:
+    account = add(pool)
+    with db.writing() as connection:
+        connection.execute("delete from snapshot")
+        connection.executemany(
+            "insert into snapshot (account, source, window, used_percent, observed_at) "
+            "values (?, 'api', ?, ?, ?)",
+            [
+                *[(account, "primary", n % 100, clock.now - n * HOUR) for n in range(60 * 24)],
+                *[(account, "secondary", n, clock.now - (500 + n) * DAY) for n in range(3)],
+                ("", "primary", 1, clock.now - 900 * DAY),
+            ],
+        )
+    pool.forget_old()
+    stored = {
+        (window, (clock.now - at) // HOUR)
+        for window, at in db.rows("select window, observed_at from snapshot where account != ''")
+    }
+    recent = {hours for window, hours in stored if window == "primary" and hours <= 35 * 24}
+    older = [hours for window, hours in stored if window == "primary" and hours > 35 * 24]
+    assert recent == set(range(35 * 24 + 1)), "what trends look at closely is whole"
+    assert 100 <= len(older) <= 102, "one in six hours of the 25 days before"
+    assert [hours for window, hours in stored if window == "secondary"] == [500 * 24]
+    assert db.rows("select count(*) from snapshot where account = ''") == [(1,)]
+    before = len(stored)
+    pool.forget_old()
+    assert db.rows("select count(*) from snapshot")[0][0] == before + 1
+
+
 # ── finding ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -10,6 +10,11 @@ from server.accounts.allowance import MINUTE, Credits, Usage, Window, late, orde
 from server.store import db
 
 DENSITY = 5 * MINUTE
+DAY = 24 * 60 * MINUTE
+DENSE = 35 * DAY  # the 28-day trend, and what held before it
+SPARSE = 6 * 60 * MINUTE  # after that one observation in so long is kept
+OLDEST = 400 * DAY  # the longest trend that can be asked for
+_AT_ONCE = 1000  # rows a transaction, so that no other writer waits for long
 _COLUMNS = "account, source, window, used_percent, window_minutes, resets_at, credits, plan"
 _RESET_MOVED = MINUTE  # less is the provider's rounding
 
@@ -98,6 +103,30 @@ class History:
                     known.pop(place)
         if connection is not None:
             connection.execute("delete from snapshot where account = ?", (account,))
+
+    def forget_old(self, now: int) -> None:
+        """Thin out what is older than the trends look at closely.
+
+        The newest observation of a window stays however old it is: it still holds.
+        """
+        for account, window in db.rows("select distinct account, window from snapshot"):
+            _thin(account, window, now - DENSE, SPARSE)
+            _thin(account, window, now - OLDEST, now - OLDEST)
+
+
+def _thin(account: str, window: str, before: int, step: int) -> None:
+    """Of the observations before a time, keep the newest in each step."""
+    while True:
+        with db.writing() as connection:
+            gone = connection.execute(
+                "delete from snapshot where id in (select id from snapshot s where account = ?1 "
+                "and window = ?2 and observed_at < ?3 and exists (select 1 from snapshot l "
+                "where l.account = ?1 and l.window = ?2 and l.observed_at > s.observed_at "
+                "and l.observed_at < (s.observed_at / ?4 + 1) * ?4) limit ?5)",
+                (account, window, before, step, _AT_ONCE),
+            ).rowcount
+        if gone < _AT_ONCE:
+            return
 
 
 def _says_more(kept: Window | None, seen: Window) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 
@@ -11,6 +12,8 @@ DAY = 24 * 3600 * 1000
 # The provider's prompt cache is gone after half an hour; a session may be taken up next day.
 LIFE = {"prompt_cache": 30 * 60 * 1000}
 FILE = "file"  # the kind of a pin that says which account holds an uploaded file
+OWNER = "owner"  # … which account a response or a turn's state came from
+HELD = (FILE, OWNER)  # what lies with an account and does not move when it is paused
 MOST = 50_000
 
 Place = tuple[str, str]  # kind, key
@@ -26,7 +29,9 @@ class Pins:
 
     def load(self) -> None:
         """Read what is stored."""
-        found = db.rows("select kind, key, account, created_at, used_at from sticky_session")
+        found = db.rows(
+            "select kind, key, account, created_at, used_at from sticky_session order by used_at"
+        )
         with self._lock:
             self._known = {(kind, key): (a, made, used) for kind, key, a, made, used in found}
             self._changed.clear()
@@ -49,21 +54,33 @@ class Pins:
                 del self._known[oldest]
                 self._changed.add(oldest)
 
-    def drop(self, account: str, connection: sqlite3.Connection, keep: str = "") -> None:
-        """Forget the pins of an account, but for one kind, in memory and on disk."""
+    def drop(
+        self, account: str, connection: sqlite3.Connection, keep: tuple[str, ...] = ()
+    ) -> None:
+        """Forget the pins of an account, but for some kinds, in memory and on disk."""
         with self._lock:
-            gone = [p for p, known in self._known.items() if known[0] == account and p[0] != keep]
+            gone = [
+                place
+                for place, known in self._known.items()
+                if known[0] == account and place[0] not in keep
+            ]
             for place in gone:
                 del self._known[place]
         connection.execute(
-            "delete from sticky_session where account = ? and kind != ?", (account, keep)
+            "delete from sticky_session where account = ? "
+            "and kind not in (select value from json_each(?))",
+            (account, json.dumps(keep)),
         )
 
     def expire(self, now: int) -> None:
         """Forget what was too long ago."""
         with self._lock:
-            for place, (_, _, used) in list(self._known.items()):
-                if now - used >= LIFE.get(place[0], DAY):
+            known = list(self._known.items())
+        # Outside the lock: looking through all of them takes longer than a request may wait.
+        over = [item for item in known if now - item[1][2] >= LIFE.get(item[0][0], DAY)]
+        with self._lock:
+            for place, pin in over:
+                if self._known.get(place) == pin:  # not used meanwhile
                     del self._known[place]
                     self._changed.add(place)
 

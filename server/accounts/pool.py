@@ -33,7 +33,7 @@ from server.accounts.allowance import (
     Window,
 )
 from server.accounts.history import History
-from server.accounts.pins import FILE, Pins
+from server.accounts.pins import HELD, Pins
 from server.accounts.provider import CreditsFailed as CreditsFailed
 from server.accounts.provider import RefreshFailed as RefreshFailed
 from server.accounts.provider import SignInNeeded as SignInNeeded
@@ -322,7 +322,7 @@ class Pool:
                 raise Conflict(message, code=profile.status)
             self._save(
                 profile,
-                also=lambda connection: self._pins.drop(account, connection, keep=FILE),
+                also=lambda connection: self._pins.drop(account, connection, keep=HELD),
                 status=PAUSED,
                 status_reason=None,
                 blocked_until=None,
@@ -489,6 +489,10 @@ class Pool:
                 self._change(profile.id, paused_until=None, **_fields(standing))
         self._pins.expire(now)
         self.flush()
+
+    def forget_old(self) -> None:
+        """Thin out snapshots that nobody looks at closely any more (a scheduler job)."""
+        self._history.forget_old(db.now_ms())
 
     def flush(self) -> None:
         """Store what the request path left in memory; when the disk refuses, it stays there."""

@@ -117,7 +117,7 @@ class Chooser:
         """The only account that can serve this, because it holds what the request names."""
         found = self._memory.owner(wanted.previous)
         for name in wanted.files:
-            found = found or self._memory.owner(name) or self._pool.pinned(FILE, name)
+            found = found or self._pool.pinned(FILE, name)
         return found
 
     # ── inside ────────────────────────────────────────────────────────────────────────────

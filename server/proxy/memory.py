@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
 
-_MOST = 10_000
+from server.accounts.pins import OWNER
+from server.accounts.pool import Pool
+from server.store import db
+
 # A plan may gain a model at any time; asking once an hour costs one extra try.
 UNABLE_MS = 3_600_000
 
@@ -14,8 +16,8 @@ UNABLE_MS = 3_600_000
 class Memory:
     """Which account owns what, does not offer which model, has used up which named limit."""
 
-    def __init__(self) -> None:
-        self._owners: OrderedDict[bytes, str] = OrderedDict()
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool  # keeps owners: they outlive a restart, written behind like pins
         self._unable: dict[tuple[str, str], int] = {}
         self._spent: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
@@ -24,19 +26,11 @@ class Memory:
         """Remember that `value` (a turn state, a response id) came from this account."""
         if not value:
             return
-        key = _digest(value)
-        with self._lock:
-            self._owners[key] = account
-            self._owners.move_to_end(key)
-            if len(self._owners) > _MOST:
-                self._owners.popitem(last=False)
+        self._pool.pin(OWNER, _digest(value), account, db.now_ms())
 
     def owner(self, value: str | None) -> str | None:
         """The account that issued `value`; None when it is not known."""
-        if not value:
-            return None
-        with self._lock:
-            return self._owners.get(_digest(value))
+        return self._pool.pinned(OWNER, _digest(value)) if value else None
 
     def cannot(self, account: str, model: str, now: int) -> None:
         """Remember that this account does not offer this model."""
@@ -73,5 +67,5 @@ class Memory:
             }
 
 
-def _digest(value: str) -> bytes:
-    return hashlib.blake2b(value.encode("utf-8", "replace"), digest_size=16).digest()
+def _digest(value: str) -> str:
+    return hashlib.blake2b(value.encode("utf-8", "replace"), digest_size=16).hexdigest()

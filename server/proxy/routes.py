@@ -62,7 +62,7 @@ class Proxy:
     ) -> None:
         self.pool = pool
         self.upstream = Upstream(config.upstream_base_url)
-        self.memory = Memory()
+        self.memory = Memory(pool)
         self.chooser = Chooser(pool, self.memory)
         self._config = config
         self._gate = Gate(keys or Keys())
