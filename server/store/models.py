@@ -1,10 +1,14 @@
 """Every table. Times are integer milliseconds UTC, money integer micro-dollars.
 
 Enumerations are short text; JSON columns hold only what is never filtered on. Models carry
-columns and nothing else; rules live in the rooms.
+columns and nothing else; rules live in the rooms. After a change here, run
+`python -m server.store.makeschema`: tables are made from the SQL that it writes.
 """
 
 from __future__ import annotations
+
+import sqlite3
+from typing import Any
 
 from peewee import (
     BlobField,
@@ -13,21 +17,37 @@ from peewee import (
     FloatField,
     IntegerField,
     Model,
+    SqliteDatabase,
     TextField,
 )
 
-from server.store.db import secrets, usage
+from server.store import db
+
+
+class _Bound(SqliteDatabase):
+    """Peewee on the store's own connections."""
+
+    def __init__(self, store: db.Database) -> None:
+        super().__init__(":memory:")  # never opened
+        self._store = store
+
+    def connection(self) -> sqlite3.Connection:
+        return self._store.connection()
+
+    def execute_sql(self, sql: str, params: Any = None) -> sqlite3.Cursor:
+        self._store.check(sql)
+        return self._store.connection().execute(sql, params or ())
 
 
 class _Secrets(Model):
     class Meta:
-        database = secrets
+        database = _Bound(db.secrets)
         legacy_table_names = False
 
 
 class _Usage(Model):
     class Meta:
-        database = usage
+        database = _Bound(db.usage)
         legacy_table_names = False
 
 
@@ -109,7 +129,7 @@ class StickySession(_Usage):
     """The memory that keeps a thread on an account."""
 
     key = TextField()
-    kind = TextField()  # session prompt_cache file
+    kind = TextField()  # session prompt_cache file owner
     account = TextField(index=True)
     created_at = IntegerField()
     used_at = IntegerField(index=True)
@@ -453,6 +473,111 @@ class TelemetryCount(_Usage):
         primary_key = CompositeKey("kind", "name", "day")
 
 
+class FactFile(_Usage):
+    """How far a log has been read for facts, which is never further than the ledger has read."""
+
+    source = IntegerField(primary_key=True)  # SourceFile
+    name = TextField()  # the file's provider and name: a number may be another file's later
+    offset = IntegerField()
+    fingerprint = TextField()
+    state = TextField()  # the fold's JSON state
+
+
+class FactCall(_Usage):
+    """A stretch of a log that ends with a call; what happened in it belongs to that call."""
+
+    source = IntegerField()  # SourceFile
+    number = IntegerField()  # how many calls lie before it in the file
+    offset = IntegerField()  # byte offset of the call's line
+    at = IntegerField()
+    call = TextField(null=True)  # Call; None: the ledger has no such call (a copied head)
+
+    class Meta:
+        primary_key = CompositeKey("source", "number")
+
+
+class Fact(_Usage):
+    """A counted, privacy-safe event in a call's stretch; the names are words of programs."""
+
+    source = IntegerField()
+    number = IntegerField()  # FactCall
+    type = TextField()  # tool function command_family activity mcp_tool skill loop …
+    name = TextField()
+    category = TextField()
+    count = IntegerField()
+    first_at = IntegerField()
+    last_at = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("source", "number", "type", "name")
+        indexes = ((("type", "name"), False),)
+
+
+class ToolRun(_Usage):
+    """One call of a tool; a shell command's further git steps are rows of their own."""
+
+    source = IntegerField()
+    offset = IntegerField()  # byte offset of the line that asked for it
+    part = IntegerField()  # 0; more for the further git steps of one command line
+    number = IntegerField()  # FactCall
+    function = TextField()
+    root = TextField(null=True)  # the program of a shell command; never an argument
+    child = TextField(null=True)  # its subcommand
+    operation = TextField(null=True)  # of git and gh
+    told = BooleanField(default=True)  # whether the output belongs to this row
+    outputs = IntegerField(default=0)
+    tokens = IntegerField(null=True)  # of the output, as the client counted them
+    missing = TextField(null=True)  # why not: string_no_header non_string_output
+
+    class Meta:
+        primary_key = CompositeKey("source", "offset", "part")
+        indexes = ((("root", "child"), False),)
+
+
+class FileRead(_Usage):
+    """A file that a shell command read; its base name and a short hash of its path."""
+
+    source = IntegerField()
+    offset = IntegerField()  # of its ToolRun
+    path = TextField()  # 12 hex digits
+    part = IntegerField()
+    number = IntegerField()  # FactCall
+    label = TextField()
+    reader = TextField()
+    tokens = IntegerField(null=True)  # this file's share of the output
+
+    class Meta:
+        primary_key = CompositeKey("source", "offset", "path")
+        indexes = ((("path",), False),)
+
+
+class FileChange(_Usage):
+    """A file that a patch changed; its base name and a short hash of its path."""
+
+    source = IntegerField()
+    offset = IntegerField()  # of the patch's line
+    path = TextField()
+    number = IntegerField()  # FactCall
+    label = TextField()
+    extension = TextField()
+
+    class Meta:
+        primary_key = CompositeKey("source", "offset", "path")
+        indexes = ((("path",), False),)
+
+
+class DiagnosticSnapshot(_Usage):
+    """A section of the diagnostics as it was computed last."""
+
+    section = TextField()
+    scope = TextField()  # active all
+    computed_at = IntegerField()
+    body = TextField()  # JSON
+
+    class Meta:
+        primary_key = CompositeKey("section", "scope")
+
+
 SECRET_TABLES = [Credential, Secret, Login]
 USAGE_TABLES = [
     Account,
@@ -474,4 +599,11 @@ USAGE_TABLES = [
     TelemetryUsage,
     TelemetrySession,
     TelemetryCount,
+    FactFile,
+    FactCall,
+    Fact,
+    ToolRun,
+    FileRead,
+    FileChange,
+    DiagnosticSnapshot,
 ]
