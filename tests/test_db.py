@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from server import runtime
-from server.store import db, migrations, settings
+from server.store import db, makeschema, migrations, schema, settings
 from server.store.lock import FolderError, Lock
 from server.store.models import Setting
 
@@ -246,3 +246,8 @@ def test_a_job_on_a_full_disk_writes_one_line(caplog: pytest.LogCaptureFixture) 
     told = [(record.levelname, bool(record.exc_info)) for record in caplog.records]
     assert told == [("WARNING", False), ("ERROR", True)]
     assert "disk is full" in caplog.records[0].getMessage()
+
+
+def test_the_tables_are_those_of_the_models() -> None:
+    written = Path(schema.__file__).read_text(encoding="utf-8")
+    assert written == makeschema.text(), "run: python -m server.store.makeschema"

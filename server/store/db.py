@@ -7,21 +7,22 @@ survive a crash); `usage.db` may lose the last commits at a power cut, never at 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
-
-from peewee import PeeweeException, SqliteDatabase
 
 from server.errors import AppError
+from server.lazy import Log
 
-log = logging.getLogger(__name__)
+TYPE_CHECKING = False  # not imported from `typing`: that takes longer than this module
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+log = Log(__name__)
 
 _WRITE_WORDS = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 _FAULTY_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
@@ -44,44 +45,101 @@ class StoreError(AppError):
     status, code = 507, "data_folder_unusable"
 
 
-class _Database(SqliteDatabase):
-    """A deferred SQLite database whose writes go through `writing()`."""
+class Database:
+    """A SQLite file whose writes go through `writing()`: a connection for each thread.
+
+    The connections are plain: an ORM takes longer to load than to scan a day's logs.
+    `store.models` binds peewee's models to them.
+    """
 
     strict = False
 
     def __init__(self) -> None:
-        super().__init__(None)
+        self.database: str | None = None  # its path; None while it is closed
         self.write_lock = threading.RLock()
         # One connection stays open, so that the -wal and -shm files stay: readers then need no
         # free disk space, and no last close has to fold the WAL into the file.
         self.anchor: sqlite3.Connection | None = None
+        self._pragmas: dict[str, Any] = {}
+        self._own = threading.local()
         self._writer: int | None = None
 
-    def execute_sql(self, sql: str, params: Any = None) -> Any:
+    def init(self, path: str | None, pragmas: dict[str, Any] | None = None) -> None:
+        """Use this file from now on; None: any use is an error."""
+        self.database, self._pragmas = path, pragmas or {}
+
+    def connect(self) -> bool:
+        """Open this thread's connection; False when it is open already."""
+        if getattr(self._own, "connection", None) is not None:
+            return False
+        if self.database is None:
+            raise sqlite3.ProgrammingError("the database is closed")
+        connection = sqlite3.connect(
+            self.database, timeout=5, isolation_level=None, check_same_thread=False
+        )
+        for name, value in self._pragmas.items():
+            connection.execute(f"pragma {name} = {value}")
+        self._own.connection = connection
+        return True
+
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        self.connect()
+        found: sqlite3.Connection = self._own.connection
+        return found
+
+    def is_closed(self) -> bool:
+        """Whether this thread has no connection."""
+        return getattr(self._own, "connection", None) is None
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection, self._own.connection = self._own.connection, None
+        connection.close()
+
+    def check(self, sql: str) -> None:
+        """Raise when a model writes outside `writing()` (tests only)."""
         if (
             self.strict
             and self._writer != threading.get_ident()
             and sql.lstrip()[:7].upper().startswith(_WRITE_WORDS)
         ):
             raise RuntimeError(f"a write outside writing(): {sql[:60]}")
-        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
 
     @contextmanager
     def writer(self) -> Iterator[sqlite3.Connection]:
         """One transaction of the only writer; yields the raw connection for `executemany`."""
         with self.write_lock:
-            nested, self._writer = self._writer, threading.get_ident()
+            outer, self._writer = self._writer, threading.get_ident()
             try:
-                with reading(self), self.atomic("IMMEDIATE"):
-                    yield self.connection()  # type: ignore[no-untyped-call]
-            except (sqlite3.Error, PeeweeException) as error:
-                raise _first_cause(error) from None
+                with reading(self) as connection, _transaction(connection):
+                    yield connection
             finally:
-                self._writer = nested
+                self._writer = outer
 
 
-usage = _Database()
-secrets = _Database()
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit what is done in the block, or nothing of it; a part of the one around it, if any."""
+    inner = connection.in_transaction
+    connection.execute("savepoint part" if inner else "begin immediate")
+    try:
+        yield
+        connection.execute("release part" if inner else "commit")
+    except BaseException:
+        # SQLite rolls back by itself when the disk is full; that the roll-back then fails must
+        # not hide the reason.
+        with suppress(sqlite3.Error):
+            if inner:
+                connection.execute("rollback to part")
+                connection.execute("release part")
+            else:
+                connection.execute("rollback")
+        raise
+
+
+usage = Database()
+secrets = Database()
 _revisions: dict[str, int] = {}
 _started = int(time.time() * 1000)
 
@@ -112,13 +170,13 @@ def writing_secrets() -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def reading(database: SqliteDatabase = usage) -> Iterator[sqlite3.Connection]:
+def reading(database: Database = usage) -> Iterator[sqlite3.Connection]:
     """A connection for a short piece of reading, closed again if this block opened it.
 
     256 idle connections would each keep a page cache, so threads do not keep theirs. A
     long-lived thread (indexer, scheduler) may call `usage.connect()` once and keep it.
     """
-    opened = database.connect(reuse_if_open=True)
+    opened = database.connect()
     try:
         yield database.connection()
     finally:
@@ -142,23 +200,28 @@ def revisions() -> dict[str, int]:
     return {"started": _started, **_revisions}
 
 
-def open_databases(folder: Path, *, strict: bool = False) -> list[str]:
+def open_databases(
+    folder: Path | str, *, strict: bool = False, all_of_it: bool = True
+) -> list[str]:
     """Open both files in `folder`, making it (0700) and them (0600) when they are missing.
 
     Returns sentences for the user when something had to be mended: a damaged file is moved
     aside (never deleted) and the newest good backup takes its place. Raises `StoreError` when
-    the folder cannot be written.
+    the folder cannot be written. `all_of_it=False` leaves secrets.db alone.
     """
+    folder = os.fspath(folder)
     _make_folder(folder)
     notices: list[str] = []
     for database, name, level in ((secrets, "secrets.db", "FULL"), (usage, "usage.db", "NORMAL")):
-        path = folder / name
+        if database is secrets and not all_of_it:
+            continue
+        path = os.path.join(folder, name)  # noqa: PTH118 - pathlib takes longer than the rest
         notices += _mend(path)
         _create_private(path)
         pragmas = {**_COMMON, "synchronous": level}
         if database is secrets:
             pragmas["secure_delete"] = 1
-        database.init(str(path), pragmas=pragmas, timeout=5, check_same_thread=False)
+        database.init(path, pragmas)
         database.strict = strict
         database.anchor = _anchor(path)
     return notices
@@ -167,7 +230,7 @@ def open_databases(folder: Path, *, strict: bool = False) -> list[str]:
 def close_databases() -> None:
     """Checkpoint and close this thread's connections."""
     for database in (usage, secrets):
-        if database.deferred:
+        if database.database is None:
             continue
         with suppress(Exception), database.write_lock, reading(database) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -186,7 +249,7 @@ def fault(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return error.strerror if error.errno in _FAULTY_DISK else None
     told = str(error)
-    known = isinstance(error, (sqlite3.Error, PeeweeException))
+    known = isinstance(error, sqlite3.Error)
     return told if known and any(words in told for words in _FAULTY_WORDS) else None
 
 
@@ -213,16 +276,7 @@ def backup(path: Path, *, keep: int = 5) -> Path | None:
     return copy
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    # SQLite rolls back by itself when the disk is full; peewee's own rollback then fails, and
-    # that failure would hide the reason.
-    found: BaseException | None = error
-    while found is not None and "cannot rollback" in str(found):
-        found = found.__context__
-    return found or error
-
-
-def _anchor(path: Path) -> sqlite3.Connection:
+def _anchor(path: str) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=wal")
@@ -236,15 +290,18 @@ def _anchor(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.name == "posix" and folder.stat().st_mode & 0o077:
-            folder.chmod(0o700)
-        probe = folder / f".probe-{os.getpid()}"
-        _create_private(probe)
-        probe.write_bytes(b"x")
-        probe.unlink()
+        os.makedirs(folder, exist_ok=True, mode=0o700)  # noqa: PTH103
+        if os.name == "posix" and os.stat(folder).st_mode & 0o077:  # noqa: PTH116
+            os.chmod(folder, 0o700)  # noqa: PTH101
+        probe = f"{folder}/.probe-{os.getpid()}"
+        handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            os.write(handle, b"x")
+        finally:
+            os.close(handle)
+            os.unlink(probe)  # noqa: PTH108
     except OSError as error:
         raise StoreError(
             f"Brimline cannot write to its data folder {folder}: {error.strerror or error}. "
@@ -253,15 +310,20 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _create_private(path: Path) -> None:
+def _create_private(path: Path | str) -> None:
     # O_EXCL and a mode at creation: write-then-chmod leaves a moment in which others can read.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+    if os.name == "posix" and os.stat(path).st_mode & 0o077:  # noqa: PTH116
+        os.chmod(path, 0o600)  # noqa: PTH101
 
 
-def _mend(path: Path) -> list[str]:
+def _mend(name: str) -> list[str]:
+    if not os.path.exists(name):  # noqa: PTH110
+        return []
+    from pathlib import Path
+
+    path = Path(name)
     problem = _problem(path)
     if problem is None:
         return []

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from pathlib import Path
+from contextlib import contextmanager
 
+from server.lazy import Log
 from server.store import db
 
-log = logging.getLogger(__name__)
+TYPE_CHECKING = False  # not imported from `typing`: that takes longer than this module
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+log = Log(__name__)
 
 
 def m001_initial() -> None:
     """All tables of the first release."""
-    # Here: a database that is up to date is opened without them, and sooner.
-    from server.store.models import SECRET_TABLES, USAGE_TABLES
+    _make_tables(db.secrets)
+    _make_tables(db.usage)
 
-    db.secrets.create_tables(SECRET_TABLES)
-    db.usage.create_tables(USAGE_TABLES)
+
+def _make_tables(database: db.Database) -> None:
+    # Here: a database that is up to date is opened without them, and sooner.
+    from server.store import schema
+
+    if database.database is None:
+        return  # `brimline scan` leaves secrets.db alone; whoever opens it makes its tables
+    statements = schema.SECRETS if database is db.secrets else schema.USAGE
+    with db.reading(database) as connection:
+        for statement in statements:
+            connection.execute(statement)
 
 
 # Order is important. Add new migrations at the end.
@@ -42,21 +55,34 @@ def migrate() -> None:
             title="The data folder is too new",
         )
     if version:
+        from pathlib import Path
+
         for database in (db.usage, db.secrets):
-            db.backup(Path(str(database.database)))
+            if database.database is not None:
+                db.backup(Path(database.database))
     for number, change in enumerate(MIGRATIONS[version:], start=version + 1):
-        with db.writing_secrets(), db.writing() as connection:
+        with _writing_both() as connection:
             change()
             connection.execute(f"PRAGMA user_version = {number}")
         log.info("schema is now at %s", change.__name__)
 
 
+@contextmanager
+def _writing_both() -> Iterator[sqlite3.Connection]:
+    with db.writing() as connection:
+        if db.secrets.database is None:
+            yield connection
+            return
+        with db.writing_secrets():
+            yield connection
+
+
 def _renew_secrets() -> None:
     """Make the tables of secrets.db again when a damaged one was moved aside."""
+    if db.secrets.database is None:
+        return
     with db.reading(db.secrets) as connection:
         found = connection.execute("select 1 from sqlite_master where name = 'secret'").fetchone()
     if found is None:
-        from server.store.models import SECRET_TABLES
-
         with db.writing_secrets():
-            db.secrets.create_tables(SECRET_TABLES)
+            _make_tables(db.secrets)

@@ -1,0 +1,52 @@
+"""Writes `schema.py`, the tables of `models.py` as SQL: `python -m server.store.makeschema`.
+
+Making them from the models costs more than a scan of 20 MB, as peewee must be loaded first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from peewee import SqliteDatabase
+
+from server.store.models import SECRET_TABLES, USAGE_TABLES
+
+_HEAD = '''"""The tables as SQL. Made from `models.py` by `python -m server.store.makeschema`."""
+
+from __future__ import annotations
+
+'''
+
+
+class _Noted(SqliteDatabase):
+    """Notes statements instead of running them."""
+
+    def __init__(self) -> None:
+        super().__init__(":memory:")
+        self.said: list[str] = []
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        self.said.append(sql)
+
+
+def statements(models: list[Any]) -> list[str]:
+    """What makes these tables and their indexes where they are missing."""
+    database = _Noted()
+    with database.bind_ctx(models):
+        for model in models:
+            model.create_table(safe=True)
+    return database.said
+
+
+def text() -> str:
+    """The whole of `schema.py`."""
+    parts = [_HEAD.rstrip("\n") + "\n"]
+    for name, models in (("SECRETS", SECRET_TABLES), ("USAGE", USAGE_TABLES)):
+        lines = "".join(f"    {said!r},  # noqa: E501\n" for said in statements(models))
+        parts.append(f"{name} = (\n{lines})\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("schema.py").write_text(text(), encoding="utf-8")
