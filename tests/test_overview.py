@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from server.config import Config
+from server.store import db
 from server.usage import attention
 from tests.serving import Served, serving
 from tests.upstream import Provider
@@ -68,6 +69,31 @@ def test_the_shapes_of_both_documents(served: Served) -> None:
     }
     assert (found["requestCount"], found["errorRate"]) == (1, 0.0)
     assert len(found["days"]) == 14 and found["days"][-1]["calls"] == 1
+
+
+def test_clients_own_mistakes_are_no_errors_of_the_pool(served: Served) -> None:
+    rows = [
+        ("success", 200, None),
+        ("error", 503, "server_is_overloaded"),
+        ("error", 400, "no_accounts"),
+        ("error", 400, "invalid_request_error"),
+        ("error", 413, "payload_too_large"),
+        ("error", 403, "model_not_allowed"),
+        ("cancelled", None, None),
+        ("incomplete", 200, None),
+    ]
+    with db.writing("requests") as connection:
+        connection.executemany(
+            "insert into request_log (id, endpoint, status, http_status, error_code, attempts, "
+            "started_at) values (?, '/v1/responses', ?, ?, ?, '[]', ?)",
+            [(f"r{n}", *row, db.now_ms()) for n, row in enumerate(rows)],
+        )
+    found = get(served, "/api/dashboard/overview")
+    assert (found["requestCount"], found["errorRate"]) == (8, 25.0)
+    assert found["trends"]["errorRate"][-1]["v"] == 0.25
+    metrics = get(served, "/api/usage/summary")["metrics"]
+    assert (metrics["errorRate7d"], metrics["cancelled7d"]) == (0.25, 1)
+    assert metrics["topError"] == "no_accounts", "the first of equals"
 
 
 def account(**changes: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from server.accounts.pool import POLICIES, Imported
 from server.accounts.provider import ResetCredits
 from server.accounts.refresh import Held
 from server.dashboard import body
+from server.dashboard.requests import FAILED
 from server.errors import AppError, BadRequest, Unprocessable
 from server.store import db
 from server.times import iso, parse
@@ -347,15 +348,15 @@ def usage_summary(services: Services, now: int) -> dict[str, Any]:
         if account["status"] in allowance.IN_ROTATION
     ]
     count, failed, cancelled, tokens, cached, cost = db.rows(
-        "select count(*), coalesce(sum(status not in ('success', 'cancelled')), 0), "
+        f"select count(*), coalesce(sum({FAILED}), 0), "  # noqa: S608
         "coalesce(sum(status = 'cancelled'), 0), "
         "coalesce(sum(coalesce(input, 0) + coalesce(output, 0)), 0), "
         "coalesce(sum(cached), 0), sum(cost) from request_log where started_at >= ?",
         (now - _WEEK,),
     )[0]
     worst = db.rows(
-        "select error_code from request_log where started_at >= ? and error_code is not null "
-        "and status not in ('success', 'cancelled') group by 1 order by count(*) desc, 1 limit 1",
+        "select error_code from request_log where started_at >= ? and error_code is not null "  # noqa: S608
+        f"and {FAILED} group by 1 order by count(*) desc, 1 limit 1",
         (now - _WEEK,),
     )
     # Requests without any known price cost an unknown sum; no requests cost nothing.

@@ -12,6 +12,7 @@ from flask import Blueprint, jsonify
 
 from server import __version__
 from server.dashboard import accounts
+from server.dashboard.requests import FAILED
 from server.store import db, settings
 from server.times import iso, parse
 from server.usage import attention, trends
@@ -78,8 +79,8 @@ def request_trends(now: int) -> dict[str, list[dict[str, Any]]]:
     found = {
         bucket: rest
         for bucket, *rest in db.rows(
-            "select started_at / ?, count(*), sum(coalesce(input, 0) + coalesce(output, 0)), "
-            "sum(cost), sum(status != 'success') from request_log where started_at >= ? "
+            "select started_at / ?, count(*), sum(coalesce(input, 0) + coalesce(output, 0)), "  # noqa: S608
+            f"sum(cost), sum({FAILED}) from request_log where started_at >= ? "
             "group by 1",
             (BUCKET, first * BUCKET),
         )
@@ -102,7 +103,7 @@ def request_trends(now: int) -> dict[str, list[dict[str, Any]]]:
 
 def _documented(summaries: list[dict[str, Any]], now: int) -> dict[str, Any]:
     count, failed, tokens_in, tokens_out, cost = db.rows(
-        "select count(*), coalesce(sum(status not in ('success', 'cancelled')), 0), "
+        f"select count(*), coalesce(sum({FAILED}), 0), "  # noqa: S608
         "coalesce(sum(input), 0), coalesce(sum(output), 0), coalesce(sum(cost), 0) "
         "from request_log where started_at >= ?",
         (now - 24 * HOUR,),

@@ -30,6 +30,13 @@ _STATUS = (
     "when error_code in ('insufficient_quota', 'usage_not_included', 'quota_exceeded') "
     "then 'quota' else 'error' end"
 )
+# What counts as an error of the pool's: neither a client that left or asked for what cannot be
+# (a bad body, a model its key may not use), nor an answer that ended at its token limit.
+FAILED = (
+    "(status = 'error' and not (coalesce(http_status, 0) in (400, 404, 405, 413, 415, 422) "
+    "and coalesce(error_code, '') not in ('no_accounts', 'file_not_found', "
+    "'previous_response_not_found')) and coalesce(error_code, '') != 'model_not_allowed')"
+)
 _SEARCHED = (
     "id",
     "response_id",

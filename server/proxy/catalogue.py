@@ -54,7 +54,7 @@ class Catalogue:
                         break
             self._merge()
 
-    def for_codex(self, version: str | None) -> tuple[bytes, str | None]:
+    def for_codex(self, version: str | None) -> tuple[bytes, str]:
         """The answer to a Codex client and its tag.
 
         Until the provider has answered it is the plain list, at which Codex takes its own
@@ -65,12 +65,13 @@ class Catalogue:
         if self.tag is None and time.monotonic() - self._asked >= _ASK_AGAIN_SECONDS:
             self.refresh()
         if self.tag is None:
-            return self.for_others(), None
+            return self.for_others()
         return orjson.dumps({"models": self._merged, **_listed(self._merged)}), self.tag
 
-    def for_others(self) -> bytes:
-        """The list as the OpenAI API gives it."""
-        return orjson.dumps(_listed(self.models()))
+    def for_others(self) -> tuple[bytes, str]:
+        """The list as the OpenAI API gives it, and its tag."""
+        answer = orjson.dumps(_listed(self.models()))
+        return answer, f'"{hashlib.sha256(answer).hexdigest()[:32]}"'
 
     def models(self) -> list[dict[str, Any]]:
         """All models, the most important first."""

@@ -222,12 +222,10 @@ class Proxy:
     def _models(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         query = parse_qs(str(environ.get("QUERY_STRING") or ""), max_num_fields=20)
         version = query.get("client_version")
-        answer, tag = self._catalogue.for_others(), None
-        if version is not None:
-            answer, tag = self._catalogue.for_codex(version[0])
+        catalogue = self._catalogue
+        answer, tag = catalogue.for_codex(version[0]) if version else catalogue.for_others()
         answer = self._gate.only(environ["brimline.key"], answer)
-        extra = [("ETag", tag)] if tag else []
-        return _answer(200, answer, extra, start_response)
+        return _answer(200, answer, [("ETag", tag)], start_response)
 
     def _accounts_check(
         self, environ: dict[str, Any], start_response: StartResponse
