@@ -14,7 +14,9 @@ AppError                what happened (title) and what to do next (message)
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class AppError(Exception):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import namedtuple
 
+__all__ = ["Log", "NamedTuple", "field", "record"]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dataclasses import dataclass as record

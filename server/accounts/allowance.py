@@ -12,9 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PRIMARY, SECONDARY, MONTHLY = "primary", "secondary", "monthly"
-STANDARD = (PRIMARY, SECONDARY, MONTHLY)
-MINUTES = {PRIMARY: 300, SECONDARY: 10_080, MONTHLY: 43_200}
+from server.accounts.windows import MINUTES as MINUTES
+from server.accounts.windows import MONTHLY as MONTHLY
+from server.accounts.windows import PRIMARY as PRIMARY
+from server.accounts.windows import SECONDARY as SECONDARY
+from server.accounts.windows import STANDARD as STANDARD
+from server.accounts.windows import classify as classify
+
 _SHOWN = {PRIMARY: "5 h", SECONDARY: "week", MONTHLY: "month"}
 
 ACTIVE, PAUSED, SIGN_IN_NEEDED, DEACTIVATED = "active", "paused", "sign_in_needed", "deactivated"
@@ -91,17 +95,6 @@ _NAMED = {
     "gpt_5_3_codex_spark": ("codex_spark", "Spark"),
 }
 _LABELS = dict(_NAMED.values())
-
-
-def classify(minutes: int | None, slot: str) -> str:
-    """The key of a window of this length; the slot decides only when the length is unknown."""
-    if minutes is None or minutes <= 0:
-        return slot if slot in STANDARD else PRIMARY
-    for key, length in MINUTES.items():
-        # A month has 28 to 31 days; the other lengths were only ever seen exact.
-        if abs(minutes - length) <= length * (0.07 if key == MONTHLY else 0.02):
-            return key
-    return f"{minutes}m"
 
 
 def name(window_key: str, minutes: int | None) -> str:

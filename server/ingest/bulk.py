@@ -7,16 +7,22 @@ was known before, a copied head, a call that another witness has) is left to `Le
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Sequence
-from typing import Any
 
 from server.ingest import reconcile
-from server.ingest.files import Job
-from server.ingest.ledger import ADD_THREAD, Ledger, skipped_lines, snapshots
-from server.ingest.reader import COLUMNS, SUMS, Batch
-from server.ingest.workers import Chunk, Read
+from server.ingest.ledger import ADD_THREAD, skipped_lines, snapshots
+from server.ingest.reader import COLUMNS, SUMS
 from server.store import db
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from server.ingest.files import Job
+    from server.ingest.ledger import Ledger
+    from server.ingest.reader import Batch
+    from server.ingest.workers import Chunk, Read
 
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
 _COUNT = COLUMNS.count(",") + 1

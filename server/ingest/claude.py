@@ -7,11 +7,8 @@ inside the input, so that totals of both providers mean the same.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
 
 from server.ingest.codex import (
-    Call,
     Records,
     fault,
     is_utf8,
@@ -22,11 +19,18 @@ from server.ingest.codex import (
     time_ms,
     whole,
 )
+from server.lazy import record
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from typing import Any
+
+    from server.ingest.codex import Call
 
 SYNTHETIC = "<synthetic>"
 
 
-@dataclass
+@record
 class State:
     """What earlier lines of a file said."""
 
@@ -42,7 +46,7 @@ class State:
     @classmethod
     def load(cls, values: dict[str, Any]) -> State:
         """From `dump`; keys of another version are ignored."""
-        return cls(**{k: v for k, v in values.items() if k in cls.__dataclass_fields__})
+        return cls(**{k: v for k, v in values.items() if k in cls.__annotations__})
 
 
 def owner_of(name: str) -> str:

@@ -11,9 +11,18 @@ import json
 import re
 import zlib
 from codecs import utf_8_decode
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+
+from server.lazy import field, record
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from typing import Any
+
+    # A call: id, turn, model, effort, initiator, at, duration, input, cached, cache_written,
+    # output, reasoning, running, context window, offset. Plain tuples: they travel between
+    # processes.
+    Call = tuple[Any, ...]
 
 try:  # `hashlib` loads OpenSSL for it, which takes longer than to read 50 MB
     from _blake2 import blake2b as blake2b
@@ -97,7 +106,7 @@ _WINDOW = re.compile(rb'"model_context_window":\s?(\d{1,15})').search
 _PROMPT = '"base_instructions":{"text":"'
 
 
-@dataclass
+@record
 class State:
     """What earlier lines of a file said; small, and JSON between reads."""
 
@@ -127,15 +136,10 @@ class State:
     @classmethod
     def load(cls, values: dict[str, Any]) -> State:
         """From `dump`; keys of another version are ignored."""
-        return cls(**{k: v for k, v in values.items() if k in cls.__dataclass_fields__})
+        return cls(**{k: v for k, v in values.items() if k in cls.__annotations__})
 
 
-# A call: id, turn, model, effort, initiator, at, duration, input, cached, cache_written, output,
-# reasoning, running, context window, offset. Plain tuples: they travel between processes.
-Call = tuple[Any, ...]
-
-
-@dataclass
+@record
 class Records:
     """What some whole lines said."""
 

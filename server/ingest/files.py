@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
 
-from server.config import Config
 from server.ingest import reader
 from server.ingest.codex import blake2b
+from server.lazy import NamedTuple, field, record
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+    from server.config import Config
 
 _HEAD = 4096
 _JOINT = 1024
@@ -34,10 +38,11 @@ class Found(NamedTuple):
         return self.path.endswith(".zst"), self.archived
 
 
-Files = dict[tuple[str, str], Found]  # (provider, name) → file
+if TYPE_CHECKING:
+    Files = dict[tuple[str, str], Found]  # (provider, name) → file
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Source:
     """A log file as the ledger knows it."""
 
@@ -52,7 +57,7 @@ class Source:
     id: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Job:
     """A file to read: from `offset` on, or anew."""
 
@@ -71,7 +76,7 @@ def discover(config: Config) -> Files:
     """Every log file, one a name. Loops of links, pipes and closed folders are passed by."""
     found: Files = {}
     for folder, archived in (("sessions", False), ("archived_sessions", True)):
-        for file in codex_files(config.codex_home / folder, archived=archived):
+        for file in codex_files(os.path.join(config.codex_home, folder), archived=archived):
             key = (file.provider, file.name)
             if key not in found or file.rank < found[key].rank:
                 found[key] = file
@@ -80,11 +85,12 @@ def discover(config: Config) -> Files:
     return found
 
 
-def _claude_files(home: Path) -> Iterator[Found]:
+def _claude_files(home: str | Path) -> Iterator[Found]:
     # CLAUDE_CONFIG_DIR may name several folders, or the projects folder itself.
     for part in str(home).split(","):
-        folder = Path(part.strip())
-        root = str(folder if folder.name == "projects" else folder / "projects")
+        root = part.strip().rstrip(os.sep) or os.curdir
+        if os.path.basename(root) != "projects":
+            root = os.path.join(root, "projects")
         for entry in _walk(root):
             if not entry.name.endswith(".jsonl"):
                 continue
@@ -98,7 +104,7 @@ def _claude_files(home: Path) -> Iterator[Found]:
             )
 
 
-def codex_files(folder: Path, *, archived: bool) -> Iterator[Found]:
+def codex_files(folder: str | Path, *, archived: bool) -> Iterator[Found]:
     """The rollouts below a folder."""
     for entry in _walk(str(folder)):
         name = entry.name
@@ -142,11 +148,11 @@ def _walk(root: str) -> Iterator[os.DirEntry[str]]:
             continue
 
 
-def todays(sessions: Path) -> list[Path]:
+def todays(sessions: str) -> list[str]:
     """The folders that new sessions are written to now (local day, and its neighbours)."""
     now = time.time()
     days = {time.strftime("%Y/%m/%d", time.localtime(now + shift)) for shift in (-86400, 0, 86400)}
-    return [sessions / day for day in sorted(days)]
+    return [os.path.join(sessions, *day.split("/")) for day in sorted(days)]
 
 
 def fingerprint(path: str, offset: int) -> str:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
-from server.config import Config
 from server.ingest import files, titles, workers
 from server.ingest.bulk import Bulk
-from server.ingest.files import Files, Found, Job, Source, fingerprint
-from server.ingest.ledger import Ledger
+from server.ingest.files import Found, Job, Source, fingerprint
 from server.ingest.reader import Batch
-from server.ingest.workers import Chunk, Read, Team
+from server.lazy import Log, record
 from server.store import db, settings
 
-log = logging.getLogger(__name__)
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
+
+    from server.config import Config
+    from server.ingest.files import Files
+    from server.ingest.ledger import Ledger
+    from server.ingest.workers import Chunk, Read, Team
+
+log = Log(__name__)
 
 POLL_SECONDS = 2.0
 SWEEP_SECONDS = 30.0
@@ -32,7 +36,7 @@ _CHANGED = -1  # the size of a file that is to be read (on): no file has that
 _RECENT = 48 * 3600  # seconds; files touched since then are looked at in every poll
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Known:
     """What the table says of a file."""
 
@@ -176,7 +180,7 @@ class Indexer:
             found[key] = Found(
                 key[0], key[1], old.file.path, said.st_ino, said.st_size, said.st_mtime_ns, False
             )
-        for folder in files.todays(self._config.codex_home / "sessions"):
+        for folder in files.todays(os.path.join(self._config.codex_home, "sessions")):
             for today in files.codex_files(folder, archived=False):
                 key = (today.provider, today.name)
                 if key not in found or today.rank < found[key].rank:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
-from server.accounts import allowance
+from server.accounts import windows
 from server.ingest import codex, reconcile
-from server.ingest.files import Source
 from server.ingest.reader import COLUMNS, SUMS, Batch
 from server.ingest.reconcile import Emitted, Finished, Fork, Row
 from server.store import db
-from server.usage.days import Days, chosen
+from server.usage.days import chosen
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from server.ingest.files import Source
+    from server.usage.days import Days
+
+    Delta = tuple[str, str, str, str, str]  # day, provider, model, project, account
 
 # The kinds of warning that are no lost line.
 _HARMLESS = {"unusual_shape"}
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
-
-Delta = tuple[str, str, str, str, str]  # day, provider, model, project, account
 
 
 class Ledger:
@@ -428,12 +432,14 @@ def _merge_thread(connection: sqlite3.Connection, former: str, thread: str) -> N
 
 def project_name(cwd: str) -> str:
     """The base name of the nearest folder upwards that holds `.git`, else of `cwd`."""
-    path = Path(cwd)
-    for folder in (path, *path.parents):
-        if os.path.lexists(folder / ".git"):
-            path = folder
+    folder = os.path.normpath(cwd)
+    while not os.path.lexists(os.path.join(folder, ".git")):
+        above = os.path.dirname(folder)
+        if above in (folder, ""):
+            folder = os.path.normpath(cwd)
             break
-    return path.name or cwd.replace("\\", "/").rstrip("/").rpartition("/")[2] or cwd
+        folder = above
+    return os.path.basename(folder) or cwd.replace("\\", "/").rstrip("/").rpartition("/")[2] or cwd
 
 
 def sequence(connection: sqlite3.Connection, key: str, depth: int = 0) -> list[Emitted] | None:
@@ -673,7 +679,7 @@ def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
         resets = codex.whole(window.get("resets_at"))
         within = codex.whole(window.get("resets_in_seconds"))
         moment = resets * 1000 if resets else at + within * 1000 if within else None
-        key = prefix + allowance.classify(minutes, slot)
+        key = prefix + windows.classify(minutes, slot)
         rows.append((key, used, minutes, moment, plan if isinstance(plan, str) else None, at))
     return rows
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
 
 from server.ingest import claude, codex
+from server.lazy import field, record
 from server.usage.days import QUARTER, Days
 from server.usage.pricing import costs
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, BinaryIO
+
+    Row = tuple[Any, ...]
 
 MAX_LINE = 16 << 20
 _PIECE = 1 << 20
 
-# A row as it leaves the reader: the call's own columns (see `Ledger.store`).
-Row = tuple[Any, ...]
+# A row as it leaves the reader is a call's own columns (see `Ledger.store`).
 COLUMNS = (
     "id, turn_id, model, effort, initiator, started_at, duration_ms, input, cached, "
     "cache_written, output, reasoning, running, context_window, offset, cost, credits, price_status"
@@ -26,7 +29,7 @@ COLUMNS = (
 SUMS = 7  # calls input cached output reasoning cost unpriced
 
 
-@dataclass
+@record
 class Batch:
     """What a stretch of a file said, and where to go on."""
 
@@ -56,7 +59,7 @@ def open_log(path: str) -> BinaryIO:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(f"{Path(path).name} is not a regular file")
+        raise OSError(f"{os.path.basename(path)} is not a regular file")
     file = open(handle, "rb", buffering=0)  # noqa: PTH123, SIM115 - from a descriptor
     if not path.endswith(".zst"):
         return file

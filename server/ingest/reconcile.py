@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
-
+from server.lazy import NamedTuple, record
 from server.usage.pricing import Tokens, price
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LOG, PROXY, TELEMETRY = 1, 2, 4
 
@@ -45,7 +46,7 @@ class Row(NamedTuple):
     seen: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Finished:
     """What the proxy knows of one request that ended with usage."""
 
@@ -162,7 +163,7 @@ def same_call(log: Row, proxy: Row) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=True)
 class Fork:
     """What a session says of where it came from, and how far its copied head was matched."""
 

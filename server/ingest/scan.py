@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
-from collections.abc import Callable
-from typing import Any
 
-from server.config import Config
 from server.errors import Conflict
 from server.ingest import workers
-from server.ingest.files import Files, Job, Source, discover
-from server.ingest.workers import Team
+from server.ingest.files import Job, Source, discover
 from server.store.lock import Lock
 from server.usage.days import Days
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from server.config import Config
+    from server.ingest.files import Files
+    from server.ingest.workers import Team
 
 
 def totals() -> dict[str, Any]:
@@ -45,8 +51,7 @@ def run(config: Config, progress: Callable[[dict[str, int]], None] | None = None
     with `POST /api/scan`.
     """
     began = time.perf_counter()
-    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = Lock(config.data_dir / "serve.lock")
+    lock = Lock(os.path.join(config.data_dir, "serve.lock"))
     if not lock.acquire():
         raise Conflict(
             "A Brimline server is running on this data folder; it does the scan.",
@@ -66,7 +71,7 @@ def run(config: Config, progress: Callable[[dict[str, int]], None] | None = None
 
 def _begin(config: Config) -> tuple[Files, Team] | None:
     """Let helpers read while the database is made; only where nothing can be known yet."""
-    if (config.data_dir / "usage.db").exists():
+    if os.path.exists(os.path.join(config.data_dir, "usage.db")):
         return None
     found = discover(config)
     jobs = [Job(Source(*file)) for file in found.values()]
@@ -83,7 +88,7 @@ def _scan(
     from server.store import db, migrations, settings
 
     try:
-        db.open_databases(config.data_dir, strict=config.strict_writes)
+        db.open_databases(config.data_dir, strict=config.strict_writes, all_of_it=False)
         migrations.migrate()
         settings.load()
         with db.reading():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
+import os
 import sqlite3
-from pathlib import Path
 
 from server.ingest.codex import one_line
+from server.lazy import Log
 from server.store import db
 
-log = logging.getLogger(__name__)
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = Log(__name__)
 
 _MAX_INDEX = 64 << 20
 _BETTER = "title_source is null or title_source not in ('name', 'title') or ? in ('name', 'title')"
@@ -19,8 +23,8 @@ _BETTER = "title_source is null or title_source not in ('name', 'title') or ? in
 class Titles:
     """Names of threads, read again whenever Codex changed them."""
 
-    def __init__(self, codex_home: Path) -> None:
-        self._home = codex_home
+    def __init__(self, codex_home: str | Path) -> None:
+        self._home = os.fspath(codex_home)
         self._stamp: object = None
         self._told: dict[str, tuple[str, str]] = {}
         self._threads = -1
@@ -54,16 +58,18 @@ class Titles:
         stamps = []
         for name in ("state_5.sqlite", "state_5.sqlite-wal", "session_index.jsonl"):
             try:
-                said = (self._home / name).stat()
+                said = os.stat(os.path.join(self._home, name))
                 stamps.append((said.st_mtime_ns, said.st_size, said.st_ino))
             except OSError:
                 stamps.append((0, 0, 0))
         return tuple(stamps)
 
     def _from_database(self) -> dict[str, tuple[str, str]]:
-        path = self._home / "state_5.sqlite"
-        if not path.is_file():
+        if not os.path.isfile(os.path.join(self._home, "state_5.sqlite")):
             return {}
+        from pathlib import Path  # here: few have the file
+
+        path = Path(self._home, "state_5.sqlite")
         found: dict[str, tuple[str, str]] = {}
         try:
             connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.2)
@@ -84,10 +90,10 @@ class Titles:
         return found
 
     def _from_index(self) -> dict[str, tuple[str, str]]:
-        path = self._home / "session_index.jsonl"
+        path = os.path.join(self._home, "session_index.jsonl")
         found: dict[str, tuple[str, str]] = {}
         try:
-            with path.open("rb") as file:
+            with open(path, "rb") as file:
                 data = file.read(_MAX_INDEX)
         except OSError:
             return found

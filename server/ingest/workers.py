@@ -12,15 +12,20 @@ import json
 import marshal
 import os
 import sys
-import threading
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
 
 from server.ingest import claude, codex, reader
-from server.ingest.files import Job, fingerprint
+from server.ingest.files import fingerprint
 from server.ingest.reader import COLUMNS, Batch
-from server.usage.days import Days
+from server.lazy import NamedTuple
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from server.ingest.files import Job
+    from server.usage.days import Days
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
 _CHUNK = 3_000  # rows
@@ -72,9 +77,14 @@ def start(jobs: Sequence[Job], days: Days, *, fresh: bool) -> Team:
     """  # noqa: D205
     count = min(os.cpu_count() or 1, 4) - 1
     whole = sum(job.left for job in jobs)
-    if sys.platform != "linux" or threading.active_count() > 1 or whole < WORTH_IT:
+    if sys.platform != "linux" or _threads() > 1 or whole < WORTH_IT:
         count = 0
     return Team(jobs, _Folder(jobs, days, fresh), count)
+
+
+def _threads() -> int:
+    threading = sys.modules.get("threading")  # who did not load it has one thread
+    return threading.active_count() if threading else 1
 
 
 class _Folder:

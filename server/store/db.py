@@ -215,7 +215,7 @@ def open_databases(
     for database, name, level in ((secrets, "secrets.db", "FULL"), (usage, "usage.db", "NORMAL")):
         if database is secrets and not all_of_it:
             continue
-        path = os.path.join(folder, name)  # noqa: PTH118 - pathlib takes longer than the rest
+        path = os.path.join(folder, name)
         notices += _mend(path)
         _create_private(path)
         pragmas = {**_COMMON, "synchronous": level}
@@ -292,16 +292,16 @@ def _anchor(path: str) -> sqlite3.Connection:
 
 def _make_folder(folder: str) -> None:
     try:
-        os.makedirs(folder, exist_ok=True, mode=0o700)  # noqa: PTH103
-        if os.name == "posix" and os.stat(folder).st_mode & 0o077:  # noqa: PTH116
-            os.chmod(folder, 0o700)  # noqa: PTH101
+        os.makedirs(folder, exist_ok=True, mode=0o700)
+        if os.name == "posix" and os.stat(folder).st_mode & 0o077:
+            os.chmod(folder, 0o700)
         probe = f"{folder}/.probe-{os.getpid()}"
         handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             os.write(handle, b"x")
         finally:
             os.close(handle)
-            os.unlink(probe)  # noqa: PTH108
+            os.unlink(probe)
     except OSError as error:
         raise StoreError(
             f"Brimline cannot write to its data folder {folder}: {error.strerror or error}. "
@@ -314,12 +314,12 @@ def _create_private(path: Path | str) -> None:
     # O_EXCL and a mode at creation: write-then-chmod leaves a moment in which others can read.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    if os.name == "posix" and os.stat(path).st_mode & 0o077:  # noqa: PTH116
-        os.chmod(path, 0o600)  # noqa: PTH101
+    if os.name == "posix" and os.stat(path).st_mode & 0o077:
+        os.chmod(path, 0o600)
 
 
 def _mend(name: str) -> list[str]:
-    if not os.path.exists(name):  # noqa: PTH110
+    if not os.path.exists(name):
         return []
     from pathlib import Path
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from server.errors import AppError
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class FolderError(AppError):
@@ -18,8 +21,8 @@ class FolderError(AppError):
 class Lock:
     """One holder at a time, across processes; no stale pid files to clean up."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        self.path = os.fspath(path)
         self._handle: int | None = None
 
     def acquire(self) -> bool:
@@ -27,12 +30,13 @@ class Lock:
 
         Raises `FolderError` when the folder cannot be made or written.
         """
+        folder = os.path.dirname(self.path)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.makedirs(folder, exist_ok=True, mode=0o700)
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise FolderError(
-                f"Brimline cannot use its data folder {self.path.parent}: "
+                f"Brimline cannot use its data folder {folder}: "
                 f"{error.strerror or error}. Make it a writable folder, "
                 "or choose another with --data-dir."
             ) from error

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from typing import Any
 
 from server.errors import BadRequest
+from server.lazy import NamedTuple
 from server.store import db
 
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from typing import Any
 
-@dataclass(frozen=True)
-class Option:
+
+class Option(NamedTuple):
     """One setting: its JSON key, default, and what it accepts."""
 
     key: str
     default: Any
     help: str
-    choices: tuple[str, ...] = field(default=())
+    choices: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
     pattern: str = ""  # of a text that is not just any text

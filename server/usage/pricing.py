@@ -6,12 +6,15 @@ A model that the table does not name is unpriced. Nothing is guessed from the st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, NamedTuple
 
+from server.lazy import NamedTuple
 from server.usage import tables
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from typing import Any
 
 # Rates are nano-dollars (or nano-credits) a token, so that sums stay integers.
 _NANO = 1000
@@ -27,8 +30,7 @@ class Tokens(NamedTuple):
     cache_written: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """What a call cost: micro-dollars and micro-credits, None where no rate is known."""
 
     cost: int | None

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+import os
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def read(name: str) -> dict[str, Any]:
     """A data file beside this module; also inside the binary."""
-    table: dict[str, Any] = json.loads(Path(__file__).with_name(name).read_text("utf-8"))
+    path = os.path.join(os.path.dirname(__file__), name)
+    with open(path, encoding="utf-8") as file:
+        table: dict[str, Any] = json.load(file)
     return table
