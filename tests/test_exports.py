@@ -48,6 +48,7 @@ def table(client: FlaskClient, path: str) -> list[dict[str, str]]:
         pytest.param(-5, -5, id="a number below nothing stays one"),
         pytest.param(None, "", id="unknown is empty, not nothing"),
         pytest.param(["a", "b"], "a b", id="a list"),
+        pytest.param([{"name": "=a", "calls": 2}, {"name": None}], "'=a ", id="names in a list"),
     ],
 )
 def test_a_cell(value: Any, shown: Any) -> None:
@@ -58,21 +59,21 @@ def test_calls_are_the_list(client: FlaskClient) -> None:
     rows = table(client, "/api/exports/calls.csv?sort=tokens&model=gpt-5.5")
     totals = client.get("/api/calls?model=gpt-5.5").get_json()["totals"]
     assert len(rows) == totals["calls"] > 20
-    assert sum(int(row["totalTokens"]) for row in rows) == totals["totalTokens"]
-    values = [int(row["totalTokens"]) for row in rows]
+    assert sum(int(row["total_tokens"]) for row in rows) == totals["totalTokens"]
+    values = [int(row["total_tokens"]) for row in rows]
     assert values == sorted(values, reverse=True)
 
 
 def test_more_rows_than_a_page(client: FlaskClient) -> None:
     every = client.get("/api/calls").get_json()["total"]
     rows = table(client, "/api/exports/calls.csv?limit=3")
-    assert len(rows) == every == len({row["id"] for row in rows})
+    assert len(rows) == every == len({row["record_id"] for row in rows})
 
 
 def test_threads_and_days(client: FlaskClient) -> None:
     totals = client.get("/api/calls").get_json()["totals"]
     rows = table(client, "/api/exports/threads.csv")
-    assert sum(int(row["totalTokens"]) for row in rows) == totals["totalTokens"]
+    assert sum(int(row["total_tokens"]) for row in rows) == totals["totalTokens"]
     rows = table(client, "/api/exports/days.csv?from=first&by=model&to=2026-12-31")
     assert sum(int(row["calls"]) for row in rows) == totals["calls"]
     assert any(name.startswith("tokens: gpt") for name in rows[0])
@@ -82,9 +83,9 @@ def test_a_title_is_harmless_and_private(client: FlaskClient) -> None:
     with db.writing("calls") as connection:
         connection.execute("update thread set title = '=cmd|'' /C calc''!A0'")
     rows = table(client, "/api/exports/calls.csv")
-    assert {row["threadTitle"] for row in rows} == {"'=cmd|' /C calc'!A0"}
+    assert {row["thread"] for row in rows} == {"'=cmd|' /C calc'!A0"}
     rows = table(client, "/api/exports/calls.csv?privacy=strict")
-    assert all(row["threadTitle"].startswith("Thread ") for row in rows)
+    assert all(row["thread"].startswith("Thread ") for row in rows)
     assert all(row["project"].startswith("Project ") for row in rows if row["project"])
 
 

@@ -369,7 +369,7 @@ def test_csv_holds_every_call(lived_in: Served, watched: Watched) -> None:
     page = watched.open(f"{lived_in.url}/calls", "Calls")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
-    lines = Path(download.value.path()).read_text().splitlines()
+    lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
     assert lines[0].startswith("timestamp,thread,")
     assert len(lines) - 1 == db.rows("select count(*) from call")[0][0]
 

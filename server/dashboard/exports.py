@@ -23,21 +23,39 @@ if TYPE_CHECKING:
 
 _PART = 500
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-CALLS = (
-    "at", "provider", "threadTitle", "threadId", "sessionId", "project", "initiator", "model",
-    "effort", "durationMs", "gapMs", "totalTokens", "inputTokens", "cachedInputTokens",
-    "uncachedInputTokens", "cacheWriteTokens", "outputTokens", "reasoningTokens", "cacheRatio",
-    "contextPercent", "costUsd", "priceStatus", "credits", "accountId", "attention", "id",
+# A column's heading, by the names that scripts use, and the field it shows.
+Columns = tuple[tuple[str, str], ...]
+_SUMS: Columns = (
+    ("total_tokens", "totalTokens"), ("input_tokens", "inputTokens"),
+    ("cached_input_tokens", "cachedInputTokens"), ("uncached_input_tokens", "uncachedInputTokens"),
+    ("output_tokens", "outputTokens"), ("reasoning_output_tokens", "reasoningTokens"),
+    ("estimated_cost_usd", "costUsd"), ("price_status", "priceStatus"),
+    ("usage_credits", "credits"),
 )  # fmt: skip
-THREADS = (
-    "lastAt", "startedAt", "title", "id", "provider", "project", "calls", "sessions", "subagents",
-    "totalTokens", "inputTokens", "cachedInputTokens", "uncachedInputTokens", "outputTokens",
-    "reasoningTokens", "cacheRatio", "maxContextPercent", "durationMs", "costUsd", "priceStatus",
-    "credits", "attention", "severity", "flags",
+CALLS: Columns = (
+    ("timestamp", "at"), ("thread", "threadTitle"), ("call_duration_ms", "durationMs"),
+    ("previous_call_delta_ms", "gapMs"), ("initiated", "initiator"), ("project", "project"),
+    ("model", "model"), ("effort", "effort"), *_SUMS,
+    ("usage_credit_confidence", "creditConfidence"), ("cache_write_tokens", "cacheWriteTokens"),
+    ("cache_ratio", "cacheRatio"), ("context_window_percent", "contextPercent"),
+    ("attention", "attention"), ("provider", "provider"), ("account", "accountId"),
+    ("witnesses", "witnesses"), ("thread_id", "threadId"), ("session_id", "sessionId"),
+    ("record_id", "id"),
 )  # fmt: skip
-DAYS = (
-    "day", "calls", "sessions", "cachedInput", "uncachedInput", "output", "reasoningOutput",
-    "costUsd", "unpriced",
+THREADS: Columns = (
+    ("thread", "title"), ("provider", "provider"), ("project", "project"),
+    ("started_at", "startedAt"), ("last_at", "lastAt"), ("calls", "calls"),
+    ("sessions", "sessions"), ("subagents", "subagents"), ("models", "models"),
+    ("efforts", "efforts"), *_SUMS, ("cache_ratio", "cacheRatio"),
+    ("max_context_percent", "maxContextPercent"), ("duration_ms", "durationMs"),
+    ("attention", "attention"), ("severity", "severity"), ("signals", "flags"),
+    ("thread_id", "id"),
+)  # fmt: skip
+DAYS: Columns = (
+    ("day", "day"), ("calls", "calls"), ("sessions", "sessions"),
+    ("cached_input_tokens", "cachedInput"), ("uncached_input_tokens", "uncachedInput"),
+    ("output_tokens", "output"), ("reasoning_output_tokens", "reasoningOutput"),
+    ("estimated_cost_usd", "costUsd"), ("unpriced_calls", "unpriced"),
 )  # fmt: skip
 
 
@@ -59,9 +77,10 @@ def blueprint(services: Services) -> Blueprint:
     def day_file() -> Response:
         found = usage_routes.chart()
         names = [] if "cachedInput" in found["names"] else found["names"]
+        series = [f"tokens: {name}" for name in names]
         rows = ({**day, **{f"tokens: {n}": day["series"].get(n, 0) for n in names}}
                 for day in found["days"])  # fmt: skip
-        return _file("days", (*DAYS, *(f"tokens: {name}" for name in names)), rows)
+        return _file("days", (*DAYS, *zip(series, series, strict=True)), rows)
 
     @routes.get("/recalc")
     @routes.post("/recalc")
@@ -77,7 +96,8 @@ def blueprint(services: Services) -> Blueprint:
 def cell(value: Any) -> Any:
     """A value as a spreadsheet shall see it: text that it would take for a formula is text."""
     if isinstance(value, list):
-        value = " ".join(str(one) for one in value)
+        named = [one.get("name") or "" if isinstance(one, dict) else one for one in value]
+        value = " ".join(str(one) for one in named)
     if isinstance(value, str):
         return f"'{value}" if value.startswith(_FORMULA) else value.replace("\0", "")
     return "" if value is None else value
@@ -96,16 +116,16 @@ def _pages(
         page = replace(page, cursor=found["nextCursor"])
 
 
-def _file(name: str, columns: tuple[str, ...], rows: Iterator[dict[str, Any]]) -> Response:
+def _file(name: str, columns: Columns, rows: Iterator[dict[str, Any]]) -> Response:
     first = next(rows, None)  # an error of the first page is an answer, not half a file
 
     def lines() -> Iterator[str]:
         buffer = io.StringIO()
         writer = csv.writer(buffer)
         buffer.write("\ufeff")  # without it Excel does not take the file for UTF-8
-        writer.writerow([cell(column) for column in columns])
+        writer.writerow([cell(heading) for heading, _ in columns])
         for row in () if first is None else _chain(first, rows):
-            writer.writerow([cell(row.get(column)) for column in columns])
+            writer.writerow([cell(row.get(field)) for _, field in columns])
             if buffer.tell() > 65536:
                 yield buffer.getvalue()
                 buffer.seek(0)

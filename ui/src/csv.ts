@@ -20,7 +20,12 @@ interface Saved {
   message: string | null; // where it lies, or why it was not saved; null: thought better of
 }
 interface Bridge {
-  pywebview?: { api?: { saveText?: (name: string, text: string) => Promise<Saved> } };
+  pywebview?: {
+    api?: {
+      saveText?: (name: string, text: string) => Promise<Saved>;
+      save?: (path: string, name: string) => Promise<Saved>;
+    };
+  };
 }
 
 /** Hand a file to the window's save dialog, or to the browser's own download. */
@@ -39,4 +44,19 @@ export function download(name: string, parts: string[], type = "text/csv;charset
   link.click();
   // The browser has taken the blob by the next task.
   setTimeout(() => URL.revokeObjectURL(address), 0);
+}
+
+/** Have the server's file at a path of ours saved: everything a filter finds, however much it is. */
+export function fetchFile(path: string, name: string): void {
+  const api = (globalThis as Bridge).pywebview?.api;
+  if (api?.save) {
+    void api.save(path, name).then(({ saved, message }) => {
+      if (message) say(message, !saved);
+    });
+    return;
+  }
+  const link = document.createElement("a");
+  link.href = path;
+  link.download = name;
+  link.click();
 }

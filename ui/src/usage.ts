@@ -7,7 +7,7 @@ import { changed, useAddress } from "./url";
 /** The pages that one filter bar serves. */
 export const USAGE_PATHS = ["/trends", "/insights", "/calls", "/threads"];
 
-const SHARED = ["range", "from", "to", "provider", "account", "model", "project"];
+const SHARED = ["range", "from", "to", "provider", "account", "model", "project", "tag", "history"];
 
 /** What of a search part goes along to another usage page. Pure. */
 export function carried(search: string): string {
@@ -36,10 +36,13 @@ export function useUsage(fallback = "all") {
     model: address.all("model"),
     project: address.all("project"),
     account: address.all("account"),
+    tag: address.all("tag"),
+    history: address.get("history") === "active" ? "active" : "",
     ...span,
   };
   const narrowed = Boolean(
-    shared.provider || shared.model.length || shared.project.length || shared.account.length || named,
+    shared.provider || shared.model.length || shared.project.length || shared.account.length ||
+      shared.tag.length || shared.history || named,
   );
   return { ...address, fallback, range, span, shared, narrowed, wrong: reversed(span) };
 }
@@ -53,7 +56,7 @@ export function asked(usage: Usage, more: Parameters<typeof query>[0] = {}): str
 
 /** What takes every filter of the usage pages away. */
 export const NO_FILTER: Record<string, null> = Object.fromEntries(
-  [...SHARED, "q", "effort", "price", "preset", "thread", "session", "open", "sort", "direction"].map(
+  [...SHARED, "q", "effort", "price", "credit", "preset", "thread", "session", "open", "sort", "direction"].map(
     (key) => [key, null],
   ),
 );

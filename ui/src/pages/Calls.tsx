@@ -9,15 +9,16 @@ import {
 import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useAccounts } from "../accounts";
 import { api, query, send, type Account, type ApiError, type CallPage, type CallTotals } from "../api";
-import { COLUMNS, CSV_HEADING, csvRow } from "../calls";
-import { csv, download } from "../csv";
+import { COLUMNS } from "../calls";
+import { fetchFile } from "../csv";
 import { count, dayOf, exact, money } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { refetch } from "../live";
 import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
 import { Chips } from "../parts/Chips";
-import { Many, One, SearchBox } from "../parts/Filters";
+import { Confidence } from "../parts/Confidence";
+import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { plain, UsageBar, useOptions } from "../parts/UsageBar";
@@ -28,7 +29,6 @@ import { t, type Word } from "../words";
 /** The first page is small, so that it is there at once; the next ones are read ahead of scrolling. */
 const FIRST_PAGE = 100;
 const PAGE = 500;
-const PRICES = ["exact", "estimated", "unpriced"] as const;
 
 export function useFilters() {
   const usage = useUsage();
@@ -39,6 +39,7 @@ export function useFilters() {
     q: usage.get("q"),
     effort: usage.all("effort"),
     priceStatus: usage.get("price"),
+    creditConfidence: usage.get("price") ? "" : usage.get("credit"),
     preset: usage.get("preset"),
     thread: usage.get("thread"),
     session: usage.get("session"),
@@ -46,7 +47,13 @@ export function useFilters() {
     direction: up ? "asc" : "desc",
   };
   const own = Boolean(
-    asked.q || asked.effort.length || asked.priceStatus || asked.preset || asked.thread || asked.session,
+    asked.q ||
+    asked.effort.length ||
+    asked.priceStatus ||
+    asked.creditConfidence ||
+    asked.preset ||
+    asked.thread ||
+    asked.session,
   );
   return { ...usage, sort, up, asked, own, filtered: usage.narrowed || own };
 }
@@ -210,7 +217,7 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
             {t("calls.compact")}
           </label>
           <ColumnMenu chosen={columns.map(({ key }) => key)} choose={setColumns} />
-          <Csv filters={filters} total={total} />
+          <Csv filters={filters} />
         </span>
       </div>
     </>
@@ -282,35 +289,16 @@ function ColumnMenu({ chosen, choose }: { chosen: string[]; choose: (keys: strin
   );
 }
 
-/** Collect every page of the filtered list; a second click stops it. */
-function Csv({ filters, total }: { filters: CallFilters; total: number }) {
-  const [done, setDone] = useState<number | null>(null);
-  const stop = useRef<AbortController>(null);
-  useEffect(() => () => stop.current?.abort(), []);
-  async function save() {
-    const control = (stop.current = new AbortController());
-    const parts = [csv(CSV_HEADING, [])];
-    let cursor: string | null = "";
-    let collected = 0;
-    setDone(0);
-    try {
-      while (cursor !== null) {
-        const page: CallPage = await api(`/api/calls${query({ ...filters.asked, limit: PAGE, cursor })}`, {
-          signal: control.signal,
-        });
-        parts.push(csv([], page.calls.map(csvRow)).replace(/^\r\n/, ""));
-        cursor = page.hasMore ? page.nextCursor : null;
-        setDone((collected += page.calls.length));
-      }
-      download(`brimline-calls-${dayOf(Date.now())}.csv`, parts);
-    } catch (error) {
-      if (!control.signal.aborted) say(t("failed.any", { message: (error as Error).message }), true);
-    }
-    setDone(null);
-  }
+/** Everything the filter finds, as the server's own file. */
+function Csv({ filters }: { filters: CallFilters }) {
   return (
-    <button type="button" onClick={() => (done === null ? void save() : stop.current?.abort())}>
-      {done === null ? t("calls.csv") : t("calls.csvBusy", { done: count(done), total: count(total) })}
+    <button
+      type="button"
+      onClick={() =>
+        fetchFile(`/api/exports/calls.csv${query(filters.asked)}`, `brimline-calls-${dayOf(Date.now())}.csv`)
+      }
+    >
+      {t("calls.csv")}
     </button>
   );
 }
@@ -361,6 +349,10 @@ function FilterBar({ filters }: { filters: CallFilters }) {
     <UsageBar
       usage={filters}
       also={filters.own}
+      folded={
+        filters.asked.effort.length +
+        Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))
+      }
       start={
         <SearchBox
           value={filters.get("q")}
@@ -375,14 +367,10 @@ function FilterBar({ filters }: { filters: CallFilters }) {
         options={plain(options?.efforts)}
         change={set("effort")}
       />
-      <One
-        label={t("filter.price")}
-        value={filters.asked.priceStatus}
-        options={[
-          { value: "", label: t("filter.any") },
-          ...PRICES.map((value) => ({ value, label: t(`calls.price.${value}`) })),
-        ]}
-        change={set("price")}
+      <Confidence
+        price={filters.asked.priceStatus}
+        credit={filters.asked.creditConfidence}
+        change={(next) => filters.change({ ...next, open: null })}
       />
     </UsageBar>
   );

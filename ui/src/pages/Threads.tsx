@@ -1,25 +1,23 @@
 /** Which work was it? Threads as a person would name them; each opens to its calls and sub-agents. */
 import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
-import { Fragment, useState } from "react";
+import { Fragment } from "react";
 import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
-import { csv, download } from "../csv";
+import { fetchFile } from "../csv";
 import { count, dayOf, exact, money } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { CopyLink, shownOf } from "../parts/Chips";
-import { Many, One, SearchBox } from "../parts/Filters";
+import { Confidence } from "../parts/Confidence";
+import { Many, SearchBox } from "../parts/Filters";
 import { NestedCalls } from "../parts/NestedCalls";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { plain, useOptions, UsageBar } from "../parts/UsageBar";
-import { say } from "../say";
-import { THREAD_COLUMNS, THREAD_CSV, threadRow, type ThreadColumn } from "../threads";
+import { THREAD_COLUMNS, type ThreadColumn } from "../threads";
 import { NO_FILTER, useUsage } from "../usage";
 import { t } from "../words";
 
 const PAGE = 50;
-const WHOLE = 500;
 const MOST_OPEN = 30;
-const PRICES = ["exact", "estimated", "unpriced"] as const;
 
 function useThreadFilters() {
   const usage = useUsage();
@@ -30,10 +28,11 @@ function useThreadFilters() {
     q: usage.get("q"),
     effort: usage.all("effort"),
     priceStatus: usage.get("price"),
+    creditConfidence: usage.get("price") ? "" : usage.get("credit"),
     sort,
     direction: up ? "asc" : "desc",
   };
-  const own = Boolean(asked.q || asked.effort.length || asked.priceStatus);
+  const own = Boolean(asked.q || asked.effort.length || asked.priceStatus || asked.creditConfidence);
   return { ...usage, sort, up, asked, own };
 }
 
@@ -111,6 +110,10 @@ function Bar({ filters }: { filters: Filters }) {
     <UsageBar
       usage={filters}
       also={filters.own}
+      folded={
+        filters.asked.effort.length +
+        Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))
+      }
       start={
         <SearchBox
           value={filters.get("q")}
@@ -125,14 +128,10 @@ function Bar({ filters }: { filters: Filters }) {
         options={plain(options?.efforts)}
         change={(effort) => filters.change({ effort })}
       />
-      <One
-        label={t("filter.price")}
-        value={filters.asked.priceStatus}
-        options={[
-          { value: "", label: t("filter.any") },
-          ...PRICES.map((value) => ({ value, label: t(`calls.price.${value}`) })),
-        ]}
-        change={(price) => filters.change({ price })}
+      <Confidence
+        price={filters.asked.priceStatus}
+        credit={filters.asked.creditConfidence}
+        change={(next) => filters.change({ ...next })}
       />
     </UsageBar>
   );
@@ -295,26 +294,16 @@ function Notes({ row }: { row: ThreadRow }) {
 }
 
 function Csv({ filters }: { filters: Filters }) {
-  const [busy, setBusy] = useState(false);
-  async function save() {
-    setBusy(true);
-    try {
-      const rows: ThreadRow[] = [];
-      for (let cursor: string | null = ""; cursor !== null; ) {
-        const page: ThreadPage = await api(
-          `/api/threads${query({ ...filters.asked, limit: WHOLE, cursor })}`,
-        );
-        rows.push(...page.threads);
-        cursor = page.hasMore ? page.nextCursor : null;
-      }
-      download(`brimline-threads-${dayOf(Date.now())}.csv`, [csv(THREAD_CSV, rows.map(threadRow))]);
-    } catch (error) {
-      say(t("failed.any", { message: (error as Error).message }), true);
-    }
-    setBusy(false);
-  }
   return (
-    <button type="button" disabled={busy} onClick={() => void save()}>
+    <button
+      type="button"
+      onClick={() =>
+        fetchFile(
+          `/api/exports/threads.csv${query(filters.asked)}`,
+          `brimline-threads-${dayOf(Date.now())}.csv`,
+        )
+      }
+    >
       {t("calls.csv")}
     </button>
   );

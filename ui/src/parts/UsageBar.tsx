@@ -1,6 +1,6 @@
 /** The one filter bar of the usage pages. What a page adds of its own stands in the middle. */
 import { useQuery } from "@tanstack/react-query";
-import type { ReactNode } from "react";
+import { useId, useState, type ReactNode } from "react";
 import { nameOf, useAccounts } from "../accounts";
 import { api } from "../api";
 import { DAY_RANGES } from "../range";
@@ -13,6 +13,7 @@ interface Options {
   efforts: string[];
   projects: string[];
   accounts: string[];
+  tags?: string[];
 }
 
 /** What can be chosen: what the ledger has seen. */
@@ -37,11 +38,17 @@ interface Props {
   children?: ReactNode;
   /** Whether a filter of the page's own is set. */
   also?: boolean;
+  /** How many of `children` are set: where room is short they are folded away. */
+  folded?: number;
 }
 
-export function UsageBar({ usage, start, children, also = false }: Props) {
+export function UsageBar({ usage, start, children, also = false, folded = 0 }: Props) {
   const options = useOptions();
   const accounts = useAccounts().data;
+  const [open, setOpen] = useState(false);
+  const more = useId();
+  const { project, account, tag, history } = usage.shared;
+  const hidden = folded + project.length + account.length + tag.length + Number(Boolean(history));
   const set = (key: string) => (value: string | string[]) => usage.change({ [key]: value, open: null });
   return (
     <form
@@ -59,22 +66,49 @@ export function UsageBar({ usage, start, children, also = false }: Props) {
         options={plain(options?.models)}
         change={set("model")}
       />
-      {children}
-      <Many
-        label={t("filter.project")}
-        values={usage.shared.project}
-        options={plain(options?.projects)}
-        change={set("project")}
-      />
-      <Many
-        label={t("filter.account")}
-        values={usage.shared.account}
-        options={(options?.accounts ?? []).map((value) => ({
-          value,
-          label: nameOf(accounts, value) ?? value,
-        }))}
-        change={set("account")}
-      />
+      <button
+        type="button"
+        className="many unfold"
+        aria-expanded={open}
+        aria-controls={more}
+        data-set={hidden > 0 || undefined}
+        onClick={() => setOpen(!open)}
+      >
+        {t("filter.more")}
+        {hidden > 0 && (
+          <>
+            : <b>{hidden}</b>
+          </>
+        )}
+      </button>
+      <span className="fold" id={more} data-open={open || undefined}>
+        {children}
+        <Many
+          label={t("filter.project")}
+          values={project}
+          options={plain(options?.projects)}
+          change={set("project")}
+        />
+        <Many
+          label={t("filter.account")}
+          values={account}
+          options={(options?.accounts ?? []).map((value) => ({
+            value,
+            label: nameOf(accounts, value) ?? value,
+          }))}
+          change={set("account")}
+        />
+        <Many label={t("filter.tag")} values={tag} options={plain(options?.tags)} change={set("tag")} />
+        <One
+          label={t("filter.history")}
+          value={history}
+          options={[
+            { value: "", label: t("history.all") },
+            { value: "active", label: t("history.active") },
+          ]}
+          change={set("history")}
+        />
+      </span>
       {(usage.narrowed || also) && (
         <button type="button" className="quiet" onClick={() => usage.change(NO_FILTER)}>
           {t("do.clear")}
