@@ -114,6 +114,7 @@ def full() -> Filter:
         thread=query.text("thread"),
         session=query.text("session"),
         preset=query.choice("preset", "", ("", "highest-cost", *calls.PRESETS)),
+        fact=query.text("fact"),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from server.errors import AppError, BadRequest, NotFound
 from server.store import db
 from server.times import iso
-from server.usage import ownfiles, pricing, projects, recommendations, slices, thresholds
+from server.usage import behind, ownfiles, pricing, projects, recommendations, slices, thresholds
 from server.usage.slices import Filter
 
 _FROM = "from call c left join session s on s.id = c.session left join thread t on t.id = s.thread"
@@ -75,7 +75,7 @@ _FEW, _SESSIONS = 2000, 200
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
     """One page of calls, and totals over everything the filter finds."""
     slices.refresh()
-    where, values = _where(wanted)
+    where, values = conditions(wanted)
     order = SORTS[page.sort]
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
     after: tuple[Any, ...] = ()
@@ -206,7 +206,8 @@ _NEAR = (
 )
 
 
-def _where(wanted: Filter) -> tuple[str, list[Any]]:
+def conditions(wanted: Filter) -> tuple[str, list[Any]]:
+    """The condition on a call (`c`, its session `s`, its thread `t`), and its values."""
     parts: list[str] = ["1"]
     values: list[Any] = []
     if wanted.text:
@@ -238,11 +239,20 @@ def _where(wanted: Filter) -> tuple[str, list[Any]]:
             values.append(value)
     if wanted.history:
         parts.append(slices.ACTIVE)
+    _narrow(wanted, parts, values)
+    return " and ".join(parts), values
+
+
+def _narrow(wanted: Filter, parts: list[str], values: list[Any]) -> None:
+    """What is asked of single calls: a fact about them, a preset."""
+    if wanted.fact:
+        condition, given = behind.condition(wanted.fact)
+        parts.append(condition)
+        values += given
     if wanted.preset:
         limits = thresholds.current()
         # Named places would not mix with the others; a threshold is a number of ours.
         parts.append(_NAMED.sub(lambda name: repr(limits[name[1]]), PRESETS[wanted.preset]))
-    return " and ".join(parts), values
 
 
 def like(text: str) -> str:

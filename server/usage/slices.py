@@ -51,6 +51,7 @@ class Filter:
     thread: str = ""
     session: str = ""
     preset: str = ""
+    fact: str = ""  # type:name, of the diagnostics
     history: str = ""  # active leaves archived sessions out
     names: bool = True  # whether `text` may find what a privacy mode hides
     meant: tuple[str, ...] = ()  # the projects whose shown name or tags hold `text`
@@ -90,9 +91,10 @@ def narrowed(wanted: Filter) -> tuple[str, list[Any]]:
 
 
 def whole(wanted: Filter) -> bool:
-    """Whether slices tell the filter's calls exactly: no text or preset, times on a quarter."""
+    """Whether slices tell the filter's calls exactly: nothing about single calls is asked."""
     bounds = (at for at in (wanted.since, wanted.until) if at is not None)
-    return not (wanted.text or wanted.preset) and all(at % QUARTER == 0 for at in bounds)
+    single = wanted.text or wanted.preset or wanted.fact
+    return not single and all(at % QUARTER == 0 for at in bounds)
 
 
 def measures(table: str = "l") -> str:
