@@ -1,6 +1,21 @@
 """`python -m desktop` is `brimline`."""
 
-from desktop.cli import main
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run one command; returns its exit code."""
+    if sys.argv[1:2] == ["scan"]:
+        from desktop import quick
+
+        if quick.scan(sys.argv[1:]):
+            quick.leave()
+    from desktop import cli  # here: its words take longer to load than a scan
+
+    return cli.main()
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

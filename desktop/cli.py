@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from desktop import quick
 from server import __version__, config
 from server.errors import AppError
 
@@ -541,7 +542,7 @@ def _print_status(shot: dict[str, Any], where: dict[str, Any]) -> None:
 def _scan(settings: config.Config, arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     client = _client(settings)
-    with _Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
+    with quick.Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
         if client is not None:
             totals = _scan_by_server(client, progress)
         else:
@@ -549,22 +550,11 @@ def _scan(settings: config.Config, arguments: argparse.Namespace) -> int:
 
             totals = scan.run(settings, progress.show)
     seconds = round(time.monotonic() - started, 3)
-    totals = {key: totals[key] for key in ("files", "calls", "tokens", "skippedLines")}
-    if arguments.json:
-        print(json.dumps({**totals, "seconds": seconds}))
-        return 0
-    tokens = totals["tokens"]
-    print(
-        f"{totals['calls']:,} calls in {totals['files']:,} files: {tokens['total']:,} tokens "
-        f"({tokens['input']:,} input, {tokens['cachedInput']:,} of it cached; "
-        f"{tokens['output']:,} output). {seconds:.1f} s."
-    )
-    if totals["skippedLines"]:
-        print(f"{totals['skippedLines']:,} lines could not be read and were left out.")
+    print(quick.report(totals, seconds, as_json=arguments.json))
     return 0
 
 
-def _scan_by_server(client: Client, progress: _Progress) -> dict[str, Any]:
+def _scan_by_server(client: Client, progress: quick.Progress) -> dict[str, Any]:
     """Have the running server scan, and show its progress meanwhile."""
     from desktop.supervisor import Client
 
@@ -584,35 +574,6 @@ def _scan_by_server(client: Client, progress: _Progress) -> dict[str, Any]:
     finally:
         done.set()
     return dict(answer)
-
-
-class _Progress:
-    """One line on a terminal that is written again and again; nothing elsewhere."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.stream is not None:
-            self.stream.write("\r\033[K")
-            self.stream.flush()
-
-    def show(self, progress: dict[str, Any] | None) -> None:
-        """Draw how far a scan is."""
-        if self.stream is None or not progress:
-            return
-        total = progress["bytesTotal"]
-        share = min(1.0, progress["bytesDone"] / total) if total else 0.0
-        cells = int(share * 30)
-        self.stream.write(
-            f"\r\033[K[{'#' * cells}{'.' * (30 - cells)}] {share:4.0%}  "
-            f"{progress['filesDone']:,} of {progress['filesTotal']:,} files  "
-            f"{progress['bytesDone'] / 1e6:,.0f} of {total / 1e6:,.0f} MB"
-        )
-        self.stream.flush()
 
 
 # --- Verbs ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ A scan of a day's logs takes less time than to import `dataclasses` (which loads
 
 from __future__ import annotations
 
+import sys
 from collections import namedtuple
 
 __all__ = ["Log", "NamedTuple", "field", "record"]
@@ -84,6 +85,8 @@ class Log:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("debug", "info") and "logging" not in sys.modules:
+            return lambda *_: None  # nobody has set it up, so nobody would hear it
         import logging
 
         return getattr(logging.getLogger(self._name), name)

@@ -13,9 +13,20 @@ TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import Any
+    from typing import Any, Protocol
 
-    from server.config import Config
+    class Folders(Protocol):
+        """The part of a configuration that says where the logs are."""
+
+        @property
+        def data_dir(self) -> str | Path: ...  # noqa: D102
+        @property
+        def codex_home(self) -> str | Path: ...  # noqa: D102
+        @property
+        def claude_home(self) -> str | Path: ...  # noqa: D102
+        @property
+        def strict_writes(self) -> bool: ...  # noqa: D102
+
 
 _HEAD = 4096
 _JOINT = 1024
@@ -72,7 +83,7 @@ class Job:
         return max(0, self.source.size - self.offset)
 
 
-def discover(config: Config) -> Files:
+def discover(config: Folders) -> Files:
     """Every log file, one a name. Loops of links, pipes and closed folders are passed by."""
     found: Files = {}
     for folder, archived in (("sessions", False), ("archived_sessions", True)):

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Sequence
 
-    from server.config import Config
-    from server.ingest.files import Files
+    from server.ingest.files import Files, Folders
     from server.ingest.ledger import Ledger
     from server.ingest.workers import Chunk, Read, Team
 
@@ -50,7 +49,7 @@ class Known:
 class Indexer:
     """One thread that polls; `scan` brings everything up to date at once."""
 
-    def __init__(self, config: Config, ledger: Ledger, *, alone: bool = False) -> None:
+    def __init__(self, config: Folders, ledger: Ledger, *, alone: bool = False) -> None:
         """`alone`: no other thread of this process writes or may be forked beside."""
         self._config = config
         self._ledger = ledger

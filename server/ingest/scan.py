@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from server.config import Config
-    from server.ingest.files import Files
+    from server.ingest.files import Files, Folders
     from server.ingest.workers import Team
 
 
@@ -44,7 +43,9 @@ def totals() -> dict[str, Any]:
     }
 
 
-def run(config: Config, progress: Callable[[dict[str, int]], None] | None = None) -> dict[str, Any]:
+def run(
+    config: Folders, progress: Callable[[dict[str, int]], None] | None = None
+) -> dict[str, Any]:
     """Scan without a server and return the totals and the seconds it took.
 
     Raises `Conflict` (code `server_running`) when a server has the data folder: ask it instead,
@@ -69,7 +70,7 @@ def run(config: Config, progress: Callable[[dict[str, int]], None] | None = None
         lock.release()
 
 
-def _begin(config: Config) -> tuple[Files, Team] | None:
+def _begin(config: Folders) -> tuple[Files, Team] | None:
     """Let helpers read while the database is made; only where nothing can be known yet."""
     if os.path.exists(os.path.join(config.data_dir, "usage.db")):
         return None
@@ -79,7 +80,7 @@ def _begin(config: Config) -> tuple[Files, Team] | None:
 
 
 def _scan(
-    config: Config,
+    config: Folders,
     early: tuple[Files, Team] | None,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> dict[str, Any]:

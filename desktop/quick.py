@@ -1,0 +1,153 @@
+"""`brimline scan` without the rest of the command line.
+
+Parsing words, reading a configuration and looking for a server load modules for longer than it
+takes to read 50 MB of logs. Here is only the usual case; whatever is not usual is left to `cli`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TextIO
+
+# The folders' variables as in `server.config`; any other variable of ours is not usual.
+_HOMES = {
+    "codex_home": ("BRIMLINE_CODEX_HOME", "CODEX_HOME"),
+    "claude_home": ("BRIMLINE_CLAUDE_HOME", "CLAUDE_CONFIG_DIR"),
+}
+_KNOWN = {"BRIMLINE_DATA_DIR", "BRIMLINE_CODEX_HOME", "BRIMLINE_CLAUDE_HOME"}
+_OURS = ("BRIMLINE_", "CODEX_USAGE_", "CODEX_LB_")
+
+
+class Folders:
+    """The part of a configuration that a scan needs."""
+
+    strict_writes = False
+
+    def __init__(self, data_dir: str, codex_home: str, claude_home: str) -> None:
+        self.data_dir = data_dir
+        self.codex_home = codex_home
+        self.claude_home = claude_home
+
+
+def folders(data_dir: str | None, env: Mapping[str, str]) -> Folders | None:
+    """What `config.load` would say; None where it takes more than the environment to know."""
+    home = env.get("HOME", "")
+    if not sys.platform.startswith("linux") or not os.path.isabs(home):
+        return None
+    for name, value in env.items():
+        if value and name.startswith(_OURS) and name not in _KNOWN:
+            return None
+    settings = env.get("XDG_CONFIG_HOME", "").strip() or f"{home}/.config"
+    if os.path.lexists(f"{settings}/brimline/config.toml"):
+        return None
+    share = env.get("XDG_DATA_HOME", "") or f"{home}/.local/share"
+    found = [
+        data_dir or env.get("BRIMLINE_DATA_DIR") or f"{share}/brimline",
+        _first(env, _HOMES["codex_home"]) or f"{home}/.codex",
+        _first(env, _HOMES["claude_home"]) or f"{home}/.claude",
+    ]
+    if any(path.startswith("~") or not os.path.isabs(path) for path in found):
+        return None
+    return Folders(*found)
+
+
+def _first(env: Mapping[str, str], names: Sequence[str]) -> str:
+    return next((env[name] for name in names if env.get(name)), "")
+
+
+def asked(words: Sequence[str]) -> tuple[bool, str | None] | None:
+    """(JSON?, data folder) of `scan [--json] [--data-dir DIR]`; None for any other words."""
+    left = list(words)
+    if not left or left.pop(0) != "scan":
+        return None
+    plain, folder = True, None
+    while left:
+        word = left.pop(0)
+        if word == "--json":
+            plain = False
+        elif word == "--data-dir" and left and not left[0].startswith("-"):
+            folder = left.pop(0)
+        else:
+            return None
+    return not plain, folder
+
+
+def scan(words: Sequence[str]) -> bool:
+    """Do a usual scan and print what it found; False when `cli` has to do it."""
+    began = time.monotonic()
+    order = asked(words)
+    where = folders(order[1], os.environ) if order else None
+    if order is None or where is None or os.path.lexists(f"{where.data_dir}/server.json"):
+        return False
+    from server.errors import AppError
+    from server.ingest import scan as scanning
+
+    try:
+        with Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
+            totals = scanning.run(where, progress.show)
+    except AppError:
+        return False  # `cli` meets it again, and says what to do
+    print(report(totals, round(time.monotonic() - began, 3), as_json=order[0]))
+    return True
+
+
+def leave() -> None:
+    """End the process at once: nothing is left that would have to be put away."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`| head`) has left
+        os._exit(1)
+    os._exit(0)
+
+
+def report(totals: dict[str, Any], seconds: float, *, as_json: bool) -> str:
+    """A scan's answer, for scripts or for people."""
+    if as_json:
+        import json
+
+        wanted = {key: totals[key] for key in ("files", "calls", "tokens", "skippedLines")}
+        return json.dumps({**wanted, "seconds": seconds})
+    tokens = totals["tokens"]
+    said = (
+        f"{totals['calls']:,} calls in {totals['files']:,} files: {tokens['total']:,} tokens "
+        f"({tokens['input']:,} input, {tokens['cachedInput']:,} of it cached; "
+        f"{tokens['output']:,} output). {seconds:.1f} s."
+    )
+    if totals["skippedLines"]:
+        said += f"\n{totals['skippedLines']:,} lines could not be read and were left out."
+    return said
+
+
+class Progress:
+    """One line on a terminal that is written again and again; nothing elsewhere."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.stream is not None:
+            self.stream.write("\r\033[K")
+            self.stream.flush()
+
+    def show(self, progress: dict[str, Any] | None) -> None:
+        """Draw how far a scan is."""
+        if self.stream is None or not progress:
+            return
+        total = progress["bytesTotal"]
+        share = min(1.0, progress["bytesDone"] / total) if total else 0.0
+        cells = int(share * 30)
+        self.stream.write(
+            f"\r\033[K[{'#' * cells}{'.' * (30 - cells)}] {share:4.0%}  "
+            f"{progress['filesDone']:,} of {progress['filesTotal']:,} files  "
+            f"{progress['bytesDone'] / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        )
+        self.stream.flush()

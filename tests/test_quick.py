@@ -1,0 +1,112 @@
+"""`brimline scan` by its short way: the same folders and answers as by the long one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from desktop import quick
+from server import config as configuration
+from tests.rollouts import Tree
+
+ROOT = Path(__file__).resolve().parent.parent
+# What would take longer to load than a day's logs to scan.
+SLOW = {"argparse", "dataclasses", "inspect", "logging", "pathlib", "peewee", "platformdirs",
+        "tempfile", "typing", "urllib.parse", "desktop.cli", "server.config"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({}, id="nothing is set"),
+        pytest.param({"XDG_DATA_HOME": "", "XDG_CONFIG_HOME": ""}, id="empty means unset"),
+        pytest.param({"BRIMLINE_DATA_DIR": "/d", "BRIMLINE_CODEX_HOME": "/c"}, id="our names"),
+        pytest.param({"CODEX_HOME": "/c", "CLAUDE_CONFIG_DIR": "/x/projects"}, id="their names"),
+        pytest.param({"CODEX_HOME": "/c", "BRIMLINE_CODEX_HOME": "/d"}, id="ours go first"),
+    ],
+)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems go the long way")
+def test_the_folders_are_those_of_the_configuration(
+    given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("BRIMLINE_NO_KEYRING")
+    env = dict(os.environ)
+    known, _ = configuration.load({}, env)
+    found = quick.folders(None, env)
+    assert found is not None
+    for name in ("data_dir", "codex_home", "claude_home"):
+        assert str(getattr(found, name)) == str(getattr(known, name)), name
+    flagged = quick.folders("/flag", env)
+    assert flagged is not None and flagged.data_dir == "/flag"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"BRIMLINE_PORT": "x"}, id="a value to check"),
+        pytest.param({"BRIMLINE_ODD": "1"}, id="a name to warn of"),
+        pytest.param({"CODEX_USAGE_SESSIONS_ROOT": "/a"}, id="a name with a rule of its own"),
+        pytest.param({"BRIMLINE_DATA_DIR": "~/x"}, id="a home to fill in"),
+        pytest.param({"BRIMLINE_DATA_DIR": "x"}, id="a relative folder"),
+        pytest.param({"HOME": ""}, id="no home"),
+    ],
+)
+def test_what_is_not_usual_goes_the_long_way(tmp_path: Path, given: dict[str, str]) -> None:
+    assert quick.folders(None, {"HOME": str(tmp_path), **given}) is None
+
+
+def test_a_configuration_file_goes_the_long_way(tmp_path: Path) -> None:
+    (tmp_path / ".config" / "brimline").mkdir(parents=True)
+    (tmp_path / ".config" / "brimline" / "config.toml").write_text("")
+    assert quick.folders(None, {"HOME": str(tmp_path)}) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["scan"], (False, None)),
+        (["scan", "--json"], (True, None)),
+        (["scan", "--data-dir", "/d", "--json"], (True, "/d")),
+        (["scan", "--data-dir"], None),
+        (["scan", "--data-dir", "--json"], None),
+        (["scan", "--help"], None),
+        (["scan", "--jso"], None),
+        (["status"], None),
+        ([], None),
+    ],
+)
+def test_the_words_that_are_understood(words: list[str], meant: object) -> None:
+    assert quick.asked(words) == meant
+
+
+def test_both_ways_answer_the_same_and_the_short_one_loads_little(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / ".codex", seed=4, body=30)
+    tree.grow(8)
+    env = {"HOME": str(tmp_path), "PATH": ""}
+    said: list[dict[str, object]] = []
+    for more in ({}, {"BRIMLINE_LOG_LEVEL": "info"}):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "desktop", "scan", "--json"],
+            capture_output=True, text=True, check=True, cwd=ROOT,
+            env={**env, **more, "BRIMLINE_DATA_DIR": str(tmp_path / f"data-{len(said)}")},
+        )  # fmt: skip
+        loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        if sys.platform.startswith("linux"):
+            assert bool(loaded & SLOW) is bool(more), loaded & SLOW
+        said.append({**json.loads(done.stdout), "seconds": 0})
+    assert said[0] == said[1]
+    assert said[0]["calls"] == tree.sums[0]
+
+
+def test_a_person_gets_a_sentence() -> None:
+    tokens = {"total": 3000, "input": 2000, "cachedInput": 1000, "output": 1000}
+    totals = {"calls": 1, "files": 2, "tokens": tokens, "skippedLines": 4}
+    said = quick.report(totals, 1.0, as_json=False)
+    assert "1 calls in 2 files: 3,000 tokens" in said and "4 lines" in said
