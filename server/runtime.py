@@ -6,6 +6,7 @@ import json
 import logging
 import logging.handlers
 import os
+import queue
 import signal
 import socket
 import sys
@@ -116,10 +117,12 @@ def _run(config: Config, listener: socket.socket, announce: Callable[[str], None
         raise
     server = _waitress(app, config, listener)
     stopping = threading.Event()
-    built.stop = stopping.set
+    # A second signal may interrupt the handler of the first; an Event's lock would wait for itself.
+    asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+    built.stop = lambda: asked.put(None)
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(ValueError):  # not the main thread: a test runs us
-            signal.signal(number, lambda *_: stopping.set())
+            signal.signal(number, lambda *_: asked.put(None))
     scheduler = Scheduler(_jobs(built))
     web = threading.Thread(target=_serve_web, args=(server, stopping), name="web", daemon=True)
     web.start()
@@ -131,10 +134,18 @@ def _run(config: Config, listener: socket.socket, announce: Callable[[str], None
     _write_server_file(config, built)
     announce(f"Brimline is ready at {address}")
     sys.stdout.flush()
-    while not stopping.wait(3600):
-        pass
+    asked.get()
+    stopping.set()
     _stop(built, server, scheduler, config)
+    _deaf()
     return 0
+
+
+def _deaf() -> None:
+    """Ignore a late signal: the interpreter, taking itself down, would die of it with a bad code."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(ValueError):  # not the main thread: a test runs us
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _serve_web(server: Any, stopping: threading.Event) -> None:

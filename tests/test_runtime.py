@@ -97,6 +97,14 @@ def test_the_control_file_is_private_and_leaves_with_the_server(server: Server) 
     assert not path.exists()
 
 
+def test_many_signals_at_once_end_it_once(server: Server) -> None:
+    # `make` and a terminal each pass the signal on: the second may interrupt the first's handler.
+    limit = time.monotonic() + 0.1
+    while time.monotonic() < limit:
+        server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(20) == 0
+
+
 def test_a_second_start_leaves_the_first_alone(server: Server) -> None:
     second = Server(server.folder)
     assert second.process.wait(10) == 0
