@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_shown(parser, default=None)
     parser.set_defaults(run=_default)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for add in (_add_roles, _add_figures, _add_ledger, _add_verbs, _add_import, _add_machine):
+    rooms = (_add_roles, _add_figures, _add_ledger, _add_verbs, _add_import, _add_clients)
+    for add in (*rooms, _add_machine):
         add(commands)
     return parser
 
@@ -334,6 +336,12 @@ def _add_import(commands: Any) -> None:
         "--key-file", metavar="FILE", help="its encryption key (default DIR/encryption.key)"
     )
     _json_flag(bring)
+
+
+def _add_clients(commands: Any) -> None:
+    from desktop import connecting
+
+    connecting.add(partial(_command, commands))
 
 
 def _add_machine(commands: Any) -> None:

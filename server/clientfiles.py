@@ -75,7 +75,7 @@ def target(config: Config, keys: bool, models: list[dict[str, Any]], base: str =
         base=base.rstrip("/") or f"http://{host}:{config.port}",
         keys=keys,
         models=tuple((str(model["id"]), str(model["name"])) for model in models),
-        token=None if config.loopback else config.admin_token or None,
+        token=None if config.loopback else config.admin_token,
     )
 
 
@@ -332,6 +332,12 @@ def _read(path: Path) -> bytes | None:
     if len(content) > LARGEST:
         raise FileProblem(f"{path} is larger than 1 MB; such a file is not changed.")
     return content
+
+
+def read_text(path: Path) -> str | None:
+    """A small text file whole, None when there is none. Raises `FileProblem`."""
+    content = _read(path)
+    return None if content is None else _text(content)
 
 
 def _text(content: bytes) -> str:

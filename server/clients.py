@@ -53,7 +53,7 @@ class Target:
     base: str  # http://127.0.0.1:2455
     keys: bool = False  # the proxy asks for an API key
     models: tuple[tuple[str, str], ...] = ()  # id and name, the most important first
-    token: str | None = None  # for telemetry, beyond loopback
+    token: str | None = None  # for telemetry, beyond loopback; "" is needed and missing
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,12 @@ def connected(client: str, text: str, target: Target, wish: Wish | None = None) 
         return _in_toml(text, lambda plain: _codex_with(plain, target, wish))
     if client == "telemetry":
         endpoint = connect.logs_endpoint(target.base)
+        if target.token == "":
+            raise Conflict(
+                "Beyond this computer, telemetry is taken with the admin token alone. Set "
+                "BRIMLINE_ADMIN_API_TOKEN, start the server again, then connect.",
+                code="admin_token_needed",
+            )
         return _in_toml(text, lambda plain: connect.with_otel(plain, endpoint, target.token))
     return _JSON[client].connected(text, target, wish)
 

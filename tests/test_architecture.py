@@ -10,14 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
-    "store": {"config", "errors", "times", "store"},
-    "accounts": {"config", "errors", "times", "store", "accounts"},
+    "store": {"config", "errors", "sentences", "times", "store"},
+    "accounts": {"config", "errors", "sentences", "times", "store", "accounts"},
     "auth": {"config", "errors", "times", "store", "auth"},
-    "usage": {"errors", "times", "store", "usage"},
+    "usage": {"errors", "sentences", "times", "store", "usage"},
     "ingest": {"config", "errors", "times", "store", "accounts.windows", "usage", "ingest"},
     "proxy": {
         "config",
         "errors",
+        "sentences",
         "times",
         "store",
         "accounts",
@@ -30,6 +31,7 @@ ROOMS = {
     "dashboard": {
         "config",
         "errors",
+        "sentences",
         "times",
         "store",
         "accounts",
@@ -43,6 +45,7 @@ ROOMS = {
 }
 PURE = [
     "server/auth/limits.py",
+    "server/sentences.py",
     "server/times.py",
     "server/clients.py",
     "server/doctor.py",
@@ -151,6 +154,7 @@ def test_flask_stays_at_the_edge() -> None:
 # Without a server the command line opens the data folder itself, under the server's lock.
 WITHOUT_A_SERVER = {
     "cli.py": ("server.runtime", "server.ingest"),
+    "quick.py": ("server.ingest",),
     "offline.py": ("server.store", "server.accounts"),
     "offline_api.py": ("server.app", "server.store"),
     "connecting.py": ("server.clients", "server.clientfiles", "server.doctor"),

@@ -21,7 +21,7 @@ from tests import upstream
 
 COMMANDS = [
     "tray", "serve", "window", "demo", "status", "guard", "scan", "accounts", "pause", "resume",
-    "autostart", "selftest", "version",
+    "autostart", "selftest", "version", "connect", "disconnect", "doctor",
 ]  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 

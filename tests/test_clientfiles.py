@@ -274,4 +274,5 @@ def test_places_follow_the_clients_own_variables(tmp_path: Path) -> None:
 )
 def test_clients_of_this_machine_reach_it(host: str, base: str) -> None:
     found = target(Config(host=host, admin_token="t" * 32), False, [])
+    assert target(Config(host=host), False, []).token == ("" if found.token else None)
     assert (found.base, bool(found.token)) == (base, host not in ("127.0.0.1", "::1"))

@@ -171,6 +171,15 @@ def test_telemetry_stands_for_itself() -> None:
     assert standing("telemetry", own, HERE) == "by_hand"
 
 
+def test_telemetry_beyond_this_computer_needs_the_token() -> None:
+    here = Target("http://192.168.0.2:2455", token="t" * 32)
+    done = connected("telemetry", "", here)
+    assert "t" * 32 in done
+    assert "t" * 32 not in diff("", done, "config.toml")
+    with pytest.raises(Conflict, match="BRIMLINE_ADMIN_API_TOKEN"):
+        connected("telemetry", "", Target("http://192.168.0.2:2455", token=""))
+
+
 JSONS = [
     pytest.param('{\n  "$schema": "https://opencode.ai/config.json"\n}\n', id="only a schema"),
     pytest.param('{\n\t// mine\n\t"theme": "dark", /* why */\n\t"x": [1,],\n}\n', id="comments"),

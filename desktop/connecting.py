@@ -1,0 +1,258 @@
+"""`brimline connect`, `disconnect` and `doctor`: the clients of this user, from a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.config import Config
+from server.errors import AppError
+
+if TYPE_CHECKING:
+    from desktop.supervisor import Client
+    from server.clientfiles import Change, Clients
+    from server.clients import Target
+
+_NAMES = ("codex", "telemetry", "opencode", "openclaw")
+_DOCTOR_CODES = "exit codes: 0 requests reach Brimline · 1 something keeps them from it"
+_LONGEST = 1 << 20
+
+
+def add(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the three commands; `command(name, run, said, examples)` makes a parser."""
+    connect = command(
+        "connect",
+        _connect,
+        "Point a client at Brimline: shows the change, keeps a backup, and can be undone.",
+        ["brimline connect", "brimline connect codex", "brimline connect telemetry --dry-run",
+         "brimline connect opencode --yes", 'eval "$(brimline connect openai)"'],
+    )  # fmt: skip
+    connect.add_argument(
+        "client",
+        nargs="?",
+        choices=[*_NAMES, "openai"],
+        metavar="CLIENT",
+        help="codex, telemetry, opencode, openclaw, or openai for the environment of any OpenAI "
+        "client; none lists how they stand",
+    )
+    connect.add_argument(
+        "--replace", action="store_true", help="put aside what leads elsewhere now"
+    )
+    connect.add_argument(
+        "--profile-style",
+        choices=["auto", "base-url", "provider"],
+        default="auto",
+        help="Codex: one line (keeps old sessions; the default), or a provider block",
+    )
+    disconnect = command(
+        "disconnect",
+        _disconnect,
+        "Take Brimline out of a client's configuration again.",
+        ["brimline disconnect codex", "brimline disconnect telemetry --yes"],
+    )
+    disconnect.add_argument("client", choices=_NAMES, metavar="CLIENT", help=", ".join(_NAMES))
+    for parser in (connect, disconnect):
+        parser.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
+        parser.add_argument(
+            "--yes", action="store_true", help="do not ask (without a terminal nobody is asked)"
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    doctor = command(
+        "doctor",
+        _doctor,
+        "Say why Codex' requests would go past Brimline, and what mends it.",
+        ["brimline doctor", "brimline doctor --json"],
+        codes=_DOCTOR_CODES,
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON for scripts")
+
+
+def _connect(settings: Config, arguments: argparse.Namespace) -> int:
+    from server.clients import Wish, snippet
+
+    client = _server(settings)
+    here = _target(settings, client)
+    mine = _clients(settings)
+    if arguments.client is None:
+        return _list(mine, here, as_json=arguments.json)
+    if arguments.client == "openai":
+        print(snippet("environment", here), end="")
+        return 0
+    wish = Wish(replace=arguments.replace, style=arguments.profile_style.replace("_", "-"))
+    change = mine.connect(arguments.client, here, wish)
+    code = _carry_out(mine, change, arguments, connecting=True)
+    if client is None and not arguments.json:
+        _say("brimline: The server is not running; start it with `brimline serve`.")
+    return code
+
+
+def _disconnect(settings: Config, arguments: argparse.Namespace) -> int:
+    mine = _clients(settings)
+    change = mine.disconnect(arguments.client)
+    return _carry_out(mine, change, arguments, connecting=False)
+
+
+def _carry_out(
+    mine: Clients, change: Change, arguments: argparse.Namespace, *, connecting: bool
+) -> int:
+    if not arguments.json and change.changes:
+        print(f"{change.path}:\n{change.diff}", end="")
+    dry = bool(arguments.dry_run)
+    if change.changes and not dry and not arguments.yes and not arguments.json:
+        dry = not _agreed()
+        if dry:
+            _say("brimline: Nothing was changed.")
+            return 1
+    backup = None if dry else mine.apply(change, connecting=connecting)
+    if arguments.json:
+        print(json.dumps({**_told(change), "written": change.changes and not dry,
+                          "backup": str(backup) if backup else None}))  # fmt: skip
+        return 0
+    if dry and change.changes:
+        print("Nothing was written (--dry-run).")
+    else:
+        print(change.text)
+    if backup is not None:
+        print(f"A backup is at {backup}.")
+    return 0
+
+
+def _agreed() -> bool:
+    if not (sys.stdin and sys.stdin.isatty()):
+        return True  # nobody to ask: the command was the wish, and a backup is kept
+    print("Write this? [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _told(change: Change) -> dict[str, Any]:
+    return {
+        "client": change.client,
+        "path": str(change.path),
+        "changes": change.changes,
+        "diff": change.diff,
+        "text": change.text,
+    }
+
+
+def _list(mine: Clients, here: Target, *, as_json: bool) -> int:
+    looks = [mine.look(name, here) for name in _NAMES]
+    if as_json:
+        told = [{"id": each.client, "path": str(each.path), "found": each.found,
+                 "state": each.state, "text": each.text} for each in looks]  # fmt: skip
+        print(json.dumps({"address": here.base, "clients": told}))
+        return 0
+    for each in looks:
+        print(f"{each.client:10} {each.text}\n{'':10} {each.path}")
+    return 0
+
+
+def _doctor(settings: Config, arguments: argparse.Namespace) -> int:
+    from server import doctor
+
+    client = _server(settings)
+    here = _target(settings, client)
+    found = doctor.findings(_facts(settings, here, client is not None))
+    ok = doctor.healthy(found)
+    if arguments.json:
+        told = [vars(each) for each in found]
+        print(json.dumps({"ok": ok, "address": here.base, "running": client is not None,
+                          "findings": told}))  # fmt: skip
+        return 0 if ok else 1
+    for each in found:
+        print(f"{each.level:8} {each.text}\n{'':8} → {each.mend}")
+    if ok:
+        print(f"Codex' requests reach Brimline at {here.base}.")
+    return 0 if ok else 1
+
+
+def _facts(settings: Config, here: Target, running: bool) -> Any:
+    from server.clientfiles import read_text
+    from server.doctor import Facts
+
+    path = settings.codex_home / "config.toml"
+    text, problem = None, None
+    try:
+        text = read_text(path)
+    except AppError as error:
+        problem = error.message
+    return Facts(
+        target=here,
+        running=running,
+        config=text,
+        path=str(path),
+        environ=dict(os.environ),
+        auth=_auth(settings.codex_home, text or ""),
+        others=_other_files(settings.codex_home),
+        problem=problem,
+    )
+
+
+def _auth(codex_home: Path, config: str) -> Mapping[str, Any] | None:
+    """Codex' auth.json; {} when it is missing, None when the sign-in may lie elsewhere."""
+    try:
+        with (codex_home / "auth.json").open("rb") as file:
+            found = json.loads(file.read(_LONGEST))
+        return found if isinstance(found, dict) else None
+    except FileNotFoundError:
+        return None if "cli_auth_credentials_store" in config else {}
+    except (OSError, ValueError):
+        return None
+
+
+def _other_files(codex_home: Path) -> dict[str, str]:
+    """What is layered over config.toml: profiles, and what lies in this folder and above it."""
+    from server.clientfiles import read_text
+
+    paths = sorted(codex_home.glob("*.config.toml"))
+    with suppress(OSError):
+        here = Path.cwd()
+        paths += [each / ".codex" / "config.toml" for each in (here, *here.parents)]
+    found = {}
+    for path in paths:
+        if path.parent.resolve() != codex_home.resolve() or path.name != "config.toml":
+            with suppress(AppError):
+                text = read_text(path)
+                if text is not None:
+                    found[str(path)] = text
+    return found
+
+
+def _clients(settings: Config) -> Clients:
+    from server.clientfiles import Clients, places
+
+    return Clients(settings.data_dir, places(settings.codex_home, os.environ))
+
+
+def _server(settings: Config) -> Client | None:
+    if not settings.server_file.exists():
+        return None
+    from desktop.supervisor import NotRunning, connect
+
+    with suppress(NotRunning):
+        return connect(settings)
+    return None
+
+
+def _target(settings: Config, client: Client | None) -> Target:
+    """Where the server is, or will be, and what it asks of clients."""
+    from desktop import offline_api
+    from server.clientfiles import target
+
+    if client is not None:
+        settings = replace(settings, host=client.address.host, port=client.address.port)
+    with offline_api.opened(settings, client) as api:
+        keys = bool(api.get("/api/settings")["apiKeyAuthEnabled"])
+        models = api.get("/api/models")["models"]
+    return target(settings, keys, models)
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        print(text, file=sys.stderr, flush=True)
