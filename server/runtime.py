@@ -142,7 +142,7 @@ def _run(config: Config, listener: socket.socket, announce: Callable[[str], None
 
 
 def _deaf() -> None:
-    """Ignore a late signal: the interpreter, taking itself down, would die of it with a bad code."""
+    """Ignore late signals: the interpreter would die of one while it takes itself down."""
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(ValueError):  # not the main thread: a test runs us
             signal.signal(number, signal.SIG_IGN)
