@@ -278,9 +278,9 @@ def test_an_earlier_reset_is_preferred_when_asked() -> None:
 
 def test_the_reason_says_what_is_left() -> None:
     choice = choose([account("a", 29), account("b", 90)], Ask(), Rules(), NOW, 0.0)
-    assert choice.reason == "most headroom, 71 % left"
+    assert choice.reason == "most headroom, 71% left"
     choice = choose([account("a", 29), account("b", 90)], Ask(), Rules(), NOW, 0.999)
-    assert choice.reason == "a share by headroom, 10 % left"
+    assert choice.reason == "a share by headroom, 10% left"
 
 
 def spark(name: str, used: float | None, **rest: Any) -> Candidate:

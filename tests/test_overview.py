@@ -146,7 +146,9 @@ LATE = {"runsOutAt": "2026-11-21T12:00:00Z", "delta": -22.0}
             [("critical", "No account can serve")],
             id="all paused",
         ),
-        pytest.param([account()], 2, [("info", "2 calls of today without a price")], id="unpriced"),
+        pytest.param(
+            [account()], 2, [("info", "Calls of today without a price: 2")], id="unpriced"
+        ),
     ],
 )
 def test_what_needs_attention(

@@ -18,6 +18,7 @@ from server.accounts.windows import PRIMARY as PRIMARY
 from server.accounts.windows import SECONDARY as SECONDARY
 from server.accounts.windows import STANDARD as STANDARD
 from server.accounts.windows import classify as classify
+from server.sentences import say
 
 _SHOWN = {PRIMARY: "5 h", SECONDARY: "week", MONTHLY: "month"}
 
@@ -401,7 +402,7 @@ def _spent(windows: Sequence[Window], now: int) -> Standing | None:
         end = window.resets_at if window.resets_at and window.resets_at > now else None
         until = end or now + (MINUTES[PRIMARY] * MINUTE if _short(window) else HOUR)
         shown = name(window.key, window.minutes)
-        ends[status] = max(ends.get(status, (0, "")), (until, f"The {shown} allowance is used up."))
+        ends[status] = max(ends.get(status, (0, "")), (until, say("state.spent", window=shown)))
     for status in (QUOTA_EXCEEDED, RATE_LIMITED):  # the longer block is the one to tell
         if status in ends:
             return Standing(status, *ends[status])

@@ -42,6 +42,7 @@ from server.accounts.refresh import Credentials, Held
 from server.accounts.summary import Profile, View
 from server.config import Config
 from server.errors import BadRequest, Conflict, NotFound
+from server.sentences import say
 from server.store import db, settings
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,11 @@ _AT_ONCE = 4  # questions to the provider
 _NOT_REDEEMED = {
     "no_credit": "has no reset credit left.",
     "nothing_to_reset": "has nothing to reset: its windows are not used. The credit is kept.",
+}
+_BLOCKS = {  # what the proxy says when the provider refused, in a sentence
+    "usage limit": say("state.usageLimit"),
+    "rate limit": say("state.rateLimit"),
+    "quota": say("state.quota"),
 }
 _COLUMNS = tuple(Profile.__dataclass_fields__)
 
@@ -154,7 +160,7 @@ class Pool:
             self._dirty.clear()
         for profile in profiles:
             if profile.status in (SIGN_IN_NEEDED, allowance.DEACTIVATED):
-                reason = profile.status_reason or "Its sign-in has ended."
+                reason = profile.status_reason or say("state.ended")
                 self._credentials.give_up(profile.id, reason, profile.status)
         for orphan in self._credentials.accounts() - {profile.id for profile in profiles}:
             self._credentials.remove(orphan)  # an import or a removal that a crash cut in two
@@ -226,7 +232,7 @@ class Pool:
         """
         now = db.now_ms()
         if not reason.endswith("."):
-            reason = f"The provider answered “{reason}”."
+            reason = _BLOCKS.get(reason) or say("state.answered", words=reason)
         with self._lock:
             profile = self._profiles.get(account)
             if profile is None or profile.status not in IN_ROTATION:

@@ -16,6 +16,7 @@ from server import __version__
 from server.accounts.allowance import DEACTIVATED, SIGN_IN_NEEDED
 from server.accounts.oauth import moment
 from server.errors import AppError
+from server.sentences import say
 
 if TYPE_CHECKING:
     from requests import Response
@@ -25,25 +26,25 @@ CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 5.0, 10.0, 20.0
 LARGEST_ANSWER = 1 << 20
 
-_EXPIRED = "Its sign-in has expired."
-_REVOKED = "Its sign-in was revoked."
+_EXPIRED = say("state.expired")
+_REVOKED = say("state.revoked")
 _SIGN_IN_REASONS = {
     "refresh_token_expired": _EXPIRED,
     "token_expired": _EXPIRED,
     "account_session_expired": _EXPIRED,
-    "refresh_token_reused": "Its sign-in was used by another program, so it no longer works here.",
+    "refresh_token_reused": say("state.reused"),
     "refresh_token_invalidated": _REVOKED,
     "token_invalidated": _REVOKED,
     "token_revoked": _REVOKED,
     "app_session_terminated": _REVOKED,
     "account_auth_invalidated": _REVOKED,
-    "invalid_refresh_token": "The provider does not know its sign-in.",
-    "invalid_grant": "The provider no longer accepts its sign-in.",
+    "invalid_refresh_token": say("state.unknown"),
+    "invalid_grant": say("state.refused"),
 }
 _DEAD_REASONS = {
-    "account_suspended": "The provider has suspended this account.",
-    "account_deleted": "The provider has deleted this account.",
-    "account_deactivated": "The provider has deactivated this account.",
+    "account_suspended": say("state.suspended"),
+    "account_deleted": say("state.deleted"),
+    "account_deactivated": say("state.deactivated"),
 }
 
 
@@ -172,9 +173,9 @@ def usage(upstream_base_url: str, access_token: str, upstream_id: str | None) ->
     if code in _DEAD_REASONS or "account has been deactivated" in message.lower():
         reason = _DEAD_REASONS.get(code, _DEAD_REASONS["account_deactivated"])
         raise SignInNeeded(reason, DEACTIVATED)
-    said = "something that is not JSON" if answer.status == 200 else f"HTTP {answer.status}"
+    unread = answer.status == 200
     raise UsageFailed(
-        f"The provider answered {said} when asked for the allowance.",
+        say("usage.noJson") if unread else say("usage.status", status=answer.status),
         http=answer.status,
         wait=answer.wait,
     )
@@ -286,7 +287,7 @@ def _refused(answer: Answer) -> AppError:
         return SignInNeeded(_SIGN_IN_REASONS[code])
     # A 401 in the provider's own words is final; one in HTML comes from something in between.
     if answer.status == 401 and code:
-        return SignInNeeded("The provider no longer accepts its sign-in.")
+        return SignInNeeded(say("state.refused"))
     return RefreshFailed(
         f"The sign-in server answered HTTP {answer.status}.", answered=True, wait=answer.wait
     )

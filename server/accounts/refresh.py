@@ -21,6 +21,7 @@ from server.accounts import oauth, provider
 from server.accounts.provider import RefreshFailed, SignInNeeded
 from server.config import Config
 from server.errors import AppError
+from server.sentences import say
 from server.store import db, vault
 
 log = logging.getLogger(__name__)
@@ -214,7 +215,7 @@ class Credentials:
         if held is not None:
             return held
         if sealed is None:
-            raise SignInNeeded("Its tokens are not stored here.")
+            raise SignInNeeded(say("state.noTokens"))
         try:
             held = _unsealed(account, sealed)
         except db.StoreError as error:
@@ -227,9 +228,7 @@ class Credentials:
         """Ask for new tokens; the gate is held."""
         if held.refresh is None:
             if _ended(held, db.now_ms()) or reason == "unauthorized_recovery":
-                raise self._bury(
-                    account, held, SignInNeeded("It was added without a refresh token.")
-                )
+                raise self._bury(account, held, SignInNeeded(say("state.noRefresh")))
             return held
         wait = self._waits.get(account)
         if wait is not None and time.monotonic() < wait.until:

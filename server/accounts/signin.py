@@ -25,6 +25,7 @@ from server.accounts import oauth, provider
 from server.accounts.pool import Pool
 from server.config import Config
 from server.errors import AppError, BadRequest, Conflict
+from server.sentences import say, told
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +84,9 @@ class SignIns:
             return self._begin_device(None)
         flow = self._begin_browser()
         if not flow.listening and method is None:
-            taken = " and ".join(str(port) for port in PORTS)
+            taken = ", ".join(str(port) for port in PORTS)
             with suppress(SignInFailed):
-                return self._begin_device(f"The ports {taken} are in use by other programs.")
+                return self._begin_device(say("signin.portsTaken", ports=taken))
             flow = self._begin_browser()
         self._replace(flow)
         return self._shown(flow)
@@ -95,11 +96,11 @@ class SignIns:
         with self._lock:
             flow = self._flow
         if flow is None:
-            return {"status": "pending", "errorMessage": None, "flowId": None, "accountId": None}
+            return _said("pending", None, None, None)
         if wanted is not None and wanted != flow.id:
-            return _said("error", "Another sign-in took the place of this one.", None, None)
+            return _said("error", say("signin.replaced"), None, None)
         if flow.status == "pending" and time.monotonic() > flow.ends_at:
-            self._fail(flow, "The sign-in was not finished in time. Start it again.")
+            self._fail(flow, say("signin.late"))
         return _said(flow.status, flow.error, flow.id, flow.account)
 
     def complete(self, device_id: str | None) -> dict[str, Any]:
@@ -148,12 +149,9 @@ class SignIns:
             flow.redirect_uri = f"http://127.0.0.1:{port}/auth/callback"
             flow.listening = True
             if port != PORTS[0] and PORTS[0]:
-                flow.note = f"Port {PORTS[0]} is in use, so port {port} waits for the browser."
+                flow.note = say("signin.otherPort", taken=PORTS[0], port=port)
         else:
-            flow.note = (
-                "No port is free for the browser to come back to. After signing in, copy the "
-                "address of the page that cannot be shown, and paste it here."
-            )
+            flow.note = say("signin.noPort")
         return flow
 
     def _listen(self, flow: Flow) -> ThreadingHTTPServer | None:
@@ -203,7 +201,7 @@ class SignIns:
                 return  # browsers ask twice; a code works once
             flow.claimed = True
         if "error" in query:
-            self._fail(flow, "The provider did not let you sign in. Start again, or use a file.")
+            self._fail(flow, say("signin.refused"))
         else:
             self._exchange(flow, query["code"][0], flow.verifier, flow.redirect_uri)
 
@@ -241,7 +239,7 @@ class SignIns:
         question = {"device_auth_id": flow.device["id"], "user_code": flow.device["code"]}
         while not flow.ended.wait(interval):
             if time.monotonic() > flow.ends_at:
-                self._fail(flow, "The device code was not used in time. Start again.")
+                self._fail(flow, say("signin.codeLate"))
                 return
             try:
                 answer = self._ask("/api/accounts/deviceauth/token", question)
@@ -257,7 +255,7 @@ class SignIns:
             if answer.status == 200 and isinstance(grant, str) and isinstance(verifier, str):
                 self._exchange(flow, grant, verifier, f"{self._base}/deviceauth/callback")
             else:
-                self._fail(flow, "The provider refused this device code. Start again.")
+                self._fail(flow, say("signin.codeRefused"))
             return
 
     # ── both ──────────────────────────────────────────────────────────────────────────────
@@ -281,7 +279,7 @@ class SignIns:
             return
         except Exception:
             log.exception("a sign-in could not be finished")
-            self._fail(flow, "The sign-in could not be stored; Brimline's log says why.")
+            self._fail(flow, say("signin.notStored"))
             return
         flow.account, flow.status = account, "success"
         flow.ended.set()
@@ -310,6 +308,7 @@ class SignIns:
             "method": flow.method,
             "flowId": flow.id,
             "note": flow.note,
+            "noteSaid": told(flow.note),
             "authorizationUrl": self._authorization_url(flow) if browser else None,
             "callbackUrl": flow.redirect_uri if browser else None,
             "listening": flow.listening,
@@ -322,7 +321,13 @@ class SignIns:
 
 
 def _said(status: str, error: str | None, flow: str | None, account: str | None) -> dict[str, Any]:
-    return {"status": status, "errorMessage": error, "flowId": flow, "accountId": account}
+    return {
+        "status": status,
+        "errorMessage": error,
+        "errorSaid": told(error),
+        "flowId": flow,
+        "accountId": account,
+    }
 
 
 def _still_waiting(status: int, code: str, data: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from server.accounts.allowance import (
     Usage,
     Window,
 )
+from server.sentences import told
 from server.times import iso
 
 _SUFFIX = {PRIMARY: "Primary", SECONDARY: "Secondary", MONTHLY: "Monthly"}
@@ -100,6 +101,7 @@ def account(view: View, now: int, *, auth: bool, stale_after: int) -> dict[str, 
         "availableResetCredits": usage.reset_credits,
         "lastUsedAt": iso(view.last_used or None),
         "usageError": view.usage_error,
+        "usageErrorSaid": told(view.usage_error),
     }
 
 
@@ -228,6 +230,7 @@ def _state(view: View) -> dict[str, Any]:
     profile = view.profile
     return {
         "statusReason": profile.status_reason,
+        "statusSaid": told(profile.status_reason),
         "blockedUntil": iso(profile.blocked_until),
         "pausedUntil": iso(profile.paused_until),
         "serving": view.serving,

@@ -16,6 +16,7 @@ from server.accounts.refresh import Held
 from server.dashboard import body
 from server.dashboard.requests import FAILED
 from server.errors import AppError, BadRequest, Unprocessable
+from server.sentences import say, told
 from server.store import db
 from server.times import iso, parse
 
@@ -173,8 +174,8 @@ def _exported(account: dict[str, Any], held: Held) -> dict[str, Any]:
     name = re.sub(r"[^A-Za-z0-9._@-]+", "-", account["email"] or account["accountId"])
     return {
         "filename": f"auth-{name}.json",
-        "note": "A refresh token works once. Use this file in one program only, and remove the "
-        "account here if another program is to use it.",
+        "note": say("export.once"),
+        "noteSaid": told(say("export.once")),
         "account": {
             "accountId": account["accountId"],
             "chatgptAccountId": upstream,

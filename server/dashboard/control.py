@@ -10,6 +10,7 @@ from flask import Blueprint, jsonify
 from server import __version__
 from server.config import NAME
 from server.dashboard import session
+from server.sentences import told
 from server.store import db
 from server.times import iso
 from server.usage.days import chosen
@@ -43,6 +44,7 @@ def blueprint(services: Services) -> Blueprint:
                 "indexing": services.indexer.progress(),
                 "activeStreams": services.proxy.active(),
                 "notices": services.notices,
+                "noticesSaid": [told(text) for text in services.notices],
                 "today": chosen().of(db.now_ms()),
             }
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify, request
 
 from server.errors import Unprocessable
+from server.sentences import told
 from server.store import db
 from server.times import iso, parse
 from server.usage.pricing import Tokens, parts
@@ -250,8 +251,13 @@ def _row(services: Services, row: tuple[Any, ...]) -> dict[str, Any]:
         "responseId": have["response_id"],
         "sessionId": have["session_id"],
         "reason": have["reason"],
+        "reasonSaid": told(have["reason"]),
         "attempts": [
-            {**attempt, "accountName": _name(services, attempt.get("account"))}
+            {
+                **attempt,
+                "reasonSaid": told(attempt.get("reason")),
+                "accountName": _name(services, attempt.get("account")),
+            }
             for attempt in json.loads(have["attempts"])
         ],
         "client": have["client"],

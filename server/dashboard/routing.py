@@ -9,6 +9,7 @@ from flask import Blueprint, jsonify, request
 from server.errors import Unprocessable
 from server.proxy.balance import Row
 from server.proxy.chooser import Wanted
+from server.sentences import told
 from server.times import iso
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _shown(services: Services, found: dict[str, Any]) -> dict[str, Any]:
             "name": known[choice.account].label if choice.account else None,
             "state": choice.state,
             "reason": choice.reason,
+            "reasonSaid": told(choice.reason),
             "retryAt": iso(choice.retry_at),
             "keepsThread": choice.keeps_pin,
         },
@@ -73,6 +75,7 @@ def _candidate(row: Row, known: Any) -> dict[str, Any]:
         "status": known.status,
         "state": row.state,
         "reason": row.reason,
+        "reasonSaid": told(row.reason),
         "sharePercent": row.share,
         "headroomPercent": row.headroom,
         "retryAt": iso(row.retry_at),

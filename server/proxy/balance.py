@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from server.accounts.allowance import MINUTES, Window, remaining, standard
+from server.sentences import say
 
 if TYPE_CHECKING:
     from server.accounts.pool import Candidate
@@ -129,13 +130,13 @@ def _choose(found: _Field, ask: Ask, rules: Rules, draw: tuple[int, float]) -> C
     keeps_pin = _keeps_pin(found.seen, ask, now)
     for candidate in found.able:
         if candidate.id == ask.owner:
-            return Choice(candidate.id, "it holds the earlier response")
+            return Choice(candidate.id, say("choice.owner"))
     for candidate in found.able:
         if candidate.id == ask.pinned:
-            return Choice(candidate.id, "same thread")
+            return Choice(candidate.id, say("choice.thread"))
     if len(found.able) == 1:
         several = len(found.offered) > 1
-        reason = "the only account that can serve now" if several else "the only account"
+        reason = say("choice.onlyNow" if several else "choice.only")
         return Choice(found.able[0].id, reason, keeps_pin=keeps_pin)
     chosen, reason = _strategy(rules)(found.group, now, rand)
     return Choice(chosen.id, reason, keeps_pin=keeps_pin)
@@ -240,12 +241,12 @@ _Rank = Callable[["Candidate"], int]
 def _sieves(holders: set[str], rules: Rules, now: int) -> list[tuple[str, _Rank]]:
     """Who goes first whatever the strategy says, and the sentence for the others."""
     found: list[tuple[str, _Rank]] = [
-        ("another has an allowance for this very model", lambda c: c.id not in holders),
-        ("another has a higher priority", lambda c: -c.priority),
-        ("its policy lets others go first", lambda c: _POLICIES.get(c.policy, 1)),
+        (say("other.model"), lambda c: c.id not in holders),
+        (say("other.priority"), lambda c: -c.priority),
+        (say("other.policy"), lambda c: _POLICIES.get(c.policy, 1)),
     ]
     if rules.prefer_earlier_reset:
-        found.append(("another resets earlier", lambda c: _days_to_reset(c, now)))
+        found.append((say("other.earlier"), lambda c: _days_to_reset(c, now)))
     return found
 
 
@@ -316,7 +317,9 @@ def _short_left(candidate: Candidate, now: int) -> float | None:
 
 def _said(candidate: Candidate, now: int) -> str:
     window = _long_window(candidate, now) or _short_window(candidate, now)
-    return "allowance not known yet" if window is None else f"{remaining(window, now):.0f} % left"
+    if window is None:
+        return say("room.unknown")
+    return say("room.left", left=f"{remaining(window, now):.0f}")
 
 
 _Picked = tuple["Candidate", str]
@@ -338,9 +341,9 @@ def _capacity_weighted(group: Sequence[Candidate], now: int, rand: float) -> _Pi
         point -= weight
         if point < 0:
             most = weight == max(weights)
-            word = "most headroom" if most else "a share by headroom"
-            return candidate, f"{word}, {_said(candidate, now)}"
-    return group[-1], f"a share by headroom, {_said(group[-1], now)}"
+            key = "choice.most" if most else "choice.share"
+            return candidate, say(key, room=_said(candidate, now))
+    return group[-1], say("choice.share", room=_said(group[-1], now))
 
 
 def _usage_weighted(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
@@ -350,11 +353,11 @@ def _usage_weighted(group: Sequence[Candidate], now: int, rand: float) -> _Picke
         return -_headroom(candidate, now), -short, candidate.last_used, candidate.id
 
     chosen = min(group, key=order)
-    return chosen, f"least used, {_said(chosen, now)}"
+    return chosen, say("choice.least", room=_said(chosen, now))
 
 
 def _round_robin(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
-    return min(group, key=lambda c: (c.last_used, c.id)), "its turn"
+    return min(group, key=lambda c: (c.last_used, c.id)), say("choice.turn")
 
 
 def _fill_first(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
@@ -364,7 +367,7 @@ def _fill_first(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
         return long <= 0, 100.0 if short is None else short, long, candidate.id
 
     chosen = min(group, key=order)
-    return chosen, f"fullest first, {_said(chosen, now)}"
+    return chosen, say("choice.fullest", room=_said(chosen, now))
 
 
 def _reset_drain(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
@@ -375,7 +378,7 @@ def _reset_drain(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
         return room <= 0, days, -(_UNKNOWN_LEFT if short is None else short), -room, candidate.id
 
     chosen = min(group, key=order)
-    return chosen, f"resets first, {_said(chosen, now)}"
+    return chosen, say("choice.resets", room=_said(chosen, now))
 
 
 _STRATEGIES: dict[str, Callable[[Sequence[Candidate], int, float], _Picked]] = {
@@ -395,13 +398,13 @@ def _strategy(rules: Rules) -> Callable[[Sequence[Candidate], int, float], _Pick
 # ── the explained choice ──────────────────────────────────────────────────────────────────
 
 _SENTENCES = {
-    "tried": "it was tried for this request",
-    "paused": "it is paused",
-    "sign_in_needed": "it needs a new sign-in",
-    "blocked": "the provider refuses it until its limit resets",
-    "unable": "it does not offer this model",
-    "busy": "it serves as many streams as the settings allow",
-    "resting": "it rests, because its last requests failed",
+    "tried": say("other.tried"),
+    "paused": say("other.paused"),
+    "sign_in_needed": say("other.signIn"),
+    "blocked": say("other.blocked"),
+    "unable": say("other.unable"),
+    "busy": say("other.busy"),
+    "resting": say("other.resting"),
 }
 
 
@@ -436,8 +439,8 @@ def _row(
         retry_at = rests_until(candidate) if state == "resting" else free_at(candidate, now)
     elif any(c.id == name for c in found.offered):
         state = "waiting"
-        reason = found.passed.get(name) or f"it could serve too, {_said(candidate, now)}"
+        reason = found.passed.get(name) or say("other.could", room=_said(candidate, now))
     else:
-        state, reason = "left_out", "only one account may serve this"
+        state, reason = "left_out", say("other.alone")
     room = round(_headroom(candidate, now), 2)
     return Row(name, state, reason, shares.get(name, 0.0), room, retry_at)

@@ -26,6 +26,7 @@ from server.proxy.forward import Gone, Parts, broken, passed
 from server.proxy.policy import Outcome, Tries
 from server.proxy.recorder import Record
 from server.proxy.upstream import Aborted, Exchange, HungUp, Outgoing, Unreachable
+from server.sentences import say
 from server.store import db, settings
 
 _MOST_BYTES = 64 * 1024 * 1024
@@ -86,7 +87,7 @@ def run(parts: Parts, errand: Errand) -> Reply:
 def _choose(parts: Parts, errand: Errand, tries: Tries, again: str | None) -> Choice:
     if again is not None:
         parts.pool.opened(again)
-        return Choice(again, "again, with a new token")
+        return Choice(again, say("choice.again"))
     tried = frozenset(tries.accounts)
     choice = parts.chooser.take_patiently(errand.wanted, tried, errand.gone)
     if choice.account is None:

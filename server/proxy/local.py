@@ -22,13 +22,10 @@ from server.auth.keys import bearer
 from server.config import Config
 from server.errors import AppError, TooMany, Unauthorized
 from server.proxy import headers
+from server.sentences import say
 from server.store import db, settings
 
-NOTICE = (
-    "Codex on this computer has chatgpt_base_url set to Brimline, so its requests can go past "
-    "it, straight to the provider. Remove that line from Codex's config.toml; "
-    "`brimline doctor` explains."
-)
+NOTICE = say("notice.bypass")
 _AUTH = "https://api.openai.com/auth"
 _BELIEVED_SECONDS = 60.0
 _MOST_BELIEVED = 256

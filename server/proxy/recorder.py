@@ -16,6 +16,7 @@ from peewee import PeeweeException
 
 from server.auth.keys import Keys, Reservation
 from server.ingest.reconcile import Finished
+from server.sentences import say
 from server.store import db
 from server.usage.pricing import Tokens, price
 
@@ -26,10 +27,7 @@ WAIT_SECONDS = 0.05
 _BATCH = 500
 _BACKLOG = 20_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-NOTICE = (
-    "Requests cannot be written to the data folder at the moment (disk full or locked). "
-    "The proxy goes on; free some space and the log will catch up."
-)
+NOTICE = say("notice.disk")
 _COLUMNS = (
     "id, response_id, session_id, account, key, endpoint, model, effort, tier, status, "
     "error_code, error_message, http_status, reason, attempts, input, cached, output, reasoning, "

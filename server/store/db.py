@@ -323,6 +323,8 @@ def _mend(name: str) -> list[str]:
         return []
     from pathlib import Path
 
+    from server.sentences import say  # here: most files are whole
+
     path = Path(name)
     problem = _problem(path)
     if problem is None:
@@ -338,8 +340,9 @@ def _mend(name: str) -> list[str]:
     except OSError as error:
         raise StoreError(f"{path} is damaged and cannot be moved aside: {error}.") from error
     log.warning("%s was damaged (%s); kept as %s", path.name, problem, aside.name)
-    then = f"the backup {restored} took its place" if restored else "a new one was started"
-    return [f"{path.name} was damaged. It is kept as {aside.name}, and {then}."]
+    if restored:
+        return [say("notice.restored", file=path.name, aside=aside.name, copy=restored)]
+    return [say("notice.anew", file=path.name, aside=aside.name)]
 
 
 def _problem(path: Path) -> str | None:

@@ -1,0 +1,162 @@
+"""Sentences that pages show in the reader's language: written here once, in English. Pure.
+
+`say` writes one; `told` reads it back as a key and values, whatever way it went (a column of
+the request log, a notice, an account's status), so that a page can say it anew. What is not
+from here, such as the provider's own words, has no key and is shown as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+SENTENCES = {
+    # What needs attention.
+    "attention.signIn": "{name} needs a sign-in",
+    "attention.usedUp": "{name} is used up",
+    "attention.refused": "{name} is refused by the provider",
+    "attention.returns": "It returns at its reset.",
+    "attention.runsOut": "{name} runs out before its reset",
+    "attention.behind": "{left}% left of its {window}, {points} points behind an even pace.",
+    "attention.low": "{name} has little left",
+    "attention.left": "{left}% left of its {window}.",
+    "attention.nobody": "No account can serve",
+    "attention.resume": "Resume or add an account.",
+    "attention.unpriced": "Calls of today without a price: {count}",
+    "attention.noPrice": (
+        "Their model is missing from the price table, so the cost leaves them out."
+    ),
+    # Why an account is out of rotation.
+    "state.spent": "The {window} allowance is used up.",
+    "state.usageLimit": "The provider says that this account's usage limit is reached.",
+    "state.rateLimit": "The provider asks for a pause: too many requests in a short time.",
+    "state.quota": "The provider says that this account's quota is used up.",
+    "state.answered": "The provider answered “{words}”.",
+    "state.expired": "Its sign-in has expired.",
+    "state.reused": "Its sign-in was used by another program, so it no longer works here.",
+    "state.revoked": "Its sign-in was revoked.",
+    "state.unknown": "The provider does not know its sign-in.",
+    "state.refused": "The provider no longer accepts its sign-in.",
+    "state.suspended": "The provider has suspended this account.",
+    "state.deleted": "The provider has deleted this account.",
+    "state.deactivated": "The provider has deactivated this account.",
+    "state.noTokens": "Its tokens are not stored here.",
+    "state.noRefresh": "It was added without a refresh token.",
+    "state.ended": "Its sign-in has ended.",
+    # Why the allowance could not be read.
+    "usage.unreachable": "The provider could not be reached. Check the network.",
+    "usage.late": "The provider did not answer in time. Check the network.",
+    "usage.cut": "The provider ended the connection early. Check the network.",
+    "usage.status": "The provider answered HTTP {status} when asked for the allowance.",
+    "usage.noJson": (
+        "The provider answered something that is not JSON when asked for the allowance."
+    ),
+    # Why an account was chosen.
+    "choice.owner": "it holds the earlier response",
+    "choice.thread": "same thread",
+    "choice.onlyNow": "the only account that can serve now",
+    "choice.only": "the only account",
+    "choice.most": "most headroom, {room}",
+    "choice.share": "a share by headroom, {room}",
+    "choice.least": "least used, {room}",
+    "choice.turn": "its turn",
+    "choice.fullest": "fullest first, {room}",
+    "choice.resets": "resets first, {room}",
+    "choice.again": "again, with a new token",
+    "room.left": "{left}% left",
+    "room.unknown": "allowance not known yet",
+    # Why another account was not.
+    "other.tried": "it was tried for this request",
+    "other.paused": "it is paused",
+    "other.signIn": "it needs a new sign-in",
+    "other.blocked": "the provider refuses it until its limit resets",
+    "other.unable": "it does not offer this model",
+    "other.busy": "it serves as many streams as the settings allow",
+    "other.resting": "it rests, because its last requests failed",
+    "other.alone": "only one account may serve this",
+    "other.could": "it could serve too, {room}",
+    "other.model": "another has an allowance for this very model",
+    "other.priority": "another has a higher priority",
+    "other.policy": "its policy lets others go first",
+    "other.earlier": "another resets earlier",
+    # Notices at the head of every page.
+    "notice.disk": (
+        "Requests cannot be written to the data folder at the moment (disk full or locked). "
+        "The proxy goes on; free some space and the log will catch up."
+    ),
+    "notice.bypass": (
+        "Codex on this computer has chatgpt_base_url set to Brimline, so its requests can go past "
+        "it, straight to the provider. Remove that line from Codex's config.toml; "
+        "`brimline doctor` explains."
+    ),
+    "notice.demo": "Demo data: everything here is invented, and gone when the demo ends.",
+    "notice.restored": (
+        "{file} was damaged. It is kept as {aside}, and the backup {copy} took its place."
+    ),
+    "notice.anew": "{file} was damaged. It is kept as {aside}, and a new one was started.",
+    # A sign-in under way.
+    "signin.otherPort": "Port {taken} is in use, so port {port} waits for the browser.",
+    "signin.noPort": (
+        "No port is free for the browser to come back to. After signing in, copy the "
+        "address of the page that cannot be shown, and paste it here."
+    ),
+    "signin.portsTaken": "The ports {ports} are in use by other programs.",
+    "signin.late": "The sign-in was not finished in time. Start it again.",
+    "signin.codeLate": "The device code was not used in time. Start again.",
+    "signin.codeRefused": "The provider refused this device code. Start again.",
+    "signin.refused": "The provider did not let you sign in. Start again, or use a file.",
+    "signin.replaced": "Another sign-in took the place of this one.",
+    "signin.notStored": "The sign-in could not be stored; Brimline's log says why.",
+    "export.once": (
+        "A refresh token works once. Use this file in one program only, and remove the account "
+        "here if another program is to use it."
+    ),
+}
+_NUMBERS = ("left", "points", "count", "status", "taken", "port")
+_NESTED = ("room",)
+
+
+def say(key: str, **values: Any) -> str:
+    """The sentence of a key, in English."""
+    sentence = SENTENCES[key]
+    return sentence.format(**values) if values else sentence
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> tuple[str, tuple[tuple[str, str], ...]] | None:
+    for key, pattern in _patterns():
+        found = pattern.fullmatch(text)
+        if found is not None:
+            return key, tuple(found.groupdict().items())
+    return None
+
+
+def told(text: str | None) -> dict[str, Any] | None:
+    """The key and the values of a sentence that `say` wrote; None for any other text."""
+    found = _read(text) if text and len(text) < 2000 else None
+    if found is None:
+        return None
+    key, values = found
+    return {"key": key, "values": {name: _value(name, value) for name, value in values}}
+
+
+def _value(name: str, value: str) -> Any:
+    if name in _NESTED:
+        return told(value) or value
+    return int(value) if name in _NUMBERS else value
+
+
+def _pattern(sentence: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", sentence)
+    found = re.escape(parts[0])
+    for name, after in zip(parts[1::2], parts[2::2], strict=True):
+        found += f"(?P<{name}>{'[0-9]{1,15}' if name in _NUMBERS else '.+?'})" + re.escape(after)
+    return re.compile(found, re.DOTALL)
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+    # Those with most words of their own first: a value would take in the rest of a longer one.
+    wordy = sorted(SENTENCES.items(), key=lambda pair: -len(re.sub(r"\{\w+\}", "", pair[1])))
+    return [(key, _pattern(sentence)) for key, sentence in wordy]
