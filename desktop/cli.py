@@ -45,9 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return apart.serve()
     arguments = _understood(sys.argv[1:] if argv is None else list(argv))
     try:
-        settings, warnings = config.load(
-            {name: getattr(arguments, name, None) for name in ("data_dir", "host", "port")}
-        )
+        given = ("data_dir", "host", "port", "evidence")
+        settings, warnings = config.load({name: getattr(arguments, name, None) for name in given})
         for warning in warnings:
             _say(f"brimline: {warning}")
         code = int(arguments.run(settings, arguments))
@@ -127,6 +126,16 @@ def _add_shown(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS
     )
 
 
+def _add_evidence(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-context-api",
+        dest="evidence",
+        action="store_const",
+        const=False,
+        help="show no log lines of a call until you turn them on on its page",
+    )
+
+
 def _command(
     commands: Any,
     name: str,
@@ -174,6 +183,7 @@ def _add_roles(commands: Any) -> None:
     )
     serve.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", help=f"the port to listen on (default {config.DEFAULT_PORT})")
+    _add_evidence(serve)
     window = _command(
         commands,
         "window",
@@ -257,6 +267,7 @@ def _add_ledger(commands: Any) -> None:
     serve.add_argument("--no-refresh", action="store_true", help="do not wait for new logs")
     serve.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", help=f"the port to listen on (default {config.DEFAULT_PORT})")
+    _add_evidence(serve)
     inspect = _command(
         commands,
         "inspect-log",

@@ -27,6 +27,7 @@ from server.dashboard import (
     accounts,
     auth,
     control,
+    evidence,
     exports,
     files,
     importing,
@@ -69,6 +70,7 @@ class Services:
     telemetry: Receiver
     notices: list[str]
     tray_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    evidence_opened: bool = False  # the owner permitted log lines that were off from the start
     show_requests: int = 0  # a second start asks the tray to raise the window
     stop: Any = None  # set by the runtime: () -> None
 
@@ -154,7 +156,7 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
     rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
-    for routes in (*rooms, exports, files, importing, oauth, routing, telemetry_routes):
+    for routes in (*rooms, evidence, exports, files, importing, oauth, routing, telemetry_routes):
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)

@@ -37,6 +37,7 @@ class Config:
     admin_token: str = ""
     threads: int = 256
     log_level: str = "info"
+    evidence: bool = True  # a call's log lines may be shown; off: only once the owner says so
     strict_writes: bool = False  # tests: a write outside `writing()` raises
 
     @property
@@ -66,6 +67,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "admin_token": ("BRIMLINE_ADMIN_API_TOKEN", "CODEX_LB_ADMIN_API_TOKEN"),
     "threads": ("BRIMLINE_THREADS",),
     "log_level": ("BRIMLINE_LOG_LEVEL",),
+    "evidence": ("BRIMLINE_EVIDENCE",),
     "strict_writes": ("BRIMLINE_STRICT_WRITES",),
 }
 # Read elsewhere (the config file's own place, the desktop), so not unknown.
@@ -153,7 +155,7 @@ def _coerce(name: str, value: Any) -> Any:
         return _number(name, value)
     if name in ("upstream_base_url", "auth_base_url"):
         return _url(name, str(value))
-    if name == "strict_writes":
+    if name in ("strict_writes", "evidence"):
         return str(value).lower() in ("1", "true", "yes", "on")
     if name == "log_level":
         return _level(str(value))

@@ -50,6 +50,7 @@ OPTIONS = [
     Option("privacyMode", "normal", "What pages show.", ("normal", "redacted", "strict")),
     Option("language", "", "The language of pages; empty follows the system."),
     Option("indexLogs", True, "Read the session logs of Codex and Claude Code."),
+    Option("showEvidence", True, "Show a call's log lines on its page."),
     Option("telemetryDays", 90, "Days telemetry is kept; 0 for ever.", low=0, high=3650),
     Option("telemetryRows", 500_000, "Most telemetry events kept.", low=1000, high=20_000_000),
     Option(
