@@ -26,6 +26,7 @@ from server.config import Config
 from server.dashboard import (
     accounts,
     auth,
+    connect,
     control,
     evidence,
     exports,
@@ -156,7 +157,17 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
     rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
-    for routes in (*rooms, evidence, exports, files, importing, oauth, routing, telemetry_routes):
+    for routes in (
+        *rooms,
+        connect,
+        evidence,
+        exports,
+        files,
+        importing,
+        oauth,
+        routing,
+        telemetry_routes,
+    ):
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)

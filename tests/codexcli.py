@@ -123,6 +123,18 @@ class Codex:
             text=True,
         )
 
+    def cli(self, *words: str) -> None:
+        """Another command of the CLI, such as `mcp add`, that writes its configuration."""
+        subprocess.run(
+            [str(self.program), *words],
+            cwd=self.work,
+            env=self._environment({}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+
     def rollouts(self) -> list[Path]:
         """The session logs it wrote, oldest first."""
         return sorted((self.codex_home / "sessions").rglob("rollout-*.jsonl"))
