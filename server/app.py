@@ -26,8 +26,8 @@ from server.config import Config
 from server.dashboard import (
     accounts,
     auth,
-    connect,
     control,
+    diagnostics,
     evidence,
     exports,
     files,
@@ -43,6 +43,7 @@ from server.dashboard import (
 from server.dashboard import settings as settings_routes
 from server.dashboard import telemetry as telemetry_routes
 from server.errors import AppError
+from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.ingest.receiver import Receiver
@@ -64,6 +65,7 @@ class Services:
     proxy: Proxy
     ledger: Ledger
     indexer: Indexer
+    facts: Gatherer
     sessions: Sessions
     keys: Keys
     password: Password
@@ -137,12 +139,14 @@ def create_app(config: Config) -> Flask:
     password.load()
     totp.load()
     ledger = Ledger()
+    indexer = Indexer(config, ledger)
     built = Services(
         config=config,
         pool=pool,
         proxy=Proxy(config, pool, ledger, client_keys),
         ledger=ledger,
-        indexer=Indexer(config, ledger),
+        indexer=indexer,
+        facts=Gatherer(lambda: indexer.progress() is not None),
         sessions=sessions,
         keys=client_keys,
         password=password,
@@ -157,17 +161,8 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
     rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
-    for routes in (
-        *rooms,
-        connect,
-        evidence,
-        exports,
-        files,
-        importing,
-        oauth,
-        routing,
-        telemetry_routes,
-    ):
+    more = (evidence, exports, files, importing, oauth, routing, telemetry_routes)
+    for routes in (*rooms, diagnostics, *more):
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)

@@ -128,6 +128,7 @@ def _run(config: Config, listener: socket.socket, announce: Callable[[str], None
     web.start()
     built.proxy.start()
     built.indexer.start()
+    built.facts.start()
     built.telemetry.start()
     scheduler.start()
     address = f"http://{_shown(config.host)}:{port}/"
@@ -169,6 +170,7 @@ def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) ->
         time.sleep(0.05)
     built.proxy.stop()
     scheduler.stop()
+    built.facts.stop()
     built.indexer.stop()
     server.close()
     server.task_dispatcher.shutdown(timeout=1)

@@ -63,19 +63,6 @@ _TOOL_ENDS = {
 _MCP_FIELDS = ("tool_name", "name", "tool")
 _SERVER_FIELDS = ("server_name", "server", "mcp_server")
 
-# How sure a fact of a type is, and what it says besides: a name's own before the type's.
-CONFIDENCE = {
-    "tool": "medium", "tool/function_call": "low", "tool/tool_search_call": "low",
-    "function": "high", "mcp_tool": "high", "mcp_server": "high", "skill": "high",
-    "command_family": "medium", "activity": "medium", "compaction": "high", "outcome": "high",
-    "loop": "low",
-}  # fmt: skip
-
-
-def confidence(kind: str, name: str) -> str:
-    """low, medium or high: how directly the log says a fact."""
-    return CONFIDENCE.get(f"{kind}/{name}") or CONFIDENCE.get(kind, "low")
-
 
 @dataclass
 class State:

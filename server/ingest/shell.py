@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from server.usage.vcs import GH_KINDS, GIT_KINDS
+
 _LONGEST = 4000  # characters of a command that are looked at
 _MOST_STEPS = 40
 _MOST_PATHS = 50
@@ -140,21 +142,6 @@ _MODULES = _words(
 _TESTERS = {"pytest": "pytest", "mypy": "mypy", "ruff": "ruff", "pip": "python_packages"}
 _RUNNERS = {"uv", "poetry", "pdm", "hatch", "bundle", "pnpm", "npm", "yarn", "pipenv", "rye"}
 
-_GIT = {
-    "read_only": "branch describe diff log remote rev-parse show status blame shortlog ls-files "
-    "ls-tree cat-file grep reflog rev-list merge-base name-rev for-each-ref check-ignore help "
-    "version show-ref count-objects diff-tree diff-index symbolic-ref var whatchanged fsck",
-    "remote_ref": "clone fetch pull push submodule ls-remote",
-    "local_mutation": "add checkout cherry-pick clean commit merge mv rebase reset restore rm "
-    "stash switch tag apply am init config worktree revert notes gc bisect update-index "
-    "filter-branch sparse-checkout lfs",
-}
-_GIT_KIND = {word: kind for kind, words in _GIT.items() for word in words.split()}
-_GH_KIND = {
-    "api": "api", "auth": "auth_config", "config": "auth_config", "issue": "issue",
-    "pr": "pull_request", "release": "release", "repo": "repository", "run": "workflow",
-    "workflow": "workflow",
-}  # fmt: skip
 _GIT_VALUED = {
     "-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path", "--super-prefix",
     "--config-env", "-R", "--repo", "-H", "--hostname",
@@ -420,18 +407,10 @@ def _interaction(step: Step) -> tuple[str, str] | None:
         if word in _GIT_VALUED:
             next(words, None)
         elif not word.startswith("-"):
-            known = _GIT_KIND if step.name == "git" else _GH_KIND
+            known = GIT_KINDS if step.name == "git" else GH_KINDS
             # What is none of git's own words may be an alias of the user's.
             return step.name, word if word in known else "other"
     return step.name, "other"
-
-
-def kinds(root: str, operation: str) -> tuple[str, str]:
-    """(category, mutability) of a git or gh operation."""
-    if root == "gh":
-        return _GH_KIND.get(operation, "other"), "github_remote"
-    kind = _GIT_KIND.get(operation)
-    return kind or "other", kind or "unknown"
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,311 @@
+"""The background pass that gathers facts: after the index, never beyond it, a piece at a time.
+
+Each file has a cursor of its own, stored with the rows of the piece in one transaction, so that
+a kill loses nothing and counts nothing twice. It reads only what the ledger has read, hence every
+call that it meets is there, or is a copied head's and counts for nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from server.ingest import facts, files, reader
+from server.store import db
+from server.usage import diagnostics
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 5.0
+SNAPSHOT_SECONDS = 300.0
+_PIECE = 1 << 18
+_BREATH = 0.002  # between transactions, so that the recorder and the indexer get their turn
+_TABLES = ("fact", "fact_call", "tool_run", "file_read", "file_change", "fact_file")
+_JOBS = (
+    "select f.id, f.provider || ':' || f.name, f.path, f.\"offset\", f.fingerprint, "
+    'k."offset", k.fingerprint, k.state, f.size from source_file f '
+    "left join fact_file k on k.source = f.id "
+    "where f.provider = 'codex' and not f.missing and (k.source is null "
+    'or k."offset" != f."offset" or k.fingerprint != f.fingerprint)'
+)
+
+
+@dataclass
+class _Job:
+    source: int
+    name: str
+    path: str
+    limit: int  # how far the ledger has read
+    offset: int
+    state: facts.State
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - self.offset)
+
+
+class Gatherer:
+    """One thread that follows the ledger; `bring_up` does it at once."""
+
+    def __init__(self, busy: Callable[[], bool] = lambda: False) -> None:
+        """`busy`: whether the indexer has the disk and the writer to itself just now."""
+        self._busy = busy
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._progress: dict[str, int] | None = None
+        self._wanted = False
+        self._computed = 0.0
+        self.error: str | None = None  # why the last pass failed
+
+    def start(self) -> None:
+        """Begin to follow the ledger."""
+        self._thread = threading.Thread(target=self._run, name="facts", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the piece that is being stored."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def progress(self) -> dict[str, int] | None:
+        """How far a pass is; None when none runs."""
+        now = self._progress
+        return dict(now) if now else None
+
+    @property
+    def running(self) -> bool:
+        """Whether a refresh was asked for, or a pass runs."""
+        return self._wanted or self._progress is not None
+
+    def refresh(self, wait: bool = True) -> None:
+        """Read what is new and compute every snapshot; at once, or soon on the thread."""
+        if wait or self._thread is None:
+            self.bring_up(gently=False)
+            diagnostics.compute()
+            self._computed = time.monotonic()
+        else:
+            self._wanted = True
+            self._wake.set()
+
+    def _run(self) -> None:
+        seen: Any = object()
+        while not self._stopping.is_set():
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
+            known = db.revisions().get("calls")
+            if self._stopping.is_set() or not (self._wanted or known != seen):
+                continue
+            if self._busy() and not self._wanted:
+                continue
+            try:
+                self._turn()
+                seen, self.error = known, None
+            except Exception as error:
+                log.exception("the facts could not be gathered; trying again")
+                self.error = str(error)[:300]
+            finally:
+                self._wanted = False
+
+    def _turn(self) -> None:
+        wanted = self._wanted
+        changed = self.bring_up(gently=not wanted)
+        late = time.monotonic() - self._computed >= SNAPSHOT_SECONDS
+        if wanted or not diagnostics.computed() or ((changed or self._computed) and late):
+            diagnostics.compute()
+            self._computed = time.monotonic()
+
+    # ── one pass ──────────────────────────────────────────────────────────────────────
+
+    def bring_up(self, *, gently: bool = True) -> bool:
+        """Read everything that the ledger has read; whether there was anything."""
+        with self._lock:
+            try:
+                jobs = self._jobs()
+                self._progress = {
+                    "filesDone": 0,
+                    "filesTotal": len(jobs),
+                    "bytesDone": 0,
+                    "bytesTotal": sum(job.left for job in jobs),
+                }
+                for job in jobs:
+                    if self._stopping.is_set():
+                        break
+                    self._read(job, gently)
+                    self._progress["filesDone"] += 1
+                self._mend()
+                return bool(jobs)
+            finally:
+                self._progress = None
+
+    def _jobs(self) -> list[_Job]:
+        _forget_lost()
+        jobs = []
+        for source, name, path, limit, print_, offset, known, state, _ in db.rows(_JOBS):
+            if offset is None:
+                jobs.append(_Job(source, name, path, limit, 0, facts.State()))
+            elif _continues(path, limit, offset, print_, known):
+                if offset < limit:
+                    begun = facts.State.load(json.loads(state))
+                    jobs.append(_Job(source, name, path, limit, offset, begun))
+            else:
+                _forget(source)
+                jobs.append(_Job(source, name, path, limit, 0, facts.State()))
+        return jobs
+
+    def _read(self, job: _Job, gently: bool) -> None:
+        try:
+            with reader.open_log(job.path) as file:
+                _ahead(file, job.offset)
+                self._read_open(job, file, gently)
+        except OSError as error:
+            log.warning("facts: %s cannot be read: %s", job.name, error)
+
+    def _read_open(self, job: _Job, file: BinaryIO, gently: bool) -> None:
+        names = _calls_of(job.source)
+        for data, start in reader.pieces(file, job.offset, _PIECE):
+            if start >= job.limit or self._stopping.is_set():
+                return
+            whole = bytes(data[: job.limit - start])
+            found, job.state = facts.fold(whole, start, job.state)
+            end = start + len(whole)
+            stamp = files.fingerprint(job.path, end)
+            with db.writing() as connection:
+                _store(connection, job, found, names)
+                connection.execute(
+                    "replace into fact_file values (?,?,?,?,?)",
+                    (job.source, job.name, end, stamp, json.dumps(job.state.dump())),
+                )
+            if self._progress is not None:
+                self._progress["bytesDone"] += end - job.offset
+            job.offset = end
+            if gently:
+                self._stopping.wait(_BREATH)
+
+    def _mend(self) -> None:
+        """Find the calls of stretches that have none: heads told apart anew, other ids."""
+        lost = db.rows(
+            'select k.source, k.number, k."offset", k.call from fact_call k '
+            "left join call c on c.id = k.call where c.id is null order by k.source"
+        )
+        known: dict[int, dict[int, str]] = {}
+        found = []
+        for source, number, offset, before in lost:
+            if source not in known:
+                known[source] = _calls_of(source)
+            now = known[source].get(offset)
+            if now != before:
+                found.append((now, source, number))
+        for start in range(0, len(found), 500):
+            with db.writing() as connection:
+                connection.executemany(
+                    "update fact_call set call = ? where source = ? and number = ?",
+                    found[start : start + 500],
+                )
+
+
+# ── rows ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _calls_of(source: int) -> dict[int, str]:
+    """A file's calls by the byte where their line begins."""
+    return dict(
+        db.rows(
+            'select c."offset", c.id from session s join call c on c.session = s.id '
+            "where s.source = ?1 and c.source = ?1",
+            (source,),
+        )
+    )
+
+
+def _store(connection: Any, job: _Job, found: facts.Found, names: dict[int, str]) -> None:
+    source = job.source
+    connection.executemany(
+        "insert or ignore into fact_call values (?,?,?,?,?)",
+        [(source, number, offset, at, names.get(offset)) for number, offset, at in found.calls],
+    )
+    connection.executemany(
+        "insert into fact values (?,?,?,?,?,?,?,?) on conflict(source, number, type, name) "
+        "do update set count = count + excluded.count, last_at = max(last_at, excluded.last_at)",
+        [(source, *key, *row) for key, row in found.facts.items()],
+    )
+    connection.executemany(
+        'insert or ignore into tool_run(source, "offset", part, number, function, root, child, '
+        "operation, told, outputs) values (?,?,?,?,?,?,?,?,?,0)",
+        [(source, *row) for row in found.runs],
+    )
+    connection.executemany(
+        'insert or ignore into file_read(source, "offset", path, part, number, label, reader) '
+        "values (?,?,?,?,?,?,?)",
+        [(source, *row) for row in found.reads],
+    )
+    connection.executemany(
+        "insert or ignore into file_change values (?,?,?,?,?,?)",
+        [(source, *row) for row in found.changes],
+    )
+    _store_outputs(connection, source, found)
+
+
+def _store_outputs(connection: Any, source: int, found: facts.Found) -> None:
+    connection.executemany(
+        "update tool_run set outputs = 1, tokens = ?, missing = ? "
+        'where source = ? and "offset" = ? and told',
+        [(tokens, missing, source, place) for place, tokens, missing, _ in found.outputs],
+    )
+    # Split evenly; what does not divide goes to the first ones.
+    connection.executemany(
+        "update file_read set tokens = ?1 / ?2 + (part < ?1 % ?2) "
+        'where source = ?3 and "offset" = ?4',
+        [
+            (tokens, reads, source, place)
+            for place, tokens, _, reads in found.outputs
+            if tokens is not None and reads
+        ],
+    )
+
+
+def _continues(path: str, limit: int, offset: int, now: str, known: str) -> bool:
+    """Whether what was read is still the beginning of the file."""
+    if limit < offset:
+        return False
+    if limit == offset and now == known:
+        return True
+    try:
+        return files.fingerprint(path, offset) == known
+    except OSError:
+        return True  # reading it will say what is wrong
+
+
+def _forget(source: int) -> None:
+    with db.writing() as connection:
+        for table in _TABLES:
+            connection.execute(f"delete from {table} where source = ?", (source,))  # noqa: S608
+
+
+def _forget_lost() -> None:
+    """Drop the facts of files that the ledger no longer has, or has under another number."""
+    for (source,) in db.rows(
+        "select k.source from fact_file k left join source_file f on f.id = k.source "
+        "and f.provider || ':' || f.name = k.name where f.id is null"
+    ):
+        _forget(source)
+
+
+def _ahead(file: BinaryIO, offset: int) -> None:
+    """Go to a byte; a compressed log only goes forward."""
+    if file.seekable():
+        file.seek(offset)
+        return
+    while offset > 0:
+        part = file.read(min(offset, 1 << 16))
+        if not part:
+            raise OSError("the log is shorter than what was read")
+        offset -= len(part)

@@ -1,0 +1,231 @@
+"""The diagnostics: what tools, commands and files the work used, and the tokens beside it.
+
+Sections are computed from the facts' rows over any filter; without one they are stored, so that
+the page opens at once. Tokens of associated calls are no causes, and not additive: one call
+has several facts. The keys are those that scripts for usage trackers know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from server.store import db
+from server.times import iso
+from server.usage import slices
+from server.usage.sections import BUILDERS, FROM, Scope, scoped
+from server.usage.slices import Filter
+
+SECTIONS = {
+    "overview": "overview",
+    "tool-output": "toolOutput",
+    "commands": "commands",
+    "git-interactions": "gitInteractions",
+    "file-reads": "fileReads",
+    "file-modifications": "fileModifications",
+    "read-productivity": "readProductivity",
+    "concentration": "concentration",
+}
+# What a section that was never computed shows.
+EMPTY: dict[str, dict[str, Any]] = {
+    "overview": {},
+    "tool-output": {"summary": {}, "functions": [], "command_roots": [], "missing_reasons": []},
+    "commands": {"summary": {}, "commands": [], "families": []},
+    "git-interactions": {"summary": {}, "interactions": [], "categories": [], "mutability": []},
+    "file-reads": {"summary": {}, "readers": [], "top_paths": [], "largest_commands": []},
+    "file-modifications": {
+        "summary": {},
+        "top_paths": [],
+        "by_extension": [],
+        "largest_events": [],
+    },
+    "read-productivity": {"summary": {}, "readers": [], "top_paths": []},
+    "concentration": {"dimensions": [], "metrics": [], "largest_impact_rows": []},
+}
+_FACTS = "facts"  # kept like a section, so that the page's first table is there at once too
+# ── stored sections ───────────────────────────────────────────────────────────────────────
+
+
+def compute(only: Iterable[str] = (*SECTIONS, _FACTS)) -> None:
+    """Compute sections without a filter and store them, for both scopes."""
+    slices.refresh()
+    archived = bool(db.rows("select 1 from source_file where archived limit 1"))
+    for section in only:
+        found: dict[str, dict[str, Any]] = {"all": _built(section, Filter())}
+        found["active"] = _built(section, Filter(history="active")) if archived else found["all"]
+        now = db.now_ms()
+        with db.writing("diagnostics") as connection:
+            connection.executemany(
+                "replace into diagnostic_snapshot values (?,?,?,?)",
+                [(section, scope, now, json.dumps(body)) for scope, body in found.items()],
+            )
+
+
+def computed() -> int | None:
+    """When the oldest stored section was computed; None while one is missing."""
+    found = db.rows("select min(computed_at), count(distinct section) from diagnostic_snapshot")[0]
+    return found[0] if found[1] > len(SECTIONS) else None
+
+
+def stored(section: str, scope: str) -> dict[str, Any] | None:
+    """A section as it was computed last."""
+    found = db.rows(
+        "select body from diagnostic_snapshot where section = ? and scope = ?", (section, scope)
+    )
+    body: dict[str, Any] | None = json.loads(found[0][0]) if found else None
+    return body
+
+
+def live(section: str, wanted: Filter) -> dict[str, Any]:
+    """A section over a filter, computed now."""
+    return _built(section, wanted)
+
+
+def _built(section: str, wanted: Filter) -> dict[str, Any]:
+    scope = scoped(wanted)
+    body: dict[str, Any]
+    body = BUILDERS[section](scope) if section != _FACTS else {"rows": _facts(scope)}
+    logs = db.rows("select count(*) from fact_file")[0][0]
+    body["snapshot"] = {
+        "computed_at": iso(db.now_ms()),
+        "history_scope": wanted.history or "all",
+        "source_logs_scanned": int(logs),
+        "usage_rows_scanned": int(scope.calls("count(*)")[0][0]),
+        "raw_content_included": False,
+    }
+    return body
+
+
+# ── facts ─────────────────────────────────────────────────────────────────────────────────
+
+_TOTAL = "(c.input + c.output)"
+_FACT_COLUMNS = (
+    "r.type, r.name, max(r.category), sum(r.count), count(*), sum(c.input), sum(c.cached), "
+    f"sum(c.output), sum(c.reasoning), max({_TOTAL}), max(c.started_at), "
+    "avg(case when c.input > 0 then 1.0 * c.cached / c.input end), "
+    # The largest call's id, in one pass: its tokens lead.
+    f"max(printf('%018d', {_TOTAL}) || c.id)"
+)
+FACT_SORTS = {
+    "uncached": "associated_uncached_input_tokens",
+    "tokens": "associated_total_tokens",
+    "cached": "associated_cached_input_tokens",
+    "output": "associated_output_tokens",
+    "cache": "avg_cache_ratio",
+    "largest": "largest_call_tokens",
+    "calls": "associated_calls",
+    "occurrences": "occurrences",
+    "time": "latest_event_timestamp",
+    "fact": "fact_name",
+}
+VIEWS = {
+    "facts": (),
+    "tools": ("tool", "function", "mcp_tool", "mcp_server", "command_family", "skill"),
+    "compactions": ("compaction",),
+    "loops": ("loop", "outcome"),
+}
+_HINTS = {
+    "loop/search_read_loop": "narrow-reads",
+    "loop/retry_or_abort_loop": "fix-cause",
+    "compaction/post_compaction": "fresh-thread",
+    "tool/function_call_output": "trim-output",
+    "outcome/command_failed": "check-failures",
+    "outcome/patch_failed": "check-failures",
+    "outcome/turn_aborted": "check-aborts",
+    "activity/search_read_command": "narrow-reads",
+}
+
+
+def facts(wanted: Filter, least: int = 0) -> list[dict[str, Any]]:
+    """Every fact of the filter's calls (of those with at least `least` tokens), unordered."""
+    from_stored = None
+    if replace(wanted, history="") == Filter() and not least:
+        from_stored = stored(_FACTS, wanted.history or "all")
+    if from_stored is not None:
+        rows: list[dict[str, Any]] = from_stored["rows"]
+        return rows
+    return _facts(scoped(wanted), least)
+
+
+def _facts(scope: Scope, least: int = 0) -> list[dict[str, Any]]:
+    condition = f"{_TOTAL} >= ? group by r.type, r.name"
+    return [_fact(row) for row in scope.rows("fact", _FACT_COLUMNS, condition, least)]
+
+
+def _fact(row: tuple[Any, ...]) -> dict[str, Any]:
+    kind, name, category, count, number, first, cached, output, reasoning = row[:9]
+    largest, latest, ratio, dearest = row[9:]
+    return {
+        "fact_type": kind,
+        "fact_name": name,
+        "fact_category": category,
+        "confidence": confidence(kind, name),
+        "occurrences": count,
+        "associated_calls": number,
+        "associated_total_tokens": first + output,
+        "associated_input_tokens": first,
+        "associated_cached_input_tokens": cached,
+        "associated_uncached_input_tokens": first - cached,
+        "associated_output_tokens": output,
+        "associated_reasoning_output_tokens": reasoning,
+        "avg_cache_ratio": ratio,
+        "largest_call_tokens": largest,
+        "largest_record_id": dearest[18:],
+        "latest_event_timestamp": iso(latest),
+        "action_hint": _HINTS.get(f"{kind}/{name}"),
+    }
+
+
+# How directly a log says a fact: a name's own before its type's.
+_CONFIDENCE = {
+    "tool": "medium", "tool/function_call": "low", "tool/tool_search_call": "low",
+    "function": "high", "mcp_tool": "high", "mcp_server": "high", "skill": "high",
+    "command_family": "medium", "activity": "medium", "compaction": "high", "outcome": "high",
+}  # fmt: skip
+
+
+def confidence(kind: str, name: str) -> str:
+    """low, medium or high: how directly the log says a fact."""
+    return _CONFIDENCE.get(f"{kind}/{name}") or _CONFIDENCE.get(kind, "low")
+
+
+def summary(wanted: Filter, least: int = 0) -> list[dict[str, Any]]:
+    """Facts by type; each type's calls count once, however many facts they have."""
+    rows = facts(wanted, least)
+    scope = scoped(wanted)
+    inner = "r.type as type, c.id, c.input, c.cached, c.output"
+    where = f"where {scope.where} and {_TOTAL} >= ?"
+    found = db.rows(
+        "select type, count(*), sum(input), sum(cached), sum(output) from "  # noqa: S608
+        f"(select distinct {inner} {FROM.format('fact')} {where}) group by type",
+        (*scope.values, least),
+    )
+    made = []
+    for kind, number, first, cached, output in found:
+        mine = [row for row in rows if row["fact_type"] == kind]
+        top = max(mine, key=lambda row: row["occurrences"], default=None)
+        made.append(
+            {
+                "fact_type": kind,
+                "fact_names": len(mine),
+                "top_fact_name": top and top["fact_name"],
+                "occurrences": sum(row["occurrences"] for row in mine),
+                "associated_calls": number,
+                "associated_total_tokens": first + output,
+                "associated_cached_input_tokens": cached,
+                "associated_uncached_input_tokens": first - cached,
+                "associated_output_tokens": output,
+            }
+        )
+    return sorted(made, key=lambda row: -row["associated_uncached_input_tokens"])
+
+
+def ordered(rows: list[dict[str, Any]], sort: str, descending: bool) -> list[dict[str, Any]]:
+    """Facts by one of `FACT_SORTS`; what is unknown comes last either way."""
+    key = FACT_SORTS[sort]
+    known = [row for row in rows if row[key] is not None]
+    rest = [row for row in rows if row[key] is None]
+    named = sorted(known, key=lambda row: (row["fact_type"], row["fact_name"]))
+    return sorted(named, key=lambda row: row[key], reverse=descending) + rest

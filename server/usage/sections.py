@@ -1,0 +1,476 @@
+"""The sections of the diagnostics over any calls, read from the facts' rows.
+
+Tokens of a tool's output are those that the client counted; where it did not, they are unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from server.store import db
+from server.times import iso
+from server.usage import calls, slices, vcs
+from server.usage.days import QUARTER, chosen
+from server.usage.slices import Filter
+
+_SHELLS = ("exec_command", "shell", "shell_command", "local_shell", "user_shell", "bash", "exec")
+
+_CALLS = "left join session s on s.id = c.session left join thread t on t.id = s.thread"
+FROM = (
+    "from {0} r join fact_call k on k.source = r.source and k.number = r.number "
+    f"join call c on c.id = k.call {_CALLS}"
+)
+_TOLD = "sum(r.outputs), sum(r.tokens is not null), sum(r.outputs and r.tokens is null)"
+_SUM = "sum(r.tokens)"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which calls: the condition and its values, and the filter they came from."""
+
+    where: str
+    values: tuple[Any, ...]
+    wanted: Filter
+
+    def rows(self, table: str, columns: str, rest: str, *given: Any) -> list[tuple[Any, ...]]:
+        """Rows of a fact table (`r`), of the scope's calls only."""
+        head, _, tail = rest.partition(" group by ")
+        group = f" group by {tail}" if tail else ""
+        sql = f"select {columns} {FROM.format(table)} where {self.where} and {head}{group}"  # noqa: S608 - our own words
+        return db.rows(sql, (*self.values, *given))
+
+    def calls(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
+        """Rows of the ledger itself."""
+        sql = f"select {columns} from call c {_CALLS} where {self.where} {rest}"  # noqa: S608
+        return db.rows(sql, self.values)
+
+
+def scoped(wanted: Filter) -> Scope:
+    """The calls of a filter."""
+    where, values = calls.conditions(wanted)
+    return Scope(where, tuple(values), wanted)
+
+
+def _overview(scope: Scope) -> dict[str, Any]:
+    row = scope.calls(
+        "count(*), count(distinct c.session), count(distinct s.thread), "
+        "count(distinct coalesce(c.model, '')), min(c.started_at), max(c.started_at), "
+        "total(c.input), total(c.cached), total(c.output), total(c.reasoning), "
+        "avg(case when c.input > 0 then 1.0 * c.cached / c.input end)"
+    )[0]
+    first, cached, output, reasoning = (int(value) for value in row[6:10])
+    return {
+        "usage_rows": row[0],
+        "session_count": row[1],
+        "thread_count": row[2],
+        "model_count": row[3],
+        "first_event_timestamp": iso(row[4]),
+        "latest_event_timestamp": iso(row[5]),
+        "total_tokens": first + output,
+        "input_tokens": first,
+        "cached_input_tokens": cached,
+        "uncached_input_tokens": first - cached,
+        "output_tokens": output,
+        "reasoning_output_tokens": reasoning,
+        "cache_ratio": cached / first if first else None,
+        "avg_call_cache_ratio": row[10],
+        "diagnostic_fact_rows": int(scope.rows("fact", "count(*)", "1")[0][0]),
+        "notes": [],
+    }
+
+
+def _told(values: tuple[Any, ...]) -> dict[str, Any]:
+    """Outputs and their tokens; a sum of nothing that was counted is unknown."""
+    number, outputs, counted, missing, tokens = values
+    return {
+        "calls": int(number or 0),
+        "outputs": int(outputs or 0),
+        "outputs_with_original_token_count": int(counted or 0),
+        "outputs_missing_original_token_count": int(missing or 0),
+        "original_token_sum": tokens,
+    }
+
+
+def _tool_output(scope: Scope) -> dict[str, Any]:
+    columns = f"count(*), {_TOLD}, {_SUM}"
+    whole = _told(scope.rows("tool_run", columns, "r.part = 0")[0])
+    by_function = scope.rows("tool_run", f"r.function, {columns}", "r.part = 0 group by r.function")
+    by_root = scope.rows(
+        "tool_run", f"r.root, {columns}", "r.part = 0 and r.root is not null group by r.root"
+    )
+    reasons = scope.rows(
+        "tool_run", "r.missing, count(*)", "r.part = 0 and r.missing is not null group by r.missing"
+    )
+    functions = [{"function": row[0], **_told(row[1:])} for row in by_function]
+    roots = [{"root": row[0], **_told(row[1:])} for row in by_root]
+    return {
+        "summary": {
+            "function_calls": whole["calls"],
+            "function_outputs": whole["outputs"],
+            **{key: whole[key] for key in tuple(whole)[2:]},
+        },
+        "functions": _most(functions, "original_token_sum", "calls"),
+        "command_roots": _most(roots, "original_token_sum", "calls"),
+        "missing_reasons": [{"name": name, "count": count} for name, count in reasons],
+        "notes": ["terminal-headers-only"],
+    }
+
+
+_MOST_ROWS = 200
+_MOST_CHILDREN = 25
+
+
+def _most(rows: list[dict[str, Any]], *keys: str, limit: int = _MOST_ROWS) -> list[dict[str, Any]]:
+    """The rows with the most of the first key, then of the next; the longest tail is cut."""
+    return sorted(rows, key=lambda row: tuple(-(row[key] or 0) for key in keys))[:limit]
+
+
+def _commands(scope: Scope) -> dict[str, Any]:
+    found = scope.rows(
+        "tool_run",
+        "r.root, r.child, count(*)",
+        "r.part = 0 and r.root is not null group by r.root, r.child",
+    )
+    roots: dict[str, list[dict[str, Any]]] = {}
+    for root, child, count in found:
+        roots.setdefault(root, []).append({"child": child, "count": count})
+    marks = ",".join("?" * len(_SHELLS))
+    nothing = scope.rows(
+        "tool_run", "count(*)", f"r.root is null and r.function in ({marks})", *_SHELLS
+    )[0][0]
+    named = sum(count for _, _, count in found)
+    return {
+        "summary": {
+            "shell_function_calls": named + int(nothing),
+            "command_root_count": len(roots),
+            "missing_command": int(nothing),
+        },
+        "commands": _most(
+            [
+                {
+                    "root": root,
+                    "total": sum(child["count"] for child in children),
+                    "children": _most(children, "count", limit=_MOST_CHILDREN),
+                }
+                for root, children in roots.items()
+            ],
+            "total",
+        ),
+        "families": [
+            {"family": name, "count": count}
+            for name, count in scope.rows(
+                "fact",
+                "r.name, sum(r.count)",
+                "r.type = 'command_family' group by r.name order by 2 desc",
+            )
+        ],
+        "notes": ["programs-only"],
+    }
+
+
+def _git(scope: Scope) -> dict[str, Any]:
+    columns = f"count(*), {_TOLD}, {_SUM}"
+    found = scope.rows(
+        "tool_run",
+        f"r.root, r.operation, {columns}",
+        "r.operation is not null group by r.root, r.operation",
+    )
+    rows = []
+    for root, operation, *told in found:
+        category, mutability = vcs.kinds(root, operation)
+        counted = _told(tuple(told))
+        rows.append(
+            {
+                "root": root,
+                "operation": operation,
+                "category": category,
+                "mutability": mutability,
+                "calls": counted["calls"],
+                "with_original_token_count": counted["outputs_with_original_token_count"],
+                "missing_original_token_count": counted["calls"]
+                - counted["outputs_with_original_token_count"],
+                "original_token_sum": counted["original_token_sum"],
+            }
+        )
+    shell_calls = scope.rows(
+        "tool_run",
+        "count(distinct r.source || ':' || r.\"offset\")",
+        "r.operation is not null",
+    )[0][0]
+    sums = [row["original_token_sum"] for row in rows if row["original_token_sum"] is not None]
+    return {
+        "summary": {
+            "git_shell_calls": int(shell_calls),
+            "git_command_calls": sum(row["calls"] for row in rows if row["root"] == "git"),
+            "github_cli_calls": sum(row["calls"] for row in rows if row["root"] == "gh"),
+            "unique_interactions": len(rows),
+            "interactions_with_original_token_count": sum(
+                row["with_original_token_count"] for row in rows
+            ),
+            "interactions_missing_original_token_count": sum(
+                row["missing_original_token_count"] for row in rows
+            ),
+            "original_token_sum": sum(sums) if sums else None,
+        },
+        "interactions": _most(rows, "calls"),
+        "categories": _grouped(rows, "category"),
+        "mutability": _grouped(rows, "mutability"),
+        "notes": ["operations-only", "first-step-has-output"],
+    }
+
+
+def _grouped(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row[key]] = counts.get(row[key], 0) + row["calls"]
+    return _most([{key: name, "calls": count} for name, count in counts.items()], "calls")
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────
+
+_TOP_PATHS, _TOP_COMMANDS = 50, 25
+_PRIVACY = {
+    "raw_paths_included": False,
+    "path_label": "basename",
+    "path_hash": "sha256-12",
+}
+
+
+def _reads(scope: Scope) -> dict[str, Any]:
+    columns = "count(*), sum(r.tokens is not null), sum(r.tokens is null), sum(r.tokens)"
+    whole = scope.rows("file_read", f"{columns}, count(distinct r.path)", "1")[0]
+    readers = scope.rows("file_read", f"r.reader, {columns}", "1 group by r.reader")
+    paths = scope.rows(
+        "file_read",
+        f"r.path, max(r.label), {columns}",
+        f"1 group by r.path order by 6 desc, 3 desc limit {_TOP_PATHS}",
+    )
+    largest = scope.rows(
+        "file_read",
+        "r.reader, max(r.label), count(*), sum(r.tokens), c.id, max(k.at)",
+        f'r.tokens is not null group by r.source, r."offset" order by 4 desc limit {_TOP_COMMANDS}',
+    )
+    return {
+        "summary": {**_read_counts(whole[:4]), "unique_paths": whole[4]},
+        "readers": _most(
+            [{"reader": row[0], **_read_counts(row[1:])} for row in readers], "read_events"
+        ),
+        "top_paths": [
+            {"path_label": row[1], "path_hash": row[0], **_read_counts(row[2:])} for row in paths
+        ],
+        "largest_commands": [
+            {
+                "reader": row[0],
+                "path_label": row[1],
+                "paths": row[2],
+                "original_token_sum": row[3],
+                "record_id": row[4],
+                "event_timestamp": iso(row[5]),
+            }
+            for row in largest
+        ],
+        "path_privacy": _PRIVACY,
+        "notes": ["even-split"],
+    }
+
+
+def _read_counts(values: tuple[Any, ...]) -> dict[str, Any]:
+    events, counted, missing, tokens = values
+    return {
+        "read_events": int(events),
+        "with_original_token_count": int(counted or 0),
+        "missing_original_token_count": int(missing or 0),
+        "original_token_sum": tokens,
+    }
+
+
+def _changes(scope: Scope) -> dict[str, Any]:
+    event = "r.source || ':' || r.\"offset\""
+    whole = scope.rows(
+        "file_change", f"count(distinct {event}), count(*), count(distinct r.path)", "1"
+    )[0]
+    paths = scope.rows(
+        "file_change",
+        "r.path, max(r.label), count(*), max(k.at)",
+        f"1 group by r.path order by 3 desc, 4 desc limit {_TOP_PATHS}",
+    )
+    extensions = scope.rows(
+        "file_change",
+        "r.extension, count(*), count(distinct r.path)",
+        "1 group by r.extension order by 2 desc limit 50",
+    )
+    largest = scope.rows(
+        "file_change",
+        "count(*), max(r.label), c.id, max(k.at)",
+        f'1 group by r.source, r."offset" order by 1 desc, 4 desc limit {_TOP_COMMANDS}',
+    )
+    return {
+        "summary": {
+            "modification_events": whole[0],
+            "modified_path_events": whole[1],
+            "unique_paths_modified": whole[2],
+            "largest_event_path_count": largest[0][0] if largest else None,
+        },
+        "top_paths": [
+            {
+                "path_label": label,
+                "path_hash": path,
+                "modifications": count,
+                "latest_event_timestamp": iso(at),
+            }
+            for path, label, count, at in paths
+        ],
+        "by_extension": [
+            {"extension": extension, "modifications": count, "unique_paths": unique}
+            for extension, count, unique in extensions
+        ],
+        "largest_events": [
+            {
+                "path_count": count,
+                "path_label": label,
+                "record_id": call,
+                "event_timestamp": iso(at),
+            }
+            for count, label, call, at in largest
+        ],
+        "path_privacy": _PRIVACY,
+        "notes": ["structured-patches-only"],
+    }
+
+
+# The file is changed further on in the same log.
+_PRODUCTIVE = (
+    "exists(select 1 from file_change m where m.path = r.path and m.source = r.source "
+    'and m."offset" > r."offset")'
+)
+
+
+def _productivity(scope: Scope) -> dict[str, Any]:
+    columns = f"count(*), sum({_PRODUCTIVE})"
+    whole = scope.rows("file_read", columns, "1")[0]
+    readers = scope.rows("file_read", f"r.reader, {columns}", "1 group by r.reader")
+    paths = scope.rows(
+        "file_read",
+        f"r.path, max(r.label), {columns}",
+        f"1 group by r.path order by 3 desc limit {_TOP_PATHS}",
+    )
+    return {
+        "summary": _productive(whole),
+        "readers": _most(
+            [{"reader": row[0], **_productive(row[1:])} for row in readers], "read_events"
+        ),
+        "top_paths": [
+            {"path_label": row[1], "path_hash": row[0], **_productive(row[2:])} for row in paths
+        ],
+        "path_privacy": _PRIVACY,
+        "notes": ["correlation-only"],
+    }
+
+
+def _productive(values: tuple[Any, ...]) -> dict[str, Any]:
+    events, productive = int(values[0]), int(values[1] or 0)
+    return {
+        "read_events": events,
+        "productive_read_events": productive,
+        "productive_read_pct": 100 * productive / events if events else None,
+    }
+
+
+# ── concentration ─────────────────────────────────────────────────────────────────────────
+
+_METRICS = (
+    "total_tokens", "input_tokens", "cached_input_tokens", "uncached_input_tokens",
+    "output_tokens", "reasoning_output_tokens", "calls", "estimated_cost_usd", "usage_credits",
+)  # fmt: skip
+_SUMS = (
+    "sum(l.input + l.output), sum(l.input), sum(l.cached), sum(l.input - l.cached), "
+    "sum(l.output), sum(l.reasoning), sum(l.calls), sum(l.cost), sum(l.credits)"
+)
+_TOP_ROWS, _IMPACT_ROWS = 10, 15
+
+
+def _concentration(scope: Scope) -> dict[str, Any]:
+    condition, values = slices.narrowed(scope.wanted)
+    source = f"from slice l left join session s on s.id = l.session where {condition}"
+
+    def rows(key: str, more: str = "") -> list[tuple[Any, ...]]:
+        return db.rows(f"select {key}, {_SUMS} {source} {more} group by 1", values)  # noqa: S608
+
+    day = chosen().of
+    days: dict[str, list[float]] = {}
+    for quarter, *sums in rows("l.quarter"):
+        total = days.setdefault(day(quarter * QUARTER), [0] * len(_METRICS))
+        for place, value in enumerate(sums):
+            total[place] += value or 0
+    groups = {
+        "source_log": {str(key): sums for key, *sums in rows("s.key", "and s.key is not null")},
+        "cwd": {str(key): sums for key, *sums in rows("coalesce(s.project, '')")},
+        "day": days,
+    }
+    dimensions = [_dimension(name, found) for name, found in groups.items()]
+    impact = [
+        {"dimension": one["dimension"], **row} for one in dimensions for row in one["top_rows"]
+    ]
+    return {
+        "dimensions": dimensions,
+        "metrics": list(_METRICS),
+        "largest_impact_rows": _most(impact, "total_tokens", limit=_IMPACT_ROWS),
+        "notes": ["shares-of-scope"],
+    }
+
+
+def _dimension(name: str, groups: dict[str, Any]) -> dict[str, Any]:
+    columns = list(zip(*([value or 0 for value in sums] for sums in groups.values()), strict=True))
+    metrics = {
+        metric: concentrated(columns[place] if columns else ())
+        for place, metric in enumerate(_METRICS)
+    }
+    whole = sum(columns[0]) if columns else 0
+    ranked = sorted(groups.items(), key=lambda pair: -(pair[1][0] or 0))[:_TOP_ROWS]
+    return {
+        "dimension": name,
+        "group_count": len(groups),
+        **metrics["total_tokens"],
+        "metrics": metrics,
+        "top_rows": [_share(name, key, sums, whole) for key, sums in ranked],
+    }
+
+
+def _share(name: str, key: str, sums: Any, whole: float) -> dict[str, Any]:
+    figures = dict(zip(_METRICS, sums, strict=True))
+    cost, credits = figures["estimated_cost_usd"], figures["usage_credits"]
+    label = {"source_log": {"label": f"session:{key[:8]}", "session": key}, "cwd": {"project": key}}
+    return {
+        **label.get(name, {"label": key}),
+        **figures,
+        "estimated_cost_usd": None if cost is None else cost / 1e6,
+        "usage_credits": None if credits is None else credits / 1e6,
+        "share": (sums[0] or 0) / whole if whole else None,
+    }
+
+
+def concentrated(values: Iterable[float]) -> dict[str, Any]:
+    """How much the largest groups have, and how many equal ones would be as concentrated."""
+    known = sorted((value for value in values if value > 0), reverse=True)
+    whole = sum(known)
+    if not whole:
+        nothing = dict.fromkeys(("top_1_share", "top_3_share", "top_5_share"))
+        return {**nothing, "effective_group_count": None}
+    return {
+        **{f"top_{n}_share": round(sum(known[:n]) / whole, 6) for n in (1, 3, 5)},
+        "effective_group_count": round(1 / sum((value / whole) ** 2 for value in known), 6),
+    }
+
+
+BUILDERS: dict[str, Callable[[Scope], dict[str, Any]]] = {
+    "overview": _overview,
+    "tool-output": _tool_output,
+    "commands": _commands,
+    "git-interactions": _git,
+    "file-reads": _reads,
+    "file-modifications": _changes,
+    "read-productivity": _productivity,
+    "concentration": _concentration,
+}
