@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
 
-from server.dashboard import body, query
+from server.dashboard import body, filters, query
 from server.errors import BadRequest
 from server.store import db
 from server.times import iso
 from server.usage import received, telemetry
 from server.usage.days import Days, chosen
+from server.usage.privacy import short
 from server.usage.received import Wanted
 from server.usage.steps import Span
 
@@ -31,7 +32,11 @@ def blueprint(services: Services) -> Blueprint:
     def panels() -> Any:
         days = _days()
         said = _flag("literal") is not False
-        return jsonify(telemetry.panels(_span(days), days, db.now_ms(), said=said))
+        found = telemetry.panels(_span(days), days, db.now_ms(), said=said)
+        wanted = query.names("id")
+        if wanted:
+            found["panels"] = [panel for panel in found["panels"] if panel["id"] in wanted]
+        return jsonify(_private(found))
 
     @routes.get("/api/telemetry/events")
     def events() -> Any:
@@ -42,7 +47,7 @@ def blueprint(services: Services) -> Blueprint:
             has=query.choice("has", "", received.HAS),
         )
         limit = query.number("limit", 50, 1, 500)
-        return jsonify(received.events(wanted, limit, query.text("cursor")))
+        return filters.answer(received.events(wanted, limit, query.text("cursor")))
 
     @routes.get("/api/telemetry/quality")
     def quality() -> Any:
@@ -61,6 +66,19 @@ def blueprint(services: Services) -> Blueprint:
 
     _add_relay(routes, services)
     return routes
+
+
+def _private(found: dict[str, Any]) -> dict[str, Any]:
+    """The panels as the privacy mode shows them; a panel's own title is no thread's."""
+    privacy = filters.privacy()
+    for panel in found["panels"]:
+        if panel["id"] == "conversationDetails":
+            panel["rows"] = privacy.shown(panel["rows"])
+        if panel["id"] == "users" and privacy.mode == "strict":
+            for item in panel["items"] + ((panel["literal"] or {}).get("items") or []):
+                if item["name"] not in (None, telemetry.LOCAL_USER):
+                    item["name"] = f"User {short(item['name'])}"
+    return found
 
 
 def _add_relay(routes: Blueprint, services: Services) -> None:
@@ -92,8 +110,11 @@ def _span(days: Days, *, any_provider: bool = False) -> Span:
     now = db.now_ms()
     until = query.moment("to", days, end=True)
     until = now + 1 if until is None else until
-    since = query.moment("from", days, end=False)
-    since = until - 30 * _DAY if since is None else since
+    if request.args.get("from") == "first":
+        since = min(max(received.first(), until - _LONGEST), until)
+    else:
+        given = query.moment("from", days, end=False)
+        since = until - 30 * _DAY if given is None else given
     if not 0 <= until - since <= _LONGEST:
         raise BadRequest("“from” must lie before “to”, by at most ten years.")
     if any_provider:

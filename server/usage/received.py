@@ -11,7 +11,7 @@ import orjson
 from server.errors import BadRequest
 from server.store import db
 from server.times import iso
-from server.usage.outcomes import standing
+from server.usage.outcomes import PATIENCE_MS, standing
 from server.usage.steps import Span
 
 # Events that come at least this long after the last one mean that telemetry has stopped.
@@ -27,8 +27,25 @@ TEXTS = {
     "user": "user", "terminal": "terminal", "tool": "tool", "callId": "call_id",
     "decision": "decision", "version": "version", "service": "service",
 }  # fmt: skip
-HAS = ("", "model", "tool", "user", "terminal", "decision", "success", "durationMs", "tokens")
-_HAS_COLUMN = {"durationMs": "e.duration_ms", "tokens": "u.key"}
+_HAS = {
+    "model": "e.model is not null",
+    "tool": "e.tool is not null",
+    "user": "e.user is not null",
+    "terminal": "e.terminal is not null",
+    "decision": "e.decision is not null",
+    "success": "e.success is not null",
+    "callId": "e.call_id is not null",
+    "conversation": "e.session_id is not null",
+    "durationMs": "e.duration_ms is not null",
+    "tokens": "u.key is not null",
+    # Responses that nobody else saw: what `standing` calls provisional.
+    "provisional": "u.key is not null and u.call is null and e.at <= ? and not exists (select 1 "
+    "from call c join session s on s.id = c.session where s.key = e.session_id "
+    "and c.started_at > e.at and c.seen & 3)",
+}
+HAS = ("", *_HAS)
+# A terminal's name without its version stands for all of them.
+_FAMILY = "substr(e.terminal, 1, instr(e.terminal || '/', '/') - 1)"
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,15 @@ def events(wanted: Wanted, limit: int, cursor: str) -> dict[str, Any]:
     }
 
 
+def first() -> int:
+    """When the first call or event was that is known of; now when there is none."""
+    found = db.rows(
+        "select min(at) from (select min(started_at) as at from call "
+        "union all select min(at) from telemetry_event)"
+    )[0][0]
+    return int(found) if found is not None else db.now_ms()
+
+
 def _where(wanted: Wanted) -> tuple[str, list[Any]]:
     sql = (
         "from telemetry_event e left join telemetry_usage u on u.key = e.key "
@@ -80,13 +106,17 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
         values.append(wanted.span.provider)
     for name, given in wanted.texts.items():
         if given:
-            sql += f" and e.{TEXTS[name]} in ({','.join('?' * len(given))})"
-            values += given
+            marks = ",".join("?" * len(given))
+            either = f" or {_FAMILY} in ({marks})" if name == "terminal" else ""
+            sql += f" and (e.{TEXTS[name]} in ({marks}){either})"
+            values += [*given, *given] if either else given
     if wanted.success is not None:
         sql += " and e.success = ?"
         values.append(wanted.success)
     if wanted.has:
-        sql += f" and {_HAS_COLUMN.get(wanted.has, f'e.{wanted.has}')} is not null"
+        sql += f" and {_HAS[wanted.has]}"
+        if wanted.has == "provisional":
+            values.append(db.now_ms() - PATIENCE_MS)
     return sql, values
 
 

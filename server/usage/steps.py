@@ -1,4 +1,4 @@
-"""A span of time in steps, the hours or local days of a line, for values that lie in them."""
+"""A span of time in steps: the hours, local days, weeks or months of a line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from server.usage.days import Days
 from server.usage.outcomes import percentile
 
 _HOUR = 3_600_000
-_HOURLY = 3 * 24 * _HOUR  # a longer span is shown by day
+# How long a span each step suits; a longer one has months.
+_SUITS = (("hour", 3 * 24 * _HOUR), ("day", 93 * 24 * _HOUR), ("week", 800 * 24 * _HOUR))
 
 Histograms = dict[int, Counter[int]]  # by step: how often each value came
 
@@ -28,12 +29,12 @@ class Span(NamedTuple):
 
 
 class Steps:
-    """The hours of a short span, the viewer's days of a longer one."""
+    """The hours of a short span, the viewer's days, weeks or months of a longer one."""
 
     def __init__(self, span: Span, days: Days) -> None:
         self._days = days
-        self.hourly = span.until - span.since <= _HOURLY
-        self.name = "hour" if self.hourly else "day"
+        length = span.until - span.since
+        self.name = next((name for name, most in _SUITS if length <= most), "month")
         self.starts = list(self._all(span)) if span.until > span.since else []
 
     def of(self, at: int) -> int:
@@ -76,15 +77,24 @@ class Steps:
         at = self._start(span.since)
         while at < span.until:
             yield at
-            if self.hourly:
+            if self.name == "hour":
                 at += _HOUR
             else:
-                day = date.fromisoformat(self._days.of(at)) + timedelta(days=1)
-                at = self._days.start(day)
+                at = self._days.start(self._next(date.fromisoformat(self._days.of(at))))
 
     def _start(self, at: int) -> int:
-        midnight = self._days.start(date.fromisoformat(self._days.of(at)))
-        return midnight + (at - midnight) // _HOUR * _HOUR if self.hourly else midnight
+        day = date.fromisoformat(self._days.of(at))
+        if self.name == "week":
+            day -= timedelta(days=day.weekday())
+        elif self.name == "month":
+            day = day.replace(day=1)
+        midnight = self._days.start(day)
+        return midnight + (at - midnight) // _HOUR * _HOUR if self.name == "hour" else midnight
+
+    def _next(self, day: date) -> date:
+        if self.name == "month":
+            return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+        return day + timedelta(days=7 if self.name == "week" else 1)
 
 
 def overall(histograms: Histograms) -> float | None:

@@ -158,7 +158,8 @@ class Facts:
             "group by session_id, coalesce(call_id, id)",
             tuple(span),
         )
-        self.failed = _failed(span)
+        self.failed_by = _failed(span)
+        self.failed = sum(self.failed_by.values())
 
     def total(self, place: int) -> int:
         """Calls, input, cached or output tokens of the ledger."""
@@ -196,11 +197,11 @@ _ENDINGS = (
 )
 
 
-def _failed(span: Span) -> int:
+def _failed(span: Span) -> dict[str, int]:
     """Requests that failed: the proxy tells each of a session it served, telemetry the others'."""
     told = failures(Ending(*row) for row in db.rows(_ENDINGS, tuple(span)))
     if span.provider != "codex":
-        return len(told)
+        return {"proxy": 0, "telemetry": len(told)}
     within = (span.since, span.until)
     served = db.rows(
         "select coalesce(session_id, ''), sum(status = 'error') from request_log "
@@ -209,7 +210,7 @@ def _failed(span: Span) -> int:
     )
     sessions = {session for session, _ in served}
     proxied: int = sum(count for _, count in served)
-    return proxied + sum(one.session not in sessions for one in told)
+    return {"proxy": proxied, "telemetry": sum(one.session not in sessions for one in told)}
 
 
 # ── tiles ─────────────────────────────────────────────────────────────────────────────────
@@ -353,6 +354,7 @@ def _success(facts: Facts, succeeded: int) -> dict[str, Any]:
     counts = Counter({"succeeded": succeeded, "failed": facts.failed})
     panel = _pie("success", "Success of requests", counts)
     panel["successPercent"] = 100 * succeeded / counts.total() if counts.total() else None
+    panel["failedBy"] = facts.failed_by
     panel["tools"] = {"succeeded": tools[1], "failed": tools[0]}
     return panel
 
@@ -446,10 +448,9 @@ def _details(facts: Facts) -> dict[str, Any]:
         row["lastAt"] = iso(row["lastAt"])
         if name in facts.told:
             row["toolCalls"], row["toolDurationMs"] = _tools_of(name, facts.span)
-        if row["thread"]:
-            found = db.rows("select title from thread where id = ?", (row["thread"],))
+        if row["threadId"]:
+            found = db.rows("select title from thread where id = ?", (row["threadId"],))
             row["title"] = found[0][0] if found else None
-        del row["thread"]
     return {
         "id": "conversationDetails", "title": "Conversation details", "kind": "table",
         "unit": "ms", "rows": chosen,
@@ -460,7 +461,7 @@ def _detail(name: str | None, known: Known | None, model: str | None) -> dict[st
     return {
         "conversation": name, "title": None, "kind": known.kind if known else None,
         "modelCalls": 0, "tokens": 0, "model": model, "lastAt": 0, "toolCalls": None,
-        "toolDurationMs": None, "thread": known.thread if known else None,
+        "toolDurationMs": None, "threadId": known.thread if known else None,
     }  # fmt: skip
 
 

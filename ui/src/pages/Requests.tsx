@@ -9,6 +9,7 @@ import { useNow, useTitle } from "../hooks";
 import { Dialog } from "../parts/Dialog";
 import { Explain } from "../parts/Explain";
 import { Many, One, SearchBox, type Option } from "../parts/Filters";
+import { Panels } from "../parts/Panels";
 import { RequestDetails } from "../parts/RequestDetails";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { RequestStatus } from "../parts/RequestStatus";
@@ -104,6 +105,7 @@ export function Requests() {
         )}
       </section>
       {data && data.total > size && <Pages filters={filters} total={data.total} />}
+      <Panels place="requests" />
       <Dialog title={t("explain.title")} open={explaining} close={() => setExplaining(false)} place="wide">
         <Explain keys={keys ?? []} />
       </Dialog>

@@ -7,6 +7,7 @@ import { useTitle } from "../hooks";
 import { refetch } from "../live";
 import { LANGUAGES } from "../languages";
 import { Copy } from "../parts/Copy";
+import { Relay } from "../parts/Relay";
 import { Security } from "../parts/Security";
 import { Failure, Skeleton } from "../parts/States";
 import { choose, THEMES, useTheme, type Theme } from "../theme";
@@ -45,6 +46,7 @@ export function Settings() {
         </section>
       )}
       {found.data && <Groups values={found.data} />}
+      <Relay />
       <Look values={found.data} />
     </>
   );

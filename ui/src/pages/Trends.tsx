@@ -10,6 +10,7 @@ import { CopyLink } from "../parts/Chips";
 import { ChartHead } from "../parts/ChartHead";
 import { One } from "../parts/Filters";
 import { HeatMap } from "../parts/Heat";
+import { Panels } from "../parts/Panels";
 import { RankedDays } from "../parts/Ranked";
 import { Stack, StackTable, type Bar } from "../parts/Stack";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -59,6 +60,7 @@ export function Trends() {
         )}
       </Part>
       {days.data && !empty && <Rest days={days.data.days} usage={usage} />}
+      <Panels place="trends" usage={usage} />
     </>
   );
 }

@@ -27,7 +27,7 @@ interface Props {
   bars: Bar[];
   /** The classes of the colours, in the order of the names. */
   colours?: string[];
-  unit?: "tokens" | "usd";
+  unit?: "tokens" | "usd" | "plain";
 }
 
 const FOUR = ["c1", "c2", "c3", "c4", "c0"];
@@ -192,7 +192,7 @@ interface TableProps {
   label: string;
   names: string[];
   bars: Bar[];
-  unit?: "tokens" | "usd";
+  unit?: "tokens" | "usd" | "plain";
 }
 
 /** The same numbers as a table, newest first. */

@@ -1,10 +1,10 @@
-/** Lines of percent left over time (uPlot), with a table of the same points and a CSV. */
+/** Lines of percentages or durations over time (uPlot), with a table of the same points and a CSV. */
 import { useEffect, useMemo, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Point } from "../api";
 import { csv, download } from "../csv";
-import { clock, count, day as dayName, dayOf, full, percent } from "../format";
+import { clock, count, day as dayName, dayOf, duration, full, percent } from "../format";
 import { useWidth } from "../hooks";
 import { useTheme } from "../theme";
 import { t } from "../words";
@@ -27,7 +27,12 @@ interface Props {
   daily?: boolean;
   /** Points stand side by side in their order, however much time lies between them. */
   inOrder?: boolean;
+  unit?: Unit;
 }
+
+/** What the values are: percentages of a whole, or lengths of time. */
+type Unit = "percent" | "ms";
+const SHOW: Record<Unit, (value: number | null | undefined) => string> = { percent, ms: duration };
 
 /**
  * Every time that any line has, and each line's values at them. Pure.
@@ -49,7 +54,7 @@ export function joined(lines: Line[]): [number[], ...(number | null | undefined)
   return [sorted, ...maps.map((map) => sorted.map((at) => map.get(at)))];
 }
 
-export function Trend({ title, source, lines, label, file, daily = false, inOrder = false }: Props) {
+export function Trend({ title, source, lines, label, file, daily = false, inOrder = false, unit = "percent" }: Props) {
   const [table, setTable] = useState(false);
   const [at, setAt] = useState<number | null>(null);
   const data = useMemo(() => joined(lines), [lines]);
@@ -69,7 +74,7 @@ export function Trend({ title, source, lines, label, file, daily = false, inOrde
         save={() => save(lines, data, file)}
       />
       {table ? (
-        <Table lines={lines} data={data} label={label} said={said} />
+        <Table lines={lines} data={data} label={label} said={said} unit={unit} />
       ) : (
         <>
           <Drawing
@@ -78,13 +83,14 @@ export function Trend({ title, source, lines, label, file, daily = false, inOrde
             label={label}
             point={setAt}
             scale={inOrder ? "order" : daily ? "days" : "time"}
+            unit={unit}
           />
           <ul className="legend">
             {lines.map(({ name }, index) => (
               <li key={name}>
                 <i className={`swatch c${index + 1}`} />
                 {name}
-                {at !== null && <b>{percent(data[index + 1]?.[at])}</b>}
+                {at !== null && <b>{SHOW[unit](data[index + 1]?.[at])}</b>}
               </li>
             ))}
             {at !== null && <li>{said(data[0][at] ?? 0)}</li>}
@@ -111,12 +117,13 @@ interface DrawingProps {
   label: string;
   point: (index: number | null) => void;
   scale: Scale;
+  unit: Unit;
 }
 
 /** What stands below a chart: the time, whole days, or how many came before. */
 type Scale = "time" | "days" | "order";
 
-function Drawing({ lines, data, label, point, scale }: DrawingProps) {
+function Drawing({ lines, data, label, point, scale, unit }: DrawingProps) {
   const [ref, width] = useWidth<HTMLDivElement>();
   const plot = useRef<uPlot>(null);
   const { dark, chosen } = useTheme();
@@ -125,9 +132,9 @@ function Drawing({ lines, data, label, point, scale }: DrawingProps) {
     const holder = ref.current;
     if (!holder || !width) return;
     // Built anew when colours, size or lines change: a canvas does not follow CSS.
-    plot.current = new uPlot(options(names.split("\n"), width, point, scale), data, holder);
+    plot.current = new uPlot(options(names.split("\n"), width, point, scale, unit), data, holder);
     return () => plot.current?.destroy();
-  }, [width, dark, chosen, names, point, scale]);
+  }, [width, dark, chosen, names, point, scale, unit]);
   useEffect(() => plot.current?.setData(data), [data]);
   return <div ref={ref} className="chart plot" role="img" aria-label={label} />;
 }
@@ -151,6 +158,7 @@ function options(
   width: number,
   point: (index: number | null) => void,
   scale: Scale,
+  unit: Unit,
 ): uPlot.Options {
   const colours = getComputedStyle(document.documentElement);
   const token = (name: string) => colours.getPropertyValue(name).trim();
@@ -161,7 +169,7 @@ function options(
     height: HEIGHT,
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-    scales: { x: { time: scale !== "order" }, y: { range: [0, 100] } },
+    scales: { x: { time: scale !== "order" }, y: { range: unit === "percent" ? [0, 100] : (_, _low, high) => [0, Math.max(high, 1) * 1.1] } },
     axes: [
       {
         ...axis,
@@ -174,9 +182,9 @@ function options(
       },
       {
         ...axis,
-        size: 52,
-        splits: [0, 25, 50, 75, 100],
-        values: (_, splits) => splits.map((value) => percent(value)),
+        size: unit === "percent" ? 52 : 64,
+        ...(unit === "percent" && { splits: [0, 25, 50, 75, 100] }),
+        values: (_, splits) => splits.map((value) => SHOW[unit](value)),
         grid: { stroke: token("--line"), width: 1 },
       },
     ],
@@ -186,7 +194,8 @@ function options(
         label,
         stroke: token(`--c${index + 1}`),
         width: 2,
-        points: { show: false },
+        // A lone value would be no line at all.
+        points: { show: unit === "ms", size: 5, fill: token(`--c${index + 1}`) },
       })),
     ],
     hooks: { setCursor: [({ cursor }) => point(cursor.idx ?? null)] },
@@ -198,9 +207,10 @@ interface TableProps {
   data: Data;
   label: string;
   said: (seconds: number) => string;
+  unit: Unit;
 }
 
-function Table({ lines, data, label, said }: TableProps) {
+function Table({ lines, data, label, said, unit }: TableProps) {
   return (
     <div className="scroll short" tabIndex={0} role="group" aria-label={label}>
       <table>
@@ -221,7 +231,7 @@ function Table({ lines, data, label, said }: TableProps) {
                 <th scope="row">{said(time)}</th>
                 {lines.map(({ name }, line) => (
                   <td className="num" key={name}>
-                    {percent(data[line + 1]?.[index])}
+                    {SHOW[unit](data[line + 1]?.[index])}
                   </td>
                 ))}
               </tr>

@@ -1,0 +1,167 @@
+/** The telemetry events behind a number, in a dialog that the address opens (`events=`). */
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
+import { api, query } from "../api";
+import { count, duration, exact, stamp, UNKNOWN } from "../format";
+import { useNow } from "../hooks";
+import type { Scope } from "../panels";
+import type { Usage } from "../usage";
+import { t, tIf } from "../words";
+import { Dialog } from "./Dialog";
+import { Failure, Skeleton } from "./States";
+
+const PAGE = 50;
+
+interface TelemetryEvent {
+  id: number;
+  at: string;
+  name: string;
+  kind: string | null;
+  conversation: string | null;
+  model: string | null;
+  user: string | null;
+  terminal: string | null;
+  tool: string | null;
+  decision: string | null;
+  success: boolean | null;
+  status: number | null;
+  durationMs: number | null;
+  count: number;
+  usage: { inputTokens: number; outputTokens: number; callId: string | null; standing: string } | null;
+}
+
+interface EventPage {
+  events: TelemetryEvent[];
+  total: number;
+  records: number;
+  hasMore: boolean;
+  nextCursor: string | null;
+}
+
+export function Events({ scope, usage }: { scope: Scope; usage: Usage }) {
+  const asked = usage.get("events");
+  return (
+    <Dialog
+      title={t("panels.events")}
+      open={asked !== ""}
+      close={() => usage.change({ events: null }, { replace: true })}
+      place="wide"
+    >
+      {asked && <List asked={asked} scope={scope} />}
+    </Dialog>
+  );
+}
+
+function List({ asked, scope }: { asked: string; scope: Scope }) {
+  const filters = Object.fromEntries(new URLSearchParams(asked));
+  const found = useInfiniteQuery({
+    queryKey: ["telemetry-events", asked, scope],
+    queryFn: ({ signal, pageParam }) =>
+      api<EventPage>(`/api/telemetry/events${query({ ...scope, ...filters, limit: PAGE, cursor: pageParam })}`, {
+        signal,
+      }),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.nextCursor ?? undefined,
+    meta: { topics: ["telemetry"] },
+  });
+  const first = found.data?.pages[0];
+  if (!first) return found.isError ? <Failure error={found.error} retry={() => void found.refetch()} /> : <Skeleton lines={8} />;
+  const events = found.data?.pages.flatMap((page) => page.events) ?? [];
+  return (
+    <>
+      <p className="note">
+        {t("panels.events.count", { count: first.total })}
+        {Object.entries(filters).map(([key, value]) => (
+          <span key={key} className="chip filter-chip">
+            {tIf(`panels.events.by.${key}`, key)}: {value}
+          </span>
+        ))}
+      </p>
+      {events.length ? <Table events={events} /> : <p className="note">{t("panels.nothing")}</p>}
+      {found.hasNextPage && (
+        <button type="button" disabled={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
+          {t("calls.more")}
+        </button>
+      )}
+    </>
+  );
+}
+
+function Table({ events }: { events: TelemetryEvent[] }) {
+  const now = useNow();
+  return (
+    <div className="scroll events" tabIndex={0} role="group" aria-label={t("panels.events")}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t("requests.col.time")}</th>
+            <th scope="col">{t("panels.events.event")}</th>
+            <th scope="col">{t("panels.events.what")}</th>
+            <th scope="col">{t("panels.events.outcome")}</th>
+            <th scope="col" className="num">
+              {t("calls.col.duration")}
+            </th>
+            <th scope="col" className="num">
+              {t("requests.col.tokens")}
+            </th>
+            <th scope="col">{t("panels.col.conversation")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {events.map((event) => (
+            <tr key={event.id}>
+              <td>{stamp(event.at, now)}</td>
+              <td>
+                <span className="mono">{event.name}</span>
+                {event.kind && <small className="muted"> {event.kind}</small>}
+                {event.count > 1 && <small className="muted"> × {count(event.count)}</small>}
+              </td>
+              <td>{event.tool ?? event.model ?? event.terminal ?? UNKNOWN}</td>
+              <td>{outcome(event)}</td>
+              <td className="num">{duration(event.durationMs)}</td>
+              <td className="num">
+                <Tokens event={event} />
+              </td>
+              <td className="mono">
+                {event.conversation ? (
+                  <Link href={`/calls${query({ session: event.conversation })}`}>{event.conversation.slice(0, 8)}</Link>
+                ) : (
+                  UNKNOWN
+                )}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** The tokens of a response; a link where the ledger has its call. */
+function Tokens({ event: { usage } }: { event: TelemetryEvent }) {
+  if (!usage) return <>{UNKNOWN}</>;
+  const sum = usage.inputTokens + usage.outputTokens;
+  return (
+    <>
+      {usage.callId ? (
+        <Link href={`/calls${query({ open: usage.callId })}`} title={exact(sum)}>
+          {count(sum)}
+        </Link>
+      ) : (
+        count(sum)
+      )}
+      {!usage.callId && <small className="muted"> {tIf(`panels.standing.${usage.standing}`, usage.standing)}</small>}
+    </>
+  );
+}
+
+function outcome({ decision, success, status, kind }: TelemetryEvent): string {
+  const failed = kind === "response.failed" && success === null;
+  const said = [
+    decision,
+    failed ? t("panels.success.failed") : null,
+    success === null ? null : t(success ? "panels.success.succeeded" : "panels.success.failed"),
+    status === null ? null : `HTTP ${status}`,
+  ];
+  return said.filter(Boolean).join(" · ") || UNKNOWN;
+}

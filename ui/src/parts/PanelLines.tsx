@@ -1,0 +1,89 @@
+/** Panels over time: conversations and tokens as bars, the duration of commands as lines. */
+import { useMemo, useState } from "react";
+import { csv, download } from "../csv";
+import { clock, day as dayName, duration, month } from "../format";
+import { daysOf, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
+import { t } from "../words";
+import { ChartHead } from "./ChartHead";
+import type { Shown } from "./Panels";
+import { LiteralNote, source } from "./PanelTables";
+import { Stack, StackTable, type Bar } from "./Stack";
+import { Trend } from "./Trend";
+
+/** A step's name, long enough to be told from its neighbours. */
+function stepName(points: PanelPoint[], index: number, page: PanelPage): { label: string; tick: string } {
+  const { from, to } = daysOf(points, index, page);
+  const at = Date.parse(points[index]?.t ?? "");
+  if (page.step === "hour") return { label: `${dayName(from)} ${clock(at)}`, tick: clock(at) };
+  if (page.step === "month") return { label: month(from.slice(0, 7)), tick: month(from.slice(0, 7)) };
+  const label = from === to ? dayName(from) : `${dayName(from)} – ${dayName(to)}`;
+  return { label, tick: dayName(from) };
+}
+
+export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
+  const [table, setTable] = useState(false);
+  const { page, scope, literal } = shown;
+  const points = (literal ? panel.literal?.points : panel.points) ?? [];
+  const tokens = panel.id === "tokensOverTime";
+  const title = t(`panels.${panel.id}`);
+  const names = [t(tokens ? "requests.col.tokens" : "panels.conversations")];
+  const bars: Bar[] = points.map((point, index) => ({
+    key: point.t,
+    ...stepName(points, index, page),
+    values: [point.v ?? 0],
+    href: rows(tokens ? "/calls" : "/threads", { ...scope, ...daysOf(points, index, page) }),
+  }));
+  return (
+    <div className="card">
+      <ChartHead
+        title={title}
+        source={source(panel.id, shown)}
+        table={table}
+        show={setTable}
+        save={() => download(`brimline-${panel.id}.csv`, [csv(["time", panel.id], points.map(({ t: time, v }) => [time, v]))])}
+      />
+      <LiteralNote panel={panel.id} shown={shown} />
+      {table ? (
+        <StackTable label={title} names={names} bars={bars} unit="plain" />
+      ) : (
+        <Stack label={title} names={names} bars={bars} colours={[tokens ? "c1" : "c3"]} unit="plain" />
+      )}
+    </div>
+  );
+}
+
+export function DurationPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
+  const { literal, page } = shown;
+  const lines = useMemo(
+    () =>
+      literal
+        ? [{ name: t("panels.line.all"), points: panel.literal?.points ?? [] }]
+        : [
+            { name: t("panels.line.commands"), points: panel.points ?? [] },
+            { name: t("panels.line.tools"), points: panel.tools?.points ?? [] },
+            { name: t("panels.line.requests"), points: panel.requests?.points ?? [] },
+          ],
+    [literal, panel],
+  );
+  const value = literal ? panel.literal?.value : panel.value;
+  const guessed = literal ? panel.literal?.estimated : panel.estimated;
+  return (
+    <div className="card">
+      <Trend
+        title={t("panels.commandDuration")}
+        source={source(panel.id, shown)}
+        lines={lines}
+        label={t("panels.commandDuration.label")}
+        file="command-duration"
+        daily={page.step !== "hour"}
+        unit="ms"
+      />
+      <LiteralNote panel={panel.id} shown={shown} />
+      <p className="note panel-foot">
+        {t("panels.p95", { value: duration(value) })}
+        {guessed && ` ${t("panels.estimate")}`}
+        {!literal && ` ${t("panels.approval")}`}
+      </p>
+    </div>
+  );
+}

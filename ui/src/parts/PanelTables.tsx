@@ -1,0 +1,477 @@
+/** Panels made of figures: tiles, shares of a whole as sorted bars, and the conversations. */
+import type { ReactNode } from "react";
+import { Link } from "wouter";
+import { useAccounts } from "../accounts";
+import type { Account } from "../api";
+import { csv, download } from "../csv";
+import { count, duration, exact, percent, share, stamp, UNKNOWN } from "../format";
+import { useNow } from "../hooks";
+import { eventName, eventsOf, literalEvents, rows, type Item, type Panel, type PanelId, type Talk } from "../panels";
+import { changed } from "../url";
+import { t, tIf, type Word } from "../words";
+import { Copy } from "./Copy";
+import type { Shown } from "./Panels";
+
+const SHORT_ID = 8;
+
+/** The title of a panel, its source, what the literal query really measures, and its CSV. */
+export function PanelHead({ panel, shown, save }: { panel: PanelId; shown: Shown; save: () => void }) {
+  return (
+    <div className="card-head">
+      <h2>{t(`panels.${panel}`)}</h2>
+      <span className="tools">
+        <span className="chip">{source(panel, shown)}</span>
+        <button type="button" className="quiet" onClick={save}>
+          {t("do.csv")}
+        </button>
+      </span>
+    </div>
+  );
+}
+
+/** Who says these numbers. */
+export function source(panel: PanelId, { literal, page }: Shown): string {
+  if (literal) return t("panels.literal.source");
+  if (["tools", "decisions", "commandDuration"].includes(panel)) return t("calls.witness.telemetry");
+  if (panel === "success") return t("panels.source.success");
+  return t(page.coverage.telemetry ? "panels.source.both" : "settings.ledger");
+}
+
+/** What SigNoz' query measures, where that is not what its title says. */
+export function LiteralNote({ panel, shown }: { panel: PanelId; shown: Shown }) {
+  const said = tIf(`panels.literal.${panel}`, "");
+  return shown.literal && said ? <p className="note panel-note">{said}</p> : null;
+}
+
+/** The address of this page with the events behind a number opened. */
+export function EventsLink({ shown, more, children }: { shown: Shown; more: Record<string, string>; children: ReactNode }) {
+  const { path, search } = shown.usage;
+  return <Link href={path + changed(search, { events: eventsOf(more) })}>{children}</Link>;
+}
+
+// ── tiles ────────────────────────────────────────────────────────────────────────────────
+
+export function TilesPanel({ panels, shown }: { panels: Panel[]; shown: Shown }) {
+  const value = (panel: Panel) => (shown.literal ? panel.literal?.value : panel.value);
+  const save = () =>
+    download(`brimline-panels-${shown.literal ? "signoz" : "corrected"}.csv`, [
+      csv(
+        ["panel", "value", "ledger", "telemetry_only"],
+        panels.map((panel) => [
+          panel.id,
+          value(panel),
+          ...(shown.literal ? [] : [panel.sources?.ledger, panel.sources?.telemetry]),
+        ]),
+      ),
+    ]);
+  return (
+    <div className="card sums tiles">
+      <div className="card-head">
+        <h2>{t("panels.sums")}</h2>
+        <span className="tools">
+          <span className="chip">{source("input", shown)}</span>
+          <button type="button" className="quiet" onClick={save}>
+            {t("do.csv")}
+          </button>
+        </span>
+      </div>
+      <dl className="six">
+        {panels.map((panel) => (
+          <div key={panel.id}>
+            <dt>{t(`panels.${panel.id}`)}</dt>
+            <dd>
+              <Tile panel={panel} shown={shown} value={value(panel)} />
+            </dd>
+          </div>
+        ))}
+      </dl>
+    </div>
+  );
+}
+
+function Tile({ panel, shown, value }: { panel: Panel; shown: Shown; value: number | null | undefined }) {
+  const rate = panel.id === "cacheRate";
+  const figure = <strong title={rate ? undefined : exact(value)}>{rate ? share(value == null ? null : value / 100) : count(value)}</strong>;
+  if (shown.literal) {
+    return (
+      <>
+        <EventsLink shown={shown} more={literalEvents(panel.id)}>
+          {figure}
+        </EventsLink>
+        <small>{tIf(`panels.literal.${panel.id}`, t("panels.literal.tile"))}</small>
+      </>
+    );
+  }
+  return (
+    <>
+      <Link href={rows(panel.id === "conversations" ? "/threads" : "/calls", shown.scope)}>{figure}</Link>
+      <small>
+        <Beside panel={panel} shown={shown} />
+      </small>
+    </>
+  );
+}
+
+/** What only telemetry adds to a tile, and what failed beside it. */
+function Beside({ panel, shown }: { panel: Panel; shown: Shown }) {
+  const told = panel.sources?.telemetry;
+  const more: Record<string, string> =
+    panel.id === "conversations"
+      ? { name: eventName("user_prompt", shown.scope.provider) }
+      : { has: "provisional" };
+  const parts: ReactNode[] = [];
+  if (told && panel.id !== "cacheRate")
+    parts.push(
+      <EventsLink key="told" shown={shown} more={more}>
+        {t("panels.onlyTelemetry", { n: count(told) })}
+      </EventsLink>,
+    );
+  if (panel.failed)
+    parts.push(
+      <Link key="failed" href={rows("/requests", { ...shown.scope, provider: "" }, { status: "error" })}>
+        {t("panels.failed", { n: count(panel.failed) })}
+      </Link>,
+    );
+  if (!parts.length) return <>{t("panels.allLedger")}</>;
+  return <>{parts.flatMap((part, index) => (index ? [" · ", part] : [part]))}</>;
+}
+
+// ── shares ───────────────────────────────────────────────────────────────────────────────
+
+interface Column {
+  word: Word;
+  key: keyof Item;
+  show: (value: number | null | undefined) => string;
+}
+
+const MORE: Partial<Record<PanelId, Column[]>> = {
+  tools: [
+    { word: "panels.col.succeeded", key: "succeeded", show: count },
+    { word: "panels.col.failed", key: "failed", show: count },
+    { word: "panels.col.rate", key: "successPercent", show: percent },
+    { word: "panels.col.p95", key: "p95Ms", show: duration },
+  ],
+  users: [
+    { word: "panels.col.conversations", key: "conversations", show: count },
+    { word: "requests.col.tokens", key: "tokens", show: count },
+  ],
+};
+
+export function SharesPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
+  const accounts = useAccounts().data;
+  const items = (shown.literal ? panel.literal?.items : panel.items) ?? [];
+  const more = shown.literal ? [] : (MORE[panel.id] ?? []);
+  const save = () =>
+    download(`brimline-${panel.id}.csv`, [
+      csv(["name", "value", ...more.map(({ key }) => key)], items.map((item) => [item.name ?? "", item.value, ...more.map(({ key }) => item[key])])),
+    ]);
+  return (
+    <div className="card">
+      <PanelHead panel={panel.id} shown={shown} save={save} />
+      <LiteralNote panel={panel.id} shown={shown} />
+      {items.length ? (
+        <Shares
+          label={t(`panels.${panel.id}`)}
+          items={items}
+          columns={more}
+          link={(item, child) => <ItemLink panel={panel.id} item={item} shown={shown} accounts={accounts}>{child}</ItemLink>}
+          name={(item) => itemName(panel.id, item)}
+        />
+      ) : (
+        <p className="note">{t("panels.nothing")}</p>
+      )}
+      {!shown.literal && <Aside panel={panel} shown={shown} />}
+    </div>
+  );
+}
+
+function itemName(panel: PanelId, item: Item): string {
+  if (item.name === null) return t("calls.initiator.unknown");
+  if (panel === "success") return tIf(`panels.success.${item.name}`, item.name);
+  return panel === "users" && item.name === "local user" ? t("panels.localUser") : item.name;
+}
+
+interface SharesProps {
+  label: string;
+  items: Item[];
+  columns?: Column[];
+  link: (item: Item, child: string) => ReactNode;
+  name: (item: Item) => string;
+}
+
+/** Sorted bars in a table, so that the numbers are there as well. */
+function Shares({ label, items, columns = [], link, name }: SharesProps) {
+  const whole = items.reduce((sum, { value }) => sum + value, 0);
+  const most = Math.max(1, ...items.map(({ value }) => value));
+  return (
+    <div className="scroll within" tabIndex={0} role="group" aria-label={label}>
+      <table className="shares">
+        <thead>
+          <tr>
+            <th scope="col">{t("panels.col.name")}</th>
+            <th scope="col" className="wide">
+              <span className="hidden">{t("panels.col.bar")}</span>
+            </th>
+            <th scope="col" className="num">
+              {t("panels.col.number")}
+            </th>
+            <th scope="col" className="num">
+              {t("panels.col.share")}
+            </th>
+            {columns.map(({ word }) => (
+              <th key={word} scope="col" className="num">
+                {t(word)}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {items.map((item) => (
+            <tr key={item.name ?? ""}>
+              <th scope="row" title={name(item)}>
+                {name(item)}
+              </th>
+              <td className="wide" aria-hidden="true">
+                <i className="rank-bar" style={{ width: `${(item.value / most) * 100}%` }} />
+              </td>
+              <td className="num strong" title={exact(item.value)}>
+                {link(item, count(item.value))}
+              </td>
+              <td className="num">{percent((item.value / Math.max(1, whole)) * 100)}</td>
+              {columns.map(({ word, key, show }) => (
+                <td key={word} className="num">
+                  {show(item[key] as number | null | undefined)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+interface ItemLinkProps {
+  panel: PanelId;
+  item: Item;
+  shown: Shown;
+  accounts: Account[] | undefined;
+  children: string;
+}
+
+function ItemLink({ panel, item, shown, accounts, children }: ItemLinkProps) {
+  const { scope, literal } = shown;
+  const events = literal ? literalEvents(panel, item.name) : eventsBehind(panel, item.name, scope.provider);
+  if (events)
+    return (
+      <EventsLink shown={shown} more={events}>
+        {children}
+      </EventsLink>
+    );
+  return <Link href={listed(panel, item, shown, accounts)}>{children}</Link>;
+}
+
+/** The telemetry behind an item of a panel that only telemetry knows; null: its rows are elsewhere. */
+function eventsBehind(panel: PanelId, item: string | null, provider: string): Record<string, string> | null {
+  const named = item ?? "";
+  if (panel === "tools") return { name: eventName("tool_result", provider), ...(named && { tool: named }) };
+  if (panel === "decisions") return { name: eventName("tool_decision", provider), ...(named && { decision: named }) };
+  if (panel === "terminals") return named ? { terminal: named } : { has: "terminal" };
+  return null;
+}
+
+/** The list of calls or requests that an item counts. */
+function listed(panel: PanelId, { name }: Item, { scope }: Shown, accounts: Account[] | undefined): string {
+  if (panel === "success")
+    return name === "failed" ? rows("/requests", { ...scope, provider: "" }, { status: "error" }) : rows("/calls", scope);
+  if (panel === "users") {
+    const account = accounts?.find((one) => one.alias === name || one.email === name || one.displayName === name);
+    return rows("/calls", scope, account ? { account: account.accountId } : {});
+  }
+  return rows("/calls", scope, name ? { model: name } : {});
+}
+
+/** What stands beside a share: what was decided by configuration, other clients, tools' outcome. */
+function Aside({ panel, shown }: { panel: Panel; shown: Shown }) {
+  const { configured = [], surfaces = [], tools, failedBy } = panel;
+  const provider = shown.scope.provider;
+  return (
+    <>
+      {configured.length > 0 && (
+        <p className="note panel-foot">
+          {t("panels.configured")}{" "}
+          {configured.map(({ name, value }, index) => (
+            <span key={name ?? ""}>
+              {index > 0 && ", "}
+              {name ?? t("calls.initiator.unknown")}{" "}
+              <EventsLink shown={shown} more={{ name: eventName("tool_decision", provider), ...(name && { decision: name }) }}>
+                {count(value)}
+              </EventsLink>
+            </span>
+          ))}
+        </p>
+      )}
+      {surfaces.length > 0 && (
+        <p className="note panel-foot">
+          {t("panels.surfaces")}{" "}
+          {surfaces.map(({ name, value }, index) => (
+            <span key={name ?? ""}>
+              {index > 0 && ", "}
+              {name ?? t("calls.initiator.unknown")} <Link href={rows("/threads", shown.scope)}>{count(value)}</Link>
+            </span>
+          ))}
+        </p>
+      )}
+      {panel.id === "success" && (
+        <p className="note panel-foot">
+          {t("panels.success.rate", { share: percent(panel.successPercent) })}
+          {failedBy && <> {t("panels.failedBy", { proxy: count(failedBy.proxy), telemetry: count(failedBy.telemetry) })}</>}
+          {tools && Boolean(tools.succeeded || tools.failed) && (
+            <>
+              {" "}
+              {t("panels.toolOutcome")}{" "}
+              {(["succeeded", "failed"] as const).map((key, index) => (
+                <span key={key}>
+                  {index > 0 && ", "}
+                  {t(`panels.success.${key}`)}{" "}
+                  <EventsLink shown={shown} more={{ name: eventName("tool_result", provider), success: String(key === "succeeded") }}>
+                    {count(tools[key])}
+                  </EventsLink>
+                </span>
+              ))}
+            </>
+          )}
+        </p>
+      )}
+    </>
+  );
+}
+
+// ── conversations ────────────────────────────────────────────────────────────────────────
+
+export function DetailsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
+  const found = (shown.literal ? panel.literal?.rows : panel.rows) ?? [];
+  const save = () => {
+    const keys: (keyof Talk)[] = shown.literal
+      ? ["conversation", "durationMs", "modelCalls"]
+      : ["conversation", "title", "kind", "model", "modelCalls", "tokens", "toolCalls", "toolDurationMs", "lastAt"];
+    download("brimline-conversations.csv", [csv(keys, found.map((row) => keys.map((key) => row[key])))]);
+  };
+  return (
+    <div className="card">
+      <PanelHead panel={panel.id} shown={shown} save={save} />
+      <LiteralNote panel={panel.id} shown={shown} />
+      {!found.length ? (
+        <p className="note">{t("panels.nothing")}</p>
+      ) : shown.literal ? (
+        <LiteralTalks found={found} shown={shown} />
+      ) : (
+        <Talks found={found} shown={shown} />
+      )}
+    </div>
+  );
+}
+
+/** The name of a conversation: its thread where there is one, else its events. */
+function TalkName({ row, shown }: { row: Talk; shown: Shown }) {
+  const { conversation, threadId, title } = row;
+  const said = title ?? (conversation ? conversation.slice(0, SHORT_ID) : UNKNOWN);
+  if (threadId) return <Link href={`/threads/${encodeURIComponent(threadId)}`}>{said}</Link>;
+  if (!conversation) return <>{said}</>;
+  return (
+    <EventsLink shown={shown} more={{ conversation }}>
+      {said}
+    </EventsLink>
+  );
+}
+
+function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
+  const now = useNow();
+  return (
+    <div className="scroll within" tabIndex={0} role="group" aria-label={t("panels.conversationDetails")}>
+      <table className="talks">
+        <thead>
+          <tr>
+            <th scope="col">{t("panels.col.conversation")}</th>
+            <th scope="col">{t("requests.col.model")}</th>
+            {(["panels.modelCalls", "requests.col.tokens", "panels.col.toolCalls", "panels.col.toolTime"] as const).map((word) => (
+              <th key={word} scope="col" className="num">
+                {t(word)}
+              </th>
+            ))}
+            <th scope="col">{t("panels.col.last")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {found.map((row) => (
+            <tr key={row.conversation ?? ""}>
+              <th scope="row" title={row.conversation ?? undefined}>
+                <TalkName row={row} shown={shown} /> {row.kind && row.kind !== "user" && <span className="chip">{tIf(`panels.kind.${row.kind}`, row.kind)}</span>}
+              </th>
+              <td>{row.model ?? UNKNOWN}</td>
+              <td className="num">
+                {row.conversation ? (
+                  <Link href={rows("/calls", shown.scope, { session: row.conversation })}>{count(row.modelCalls)}</Link>
+                ) : (
+                  count(row.modelCalls)
+                )}
+              </td>
+              <td className="num">{count(row.tokens)}</td>
+              <td className="num">
+                {row.toolCalls && row.conversation ? (
+                  <EventsLink shown={shown} more={{ conversation: row.conversation, name: eventName("tool_result", shown.scope.provider) }}>
+                    {count(row.toolCalls)}
+                  </EventsLink>
+                ) : (
+                  count(row.toolCalls)
+                )}
+              </td>
+              <td className="num">{duration(row.toolDurationMs)}</td>
+              <td>{stamp(row.lastAt, now)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function LiteralTalks({ found, shown }: { found: Talk[]; shown: Shown }) {
+  return (
+    <div className="scroll within" tabIndex={0} role="group" aria-label={t("panels.conversationDetails")}>
+      <table className="talks">
+        <thead>
+          <tr>
+            <th scope="col">{t("panels.col.conversation")}</th>
+            <th scope="col" className="num">
+              {t("calls.col.duration")}
+            </th>
+            <th scope="col" className="num">
+              {t("panels.modelCalls")}
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {found.map(({ conversation, durationMs, modelCalls }) => (
+            <tr key={conversation ?? ""}>
+              <th scope="row">
+                {conversation ? (
+                  <>
+                    <EventsLink shown={shown} more={{ conversation }}>
+                      <span className="mono">{conversation}</span>
+                    </EventsLink>{" "}
+                    <Copy text={conversation} label={t("panels.col.conversation")} />
+                  </>
+                ) : (
+                  UNKNOWN
+                )}
+              </th>
+              <td className="num">{duration(durationMs)}</td>
+              <td className="num">{count(modelCalls)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

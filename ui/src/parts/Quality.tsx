@@ -1,0 +1,154 @@
+/** How far the telemetry can be trusted: coverage, versions, what was matched or dropped, and silence. */
+import { useQuery } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { Link } from "wouter";
+import { api, query } from "../api";
+import { ago, count, full, percent, UNKNOWN } from "../format";
+import { useNow } from "../hooks";
+import { eventsOf, rows, type Coverage, type Scope } from "../panels";
+import { changed } from "../url";
+import { useUsage, type Usage } from "../usage";
+import { t, tIf } from "../words";
+import { Events } from "./Events";
+import { Failure, Skeleton } from "./States";
+import "../panels.css";
+
+interface Counted {
+  name: string;
+  count: number;
+  lastAt: string | null;
+}
+
+interface Found {
+  signals: { name: string; batches: number; records: number; lastAt: string | null }[];
+  versions: Counted[];
+  stored: Counted[];
+  repeated: number;
+  dropped: Counted[];
+  refused: Counted[];
+  records: Record<"matched" | "waiting" | "replaced" | "provisional", number>;
+  conversations: { user?: number; helper?: number };
+  silence: { lastEventAt: string | null; lastCallAt: string | null; silentSince: string | null };
+  coverage: Coverage;
+  receiver: { waitingBatches: number; waitingEvents: number; diskFull: boolean; lastBatchAt: string | null };
+}
+
+export function Quality({ usage: given }: { usage?: Usage }) {
+  const own = useUsage("30d");
+  const usage = given ?? own;
+  const scope: Scope = {
+    from: usage.span.from ?? "first",
+    ...(usage.span.to && { to: usage.span.to }),
+    provider: usage.shared.provider || "codex",
+  };
+  const found = useQuery({
+    queryKey: ["telemetry-quality", scope],
+    queryFn: ({ signal }) => api<Found>(`/api/telemetry/quality${query({ ...scope })}`, { signal }),
+    meta: { topics: ["calls", "telemetry"] },
+    enabled: !usage.wrong,
+  });
+  return (
+    <section className="card quality" id="quality" aria-labelledby="quality-title">
+      <div className="card-head">
+        <h2 id="quality-title">{t("quality.title")}</h2>
+        <span className="chip">{t("calls.witness.telemetry")}</span>
+      </div>
+      {found.data ? (
+        <Facts found={found.data} scope={scope} usage={usage} />
+      ) : found.isError ? (
+        <Failure error={found.error} retry={() => void found.refetch()} />
+      ) : (
+        <Skeleton lines={6} />
+      )}
+    </section>
+  );
+}
+
+function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usage }) {
+  const { coverage, records, silence, receiver, conversations } = found;
+  const now = useNow();
+  const events = (more: Record<string, string>, child: ReactNode) => (
+    <Link href={usage.path + changed(usage.search, { events: eventsOf(more) })}>{child}</Link>
+  );
+  const calls = <Link href={rows("/calls", scope)}>{count(coverage.calls)}</Link>;
+  return (
+    <>
+      {silence.silentSince && (
+        <p className="warning" role="status">
+          <span className="sign sign-warn" aria-hidden="true">
+            ▲
+          </span>{" "}
+          {t("quality.silent", { ago: ago(silence.silentSince, now) })} <Link href="/settings#connect">{t("panels.off.link")}</Link>
+        </p>
+      )}
+      {receiver.diskFull && (
+        <p className="warning" role="alert">
+          {t("quality.diskFull")}
+        </p>
+      )}
+      <dl className="pairs">
+        <Pair name={t("quality.calls")}>{calls}</Pair>
+        <Pair name={t("calls.witness.log")}>{part(coverage.log, coverage.calls)}</Pair>
+        <Pair name={t("calls.witness.proxy")}>{part(coverage.proxy, coverage.calls)}</Pair>
+        <Pair name={t("calls.witness.telemetry")}>{part(coverage.telemetry, coverage.calls)}</Pair>
+        {(["matched", "waiting", "replaced", "provisional"] as const).map((key) => (
+          <Pair key={key} name={t(`quality.${key}`)} title={t(`quality.${key}.title`)}>
+            {key === "provisional" && records[key] ? events({ has: "provisional" }, count(records[key])) : count(records[key])}
+          </Pair>
+        ))}
+        <Pair name={t("quality.conversations")}>{count(conversations.user ?? 0)}</Pair>
+        <Pair name={t("quality.helpers")} title={t("quality.helpers.title")}>
+          {count(conversations.helper ?? 0)}
+        </Pair>
+        <Pair name={t("quality.repeated")}>{count(found.repeated)}</Pair>
+        <Pair name={t("quality.waitingEvents")}>{count(receiver.waitingEvents)}</Pair>
+        <Pair name={t("quality.lastEvent")} title={full(silence.lastEventAt)}>
+          {ago(silence.lastEventAt, now)}
+        </Pair>
+        <Pair name={t("quality.lastCall")} title={full(silence.lastCallAt)}>
+          {ago(silence.lastCallAt, now)}
+        </Pair>
+      </dl>
+      <div className="lists">
+        <List title={t("quality.versions")} items={found.versions} />
+        <List title={t("quality.signals")} items={found.signals.map(({ name, records: n, lastAt }) => ({ name, count: n, lastAt }))} />
+        <List title={t("quality.dropped")} items={found.dropped} />
+        <List title={t("quality.refused")} items={found.refused} />
+      </div>
+      <Events scope={scope} usage={usage} />
+    </>
+  );
+}
+
+function part(number: number, of: number): string {
+  return of ? `${count(number)} (${percent((number / of) * 100)})` : UNKNOWN;
+}
+
+function Pair({ name, title, children }: { name: string; title?: string; children: ReactNode }) {
+  return (
+    <div title={title}>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+/** Names with how often they came; nothing is good news for most of them. */
+function List({ title, items }: { title: string; items: Counted[] }) {
+  return (
+    <section>
+      <h3>{title}</h3>
+      {items.length ? (
+        <ul>
+          {items.map(({ name, count: number, lastAt }) => (
+            <li key={name} title={full(lastAt)}>
+              <span>{tIf(`quality.name.${name}`, name)}</span> <b>{count(number)}</b>
+            </li>
+          ))}
+        </ul>
+      ) : (
+        <p className="note">{t("quality.none")}</p>
+      )}
+    </section>
+  );
+}
