@@ -48,6 +48,7 @@ class Kind:
     shape: re.Pattern[str]
     replace: Callable[[re.Match[str], str], str | None] | None = None
     folded: bool = False  # its marks are in lower case, whatever the text is in
+    anchored: bool = False  # it begins with one of its marks, so nothing else is looked at
 
 
 def _kind(name: str, marks: str, shape: str, flags: int = 0) -> Kind:
@@ -89,9 +90,8 @@ def _assigned(name: str, marks: str, names: str) -> Kind:
         rf"(?P<name>{names})(?:{_Q})?[ \t]{{0,8}}(?::=|=>|==?|:)[ \t]{{0,8}}"
         rf"(?:{_QUOTED}|{_VALUE})"
     )
-    return Kind(
-        name, tuple(marks.split()), re.compile(shape, re.IGNORECASE), _keeping_the_name, folded=True
-    )
+    made = re.compile(shape, re.IGNORECASE)
+    return Kind(name, tuple(marks.split()), made, _keeping_the_name, folded=True, anchored=True)
 
 
 _ARMOUR = r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?"
@@ -204,10 +204,13 @@ KINDS: tuple[Kind, ...] = (
         ),
         _keeping_the_name,
     ),
-    _assigned("aws_secret_key", "secret", r"(?:aws_?)?secret_?access_?key"),
+    _assigned("aws_secret_key", "aws secret", r"(?:aws_?)?secret_?access_?key"),
     _assigned(
         "assignment",
-        "pass pwd secret credential key token",
+        "password passwd passphrase passcode pwd secret credential apikey api_key api-key "
+        "accesskey access_key access-key privatekey private_key private-key signingkey "
+        "signing_key signing-key encryptionkey encryption_key encryption-key masterkey "
+        "master_key master-key token",
         _NAMES,
     ),
     Kind(
@@ -227,15 +230,26 @@ KINDS: tuple[Kind, ...] = (
 
 def redact(text: str, found: Counter[str] | None = None) -> str:
     """The text with every secret replaced by `[redacted KIND]`; `found` counts them by kind."""
-    folded = text.lower()
+    folded = _folded(text)
     for kind in KINDS:
         where = folded if kind.folded else text
         if any(mark in where for mark in kind.marks):
-            text = _without(kind, text, found)
+            new = _without(kind, text, where, found)
+            if new is not text:
+                text, folded = new, _folded(new)
     return text
 
 
-def _without(kind: Kind, text: str, found: Counter[str] | None) -> str:
+_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def _folded(text: str) -> str:
+    """The text in lower case, letter for letter: some letters would become two."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else text.translate(_LOWER)
+
+
+def _without(kind: Kind, text: str, folded: str, found: Counter[str] | None) -> str:
     said = f"[redacted {kind.name}]"
 
     def one(match: re.Match[str]) -> str:
@@ -246,7 +260,26 @@ def _without(kind: Kind, text: str, found: Counter[str] | None) -> str:
             found[kind.name] += 1
         return new
 
-    return kind.shape.sub(one, text)
+    if not kind.anchored:
+        return kind.shape.sub(one, text)
+    parts: list[str] = []
+    last = 0
+    for place in _places_of(kind.marks, folded):
+        match = kind.shape.match(text, place) if place >= last else None
+        if match:
+            parts += (text[last:place], one(match))
+            last = match.end()
+    return "".join((*parts, text[last:])) if parts else text
+
+
+def _places_of(marks: tuple[str, ...], text: str) -> list[int]:
+    found = set()
+    for mark in marks:
+        place = text.find(mark)
+        while place >= 0:
+            found.add(place)
+            place = text.find(mark, place + 1)
+    return sorted(found)
 
 
 _PATH = re.compile(
