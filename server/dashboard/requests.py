@@ -103,8 +103,11 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/api/request-logs/live")
     def live() -> Any:
-        now = services.proxy.live()
-        return jsonify({"requests": [{**one, "startedAt": iso(one["startedAt"])} for one in now]})
+        rows = [
+            {**one, "startedAt": iso(one["startedAt"]), "reasonSaid": told(one["reason"])}
+            for one in services.proxy.live()
+        ]
+        return jsonify({"requests": rows})
 
     return routes
 

@@ -165,6 +165,7 @@ class Proxy:
                 "model": record.model,
                 "accountId": record.account,
                 "endpoint": record.endpoint,
+                "reason": record.reason,
                 "firstEventMs": record.first_event_ms,
             }
             for record in sorted(self._open.copy().values(), key=lambda r: r.started_at)

@@ -1,4 +1,5 @@
 /** The server's JSON (docs/API.md) and the one way to fetch it. */
+import type { Said } from "./told";
 import { t } from "./words";
 
 export interface Pace {
@@ -37,6 +38,7 @@ export interface Account {
   planType: string | null;
   status: AccountStatus;
   statusReason: string | null;
+  statusSaid?: Said | null;
   blockedUntil: string | null;
   pausedUntil: string | null;
   serving: boolean;
@@ -48,6 +50,7 @@ export interface Account {
   availableResetCredits: number | null;
   credits: { has: boolean; unlimited: boolean; balance: number | string | null } | null;
   usageError?: string | null;
+  usageErrorSaid?: Said | null;
   lastUsedAt: string | null;
   lastRefreshAt: string | null;
   windows: Allowance[];
@@ -68,6 +71,7 @@ export interface ExplainedAccount {
   planType: string | null;
   state: string;
   reason: string;
+  reasonSaid?: Said | null;
   sharePercent: number;
   headroomPercent: number;
   retryAt: string | null;
@@ -85,12 +89,14 @@ export interface Explained {
     name: string | null;
     state: string;
     reason: string;
+    reasonSaid?: Said | null;
     retryAt: string | null;
   };
   candidates: ExplainedAccount[];
 }
 
 export interface ExportedAuth {
+  noteSaid?: Said | null;
   filename: string;
   note: string | null;
   codexAuthJson: unknown;
@@ -110,7 +116,9 @@ export interface Day {
 export interface Attention {
   level: "critical" | "warn" | "info";
   title: string;
+  titleSaid?: Said | null;
   text: string;
+  textSaid?: Said | null;
   href: string | null;
 }
 
@@ -141,6 +149,7 @@ export interface Attempt {
   status: number | null;
   ms: number | null;
   reason: string | null;
+  reasonSaid?: Said | null;
 }
 
 export interface RequestRow {
@@ -166,6 +175,7 @@ export interface RequestRow {
   responseId: string | null;
   sessionId: string | null;
   reason: string | null;
+  reasonSaid?: Said | null;
   attempts: Attempt[];
   client: string | null;
   serviceTier: string | null;
@@ -186,6 +196,8 @@ export interface InFlight {
   model: string | null;
   accountId: string | null;
   endpoint: string | null;
+  reason?: string | null;
+  reasonSaid?: Said | null;
   firstEventMs: number | null;
 }
 
@@ -394,6 +406,7 @@ export interface Live {
   indexing: { filesDone: number; filesTotal: number; bytesDone: number; bytesTotal: number } | null;
   activeStreams: number;
   notices: string[];
+  noticesSaid?: (Said | null)[];
   /** The day it is where the server counts days. */
   today: string;
 }

@@ -16,6 +16,7 @@ import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { Trend, type Line } from "../parts/Trend";
+import { told } from "../told";
 import { t, tIf } from "../words";
 import { SignInHealth } from "./Accounts";
 
@@ -79,7 +80,7 @@ function Loaded({ account }: { account: Account }) {
         {account.usageError && (
           <p className="note usage-error">
             <Sign mark="warn" />
-            {account.usageError}
+            {told(account.usageError, account.usageErrorSaid)}
           </p>
         )}
         {account.windows.length ? (
@@ -256,7 +257,7 @@ function Details({ account, now }: { account: Account; now: number }) {
           [t("accounts.email"), account.email],
           [t("accounts.plan"), planName(account.planType)],
           ...(account.statusReason
-            ? ([[t("accounts.reason"), account.statusReason]] as [string, string][])
+            ? ([[t("accounts.reason"), told(account.statusReason, account.statusSaid)]] as [string, string][])
             : []),
           [t("accounts.signIn"), <SignInHealth key="s" account={account} now={now} />],
           ...(auth?.access.expiresAt &&

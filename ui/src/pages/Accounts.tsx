@@ -13,6 +13,7 @@ import { Dialog } from "../parts/Dialog";
 import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
+import { told } from "../told";
 import { t } from "../words";
 
 export function Accounts() {
@@ -106,7 +107,7 @@ function Row({ account, now }: { account: Account; now: number }) {
           {statusText(account, now)}
         </span>
         {account.statusReason && account.status !== "active" && (
-          <span className="reason">{account.statusReason}</span>
+          <span className="reason">{told(account.statusReason, account.statusSaid)}</span>
         )}
       </div>
       <Meter window={short} slot="primary" idle={idle} absent={known} now={now} />

@@ -10,6 +10,7 @@ import { DayBars, total } from "../parts/Bars";
 import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
+import { told } from "../told";
 import { t, type Word } from "../words";
 
 export function Overview() {
@@ -201,12 +202,19 @@ function Lane({ account, now }: { account: Account; now: number }) {
           )}
           {account.serving && <> · {t("status.serving")}</>}
         </span>
+        {unseen(account) && <span className="reason">{told(account.statusReason, account.statusSaid)}</span>}
       </div>
       <Meter window={short} slot="primary" idle={idle} absent={known} now={now} />
       <Meter window={long} slot="secondary" idle={idle} absent={known} now={now} />
       <LaneButton account={account} run={(wanted) => act.mutate(wanted)} busy={act.isPending} />
     </div>
   );
+}
+
+/** Whether an account is held back although the bars beside it show room: then it says why. */
+function unseen(account: Account): boolean {
+  const blocked = account.status === "rate_limited" || account.status === "quota_exceeded";
+  return blocked && !lane(account.windows).some((window) => window?.remainingPercent === 0);
 }
 
 interface LaneButtonProps {
@@ -248,15 +256,16 @@ function AttentionList({ items }: { items: Attention[] }) {
     <ul className="attention">
       {items.map((item) => {
         const level = LEVELS[item.level] ?? LEVELS.info;
+        const title = told(item.title, item.titleSaid);
         return (
           <li key={`${item.title}${item.href}`}>
             <Sign mark={level.mark} />
             <div>
               <b>
                 <span className="hidden">{t(level.word)}: </span>
-                {item.href ? <Link href={item.href}>{item.title}</Link> : item.title}
+                {item.href ? <Link href={item.href}>{title}</Link> : title}
               </b>
-              <span>{item.text}</span>
+              <span>{told(item.text, item.textSaid)}</span>
             </div>
           </li>
         );

@@ -16,6 +16,7 @@ import { RequestStatus } from "../parts/RequestStatus";
 import { useApiKeys } from "./Keys";
 import { since, TIME_RANGES } from "../range";
 import { useAddress } from "../url";
+import { told } from "../told";
 import { t, tIf } from "../words";
 
 const SIZES = ["25", "50", "100"];
@@ -307,7 +308,7 @@ function LiveRow({ row, accounts, now }: { row: InFlight; accounts: Account[] | 
     <tr className="live-row">
       <th scope="row">{stamp(row.startedAt, now)}</th>
       <td className="clip">{nameOf(accounts, row.accountId) ?? UNKNOWN}</td>
-      <td />
+      <td className="muted why">{told(row.reason, row.reasonSaid)}</td>
       <td>{row.model ?? UNKNOWN}</td>
       <td>
         <span className="pulse" aria-hidden="true" />
@@ -331,6 +332,7 @@ interface RowProps {
 function Row({ row, now, open, filters }: RowProps) {
   const time = stamp(row.requestedAt, now);
   const toggle = () => filters.change({ open: open ? null : row.requestId });
+  const why = told(row.reason, row.reasonSaid);
   return (
     <tr className="openable" data-open={open || undefined} onClick={toggle}>
       <th scope="row" title={full(row.requestedAt)}>
@@ -351,8 +353,8 @@ function Row({ row, now, open, filters }: RowProps) {
       <td className="clip" title={row.accountName ?? undefined}>
         {row.accountName ?? row.accountId ?? UNKNOWN}
       </td>
-      <td className="muted clip" title={row.reason ?? undefined}>
-        {row.reason ?? UNKNOWN}
+      <td className="muted why">
+        {why || UNKNOWN}
       </td>
       <td className="model">
         {row.model ?? UNKNOWN}

@@ -5,6 +5,7 @@ import { statusMark, type Mark } from "../allowance";
 import { api, query, type ApiKey, type Explained, type ExplainedAccount } from "../api";
 import { percent, when } from "../format";
 import { useNow, useRested } from "../hooks";
+import { told } from "../told";
 import { t, tIf } from "../words";
 import { useModels } from "./KeyForm";
 import { Sign } from "./Sign";
@@ -102,7 +103,7 @@ function Answer({ found }: { found: Explained }) {
       <p className="answer" aria-live="polite">
         {choice.accountId ? (
           <>
-            <b>{choice.name}</b> <span className="muted">{choice.reason}</span>
+            <b>{choice.name}</b> <span className="muted">{told(choice.reason, choice.reasonSaid)}</span>
           </>
         ) : (
           <>
@@ -161,7 +162,7 @@ function Candidates({ all, now }: { all: ExplainedAccount[]; now: number }) {
               <th scope="row">{one.name}</th>
               <td>
                 <Sign mark={markOf(one.state)} />
-                {one.reason}
+                {told(one.reason, one.reasonSaid)}
                 {one.retryAt && (
                   <span className="muted"> · {t("explain.until", { when: when(one.retryAt, now) })}</span>
                 )}

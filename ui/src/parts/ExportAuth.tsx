@@ -3,6 +3,7 @@ import { useMutation } from "@tanstack/react-query";
 import { useId, useState } from "react";
 import { send, type Account, type ApiError, type ExportedAuth } from "../api";
 import { download } from "../csv";
+import { told } from "../told";
 import { t } from "../words";
 import { Sign } from "./Sign";
 
@@ -48,7 +49,7 @@ export function ExportAuth({ account }: { account: Account }) {
       )}
       {take.data && (
         <p className="note" role="status">
-          {t("accounts.export.done", { file: take.data.filename })} {take.data.note}
+          {t("accounts.export.done", { file: take.data.filename })} {told(take.data.note, take.data.noteSaid)}
         </p>
       )}
       <div className="buttons">

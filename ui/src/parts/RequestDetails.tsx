@@ -3,6 +3,7 @@ import { Link } from "wouter";
 import type { Attempt, RequestRow } from "../api";
 import { count, duration, full, money, UNKNOWN } from "../format";
 import { phases, spans } from "../timing";
+import { told } from "../told";
 import { t } from "../words";
 import { Copy, Facts } from "./Copy";
 
@@ -82,7 +83,7 @@ function Timeline({ attempts, whole }: { attempts: Attempt[]; whole: number }) {
         <li key={index}>
           <div>
             <b>{attempt.accountName ?? attempt.account ?? t("requests.attempt", { n: index + 1 })}</b>{" "}
-            <span className="muted">{attempt.reason}</span>
+            <span className="muted">{told(attempt.reason, attempt.reasonSaid)}</span>
           </div>
           <div className="attempt-bar" aria-hidden="true">
             <i

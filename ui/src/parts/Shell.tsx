@@ -6,6 +6,7 @@ import { count } from "../format";
 import { PLACES, useKeys } from "../keys";
 import { hush, useSaid } from "../say";
 import { carried, USAGE_PATHS } from "../usage";
+import { told } from "../told";
 import { t } from "../words";
 import { Dialog } from "./Dialog";
 
@@ -107,12 +108,12 @@ function Notices({ live, away }: { live: Live | undefined; away: boolean }) {
           {t("away.bar")}
         </p>
       )}
-      {live?.notices.map((text) => (
+      {live?.notices.map((text, index) => (
         <p className="notice" key={text}>
           <span className="sign sign-warn" aria-hidden="true">
             ▲
           </span>
-          {text}
+          {told(text, live.noticesSaid?.[index])}
         </p>
       ))}
       {indexing && indexing.filesTotal > 0 && (

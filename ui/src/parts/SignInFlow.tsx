@@ -7,6 +7,7 @@ import { api, send, type ApiError } from "../api";
 import { span } from "../format";
 import { useNow } from "../hooks";
 import { refetch } from "../live";
+import { told, type Said } from "../told";
 import { t } from "../words";
 import { Copy } from "./Copy";
 import { Sign } from "./Sign";
@@ -17,6 +18,7 @@ interface Flow {
   method: Method;
   flowId: string;
   note: string | null;
+  noteSaid?: Said | null;
   authorizationUrl: string | null;
   callbackUrl: string | null;
   listening: boolean;
@@ -28,6 +30,7 @@ interface Flow {
 interface Status {
   status: "pending" | "success" | "error";
   errorMessage: string | null;
+  errorSaid?: Said | null;
   accountId: string | null;
 }
 
@@ -85,13 +88,13 @@ function Waiting({ flow, ends, wanted, again, back }: WaitingProps) {
     if (status === "success") refetch(client, ["accounts"]);
   }, [status, client]);
   if (status === "success") return <Done account={found?.accountId ?? null} wanted={wanted} />;
-  if (status === "error") return <Failed text={found?.errorMessage ?? ""} again={again} back={back} />;
+  if (status === "error") return <Failed text={told(found?.errorMessage, found?.errorSaid)} again={again} back={back} />;
   return (
     <div className="stack">
       {flow.note && (
         <p className="note">
           <Sign mark="warn" />
-          {flow.note}
+          {told(flow.note, flow.noteSaid)}
         </p>
       )}
       {flow.method === "device" ? <Device flow={flow} /> : <ByBrowser flow={flow} />}

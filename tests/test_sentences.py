@@ -1,0 +1,76 @@
+"""Sentences of the server that pages show: each is read back, and is in every language."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.sentences import SENTENCES, say, told
+
+LOCALES = Path(__file__).resolve().parent.parent / "ui" / "src" / "locales"
+INVENTED = {
+    "name": "ada@example.com (plus, 1a2b)",
+    "left": 71,
+    "points": 22,
+    "count": 3,
+    "status": 503,
+    "taken": 1455,
+    "port": 1457,
+    "ports": "1455, 1457",
+    "window": "Spark 5 h",
+    "words": "no “such” thing.",
+    "file": "usage.db",
+    "aside": "usage.db.corrupt-1",
+    "copy": "usage-1.db",
+}
+PLURAL = re.compile(r"_(zero|one|two|few|many|other)$")
+
+
+def names(sentence: str) -> set[str]:
+    return set(re.findall(r"\{(\w+)\}", sentence))
+
+
+@pytest.mark.parametrize("key", SENTENCES)
+def test_what_is_said_is_read_back(key: str) -> None:
+    values: dict[str, Any] = {name: INVENTED.get(name) for name in names(SENTENCES[key])}
+    expected = dict(values)
+    if "room" in values:
+        values["room"] = say("room.left", left=71)
+        expected["room"] = {"key": "room.left", "values": {"left": 71}}
+    assert told(say(key, **values)) == {"key": key, "values": expected}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param("", id="empty"),
+        pytest.param("The model is not supported with this plan.", id="the provider's own words"),
+        pytest.param("x" * 5000, id="long"),
+    ],
+)
+def test_any_other_text_has_no_key(text: str | None) -> None:
+    assert told(text) is None
+
+
+def test_a_room_that_is_not_known_here_stays_text() -> None:
+    assert told("its turn") == {"key": "choice.turn", "values": {}}
+    assert told("most headroom, half") == {"key": "choice.most", "values": {"room": "half"}}
+
+
+@pytest.mark.parametrize("language", sorted(path.stem for path in LOCALES.glob("*.json")))
+def test_every_sentence_is_in_every_language(language: str) -> None:
+    catalogue = json.loads((LOCALES / f"{language}.json").read_text())
+    there: dict[str, list[str]] = {}
+    for key, sentence in catalogue.items():
+        if key.startswith("say."):
+            there.setdefault(PLURAL.sub("", key.removeprefix("say.")), []).append(sentence)
+    assert set(there) == set(SENTENCES)
+    for key, sentences in there.items():
+        for sentence in sentences:
+            shown = set(re.findall(r"\{\{(\w+)(?:, number)?\}\}", sentence))
+            assert shown | {"count"} == names(SENTENCES[key]) | {"count"}, (key, sentence)

@@ -1,0 +1,29 @@
+/** Sentences that the server wrote, in the reader's language: said anew by key, else as they came. */
+import { percent } from "./format";
+import { tIf, type Values } from "./words";
+
+/** What the server sends beside a sentence of its own; a value may be such a sentence itself. */
+export interface Said {
+  key: string;
+  values: Record<string, string | number | Said>;
+}
+
+const WINDOWS: Record<string, string> = { "5 h": "window.5h", week: "window.week", month: "window.month" };
+
+/** The sentence to show; empty when there is none. */
+export function told(text: string | null | undefined, said: Said | null | undefined): string {
+  const shown = text ?? "";
+  return said ? tIf(`say.${said.key}`, shown, values(said)) : shown;
+}
+
+function values(said: Said): Values {
+  const entries = Object.entries(said.values).map(([name, value]) => [name, one(name, value)] as const);
+  return Object.fromEntries(entries);
+}
+
+function one(name: string, value: string | number | Said): string | number {
+  if (typeof value === "object") return tIf(`say.${value.key}`, "", values(value));
+  if (name === "left" && typeof value === "number") return percent(value);
+  if (name === "window" && typeof value === "string") return tIf(WINDOWS[value] ?? "", value);
+  return value;
+}
