@@ -104,7 +104,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/request-logs/live")
     def live() -> Any:
         rows = [
-            {**one, "startedAt": iso(one["startedAt"]), "reasonSaid": told(one["reason"])}
+            {**one, "startedAt": iso(one["startedAt"]), "reasonSaid": told(one.get("reason"))}
             for one in services.proxy.live()
         ]
         return jsonify({"requests": rows})
