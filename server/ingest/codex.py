@@ -44,9 +44,8 @@ MAX_NUMBER = 2**53
 _TITLE = 80
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
 
-_TOKEN, _TURN, _META, _COMPACTED, _USER, _ITEM, _TASK = range(7)
+_NO_KIND, _TURN, _META, _COMPACTED, _USER, _ITEM, _TASK = range(7)
 _NEEDLES = (
-    ('"token_', _TOKEN),
     ('"turn_context"', _TURN),
     ('"session_meta"', _META),
     ('"compacted"', _COMPACTED),
@@ -56,53 +55,53 @@ _NEEDLES = (
 _TITLE_NEEDLE = ('"UserMessage"', _ITEM)
 _TASK_NEEDLE = ('"task_started"', _TASK)
 
-_AT = rb'\{"timestamp":"(\d{4}-\d\d-\d\dT\d\d):(\d\d):(\d\d)\.(\d{3})Z",(?:"ordinal":\d+,)?"type":'
-_USAGE = (
-    rb'\{"input_tokens":(\d{1,15}),"cached_input_tokens":(\d{1,15}),'
-    rb'(?:"cache_write_input_tokens":(\d{1,15}),)?"output_tokens":(\d{1,15}),'
-    rb'"reasoning_output_tokens":(\d{1,15}),"total_tokens":(\d{1,15})\}'
+# Patterns take long to make, so there are few: of what most lines are. They read Latin-1 text,
+# where a place is a byte's place.
+_AT = r'\{"timestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d):(\d\d)\.(\d{3})Z",(?:"ordinal":\d+,)?"type":'
+_FIGURES = (
+    r'\{"input_tokens":(\d{1,15}),"cached_input_tokens":(\d{1,15}),'
+    r'(?:"cache_write_input_tokens":(\d{1,15}),)?"output_tokens":(\d{1,15}),'
+    r'"reasoning_output_tokens":(\d{1,15}),"total_tokens":(\d{1,15})'
 )
-_RECORD = re.compile(
-    _AT + rb'"token_usage_record","payload":\{"thread_id":"([^"\\]+)","turn_id":"([^"\\]*)",'
-    rb'"session_id":"[^"\\]*","root_turn_id":"[^"\\]*","response_id":"([^"\\]+)","usage":'
-    + _USAGE
-    + rb',"turn_token_usage":\{[^{}]*\},'
-    rb'"thread_token_usage":\{[^{}]*"total_tokens":(\d{1,15})\}\}\}\n'
+_OPENING = re.compile(_AT).match
+# From a record's response id to its end.
+_REST = re.compile(
+    r'([^"\\]+)","usage":' + _FIGURES + r'\},"turn_token_usage":\{[^{}]*\},'
+    r'"thread_token_usage":\{[^{}]*"total_tokens":(\d{1,15})\}\}\}\n'
 ).match
+# Up to the last figure of a count: `}` and what follows is its tail.
 _COUNT = re.compile(
     _AT
-    + rb'"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
-    + _USAGE
-    + rb',"last_token_usage":'
-    + _USAGE
-    + rb',(?:"last_usage_includes_reasoning":\w+,)?"model_context_window":(\d{1,15}|null)\}'
-    rb'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
+    + r'"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
+    + _FIGURES
+    + r'\},"last_token_usage":'
+    + _FIGURES
 ).match
-# The parts of a record line that differ from those of the record before it in the same turn.
-_OPENING = re.compile(_AT).match
-_REST = re.compile(
-    rb'([^"\\]+)","usage":' + _USAGE + rb',"turn_token_usage":\{[^{}]*\},'
-    rb'"thread_token_usage":\{[^{}]*"total_tokens":(\d{1,15})\}\}\}\n'
+_TAIL = re.compile(
+    r'\},(?:"last_usage_includes_reasoning":\w+,)?"model_context_window":(\d{1,15}|null)\}'
+    r'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
 ).match
-# From a line's beginning to a count's figures, or to a record's names (then group 5 is there).
-_BEGIN = re.compile(
-    _AT
-    + rb'(?:"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
-    + rb'|("token_usage_record","payload":\{"thread_id":"))'
-).match
-# Up to the last figure: `}` and what follows is a count's tail.
-_FIGURES = re.compile(_USAGE + rb',"last_token_usage":' + _USAGE.removesuffix(rb"\}")).match
-_NO_FIGURES = re.compile(
-    _AT + rb'"event_msg","payload":\{"type":"token_count","info":null,"rate_limits":null\}\}\n'
-).match
-_TYPE = re.compile(_AT + rb'"(\w+)"').match
-_HEAD = re.compile(rb'\{[^{}\n]{0,300}?"type":\s?"(\w+)"').match
-_STAMP = re.compile(rb'"timestamp":\s?"([^"]{10,40})"').search
-_MODEL = re.compile(rb'"model":\s?"([^"\\]{1,200})"').search
-_EFFORT = re.compile(rb'"(?:reasoning_)?effort":\s?"([^"\\]{1,40})"').search
-_TURN_ID = re.compile(rb'"turn_id":\s?"([^"\\]{1,200})"').search
-_MESSAGE = re.compile(rb'"(?:message|text)":\s?"((?:[^"\\]|\\.){1,600})').search
-_WINDOW = re.compile(rb'"model_context_window":\s?(\d{1,15})').search
+_RECORD = '"token_usage_record","payload":{"thread_id":"'
+_EVENT = '"event_msg","payload":{"type":'
+_COUNTED = _EVENT + '"token_count","info":{"total_token_usage":{"input_tokens":'
+_NOTHING = _EVENT + '"token_count","info":null,"rate_limits":null}}\n'
+
+
+def _late(pattern: str, how: str = "search") -> Any:
+    """A pattern that is made when it is used for the first time."""
+    made: list[Any] = []
+
+    def use(*given: Any) -> Any:
+        if not made:
+            made.append(getattr(re.compile(pattern, re.ASCII), how))
+        return made[0](*given)
+
+    return use
+
+
+_HEAD = _late(r'\{[^{}\n]{0,300}?"type":\s?"(\w+)"', "match")
+_STAMP = _late(r'"timestamp":\s?"([^"]{10,40})"')
+_MESSAGE = _late(r'"(?:message|text)":\s?"((?:[^"\\]|\\.){1,600})')
 _PROMPT = '"base_instructions":{"text":"'
 
 
@@ -176,46 +175,58 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
 class _Reader:
     def __init__(self, data: memoryview, base: int, state: State) -> None:
         self.data = data
+        # Each byte a letter: text is read faster than bytes, and places are the same.
+        self.letters = str(data, "latin-1")
         self.text = Text(data)
-        self.newline = needle("\n")
         self.base = base
         self.state = state
         self.records = Records()
         self.bad: set[int] = set()
         self.prefix = ""  # of the ids we make up
-        self.same: tuple[bytes, ...] = ()  # the last total as it was written
         # What the next line of the same kind probably repeats.
-        self.names = b""  # a record's bytes from its kind to its response id
+        self.names = ""  # a record's text from its kind to its response id
         self.thread, self.turn = "", ""
-        self.tail = b""  # a count's bytes after its figures
+        self.tail = ""  # a count's text after its figures
 
     def read(self) -> None:
         if not len(self.data):
             return
         self._check()
-        following = self._next
-        for place, kind in self._found():
-            if kind != _TOKEN:
-                self._other(place, kind)
-            elif not following(place):
+        find, letters = self.text.find, self.letters
+        others = self._others()
+        ahead, kind = others.pop()
+        word, step = needle('"token_'), len('"token_')
+        record, count = self._next_record, self._next_count
+        place = find(word, 0)
+        while place >= 0:
+            while ahead < place:
+                self._other(ahead, kind)
+                ahead, kind = others.pop()
+            # Here time counts: most lines differ from the last of their kind only in time, id
+            # and figures, and nothing of them is looked at twice.
+            if not (record if letters[place + 7] == "u" else count)(place):
                 self._token(place)
+            place = find(word, place + step)
+        while others:
+            self._other(ahead, kind)
+            ahead, kind = others.pop()
 
-    def _found(self) -> list[tuple[int, int]]:
-        """Where the words that matter are, in order."""
+    def _others(self) -> list[tuple[int, int]]:
+        """Where the other words that matter are, last one first, behind an end that none has."""
         state, find = self.state, self.text.find
         needles = list(_NEEDLES)
         if state.title is None:
             needles.append(_TITLE_NEEDLE)
         if state.window is None:
             needles.append(_TASK_NEEDLE)
-        found: list[tuple[int, int]] = []
+        found = [(len(self.data), _NO_KIND)]
         for word, kind in needles:
             wanted, step = needle(word), len(word)
             place = find(wanted, 0)
             while place >= 0:
                 found.append((place, kind))
                 place = find(wanted, place + step)
-        found.sort()
+        found.sort(reverse=True)
         return found
 
     # ── lines that cannot be used ─────────────────────────────────────────────────────
@@ -228,7 +239,8 @@ class _Reader:
         usual = (
             usual and bytes(self.data[:14]) == b'{"timestamp":"' and bytes(self.data[-2:]) == b"}\n"
         )
-        if usual and self.text.find(needle("\0")) < 0 and is_utf8(self.data):
+        whole = self.letters.isascii() or is_utf8(self.data)
+        if usual and whole and self.text.find(needle("\0")) < 0:
             return
         start = 0
         for line in lines_of(self.data):
@@ -243,13 +255,14 @@ class _Reader:
 
     def _start(self, place: int) -> int:
         """Where the line of `place` begins."""
-        found: int = self.text.rfind(self.newline, place - 300 if place > 300 else 0, place)
-        if found < 0 and place > 300:
-            found = self.text.rfind(self.newline, 0, place)
-        return found + 1
+        return self.letters.rfind("\n", 0, place) + 1
+
+    def _end(self, start: int) -> int:
+        """Where the line that holds `start` ends, its newline left out."""
+        return self.letters.find("\n", start)
 
     def _line(self, start: int) -> bytes:
-        return bytes(self.data[start : self.text.find(needle("\n"), start)])
+        return bytes(self.data[start : self._end(start)])
 
     def _decode(self, start: int) -> dict[str, Any] | None:
         """The line as JSON; a line that is none is counted once."""
@@ -273,116 +286,117 @@ class _Reader:
     # ── calls ─────────────────────────────────────────────────────────────────────────
 
     def _token(self, place: int) -> None:
-        data = self.data
-        letter = data[place + 7]
-        if data[place - 1] == 0x5C or letter not in (0x63, 0x75):  # quoted text, another word
+        letters = self.letters
+        letter = letters[place + 7]
+        if letters[place - 1] == "\\" or letter not in "cu":  # quoted text, another word
             return
         start = self._start(place)
         if start in self.bad:
             return
         # "token_usage_record" or "token_count"
-        usual = self._usual_record(start) if letter == 0x75 else self._usual_count(start)
+        usual = self._usual_record(start) if letter == "u" else self._usual_count(start)
         if not usual:
             self._unusual(start)
 
-    def _next(self, place: int) -> bool:
-        """A line that differs from the last of its kind only in time, id and figures: most do.
-
-        Here time counts: nothing is looked at twice.
-        """
-        start = self.text.rfind(self.newline, place - 100 if place > 100 else 0, place) + 1
-        if start == 0 and place > 100 or self.bad:
-            return False  # deep in a line
-        begin = _BEGIN(self.data, start)
-        if begin is None:
-            return False
-        hour, minute, second, ms, record = begin.groups()
-        at = _hours.get(hour)
-        if at is None:
-            at = _hour(hour)
-        at += int(minute) * 60_000 + int(second) * 1000 + int(ms)
-        if record is None:
-            return self._next_count(at, begin.end(), start)
-        return self._next_record(at, begin.end(), start)
-
-    def _next_record(self, at: int, place: int, start: int) -> bool:
+    def _next_record(self, place: int) -> bool:
         """A record of the same turn as the one before it."""
-        names = self.names
-        end = place + len(names)
-        if not names or bytes(self.data[place:end]) != names:
+        letters, names = self.letters, self.names
+        if not names or not letters.startswith(names, place) or self.bad:
             return False
-        rest = _REST(self.data, end)
-        if rest is None:
+        start = letters.rfind("\n", place - 100 if place > 100 else 0, place) + 1
+        opening, rest = _OPENING(letters, start), _REST(letters, place + len(names))
+        if opening is None or rest is None or opening.end() != place:
             return False
+        minute, second, ms = opening.groups()
+        at = (_minutes.get(minute) or _minute(minute)) + int(second) * 1000 + int(ms)
         response, first, cached, written, output, reasoning, _, running = rest.groups()
         own = (int(first), int(cached), int(written or 0), int(output), int(reasoning))
-        self._record(at, (self.thread, self.turn, response.decode()), own, int(running), start)
+        if not response.isascii():
+            response = _decoded(response)
+        self._record(at, (self.thread, self.turn, response), own, int(running), start)
         return True
 
-    def _next_count(self, at: int, place: int, start: int) -> bool:
+    def _next_count(self, place: int) -> bool:
         """A count that ends as the one before it."""
-        tail, state = self.tail, self.state
-        if not tail:
+        letters, tail, state = self.letters, self.tail, self.state
+        end = letters.find("\n", place) + 1 - len(tail)
+        if not tail or not letters.startswith(tail, end) or self.bad:
             return False
-        end = self.text.find(self.newline, place) + 1 - len(tail)
-        if bytes(self.data[end : end + len(tail)]) != tail:
-            return False
-        if not state.records:
-            figures = _FIGURES(self.data, place)
-            if figures is None or figures.end() != end:
+        start = letters.rfind("\n", place - 100 if place > 100 else 0, place) + 1
+        if state.records:
+            opening = _OPENING(letters, start)
+            deep = opening is None or opening.end() + len(_EVENT) != place
+            if deep or opening is None or not letters.startswith(_COUNTED, opening.end()):
                 return False
-            state.output_at = at
-            self._moved(at, figures.groups(), start)
-        state.output_at = at
+            minute, second, ms = opening.groups()
+            state.output_at = (
+                (_minutes.get(minute) or _minute(minute)) + int(second) * 1000 + int(ms)
+            )
+            return True
+        figures = _COUNT(letters, start)
+        if figures is None or figures.end() != end:
+            return False
+        self._counted(figures.groups(), start)
         return True
 
     def _usual_record(self, start: int) -> bool:
-        found = _RECORD(self.data, start)
-        if not found:
+        letters = self.letters
+        opening = _OPENING(letters, start)
+        if opening is None or not letters.startswith(_RECORD, opening.end()):
             return False
-        part = found.groups()
-        self.thread, self.turn = part[4].decode(), part[5].decode()
-        self.names = bytes(self.data[found.start(5) : found.start(7)])
-        self._record(
-            _clock(*part[:4]),
-            (self.thread, self.turn, part[6].decode()),
-            (int(part[7]), int(part[8]), int(part[9] or 0), int(part[10]), int(part[11])),
-            int(part[13]),
-            start,
-        )
-        return True
+        place = opening.end() + len(_RECORD)
+        thread = letters[place : letters.find('"', place)]
+        place += len(thread)
+        turn = _text_after(letters, place, '","turn_id":"')
+        place += len('","turn_id":"') + len(turn or "")
+        for name in ("session_id", "root_turn_id"):
+            skipped = _text_after(letters, place, f'","{name}":"')
+            place += len(f'","{name}":"') + len(skipped or "")
+            turn = None if skipped is None else turn
+        if not thread or turn is None or not letters.startswith('","response_id":"', place):
+            return False
+        names = letters[opening.end() : place + len('","response_id":"')]
+        if "\\" in names or "\n" in names or not _REST(letters, opening.end() + len(names)):
+            return False
+        self.names, self.thread, self.turn = names, _decoded(thread), _decoded(turn)
+        return self._next_record(opening.end())
 
     def _usual_count(self, start: int) -> bool:
-        found = _COUNT(self.data, start)
-        if not found:
-            nothing = _NO_FIGURES(self.data, start)
-            if nothing:
-                self.state.output_at = _clock(*nothing.groups())
-            return nothing is not None
-        self.tail = bytes(self.data[found.end(16) : found.end()])
-        part, state = found.groups(), self.state
-        at = state.output_at = _clock(*part[:4])
-        window, raw = part[16], part[17]
-        if window != b"null":
+        letters, state = self.letters, self.state
+        found = _COUNT(letters, start)
+        tail = _TAIL(letters, found.end()) if found else None
+        if found is None or tail is None:
+            opening = _OPENING(letters, start)
+            nothing = opening is not None and letters.startswith(_NOTHING, opening.end())
+            if opening is not None and nothing:
+                state.output_at = _clock(*opening.groups())
+            return nothing
+        self.tail = letters[found.end() : tail.end()]
+        window, raw = tail.groups()
+        if window != "null":
             state.window = int(window)
         if raw:
-            checksum = zlib.crc32(raw)
-            if checksum != state.limits and raw != b"null":
+            limits = raw.encode("latin-1")
+            checksum = zlib.crc32(limits)
+            if checksum != state.limits and raw != "null":
                 state.limits = checksum
-                self._limits(at, raw)
-        if not state.records:
-            self._moved(at, part[4:16], start)
+                self._limits(_clock(*found.groups()[:3]), limits)
+        self._counted(found.groups(), start)
         return True
 
-    def _moved(self, at: int, part: tuple[bytes, ...], start: int) -> None:
-        """Take a count's figures, unless they are those of the one before."""
-        if part[:6] == self.same:
+    def _counted(self, part: tuple[str, ...], start: int) -> None:
+        """Take a count's time, and its figures unless they are those of the one before."""
+        minute, second, ms, first, cached, _, output, reasoning, total, *last = part
+        state = self.state
+        at = state.output_at = (
+            (_minutes.get(minute) or _minute(minute)) + int(second) * 1000 + int(ms)
+        )
+        if state.records:
             return
-        self.same = part[:6]
-        first, cached, _, output, reasoning, total, *last = part
         sums = [int(first), int(cached), int(output), int(reasoning), int(total)]
-        if sums != self.state.totals:
-            own = (int(last[0]), int(last[1]), int(last[2] or 0), int(last[3]), int(last[4]))
+        if sums != state.totals:
+            first, cached, written, output, reasoning, _ = last
+            own = (int(first), int(cached), int(written or 0), int(output), int(reasoning))
             self._advance(at, sums, own, start)
 
     def _limits(self, at: int, raw: bytes) -> None:
@@ -395,8 +409,8 @@ class _Reader:
             self.records.limits.append((at, value))
 
     def _unusual(self, start: int) -> None:
-        head = _HEAD(self.data, start)
-        if head and head[1] not in (b"event_msg", b"token_usage_record"):
+        head = _HEAD(self.letters, start)
+        if head and head[1] not in ("event_msg", "token_usage_record"):
             return  # a body that holds such a word as a value
         line = self._decode(start)
         payload = line.get("payload") if line else None
@@ -429,7 +443,7 @@ class _Reader:
             self._warn("bad_time")
             return
         self.state.output_at = at
-        self.tail = b""
+        self.tail = ""
         self._unusual_limits(at, payload.get("rate_limits"))
         info = payload.get("info")
         if not isinstance(info, dict):
@@ -447,7 +461,6 @@ class _Reader:
                 self.records.limits.append((at, limits))
 
     def _unusual_usage(self, at: int, info: dict[str, Any], start: int) -> None:
-        self.same = ()
         total, last = info.get("total_token_usage"), info.get("last_token_usage")
         sums, own = _usage(total), _usage(last)
         if (total and sums is None) or (last and own is None):
@@ -546,15 +559,16 @@ class _Reader:
     # ── what the calls belong to ──────────────────────────────────────────────────────
 
     def _other(self, place: int, kind: int) -> None:
-        if self.data[place - 1] == 0x5C:
+        letters = self.letters
+        if letters[place - 1] == "\\":
             return
-        start = self._start(place)
+        start = letters.rfind("\n", 0, place) + 1
         if start in self.bad:
             return
-        usual = _TYPE(self.data, start)
-        envelope = usual[5].decode() if usual else self._envelope(start)
+        opening = _OPENING(letters, start)
+        envelope = self._envelope(start, opening)
         if kind == _TURN and envelope == "turn_context":
-            self._turn(start)
+            self._turn(start, opening)
         elif kind == _META and envelope == "session_meta":
             self._meta(start)
         elif kind == _COMPACTED and envelope == "compacted":
@@ -562,32 +576,37 @@ class _Reader:
         elif kind >= _USER and envelope == "event_msg" and place - start < 400:
             self._event(start, kind)
 
-    def _envelope(self, start: int) -> str:
-        head = _HEAD(self.data, start)
+    def _envelope(self, start: int, opening: Any) -> str:
+        """The kind of a line."""
+        if opening and self.letters[opening.end()] == '"':
+            begin = int(opening.end()) + 1
+            end = self.letters.find('"', begin, begin + 100)
+            if end >= 0:
+                return self.letters[begin:end]
+        head = _HEAD(self.letters, start)
         if head:
-            return head[1].decode()
+            return str(head[1])
         line = self._decode(start)
         return str(line.get("type")) if line else ""
 
-    def _turn(self, start: int) -> None:
-        line, state = self._line(start), self.state
-        model, effort, turn = _MODEL(line), _EFFORT(line), _TURN_ID(line)
-        state.model = model[1].decode("utf-8", "replace") if model else state.model
-        state.effort = effort[1].decode("utf-8", "replace") if effort else None
-        state.turn = turn[1].decode("utf-8", "replace") if turn else None
-        usual = _OPENING(line)
-        if usual:
-            state.turn_at = _clock(*usual.groups())
+    def _turn(self, start: int, opening: Any) -> None:
+        line, state = self.letters[start : self._end(start)], self.state
+        model = _given(line, 'model":', 200)
+        state.model = state.model if model is None else model
+        state.effort = _given(line, 'effort":', 40, ('"', '"reasoning_'))
+        state.turn = _given(line, 'turn_id":', 200)
+        if opening:
+            state.turn_at = _clock(*opening.groups())
             return
         at = _STAMP(line)
-        state.turn_at = time_ms(at[1].decode("ascii", "replace")) if at else None
+        state.turn_at = time_ms(at[1]) if at else None
 
     def _event(self, start: int, kind: int) -> None:
         state = self.state
         if kind == _TASK:
-            window = None if state.window else _WINDOW(self._line(start))
-            if window:
-                state.window = int(window[1])
+            if not state.window:
+                window = _number(self.letters[start : self._end(start)], '"model_context_window":')
+                state.window = window or state.window
             return
         if kind == _USER:
             state.user = True
@@ -622,14 +641,13 @@ class _Reader:
 
     def _decode_meta(self, start: int) -> dict[str, Any] | None:
         # The prompt is most of this line; without it, decoding takes a tenth of the time.
-        find = self.text.find
-        end = find(needle("\n"), start)
-        text = find(needle(_PROMPT), start, end)
+        find, end = self.letters.find, self._end(start)
+        text = find(_PROMPT, start, end)
         if text >= 0:
             text += len(_PROMPT)
-            close = find(needle('"'), text, end)
-            while close > 0 and self.data[close - 1] == 0x5C:
-                close = find(needle('"'), close + 1, end)
+            close = find('"', text, end)
+            while close > 0 and self.letters[close - 1] == "\\":
+                close = find('"', close + 1, end)
             try:
                 value = json.loads(bytes(self.data[start:text]) + bytes(self.data[close:end]))
                 if isinstance(value, dict):
@@ -681,22 +699,55 @@ def is_utf8(data: memoryview) -> bool:
     return True
 
 
-_hours: dict[bytes, int] = {}
+_minutes: dict[str, int] = {}
 
 
-def _clock(hour: bytes, minute: bytes, second: bytes, ms: bytes) -> int:
-    """Milliseconds of a stamp; an hour is worked out once."""
-    base = _hours.get(hour)
-    if base is None:
-        base = _hour(hour)
-    return base + int(minute) * 60_000 + int(second) * 1000 + int(ms)
+def _clock(minute: str, second: str, ms: str) -> int:
+    """Milliseconds of a stamp; a minute is worked out once."""
+    return (_minutes.get(minute) or _minute(minute)) + int(second) * 1000 + int(ms)
 
 
-def _hour(hour: bytes) -> int:
-    if len(_hours) > 50_000:
-        _hours.clear()
-    base = _hours[hour] = time_ms(hour.decode() + ":00:00Z") or 0
+def _minute(minute: str) -> int:
+    if len(_minutes) > 50_000:
+        _minutes.clear()
+    base = _minutes[minute] = time_ms(minute + ":00Z") or 0
     return base
+
+
+def _decoded(letters: str) -> str:
+    """Text of a file that was read as Latin-1."""
+    return letters if letters.isascii() else letters.encode("latin-1").decode("utf-8", "replace")
+
+
+def _text_after(letters: str, place: int, before: str) -> str | None:
+    """The text up to the next quote behind `before`, which must be at `place`."""
+    if not letters.startswith(before, place):
+        return None
+    begin = place + len(before)
+    end = letters.find('"', begin)
+    return letters[begin:end] if end >= 0 else None
+
+
+def _given(line: str, key: str, most: int, heads: tuple[str, ...] = ('"',)) -> str | None:
+    """The first text behind a key that is not empty, not longer than `most` and without escapes."""
+    place = line.find(key)
+    while place >= 0:
+        begin = place + len(key)
+        if line.endswith(heads, 0, place) and line.startswith(('"', ' "'), begin):
+            begin = line.index('"', begin) + 1
+            end = line.find('"', begin)
+            if begin < end <= begin + most and "\\" not in line[begin:end]:
+                return _decoded(line[begin:end])
+        place = line.find(key, begin)
+    return None
+
+
+def _number(line: str, key: str) -> int | None:
+    """The whole number that follows a key."""
+    place = line.find(key)
+    digits = line[place + len(key) :].lstrip(" ")[:16] if place >= 0 else ""
+    size = next((n for n, letter in enumerate(digits) if not "0" <= letter <= "9"), len(digits))
+    return int(digits[:size]) if 0 < size < 16 else None
 
 
 def time_ms(text: Any) -> int | None:
@@ -754,10 +805,10 @@ def _lasted(at: int, began: int | None) -> int | None:
 
 
 def _title(line: bytes) -> str | None:
-    found = _MESSAGE(line)
+    found = _MESSAGE(line.decode("latin-1"))
     if not found:
         return None
-    raw = found[1]
+    raw = found[1].encode("latin-1")
     while raw:
         try:
             text = str(json.loads(b'"' + raw + b'"', strict=False))
