@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify
@@ -109,10 +109,9 @@ def _described(services: Services, mine: Clients, here: Target, client: str) -> 
     }
 
 
-def _snippet(client: str, here: Target) -> str | None:
-    with suppress(AppError):  # telemetry beyond loopback, without an admin token
-        return clients.snippet(client, here)
-    return None
+def _snippet(client: str, here: Target) -> str:
+    # Beyond loopback telemetry needs the admin token, which is no page's to show.
+    return clients.snippet(client, replace(here, token="…" if here.token is not None else None))
 
 
 def _problems(services: Services, here: Target) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import { nameOf, useAccounts } from "../accounts";
 import { api, query, type Account, type ApiKey, type InFlight, type RequestPage, type RequestRow } from "../api";
 import { count, duration, exact, full, money, stamp, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
+import { ConnectCodex } from "../parts/Connect";
 import { Dialog } from "../parts/Dialog";
 import { Explain } from "../parts/Explain";
 import { Many, One, SearchBox, type Option } from "../parts/Filters";
@@ -224,9 +225,12 @@ function Nothing({ filtered, total, filters }: { filtered: boolean; total: numbe
     <Empty
       title={t("requests.empty")}
       action={
-        <Link href="/settings" className="button primary">
-          {t("requests.emptyLink")}
-        </Link>
+        <>
+          <ConnectCodex />
+          <Link href="/settings#connect" className="button">
+            {t("requests.emptyLink")}
+          </Link>
+        </>
       }
     >
       {t("requests.emptyText")}

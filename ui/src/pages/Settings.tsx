@@ -1,4 +1,4 @@
-/** Settings: how to point Codex at us, and every runtime setting with what it means. */
+/** Settings: the clients that we are connected to, and every runtime setting with what it means. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useId, useState, type ReactNode } from "react";
 import { useAccounts } from "../accounts";
@@ -6,7 +6,7 @@ import { api, send, type ApiError, type Settings as Values } from "../api";
 import { useTitle } from "../hooks";
 import { refetch } from "../live";
 import { LANGUAGES } from "../languages";
-import { Copy } from "../parts/Copy";
+import { Connect } from "../parts/Connect";
 import { Relay } from "../parts/Relay";
 import { Security } from "../parts/Security";
 import { Failure, Skeleton } from "../parts/States";
@@ -49,22 +49,6 @@ export function Settings() {
       <Relay />
       <Look values={found.data} />
     </>
-  );
-}
-
-/** The page's own address is where Codex reaches us too. */
-function Connect() {
-  const line = `openai_base_url = "${location.origin}/v1"`;
-  return (
-    <section className="card">
-      <h2>{t("settings.connect")}</h2>
-      <p>{t("settings.connect.text")}</p>
-      <div className="code">
-        <code aria-label={t("settings.connect.code")}>{line}</code>
-        <Copy text={line} label={t("settings.connect.code")} />
-      </div>
-      <p className="note">{t("settings.connect.undo")}</p>
-    </section>
   );
 }
 

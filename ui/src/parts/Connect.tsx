@@ -1,0 +1,299 @@
+/** Point a client at us and back again: the change is shown, written after a backup, and undone. */
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { api, send, type ApiError } from "../api";
+import { t, tIf } from "../words";
+import { Copy } from "./Copy";
+import { Dialog } from "./Dialog";
+import { Sign } from "./Sign";
+import { Failure, Skeleton } from "./States";
+import "../connect.css";
+
+interface Problem {
+  code: string;
+  level: "problem" | "note";
+  text: string;
+  mend: string;
+}
+
+interface Client {
+  id: string;
+  name: string;
+  path: string;
+  connected: boolean;
+  state: string;
+  text: string;
+  undoable: boolean;
+  snippet: string;
+  problems: Problem[];
+}
+
+interface Found {
+  address: string;
+  keysRequired: boolean;
+  keyVariable: string;
+  environment: string;
+  clients: Client[];
+}
+
+interface Change {
+  path: string;
+  changes: boolean;
+  diff: string;
+  text: string;
+  seen: string;
+  backup?: string | null;
+}
+
+const KEY = ["connect"];
+
+function useClients() {
+  return useQuery({
+    queryKey: KEY,
+    queryFn: ({ signal }) => api<Found>("/api/connect", { signal }),
+    meta: { topics: ["settings"] },
+  });
+}
+
+const nameOf = (client: Client) => (client.id === "telemetry" ? t("connect.telemetry") : client.name);
+
+/** The card of the Settings page. */
+export function Connect() {
+  const found = useClients();
+  const line = `openai_base_url = "${location.origin}/v1"`;
+  return (
+    <section className="card" id="connect" ref={scrolledTo}>
+      <h2>{t("connect.title")}</h2>
+      <p>{t("connect.text")}</p>
+      {found.isPending && <Skeleton lines={4} />}
+      {found.isError && !found.data && <Failure error={found.error} retry={() => void found.refetch()} />}
+      {found.data && <Clients found={found.data} />}
+      <p>{t("connect.oneLine")}</p>
+      <div className="code">
+        <code aria-label={t("settings.connect.code")}>{line}</code>
+        <Copy text={line} label={t("settings.connect.code")} />
+      </div>
+      {found.data && <ByHand found={found.data} />}
+    </section>
+  );
+}
+
+/** Other pages lead here; the browser itself looks for the place before it is drawn. */
+function scrolledTo(section: HTMLElement | null) {
+  if (section && location.hash === "#connect") section.scrollIntoView();
+}
+
+function Clients({ found }: { found: Found }) {
+  const away = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  return (
+    <>
+      {found.keysRequired && <p className="note">{t("connect.keys", { name: found.keyVariable })}</p>}
+      {away && <p className="note">{t("connect.remote")}</p>}
+      <div className="clients">
+        {found.clients.map((client) => (
+          <Row key={client.id} client={client} />
+        ))}
+      </div>
+    </>
+  );
+}
+
+function Row({ client }: { client: Client }) {
+  const warns = ["other_address", "elsewhere", "broken", "unusable"].includes(client.state);
+  return (
+    <div className="setting" role="group" aria-label={nameOf(client)}>
+      <div>
+        <p className="client">
+          <b>{nameOf(client)}</b> <span className="mono note">{client.path}</span>
+        </p>
+        <p className="note" data-state={client.state}>
+          {client.connected && <span className="sign sign-ok" aria-hidden="true">✓</span>}
+          {warns && <Sign mark="warn" />}
+          {tIf(`connect.state.${client.state}`, client.text)}
+          {client.state === "unusable" && `. ${client.text}`}
+        </p>
+        {client.problems.map((each) => (
+          <p className="note" key={each.code}>
+            <Sign mark={each.level === "problem" ? "crit" : "warn"} />
+            {each.text} {each.mend}
+          </p>
+        ))}
+      </div>
+      <div className="setting-control">
+        {(!client.connected || client.state === "other_address") && <Act client={client} undo={false} />}
+        {client.undoable && <Act client={client} undo />}
+      </div>
+    </div>
+  );
+}
+
+/** The button that opens the change of one client. */
+function Act({ client, undo, primary = false }: { client: Client; undo: boolean; primary?: boolean }) {
+  const [open, setOpen] = useState(false);
+  const name = nameOf(client);
+  const title = t(undo ? "connect.offNamed" : "connect.onNamed", { name });
+  const word = t(undo ? "connect.off" : client.undoable ? "connect.again" : "connect.on");
+  return (
+    <>
+      <button
+        type="button"
+        className={primary ? "primary" : undefined}
+        aria-label={title}
+        disabled={client.state === "unusable"}
+        onClick={() => setOpen(true)}
+      >
+        {primary ? title : word}
+      </button>
+      <Dialog title={title} open={open} close={() => setOpen(false)} place="wide">
+        <Proposal client={client} undo={undo} close={() => setOpen(false)} />
+      </Dialog>
+    </>
+  );
+}
+
+function Proposal({ client, undo, close }: { client: Client; undo: boolean; close: () => void }) {
+  const cache = useQueryClient();
+  const [replace, setReplace] = useState(false);
+  const found = useQuery<Change, ApiError>({
+    queryKey: [...KEY, client.id, { undo, replace }],
+    queryFn: () => send("POST", `/api/connect/${client.id}/preview`, { undo, replace }),
+    staleTime: 0,
+    gcTime: 0,
+    retry: false,
+  });
+  const write = useMutation<Change, ApiError, Change>({
+    mutationFn: ({ seen }) =>
+      send("POST", `/api/connect/${client.id}/${undo ? "undo" : "apply"}`, { replace, seen }),
+    onSettled: () => cache.invalidateQueries({ queryKey: KEY, exact: true }),
+  });
+  if (found.isPending) return <Skeleton lines={5} />;
+  if (write.data) return <Done change={write.data} close={close} />;
+  if (found.isError) {
+    const other = found.error.code === "config_has_other_value";
+    return <Refused error={found.error} replace={other ? () => setReplace(true) : null} close={close} />;
+  }
+  return (
+    <div className="stack">
+      {found.data.changes ? (
+        <>
+          <p className="note">{t("connect.change", { path: found.data.path })}</p>
+          <Diff text={found.data.diff} />
+        </>
+      ) : (
+        <p>{t("connect.nothing")}</p>
+      )}
+      {write.isError && (
+        <p className="error" role="alert">
+          {write.error.message}
+        </p>
+      )}
+      <div className="buttons">
+        <button type="button" onClick={close}>
+          {t("do.cancel")}
+        </button>
+        {found.data.changes && (
+          <button
+            type="button"
+            className="primary"
+            disabled={write.isPending}
+            onClick={() => write.mutate(found.data)}
+          >
+            {t("connect.write")}
+          </button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+interface RefusedProps {
+  error: ApiError;
+  replace: (() => void) | null;
+  close: () => void;
+}
+
+function Refused({ error, replace, close }: RefusedProps) {
+  return (
+    <div className="stack">
+      <p role="alert">
+        <Sign mark="warn" />
+        {error.message}
+      </p>
+      <div className="buttons">
+        <button type="button" onClick={close}>
+          {t("do.cancel")}
+        </button>
+        {replace && (
+          <button type="button" className="primary" onClick={replace}>
+            {t("connect.replace")}
+          </button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function Done({ change, close }: { change: Change; close: () => void }) {
+  return (
+    <div className="stack">
+      <p role="status">{change.text}</p>
+      {change.backup && <p className="note">{t("connect.backup", { path: change.backup })}</p>}
+      <div className="buttons">
+        <button type="button" className="primary" onClick={close}>
+          {t("do.close")}
+        </button>
+      </div>
+    </div>
+  );
+}
+
+/** A unified diff; the signs at the front say what the colours say. */
+function Diff({ text }: { text: string }) {
+  const lines = text.replace(/\n$/, "").split("\n").slice(2);
+  return (
+    <pre className="diff" tabIndex={0}>
+      {lines.map((line, index) => (
+        <span key={index} data-sign={line[0]}>
+          {line + "\n"}
+        </span>
+      ))}
+    </pre>
+  );
+}
+
+/** What to write for those who rather do it themselves; from elsewhere, with the address they use. */
+function ByHand({ found }: { found: Found }) {
+  const texts = [
+    ...found.clients
+      .filter((client) => client.id !== "codex")
+      .map((client) => ({ name: nameOf(client), path: client.path, text: client.snippet })),
+    { name: t("connect.environment"), path: "", text: found.environment },
+  ];
+  return (
+    <details className="by-hand">
+      <summary>{t("connect.hand")}</summary>
+      {texts.map(({ name, path, text }) => {
+        const shown = text.replaceAll(found.address, location.origin);
+        return (
+          <div key={name}>
+            <div className="card-head">
+              <h3>
+                {name} <span className="mono note">{path}</span>
+              </h3>
+              <Copy text={shown} label={name} />
+            </div>
+            <pre className="diff" tabIndex={0} aria-label={name}>
+              {shown}
+            </pre>
+          </div>
+        );
+      })}
+    </details>
+  );
+}
+
+/** One button for Codex, where nothing has come through yet. */
+export function ConnectCodex() {
+  const codex = useClients().data?.clients.find((client) => client.id === "codex");
+  return codex && !codex.connected ? <Act client={codex} undo={false} primary /> : null;
+}
