@@ -10,7 +10,7 @@ from server.dashboard import body, filters, query
 from server.errors import BadRequest
 from server.ingest import reprice, scan
 from server.store import db
-from server.usage import calls, insights, summary, threads, trends
+from server.usage import calls, deltas, insights, summary, threads, trends, turns
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -64,7 +64,18 @@ def _add_calls(routes: Blueprint, services: Services) -> None:
     @routes.get("/api/calls/<path:name>")
     def one(name: str) -> Any:
         call = calls.one(name)
-        return filters.answer({**call, "request": _request_row(services, call["requestId"])})
+        previous = calls.one(call["previous"]) if call["previous"] else None
+        return filters.answer(
+            {
+                **call,
+                "deltas": deltas.deltas(call, previous),
+                "confidence": deltas.confidence(call),
+                "log": turns.log_of(name),
+                "request": _request_row(services, call["requestId"]),
+                "telemetry": turns.witness(name),
+                "turn": turns.timeline(name),
+            }
+        )
 
 
 def _add_threads(routes: Blueprint) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from server.errors import NotFound
 from server.store import db
 from server.times import iso
-from server.usage import calls, recommendations, slices, thresholds
+from server.usage import afresh, calls, recommendations, slices, thresholds
 from server.usage.calls import Page
 from server.usage.slices import Filter
 
@@ -111,6 +111,7 @@ def one(name: str) -> dict[str, Any]:
         "sessionList": _sessions(name),
         "curve": _curve(story),
         "lifecycle": lifecycle(story, thresholds.current()),
+        "advice": afresh.advice(_own(story), thresholds.current()),
     }
 
 
@@ -269,6 +270,15 @@ def _sessions(thread: str) -> list[dict[str, Any]]:
 
 
 Story = list[tuple[Any, ...]]  # id, at, input, cached, output, reasoning, window, cost, by, kind
+
+
+def _own(story: Story) -> list[afresh.Step]:
+    """The calls of the thread's own conversation, without its helpers'."""
+    return [
+        afresh.Step(name, first, cached, window, by)
+        for name, _, first, cached, _, _, window, _, by, kind in story
+        if kind not in ("subagent", "review", "title")
+    ]
 
 
 def _curve(story: Story) -> list[dict[str, Any]]:

@@ -1,0 +1,55 @@
+"""How a call differs from the one before it in its thread, and how sure each figure is. Pure.
+
+Logs do not say which text came from the cache, so all of this is accounting: figures and their
+differences, never the text behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Row = Mapping[str, Any]  # a CallRow of docs/API.md
+
+_COUNTS = (
+    "inputTokens", "cachedInputTokens", "uncachedInputTokens", "outputTokens", "reasoningTokens",
+    "totalTokens",
+)  # fmt: skip
+_NOISE = 256  # tokens: the provider caches in steps of 128
+
+
+def deltas(call: Row, previous: Row | None) -> dict[str, Any] | None:
+    """The differences to the call before; None for the first call of a thread."""
+    if previous is None:
+        return None
+    found: dict[str, Any] = {key: call[key] - previous[key] for key in _COUNTS}
+    for key in ("cacheRatio", "costUsd", "contextPercent"):
+        pair = call[key], previous[key]
+        found[key] = None if None in pair else pair[0] - pair[1]
+    return {**found, "reading": reading(found)}
+
+
+def reading(found: Mapping[str, Any]) -> str:
+    """The word for what happened to the cache: cache-drop, more-new, better-reuse or stable."""
+    new, cached = found["uncachedInputTokens"], found["cachedInputTokens"]
+    if new > _NOISE:
+        return "cache-drop" if cached < -_NOISE else "more-new"
+    if new < -_NOISE and cached >= -_NOISE:
+        return "better-reuse"
+    return "stable"
+
+
+def confidence(call: Row) -> dict[str, list[str]]:
+    """Which figures are exact, which follow from them, and which are estimates."""
+    known = {
+        "exact": [*_COUNTS[:2], *_COUNTS[3:], "cacheWriteTokens", "model", "effort", "at"],
+        "derived": ["uncachedInputTokens", "cacheRatio", "contextPercent", "durationMs", "gapMs",
+                    "initiator", "deltas", "previous", "next"],
+        "estimated": ["credits", "evidence"],
+    }  # fmt: skip
+    # Dollars follow from exact counts by a price list: as sure as its entry for the model.
+    if call["priceStatus"] != "unpriced":
+        known["derived" if call["priceStatus"] == "exact" else "estimated"].append("costUsd")
+    return {
+        how: [key for key in keys if call.get(key, True) is not None] for how, keys in known.items()
+    }
