@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from server.ingest.files import Files, Folders
     from server.ingest.workers import Team
 
+# A first scan of so many bytes is stored at once or not at all; a longer one goes on where it was.
+_AT_ONCE = 1 << 30
+
 
 def totals() -> dict[str, Any]:
     """What the Codex logs say in all, archived sessions included (database open)."""
@@ -84,19 +87,37 @@ def _scan(
     early: tuple[Files, Team] | None,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> dict[str, Any]:
+    from server.store import db
+
+    if early is not None and sum(job.left for job in early[1].jobs) <= _AT_ONCE:
+        try:
+            db.open_new(config.data_dir)
+            answer = _fill(config, early, progress)
+            db.keep_new()
+            return answer
+        finally:
+            db.drop_new()
+    try:
+        db.open_databases(config.data_dir, strict=config.strict_writes, all_of_it=False)
+        return _fill(config, early, progress)
+    finally:
+        db.close_databases()
+
+
+def _fill(
+    config: Folders,
+    early: tuple[Files, Team] | None,
+    progress: Callable[[dict[str, int]], None] | None,
+) -> dict[str, Any]:
     from server.ingest.indexer import Indexer, make_indexes
     from server.ingest.ledger import Ledger
     from server.store import db, migrations, settings
 
-    try:
-        db.open_databases(config.data_dir, strict=config.strict_writes, all_of_it=False)
-        migrations.migrate()
-        settings.load()
-        with db.reading():
-            make_indexes()
-            indexer = Indexer(config, Ledger(), alone=True)
-            indexer.watch, indexer.early = progress, early
-            indexer.scan()
-            return totals()
-    finally:
-        db.close_databases()
+    migrations.migrate()
+    settings.load()
+    with db.reading():
+        make_indexes()
+        indexer = Indexer(config, Ledger(), alone=True)
+        indexer.watch, indexer.early = progress, early
+        indexer.scan()
+        return totals()

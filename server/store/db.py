@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 log = Log(__name__)
 
+_NEW = "usage.db.new"
 _WRITE_WORDS = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 _FAULTY_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
 _FAULTY_WORDS = ("is full", "I/O", "locked", "readonly", "unable to open", "malformed")
@@ -225,6 +226,53 @@ def open_databases(
         database.strict = strict
         database.anchor = _anchor(path)
     return notices
+
+
+def open_new(folder: Path | str) -> None:
+    """Begin a usage.db beside its place, where there is none yet; `keep_new` puts it there.
+
+    Until then nobody else knows of it, so it needs no journal on disk: what is not finished
+    is thrown away.
+    """
+    folder = os.fspath(folder)
+    _make_folder(folder)
+    path = os.path.join(folder, _NEW)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    _create_private(path)
+    usage.init(
+        path,
+        {**_COMMON, "journal_mode": "memory", "synchronous": "off", "locking_mode": "exclusive"},
+    )
+
+
+def keep_new() -> None:
+    """Put the finished usage.db in its place, durable, and close it."""
+    path = str(usage.database)
+    usage.connection().execute("pragma journal_mode = wal")
+    _forget(usage)
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.rename(path, path.removesuffix(".new"))
+
+
+def drop_new() -> None:
+    """Throw an unfinished usage.db away; harmless when there is none."""
+    path = usage.database
+    if path is not None and path.endswith(_NEW):
+        _forget(usage)
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            with suppress(OSError):
+                os.unlink(path + suffix)
+
+
+def _forget(database: Database) -> None:
+    if not database.is_closed():
+        database.close()
+    database.init(None)
 
 
 def close_databases() -> None:
