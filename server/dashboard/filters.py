@@ -42,6 +42,7 @@ def answer(value: Any) -> Any:
 
 
 _MOST_ANSWERS = 64
+_TOPICS = ("calls", "settings", "diagnostics")
 _answers: dict[str, tuple[Any, Any]] = {}
 
 
@@ -51,7 +52,7 @@ def remembered(build: Callable[[], Any]) -> Any:
     files = tuple(ownfiles.stamp(name) for name in ownfiles.NAMES)
     known = db.revisions()
     # A new day of any zone begins on a quarter of an hour.
-    mark = (files, db.now_ms() // QUARTER, *(known.get(t) for t in ("calls", "settings")))
+    mark = (files, db.now_ms() // QUARTER, *(known.get(topic) for topic in _TOPICS))
     before = _answers.get(where)
     if before is None or before[0] != mark:
         if len(_answers) >= _MOST_ANSWERS:

@@ -127,7 +127,8 @@ class Gatherer:
 
     def bring_up(self, *, gently: bool = True) -> bool:
         """Read everything that the ledger has read; whether there was anything."""
-        with self._lock:
+        # One connection for the whole pass: opening one costs more than storing a piece.
+        with self._lock, db.reading():
             try:
                 jobs = self._jobs()
                 self._progress = {
@@ -142,6 +143,8 @@ class Gatherer:
                     self._read(job, gently)
                     self._progress["filesDone"] += 1
                 self._mend()
+                if jobs:
+                    db.touch("diagnostics")
                 return bool(jobs)
             finally:
                 self._progress = None

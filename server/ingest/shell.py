@@ -158,6 +158,7 @@ _UNQUOTE = re.compile(r"'([^']*)'|\"((?:[^\"\\]|\\.)*)\"|\\(.)", re.DOTALL)
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
 _PROGRAM = re.compile(r"[a-z][a-z0-9_+.-]{0,31}$")
+_VERSIONED = re.compile(r"^(python|pip)[\d.]+$")
 _SAFE = re.compile(r"[A-Za-z0-9_.:-]{1,80}$")
 _SECRET = re.compile(r"(?:sk-|gh[pousr]_|github_pat_|eyJ|AKIA|xox)\w|[A-Za-z0-9_-]{32,}")
 _PREFIXES = _words("env sudo command exec time nohup nice builtin stdbuf doas setsid xargs")
@@ -342,7 +343,7 @@ def program(word: str) -> str:
     name = word.replace("\\", "/").rpartition("/")[2].lower()
     for ending in (".exe", ".cmd", ".bat"):
         name = name.removesuffix(ending)
-    return re.sub(r"^(python|pip)[\d.]+$", r"\g<1>3", name)
+    return _VERSIONED.sub(r"\g<1>3", name) if name[-1:].isdigit() else name
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────
