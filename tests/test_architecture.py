@@ -56,6 +56,7 @@ PURE = [
     "server/proxy/balance.py",
     "server/proxy/policy.py",
     "server/proxy/sse.py",
+    "server/proxy/wire.py",
     "server/proxy/headers.py",
     "server/proxy/translate.py",
     "server/proxy/chat.py",

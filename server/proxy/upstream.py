@@ -1,14 +1,14 @@
 """Talks HTTP to the provider: one exchange at a time, each of which another thread may end.
 
-`http.client` and not a session library: a proxy that holds tokens must take nothing from the
+Bare sockets and not a session library: a proxy that holds tokens must take nothing from the
 environment (netrc, proxies, redirects), and must say whether a request had been sent when a
 connection failed. Everything above sees only `Upstream.open` and `Exchange`.
 """
 
 from __future__ import annotations
 
-import http.client
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import certifi
 from urllib3.util.wait import wait_for_read
 
+from server.proxy import wire
 from server.proxy.headers import Header
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ TOTAL_SECONDS = 7200.0
 _KEPT_SECONDS = 30.0
 _KEPT_CONNECTIONS = 64
 _CHUNK = 65536
+_STRAY = re.compile(r"[\r\n\0]")
 TICK = 0.1
 
 
@@ -72,7 +74,7 @@ class Exchange:
     Only the thread that opened it reads; any thread may `abort`.
     """
 
-    def __init__(self, connection: http.client.HTTPConnection, gone: Callable[[], bool]) -> None:
+    def __init__(self, gone: Callable[[], bool]) -> None:
         self.status = 0
         self.headers: list[Header] = []
         self.aborted: str | None = None
@@ -80,34 +82,38 @@ class Exchange:
         self.deadline: float | None = None  # monotonic; set only while we wait for the provider
         self.expected = "slow"
         self.total = time.monotonic() + TOTAL_SECONDS
-        self._connection = connection
-        # Our own: http.client lets go of it when the answer says that the connection will close.
-        self._sock: socket.socket | None = connection.sock
-        self._response: http.client.HTTPResponse | None = None
-        self._left: int | None = None
+        self._sock: socket.socket | None = None
+        self._body: wire.Body | None = None
+        self._ready = b""  # of the body, read and not yet handed out
+        self._keeps = False
         self._ended = False
 
-    def connected(self) -> None:
-        """Note that there is a connection now; `Aborted` when nobody waits for it any more."""
-        self._sock = self._connection.sock
+    def connected(self, sock: socket.socket) -> None:
+        """Take this connection; `Aborted` when nobody waits for it any more."""
+        self._sock = sock
         if self.aborted:
             raise Aborted(self.aborted)
 
-    def send(self, outgoing: Outgoing, path: str) -> None:
+    def send(self, head: bytes, body: bytes) -> None:
         """Send the request and wait for the answer's head."""
-        sock = self._connection.sock
-        head = _head(outgoing, path, self._connection)
-        if len(outgoing.body) <= _CHUNK:
-            sock.sendall(head + outgoing.body)  # one packet, one system call
+        sock = self._sock
+        if sock is None:
+            raise HungUp(kept=False)
+        if len(body) <= _CHUNK:
+            sock.sendall(head + body)  # one packet, one system call
         else:
             sock.sendall(head)
-            sock.sendall(outgoing.body)
-        response = http.client.HTTPResponse(sock, method=outgoing.method)
-        self._response = response
-        response.begin()
-        self.status = response.status
-        self.headers = response.getheaders()
-        self._left = response.length
+            sock.sendall(body)
+        came = b""
+        while (found := wire.read_head(came)) is None:
+            piece = sock.recv(_CHUNK)
+            if not piece:
+                raise HungUp(kept=False)
+            came += piece
+        answer, rest = found
+        self.status, self.headers = answer.status, answer.headers
+        self._body, self._keeps = answer.body, answer.keeps
+        self._ready = self._body.feed(rest) if rest else b""
         self.expected = "idle"
 
     def read1(self) -> bytes:
@@ -115,62 +121,70 @@ class Exchange:
 
         Raises `HungUp` when it was cut where that can be seen, `Aborted` after `abort`.
         """
-        response = self._response
-        if response is None or self._ended:
-            return b""
         self.deadline = time.monotonic() + IDLE_SECONDS
         try:
-            if self._left == 0:
-                chunk = b""
-            elif self._left is None:
-                chunk = response.read1(_CHUNK)
-            else:
-                # `read1` of Python 3.11 does not count down what a Content-Length leaves.
-                chunk = response.read1(min(_CHUNK, self._left))
-                if not chunk:
-                    raise HungUp(kept=False)
-                self._left -= len(chunk)
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            while (chunk := self._take()) is None:
+                self._more()
+        except (OSError, ValueError) as error:
             raise self.ended_by(kept=False) from error
         finally:
             self.deadline = None
-        if not chunk:
-            if self.aborted:
-                raise Aborted(self.aborted)
-            self._ended = True
         return chunk
+
+    def _take(self) -> bytes | None:
+        """What is ready; empty at the end of the body, None when more must come first."""
+        if self._ready:
+            chunk, self._ready = self._ready, b""
+            return chunk
+        if self._body is not None and not self._body.done:
+            return None
+        if not self._ended and self.aborted:
+            raise Aborted(self.aborted)
+        self._ended = True
+        return b""
+
+    def _more(self) -> None:
+        """Receive once; waits unless the socket does not block."""
+        sock, body = self._sock, self._body
+        if sock is None or body is None:
+            raise HungUp(kept=False)
+        piece = sock.recv(_CHUNK)
+        if piece:
+            self._ready = body.feed(piece)
+        elif not body.closed():
+            raise self.ended_by(kept=False)
 
     def more_soon(self, seconds: float) -> bool:
         """Whether more has arrived after this short pause (poll knows no less than 1 ms)."""
+        if self._ready or self._body is None or self._body.done:
+            return True
         time.sleep(seconds)
         return self.more_within(0)
 
     def more_within(self, seconds: float) -> bool:
         """Whether more has arrived already, or does within this short time."""
-        response, sock = self._response, self._sock
-        if response is None or sock is None or self._ended:
+        sock = self._sock
+        if sock is None or self._has_more(sock):
+            return True
+        if not seconds:
+            return False
+        return _readable(sock, seconds)
+
+    def _has_more(self, sock: socket.socket) -> bool:
+        """Whether there is anything to read; takes from the socket what is there."""
+        if self._ready or self._body is None or self._body.done:
             return True
         try:
             sock.setblocking(False)
             try:
-                if response.fp is None or self._buffered(response):
-                    return True
+                self._more()
             finally:
                 sock.setblocking(True)
-            return _readable(sock, seconds)
-        except ssl.SSLWantReadError:
-            return _readable(sock, seconds)
-        except (OSError, ValueError):
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except (OSError, ValueError, HungUp, Aborted):
             return True  # the read that follows says what is wrong
-
-    @staticmethod
-    def _buffered(response: http.client.HTTPResponse) -> bool:
-        """Whether bytes of the body's next part lie in the reader's buffer."""
-        waiting = response.fp.peek(1)
-        if response.chunked and response.chunk_left == 0:
-            # The line end that belongs to the chunk just read is not news.
-            waiting = waiting.removeprefix(b"\r\n")
-        return bool(waiting)
+        return bool(self._ready) or self._body.done
 
     def ended_by(self, *, kept: bool) -> Exception:
         """The exception that tells why the connection ended."""
@@ -188,27 +202,26 @@ class Exchange:
     @property
     def reusable(self) -> bool:
         """Whether the answer was read to its end and the connection may serve again."""
-        response = self._response
+        body = self._body
         return (
             self._ended
+            and self._keeps
             and not self.aborted
-            and response is not None
-            and not response.will_close
-            and self._connection.sock is not None
+            and body is not None
+            and not body.surplus
         )
 
     def close(self) -> None:
         """Close the connection."""
-        if self._response is not None:
+        if self._sock is not None:
             with suppress(OSError):
-                self._response.close()
-        self._connection.close()
+                self._sock.close()
 
-    def finish(self) -> http.client.HTTPConnection | None:
+    def finish(self) -> socket.socket | None:
         """End with the answer; returns the connection if it may be kept."""
-        if self.reusable and self._response is not None:
-            self._response.close()
-            return self._connection
+        if self.reusable:
+            sock, self._sock = self._sock, None
+            return sock
         self.close()
         return None
 
@@ -283,7 +296,10 @@ class Upstream:
         self._port = parts.port
         self._path = parts.path.rstrip("/")
         self._context = _tls() if parts.scheme == "https" else None
-        self._kept: list[tuple[float, http.client.HTTPConnection]] = []
+        name = f"[{self._host}]" if ":" in self._host else self._host
+        usual = self._port in (None, 443 if self._context else 80)
+        self._name = name if usual else f"{name}:{self._port}"
+        self._kept: list[tuple[float, socket.socket]] = []
         self._lock = threading.Lock()
         self.watcher = Watcher()
 
@@ -300,17 +316,18 @@ class Upstream:
         Raises `Unreachable`, `HungUp` or `Aborted`. `gone` tells whether whoever waits for
         this has left; `fresh` asks for a new connection.
         """
-        connection, kept = self._connection(fresh)
-        exchange = Exchange(connection, gone)
+        exchange = Exchange(gone)
+        sock = None if fresh else self._kept_one()
+        kept = sock is not None
         self.watcher.add(exchange)
         try:
-            if connection.sock is None:
-                self._connect(connection)
-            exchange.connected()
+            exchange.connected(sock or self._connect())
             exchange.deadline = time.monotonic() + (first_byte or FIRST_BYTE_SECONDS)
             try:
-                exchange.send(outgoing, self._path + outgoing.path)
-            except (OSError, http.client.HTTPException, ValueError) as error:
+                exchange.send(
+                    _head(outgoing, self._path + outgoing.path, self._name), outgoing.body
+                )
+            except (OSError, ValueError, HungUp) as error:
                 raise exchange.ended_by(kept=kept) from error
             exchange.deadline = None
         except BaseException:
@@ -322,14 +339,14 @@ class Upstream:
     def release(self, exchange: Exchange) -> None:
         """End with an exchange; its connection is kept when it can serve again."""
         self.watcher.discard(exchange)
-        connection = exchange.finish()
-        if connection is None:
+        sock = exchange.finish()
+        if sock is None:
             return
         with self._lock:
             if len(self._kept) < _KEPT_CONNECTIONS:
-                self._kept.append((time.monotonic(), connection))
+                self._kept.append((time.monotonic(), sock))
                 return
-        connection.close()
+        sock.close()
 
     def start(self) -> None:
         """Start watching."""
@@ -340,48 +357,52 @@ class Upstream:
         self.watcher.stop()
         with self._lock:
             kept, self._kept = self._kept, []
-        for _, connection in kept:
-            connection.close()
+        for _, sock in kept:
+            sock.close()
 
-    def _connection(self, fresh: bool) -> tuple[http.client.HTTPConnection, bool]:
-        while not fresh:
+    def _kept_one(self) -> socket.socket | None:
+        """A connection that has served before and looks well; None when there is none."""
+        while self._kept:
             with self._lock:
                 if not self._kept:
                     break
-                since, connection = self._kept.pop()
+                since, sock = self._kept.pop()
             idle = time.monotonic() - since
             # Readable while idle means closed, or bytes that belong to nobody.
-            if idle < _KEPT_SECONDS and not _readable(connection.sock, 0):
-                return connection, True
-            connection.close()
-        if self._context is not None:
-            return (
-                http.client.HTTPSConnection(
-                    self._host, self._port, timeout=CONNECT_SECONDS, context=self._context
-                ),
-                False,
-            )
-        return http.client.HTTPConnection(self._host, self._port, timeout=CONNECT_SECONDS), False
+            if idle < _KEPT_SECONDS and not _readable(sock, 0):
+                return sock
+            sock.close()
+        return None
 
-    def _connect(self, connection: http.client.HTTPConnection) -> None:
+    def _connect(self) -> socket.socket:
+        port = self._port or (443 if self._context else 80)
         try:
-            connection.connect()
-        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            sock = socket.create_connection((self._host, port), timeout=CONNECT_SECONDS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is not None:
+                sock = self._secured(sock, self._context)
+        except (OSError, UnicodeError) as error:
             # The reason may name the user's own proxy or address, never a token.
             log.info("cannot connect to %s: %s", self._host, error)
             raise Unreachable(str(error)) from error
         # From here the watcher keeps the time.
-        connection.sock.settimeout(None)
+        sock.settimeout(None)
+        return sock
+
+    def _secured(self, sock: socket.socket, context: ssl.SSLContext) -> socket.socket:
+        try:
+            return context.wrap_socket(sock, server_hostname=self._host)
+        except BaseException:
+            sock.close()
+            raise
 
 
-def _head(outgoing: Outgoing, path: str, connection: http.client.HTTPConnection) -> bytes:
-    name = f"[{connection.host}]" if ":" in connection.host else connection.host
-    host = name if connection.port == connection.default_port else f"{name}:{connection.port}"
+def _head(outgoing: Outgoing, path: str, host: str) -> bytes:
     lines = [f"{outgoing.method} {path} HTTP/1.1", f"host: {host}"]
     lines += [f"{key}: {value}" for key, value in outgoing.headers]
     if outgoing.method != "GET":
         lines.append(f"content-length: {len(outgoing.body)}")
-    if any("\r" in line or "\n" in line or "\0" in line for line in lines):
+    if _STRAY.search("".join(lines)):
         raise ValueError("a header holds a line end")
     # waitress decoded the client's bytes as latin-1; so do they go out again.
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
