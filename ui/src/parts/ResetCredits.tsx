@@ -8,6 +8,12 @@ import { t } from "../words";
 import { Dialog } from "./Dialog";
 import { Empty, Failure, Skeleton } from "./States";
 
+/** A name for one wish to redeem; `randomUUID` is missing on a page that came over plain HTTP. */
+function wish(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 export function ResetCredits({ account, now }: { account: Account; now: number }) {
   const [open, setOpen] = useState(false);
   const banked = account.availableResetCredits;
@@ -31,7 +37,7 @@ export function ResetCredits({ account, now }: { account: Account; now: number }
 function List({ account, now, close }: { account: Account; now: number; close: () => void }) {
   const act = useAct();
   // One id for as long as this dialog is open: a second click does not use a second reset.
-  const [request] = useState(() => crypto.randomUUID());
+  const [request] = useState(wish);
   const path = `/api/accounts/${encodeURIComponent(account.accountId)}/rate-limit-reset-credits`;
   const found = useQuery({
     queryKey: ["reset-credits", account.accountId],

@@ -1,0 +1,153 @@
+"""Journeys of accounts in Chromium: a device code, banked resets, what the server says in words."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+from playwright.sync_api import expect
+
+from server.store import settings
+from tests import test_ui
+from tests.serving import Served
+from tests.test_ui import Watched, ask, observe
+from tests.upstream import Answer, Provider, Received, Stream, auth_json, refusal
+
+pytestmark = test_ui.pytestmark
+chromium, provider, served = test_ui.chromium, test_ui.provider, test_ui.served
+watched, lived_in = test_ui.watched, test_ui.lived_in
+
+START = Answer(
+    200, {"device_auth_id": "dev-1", "user_code": "WXYZ-1234", "interval": 1, "expires_in": 600}
+)
+GRANTED = Answer(200, {"authorization_code": "granted", "code_verifier": "theirs"})
+
+
+def tokens(name: str) -> Answer:
+    import json
+
+    return Answer(200, json.loads(auth_json(name))["tokens"])
+
+
+def test_a_device_code_is_shown_and_ends_in_an_account(
+    served: Served, provider: Provider, watched: Watched
+) -> None:
+    signed_in = threading.Event()
+    provider.side["/api/accounts/deviceauth/usercode"] = START
+    provider.side["/api/accounts/deviceauth/token"] = lambda _: (
+        GRANTED if signed_in.is_set() else Answer(403, {})
+    )
+    provider.token_answer = tokens("acc-9")
+    page = watched.open(f"{served.url}/accounts", "Accounts")
+    page.get_by_role("button", name="By device code").click()
+    expect(page.get_by_label("The device code", exact=True).first).to_have_text("WXYZ-1234")
+    link = page.get_by_role("link", name="Open the page")
+    expect(link).to_have_attribute("href", f"{provider.auth_url}/codex/device")
+    expect(page.get_by_text(re.compile("Waiting"))).to_be_visible()
+    watched.check()
+    signed_in.set()
+    expect(page.get_by_text("acc-9@example.com is signed in.")).to_be_visible()
+    expect(page.get_by_role("link", name="acc-9@example.com", exact=True)).to_be_visible()
+
+
+def test_a_refused_device_code_says_what_to_do_in_the_readers_language(
+    served: Served, provider: Provider, watched: Watched
+) -> None:
+    provider.side["/api/accounts/deviceauth/usercode"] = START
+    provider.side["/api/accounts/deviceauth/token"] = refusal(400, "access_denied")
+    settings.change({"language": "de"})
+    page = watched.open(f"{served.url}/accounts")
+    page.get_by_role("button", name="Gerätecode").click()
+    expect(page.get_by_role("alert")).to_have_text(
+        "Der Anbieter wies diesen Gerätecode ab. Beginnen Sie neu."
+    )
+    watched.check()
+    settings.change({"language": ""})
+
+
+def test_no_device_codes_is_an_error_that_names_other_ways(
+    served: Served, watched: Watched
+) -> None:
+    watched.refused.add("oauth/start")
+    page = watched.open(f"{served.url}/accounts", "Accounts")
+    page.get_by_role("button", name="By device code").click()
+    expect(page.get_by_role("alert")).to_contain_text("Sign in by browser or by file")
+    page.get_by_role("button", name="Another way").click()
+    expect(page.get_by_role("button", name="In the browser")).to_be_visible()
+
+
+def test_a_banked_reset_is_redeemed_once(
+    served: Served, provider: Provider, watched: Watched
+) -> None:
+    left = [{"id": "rc_1", "status": "available", "title": "A full reset"}]
+    wishes: list[Any] = []
+
+    def redeem(request: Received) -> Answer:
+        wishes.append(request.json["redeem_request_id"])
+        left.clear()
+        provider.usage = usage(0)
+        return Answer(200, {"code": "reset"})
+
+    def usage(used: int) -> dict[str, Any]:
+        window = {"used_percent": used, "limit_window_seconds": 604_800}
+        return {
+            "plan_type": "plus",
+            "rate_limit": {"allowed": True, "primary_window": window},
+            "rate_limit_reset_credits": {"available_count": len(left)},
+        }
+
+    provider.usage = usage(97)
+    where = "/wham/rate-limit-reset-credits"
+    provider.side[where] = lambda _: Answer(200, {"credits": left, "available_count": len(left)})
+    provider.side[f"{where}/consume"] = redeem
+    account = served.account("acc-1")
+    page = watched.open(f"{served.url}/accounts/{account}", "acc-1@example.com")
+    page.get_by_role("button", name="Redeem").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("A full reset")
+    watched.check()
+    dialog.get_by_role("button", name="Redeem this one").click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_text("100% left").first).to_be_visible()
+    assert len(wishes) == 1 and re.fullmatch(r"[0-9a-f]{32}", wishes[0])
+
+
+def test_a_lane_says_why_an_account_is_held_back_though_it_has_room(
+    served: Served, provider: Provider, watched: Watched
+) -> None:
+    account = served.account("acc-1")
+    observe(served, account, 29, 52)
+    provider.play(refusal(429, "rate_limit_exceeded", retry_after="600"))
+    ask(served)
+    page = watched.open(f"{served.url}/", "Overview")
+    lane = page.get_by_role("group", name="acc-1@example.com")
+    expect(lane).to_contain_text("The provider asks for a pause: too many requests")
+    expect(page.locator(".attention")).to_contain_text("is refused by the provider")
+    watched.check()
+    settings.change({"language": "fr"})
+    page.reload()
+    expect(lane).to_contain_text("Le fournisseur demande une pause")
+    expect(page.locator(".attention")).to_contain_text("Le fournisseur refuse acc-1@example.com")
+    settings.change({"language": ""})
+
+
+def test_a_request_in_flight_is_a_row_that_becomes_a_finished_one(
+    served: Served, provider: Provider, watched: Watched
+) -> None:
+    served.account("acc-1")
+    go_on = threading.Event()
+    provider.default = Stream(hold=(2, go_on))
+    client = threading.Thread(target=ask, args=(served,))
+    client.start()
+    page = watched.open(f"{served.url}/requests", "Requests")
+    row = page.locator("tr.live-row")
+    expect(row).to_contain_text("acc-1@example.com")
+    expect(row).to_contain_text("the only account")
+    expect(row).to_contain_text("gpt-5.5")
+    watched.check()
+    go_on.set()
+    client.join(10)
+    expect(row).to_have_count(0)
+    expect(page.locator("tbody tr.openable")).to_have_count(1)
+    expect(page.locator("tbody tr.openable")).to_contain_text("the only account")
