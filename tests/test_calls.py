@@ -287,3 +287,32 @@ def test_tags_and_aliases_are_found(client: FlaskClient, tree: Tree) -> None:
         assert hidden["cwd"].startswith("[redacted cwd:")
     finally:
         place.unlink()
+
+
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param({"model": "gpt-5.5"}, id="a model"),
+        pytest.param({"q": "project-1"}, id="a text"),
+        pytest.param({"project": "project-2", "history": "active"}, id="active of a project"),
+        pytest.param({"from": "2026-05-28", "to": "2026-06-10"}, id="days"),
+        pytest.param({"from": "2026-05-28", "tz": "Asia/Kathmandu"}, id="another zone's days"),
+    ],
+)
+def test_many_calls_are_led_to_without_missing_any(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], direction: str
+) -> None:
+    whole = get(client, "/api/calls", limit=500, direction=direction, **query)
+    names = [row["id"] for row in whole["calls"]]
+    assert len(names) > 20
+    monkeypatch.setattr(calls, "_FEW", -1)  # as in a large ledger
+    found: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None and len(found) < len(names):
+        page = get(client, "/api/calls", limit=7, direction=direction, cursor=cursor, **query)
+        found += [row["id"] for row in page["calls"]]
+        cursor = page["nextCursor"]
+    assert found[: len(names)] == names[: len(found)]
+    later = get(client, "/api/calls", limit=5, offset=11, direction=direction, **query)
+    assert [row["id"] for row in later["calls"]] == names[11:16]

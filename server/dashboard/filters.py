@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from flask import jsonify, request
+from flask import Blueprint, g, jsonify, request
 
 from server.dashboard import query
 from server.errors import AppError, BadRequest
@@ -59,6 +60,20 @@ def remembered(build: Callable[[], Any]) -> Any:
             _answers.clear()
         before = _answers[where] = (mark, build())
     return before[1]
+
+
+def read_at_once(routes: Blueprint) -> None:
+    """Let each request of these routes read over one connection: opening one takes half a ms."""
+
+    @routes.before_request
+    def opened() -> None:
+        g.reading = ExitStack()
+        g.reading.enter_context(db.reading())
+
+    @routes.teardown_request
+    def closed(_error: BaseException | None) -> None:
+        if "reading" in g:
+            g.pop("reading").close()
 
 
 def days() -> Days:

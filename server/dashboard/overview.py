@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify
 
 from server import __version__
-from server.dashboard import accounts
+from server.dashboard import accounts, filters
 from server.dashboard.requests import FAILED
 from server.store import db, settings
 from server.times import iso, parse
@@ -27,6 +27,7 @@ BUCKETS, BUCKET = 28, 6 * HOUR  # seven days in steps of six hours, as codex-lb 
 def blueprint(services: Services) -> Blueprint:
     """The routes of this module."""
     routes = Blueprint("overview", __name__)
+    filters.read_at_once(routes)
 
     @routes.get("/api/dashboard/overview")
     def overview() -> Any:

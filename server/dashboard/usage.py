@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def blueprint(services: Services) -> Blueprint:
     """The routes of this module."""
     routes = Blueprint("usage", __name__)
+    filters.read_at_once(routes)
     _add_calls(routes, services)
     _add_threads(routes)
     _add_trends(routes)
@@ -81,7 +82,8 @@ def _add_calls(routes: Blueprint, services: Services) -> None:
 def _add_threads(routes: Blueprint) -> None:
     @routes.get("/api/threads")
     def threads_listed() -> Any:
-        return filters.answer(threads.search(filters.full(), filters.page(tuple(threads.SORTS))))
+        wanted, page = filters.full(), filters.page(tuple(threads.SORTS))
+        return filters.answer(filters.remembered(lambda: threads.search(wanted, page)))
 
     @routes.get("/api/threads/<path:name>")
     def thread(name: str) -> Any:

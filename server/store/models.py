@@ -382,7 +382,31 @@ class Slice(_Measures):
             "session", "quarter", "model", "effort", "account", "price_status", "provider"
         )
         # Not WITHOUT ROWID: quick_check of SQLite 3.40 finds damage in such tables that is none.
-        indexes = ((("quarter", "session"), False),)
+        # The second holds all that a map of hours needs.
+        indexes = (
+            (("quarter", "session"), False),
+            (("quarter", "provider", "calls", "input", "output"), False),
+        )
+
+
+class Stretch(_Measures):
+    """A rollup: one session's slices within a local day, by the same and by the project.
+
+    Its days are those of the zone in the settings. A third of the slices' rows, and few of a
+    month's: what lists and charts are summed up from.
+    """
+
+    day = IntegerField()  # the proleptic day number: date.toordinal()
+    session = IntegerField()
+    model = TextField()
+    effort = TextField()
+    project = TextField()
+    account = TextField()
+    price_status = TextField()
+    provider = TextField()
+
+    class Meta:
+        indexes = ((("day", "session"), False), (("session", "day"), False))
 
 
 class ThreadUsage(_Measures):
@@ -420,6 +444,7 @@ class TelemetryEvent(_Usage):
     duration_ms = IntegerField(null=True)
     count = IntegerField(default=1)  # more than one: a run of delta events, folded
     attributes = TextField()  # JSON, allow-listed
+    ending = TextField(null=True)  # how a model request went: refused failed cut done (a retry)
 
     class Meta:
         indexes = (
@@ -427,6 +452,14 @@ class TelemetryEvent(_Usage):
             (("name", "at"), False),
             (("session_id", "at"), False),
         )
+
+
+TelemetryEvent.add_index(
+    TelemetryEvent.provider, TelemetryEvent.at, where=TelemetryEvent.ending.is_null(False)
+)
+TelemetryEvent.add_index(
+    TelemetryEvent.call_id, TelemetryEvent.session_id, where=TelemetryEvent.call_id.is_null(False)
+)
 
 
 class TelemetryUsage(_Usage):
@@ -445,6 +478,14 @@ class TelemetryUsage(_Usage):
     reasoning = IntegerField()
     ttft_ms = IntegerField(null=True)
     call = TextField(null=True, index=True)  # Call; None: the ledger has no such response
+
+
+# Whatever a panel asks of the responses that nobody else saw, without looking at the others.
+TelemetryUsage.add_index(
+    TelemetryUsage.provider, TelemetryUsage.at, TelemetryUsage.session_id, TelemetryUsage.model,
+    TelemetryUsage.user, TelemetryUsage.input, TelemetryUsage.cached, TelemetryUsage.output,
+    where=TelemetryUsage.call.is_null(), name="telemetry_usage_alone",
+)  # fmt: skip
 
 
 class TelemetrySession(_Usage):
@@ -578,6 +619,59 @@ class DiagnosticSnapshot(_Usage):
         primary_key = CompositeKey("section", "scope")
 
 
+class TelemetrySlice(_Usage):
+    """A rollup: what the telemetry of a quarter of an hour adds up to under one heading."""
+
+    provider = TextField()
+    heading = TextField()  # usage (by model) · model tool decision success (records) ·
+    #                        tool_succeeded tool_failed tool_ended user_decision configured_decision
+    quarter = IntegerField()  # in 15 minutes since 1970
+    name = TextField()
+    count = IntegerField()
+    input = IntegerField()  # tokens, of usage
+    cached = IntegerField()
+    output = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("provider", "heading", "quarter", "name")
+
+
+class TelemetryTalk(_Usage):
+    """A rollup: one conversation's quarter of an hour, by user and terminal ("" unknown)."""
+
+    session_id = TextField()  # "" for events without one
+    quarter = IntegerField()
+    user = TextField()
+    terminal = TextField()
+    provider = TextField()
+    prompts = IntegerField()
+    calls = IntegerField()  # tool calls first heard of in it
+    timed = IntegerField()  # tool calls that first had a duration in it
+    duration = IntegerField()  # ms of all its events
+    results = IntegerField()  # tool calls that ended
+    tool_ms = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("session_id", "quarter", "user", "terminal")
+        indexes = ((("provider", "quarter"), False),)
+
+
+class TelemetryHistogram(_Usage):
+    """A rollup: how often each duration came in a quarter of an hour, an hour, a day (UTC)."""
+
+    provider = TextField()
+    series = TextField()  # all request, and “tool ” with the tool's name
+    unit = IntegerField()  # of how many quarters
+    quarter = IntegerField()  # its first
+    counts = BlobField()  # usage/histogram.py
+
+    class Meta:
+        primary_key = CompositeKey("provider", "series", "unit", "quarter")
+
+
+# Calls that more than their log has seen (those of a first scan are not in it).
+Call.add_index(Call.provider, Call.started_at, Call.seen, where=Call.seen != 1, name="call_seen")
+
 SECRET_TABLES = [Credential, Secret, Login]
 USAGE_TABLES = [
     Account,
@@ -594,6 +688,7 @@ USAGE_TABLES = [
     LedgerNote,
     DailyUsage,
     Slice,
+    Stretch,
     ThreadUsage,
     TelemetryEvent,
     TelemetryUsage,

@@ -6,14 +6,14 @@ import base64
 import binascii
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from server.errors import AppError, BadRequest, NotFound
 from server.store import db
 from server.times import iso
 from server.usage import behind, ownfiles, pricing, projects, recommendations, slices, thresholds
-from server.usage.slices import Filter
+from server.usage.slices import Filter, Found
 
 _FROM = "from call c left join session s on s.id = c.session left join thread t on t.id = s.thread"
 _COLUMNS = (
@@ -52,8 +52,10 @@ PRESETS = {
     "reasoning-spike": slices.SPIKE,
 }
 # What a text is looked for in; the second part only where the privacy mode shows it.
-_SEARCHED = ("c.model", "c.effort", "s.key", "s.parent", "s.role", "c.turn_id", "c.id")
+_SEARCHED = ("s.key", "s.parent", "s.role")
 _NAMES = ("t.title", "s.project", "s.cwd", "s.branch")
+_MODELS = "select distinct name from daily_usage where heading = 'model'"
+_TURN = re.compile(r"(?=.*\d)[\w-]{16,}")  # what a turn's id could be
 _NAMED = re.compile(r":([a-z_]+)")
 _WITNESSES = ((1, "log"), (2, "proxy"), (4, "telemetry"))
 
@@ -69,12 +71,13 @@ class Page:
     offset: int = 0  # rows to leave out, for who counts pages
 
 
-_FEW, _SESSIONS = 2000, 200
+_FEW, _SESSIONS, _MOST_SESSIONS = 2000, 200, 600
 
 
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
     """One page of calls, and totals over everything the filter finds."""
     slices.refresh()
+    wanted = found(wanted)
     where, values = conditions(wanted)
     order = SORTS[page.sort]
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
@@ -85,36 +88,107 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         paged = f"{where} and ({order}, c.id) {beyond} (?, ?)"
     with db.reading() as connection:
         totals = _totals(connection, wanted, where, values)
-        if totals["calls"] <= _FEW and slices.whole(wanted):
-            paged = f"{_in_sessions(connection, wanted)} and {paged}"
-        found = connection.execute(
+        if slices.whole(wanted):
+            lead = _leading(connection, wanted, page, after, totals["calls"])
+            paged = f"{lead} and {paged}"
+        rows = connection.execute(
             f"select {_COLUMNS}, {order} {_FROM} where {paged} "  # noqa: S608 - our own words
             f"order by {order} {way}, c.id {way} limit ? offset ?",
             (*values, *after, page.limit + 1, page.offset),
         ).fetchall()
-    more = len(found) > page.limit
-    found = found[: page.limit]
+    more = len(rows) > page.limit
+    rows = rows[: page.limit]
     return {
-        "calls": [_row(values) for values in found],
+        "calls": [_row(values) for values in rows],
         "total": totals["calls"],
         "totals": totals,
         "hasMore": more,
-        "nextCursor": cursor(found[-1][-1], found[-1][0], page) if more else None,
+        "nextCursor": cursor(rows[-1][-1], rows[-1][0], page) if more else None,
     }
+
+
+def _leading(
+    connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...], count: int
+) -> str:
+    """A condition that leads to a page's calls without reading all that lie before them."""
+    if count <= _FEW:
+        return _in_sessions(connection, wanted)
+    if page.sort != "time" or wanted in (Filter(), Filter(names=False)):
+        return "1"  # an index has them in order
+    return _nearest(connection, wanted, page, after[0] if after else None)
+
+
+def _nearest(connection: Any, wanted: Filter, page: Page, at: int | None) -> str:
+    """The sessions of the days that surely hold the page, walked from its beginning on."""
+    source, given = slices.summed(wanted)
+    if "from stretch" not in source:
+        return "1"
+    need, last = page.offset + page.limit + 1, None
+    sessions: set[int] = set()
+    way = "desc" if page.descending else "asc"
+    for day, session, calls, first_at, last_at in connection.execute(
+        f"select l.day, l.session, l.calls, l.first_at, l.last_at {source} order by l.day {way}",  # noqa: S608
+        given,
+    ):
+        if need <= 0 and day != last:
+            break
+        begins, ends = (last_at, first_at) if page.descending else (first_at, last_at)
+        # What lies across the cursor may hold a row of the page, but is not counted on.
+        sign = 1 if page.descending else -1
+        if at is None or sign * ends <= sign * at:
+            sessions.add(session)
+            need -= calls if at is None or sign * begins < sign * at else 0
+            last = day
+        if len(sessions) > _MOST_SESSIONS:
+            return "1"
+    if 0 in sessions:
+        return "1"
+    return f"c.session in ({','.join(map(str, sessions))})"
 
 
 def _in_sessions(connection: Any, wanted: Filter) -> str:
     """A condition that leads to few calls among many; without one they are read in order."""
-    condition, given = slices.narrowed(wanted)
+    source, given = slices.summed(wanted)
     found = connection.execute(
-        "select distinct l.session from slice l left join session s on s.id = l.session "  # noqa: S608
-        f"where {condition} limit {_SESSIONS + 1}",
+        f"select distinct l.session {source} limit {_SESSIONS + 1}",  # noqa: S608
         given,
     ).fetchall()
     sessions = [int(session) for (session,) in found]
     if 0 in sessions or len(sessions) > _SESSIONS:  # 0: calls that have no session
         return "1"
     return f"c.session in ({','.join(map(str, sessions))})"
+
+
+def found(wanted: Filter) -> Filter:
+    """The filter with its text looked up: in which sessions, models, efforts and calls it is."""
+    if not wanted.text or wanted.found is not None:
+        return wanted
+    pattern, text = like(wanted.text), wanted.text
+    columns = _SEARCHED + (_NAMES if wanted.names else ())
+    parts = [f"{column} like ? escape '\\'" for column in columns]
+    parts.append(f"s.project in ({','.join('?' * len(wanted.meant))})")
+    sessions = db.rows(
+        f"select s.id from session s left join thread t on t.id = s.thread "  # noqa: S608
+        f"where {' or '.join(parts)}",
+        [pattern] * len(columns) + list(wanted.meant),
+    )
+    models = db.rows(f"{_MODELS} and name like ? escape '\\'", (pattern,))  # noqa: S608
+    efforts = [one for (one,) in db.rows(_EFFORTS) if text.casefold() in one.casefold()]
+    # An id is found by its beginning, a turn by the whole of it.
+    names = db.rows(
+        "select id from call where id >= ? and id < ? limit 200", (text, text + "\U0010ffff")
+    )
+    if _TURN.fullmatch(text):
+        names += db.rows("select id from call where turn_id = ? limit 2000", (text,))
+    return replace(
+        wanted,
+        found=Found(
+            json.dumps([session for (session,) in sessions]),
+            tuple(model for (model,) in models),
+            tuple(efforts),
+            tuple(name for (name,) in names),
+        ),
+    )
 
 
 def options() -> dict[str, list[str]]:
@@ -136,7 +210,7 @@ def options() -> dict[str, list[str]]:
 
 # Few efforts exist; those of the newest work are enough to choose from.
 _EFFORTS = (
-    "select distinct effort from (select effort from slice order by quarter desc limit 5000) "
+    "select distinct effort from (select effort from stretch order by day desc limit 2000) "
     "where effort != ''"
 )
 # From here on a sort needs an index of its own; below, reading all calls is as quick.
@@ -145,7 +219,10 @@ _MANY = 50_000
 
 def keep() -> None:
     """A scheduler job: the rollups, and indexes for the sorts of a large ledger."""
+    from server.usage import threads  # here, as it builds upon this module
+
     slices.keep()
+    threads.keep()
     if db.rows("select total(calls) from daily_usage where heading = 'model'")[0][0] < _MANY:
         return
     known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
@@ -210,12 +287,11 @@ def conditions(wanted: Filter) -> tuple[str, list[Any]]:
     """The condition on a call (`c`, its session `s`, its thread `t`), and its values."""
     parts: list[str] = ["1"]
     values: list[Any] = []
-    if wanted.text:
-        columns = _SEARCHED + (_NAMES if wanted.names else ())
-        found = [f"{c} like ? escape '\\'" for c in columns]
-        found.append(f"s.project in ({','.join('?' * len(wanted.meant))})")
-        parts.append(f"({' or '.join(found)})")
-        values += [like(wanted.text)] * len(columns) + list(wanted.meant)
+    seen = found(wanted).found
+    if seen is not None:
+        condition, given = seen.condition("c")
+        parts.append(condition)
+        values += given
     unnamed = "" in wanted.models  # calls whose log names no model
     for column, names in (
         ("coalesce(c.model, '')" if unnamed else "c.model", wanted.models),
@@ -260,43 +336,38 @@ def like(text: str) -> str:
     return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
+_SUMMED = (
+    "total(calls), total(input), total(cached), total(output), total(reasoning), total(cost), "
+    "total(unpriced), sum(credits)"
+)
+
+
 def _totals(connection: Any, wanted: Filter, where: str, values: list[Any]) -> dict[str, Any]:
-    only_models = Filter(provider=wanted.provider, models=wanted.models, names=wanted.names)
-    if wanted == only_models:
-        # The rollup answers in a millisecond what a million calls answer in a hundred.
-        rollup = "heading = 'model'"
-        if wanted.provider:
-            rollup += " and provider = ?"
-        if wanted.models:
-            rollup += f" and name in ({','.join('?' * len(wanted.models))})"
-        names = [*([wanted.provider] if wanted.provider else []), *wanted.models]
-        sums = connection.execute(
-            "select total(calls), total(input), total(cached), total(output), total(reasoning), "  # noqa: S608
-            f"total(cost), total(unpriced) from daily_usage where {rollup}",
-            names,
-        ).fetchone()
-    elif slices.whole(wanted):
-        # A tenth of the calls' number of rows, or less.
-        condition, given = slices.narrowed(wanted)
-        sums = connection.execute(
-            "select total(l.calls), total(l.input), total(l.cached), total(l.output), "  # noqa: S608
-            "total(l.reasoning), total(l.cost), total(l.unpriced) "
-            f"from slice l left join session s on s.id = l.session where {condition}",
-            given,
-        ).fetchone()
-    else:
-        sums = connection.execute(
-            "select count(*), total(c.input), total(c.cached), total(c.output), "  # noqa: S608
-            "total(c.reasoning), total(c.cost), total(c.cost is null) "
-            f"{_FROM} where {where}",
-            values,
-        ).fetchone()
-    return totals(sums)
+    if wanted == Filter(names=wanted.names):
+        # Two sums of few rows answer in a millisecond what a million calls answer in a hundred.
+        parts = [
+            connection.execute(f"select {_SUMMED} from {source}").fetchone()  # noqa: S608
+            for source in ("thread_usage", "stretch where session = 0")
+        ]
+        known = [credits for *_, credits in parts if credits is not None]
+        sums = [one + other for one, other in zip(*(part[:-1] for part in parts), strict=True)]
+        return totals((*sums, sum(known) if known else None))
+    if slices.whole(wanted):
+        source, given = slices.summed(wanted)
+        found = connection.execute(f"select {_SUMMED} {source}", given).fetchone()  # noqa: S608
+        return totals(found)
+    found = connection.execute(
+        "select count(*), total(c.input), total(c.cached), total(c.output), "  # noqa: S608
+        "total(c.reasoning), total(c.cost), total(c.cost is null), sum(c.credits) "
+        f"{_FROM} where {where}",
+        values,
+    ).fetchone()
+    return totals(found)
 
 
 def totals(sums: tuple[Any, ...]) -> dict[str, Any]:
-    """calls, input, cached, output, reasoning, cost, unpriced as the API writes them."""
-    calls, first, cached, output, reasoning, cost, unpriced = (int(value) for value in sums)
+    """calls, input, cached, output, reasoning, cost, unpriced, credits as the API writes them."""
+    calls, first, cached, output, reasoning, cost, unpriced = (int(value) for value in sums[:7])
     return {
         "calls": calls,
         "input": first,
@@ -307,6 +378,7 @@ def totals(sums: tuple[Any, ...]) -> dict[str, Any]:
         "totalTokens": first + output,
         "costUsd": cost_usd(cost, calls, unpriced),
         "unpriced": unpriced,
+        "credits": None if sums[7] is None else sums[7] / 1e6,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time as clock
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from server.errors import BadRequest
@@ -18,6 +19,26 @@ class Days:
         self.zone = zone
         self._zone: tzinfo | None = _find(zone) if zone else None
         self._known: dict[int, str] = {}
+        self._numbers: dict[int, int] = {}
+
+    @property
+    def mark(self) -> str:
+        """What changes when the days become others: the zone, or what this computer says of its."""
+        return self.zone or f"{'/'.join(clock.tzname)}/{clock.timezone}"
+
+    def number(self, quarter: int) -> int:
+        """The day of a quarter of an hour since 1970, as `date.toordinal` counts."""
+        found = self._numbers.get(quarter)
+        if found is None:
+            if len(self._numbers) > 100_000:
+                self._numbers.clear()
+            day = self._local(quarter * QUARTER).date().toordinal()
+            found = self._numbers[quarter] = day
+        return found
+
+    def begins(self, at: int | None) -> bool:
+        """Whether a moment is the start of a day; so are the ends of all time."""
+        return at is None or self.start(self._local(at).date()) == at
 
     def of(self, at: int) -> str:
         """The day (YYYY-MM-DD) of a time in ms."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from server.store import db
 from server.usage import recommendations, slices, threads, thresholds
-from server.usage.calls import Page
 from server.usage.slices import Filter
 
 _MOST_CARDS = 7
@@ -36,10 +35,9 @@ def found(wanted: Filter) -> dict[str, Any]:
     """Cards, presets and top threads over the filtered calls, and the thresholds used."""
     slices.refresh()
     sums = _sums(wanted)
-    dearest = threads.search(wanted, Page(sort="cost", limit=1))
-    top = threads.search(wanted, Page(sort="attention", limit=_TOP))
+    dearest = threads.top(wanted, "cost", 1)
     counts = {
-        "highest-cost": top["total"],
+        "highest-cost": threads.number(wanted),
         "usage-credits": int(sums["credited"]),
         "context-bloat": int(sums["grown"]),
         "cache-misses": int(sums["misses"]),
@@ -48,12 +46,12 @@ def found(wanted: Filter) -> dict[str, Any]:
         "estimated-review": int(sums["estimated"]),
     }
     return {
-        "cards": cards(sums, dearest["threads"][0] if dearest["threads"] else None),
+        "cards": cards(sums, dearest[0] if dearest else None),
         "presets": [
             {"key": key, "view": view, "sort": sort, "direction": way, "count": counts[key]}
             for key, view, sort, way in PRESETS
         ],
-        "threads": top["threads"],
+        "threads": threads.top(wanted, "attention", _TOP),
         "thresholds": thresholds.current(),
     }
 
@@ -118,17 +116,13 @@ def _sums(wanted: Filter) -> dict[str, Any]:
     rest = replace(wanted, names=True)
     if rest == Filter():
         rows = db.rows(f"select {', '.join(_SUMS)} from thread_usage")  # noqa: S608
-        loose = db.rows(f"select {', '.join(_SUMS)} from slice where session = 0")  # noqa: S608
+        loose = db.rows(f"select {', '.join(_SUMS)} from stretch where session = 0")  # noqa: S608
         return {
             name: _joined(fold, rows[0][place], loose[0][place])
             for place, (name, fold) in enumerate(zip(_NAMES, _SUMS, strict=True))
         }
-    where, values = slices.narrowed(wanted)
-    joined = " left join session s on s.id = l.session"
-    found = db.rows(
-        f"select {', '.join(_SUMS)} from slice l{joined} where {where}",  # noqa: S608
-        values,
-    )
+    source, values = slices.summed(wanted)
+    found = db.rows(f"select {', '.join(_SUMS)} {source}", values)  # noqa: S608
     return dict(zip(_NAMES, found[0], strict=True))
 
 

@@ -1,4 +1,7 @@
-"""The rollups behind threads and trends: kept up by reading only the calls that are new.
+"""The rollups behind lists and charts: kept up by reading only the calls that are new.
+
+Slices are what no zone cuts; stretches are a session's slices within a day of the zone that is
+set; `thread_usage` is all of a thread.
 
 A call's row number only grows, also when a call is replaced, so that new rows tell which
 sessions must be summed up again. What that cannot see (a call that vanished for good) shows in
@@ -8,15 +11,17 @@ the sums, which the ledger's own rollup repeats; then everything is summed up an
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 from server.store import db
 from server.usage import thresholds
-from server.usage.days import QUARTER
+from server.usage.days import QUARTER, Days, chosen
 
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
@@ -33,6 +38,25 @@ _SMALLEST = {"first_at", "least_cache"}
 _lock = threading.Lock()
 _fresh: list[Any] = []  # what the last refresh saw
 _compared: list[Any] = []
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a text was found; a call that has any of it counts."""
+
+    sessions: str  # JSON list of Session
+    models: tuple[str, ...]
+    efforts: tuple[str, ...]
+    calls: tuple[str, ...] = ()
+
+    def condition(self, table: str) -> tuple[str, list[Any]]:
+        """The condition on calls (`c`) or a rollup (`l`, which knows no single calls)."""
+        names = [("model", self.models), ("effort", self.efforts)]
+        if table == "c":
+            names.append(("id", self.calls))
+        parts = [f"{table}.session in (select value from json_each(?))"]  # noqa: S608
+        parts += [f"{table}.{column} in ({','.join('?' * len(v))})" for column, v in names if v]
+        return f"({' or '.join(parts)})", [self.sessions, *(one for _, v in names for one in v)]
 
 
 @dataclass(frozen=True)
@@ -55,6 +79,7 @@ class Filter:
     history: str = ""  # active leaves archived sessions out
     names: bool = True  # whether `text` may find what a privacy mode hides
     meant: tuple[str, ...] = ()  # the projects whose shown name or tags hold `text`
+    found: Found | None = None  # what `calls.found` made of `text`
 
 
 # What Codex keeps under `sessions`; a session without a log of its own is no archived one.
@@ -87,19 +112,89 @@ def narrowed(wanted: Filter) -> tuple[str, list[Any]]:
             values.append(value)
     if wanted.history:
         parts.append(ACTIVE)
+    if wanted.found is not None:
+        condition, given = wanted.found.condition("l")
+        parts.append(condition)
+        values += given
     return " and ".join(parts), values
+
+
+def summed(
+    wanted: Filter, *, joined: bool = False, local: Days | None = None
+) -> tuple[str, list[Any]]:
+    """`from … where …` of the rollup with the fewest rows that tells the filter's calls, and its
+    values. The rollup is `l`, its session `s` (surely so when `joined`); both have the measures.
+
+    `local` are the days that the answer is told by, when it is.
+    """
+    if not by_day(wanted, local):
+        where, values = narrowed(wanted)
+        needed = joined or wanted.projects or wanted.thread or wanted.session or wanted.history
+        return f"from slice l{_JOIN if needed else ''} where {where}", values
+    days = chosen()
+    rest = replace(wanted, projects=(), since=None, until=None)
+    where, values = narrowed(rest)
+    if wanted.projects:
+        where += f" and l.project in ({','.join('?' * len(wanted.projects))})"
+        values += wanted.projects
+    for sign, at in ((">=", wanted.since), ("<", wanted.until)):
+        if at is not None:
+            where += f" and l.day {sign} ?"
+            values.append(days.number(at // QUARTER))
+    needed = joined or wanted.thread or wanted.session or wanted.history
+    return f"from stretch l{_JOIN if needed else ''} where {where}", values
+
+
+_JOIN = " left join session s on s.id = l.session"
+
+
+def by_day(wanted: Filter, local: Days | None = None) -> bool:
+    """Whether stretches tell the filter: its bounds are days of ours, and `local`'s are too."""
+    days = chosen()
+    if not (days.begins(wanted.since) and days.begins(wanted.until)):
+        return False
+    return local is None or local is days or _agree(local, days, wanted)
+
+
+def _agree(local: Days, days: Days, wanted: Filter) -> bool:
+    """Whether two zones have the same days within a filter's times."""
+    if local.mark == days.mark:
+        return True
+    first = db.rows("select min(day), max(day) from stretch")[0]
+    if first[0] is None:
+        return True
+    since = first[0] if wanted.since is None else days.number(wanted.since // QUARTER)
+    until = first[1] + 1 if wanted.until is None else days.number(wanted.until // QUARTER)
+    key = (local.mark, days.mark, since, until)
+    if key not in _agreed:
+        if len(_agreed) > 200:
+            _agreed.clear()
+        _agreed[key] = until - since <= _LONGEST and all(
+            local.start(day) == days.start(day)
+            for day in map(date.fromordinal, range(since, until + 1))
+        )
+    return _agreed[key]
+
+
+_LONGEST = 4000  # days: more are not compared
+_agreed: dict[tuple[str, str, int, int], bool] = {}
 
 
 def whole(wanted: Filter) -> bool:
     """Whether slices tell the filter's calls exactly: nothing about single calls is asked."""
     bounds = (at for at in (wanted.since, wanted.until) if at is not None)
-    single = wanted.text or wanted.preset or wanted.fact
+    looked_up = wanted.found is not None and not wanted.found.calls
+    single = (wanted.text and not looked_up) or wanted.preset or wanted.fact
     return not single and all(at % QUARTER == 0 for at in bounds)
 
 
-def measures(table: str = "l") -> str:
-    """The SQL that sums rows of a rollup up to one, columns in the order of the table."""
-    return ", ".join(f"{_fold(name)}({table}.{name}) as {name}" for name in _SUMS)
+def measures(table: str = "l", needed: str = "") -> str:
+    """The SQL that sums rows of a rollup up to one, columns in the order of the table.
+
+    With `needed`, an expression over such sums as `g`, only those that it names.
+    """
+    named = set(re.findall(r"\bg\.(\w+)", needed)) if needed else _SUMS
+    return ", ".join(f"{_fold(name)}({table}.{name}) as {name}" for name in _SUMS if name in named)
 
 
 def _fold(name: str) -> str:
@@ -123,7 +218,8 @@ def refresh() -> None:
     """Bring both rollups up to the ledger; costs a look when nothing changed."""
     with _lock:
         limits = thresholds.current()
-        mark = (str(db.usage.database), limits, db.revisions().get("calls"))
+        zone = chosen().mark
+        mark = (str(db.usage.database), limits, zone, db.revisions().get("calls"))
         newest = int(db.rows("select coalesce(max(rowid), 0) from call")[0][0])
         if _fresh == [mark, newest]:
             return
@@ -131,10 +227,13 @@ def refresh() -> None:
         known = json.loads(note[0][0]) if note else {}
         same = known.get("limits") == limits
         touched = _touched(known["row"], newest) if same else _everything()
+        if same and known.get("zone") != zone:
+            _other_days()
         for start in range(0, len(touched), _CHUNK):
             _sum_up(touched[start : start + _CHUNK], limits)
-        if known != {"row": newest, "limits": limits}:
-            _remember({"row": newest, "limits": limits})
+        now = {"row": newest, "limits": limits, "zone": zone}
+        if known != now:
+            _remember(now)
         _fresh[:] = [mark, newest]
 
 
@@ -156,8 +255,21 @@ def _touched(row: int, newest: int) -> list[int]:
 def _everything() -> list[int]:
     with db.writing() as connection:
         connection.execute("delete from slice")
+        connection.execute("delete from stretch")
         connection.execute("delete from thread_usage")
     return [int(s) for (s,) in db.rows("select distinct coalesce(session, 0) from call")]
+
+
+def _other_days() -> None:
+    """Cut the slices into the days of another zone."""
+    with db.writing() as connection:
+        _know_days(connection)
+        connection.execute("delete from stretch")
+        connection.execute(f"{_INSERT_STRETCH} group by 1, 2, 3, 4, 5, 6, 7, 8")
+
+
+def _know_days(connection: sqlite3.Connection) -> None:
+    connection.create_function("day_number", 1, chosen().number, deterministic=True)
 
 
 def _differences() -> list[Any] | None:
@@ -167,6 +279,10 @@ def _differences() -> list[Any] | None:
     theirs = db.rows(f"select {sums} from daily_usage where heading = 'model'")  # noqa: S608
     left = db.rows(
         "select thread from thread_usage where thread not in (select thread from session) limit 1"
+    )
+    ours += db.rows("select project, sum(calls) from stretch group by 1 order by 1")
+    theirs += db.rows(
+        "select name, sum(calls) from daily_usage where heading = 'project' group by 1 order by 1"
     )
     return [ours, theirs, left] if ours != theirs or left else None
 
@@ -180,9 +296,14 @@ def _remember(known: dict[str, Any]) -> None:
 
 def _sum_up(sessions: Sequence[int], limits: dict[str, float]) -> None:
     with db.writing() as connection:
+        _know_days(connection)
         for session in sessions:
             connection.execute("delete from slice where session = ?", (session,))
             connection.execute(_insert(session), limits | {"session": session})
+            connection.execute("delete from stretch where session = ?", (session,))
+            connection.execute(
+                f"{_INSERT_STRETCH} where l.session = ? group by 1, 2, 3, 4, 5, 6, 7, 8", (session,)
+            )
         threads = _threads(connection, sessions)
         for thread in threads:
             connection.execute("delete from thread_usage where thread = ?", (thread,))
@@ -234,6 +355,12 @@ _INSERT_SLICE = (
     f"min(case when {MISS} then 10000 * c.cached / c.input end), "
     f"sum({SPIKE}), max(case when {SPIKE} then c.reasoning end), sum({DEAR}), sum({IDLE}) "
     "from call c"
+)
+_INSERT_STRETCH = (
+    "insert into stretch(day, session, model, effort, project, account, price_status, provider, "  # noqa: S608
+    f"{', '.join(_SUMS)}) select day_number(l.quarter), l.session, l.model, l.effort, "
+    f"coalesce(s.project, ''), l.account, l.price_status, l.provider, {measures()} "
+    "from slice l left join session s on s.id = l.session"
 )
 KINDS = (
     "count(distinct l.session) as sessions, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from server.store import db
@@ -25,18 +26,17 @@ _SUMS = (
     "sum(l.calls), sum(l.input), sum(l.cached), sum(l.output), sum(l.reasoning), sum(l.cost), "
     "sum(l.unpriced), sum(l.credits)"
 )
-_FROM = "from slice l left join session s on s.id = l.session"
 
 
 def grouped(wanted: Filter, by: str, days: Days, limit: int) -> dict[str, Any]:
     """The sums of each group, most tokens first (days newest first); `limit` 0 is all."""
     slices.refresh()
-    where, values = slices.narrowed(wanted)
     if by == "date":
-        found = _by_day(where, values, days)
+        found = _by_day(wanted, days)
     else:
+        source, values = slices.summed(wanted, joined=GROUPS[by].startswith("s."))
         found = db.rows(
-            f"select {GROUPS[by]}, count(distinct l.session), {_SUMS} {_FROM} where {where} "  # noqa: S608
+            f"select {GROUPS[by]}, count(distinct l.session), {_SUMS} {source} "  # noqa: S608
             "group by 1 order by sum(l.input + l.output) desc, 1",
             values,
         )
@@ -51,7 +51,7 @@ def grouped(wanted: Filter, by: str, days: Days, limit: int) -> dict[str, Any]:
 def coverage(wanted: Filter) -> dict[str, Any]:
     """Tokens and calls by model, those without a price first, and the share that has one."""
     slices.refresh()
-    where, values = slices.narrowed(wanted)
+    source, values = slices.summed(wanted)
     rows = [
         {
             "model": model or None,
@@ -65,7 +65,7 @@ def coverage(wanted: Filter) -> dict[str, Any]:
         for model, provider, count, tokens, cost, unpriced, estimated, without in db.rows(
             "select l.model, l.provider, sum(l.calls), sum(l.input + l.output), sum(l.cost), "  # noqa: S608
             "sum(l.unpriced), sum(l.estimated), sum(l.unpriced_tokens) "
-            f"{_FROM} where {where} group by 1, 2 order by 8 desc, 4 desc",
+            f"{source} group by 1, 2 order by 8 desc, 4 desc",
             values,
         )
     ]
@@ -75,14 +75,17 @@ def coverage(wanted: Filter) -> dict[str, Any]:
     return {"models": rows, "tokens": tokens, "pricedTokens": priced, "ratio": ratio}
 
 
-def _by_day(where: str, values: list[Any], days: Days) -> list[tuple[Any, ...]]:
+def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:
     sums: dict[str, list[Any]] = {}
     sessions: dict[str, set[int]] = {}
-    for quarter, session, *found in db.rows(
-        f"select l.quarter, l.session, {_SUMS} {_FROM} where {where} group by 1, 2",  # noqa: S608
+    daily = slices.by_day(wanted, days)
+    source, values = slices.summed(wanted, local=days)
+    at = "l.day" if daily else "l.quarter"
+    for when, session, *found in db.rows(
+        f"select {at}, l.session, {_SUMS} {source} group by 1, 2",  # noqa: S608
         values,
     ):
-        day = days.of(quarter * QUARTER)
+        day = date.fromordinal(when).isoformat() if daily else days.of(when * QUARTER)
         sessions.setdefault(day, set()).add(session)
         total = sums.setdefault(day, [0] * 7 + [None])
         for place, value in enumerate(found):

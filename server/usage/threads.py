@@ -43,9 +43,10 @@ _COLUMNS = (
 )
 _TOTALS = (
     "count(*), total(g.calls), total(g.input), total(g.cached), total(g.output), "
-    "total(g.reasoning), total(g.cost), total(g.unpriced)"
+    "total(g.reasoning), total(g.cost), total(g.unpriced), sum(g.credits)"
 )
 _WINDOWS = _TOTALS.replace(")", ") over ()")
+_MANY = 2000  # from here on a sort needs an index of its own
 _HAVING = {
     "context-bloat": "g.bloat > 0",
     "cache-misses": "g.misses > 0",
@@ -59,7 +60,7 @@ _HAVING = {
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
     """One page of threads, each with the sums of its filtered calls, and the sums of all."""
     slices.refresh()
-    (prefix, tail), values = _source(wanted)
+    groups = _Groups(wanted, page.sort)
     order = SORTS[page.sort]
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
     paged = ""
@@ -68,36 +69,62 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         after = calls.read_cursor(page.cursor, page)
         paged = f" and ({order}, g.thread) {beyond} (?, ?)"
     with db.reading() as connection:
-        # In one statement the groups are made once.
+        # With conditions on whole threads, the groups are made once for rows and sums.
+        once = groups.picky and not page.cursor
         found = connection.execute(
-            f"{prefix} select {_COLUMNS}, {order}, 0 {tail}{paged} "  # noqa: S608 - our words
-            f"order by {order} {way}, g.thread {way} limit ? offset ?"
-            if page.cursor or not prefix
-            else f"{prefix} select {_COLUMNS}, {order}, {_WINDOWS} {tail} "
-            f"order by {order} {way}, g.thread {way} limit ? offset ?",
-            (*values, *after, page.limit + 1, page.offset),
+            f"{groups.prefix} select g.thread, {order}, {_WINDOWS if once else 0} {groups.tail}"  # noqa: S608
+            f"{paged} order by {order} {way}, g.thread {way} limit ? offset ?",
+            (*groups.values, *after, page.limit + 1, page.offset),
         ).fetchall()
-        if found and prefix and not page.cursor:
-            sums = found[0][-8:]
-            found = [row[:-8] for row in found]
-        else:
-            sums = connection.execute(f"{prefix} select {_TOTALS} {tail}", values).fetchone()  # noqa: S608
-            found = [row[:-1] for row in found]
+        sums = found[0][2:] if found and once else connection.execute(*groups.sums()).fetchone()
     more = len(found) > page.limit
     found = found[: page.limit]
     return {
-        "threads": _rows(found),
+        "threads": _rows(groups.rows([row[0] for row in found])),
         "total": sums[0],
         "totals": calls.totals(sums[1:]),
         "hasMore": more,
-        "nextCursor": calls.cursor(found[-1][-1], found[-1][0], page) if more else None,
+        "nextCursor": calls.cursor(found[-1][1], found[-1][0], page) if more else None,
     }
+
+
+def top(wanted: Filter, sort: str, count: int) -> list[dict[str, Any]]:
+    """The first threads by a sort, without the sums of all."""
+    groups = _Groups(wanted, sort)
+    found = db.rows(
+        f"{groups.prefix} select g.thread {groups.tail} "  # noqa: S608 - our words
+        f"order by {SORTS[sort]} desc, g.thread desc limit ?",
+        (*groups.values, count),
+    )
+    return _rows(groups.rows([name for (name,) in found]))
+
+
+def number(wanted: Filter) -> int:
+    """How many threads have calls that the filter finds."""
+    if replace(wanted, names=True) == Filter():
+        return int(db.rows("select count(*) from thread_usage")[0][0])
+    source, values = slices.summed(wanted, joined=True)
+    return int(db.rows(f"select count(distinct s.thread) {source}", values)[0][0])  # noqa: S608
+
+
+def keep() -> None:
+    """A scheduler job: indexes for the sorts of a large ledger."""
+    if db.rows("select count(*) from thread_usage")[0][0] < _MANY:
+        return
+    known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
+    for sort, order in SORTS.items():
+        name = f"thread_by_{sort}"
+        if name not in known:
+            with db.writing() as connection:
+                connection.execute(
+                    f"create index {name} on thread_usage({order.replace('g.', '')}, thread)"
+                )
 
 
 def one(name: str) -> dict[str, Any]:
     """A thread with its sessions, curves and lifecycle. Raises `NotFound`."""
     slices.refresh()
-    found = db.rows(f"select {_COLUMNS}, 0 from thread_usage g where g.thread = ?", (name,))  # noqa: S608
+    found = db.rows(f"select {_COLUMNS} from thread_usage g where g.thread = ?", (name,))  # noqa: S608
     if not found:
         raise NotFound("There is no such thread, or it has no calls. Go back to the list.")
     story = db.rows(
@@ -115,40 +142,93 @@ def one(name: str) -> dict[str, Any]:
     }
 
 
-def _source(wanted: Filter) -> tuple[tuple[str, str], list[Any]]:
-    """`with …` and `from … where …` of the groups: the threads' rollup where it suffices."""
-    parts: list[str] = ["1"]
-    values: list[Any] = []
-    prefix, groups = "", "from thread_usage g"
-    rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
-    if rest != Filter():
-        where, values = slices.narrowed(replace(rest, provider=wanted.provider))
-        prefix = (
-            f"with g as (select s.thread as thread, min(l.provider) as provider, {slices.KINDS}, "  # noqa: S608
-            f"{slices.measures()} from slice l join session s on s.id = l.session "
-            f"where {where} group by s.thread)"
+class _Groups:
+    """The filter's calls by thread, as `g`: the threads' own rollup where that suffices.
+
+    `prefix` is a `with …` or nothing, `tail` the `from … where …`; only what the order, the
+    filter and the sums of all need is summed up, as a page shows few of the threads.
+    """
+
+    def __init__(self, wanted: Filter, sort: str) -> None:
+        self.prefix, self.picky = "", False
+        self.values: list[Any] = []
+        self._wanted = wanted
+        rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
+        source, parts, given = "from thread_usage g", ["1"], list[Any]()
+        if rest != Filter():
+            self.picky = bool(wanted.text or wanted.preset)
+            needed = (SORTS[sort], *((_TOTALS, _HAVING.get(wanted.preset, "")) * self.picky))
+            grouped, self.values = self._grouped(" ".join(needed))
+            self.prefix, source = f"with g as ({grouped} group by s.thread)", "from g"
+        elif wanted.provider:
+            parts.append("g.provider = ?")
+            given.append(wanted.provider)
+        if wanted.thread:
+            parts.append("g.thread = ?")
+            given.append(wanted.thread)
+        if wanted.text:
+            condition, found = _holding(wanted)
+            parts.append(condition)
+            given += found
+            source += " left join thread t on t.id = g.thread"
+        if wanted.preset in _HAVING:
+            parts.append(_HAVING[wanted.preset])
+        self.tail = f"{source} where {' and '.join(parts)}"
+        self.values += given
+
+    def sums(self) -> tuple[str, list[Any]]:
+        """What tells how many threads there are, and their sums."""
+        if not self.prefix or self.picky:
+            return f"{self.prefix} select {_TOTALS} {self.tail}", self.values  # noqa: S608
+        source, values = self._source()
+        sums = _TOTALS.replace("count(*)", "count(distinct s.thread)").replace("g.", "l.")
+        return f"select {sums} {source}", values  # noqa: S608 - our words
+
+    def rows(self, threads: list[str]) -> list[tuple[Any, ...]]:
+        """All that is known of some of the threads, in their order."""
+        marks = ",".join("?" * len(threads))
+        if self.prefix:
+            grouped, values = self._grouped()
+            sql = (
+                f"with g as ({grouped} and s.thread in ({marks}) group by s.thread) "  # noqa: S608
+                f"select {_COLUMNS} from g"
+            )
+        else:
+            sql = f"select {_COLUMNS} from thread_usage g where g.thread in ({marks})"  # noqa: S608
+            values = []
+        found = {row[0]: row for row in db.rows(sql, [*values, *threads])}
+        return [found[name] for name in threads if name in found]
+
+    def _grouped(self, needed: str = "") -> tuple[str, list[Any]]:
+        """What sums calls up by thread; only the measures that `needed` names, if it names any."""
+        source, values = self._source()
+        columns = slices.measures(needed=needed)
+        kinds = slices.KINDS if not needed or "g.subagents" in needed else ""
+        return (
+            f"select s.thread as thread, min(l.provider) as provider, {kinds}"  # noqa: S608
+            f"{', ' if kinds else ''}{columns} {source}",
+            values,
         )
-        groups = "from g"
-    elif wanted.provider:
-        parts.append("g.provider = ?")
-        values.append(wanted.provider)
-    if wanted.thread:
-        parts.append("g.thread = ?")
-        values.append(wanted.thread)
-    if wanted.text:
-        columns = ("g.thread", *(("t.title", "t.project") if wanted.names else ()))
-        inner = ("x.key", "x.role", *(("x.cwd", "x.branch") if wanted.names else ()))
-        within = " or ".join(f"{c} like ? escape '\\'" for c in inner)
-        found = [f"{c} like ? escape '\\'" for c in columns]
-        found.append(f"t.project in ({','.join('?' * len(wanted.meant))})")
-        found.append(f"g.thread in (select x.thread from session x where {within})")  # noqa: S608
-        parts.append(f"({' or '.join(found)})")
-        pattern = calls.like(wanted.text)
-        values += [pattern] * len(columns) + list(wanted.meant) + [pattern] * len(inner)
-        groups += " left join thread t on t.id = g.thread"
-    if wanted.preset in _HAVING:
-        parts.append(_HAVING[wanted.preset])
-    return (prefix, f"{groups} where {' and '.join(parts)}"), values
+
+    def _source(self) -> tuple[str, list[Any]]:
+        rest = replace(
+            self._wanted, text="", meant=(), names=True, preset="", thread="", found=None
+        )
+        source, values = slices.summed(rest, joined=True)
+        return f"{source} and s.thread is not null", values
+
+
+def _holding(wanted: Filter) -> tuple[str, list[Any]]:
+    """The condition that a thread, or a session of it, holds the filter's text."""
+    columns = ("g.thread", *(("t.title", "t.project") if wanted.names else ()))
+    inner = ("x.key", "x.role", *(("x.cwd", "x.branch") if wanted.names else ()))
+    within = " or ".join(f"{c} like ? escape '\\'" for c in inner)
+    found = [f"{c} like ? escape '\\'" for c in columns]
+    found.append(f"t.project in ({','.join('?' * len(wanted.meant))})")
+    found.append(f"g.thread in (select x.thread from session x where {within})")  # noqa: S608
+    pattern = calls.like(wanted.text)
+    values = [pattern] * len(columns) + list(wanted.meant) + [pattern] * len(inner)
+    return f"({' or '.join(found)})", values
 
 
 def _rows(found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:

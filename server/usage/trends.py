@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -16,6 +15,8 @@ from server.usage.days import QUARTER, Days, chosen
 from server.usage.slices import Filter
 
 EVERYTHING = Filter()
+_LONG = 60  # days
+_HOUR = 4 * QUARTER
 LONGEST = 3700  # days in one answer: ten years
 HEADINGS = ("kind", "model", "project", "account")
 _KINDS = ("cachedInput", "uncachedInput", "output", "reasoningOutput")
@@ -35,12 +36,11 @@ def today(now: int) -> dict[str, Any]:
         (day,),
     )[0]
     calls, first, cached, output, _, cost, unpriced = (int(value or 0) for value in sums)
-    start = local.start(date.fromisoformat(day))
     slices.refresh()
     threads = db.rows(
-        "select count(distinct s.thread) from slice l join session s on s.id = l.session "
-        "where l.quarter >= ?",
-        (start // QUARTER,),
+        "select count(distinct s.thread) from stretch l left join session s on s.id = l.session "
+        "where l.day >= ?",
+        (date.fromisoformat(day).toordinal(),),
     )[0][0]
     return {
         "calls": calls,
@@ -85,7 +85,9 @@ def series(
     """
     heading = by if by != "kind" else "model"
     local = Days(zone) if zone else chosen()
-    if replace(wanted, provider="") == EVERYTHING and _own(zone):
+    if replace(wanted, provider="") == EVERYTHING and slices.by_day(
+        _within(first, last, wanted, local), local
+    ):
         found: Iterable[Day] = _rolled(first, last, heading, wanted.provider)
     else:
         found = _sliced(first, last, heading, wanted, local)
@@ -152,13 +154,17 @@ def heat(
     slices.refresh()
     local = Days(zone) if zone else chosen()
     where, values = slices.narrowed(_within(first, last, wanted, local))
+    joined = " left join session s on s.id = l.session" if wanted.projects or wanted.history else ""
+    # Where every day begins on an hour, the hours are summed up before they are told apart.
+    starts = map(local.start, map(date.fromisoformat, _between(first, last)))
+    step = 4 if all(at % _HOUR == 0 for at in starts) else 1
     tokens, counts = ([[0] * 24 for _ in range(7)] for _ in range(2))
-    for quarter, used, count in db.rows(
-        f"select l.quarter, sum(l.input + l.output), sum(l.calls) {_from(wanted)} "  # noqa: S608
-        f"where {where} group by l.quarter",
+    for part, used, count in db.rows(
+        f"select l.quarter / {step}, sum(l.input + l.output), sum(l.calls) from slice l{joined} "  # noqa: S608
+        f"where {where} group by 1",
         values,
     ):
-        weekday, hour = local.hour(quarter * QUARTER)
+        weekday, hour = local.hour(part * step * QUARTER)
         tokens[weekday][hour] += used
         counts[weekday][hour] += count
     return {"tokens": tokens, "calls": counts}
@@ -169,9 +175,12 @@ def _sum(
 ) -> dict[str, Any]:
     first, last = start.isoformat(), stop.isoformat()
     inside = [day for day in days if first <= day["day"] <= last]
-    where, values = slices.narrowed(_within(first, last, wanted, local))
+    source, values = slices.summed(_within(first, last, wanted, local))
+    if (stop - start).days > _LONG:
+        # So the index by session is walked, in whose order each session is counted at once.
+        source = source.replace("l.day", "+l.day")
     sessions = db.rows(
-        f"select count(distinct l.session) {_from(wanted)} where {where} and l.session != 0",  # noqa: S608
+        f"select count(*) from (select distinct l.session {source} and l.session != 0)",  # noqa: S608
         values,
     )
     used = [(_tokens(day), day["day"]) for day in inside if day["calls"]]
@@ -196,21 +205,6 @@ def _tokens(day: dict[str, Any]) -> int:
     return total
 
 
-def _system_name() -> str:
-    return "UTC" if time.timezone == 0 and not time.daylight else ""
-
-
-def _own(zone: str) -> bool:
-    return not zone or zone in (chosen().zone, _system_name())
-
-
-def _from(wanted: Filter) -> str:
-    # Without a project there is no need to look at sessions, and an index holds the rest.
-    needed = wanted.projects or wanted.history
-    joined = " left join session s on s.id = l.session" if needed else ""
-    return f"from slice l{joined}"
-
-
 def _within(first: str, last: str, wanted: Filter, local: Days) -> Filter:
     return replace(
         wanted,
@@ -222,12 +216,16 @@ def _within(first: str, last: str, wanted: Filter, local: Days) -> Filter:
 def _sessions(first: str, last: str, wanted: Filter, local: Days) -> Iterable[tuple[str, int]]:
     """How many sessions had a call on each day."""
     slices.refresh()
-    where, values = slices.narrowed(_within(first, last, wanted, local))
+    inside = _within(first, last, wanted, local)
+    source, values = slices.summed(inside, local=local)
+    if slices.by_day(inside, local):
+        counted = db.rows(
+            f"select l.day, count(distinct l.session) {source} and l.session != 0 group by 1",  # noqa: S608
+            values,
+        )
+        return [(date.fromordinal(day).isoformat(), count) for day, count in counted]
     seen: dict[str, set[int]] = {}
-    for quarter, session in db.rows(
-        f"select distinct l.quarter, l.session {_from(wanted)} where {where}",  # noqa: S608
-        values,
-    ):
+    for quarter, session in db.rows(f"select distinct l.quarter, l.session {source}", values):  # noqa: S608
         if session:
             seen.setdefault(local.of(quarter * QUARTER), set()).add(session)
     return [(day, len(sessions)) for day, sessions in seen.items()]
@@ -280,8 +278,8 @@ def _finish(row: dict[str, Any], by: str) -> None:
 def _rolled(first: str, last: str, heading: str, provider: str) -> Iterable[Day]:
     only = "and provider = ? " if provider else ""
     for day, name, *sums in db.rows(
-        f"select day, name, {_SUMS} from daily_usage where heading = ? and day between ? and ? "  # noqa: S608
-        f"{only}group by day, name",
+        "select day, name, calls, input, cached, output, reasoning, cost, unpriced "  # noqa: S608
+        f"from daily_usage where heading = ? and day between ? and ? {only}",
         (heading, first, last, *([provider] if provider else [])),
     ):
         yield day, name, tuple(sums)
@@ -289,16 +287,16 @@ def _rolled(first: str, last: str, heading: str, provider: str) -> Iterable[Day]
 
 def _sliced(first: str, last: str, heading: str, wanted: Filter, local: Days) -> Iterable[Day]:
     slices.refresh()
-    name = {"model": "l.model", "project": "coalesce(s.project, '')", "account": "l.account"}
-    where, values = slices.narrowed(_within(first, last, wanted, local))
-    if heading == "project":
-        source = "from slice l left join session s on s.id = l.session"
-    else:
-        source = _from(wanted)
-    for quarter, label, *sums in db.rows(
-        f"select l.quarter, {name[heading]}, sum(l.calls), sum(l.input), sum(l.cached), "  # noqa: S608
-        "sum(l.output), sum(l.reasoning), sum(l.cost), sum(l.unpriced) "
-        f"{source} where {where} group by 1, 2",
+    inside = _within(first, last, wanted, local)
+    daily = slices.by_day(inside, local)
+    project = "l.project" if daily else "coalesce(s.project, '')"
+    name = {"model": "l.model", "project": project, "account": "l.account"}[heading]
+    source, values = slices.summed(inside, joined=heading == "project" and not daily, local=local)
+    for at, label, *sums in db.rows(
+        f"select l.{'day' if daily else 'quarter'}, {name}, sum(l.calls), sum(l.input), "  # noqa: S608
+        "sum(l.cached), sum(l.output), sum(l.reasoning), sum(l.cost), sum(l.unpriced) "
+        f"{source} group by 1, 2",
         values,
     ):
-        yield local.of(quarter * QUARTER), label, tuple(sums)
+        day = date.fromordinal(at).isoformat() if daily else local.of(at * QUARTER)
+        yield day, label, tuple(sums)
