@@ -8,6 +8,7 @@ import { useLive } from "./live";
 import { AccountPage } from "./pages/Account";
 import { Accounts } from "./pages/Accounts";
 import { Calls } from "./pages/Calls";
+import { Diagnostics } from "./pages/Diagnostics";
 import { Insights } from "./pages/Insights";
 import { Keys } from "./pages/Keys";
 import { Overview } from "./pages/Overview";
@@ -83,6 +84,7 @@ function Inside({ canSignOut }: { canSignOut: boolean }) {
         <Route path="/insights" component={Insights} />
         <Route path="/threads" component={Threads} />
         <Route path="/threads/:id">{({ id }) => <ThreadPage key={id} id={decodeURIComponent(id)} />}</Route>
+        <Route path="/diagnostics" component={Diagnostics} />
         <Route path="/settings" component={Settings} />
         <Route component={Nothing} />
       </Switch>

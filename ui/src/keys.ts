@@ -9,6 +9,7 @@ export const PLACES = [
   { key: "i", path: "/insights", word: "nav.insights" },
   { key: "c", path: "/calls", word: "nav.calls" },
   { key: "h", path: "/threads", word: "nav.threads" },
+  { key: "d", path: "/diagnostics", word: "nav.diagnostics" },
   { key: "r", path: "/requests", word: "nav.requests" },
   { key: "k", path: "/keys", word: "nav.keys" },
   { key: "s", path: "/settings", word: "nav.settings" },

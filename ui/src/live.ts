@@ -4,7 +4,7 @@ import { useEffect, useRef, useSyncExternalStore } from "react";
 import { api, ApiError, type Live } from "./api";
 import { dayOf } from "./format";
 
-export type Topic = "accounts" | "requests" | "calls" | "settings" | "keys" | "telemetry";
+export type Topic = "accounts" | "requests" | "calls" | "settings" | "keys" | "telemetry" | "diagnostics";
 
 declare module "@tanstack/react-query" {
   interface Register {

@@ -5,7 +5,7 @@ import { days, reversed } from "./range";
 import { changed, useAddress } from "./url";
 
 /** The pages that one filter bar serves. */
-export const USAGE_PATHS = ["/trends", "/insights", "/calls", "/threads"];
+export const USAGE_PATHS = ["/trends", "/insights", "/calls", "/threads", "/diagnostics"];
 
 const SHARED = ["range", "from", "to", "provider", "account", "model", "project", "tag", "history"];
 
@@ -56,7 +56,7 @@ export function asked(usage: Usage, more: Parameters<typeof query>[0] = {}): str
 
 /** What takes every filter of the usage pages away. */
 export const NO_FILTER: Record<string, null> = Object.fromEntries(
-  [...SHARED, "q", "effort", "price", "credit", "preset", "thread", "session", "open", "sort", "direction"].map(
+  [...SHARED, "q", "effort", "price", "credit", "preset", "thread", "session", "fact", "open", "sort", "direction"].map(
     (key) => [key, null],
   ),
 );

@@ -43,6 +43,7 @@ export function useFilters() {
     preset: usage.get("preset"),
     thread: usage.get("thread"),
     session: usage.get("session"),
+    fact: usage.get("fact"),
     sort,
     direction: up ? "asc" : "desc",
   };
@@ -53,7 +54,8 @@ export function useFilters() {
     asked.creditConfidence ||
     asked.preset ||
     asked.thread ||
-    asked.session,
+    asked.session ||
+    asked.fact,
   );
   return { ...usage, sort, up, asked, own, filtered: usage.narrowed || own };
 }

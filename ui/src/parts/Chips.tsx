@@ -9,7 +9,7 @@ import { say } from "../say";
 import { t, tIf } from "../words";
 
 export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: number }) {
-  const { preset, thread, session } = filters.asked;
+  const { preset, thread, session, fact } = filters.asked;
   return (
     <div className="chips">
       {preset && (
@@ -25,6 +25,13 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
           text={`${t("calls.sessionId")}: ${session.slice(0, 8)}`}
           title={session}
           off={() => filters.change({ session: null, open: null })}
+        />
+      )}
+      {fact && (
+        <Off
+          text={`${t("diag.col.fact")}: ${factName(fact)}`}
+          title={fact}
+          off={() => filters.change({ fact: null, open: null })}
         />
       )}
       {unpriced > 0 && filters.asked.priceStatus !== "unpriced" && (
@@ -45,6 +52,13 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
       </span>
     </div>
   );
+}
+
+/** A fact as the diagnostics call it; of a file only its hash is known here. */
+function factName(fact: string): string {
+  const [type = "", ...rest] = fact.split(":");
+  const name = rest.join(":");
+  return tIf(`diag.name.${name}`, type === "reader" ? (rest[1] ?? name) : name);
 }
 
 /** A chip that takes its filter away. */
