@@ -34,6 +34,7 @@ class Config:
     claude_home: Path = Path()
     upstream_base_url: str = "https://chatgpt.com/backend-api"
     auth_base_url: str = "https://auth.openai.com"
+    callback_host: str = "127.0.0.1"  # where a sign-in's browser comes back; a container needs more
     admin_token: str = ""
     threads: int = 256
     log_level: str = "info"
@@ -64,6 +65,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     ),
     "upstream_base_url": ("BRIMLINE_UPSTREAM_BASE_URL", "CODEX_LB_UPSTREAM_BASE_URL"),
     "auth_base_url": ("BRIMLINE_AUTH_BASE_URL", "CODEX_LB_AUTH_BASE_URL"),
+    "callback_host": ("BRIMLINE_OAUTH_CALLBACK_HOST", "CODEX_LB_OAUTH_CALLBACK_HOST"),
     "admin_token": ("BRIMLINE_ADMIN_API_TOKEN", "CODEX_LB_ADMIN_API_TOKEN"),
     "threads": ("BRIMLINE_THREADS",),
     "log_level": ("BRIMLINE_LOG_LEVEL",),
@@ -153,8 +155,8 @@ def _coerce(name: str, value: Any) -> Any:
         return Path(str(value)).expanduser().absolute()
     if name in ("port", "threads"):
         return _number(name, value)
-    if name in ("upstream_base_url", "auth_base_url"):
-        return _url(name, str(value))
+    if name in ("upstream_base_url", "auth_base_url", "callback_host"):
+        return (_address if name == "callback_host" else _url)(name, str(value))
     if name in ("strict_writes", "evidence"):
         return str(value).lower() in ("1", "true", "yes", "on")
     if name == "log_level":
@@ -171,6 +173,19 @@ def _number(name: str, value: Any) -> int:
     if not low <= number <= high:
         raise ConfigError(f"{name} must be a number from {low} to {high}, not “{value}”.")
     return number
+
+
+def _address(name: str, value: str) -> str:
+    """An address of this computer: a name could be resolved to somewhere else."""
+    if value in ("127.0.0.1", "localhost"):
+        return "127.0.0.1"
+    import ipaddress  # here: nearly everybody keeps the default
+
+    try:
+        return str(ipaddress.IPv4Address(value))
+    except ValueError:
+        message = f"{name} must be an IPv4 address, such as 127.0.0.1 or 0.0.0.0, not “{value}”."
+        raise ConfigError(message) from None
 
 
 def _url(name: str, value: str) -> str:

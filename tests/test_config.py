@@ -41,6 +41,8 @@ def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:
         ("CODEX_USAGE_SERVER_PORT", "8765", "port", 8765),
         ("CODEX_USAGE_SESSIONS_ROOT", "/x/codex/sessions", "codex_home", Path("/x/codex")),
         ("CODEX_USAGE_CLAUDE_PROJECTS_ROOT", "/x/c/projects", "claude_home", Path("/x/c")),
+        ("CODEX_LB_OAUTH_CALLBACK_HOST", "0.0.0.0", "callback_host", "0.0.0.0"),
+        ("BRIMLINE_OAUTH_CALLBACK_HOST", "localhost", "callback_host", "127.0.0.1"),
         ("CODEX_HOME", "/x/codex", "codex_home", Path("/x/codex")),
         ("CLAUDE_CONFIG_DIR", "/x/claude", "claude_home", Path("/x/claude")),
         ("BRIMLINE_UPSTREAM_BASE_URL", "http://h:1/a/", "upstream_base_url", "http://h:1/a"),
@@ -75,6 +77,8 @@ def test_unknown_keys_are_reported(tmp_path: Path) -> None:
         ({"BRIMLINE_UPSTREAM_BASE_URL": "chatgpt.com"}, "upstream_base_url"),
         ({"BRIMLINE_UPSTREAM_BASE_URL": "https://u:p@h"}, "upstream_base_url"),
         ({"BRIMLINE_LOG_LEVEL": "loud"}, "log_level"),
+        ({"BRIMLINE_OAUTH_CALLBACK_HOST": "::"}, "callback_host"),
+        ({"BRIMLINE_OAUTH_CALLBACK_HOST": "example.com"}, "callback_host"),
     ],
 )
 def test_bad_values_name_the_key(tmp_path: Path, env: Any, word: str) -> None:

@@ -139,6 +139,28 @@ def test_a_callback_of_an_earlier_sign_in_changes_nothing(
     assert upstream.asked("/oauth/token") == []
 
 
+def test_in_a_container_the_browser_comes_from_outside(
+    config: Config, upstream: Provider, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker publishes a port to the container's own address, not to its loopback."""
+    monkeypatch.setattr(signin, "PORTS", (0,))
+    signs = SignIns(replace(config, auth_base_url=upstream.url, callback_host="0.0.0.0"), pool)
+    shown = signs.start("browser")
+    address = urlsplit(shown["callbackUrl"])
+    assert address.hostname == "127.0.0.1", "what the provider accepts stays"
+    outside = callback(shown).replace("127.0.0.1", "127.0.0.3", 1)
+    assert "You are signed in" in get(outside).text
+    assert len(pool.candidates()) == 1
+    signs.stop()
+
+
+def test_pasting_works_while_the_port_waits(signs: SignIns, pool: Pool) -> None:
+    shown = signs.start("browser")
+    assert shown["listening"] is True
+    assert signs.pasted(callback(shown), shown["flowId"])["status"] == "success"
+    assert len(pool.candidates()) == 1
+
+
 def test_a_second_sign_in_replaces_the_first(signs: SignIns, pool: Pool) -> None:
     first = signs.start()
     second = signs.start()

@@ -69,6 +69,7 @@ class SignIns:
 
     def __init__(self, config: Config, pool: Pool) -> None:
         self._base = config.auth_base_url
+        self._host = config.callback_host
         self._pool = pool
         self._lock = threading.Lock()
         self._flow: Flow | None = None
@@ -157,7 +158,7 @@ class SignIns:
     def _listen(self, flow: Flow) -> ThreadingHTTPServer | None:
         for port in PORTS:
             try:
-                server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self, flow))
+                server = ThreadingHTTPServer((self._host, port), _handler(self, flow))
             except OSError:
                 continue
             server.daemon_threads = True
