@@ -202,11 +202,11 @@ function Lane({ account, now }: { account: Account; now: number }) {
           )}
           {account.serving && <> · {t("status.serving")}</>}
         </span>
-        {unseen(account) && <span className="reason">{told(account.statusReason, account.statusSaid)}</span>}
       </div>
       <Meter window={short} slot="primary" idle={idle} absent={known} now={now} />
       <Meter window={long} slot="secondary" idle={idle} absent={known} now={now} />
       <LaneButton account={account} run={(wanted) => act.mutate(wanted)} busy={act.isPending} />
+      {unseen(account) && <p className="held note">{told(account.statusReason, account.statusSaid)}</p>}
     </div>
   );
 }
