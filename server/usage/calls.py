@@ -71,7 +71,7 @@ class Page:
     offset: int = 0  # rows to leave out, for who counts pages
 
 
-_FEW, _SESSIONS, _MOST_SESSIONS = 2000, 200, 600
+_FEW, _SESSIONS, _SEVERAL = 2000, 200, 20
 
 
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
@@ -119,12 +119,15 @@ def _leading(
 
 
 def _nearest(connection: Any, wanted: Filter, page: Page, at: int | None) -> str:
-    """The sessions of the days that surely hold the page, walked from its beginning on."""
+    """The days that surely hold the page, walked from its beginning on: their sessions when those
+    are few, else their time.
+    """
     source, given = slices.summed(wanted)
     if "from stretch" not in source:
         return "1"
     need, last = page.offset + page.limit + 1, None
     sessions: set[int] = set()
+    times: list[int] = []
     way = "desc" if page.descending else "asc"
     for day, session, calls, first_at, last_at in connection.execute(
         f"select l.day, l.session, l.calls, l.first_at, l.last_at {source} order by l.day {way}",  # noqa: S608
@@ -137,12 +140,11 @@ def _nearest(connection: Any, wanted: Filter, page: Page, at: int | None) -> str
         sign = 1 if page.descending else -1
         if at is None or sign * ends <= sign * at:
             sessions.add(session)
+            times += (first_at, last_at)
             need -= calls if at is None or sign * begins < sign * at else 0
             last = day
-        if len(sessions) > _MOST_SESSIONS:
-            return "1"
-    if 0 in sessions:
-        return "1"
+    if times and (0 in sessions or len(sessions) > _SEVERAL):
+        return f"c.started_at between {min(times)} and {max(times)}"
     return f"c.session in ({','.join(map(str, sessions))})"
 
 

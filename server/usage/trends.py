@@ -160,8 +160,9 @@ def heat(
     step = 4 if all(at % _HOUR == 0 for at in starts) else 1
     tokens, counts = ([[0] * 24 for _ in range(7)] for _ in range(2))
     for part, used, count in db.rows(
-        f"select l.quarter / {step}, sum(l.input + l.output), sum(l.calls) from slice l{joined} "  # noqa: S608
-        f"where {where} group by 1",
+        f"select quarter / {step}, sum(tokens), sum(calls) from (select l.quarter, "  # noqa: S608
+        f"sum(l.input + l.output) as tokens, sum(l.calls) as calls from slice l{joined} "
+        f"where {where} group by l.quarter) group by 1",
         values,
     ):
         weekday, hour = local.hour(part * step * QUARTER)
