@@ -55,6 +55,7 @@ class Change:
     after: bytes | None  # None: the file goes, as it came with us
     diff: str
     text: str
+    notes: tuple[str, ...] = ()  # what else to know: key, key_missing, model, sessions
 
     @property
     def changes(self) -> bool:
@@ -121,14 +122,15 @@ class Clients:
         text = _text(before or b"")
         after = clients.connected(client, text, here, wish)
         said = _SAID["connected" if after != text else clients.standing(client, text, here)]
-        name = clients.NAMES[client]
+        notes = _notes(client, here, after)
         return Change(
             client,
             path,
             before,
             before if after == text else after.encode(),
             clients.diff(text, after, path.name),
-            said.format(name=name, base=here.base) + _next(client, here, after),
+            _told(said.format(name=clients.NAMES[client], base=here.base), notes),
+            notes,
         )
 
     def disconnect(self, client: str) -> Change:
@@ -150,9 +152,10 @@ class Clients:
             after = None if self._made(path) and _bare(without) else after
             said = said if after != original else "The file is as it was before, byte for byte."
         said = said if after is not None else "The file goes again: it came with Brimline."
-        said += _stranded(client, text)
+        block = client == "codex" and f"[model_providers.{clients.PROVIDER}]" in text
+        notes = ("sessions",) if block else ()
         shown = clients.diff(text, _lenient(after) or "", path.name)
-        return Change(client, path, before, after, shown, said)
+        return Change(client, path, before, after, shown, _told(said, notes), notes)
 
     def apply(self, change: Change, *, connecting: bool, seen: str | None = None) -> Path | None:
         """Write a change; returns the backup's path. Raises `Conflict` when the file changed."""
@@ -270,40 +273,43 @@ class Clients:
 _SAID = {
     "missing": "{name} has no configuration here yet; connecting makes one.",
     "absent": "{name} goes to its own provider.",
-    "connected": "{name} goes through Brimline at {base}.",
-    "by_hand": "{name} goes through Brimline, by lines of your own.",
+    "connected": "{name} goes to Brimline at {base}.",
+    "by_hand": "{name} goes to Brimline, by lines of your own.",
     "other_address": "{name} was connected to another address than {base}. Connect it again.",
     "elsewhere": "{name} is pointed at another place by lines of your own.",
     "broken": "The file cannot be read. Mend it, then connect.",
 }
 
 
-def _next(client: str, here: Target, after: str) -> str:
+_NOTES = {
+    "key": (
+        "The proxy asks for API keys: make one on the API keys page and set it as "
+        f"{clients.KEY_VARIABLE} where you start the client."
+    ),
+    "key_missing": (
+        "The proxy asks for API keys, which this line cannot carry: take --profile-style provider."
+    ),
+    "model": f"Your own model stays chosen; choose a {clients.PROVIDER}/… model in the client.",
+    "sessions": (
+        "Sessions that Codex made under this provider block resume only while it is there: "
+        "connect again to resume one."
+    ),
+}
+
+
+def _notes(client: str, here: Target, after: str) -> tuple[str, ...]:
     """What is left to do, beside the file."""
-    said = ""
-    if clients.KEY_VARIABLE in after and client != "telemetry":
-        said = (
-            f" The proxy asks for API keys: make one on the API keys page and set it as "
-            f"{clients.KEY_VARIABLE} where you start the client."
-        )
-    elif here.keys and client == "codex":
-        said = (
-            " The proxy asks for API keys, which this line cannot carry: take --profile-style "
-            "provider."
-        )
-    model = f"{clients.PROVIDER}/{here.models[0][0]}" if here.models else ""
-    if client in ("opencode", "openclaw") and model and f'"{clients.PROVIDER}/' not in after:
-        said += f" Your own model stays chosen; choose {model} in the client to go through here."
-    return said
+    found = []
+    if here.keys and client != "telemetry":
+        found.append("key" if clients.KEY_VARIABLE in after else "key_missing")
+    json_client = client in ("opencode", "openclaw")
+    if json_client and here.models and f'"{clients.PROVIDER}/' not in after:
+        found.append("model")
+    return tuple(found)
 
 
-def _stranded(client: str, text: str) -> str:
-    if client == "codex" and f"[model_providers.{clients.PROVIDER}]" in text:
-        return (
-            " Sessions that Codex made under this provider block resume only while it is there: "
-            "connect again to resume one."
-        )
-    return ""
+def _told(said: str, notes: tuple[str, ...]) -> str:
+    return " ".join([said, *(_NOTES[note] for note in notes)])
 
 
 def _bare(text: str) -> bool:

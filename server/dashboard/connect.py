@@ -125,7 +125,7 @@ def _problems(services: Services, here: Target) -> list[dict[str, Any]]:
     parts = {"running": True, "config": text, "path": str(path), "auth": _auth(home)}
     found = doctor.findings(doctor.Facts(target=here, **parts))  # type: ignore[arg-type]
     # That it is not connected (yet) is the state, not a fault.
-    told = ("not_connected", "other_port", "elsewhere", "config_broken")
+    told = ("not_connected", "other_port", "elsewhere", "provider_missing", "config_broken")
     return [vars(each) for each in found if each.code not in told]
 
 
@@ -141,6 +141,7 @@ def _change(change: Change) -> dict[str, Any]:
         "changes": change.changes,
         "diff": change.diff,
         "text": change.text,
+        "notes": list(change.notes),
         "seen": change.seen,
     }
 

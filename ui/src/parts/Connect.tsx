@@ -22,7 +22,7 @@ interface Client {
   path: string;
   connected: boolean;
   state: string;
-  text: string;
+  text: string; // for what has no word here
   undoable: boolean;
   snippet: string;
   problems: Problem[];
@@ -31,7 +31,6 @@ interface Client {
 interface Found {
   address: string;
   keysRequired: boolean;
-  keyVariable: string;
   environment: string;
   clients: Client[];
 }
@@ -40,12 +39,14 @@ interface Change {
   path: string;
   changes: boolean;
   diff: string;
-  text: string;
+  notes: string[];
   seen: string;
   backup?: string | null;
 }
 
 const KEY = ["connect"];
+/** Where a client takes its API key from, when the proxy asks for one. */
+const KEY_VARIABLE = "BRIMLINE_API_KEY";
 
 function useClients() {
   return useQuery({
@@ -87,7 +88,7 @@ function Clients({ found }: { found: Found }) {
   const away = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
   return (
     <>
-      {found.keysRequired && <p className="note">{t("connect.keys", { name: found.keyVariable })}</p>}
+      {found.keysRequired && <p className="note">{t("connect.keys", { name: KEY_VARIABLE })}</p>}
       {away && <p className="note">{t("connect.remote")}</p>}
       <div className="clients">
         {found.clients.map((client) => (
@@ -115,36 +116,49 @@ function Row({ client }: { client: Client }) {
         {client.problems.map((each) => (
           <p className="note" key={each.code}>
             <Sign mark={each.level === "problem" ? "crit" : "warn"} />
-            {each.text} {each.mend}
+            {tIf(`connect.problem.${each.code}`, `${each.text} ${each.mend}`)}
           </p>
         ))}
       </div>
       <div className="setting-control">
-        {(!client.connected || client.state === "other_address") && <Act client={client} undo={false} />}
-        {client.undoable && <Act client={client} undo />}
+        <Acts client={client} />
       </div>
     </div>
   );
 }
 
-/** The button that opens the change of one client. */
-function Act({ client, undo, primary = false }: { client: Client; undo: boolean; primary?: boolean }) {
+/**
+ * The buttons that open a change of one client. The dialog is beside them, so that what it says
+ * at the end stays when the button goes.
+ */
+function Acts({ client, primary = false }: { client: Client; primary?: boolean }) {
   const [open, setOpen] = useState(false);
+  const [undo, setUndo] = useState(false);
   const name = nameOf(client);
-  const title = t(undo ? "connect.offNamed" : "connect.onNamed", { name });
-  const word = t(undo ? "connect.off" : client.undoable ? "connect.again" : "connect.on");
+  const titles = { on: t("connect.onNamed", { name }), off: t("connect.offNamed", { name }) };
+  const show = (off: boolean) => {
+    setUndo(off);
+    setOpen(true);
+  };
   return (
     <>
-      <button
-        type="button"
-        className={primary ? "primary" : undefined}
-        aria-label={title}
-        disabled={client.state === "unusable"}
-        onClick={() => setOpen(true)}
-      >
-        {primary ? title : word}
-      </button>
-      <Dialog title={title} open={open} close={() => setOpen(false)} place="wide">
+      {!client.connected && (
+        <button
+          type="button"
+          className={primary ? "primary" : undefined}
+          aria-label={titles.on}
+          disabled={client.state === "unusable"}
+          onClick={() => show(false)}
+        >
+          {primary ? titles.on : t(client.undoable ? "connect.again" : "connect.on")}
+        </button>
+      )}
+      {client.undoable && !primary && (
+        <button type="button" aria-label={titles.off} onClick={() => show(true)}>
+          {t("connect.off")}
+        </button>
+      )}
+      <Dialog title={undo ? titles.off : titles.on} open={open} close={() => setOpen(false)} place="wide">
         <Proposal client={client} undo={undo} close={() => setOpen(false)} />
       </Dialog>
     </>
@@ -167,7 +181,7 @@ function Proposal({ client, undo, close }: { client: Client; undo: boolean; clos
     onSettled: () => cache.invalidateQueries({ queryKey: KEY, exact: true }),
   });
   if (found.isPending) return <Skeleton lines={5} />;
-  if (write.data) return <Done change={write.data} close={close} />;
+  if (write.data) return <Done client={client} undo={undo} change={write.data} close={close} />;
   if (found.isError) {
     const other = found.error.code === "config_has_other_value";
     return <Refused error={found.error} replace={other ? () => setReplace(true) : null} close={close} />;
@@ -233,10 +247,20 @@ function Refused({ error, replace, close }: RefusedProps) {
   );
 }
 
-function Done({ change, close }: { change: Change; close: () => void }) {
+interface DoneProps {
+  client: Client;
+  undo: boolean;
+  change: Change;
+  close: () => void;
+}
+
+function Done({ client, undo, change, close }: DoneProps) {
   return (
     <div className="stack">
-      <p role="status">{change.text}</p>
+      <p role="status">{undo ? t("connect.done.off") : t("connect.done.on", { name: nameOf(client) })}</p>
+      {change.notes.map((note) => (
+        <p key={note}>{noteOf(note)}</p>
+      ))}
       {change.backup && <p className="note">{t("connect.backup", { path: change.backup })}</p>}
       <div className="buttons">
         <button type="button" className="primary" onClick={close}>
@@ -245,6 +269,12 @@ function Done({ change, close }: { change: Change; close: () => void }) {
       </div>
     </div>
   );
+}
+
+function noteOf(note: string): string {
+  if (note === "model") return t("connect.note.model");
+  if (note === "sessions") return t("connect.note.sessions");
+  return t("connect.keys", { name: KEY_VARIABLE });
 }
 
 /** A unified diff; the signs at the front say what the colours say. */
@@ -265,7 +295,8 @@ function Diff({ text }: { text: string }) {
 function ByHand({ found }: { found: Found }) {
   const texts = [
     ...found.clients
-      .filter((client) => client.id !== "codex")
+      // With keys asked for, the one line above is not enough.
+      .filter((client) => client.id !== "codex" || found.keysRequired)
       .map((client) => ({ name: nameOf(client), path: client.path, text: client.snippet })),
     { name: t("connect.environment"), path: "", text: found.environment },
   ];
@@ -295,5 +326,5 @@ function ByHand({ found }: { found: Found }) {
 /** One button for Codex, where nothing has come through yet. */
 export function ConnectCodex() {
   const codex = useClients().data?.clients.find((client) => client.id === "codex");
-  return codex && !codex.connected ? <Act client={codex} undo={false} primary /> : null;
+  return codex ? <Acts client={codex} primary /> : null;
 }
