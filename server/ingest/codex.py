@@ -64,12 +64,18 @@ _FIGURES = (
     r'"reasoning_output_tokens":(\d{1,15}),"total_tokens":(\d{1,15})'
 )
 _OPENING = re.compile(_AT).match
-# From a record's response id to its end.
-_REST = re.compile(
-    r'([^"\\]+)","usage":' + _FIGURES + r'\},"turn_token_usage":\{[^{}]*\},'
-    r'"thread_token_usage":\{[^{}]*"total_tokens":(\d{1,15})\}\}\}\n'
+# A record's names, and what follows from its response id to the figures of the turn.
+_NAMES = re.compile(
+    r'"token_usage_record","payload":\{"thread_id":"([^"\\\n]+)","turn_id":"([^"\\\n]*)",'
+    r'"session_id":"[^"\\\n]*","root_turn_id":"[^"\\\n]*","response_id":"'
 ).match
-# Up to the last figure of a count: `}` and what follows is its tail.
+_REST = re.compile(
+    r'([^"\\]+)","usage":'
+    + _FIGURES.replace("(?:", "").replace(",)?", ",").removesuffix(r"(\d{1,15})")
+    + r'\d{1,15}\},"turn_token_usage":\{'
+).match
+# Up to the last figure of a count: `}` and what follows is its tail. Older clients told no
+# figure of what was written to the cache.
 _COUNT = re.compile(
     _AT
     + r'"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
@@ -77,11 +83,19 @@ _COUNT = re.compile(
     + r'\},"last_token_usage":'
     + _FIGURES
 ).match
+_OLD = _FIGURES.replace(r'(?:"cache_write_input_tokens":(\d{1,15}),)?', "")
+_OLD_COUNT = re.compile(
+    _AT
+    + r'"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
+    + _OLD
+    + r'\},"last_token_usage":'
+    + _OLD.removesuffix(r"(\d{1,15})")
+    + r"\d{1,15}"
+).match
 _TAIL = re.compile(
     r'\},(?:"last_usage_includes_reasoning":\w+,)?"model_context_window":(\d{1,15}|null)\}'
     r'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
 ).match
-_RECORD = '"token_usage_record","payload":{"thread_id":"'
 _EVENT = '"event_msg","payload":{"type":'
 _COUNTED = _EVENT + '"token_count","info":{"total_token_usage":{"input_tokens":'
 _NOTHING = _EVENT + '"token_count","info":null,"rate_limits":null}}\n'
@@ -181,6 +195,7 @@ class _Reader:
         self.base = base
         self.state = state
         self.records = Records()
+        self.add = self.records.calls.append
         self.bad: set[int] = set()
         self.prefix = ""  # of the ids we make up
         # What the next line of the same kind probably repeats.
@@ -307,13 +322,32 @@ class _Reader:
         opening, rest = _OPENING(letters, start), _REST(letters, place + len(names))
         if opening is None or rest is None or opening.end() != place:
             return False
+        end = letters.find("\n", rest.end())
+        colon = letters.rfind(":", rest.end(), end)
+        if not letters.startswith('"total_tokens":', colon - 14) or letters[end - 3 : end] != "}}}":
+            return False
+        running = letters[colon + 1 : end - 3]
+        if not running.isdecimal() or len(running) > 15:
+            return False
         minute, second, ms = opening.groups()
         at = (_minutes.get(minute) or _minute(minute)) + int(second) * 1000 + int(ms)
-        response, first, cached, written, output, reasoning, _, running = rest.groups()
-        own = (int(first), int(cached), int(written or 0), int(output), int(reasoning))
-        if not response.isascii():
-            response = _decoded(response)
-        self._record(at, (self.thread, self.turn, response), own, int(running), start)
+        response, *figures = rest.groups()
+        own = tuple(map(int, figures))
+        state = self.state
+        known = state.last_turn == self.turn and state.owner == self.thread and state.last_id
+        if not known or state.user or state.turn_at or not response.isascii():
+            names3 = self.thread, self.turn, _decoded(response)
+            self._record(at, names3, own, int(running), start)
+            return True
+        # What `_record` does, without calling anything.
+        state.last_id = response
+        state.count += 1
+        lasted = at - (state.output_at or at - _IDLE_MS - 1)
+        self.add(
+            (response, self.turn or None, state.model, state.effort, "tool", at,
+             lasted if 0 <= lasted <= _IDLE_MS else None, *own, int(running), state.window,
+             self.base + start)
+        )  # fmt: skip
         return True
 
     def _next_count(self, place: int) -> bool:
@@ -323,43 +357,31 @@ class _Reader:
         if not tail or not letters.startswith(tail, end) or self.bad:
             return False
         start = letters.rfind("\n", place - 100 if place > 100 else 0, place) + 1
-        if state.records:
-            opening = _OPENING(letters, start)
-            deep = opening is None or opening.end() + len(_EVENT) != place
-            if deep or opening is None or not letters.startswith(_COUNTED, opening.end()):
+        if not state.records:
+            figures = _OLD_COUNT(letters, start)
+            if figures is None or figures.end() != end:
                 return False
-            minute, second, ms = opening.groups()
-            state.output_at = (
-                (_minutes.get(minute) or _minute(minute)) + int(second) * 1000 + int(ms)
-            )
+            minute, *numbers = figures.groups()
+            self._counted(minute, start, *map(int, numbers))
             return True
-        figures = _COUNT(letters, start)
-        if figures is None or figures.end() != end:
+        opening = _OPENING(letters, start)
+        if opening is None or opening.end() + len(_EVENT) != place:
             return False
-        self._counted(figures.groups(), start)
+        if not letters.startswith(_COUNTED, opening.end()):
+            return False
+        minute, second, ms = opening.groups()
+        base = _minutes.get(minute) or _minute(minute)
+        state.output_at = base + int(second) * 1000 + int(ms)
         return True
 
     def _usual_record(self, start: int) -> bool:
-        letters = self.letters
-        opening = _OPENING(letters, start)
-        if opening is None or not letters.startswith(_RECORD, opening.end()):
+        opening = _OPENING(self.letters, start)
+        found = _NAMES(self.letters, opening.end()) if opening else None
+        if found is None:
             return False
-        place = opening.end() + len(_RECORD)
-        thread = letters[place : letters.find('"', place)]
-        place += len(thread)
-        turn = _text_after(letters, place, '","turn_id":"')
-        place += len('","turn_id":"') + len(turn or "")
-        for name in ("session_id", "root_turn_id"):
-            skipped = _text_after(letters, place, f'","{name}":"')
-            place += len(f'","{name}":"') + len(skipped or "")
-            turn = None if skipped is None else turn
-        if not thread or turn is None or not letters.startswith('","response_id":"', place):
-            return False
-        names = letters[opening.end() : place + len('","response_id":"')]
-        if "\\" in names or "\n" in names or not _REST(letters, opening.end() + len(names)):
-            return False
-        self.names, self.thread, self.turn = names, _decoded(thread), _decoded(turn)
-        return self._next_record(opening.end())
+        self.names = found[0]
+        self.thread, self.turn = map(_decoded, found.groups())
+        return self._next_record(found.start())
 
     def _usual_count(self, start: int) -> bool:
         letters, state = self.letters, self.state
@@ -381,23 +403,57 @@ class _Reader:
             if checksum != state.limits and raw != "null":
                 state.limits = checksum
                 self._limits(_clock(*found.groups()[:3]), limits)
-        self._counted(found.groups(), start)
+        minute, *numbers = found.groups()
+        figures = [int(number or 0) for number in numbers]
+        second, ms, a, b, _, c, d, running, first, cached, written, output, reasoning, _ = figures
+        self._counted(
+            minute, start, second, ms, a, b, c, d, running, first, cached, output, reasoning,
+            written,
+        )  # fmt: skip
         return True
 
-    def _counted(self, part: tuple[str, ...], start: int) -> None:
+    def _counted(  # noqa: PLR0913 - a count's figures in their order
+        self,
+        minute: str,
+        start: int,
+        second: int,
+        ms: int,
+        a: int,
+        b: int,
+        c: int,
+        d: int,
+        running: int,
+        first: int,
+        cached: int,
+        output: int,
+        reasoning: int,
+        written: int = 0,
+    ) -> None:
         """Take a count's time, and its figures unless they are those of the one before."""
-        minute, second, ms, first, cached, _, output, reasoning, total, *last = part
         state = self.state
-        at = state.output_at = (
-            (_minutes.get(minute) or _minute(minute)) + int(second) * 1000 + int(ms)
-        )
-        if state.records:
+        at = state.output_at = (_minutes.get(minute) or _minute(minute)) + second * 1000 + ms
+        before = state.totals
+        sums = [a, b, c, d, running]
+        if state.records or sums == before:
             return
-        sums = [int(first), int(cached), int(output), int(reasoning), int(total)]
-        if sums != state.totals:
-            first, cached, written, output, reasoning, _ = last
-            own = (int(first), int(cached), int(written or 0), int(output), int(reasoning))
+        own = (first, cached, written, output, reasoning)
+        if not before or not first or state.turn_at or state.user or running <= before[-1]:
             self._advance(at, sums, own, start)
+            return
+        if len(before) != 5 or a < before[0] or b < before[1] or c < before[2] or d < before[3]:
+            self._advance(at, sums, own, start)
+            return
+        # What `_advance` does in the midst of a turn, without calling anything.
+        state.totals = sums
+        name = state.last_id = (
+            f"{self.prefix or self._prefix()}_{state.epoch}_{a:x}_{b:x}_{c:x}_{d:x}"
+        )
+        initiator = "tool" if state.count else "unknown"
+        state.count += 1
+        self.add(
+            (name, state.turn, state.model, state.effort, initiator, at, None, *own, running,
+             state.window, self.base + start)
+        )  # fmt: skip
 
     def _limits(self, at: int, raw: bytes) -> None:
         try:
@@ -498,17 +554,19 @@ class _Reader:
         self, at: int, own: tuple[int, ...], sums: list[int] | None, start: int
     ) -> None:
         state = self.state
-        if not self.prefix:
-            digest = blake2b((state.owner or "").encode(), digest_size=10).hexdigest()
-            self.prefix = f"log_{digest}"
         a, b, c, d = (sums or [at, own[0], own[1], own[3]])[:4]
-        name = f"{self.prefix}_{state.epoch}_{a:x}_{b:x}_{c:x}_{d:x}"
+        name = f"{self.prefix or self._prefix()}_{state.epoch}_{a:x}_{b:x}_{c:x}_{d:x}"
         began = state.turn_at
         initiator = "tool" if state.count else "unknown"
         if state.user:
             initiator = self._asked()
         running = None if sums is None else sums[4]
         self._add(name, state.turn, initiator, at, _lasted(at, began), own, start, running)
+
+    def _prefix(self) -> str:
+        digest = blake2b((self.state.owner or "").encode(), digest_size=10).hexdigest()
+        self.prefix = f"log_{digest}"
+        return self.prefix
 
     def _record(
         self,
@@ -550,17 +608,18 @@ class _Reader:
         state.count += 1
         state.user = False
         state.turn_at = None
-        place = self.base + start
-        self.records.calls.append(
+        self.add(
             (name, turn, state.model, state.effort, initiator, at, duration, *own, running,
-             state.window, place)
+             state.window, self.base + start)
         )  # fmt: skip
 
     # ── what the calls belong to ──────────────────────────────────────────────────────
 
     def _other(self, place: int, kind: int) -> None:
-        letters = self.letters
-        if letters[place - 1] == "\\":
+        letters, state = self.letters, self.state
+        if letters[place - 1] == "\\" or (kind == _TASK and state.window):
+            return
+        if kind == _ITEM and state.title is not None:
             return
         start = letters.rfind("\n", 0, place) + 1
         if start in self.bad:
