@@ -277,8 +277,21 @@ class _Maker:
         }
         session.done(turn, item)
         said = f"Wall time: {took / 1000:.4f} seconds\nProcess exited with code {int(failed)}\n"
-        output = {"type": "function_call_output", "call_id": call, "output": said + "Output:\n…\n"}
+        said += f"Original token count: {took % 1900 + 12}\nOutput:\n…\n"
+        output = {"type": "function_call_output", "call_id": call, "output": said}
         session.add("response_item", output)
+        if command.startswith("sed") and took % 3:
+            self._patch(session, turn, call)
+
+    def _patch(self, session: _Session, turn: str, call: str) -> None:
+        """The file that was read is changed."""
+        item = {
+            "type": "FileChange",
+            "id": f"{call}_patch",
+            "changes": {f"{session.cwd}/src/cart.ts": {"type": "update"}},
+            "status": "completed",
+        }
+        session.done(turn, item)
 
     def _count(self, session: _Session, tokens: tuple[int, int, int, int]) -> None:
         info = {
