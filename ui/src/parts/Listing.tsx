@@ -103,13 +103,7 @@ function Table<T>({ title, rows, columns, keyOf, bar }: Props<T>) {
                 ) : (
                   <th key={heading} scope="row">
                     {show(row)}
-                    {bar && (
-                      <i
-                        className="rank-bar thin"
-                        aria-hidden="true"
-                        style={{ width: `${(100 * (bar(row) ?? 0)) / most}%` }}
-                      />
-                    )}
+                    {bar && <Bar part={(bar(row) ?? 0) / most} />}
                   </th>
                 ),
               )}
@@ -119,4 +113,9 @@ function Table<T>({ title, rows, columns, keyOf, bar }: Props<T>) {
       </table>
     </div>
   );
+}
+
+/** How much of the most; nothing at all where there is none. */
+function Bar({ part }: { part: number }) {
+  return <i className="list-bar" aria-hidden="true" style={{ width: part > 0 ? `max(2px, ${100 * part}%)` : 0 }} />;
 }
