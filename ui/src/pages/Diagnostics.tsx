@@ -21,7 +21,7 @@ import {
   type Told,
   type ToolOutput,
 } from "../diagnostics";
-import { ago, count, day as dayName, exact, full, percent, share } from "../format";
+import { ago, compact, count, day as dayName, exact, full, percent, share } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { CopyLink } from "../parts/Chips";
 import { Many, One } from "../parts/Filters";
@@ -193,8 +193,8 @@ function Figures({ data, runs, usage }: { data: Overview; runs: number | undefin
     [t("series.calls"), <Link key="calls" href={calls}>{count(data.usage_rows)}</Link>, exact(data.usage_rows)],
     [t("diag.by.source_log"), count(data.session_count), exact(data.session_count)],
     [t("nav.threads"), <Link key="threads" href={onward("/threads", usage.search)}>{count(data.thread_count)}</Link>, exact(data.thread_count)],
-    [t("calls.total.tokens"), count(data.total_tokens), exact(data.total_tokens)],
-    [t("calls.total.new"), count(data.uncached_input_tokens), exact(data.uncached_input_tokens)],
+    [t("calls.col.tokens"), compact(data.total_tokens), exact(data.total_tokens)],
+    [t("calls.col.new"), compact(data.uncached_input_tokens), exact(data.uncached_input_tokens)],
     [t("calls.col.cache"), share(data.cache_ratio), ""],
     [t("diag.runs"), count(runs), exact(runs)],
     [t("diag.facts"), count(data.diagnostic_fact_rows), exact(data.diagnostic_fact_rows)],
@@ -288,7 +288,7 @@ function FactName({ row, usage, type = true }: { row: Fact; usage: Usage; type?:
 }
 
 function Tokens({ of: value }: { of: number | null }) {
-  return <span title={exact(value)}>{count(value)}</span>;
+  return <span title={exact(value)}>{compact(value)}</span>;
 }
 
 function factColumns(
