@@ -48,6 +48,7 @@ _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
 }  # fmt: skip
 _GROUPS = (
     "date", "model", "effort", "project", "account", "provider", "thread", "session", "kind",
+    "role", "parent", "tag",
 )  # fmt: skip
 # Presets and headings as another tracker named them.
 _PRESETS: dict[str, dict[str, str]] = {
@@ -58,8 +59,14 @@ _PRESETS: dict[str, dict[str, str]] = {
     "by-cwd": {"by": "project"},
     "by-thread": {"by": "thread"},
     "by-subagent-type": {"by": "kind"},
+    "by-subagent-role": {"by": "role"},
+    "by-project-tag": {"by": "tag"},
 }
-_SAME = {"cwd": "project", "thread_source": "kind", "subagent_type": "kind"}
+_SAME = {
+    "cwd": "project", "thread_source": "kind", "subagent_type": "kind", "agent_role": "role",
+    "subagent_role": "role", "parent_session": "parent", "parent_thread": "thread",
+    "project_tag": "tag",
+}  # fmt: skip
 
 
 def add(command: Add) -> None:
@@ -88,6 +95,12 @@ def add(command: Add) -> None:
     session.add_argument("id", nargs="?", metavar="ID", help="a session or thread (the latest)")
     command("pricing-coverage", _coverage, "Print which tokens have a price.",
             ["brimline pricing-coverage"])  # fmt: skip
+    setup = command(
+        "setup", _setup, "Read all session logs and say what is there: the first step.",
+        ["brimline setup", "brimline setup --update-pricing"],
+    )  # fmt: skip
+    setup.add_argument("--update-pricing", action="store_true", help="fetch the list prices too")
+    setup.add_argument("--skip-pricing", action="store_true", help="leave the prices as they are")
     command("refresh", _refresh, "Read new session logs.", ["brimline refresh"])
     _add_files(command)
 
@@ -113,7 +126,7 @@ def _add_files(command: Add) -> None:
     _add_prices(command)
     for parser, name in ((export, "brimline-export.csv"), (bundle, "support-bundle.json")):
         parser.add_argument("--output", metavar="FILE", default=name)
-    for name in ("thresholds", "projects", "allowance"):
+    for name in ("thresholds", "projects", "allowance", "pricing"):
         init = command(
             f"init-{name}", _init, f"Write {name}.json for you to edit.", [f"brimline init-{name}"]
         )
@@ -129,11 +142,16 @@ def _add_files(command: Add) -> None:
 def _add_prices(command: Add) -> None:
     for name, said in (
         ("update-pricing", "Keep prices from a file, or from the provider's page."),
-        ("update-rate-card", "Keep a rate card in credits from a file."),
+        ("update-rate-card", "Keep a rate card in credits: from a file, or the one shipped."),
     ):
-        parser = command(name, _update_prices, said, [f"brimline {name} --source-file prices.json"])
+        parser = command(
+            name,
+            _update_prices,
+            said,
+            [f"brimline {name}", f"brimline {name} --source-file prices.json"],
+        )
         parser.set_defaults(card=name == "update-rate-card")
-        source = parser.add_mutually_exclusive_group(required=name == "update-rate-card")
+        source = parser.add_mutually_exclusive_group()
         source.add_argument("--source-file", metavar="FILE")
         if name == "update-pricing":
             source.add_argument("--source-url", metavar="URL", default=PRICES_URL)
@@ -149,15 +167,35 @@ def _add_prices(command: Add) -> None:
 
 
 def _update_prices(api: Api, arguments: argparse.Namespace) -> str:
-    source = arguments.source_file or arguments.source_url
-    text = _file_text(source) if arguments.source_file else _page_text(source)
-    body = {"text": text, "source": Path(source).name if arguments.source_file else source}
-    if arguments.card:
-        body["rateCard"] = True
-    else:
-        body["tier"] = arguments.tier
+    body: dict[str, Any] = {"rateCard": True} if arguments.card else {"tier": arguments.tier}
+    if arguments.source_file:
+        body["text"] = _file_text(arguments.source_file)
+        body["source"] = Path(arguments.source_file).name
+    elif not arguments.card:
+        body |= {"text": _page_text(arguments.source_url), "source": arguments.source_url}
     said = api.post("/api/pricing/update", body)
     return json.dumps(said) if arguments.json else f"{said['models']} models: {said['path']}"
+
+
+def _setup(api: Api, arguments: argparse.Namespace) -> str:
+    """What a first look needs: the logs read, and what is there said."""
+    if arguments.update_pricing and not arguments.skip_pricing:
+        body = {"text": _page_text(PRICES_URL), "source": PRICES_URL, "tier": "standard"}
+        api.post("/api/pricing/update", body)
+    said = {
+        "folder": str(arguments.folder),
+        **api.post("/api/scan", {"wait": True}),
+        "pricedRatio": api.get("/api/pricing/coverage")["ratio"],
+        "files": {name: one["configured"] for name, one in api.get("/api/usage/files").items()},
+    }
+    if arguments.json:
+        return json.dumps(said)
+    return (
+        f"Data folder: {said['folder']}\n"
+        f"{said['calls']:,} calls are in the ledger; {_percent(said['pricedRatio'])} of their "
+        "tokens have a price.\n"
+        "Next: brimline serve-dashboard --open"
+    )
 
 
 def _pin_prices(api: Api, arguments: argparse.Namespace) -> str:
@@ -199,6 +237,10 @@ def _call_filters(parser: argparse.ArgumentParser) -> None:
     for name in ("model", "effort", "project", "thread", "account"):
         parser.add_argument(f"--{name}", metavar=name.upper())
     parser.add_argument("--pricing-status", choices=["exact", "estimated", "unpriced"])
+    parser.add_argument(
+        "--credit-confidence", choices=["exact", "estimated", "user_override", "unpriced"]
+    )
+    parser.add_argument("--tag", metavar="TAG", help="of projects with this tag")
     parser.add_argument("--sort", choices=["time", "tokens", "cost", "cache", "context", "credits"])
 
 
@@ -208,6 +250,14 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="DAY", help="up to this day, all of it")
     parser.add_argument("--provider", choices=["codex", "claude"])
     parser.add_argument("--limit", type=_limit, default=None, metavar="N", help="0 is all")
+    history = parser.add_mutually_exclusive_group()
+    history.add_argument(
+        "--history", choices=["all", "active"], default="all", help="active: no archived sessions"
+    )
+    history.add_argument(
+        "--include-archived", dest="history", action="store_const", const="all",
+        help="count archived sessions too, as is usual here",
+    )  # fmt: skip
     refresh = parser.add_mutually_exclusive_group()
     refresh.add_argument("--refresh", dest="fresh", action="store_true", default=None)
     refresh.add_argument(
@@ -256,6 +306,7 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
         "to": arguments.until,
         "provider": arguments.provider,
         "privacy": arguments.privacy_mode,
+        "history": arguments.history,
     }
 
 
@@ -290,6 +341,8 @@ def _calls(api: Api, arguments: argparse.Namespace) -> str:
         "account": arguments.account,
         "q": arguments.thread,
         "priceStatus": arguments.pricing_status,
+        "creditConfidence": arguments.credit_confidence,
+        "tag": arguments.tag,
         "sort": arguments.sort,
     }
     return _listed(api, "calls", asked, arguments, 100)
@@ -379,12 +432,16 @@ def _report(api: Api, arguments: argparse.Namespace) -> str:
 
     asked = _asked(arguments)
     span = {**asked, "from": asked["from"] or "first"}
+    spoken = api.get("/api/words", lang=api.get("/api/settings")["language"])
     page = sharing.page(
-        days=api.get("/api/trends", **span)["days"],
-        totals=api.get("/api/calls", **asked, limit=1)["totals"],
-        models=api.get("/api/summary", **asked, by="model", limit="12")["groups"],
-        projects=api.get("/api/summary", **asked, by="project", limit="12")["groups"],
-        threads=api.get("/api/threads", **asked, sort="attention", limit=20)["threads"],
+        sharing.Speech(spoken),
+        {
+            "days": api.get("/api/trends", **span)["days"],
+            "totals": api.get("/api/calls", **asked, limit=1)["totals"],
+            "models": api.get("/api/summary", **asked, by="model", limit="12")["groups"],
+            "projects": api.get("/api/summary", **asked, by="project", limit="12")["groups"],
+            "threads": api.get("/api/threads", **asked, sort="attention", limit=20)["threads"],
+        },
     )
     text = _written(arguments, page.encode())
     if arguments.open:

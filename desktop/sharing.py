@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -20,86 +20,137 @@ meter{width:100%;min-width:6rem}footer{margin-top:2rem;opacity:.7}
 _SHOWN_DAYS = 400
 
 
-def page(
-    *,
-    days: Sequence[dict[str, Any]],
-    totals: dict[str, Any],
-    models: Sequence[dict[str, Any]],
-    projects: Sequence[dict[str, Any]],
-    threads: Sequence[dict[str, Any]],
-) -> str:
-    """The whole page; every name in it is escaped, as it comes from logs."""
-    used = [day for day in days if day["calls"]][-_SHOWN_DAYS:]
-    span = f"{used[0]['day']} to {used[-1]['day']}" if used else "no calls yet"
+# How numbers are written: between thousands, before the fraction.
+_MARKS = {
+    "de": ".,",
+    "es": ".,",
+    "it": ".,",
+    "pt": ".,",
+    "vi": ".,",
+    "fr": "\u202f,",
+    "ru": "\u00a0,",
+}
+
+
+class Speech:
+    """The words of one language and how it writes numbers; a key stands in for a missing word."""
+
+    def __init__(self, spoken: Mapping[str, Any]) -> None:
+        self.language = str(spoken["language"])
+        self.direction = str(spoken["direction"])
+        self._words: Mapping[str, str] = spoken["words"]
+        self._marks = _MARKS.get(self.language, ",.")
+
+    def word(self, key: str) -> str:
+        """A word, made harmless for a page."""
+        said = self._words.get(key, key)
+        return escape(said[:1].upper() + said[1:])
+
+    def number(self, value: float, digits: int = 0) -> str:
+        """A number with its thousands told apart."""
+        plain = f"{value:,.{digits}f}"
+        return plain.translate(str.maketrans(",.", self._marks))
+
+    def share(self, value: float | None) -> str:
+        """A part of one in percent."""
+        return "–" if value is None else f"{self.number(100 * value, 1)} %"
+
+    def money(self, value: float | None) -> str:
+        """Dollars; what is not known is a dash."""
+        return "–" if value is None else f"${self.number(value, 2)}"
+
+
+def page(speech: Speech, figures: Mapping[str, Any]) -> str:
+    """The whole page; every name in it is escaped, as it comes from logs.
+
+    `figures` has `days`, `totals`, `models`, `projects` and `threads` as the API gives them.
+    """
+    used = [day for day in figures["days"] if day["calls"]][-_SHOWN_DAYS:]
+    span = f"{used[0]['day']} – {used[-1]['day']}" if used else speech.word("calls.empty")
+    title = speech.word("report.title")
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
+        f'<!doctype html><html lang="{escape(speech.language)}" dir="{escape(speech.direction)}">'
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'\">"
-        f"<title>Token usage</title><style>{_STYLE}</style>"
-        f"<h1>Token usage</h1><p>{escape(span)}</p>{_totals(totals)}"
-        f"{_days(used)}{_groups('Models', 'name', models)}"
-        f"{_groups('Projects', 'project', projects)}{_threads(threads)}"
-        "<footer>Made by Brimline from local session logs. Costs are estimates from list prices."
-        "</footer></html>\n"
+        f"<title>{title}</title><style>{_STYLE}</style>"
+        f"<h1>{title}</h1><p>{span}</p>{_totals(speech, figures['totals'])}"
+        f"{_days(speech, used)}{_groups(speech, 'model', figures['models'])}"
+        f"{_groups(speech, 'project', figures['projects'])}"
+        f"{_threads(speech, figures['threads'])}"
+        f"<footer>{speech.word('report.foot')}</footer></html>\n"
     )
 
 
-def _totals(totals: dict[str, Any]) -> str:
-    shown = (
-        ("Calls", _count(totals["calls"])),
-        ("Tokens", _count(totals["totalTokens"])),
-        ("Cached input", _count(totals["cachedInput"])),
-        ("Uncached input", _count(totals["uncachedInput"])),
-        ("Output", _count(totals["output"])),
-        ("Cost", _money(totals["costUsd"])),
-        ("Calls without a price", _count(totals["unpriced"])),
-    )
-    return "<dl>" + "".join(f"<div><dt>{a}</dt><dd>{b}</dd></div>" for a, b in shown) + "</dl>"
+_TOTALS = (
+    ("calls.total.calls", "calls"),
+    ("calls.total.tokens", "totalTokens"),
+    ("calls.total.cached", "cachedInput"),
+    ("calls.total.new", "uncachedInput"),
+    ("calls.total.output", "output"),
+)
 
 
-def _days(days: Sequence[dict[str, Any]]) -> str:
+def _totals(speech: Speech, totals: dict[str, Any]) -> str:
+    shown = [(key, speech.number(totals[field])) for key, field in _TOTALS]
+    shown.append(("calls.total.cost", speech.money(totals["costUsd"])))
+    if totals["unpriced"]:
+        shown.append(("calls.total.unpriced", speech.number(totals["unpriced"])))
+    rows = (f"<div><dt>{speech.word(key)}</dt><dd>{value}</dd></div>" for key, value in shown)
+    return f"<dl>{''.join(rows)}</dl>"
+
+
+def _days(speech: Speech, days: Sequence[dict[str, Any]]) -> str:
     sums = [day["cachedInput"] + day["uncachedInput"] + day["output"] for day in days]
     most = max(sums, default=0) or 1
     rows = [
         f"<tr><td>{escape(day['day'])}</td><td><meter max={most} value={tokens}></meter></td>"
-        f"{_n(_count(tokens))}{_n(_count(day['calls']))}{_n(_count(day['sessions']))}"
-        f"{_n(_money(day['costUsd']))}</tr>"
+        f"{_n(speech.number(tokens))}{_n(speech.number(day['calls']))}"
+        f"{_n(speech.number(day['sessions']))}{_n(speech.money(day['costUsd']))}</tr>"
         for day, tokens in sorted(zip(days, sums, strict=True), key=lambda one: one[0]["day"])
     ]
-    return _table("Days", ("Day", ""), ("Tokens", "Calls", "Sessions", "Cost"), reversed(rows))
+    heads = ("series.day", "", "calls.col.tokens", "series.calls", "trends.sessions", "series.cost")
+    return _table(speech, "report.days", heads, 2, reversed(rows))
 
 
-def _groups(title: str, key: str, groups: Sequence[dict[str, Any]]) -> str:
+def _groups(speech: Speech, kind: str, groups: Sequence[dict[str, Any]]) -> str:
+    field = "project" if kind == "project" else "name"
     rows = [
-        f"<tr><td>{_name(group.get(key))}</td>{_n(_count(group['totalTokens']))}"
-        f"{_n(_count(group['calls']))}{_n(_share(group['cacheRatio']))}"
-        f"{_n(_money(group['costUsd']))}</tr>"
-        for group in groups
+        f"<tr><td>{_name(group.get(field))}</td>{_figures(speech, group)}</tr>" for group in groups
     ]
-    return _table(title, ("Name",), ("Tokens", "Calls", "Cache", "Cost"), rows)
+    return _table(speech, f"report.{kind}s", (f"calls.col.{kind}", *_FIGURES), 1, rows)
 
 
-def _threads(threads: Sequence[dict[str, Any]]) -> str:
+def _threads(speech: Speech, threads: Sequence[dict[str, Any]]) -> str:
     rows = [
         f"<tr><td>{_name(row['title'])}</td><td>{_name(row['project'])}</td>"
-        f"{_n(_count(row['totalTokens']))}{_n(_count(row['calls']))}"
-        f"{_n(_share(row['cacheRatio']))}{_n(_money(row['costUsd']))}</tr>"
+        f"{_figures(speech, row)}</tr>"
         for row in threads
     ]
-    return _table(
-        "Threads that ask for a look", ("Thread", "Project"),
-        ("Tokens", "Calls", "Cache", "Cost"), rows,
-    )  # fmt: skip
+    heads = ("calls.col.thread", "calls.col.project", *_FIGURES)
+    return _table(speech, "insights.top", heads, 2, rows)
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str], rows: Any) -> str:
+_FIGURES = ("calls.col.tokens", "series.calls", "calls.col.cache", "series.cost")
+
+
+def _figures(speech: Speech, row: dict[str, Any]) -> str:
+    return (
+        f"{_n(speech.number(row['totalTokens']))}{_n(speech.number(row['calls']))}"
+        f"{_n(speech.share(row['cacheRatio']))}{_n(speech.money(row['costUsd']))}"
+    )
+
+
+def _table(speech: Speech, title: str, heads: Sequence[str], texts: int, rows: Any) -> str:
+    """A table whose first columns are texts and whose others are numbers."""
     body = "".join(rows)
     if not body:
         return ""
-    head = "".join(f"<th>{word}</th>" for word in words)
-    head += "".join(f'<th class="n">{word}</th>' for word in numbers)
-    return f"<h2>{title}</h2><table><tr>{head}</tr>{body}</table>"
+    head = "".join(
+        f"<th{'' if place < texts else ' class=n'}>{speech.word(key) if key else ''}</th>"
+        for place, key in enumerate(heads)
+    )
+    return f"<h2>{speech.word(title)}</h2><table><tr>{head}</tr>{body}</table>"
 
 
 def _n(text: str) -> str:
@@ -107,16 +158,4 @@ def _n(text: str) -> str:
 
 
 def _name(text: str | None) -> str:
-    return escape(text) if text else "–"
-
-
-def _count(value: int) -> str:
-    return f"{value:,}"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _money(value: float | None) -> str:
-    return "–" if value is None else f"${value:,.2f}"
+    return f"<bdi>{escape(text)}</bdi>" if text else "–"

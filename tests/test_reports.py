@@ -47,7 +47,10 @@ def brimline(tree: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     return made
 
 
-@pytest.mark.parametrize("by", ["date", "model", "project", "cwd", "thread", "session", "kind"])
+@pytest.mark.parametrize(
+    "by",
+    ["date", "model", "project", "cwd", "session", "kind", "role", "parent_session", "project_tag"],
+)
 def test_summary_adds_up(brimline: Brimline, tree: Tree, by: str) -> None:
     said = brimline.json("summary", "--group-by", by, "--limit", "0")
     assert sum(group["calls"] for group in said["groups"]) == tree.sums[0]
@@ -169,17 +172,68 @@ def test_an_address() -> None:
 def test_a_report_trusts_no_name() -> None:
     evil = "<script>alert(1)</script>"
     row = {"calls": 1, "totalTokens": 5, "cacheRatio": None, "costUsd": None}
-    text = sharing.page(
-        days=[],
-        totals={
+    figures = {
+        "days": [],
+        "totals": {
             "calls": 1, "totalTokens": 5, "cachedInput": 0, "uncachedInput": 4, "output": 1,
             "costUsd": None, "unpriced": 1,
         },
-        models=[{**row, "name": evil}],
-        projects=[{**row, "project": evil}],
-        threads=[{**row, "title": evil, "project": None}],
-    )  # fmt: skip
-    assert evil not in text and text.count("&lt;script&gt;") == 3
+        "models": [{**row, "name": evil}],
+        "projects": [{**row, "project": evil}],
+        "threads": [{**row, "title": evil, "project": None}],
+    }  # fmt: skip
+    spoken = {"language": "en", "direction": "ltr", "words": {"report.title": evil}}
+    text = sharing.page(sharing.Speech(spoken), figures)
+    assert evil not in text and text.count("&lt;script&gt;") == 5
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "number"),
+    [
+        pytest.param("en", "Token usage", "1,234,567.5", id="English"),
+        pytest.param("de", "Tokenverbrauch", "1.234.567,5", id="German"),
+        pytest.param("fr", "Consommation de tokens", "1\u202f234\u202f567,5", id="French"),
+        pytest.param("ar", "استهلاك الرموز", "1,234,567.5", id="from right to left"),
+    ],
+)
+def test_a_report_speaks_the_chosen_language(
+    brimline: Brimline, tmp_path: Path, language: str, title: str, number: str
+) -> None:
+    page = tmp_path / "report.html"
+    brimline("--lang", language, "report", "--output", str(page))
+    text = page.read_text()
+    assert f"<h1>{title}</h1>" in text and f'<html lang="{language}"' in text
+    assert ('dir="rtl"' in text) is (language == "ar")
+    assert "report." not in text and "calls.col" not in text, "every word is in the catalogue"
+    speech = sharing.Speech({"language": language, "direction": "ltr", "words": {}})
+    assert speech.number(1234567.5, 1) == number
+
+
+def test_setup_reads_all_and_says_what_is_there(brimline: Brimline, tree: Tree) -> None:
+    said = brimline.json("setup", "--skip-pricing")
+    assert said["calls"] == tree.sums[0] and 0 < said["pricedRatio"] < 1
+    assert said["files"]["projects"] is False
+    assert "brimline serve-dashboard --open" in brimline("setup")
+
+
+def test_the_shipped_rate_card_and_a_template_of_prices(brimline: Brimline) -> None:
+    before = brimline.json("calls", "--limit", "0")["rows"]
+    said = brimline.json("update-rate-card")
+    card = json.loads(Path(said["path"]).read_text())
+    assert card["models"]["gpt-5.5"] == [125, 12.5, 750] and card["_source"]["fetched_at"]
+    place = brimline("init-pricing").strip()
+    assert json.loads(Path(place).read_text())["models"] == {}
+    brimline("init-pricing", code=1)
+    assert brimline.json("calls", "--limit", "0")["rows"] == before, "neither changes a price"
+
+
+def test_active_sessions_only(brimline: Brimline) -> None:
+    every = brimline.json("calls", "--limit", "1")["total_matched_rows"]
+    active = brimline.json("calls", "--limit", "1", "--history", "active")["total_matched_rows"]
+    again = brimline.json("calls", "--limit", "1", "--include-archived")["total_matched_rows"]
+    assert active < every == again
+    sure = brimline.json("calls", "--limit", "1", "--credit-confidence", "exact")
+    assert 0 < sure["total_matched_rows"] < every
 
 
 def test_own_prices(brimline: Brimline, tmp_path: Path) -> None:

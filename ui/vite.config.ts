@@ -1,11 +1,23 @@
+import { readdirSync, readFileSync } from "node:fs";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
 // `npm run dev` shows the pages beside a running server, or beside dev/mock.mjs.
 const server = process.env.BRIMLINE_URL ?? "http://127.0.0.1:2455";
 
+// The server says some words too (a shared report); it reads the pages' own catalogues.
+const catalogues = {
+  name: "catalogues",
+  generateBundle(this: { emitFile: (file: object) => void }) {
+    for (const file of readdirSync("src/locales")) {
+      const source = readFileSync(`src/locales/${file}`);
+      this.emitFile({ type: "asset", fileName: `words/${file}`, source });
+    }
+  },
+};
+
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), catalogues],
   build: {
     target: "es2022",
     // The page's policy forbids data: scripts and styles, so nothing is inlined.

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify
 
+from server import words
 from server.accounts import allowance
 from server.accounts.allowance import Window
-from server.dashboard import body, filters
+from server.dashboard import body, filters, query
 from server.errors import AppError, BadRequest, NotFound, Unprocessable
 from server.ingest import reprice
 from server.store import db
 from server.times import iso, parse
-from server.usage import allowance_copy, ownfiles, ownprices, privacy, thresholds
+from server.usage import allowance_copy, ownfiles, ownprices, privacy, tables, thresholds
 from server.usage.days import chosen
 
 if TYPE_CHECKING:
@@ -33,6 +34,15 @@ TEMPLATES: dict[str, dict[str, Any]] = {
             for key, label in (("five_hour", "5h"), ("weekly", "Weekly"))
         ],
         "credit_rates": {},
+        "aliases": {},
+    },
+    "pricing": {
+        "_schema": "codex-usage-tracker-pricing-v1",
+        "_example": {
+            "a-model": {"input_per_million": 1.25, "cached_input_per_million": 0.125,
+                        "output_per_million": 10.0},
+        },
+        "models": {},
         "aliases": {},
     },
 }  # fmt: skip
@@ -57,6 +67,13 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def _add_files(routes: Blueprint) -> None:
+    @routes.get("/api/words")
+    def spoken() -> Any:
+        language = query.choice("lang", "en", tuple(words.languages()))
+        way = "rtl" if language in words.RIGHT_TO_LEFT else "ltr"
+        found = words.catalogue(language)
+        return jsonify({"language": language, "direction": way, "words": found})
+
     @routes.get("/api/usage/files")
     def overview() -> Any:
         return filters.answer({name: _about(name) for name in TEMPLATES})
@@ -98,8 +115,10 @@ def _about(name: str) -> dict[str, Any]:
         found["tags"] = given.get("tags") if isinstance(given.get("tags"), dict) else {}
         paths = given.get("ignored_paths")
         found["ignoredPaths"] = paths if isinstance(paths, list) else []
-    else:
+    elif name == "allowance":
         found["windows"] = allowance_copy.listed(given)
+    else:
+        found["models"] = len(given.get("models") or ())
     return found
 
 
@@ -107,9 +126,14 @@ def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
     """Store prices, or a rate card in credits, and price every call of those models anew."""
     text, tier = given.get("text"), given.get("tier", "standard")
     card, source = given.get("rateCard", False), given.get("source")
-    if not isinstance(text, str) or tier not in ownprices.TIERS or not isinstance(card, bool):
+    shipped = text is None and card is True
+    if not (isinstance(text, str) or shipped) or tier not in ownprices.TIERS:
         raise BadRequest("Send the file's “text”, and a “tier” if it is not standard.")
-    fresh = ownprices.read(text, tier)
+    if not isinstance(card, bool):
+        raise BadRequest("“rateCard” must be true or false.")
+    # Without a text, a copy of the rate card that Brimline brings along.
+    fresh = tables.read("credit_rates.json") if shipped else ownprices.read(str(text), tier)
+    source = source or ("the rate card of this version" if shipped else None)
     name = "rate-card.json" if card else "pricing.json"
     try:
         before = ownfiles.read(name)

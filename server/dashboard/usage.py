@@ -28,8 +28,10 @@ def blueprint(services: Services) -> Blueprint:
     def groups() -> Any:
         by = query.choice("by", "date", tuple(summary.GROUPS))
         local, limit = filters.days(), query.number("limit", 20, 0, 100_000)
-        wanted = filters.full()
-        return filters.answer(filters.remembered(lambda: summary.grouped(wanted, by, local, limit)))
+        wanted, tags = filters.full(), filters.tags()
+        return filters.answer(
+            filters.remembered(lambda: summary.grouped(wanted, by, local, limit, tags))
+        )
 
     @routes.get("/api/pricing/coverage")
     def coverage() -> Any:

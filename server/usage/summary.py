@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -21,6 +22,9 @@ GROUPS = {
     "thread": "s.thread",
     "session": "s.key",
     "kind": "s.kind",
+    "role": "s.role",
+    "parent": "s.parent",
+    "tag": "s.project",  # folded further, as the tags are in the user's own file
 }
 _SUMS = (
     "sum(l.calls), sum(l.input), sum(l.cached), sum(l.output), sum(l.reasoning), sum(l.cost), "
@@ -28,8 +32,17 @@ _SUMS = (
 )
 
 
-def grouped(wanted: Filter, by: str, days: Days, limit: int) -> dict[str, Any]:
-    """The sums of each group, most tokens first (days newest first); `limit` 0 is all."""
+def grouped(
+    wanted: Filter,
+    by: str,
+    days: Days,
+    limit: int,
+    tags: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:
+    """The sums of each group, most tokens first (days newest first); `limit` 0 is all.
+
+    `tags` are those of each project; calls count under each tag of theirs, or under none.
+    """
     slices.refresh()
     if by == "date":
         found = _by_day(wanted, days)
@@ -40,6 +53,8 @@ def grouped(wanted: Filter, by: str, days: Days, limit: int) -> dict[str, Any]:
             "group by 1 order by sum(l.input + l.output) desc, 1",
             values,
         )
+    if by == "tag":
+        found = _by_tag(found, tags or {})
     rows = [_row(values, by) for values in (found[:limit] if limit else found)]
     if by == "thread":
         titles = dict(db.rows("select id, title from thread"))
@@ -73,6 +88,19 @@ def coverage(wanted: Filter) -> dict[str, Any]:
     priced = tokens - sum(row["unpricedTokens"] for row in rows)
     ratio = priced / tokens if tokens else None
     return {"models": rows, "tokens": tokens, "pricedTokens": priced, "ratio": ratio}
+
+
+def _by_tag(
+    projects: list[tuple[Any, ...]], tags: Mapping[str, Sequence[str]]
+) -> list[tuple[Any, ...]]:
+    sums: dict[str | None, list[Any]] = {}
+    for project, *found in projects:
+        for tag in tags.get(project or "") or (None,):
+            total = sums.setdefault(tag, [None] * len(found))
+            for place, value in enumerate(found):
+                if value is not None:
+                    total[place] = (total[place] or 0) + value
+    return sorted(((tag, *total) for tag, total in sums.items()), key=lambda one: -one[3] - one[5])
 
 
 def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:
