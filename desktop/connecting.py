@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _NAMES = ("codex", "telemetry", "opencode", "openclaw")
 _DOCTOR_CODES = "exit codes: 0 requests reach Brimline · 1 something keeps them from it"
-_LONGEST = 1 << 20
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -173,7 +172,7 @@ def _doctor(settings: Config, arguments: argparse.Namespace) -> int:
 
 
 def _facts(settings: Config, here: Target, running: bool) -> Any:
-    from server.clientfiles import read_text
+    from server.clientfiles import read_text, signed_in
     from server.doctor import Facts
 
     path = settings.codex_home / "config.toml"
@@ -188,22 +187,10 @@ def _facts(settings: Config, here: Target, running: bool) -> Any:
         config=text,
         path=str(path),
         environ=dict(os.environ),
-        auth=_auth(settings.codex_home, text or ""),
+        signed_in=signed_in(settings.codex_home),
         others=_other_files(settings.codex_home),
         problem=problem,
     )
-
-
-def _auth(codex_home: Path, config: str) -> Mapping[str, Any] | None:
-    """Codex' auth.json; {} when it is missing, None when the sign-in may lie elsewhere."""
-    try:
-        with (codex_home / "auth.json").open("rb") as file:
-            found = json.loads(file.read(_LONGEST))
-        return found if isinstance(found, dict) else None
-    except FileNotFoundError:
-        return None if "cli_auth_credentials_store" in config else {}
-    except (OSError, ValueError):
-        return None
 
 
 def _other_files(codex_home: Path) -> dict[str, str]:

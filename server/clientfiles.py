@@ -68,16 +68,27 @@ class Change:
         return _digest(self.before)
 
 
-def target(config: Config, keys: bool, models: list[dict[str, Any]], base: str = "") -> Target:
+def target(config: Config, keys: bool, models: list[dict[str, Any]]) -> Target:
     """Where clients of this machine reach a server with this configuration."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)  # noqa: S104
     host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return Target(
-        base=base.rstrip("/") or f"http://{host}:{config.port}",
+        base=f"http://{host}:{config.port}",
         keys=keys,
         models=tuple((str(model["id"]), str(model["name"])) for model in models),
+        signed_in=signed_in(config.codex_home) is not False,
         token=None if config.loopback else config.admin_token,
     )
+
+
+def signed_in(codex_home: Path) -> bool | None:
+    """Whether Codex has a sign-in; None when it may lie in the system's keyring."""
+    if (codex_home / "auth.json").exists():
+        return True
+    with suppress(AppError):
+        if "cli_auth_credentials_store" in (read_text(codex_home / "config.toml") or ""):
+            return None
+    return False
 
 
 def places(codex_home: Path, environ: Mapping[str, str]) -> dict[str, Path]:
@@ -272,7 +283,7 @@ class Clients:
 
 _SAID = {
     "missing": "{name} has no configuration here yet; connecting makes one.",
-    "absent": "{name} goes to its own provider.",
+    "absent": "{name} is not connected to Brimline.",
     "connected": "{name} goes to Brimline at {base}.",
     "by_hand": "{name} goes to Brimline, by lines of your own.",
     "other_address": "{name} was connected to another address than {base}. Connect it again.",

@@ -53,6 +53,7 @@ class Target:
     base: str  # http://127.0.0.1:2455
     keys: bool = False  # the proxy asks for an API key
     models: tuple[tuple[str, str], ...] = ()  # id and name, the most important first
+    signed_in: bool = True  # Codex has a sign-in of its own
     token: str | None = None  # for telemetry, beyond loopback; "" is needed and missing
 
 
@@ -247,13 +248,14 @@ def _codex_lines(target: Target, style: str) -> dict[str, str]:
 def _block(target: Target) -> list[str]:
     # /v1 and “OpenAI”, exactly: so Codex compacts remotely, and goes on when it cannot find out
     # its workspace (reference: what 0.169 does with each variant).
-    who = f'env_key = "{KEY_VARIABLE}"' if target.keys else "requires_openai_auth = true"
+    # Without a key and a sign-in it may say neither: then Codex asks for no sign-in at all.
+    who = ["requires_openai_auth = true"] if target.signed_in else []
     return [
         _PROVIDER.header,
         'name = "OpenAI"',
         f"base_url = {json.dumps(target.base + '/v1')}",
         'wire_api = "responses"',
-        who,
+        *([f'env_key = "{KEY_VARIABLE}"'] if target.keys else who),
     ]
 
 
@@ -322,9 +324,6 @@ class _Json:
     def connected(self, text: str, target: Target, wish: Wish) -> str:
         before = self._read(text)
         done, ours = text, _provider_of(self.name, target)
-        if not text.strip(_BOM + " \t\r\n") and self.name == "opencode":
-            # opencode would add it itself, and so change our file.
-            done = jsonc.put(done, ("$schema",), "https://opencode.ai/config.json")
         self._check_listed(before)
         if _at(before, self.provider) != ours:
             done = jsonc.put(done, self.provider, ours, five=self.five)
@@ -332,6 +331,9 @@ class _Json:
         chosen = isinstance(model, str) and model.startswith(f"{PROVIDER}/")
         if target.models and (model is None or (wish.replace and not chosen)):
             done = self._put_model(done, before, f"{PROVIDER}/{target.models[0][0]}")
+        if not text.strip(_BOM + " \t\r\n") and self.name == "opencode":
+            # opencode would add it itself, and so change our file.
+            done = jsonc.put(done, ("$schema",), "https://opencode.ai/config.json")
         return done
 
     def disconnected(self, text: str, original: str | None) -> str:

@@ -73,7 +73,13 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
     "strict_writes": ("BRIMLINE_STRICT_WRITES",),
 }
 # Read elsewhere (the config file's own place, the desktop), so not unknown.
-_OTHER_NAMES = {"BRIMLINE_CONFIG", "BRIMLINE_NO_KEYRING", "BRIMLINE_KEYS_DIR", "BRIMLINE_DEMO"}
+_OTHER_NAMES = {
+    "BRIMLINE_API_KEY",
+    "BRIMLINE_CONFIG",
+    "BRIMLINE_NO_KEYRING",
+    "BRIMLINE_KEYS_DIR",
+    "BRIMLINE_DEMO",
+}
 # These seeds point at a folder inside the home.
 _ROOT_SUFFIXES = {
     "CODEX_USAGE_SESSIONS_ROOT": "sessions",

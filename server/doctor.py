@@ -28,7 +28,7 @@ class Facts:
     config: str | None  # config.toml of Codex; None when there is none
     path: str = "config.toml"
     environ: Mapping[str, str] | None = None  # where Codex is started
-    auth: Mapping[str, Any] | None = None  # auth.json of Codex, or {} when there is none
+    signed_in: bool | None = None  # whether Codex has a sign-in of its own
     others: Mapping[str, str] = field(default_factory=dict)  # other config files by their path
     problem: str | None = None  # why the file cannot be used
 
@@ -164,9 +164,9 @@ def _sign_in(facts: Facts, provider: str, block: Mapping[str, Any] | None) -> li
         mend = "Run brimline connect codex --profile-style provider."
         found.append(_problem("key_needed", text, mend))
     wants = block is None or block.get("requires_openai_auth") is True
-    if wants and facts.auth is not None and not facts.auth:
+    if wants and facts.signed_in is False:
         text = "Codex is not signed in (auth.json is missing), and asks for a sign-in first."
-        mend = "Run codex login, or brimline connect codex --profile-style provider with API keys."
+        mend = "Run codex login, or brimline connect codex --profile-style provider."
         found.append(_problem("auth_missing", text, mend))
     return found
 

@@ -78,6 +78,9 @@ def test_the_block_is_what_codex_needs() -> None:
         "wire_api": "responses",
         "requires_openai_auth": True,
     }
+    alone = Target("http://127.0.0.1:2455", signed_in=False)
+    block = toml(connected("codex", "", alone, BLOCK))["model_providers"]["brimline"]
+    assert set(block) == {"name", "base_url", "wire_api"}
 
 
 def test_a_demanded_key_is_named_and_never_written() -> None:

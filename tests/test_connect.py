@@ -295,6 +295,17 @@ def test_codex_goes_through_the_proxy_until_it_is_disconnected(
     assert (codex.codex_home / "config.toml").read_bytes() == before
 
 
+def test_codex_without_any_sign_in(codex: Codex, served: Served) -> None:
+    codex.configure("")
+    before = (codex.codex_home / "config.toml").read_bytes()
+    url = f"{served.url}/api/connect/codex/apply"
+    assert requests.post(url, json={"style": "provider"}, timeout=10).ok
+    run = codex.run("Hello.")
+    assert (run.code, run.text, run.errors) == (0, "Hello back.", []), run.stderr
+    ask(served, "codex", "undo")
+    assert (codex.codex_home / "config.toml").read_bytes() == before
+
+
 def test_codex_with_a_demanded_key(codex: Codex, served: Served, provider: Provider) -> None:
     settings.change({"apiKeyAuthEnabled": True})
     made = requests.post(f"{served.url}/api/api-keys", json={"name": "codex"}, timeout=10).json()

@@ -16,11 +16,10 @@ BLOCK = (
     'model_provider = "x"\n[model_providers.x]\nname = "OpenAI"\nwire_api = "responses"\n'
     'base_url = "http://127.0.0.1:2455/v1"\n'
 )
-SIGNED_IN = {"tokens": {"access_token": "x"}}
 
 
 def codes(config: str | None = LINE, **facts: Any) -> list[str]:
-    known = {"target": HERE, "running": True, "environ": {}, "auth": SIGNED_IN, **facts}
+    known = {"target": HERE, "running": True, "environ": {}, "signed_in": True, **facts}
     found = findings(Facts(config=config, **known))
     assert all(each.text and each.mend for each in found)
     return [each.code for each in found]
@@ -32,7 +31,7 @@ def codes(config: str | None = LINE, **facts: Any) -> list[str]:
         pytest.param(LINE, {}, [], id="all is well with the line"),
         pytest.param(BLOCK + 'env_key = "K"\n', {"environ": {"K": "any"}}, [], id="and a block"),
         pytest.param(LINE, {"running": False}, ["server_not_running"], id="no server"),
-        pytest.param(LINE, {"running": None, "environ": None, "auth": None}, [], id="unknown"),
+        pytest.param(LINE, {"running": None, "environ": None, "signed_in": None}, [], id="unknown"),
         pytest.param(None, {}, ["not_connected"], id="no file"),
         pytest.param("", {}, ["not_connected"], id="an empty file"),
         pytest.param("[", {}, ["config_broken"], id="not TOML"),
@@ -59,10 +58,11 @@ def codes(config: str | None = LINE, **facts: Any) -> list[str]:
         pytest.param(LINE, {"environ": {"HTTPS_PROXY": "http://p"}}, [], id="for https alone"),
         pytest.param(BLOCK + 'env_key = "K"\n', {}, ["env_key_unset"], id="the key is not set"),
         pytest.param(BLOCK + 'env_key = "K"\n', {"environ": None}, [], id="who knows"),
-        pytest.param(LINE, {"auth": {}}, ["auth_missing"], id="not signed in"),
-        pytest.param(BLOCK + "requires_openai_auth = true\n", {"auth": {}}, ["auth_missing"],
+        pytest.param(LINE, {"signed_in": False}, ["auth_missing"], id="not signed in"),
+        pytest.param(BLOCK + "requires_openai_auth = true\n", {"signed_in": False},
+                     ["auth_missing"],
                      id="nor with a block that asks for it"),
-        pytest.param(BLOCK, {"auth": {}}, [], id="a block that asks for nothing"),
+        pytest.param(BLOCK, {"signed_in": False}, [], id="a block that asks for nothing"),
         pytest.param(LINE, {"target": KEYED}, ["key_needed"], id="keys are asked for"),
         pytest.param(LINE, {"others": {"/w/.codex/config.toml": 'model_provider = "y"'}},
                      ["project_config"], id="a project's file"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify
 
 from server import clients, doctor
-from server.clientfiles import Change, Clients, places, read_text, target
+from server.clientfiles import Change, Clients, places, read_text, signed_in, target
 from server.clients import Target, Wish
 from server.dashboard import body
 from server.errors import AppError, BadRequest, Conflict
@@ -122,16 +122,11 @@ def _problems(services: Services, here: Target) -> list[dict[str, Any]]:
         text = read_text(path)
     except AppError:
         return []  # the state says it
-    parts = {"running": True, "config": text, "path": str(path), "auth": _auth(home)}
-    found = doctor.findings(doctor.Facts(target=here, **parts))  # type: ignore[arg-type]
+    facts = doctor.Facts(here, True, text, str(path), signed_in=signed_in(home))
+    found = doctor.findings(facts)
     # That it is not connected (yet) is the state, not a fault.
     told = ("not_connected", "other_port", "elsewhere", "provider_missing", "config_broken")
     return [vars(each) for each in found if each.code not in told]
-
-
-def _auth(codex_home: Any) -> dict[str, Any] | None:
-    """Only whether there is one; what is in it is read elsewhere."""
-    return None if (codex_home / "auth.json").exists() else {}
 
 
 def _change(change: Change) -> dict[str, Any]:
