@@ -568,7 +568,10 @@ NOON = datetime(2026, 11, 21, 12, tzinfo=timezone(timedelta(hours=2)))
 )
 def test_errors_that_a_chat_client_shows(error: AppError, status: int, message: str) -> None:
     found = chat.refusal(error, NOON)
-    assert (found.status, found.code, found.message) == (status, error.code, message)
+    assert (found.status, found.message) == (status, message)
+    # opencode retries a code with “rate_limit” in it, whatever the status.
+    spent = status == 402 and error.code == "rate_limit_exceeded"
+    assert found.code == ("insufficient_quota" if spent else error.code)
     assert found.extra == {}  # opencode takes digits of a time for a status that it retries
     assert found.retry_after == error.retry_after
 

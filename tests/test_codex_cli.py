@@ -20,9 +20,11 @@ from typing import Any
 
 import pytest
 
+from server.auth.keys import Draft
+from server.auth.limits import Rule
 from server.config import Config
 from server.ingest.scan import totals
-from server.store import db
+from server.store import db, settings
 from tests.codexcli import Codex, Run
 from tests.serving import Served, serving
 from tests.upstream import (
@@ -282,6 +284,24 @@ def test_another_try_is_invisible(
     assert moved is (outcome != "status 401")  # a refused token is renewed, not given up
     assert second["account"] == attempts[1]["account"]
     joined(served, codex, run)
+
+
+def test_a_spent_key_says_when_to_come_back(
+    codex: Codex, served: Served, provider: Provider
+) -> None:
+    """The key's own limit, with accounts that could serve: Codex asks once and tells the time."""
+    keys = served.services.keys
+    made, secret = keys.create(Draft("spent", rules=(Rule("requests", "daily", 1),)))
+    keys.settle(keys.reserve(made, "gpt-5.5"), None)
+    settings.change({"apiKeyAuthEnabled": True})
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
+    began = time.monotonic()
+    run = codex.run("Say one.", CLIENT_KEY=secret)
+    assert run.code == 1
+    assert "You’ve hit your usage limit. Try again at" in run.errors[-1]
+    assert time.monotonic() - began < 15
+    assert [row["error_code"] for row in served.rows()] == ["rate_limit_exceeded"]
+    assert not provider.responses()
 
 
 def test_a_dry_pool_says_when_to_come_back(

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from server.auth.keys import Draft
+from server.auth.limits import Rule, Spent
 from server.config import Config
+from server.store import settings
 from tests.serving import Served, serving
 from tests.upstream import Provider, Received, Stream, called, spoken, usage_limit
 
@@ -53,14 +56,16 @@ def served(config: Config, provider: Provider) -> Iterator[Served]:
         yield running
 
 
-def run(folder: Path, url: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, url: str, *flags: str, key: str = "sk-of-the-client"
+) -> subprocess.CompletedProcess[str]:
     """One `opencode run` to its end, in a home of its own."""
     program = binary()
     work = folder / "work"
     work.mkdir()
     ours = {
         "npm": "@ai-sdk/openai-compatible",
-        "options": {"baseURL": f"{url}/v1", "apiKey": "sk-of-the-client"},
+        "options": {"baseURL": f"{url}/v1", "apiKey": key},
         "models": {"gpt-5.5": {"tool_call": True}},
     }
     settings: dict[str, Any] = {
@@ -116,3 +121,16 @@ def test_a_dry_pool_ends_it_with_a_sentence(
     done = run(tmp_path, served.url)
     assert done.returncode == 1
     assert "Try again at" in done.stderr + done.stdout
+
+
+def test_a_spent_key_ends_it_with_a_sentence(
+    tmp_path: Path, served: Served, provider: Provider
+) -> None:
+    keys = served.services.keys
+    made, secret = keys.create(Draft("spent", rules=(Rule("total_tokens", "weekly", 500_000),)))
+    keys.settle(keys.reserve(made, "gpt-5.5"), Spent(500_000, 24_500))
+    settings.change({"apiKeyAuthEnabled": True})
+    done = run(tmp_path, served.url, key=secret)
+    assert done.returncode == 1
+    assert "total_tokens limit (weekly) is used up" in done.stderr + done.stdout
+    assert not provider.responses()

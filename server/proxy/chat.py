@@ -412,7 +412,8 @@ def refusal(error: AppError, now: datetime) -> AppError:
     if error.code == "usage_limit_reached":
         return _as(error, 402, f"{error.message}{_try_again(error.extra.get('resets_at'), now)}")
     if policy.lasts(error):
-        return _as(error, 402, error.message)
+        # opencode 1.18 retries whatever has “rate_limit” in its code, with any status.
+        return _as(error, 402, error.message, "insufficient_quota")
     if error.code == "no_accounts":
         return _as(error, 403, error.message)
     if error.code in _CLIENT_FAULTS and error.status >= 500:
@@ -420,10 +421,11 @@ def refusal(error: AppError, now: datetime) -> AppError:
     return error
 
 
-def _as(error: AppError, status: int, message: str) -> AppError:
+def _as(error: AppError, status: int, message: str, code: str | None = None) -> AppError:
     # No `resets_at` and no other long number: opencode 1.18 looks for status codes anywhere in
     # the body, finds 524 in 1795240000, and then retries for ever. Retry-After says it, too.
-    return AppError(message, code=error.code, status=status, retry_after=error.retry_after)
+    named = code or error.code
+    return AppError(message, code=named, status=status, retry_after=error.retry_after)
 
 
 def _try_again(resets_at: Any, now: datetime) -> str:
