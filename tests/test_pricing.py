@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from server.usage.pricing import Parts, Price, Tokens, names, parts, price
+from server.ingest import reader
+from server.usage.days import Days
+from server.usage.pricing import Parts, Price, Tokens, costs, names, parts, price
 
 JUNE, LATE = 1_780_000_000_000, 1_786_000_000_000  # before and after 30 July 2026
 MILLION = Tokens(200_000, 100_000, 10_000, 5_000)
@@ -87,3 +89,19 @@ def test_parts(model: str | None, tokens: Tokens, expected: Parts | None) -> Non
     assert parts(model, None, JUNE, tokens) == expected
     if expected is not None and tokens is MILLION:
         assert sum(expected) == price(model, None, JUNE, tokens).cost
+
+
+@pytest.mark.parametrize("model", [*names(), "gpt-unheard-of", None])
+def test_many_calls_cost_what_each_one_costs(model: str | None) -> None:
+    hours = range(1_700_000_000_000, 1_830_000_000_000, 86_400_000 * 30)
+    figures = [(1000, 400, 0, 7, 3), (900_000, 1, 5, 77, 3), (10, 40, 3, 7, 0), (0, 0, 0, 0, 0)]
+    calls = [
+        ("id", None, model, None, "tool", at, None, *tokens, None, None, 0)
+        for at in hours
+        for tokens in figures
+    ]
+    batch = reader.Batch()
+    reader._add_calls(batch, calls, Days("UTC"))
+    for row, call in zip(batch.rows, calls, strict=True):
+        first, cached, written, output, reasoning = call[7:12]
+        assert row[15:] == costs(model, None, call[5], (first, cached, output, reasoning, written))

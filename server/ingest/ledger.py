@@ -9,7 +9,7 @@ from collections import defaultdict
 from server.accounts import windows
 from server.ingest import codex, reconcile
 from server.ingest.reader import COLUMNS, SUMS, Batch
-from server.ingest.reconcile import Emitted, Finished, Fork, Row
+from server.ingest.reconcile import Finished, Fork, Row
 from server.store import db
 from server.usage.days import chosen
 
@@ -349,7 +349,7 @@ class Ledger:
             return batch.rows
         known = sequence(connection, parent)
         count = reconcile.inherited(
-            [(row[5], Emitted(row[12], row[7], row[8], row[10], row[11])) for row in batch.rows],
+            [(row[5], (row[12], row[7], row[8], row[10], row[11])) for row in batch.rows],
             known,
             Fork(
                 started_at=meta.get("started"),
@@ -442,15 +442,17 @@ def project_name(cwd: str) -> str:
     return os.path.basename(folder) or cwd.replace("\\", "/").rstrip("/").rpartition("/")[2] or cwd
 
 
-def sequence(connection: sqlite3.Connection, key: str, depth: int = 0) -> list[Emitted] | None:
-    """The legacy calls a session's log holds, in order, inherited ones first; None if unread."""
+def sequence(
+    connection: sqlite3.Connection, key: str, depth: int = 0
+) -> list[tuple[Any, ...]] | None:
+    """A session's legacy calls (`Emitted`) in order, inherited ones first; None if unread."""
     found = connection.execute(
         "select id, parent, inherited from session where key = ? and source is not null", (key,)
     ).fetchone()
     if found is None or depth > 50:
         return None
     session, parent, count = found
-    head: list[Emitted] = []
+    head: list[tuple[Any, ...]] = []
     if count:
         head = (sequence(connection, parent, depth + 1) or [])[:count]
         if len(head) < count:
@@ -460,7 +462,7 @@ def sequence(connection: sqlite3.Connection, key: str, depth: int = 0) -> list[E
         'where session = ? and seen & 1 order by "offset"',
         (session,),
     ).fetchall()
-    return head + [Emitted(*values) for values in own]
+    return head + own
 
 
 def _row(values: tuple[Any, ...], source: Source, session: int | None) -> Row:

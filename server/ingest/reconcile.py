@@ -8,6 +8,7 @@ from server.usage.pricing import Tokens, price
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 LOG, PROXY, TELEMETRY = 1, 2, 4
 
@@ -174,9 +175,11 @@ class Fork:
 
 
 def inherited(
-    calls: Sequence[tuple[int, Emitted]], parent: Sequence[Emitted] | None, fork: Fork
+    calls: Sequence[tuple[int, tuple[Any, ...]]],
+    parent: Sequence[tuple[Any, ...]] | None,
+    fork: Fork,
 ) -> int:
-    """How many leading calls (time, what was emitted) are the parent's, copied.
+    """How many leading calls (time, values of `Emitted`) are the parent's, copied.
 
     Calls older than the session are copies. With the parent's log, those that repeat its
     sequence are; without it, those stamped with the moment of the fork. Two independent

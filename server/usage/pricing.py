@@ -79,6 +79,32 @@ def costs(
     return _sum(use, tokens), credits, rates.status
 
 
+class Tariff(NamedTuple):
+    """What holds for a model without a tier from `since` until before `until`."""
+
+    since: int
+    until: float
+    rates: Rates | None
+    credit: tuple[int, int, int, int] | None
+    longest: float  # input above it makes a call a long one
+
+
+def tariff(model: str | None, at: int) -> Tariff:
+    """The rates that `costs` would use for calls about that time, for many calls at once."""
+    if model is None:
+        return Tariff(0, float("inf"), None, None, 0)
+    periods, credit, longest = _card(model, "")
+    since, until, rates = 0, float("inf"), None
+    for start, listed in periods:
+        if at >= start:
+            since, rates = start, listed
+        else:
+            until = min(until, start)
+    if rates is None or not rates.long:
+        return Tariff(since, until, rates, credit, float("inf"))
+    return Tariff(since, until, rates, credit, longest)
+
+
 def parts(model: str | None, tier: str | None, at: int, tokens: Tokens) -> Parts | None:
     """What the cost in `price` is made of; None where it has none."""
     if model is None:
