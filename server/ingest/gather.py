@@ -110,7 +110,11 @@ class Gatherer:
                 self._turn()
                 seen, self.error = known, None
             except Exception as error:
-                log.exception("the facts could not be gathered; trying again")
+                why = db.fault(error)
+                if why is None:
+                    log.exception("the facts could not be gathered; trying again")
+                elif self.error != str(error)[:300]:
+                    log.warning("the facts wait for the data folder: %s", why)
                 self.error = str(error)[:300]
             finally:
                 self._wanted = False
