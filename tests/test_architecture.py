@@ -68,6 +68,7 @@ PURE = [
     "server/ingest/connect.py",
     "server/ingest/otlp.py",
     "server/usage/outcomes.py",
+    "server/usage/histogram.py",
     "server/usage/attention.py",
     "server/usage/allowance_copy.py",
     "server/usage/pricing.py",

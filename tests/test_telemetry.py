@@ -14,7 +14,7 @@ from server.config import Config
 from server.ingest import otlp, witness
 from server.store import db
 from server.usage import received, telemetry
-from server.usage.days import Days
+from server.usage.days import QUARTER, Days
 from server.usage.steps import Span
 from tests.captures import EXPECTED, NOW, RUNS, bodies
 
@@ -300,17 +300,18 @@ def test_days_are_the_viewers(database: None) -> None:
         assert [p["t"][:16] for p in points if p["v"]] == [day]
 
 
-def test_a_step_that_began_earlier_counts_only_the_span(database: None) -> None:
+def test_a_span_counts_by_the_quarter_of_an_hour(database: None) -> None:
     store("recommended-pb")
-    ((first,), *_, (last,)) = db.rows("select at from telemetry_usage order by at")
-    span = Span(first + 1, last + 1)
-    panels = shown(span)
+    ((first,), *_) = db.rows("select at from telemetry_usage order by at")
+    quarter = first // QUARTER * QUARTER
+    panels = shown(Span(first + 1, first + 2))
     for name in ("tokensOverTime", "conversationsOverTime"):
         assert len(panels[name]["points"]) == 1
     total = panels["input"]["value"] + panels["output"]["value"]
-    assert panels["tokensOverTime"]["points"][0]["v"] == total < 6855
-    said = panels["tokensOverTime"]["literal"]["points"]
-    assert said[0]["v"] == total
+    assert panels["tokensOverTime"]["points"][0]["v"] == total == 6855
+    assert panels["tokensOverTime"]["literal"]["points"][0]["v"] == total
+    before = shown(Span(quarter - QUARTER, quarter))
+    assert before["input"]["value"] == before["conversations"]["value"] == 0
 
 
 def test_the_literal_values_can_be_left_out(client: FlaskClient) -> None:

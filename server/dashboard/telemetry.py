@@ -32,10 +32,8 @@ def blueprint(services: Services) -> Blueprint:
     def panels() -> Any:
         days = _days()
         said = _flag("literal") is not False
-        found = telemetry.panels(_span(days), days, db.now_ms(), said=said)
-        wanted = query.names("id")
-        if wanted:
-            found["panels"] = [panel for panel in found["panels"] if panel["id"] in wanted]
+        wanted = query.names("id") or telemetry.IDS
+        found = telemetry.panels(_span(days), days, db.now_ms(), said=said, wanted=wanted)
         return jsonify(_private(found))
 
     @routes.get("/api/telemetry/events")

@@ -10,11 +10,13 @@ from typing import Any
 
 import orjson
 
-from server.ingest import match
+from server.ingest import fold, match
 from server.ingest.match import Conversation, Seen
 from server.ingest.otlp import Batch, Event
 from server.ingest.reconcile import TELEMETRY
 from server.store import db, settings
+from server.usage.days import QUARTER
+from server.usage.outcomes import ending
 
 _DAY = 86_400_000
 _CHUNK = 200  # rows a transaction, so that nobody else waits long for the writer's lock
@@ -42,6 +44,7 @@ def store(connection: sqlite3.Connection, batches: Sequence[Batch], tally: Tally
     for key in _known(connection, events):
         counts["repeated", events.pop(key).provider] += 1
     new = list(events.values())
+    fold.fold(connection, new)
     _insert(connection, new)
     _sessions(connection, new)
     for event in new:
@@ -66,12 +69,13 @@ def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
     connection.executemany(
         "insert into telemetry_event(key, name, kind, provider, session_id, at, service, version, "
         "model, user, terminal, tool, call_id, decision, success, status, duration_ms, count, "
-        "attributes) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "attributes, ending) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [
             (
                 e.key, e.name, e.kind, e.provider, e.session_id, e.at, e.service, e.version,
                 e.model, e.user, e.terminal, e.tool, e.call_id, e.decision, e.success, e.status,
                 e.duration_ms, e.count, orjson.dumps(e.attributes).decode(),
+                ending(e.name, e.kind, e.status, e.success, e.attributes),
             )
             for e in events
         ],
@@ -223,12 +227,14 @@ def forget_old(now: int) -> int:
     gone = 0
     days = int(settings.get("telemetryDays"))
     if days:
-        before = now - days * _DAY
+        # Whole days (UTC), so that no rollup is left that tells of a part.
+        before = (now // _DAY - days) * _DAY
         gone += _delete("select id from telemetry_event where at < ? order by at limit ?", before)
         with db.writing("telemetry") as connection:
             for table, column in (("telemetry_usage", "at"), ("telemetry_session", "last_at")):
                 sql = f"delete from {table} where {column} < ?"  # noqa: S608
                 connection.execute(sql, (before,))
+            fold.forget(connection, before // QUARTER, usage=True)
     return gone + trim()
 
 
@@ -241,6 +247,7 @@ def trim() -> int:
     cut = db.rows("select at from telemetry_event order by at limit 1 offset ?", (extra - 1,))
     gone = _delete("select id from telemetry_event where at <= ? order by at limit ?", cut[0][0])
     with db.writing("telemetry") as connection:
+        fold.refold(connection, cut[0][0] // QUARTER)
         _count(connection, Counter({("dropped", "over the most that is kept"): gone}), db.now_ms())
     return gone
 

@@ -1,4 +1,4 @@
-"""SigNoz' own queries over the stored events, so that both dashboards can be compared.
+"""SigNoz' own queries over what was received, so that both dashboards can be compared.
 
 They are kept as they are, with what they really measure: the model pie counts records, the
 tool pie counts decision and result, “model calls” are tool calls (docs/API.md).
@@ -6,124 +6,124 @@ tool pie counts decision and result, “model calls” are tool calls (docs/API.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
+from functools import cached_property
 from typing import Any
 
-import orjson
-
 from server.store import db
-from server.usage.steps import Histograms, Span, Steps, overall
+from server.usage.durations import Durations
+from server.usage.steps import Span, Steps
 
 _MOST_DETAILS = 200
-
-_WHERE = " from telemetry_event where at >= ? and at < ? and provider = ?"
-
-
-def _rows(columns: str, span: Span, rest: str = "") -> list[tuple[Any, ...]]:
-    return db.rows(f"select {columns}{_WHERE}{rest}", tuple(span))  # noqa: S608
-
-
-def values(span: Span, steps: Steps) -> dict[str, dict[str, Any]]:
-    """What SigNoz would show, by panel."""
-    tiles = {name: {"value": value} for name, value in _tiles(span).items()}
-    histograms = _durations(span, steps)
-    talks = steps.rows(
-        "count(distinct x.session_id)", "telemetry_event", "at", span, "x.provider = ?"
-    )
-    tokens = steps.rows("sum(x.input + x.output)", "telemetry_usage", "at", span, "x.provider = ?")
-    return {
-        **tiles,
-        "models": {"items": _pie("model", span)},
-        "modelTokens": {"items": _tokens_by_model(span)},
-        "tools": {"items": _pie("tool", span)},
-        "users": {"items": _pie("user", span, distinct=True)},
-        "terminals": {"items": _pie("terminal", span, distinct=True)},
-        "success": {"items": _success(span)},
-        "decisions": {"items": _pie("decision", span)},
-        "conversationsOverTime": {"points": steps.points(dict(talks))},
-        "tokensOverTime": {"points": steps.points(dict(tokens))},
-        "commandDuration": {"points": steps.p95(histograms), "value": overall(histograms)},
-        "conversationDetails": {"rows": _details(span)},
-    }
+_WITHIN = " where quarter >= ? and quarter < ? and provider = ?"
+# Panels of how many records have each value of an attribute.
+_RECORDS = {"models": "model", "tools": "tool", "success": "success", "decisions": "decision"}
+# Panels of how many conversations have each value.
+_TALKS = {"users": "user", "terminals": "terminal"}
 
 
-def _tiles(span: Span) -> dict[str, Any]:
-    """The six tiles; None where SigNoz has nothing to add up."""
-    sums = db.rows(
-        "select sum(input), sum(output), sum(cached) from telemetry_usage "
-        "where at >= ? and at < ? and provider = ?",
-        tuple(span),
-    )[0]
-    ids = _rows("count(distinct session_id), count(distinct call_id)", span)[0]
-    taken, output, cached = sums
-    return {
-        "input": taken,
-        "output": output,
-        "cached": cached,
-        "cacheRate": 100 * cached / taken if taken else None,
-        "conversations": ids[0],
-        "modelCalls": ids[1],
-    }
+class Literal:
+    """What SigNoz would show of a span in whole quarters of an hour."""
+
+    def __init__(self, span: Span, steps: Steps) -> None:
+        self._span, self._steps = span, steps
+
+    def value(self, panel: str) -> dict[str, Any]:
+        """One panel's value, in the same form as the corrected one."""
+        if panel in _RECORDS:
+            return {"items": self._records(_RECORDS[panel])}
+        if panel in _TALKS:
+            return {"items": self._conversations_by(_TALKS[panel])}
+        if panel in ("input", "output", "cached", "cacheRate"):
+            return {"value": self._tokens.get(panel)}
+        return getattr(self, f"_{panel}")()  # type: ignore[no-any-return]
+
+    @cached_property
+    def _tokens(self) -> dict[str, Any]:
+        """The sums; None where SigNoz has nothing to add up."""
+        taken, output, cached = self._rows(
+            "sum(input), sum(output), sum(cached)", "telemetry_slice", " and heading = 'usage'"
+        )[0]
+        rate = 100 * cached / taken if taken else None
+        return {"input": taken, "output": output, "cached": cached, "cacheRate": rate}
+
+    def _conversations(self) -> dict[str, Any]:
+        sql = "count(distinct nullif(session_id, ''))"
+        return {"value": self._rows(sql, "telemetry_talk")[0][0]}
+
+    def _modelCalls(self) -> dict[str, Any]:  # noqa: N802 - the panel's own id
+        return {"value": self._rows("coalesce(sum(calls), 0)", "telemetry_talk")[0][0]}
+
+    def _modelTokens(self) -> dict[str, Any]:  # noqa: N802
+        """Input and output tokens by model."""
+        found = self._rows(
+            "name, sum(input + output)",
+            "telemetry_slice",
+            " and heading = 'usage' and name != '' group by name",
+        )
+        return {"items": _items(found)}
+
+    def _records(self, heading: str) -> list[dict[str, Any]]:
+        return _items(
+            self._rows(
+                "name, sum(count)", "telemetry_slice", f" and heading = '{heading}' group by name"
+            )
+        )
+
+    def _conversations_by(self, column: str) -> list[dict[str, Any]]:
+        return _items(
+            self._rows(
+                f"{column}, count(distinct session_id)",
+                "telemetry_talk",
+                f" and {column} != '' and session_id != '' group by 1",
+            )
+        )
+
+    def _conversationsOverTime(self) -> dict[str, Any]:  # noqa: N802
+        found = self._rows(
+            "distinct quarter, session_id", "telemetry_talk", " and session_id != ''"
+        )
+        return {"points": self._steps.points(self._steps.distinct(found))}
+
+    def _tokensOverTime(self) -> dict[str, Any]:  # noqa: N802
+        found = self._rows(
+            "quarter, sum(input + output)",
+            "telemetry_slice",
+            " and heading = 'usage' group by quarter",
+        )
+        return {"points": self._steps.points(self._steps.sums(found))}
+
+    def _commandDuration(self) -> dict[str, Any]:  # noqa: N802
+        """Every duration there is, whatever it measures."""
+        found = Durations(self._span, self._steps)
+        return {
+            "points": found.p95("all"),
+            "value": found.overall("all"),
+            "estimated": found.estimated("all"),
+        }
+
+    def _conversationDetails(self) -> dict[str, Any]:  # noqa: N802
+        """Every duration of a conversation added up, and its tool calls as model calls."""
+        found = self._rows(
+            "session_id, sum(duration), sum(timed)",
+            "telemetry_talk",
+            " and session_id != '' and duration > 0 group by 1 "
+            f"order by 2 desc limit {_MOST_DETAILS}",
+        )
+        return {
+            "rows": [
+                {"conversation": name, "durationMs": total, "modelCalls": calls}
+                for name, total, calls in found
+            ]
+        }
+
+    def _rows(self, columns: str, table: str, rest: str = "") -> list[tuple[Any, ...]]:
+        return db.rows(
+            f"select {columns} from {table}{_WITHIN}{rest}",  # noqa: S608
+            self._span.quarters(),
+        )
 
 
-def _pie(column: str, span: Span, *, distinct: bool = False) -> list[dict[str, Any]]:
-    """Records (or conversations) by the value of one column, where it exists."""
-    measure = "count(distinct session_id)" if distinct else "sum(count)"
-    found = _rows(f"{column}, {measure}", span, f" and {column} is not null group by {column}")
-    return _items(Counter({str(name): number for name, number in found}))
-
-
-def _success(span: Span) -> list[dict[str, Any]]:
-    """Records by `success`, as it was sent: text, or (of a model list request) a boolean."""
-    found = _rows(
-        "name = 'codex.api_request', success, sum(count)",
-        span,
-        " and success is not null group by 1, 2",
-    )
-    named = {
-        f"{'true' if ok else 'false'}{' (boolean)' if plain else ''}": number
-        for plain, ok, number in found
-    }
-    return _items(Counter(named))
-
-
-def _tokens_by_model(span: Span) -> list[dict[str, Any]]:
-    """Input and output tokens by model."""
-    found = db.rows(
-        "select model, sum(input + output) from telemetry_usage "
-        "where at >= ? and at < ? and provider = ? and model is not null group by model",
-        tuple(span),
-    )
-    return _items(Counter(dict(found)))
-
-
-def _items(counts: Counter[str]) -> list[dict[str, Any]]:
+def _items(rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    counts = Counter(dict(rows))
     return [{"name": name, "value": number} for name, number in counts.most_common()]
-
-
-def _durations(span: Span, steps: Steps) -> Histograms:
-    """How often each `duration_ms` came, whatever it measures."""
-    found: Histograms = defaultdict(Counter)
-    # By quarter of an hour: every step begins at one, in every zone.
-    for quarter, ms, number in _rows(
-        "at / 900000, duration_ms, sum(count)", span, " and duration_ms is not null group by 1, 2"
-    ):
-        found[steps.of(max(quarter * 900_000, span.since))][ms] += number
-    for at, attributes in _rows("at, attributes", span, " and count > 1"):
-        for text, number in orjson.loads(attributes).get("durations", {}).items():
-            found[steps.of(at)][int(text)] += number
-    return found
-
-
-def _details(span: Span) -> list[dict[str, Any]]:
-    """The table: every duration of a conversation added up, and its tool calls as model calls."""
-    found = _rows(
-        "session_id, sum(duration_ms), count(distinct call_id)",
-        span,
-        " and duration_ms is not null and session_id is not null group by 1 "
-        f"order by 2 desc limit {_MOST_DETAILS}",
-    )
-    return [
-        {"conversation": name, "durationMs": total, "modelCalls": calls}
-        for name, total, calls in found
-    ]

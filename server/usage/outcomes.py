@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # So long a log or proxy row may still turn up.
 PATIENCE_MS = 120_000
@@ -33,6 +33,27 @@ class Ending(NamedTuple):
     at: int
     what: str  # refused: an HTTP error; failed: the stream's own failure; cut: its end; done
     attempt: int = 0
+
+
+def ending(
+    name: str, kind: str | None, status: int | None, success: bool | None,
+    attributes: Mapping[str, Any],
+) -> str | None:  # fmt: skip
+    """How a model request went, where an event says so: refused, failed, cut or done.
+
+    A first attempt that went well says nothing of any other, so it is no ending.
+    """
+    if name == "claude_code.api_error" or (
+        name == "codex.api_request" and (kind or "").endswith("/responses")
+    ):
+        if status is None or not 200 <= status < 400:
+            return "refused"
+        return "done" if attributes.get("attempt") else None
+    if name == "codex.websocket_request":
+        return "cut" if success is False else None
+    if name == "codex.sse_event" and attributes.get("error") is not None:
+        return {"response.failed": "failed", "response.completed": "cut"}.get(kind or "")
+    return None
 
 
 class Failure(NamedTuple):

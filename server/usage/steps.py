@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from server.store import db
 from server.times import iso
-from server.usage.days import Days
+from server.usage.days import QUARTER, Days
 from server.usage.outcomes import percentile
 
 _HOUR = 3_600_000
@@ -27,6 +26,16 @@ class Span(NamedTuple):
     until: int
     provider: str = "codex"
 
+    def quarters(self) -> tuple[int, int, str]:
+        """The first quarter of an hour, the first after the last, and the provider."""
+        return self.since // QUARTER, -(-self.until // QUARTER), self.provider
+
+
+def whole_quarters(span: Span) -> Span:
+    """The span with the quarters of an hour that it touches in full."""
+    first, end, provider = span.quarters()
+    return Span(first * QUARTER, end * QUARTER, provider)
+
 
 class Steps:
     """The hours of a short span, the viewer's days, weeks or months of a longer one."""
@@ -41,29 +50,31 @@ class Steps:
         """The start of the step that a moment lies in."""
         return self.starts[max(0, bisect_right(self.starts, at) - 1)]
 
-    def rows(
-        self, measure: str, source: str, column: str, span: Span, where: str = "", times: int = 1
-    ) -> list[tuple[int, Any]]:
-        """`measure` over the rows of `source`, by step; `where` and `source` may ask for `span`.
+    def index(self, quarter: int) -> int:
+        """The start of the step that a quarter of an hour lies in."""
+        return self.of(quarter * QUARTER)
 
-        The steps are joined as a table, so each is one walk along the column's index.
-        """
-        if not self.starts:
-            return []
-        ends = [*self.starts[1:], span.until]
-        bounds: list[Any] = []
-        for start, end in zip(self.starts, ends, strict=True):
-            bounds += (start, max(start, span.since), end)
-        marks = ",".join(["(?,?,?)"] * len(ends))
-        sql = (
-            f"with step(start, since, until) as (values {marks}) "  # noqa: S608
-            f"select step.start, {measure} from step join {source} x "
-            f"on x.{column} >= step.since and x.{column} < step.until "
-            f"{f'where {where} ' if where else ''}group by step.start"
-        )
-        more = [span.provider] if where else [value for _ in range(times) for value in span]
-        found: list[tuple[int, Any]] = db.rows(sql, [*bounds, *more])
+    def sums(self, rows: Iterable[tuple[int, int]]) -> dict[int, int]:
+        """Values by quarter added up by step."""
+        found: dict[int, int] = defaultdict(int)
+        for quarter, value in rows:
+            found[self.index(quarter)] += value
         return found
+
+    def distinct(self, rows: Iterable[tuple[int, str]]) -> dict[int, int]:
+        """How many different names came in each step."""
+        found: dict[int, set[str]] = defaultdict(set)
+        for quarter, name in rows:
+            found[self.index(quarter)].add(name)
+        return {at: len(names) for at, names in found.items()}
+
+    def bounds(self, span: Span) -> list[tuple[int, int, int]]:
+        """Each step's start, its first quarter within the span, and the first after it."""
+        ends = [*self.starts[1:], span.until]
+        return [
+            (start, max(start, span.since) // QUARTER, end // QUARTER)
+            for start, end in zip(self.starts, ends, strict=True)
+        ]
 
     def points(self, values: Mapping[int, Any], empty: Any = 0) -> list[dict[str, Any]]:
         """One point a step, `empty` where nothing happened."""

@@ -1,93 +1,120 @@
 """The seventeen panels: what telemetry adds to the ledger, with nothing counted twice.
 
 Tokens, calls and models come from the ledger, which has them exactly; telemetry adds the
-calls that only it saw, and what only it knows (terminals, decisions, tools' outcome).
+calls that only it saw, and what only it knows (terminals, decisions, tools' outcome). Both are
+read from rollups by the quarter of an hour, so that a month of a million events costs little.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from server.store import db
 from server.times import iso
-from server.usage import literal
+from server.usage import literal, slices
 from server.usage.days import Days
-from server.usage.outcomes import Ending, failures, percentile, standing
-from server.usage.steps import Histograms, Span, Steps, overall
+from server.usage.durations import Durations
+from server.usage.outcomes import PATIENCE_MS, Ending, failures
+from server.usage.steps import Span, Steps, whole_quarters
 
 _MOST_DETAILS = 200
-_COMMANDS = frozenset(
-    ("exec_command", "shell", "shell_command", "local_shell", "unified_exec", "container.exec",
-     "Bash")
-)  # fmt: skip
 LOCAL_USER = "local user"
+IDS = (
+    "input", "output", "cached", "cacheRate", "conversations", "modelCalls", "models",
+    "modelTokens", "tools", "users", "terminals", "success", "decisions",
+    "conversationsOverTime", "tokensOverTime", "commandDuration", "conversationDetails",
+)  # fmt: skip
 
 
 class Lone(NamedTuple):
-    """A response that only telemetry saw."""
+    """The responses of a conversation's quarter of an hour that only telemetry saw."""
 
     session: str | None
-    at: int
+    quarter: int
     model: str | None
     user: str | None
+    calls: int
     input: int
     cached: int
     output: int
+    last_at: int
 
 
 def lone(span: Span, now: int) -> list[Lone]:
     """The provisional records of a span: nobody else saw them, so they are counted."""
+    patient = now - PATIENCE_MS
     found = db.rows(
-        "select u.session_id, u.at, u.model, u.user, u.input, u.cached, u.output, "
-        "exists (select 1 from call c where c.session = s.id and c.started_at > u.at "
-        "and c.seen & 3) from telemetry_usage u left join session s on s.key = u.session_id "
-        "where u.call is null and u.at >= ? and u.at < ? and u.provider = ?",
-        tuple(span),
+        "select u.session_id, u.at / 900000, u.model, u.user, count(*), sum(u.input), "
+        "sum(u.cached), sum(u.output), max(u.at) from telemetry_usage u "
+        "left join (select s.key as key, max(c.started_at) as at from call c "
+        "join session s on s.id = c.session where c.seen & 3 and s.key in "
+        "(select session_id from telemetry_usage where call is null and at >= ?1 and at < ?2 "
+        "and provider = ?3) group by 1) known on known.key = u.session_id "
+        "where u.call is null and u.at >= ?1 and u.at < ?2 and u.provider = ?3 "
+        "and u.at <= ?4 and (known.at is null or known.at <= u.at) group by 1, 2, 3, 4",
+        (*span, patient),
     )
-    return [
-        Lone(*row[:7])
-        for row in found
-        if standing(matched=False, at=row[1], later_call=bool(row[7]), now=now) == "provisional"
-    ]
+    return [Lone(*row) for row in found]
 
 
-def panels(span: Span, days: Days, now: int, *, said: bool = True) -> dict[str, Any]:
-    """Every panel, corrected, where its rows are and (unless not `said`) SigNoz' literal value."""
+def panels(
+    asked: Span, days: Days, now: int, *, said: bool = True, wanted: Iterable[str] = IDS
+) -> dict[str, Any]:
+    """The wanted panels, corrected, with their rows' place and (if `said`) SigNoz' own value.
+
+    The span counts by whole quarters of an hour.
+    """
+    slices.refresh()
+    span = whole_quarters(asked)
     with db.reading():  # one connection, and what it has in memory, for all that follows
-        facts = Facts(span, Steps(span, days), lone(span, now))
-        literally = literal.values(span, facts.steps) if said else {}
-        built = [*_tiles(facts), *_shares(facts), *_lines(facts), _details(facts)]
-        seen = coverage(span, len(facts.alone))
-    return {
-        "from": iso(span.since),
-        "to": iso(span.until),
-        "step": facts.steps.name,
-        "provider": span.provider,
-        "coverage": seen,
-        "panels": [
-            {**panel, "literal": literally.get(panel["id"]), "behind": _behind(panel["id"], span)}
-            for panel in built
-        ],
-    }
+        facts = Facts(span, Steps(span, days), now)
+        built = [_PANELS[name](facts) for name in IDS if name in set(wanted)]
+        literally = literal.Literal(span, facts.steps)
+        seen = coverage(span, sum(one.calls for one in facts.alone))
+        return {
+            "from": iso(asked.since),
+            "to": iso(asked.until),
+            "step": facts.steps.name,
+            "provider": span.provider,
+            "coverage": seen,
+            "panels": [
+                {
+                    **panel,
+                    "literal": literally.value(panel["id"]) if said else None,
+                    "behind": _behind(panel["id"], asked),
+                }
+                for panel in built
+            ],
+        }
 
 
 def coverage(span: Span, alone: int) -> dict[str, Any]:
     """How many of the span's calls each witness saw."""
-    calls, log, proxy, telemetry = db.rows(
-        "select count(*), coalesce(sum(seen & 1 != 0), 0), coalesce(sum(seen & 2 != 0), 0), "
-        "coalesce(sum(seen & 4 != 0), 0) from call "
-        "where started_at >= ? and started_at < ? and provider = ?",
-        tuple(span),
-    )[0]
+    calls = db.rows(
+        "select coalesce(sum(calls), 0) from slice "
+        "where quarter >= ? and quarter < ? and provider = ?",
+        span.quarters(),
+    )[0][0]
+    # By whom, of all but those that their log alone has seen: those need not be looked at.
+    bits = dict(
+        db.rows(
+            "select seen, count(*) from call where provider = ? and started_at >= ? "
+            "and started_at < ? and seen != 1 group by seen",
+            (span.provider, span.since, span.until),
+        )
+    )
     total = calls + alone
+    telemetry = sum(n for seen, n in bits.items() if seen & 4) + alone
     return {
         "calls": total,
-        "log": log,
-        "proxy": proxy,
-        "telemetry": telemetry + alone,
+        "log": calls - sum(n for seen, n in bits.items() if not seen & 1),
+        "proxy": sum(n for seen, n in bits.items() if seen & 2),
+        "telemetry": telemetry,
         "telemetryOnly": alone,
-        "telemetryPercent": 100 * (telemetry + alone) / total if total else None,
+        "telemetryPercent": 100 * telemetry / total if total else None,
     }
 
 
@@ -97,69 +124,84 @@ def coverage(span: Span, alone: int) -> dict[str, Any]:
 class Talk(NamedTuple):
     """What the ledger has of one conversation under one account."""
 
-    session: int | None
-    account: str | None
+    account: str
+    key: str | None
+    thread: str | None
+    kind: str | None
+    client: str | None
+    told: str | None  # what telemetry took it for; None: it saw nothing of it
     calls: int
     tokens: int
-    model: str | None
+    model: str
     last_at: int
 
 
-class Known(NamedTuple):
-    """A conversation's own row in the ledger."""
-
-    key: str
-    thread: str
-    kind: str
-    client: str | None
-
-
 class Facts:
-    """What several panels need, each read once."""
+    """What several panels need, each read once and only when it is asked for."""
 
-    def __init__(self, span: Span, steps: Steps, alone: list[Lone]) -> None:
-        self.span, self.steps, self.alone = span, steps, alone
-        # model → calls, input, cached, output
-        self.models: dict[str, tuple[int, int, int, int]] = {
+    def __init__(self, span: Span, steps: Steps, now: int) -> None:
+        self.span, self.steps = span, steps
+        self.alone = lone(span, now)
+
+    @cached_property
+    def models(self) -> dict[str, tuple[int, int, int, int]]:
+        """Calls, input, cached and output tokens by model."""
+        return {
             row[0]: row[1:]
             for row in db.rows(
-                "select coalesce(model, ''), count(*), sum(input), sum(cached), sum(output) "
-                "from call where started_at >= ? and started_at < ? and provider = ? group by 1",
-                tuple(span),
+                "select model, sum(calls), sum(input), sum(cached), sum(output) from slice "
+                "where quarter >= ? and quarter < ? and provider = ? group by 1",
+                self.span.quarters(),
             )
         }
-        self.talks = [
+
+    @cached_property
+    def talks(self) -> list[Talk]:
+        """Conversations of the ledger, by the account that served them."""
+        return [
             Talk(*row)
             for row in db.rows(
-                "select session, account, count(*), sum(input + output), max(model), "
-                "max(started_at) from call where started_at >= ? and started_at < ? "
-                "and provider = ? group by 1, 2",
-                tuple(span),
+                "select l.account, s.key, s.thread, s.kind, s.client, t.kind, l.calls, l.tokens, "
+                "l.model, l.last_at from (select session, account, sum(calls) as calls, "
+                "sum(input + output) as tokens, max(model) as model, max(last_at) as last_at "
+                "from slice where quarter >= ? and quarter < ? and provider = ? group by 1, 2) l "
+                "left join session s on s.id = l.session "
+                "left join telemetry_session t on t.session_id = s.key",
+                self.span.quarters(),
             )
         ]
-        self.sessions: dict[int, Known] = {
-            number: Known(*rest)
-            for number, *rest in db.rows(
-                "select id, key, thread, kind, client from session where provider = ?",
-                (span.provider,),
+
+    @cached_property
+    def counted(self) -> dict[str, dict[str, int]]:
+        """By heading of the rollup: how often each name came."""
+        found: dict[str, dict[str, int]] = defaultdict(dict)
+        headings = (
+            "tool_succeeded", "tool_failed", "tool_ended", "user_decision", "configured_decision",
+        )  # fmt: skip
+        for heading in headings:
+            found[heading] = dict(
+                db.rows(
+                    "select name, sum(count) from telemetry_slice where quarter >= ? "
+                    "and quarter < ? and provider = ? and heading = ? group by 1",
+                    (*self.span.quarters(), heading),
+                )
             )
-        }
-        self.told: dict[str, str] = dict(
-            db.rows(
-                "select session_id, kind from telemetry_session where provider = ?",
-                (span.provider,),
-            )
-        )
-        # tool, success (-1 unknown), ms, at: each tool call once
-        self.tools = db.rows(
-            "select coalesce(tool, ''), min(coalesce(success, -1)), max(duration_ms), min(at) "
-            "from telemetry_event where at >= ? and at < ? and provider = ? "
-            "and name in ('codex.tool_result', 'claude_code.tool_result') "
-            "group by session_id, coalesce(call_id, id)",
-            tuple(span),
-        )
-        self.failed_by = _failed(span)
-        self.failed = sum(self.failed_by.values())
+        return found
+
+    @cached_property
+    def durations(self) -> Durations:
+        """How long tools and requests took."""
+        return Durations(self.span, self.steps)
+
+    @cached_property
+    def failed_by(self) -> dict[str, int]:
+        """How many requests failed, by who says so."""
+        return _failed(self.span)
+
+    @property
+    def failed(self) -> int:
+        """How many requests failed."""
+        return sum(self.failed_by.values())
 
     def total(self, place: int) -> int:
         """Calls, input, cached or output tokens of the ledger."""
@@ -167,80 +209,92 @@ class Facts:
 
     def conversations(self) -> tuple[set[str], set[str]]:
         """Those with a call, and those that only telemetry saw a prompt of; no helpers."""
-        known = (self.sessions.get(talk.session or 0) for talk in self.talks)
-        ledger = {one.thread for one in known if one is not None and one.kind != "title"}
-        told = db.rows(f"select distinct name from ({_PROMPTED})", tuple(self.span))  # noqa: S608
+        ledger = {one.thread for one in self.talks if one.thread and one.kind != "title"}
+        told = db.rows(
+            f"select distinct name from ({_PROMPTED})",  # noqa: S608
+            self.span.quarters(),
+        )
         return ledger, {name for (name,) in told} - ledger
 
 
 # Conversations that telemetry saw a user's prompt in, under the thread that they belong to.
 _PROMPTED = (
-    "select e.at as at, coalesce(s.thread, e.session_id) as name from telemetry_event e "
-    "join telemetry_session t on t.session_id = e.session_id "
-    "left join session s on s.key = e.session_id "
-    "where e.at >= ? and e.at < ? and e.provider = ? and t.kind = 'user' "
-    "and e.name in ('codex.user_prompt', 'claude_code.user_prompt')"
-)
-_ENDINGS = (
-    "select session_id, at, case "
-    "when name in ('codex.api_request', 'claude_code.api_error') then "
-    "  case when status between 200 and 399 then 'done' else 'refused' end "
-    "when name = 'codex.websocket_request' then 'cut' "
-    "when kind = 'response.failed' then 'failed' else 'cut' end, "
-    "coalesce(json_extract(attributes, '$.attempt'), 0) from telemetry_event "
-    "where at >= ? and at < ? and provider = ? and ("
-    "(name = 'codex.api_request' and kind like '%/responses') "
-    "or name = 'claude_code.api_error' "
-    "or (name = 'codex.websocket_request' and success = 0) "
-    "or (name = 'codex.sse_event' and kind in ('response.failed', 'response.completed') "
-    "and json_extract(attributes, '$.error') is not null)) order by at, id"
+    "select k.quarter as quarter, coalesce(s.thread, k.session_id) as name from telemetry_talk k "
+    "join telemetry_session t on t.session_id = k.session_id "
+    "left join session s on s.key = k.session_id "
+    "where k.quarter >= ?1 and k.quarter < ?2 and k.provider = ?3 and t.kind = 'user' "
+    "and k.prompts > 0"
 )
 
 
 def _failed(span: Span) -> dict[str, int]:
     """Requests that failed: the proxy tells each of a session it served, telemetry the others'."""
-    told = failures(Ending(*row) for row in db.rows(_ENDINGS, tuple(span)))
+    endings = db.rows(
+        "select session_id, at, ending, coalesce(json_extract(attributes, '$.attempt'), 0) "
+        "from telemetry_event where provider = ? and at >= ? and at < ? and ending is not null "
+        "order by at, id",
+        (span.provider, span.since, span.until),
+    )
+    told = failures(Ending(*row) for row in endings)
     if span.provider != "codex":
         return {"proxy": 0, "telemetry": len(told)}
     within = (span.since, span.until)
-    served = db.rows(
-        "select coalesce(session_id, ''), sum(status = 'error') from request_log "
-        "where started_at >= ? and started_at < ? group by 1",
+    proxied: int = db.rows(
+        "select count(*) from request_log where status = 'error' "
+        "and started_at >= ? and started_at < ?",
         within,
-    )
-    sessions = {session for session, _ in served}
-    proxied: int = sum(count for _, count in served)
-    return {"proxy": proxied, "telemetry": sum(one.session not in sessions for one in told)}
+    )[0][0]
+    sessions = {one.session for one in told if one.session}
+    served = {
+        name
+        for name in sessions
+        if db.rows(
+            "select 1 from request_log where session_id = ? and started_at >= ? "
+            "and started_at < ? limit 1",
+            (name, *within),
+        )
+    }
+    return {"proxy": proxied, "telemetry": sum(one.session not in served for one in told)}
 
 
 # ── tiles ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _tiles(facts: Facts) -> list[dict[str, Any]]:
-    alone = facts.alone
-    calls, taken, cached, output = (facts.total(place) for place in range(4))
-    more = sum(one.input for one in alone)
-    more_cached = sum(one.cached for one in alone)
-    ledger, told = facts.conversations()
+def _sum_of(name: str, title: str, place: int) -> Callable[[Facts], dict[str, Any]]:
+    """A tile of tokens: the ledger's, and those of the responses that only telemetry saw."""
+
+    def tile(facts: Facts) -> dict[str, Any]:
+        return _number(name, title, "tokens", facts.total(place), _alone(facts, name))
+
+    return tile
+
+
+def _alone(facts: Facts, name: str) -> int:
+    return sum(getattr(one, name) for one in facts.alone)
+
+
+def _rate(facts: Facts) -> dict[str, Any]:
+    taken, cached = facts.total(1), facts.total(2)
+    more, more_cached = _alone(facts, "input"), _alone(facts, "cached")
     whole = taken + more
-    return [
-        _number("input", "Input tokens", "tokens", taken, more),
-        _number("output", "Output tokens", "tokens", output, sum(one.output for one in alone)),
-        _number("cached", "Cached tokens", "tokens", cached, more_cached),
-        {
-            **_number("cacheRate", "Cache rate", "%", 0, 0),
-            "value": 100 * (cached + more_cached) / whole if whole else None,
-            "sources": {
-                "ledger": 100 * cached / taken if taken else None,
-                "telemetry": 100 * more_cached / more if more else None,
-            },
+    return {
+        **_number("cacheRate", "Cache rate", "%", 0, 0),
+        "value": 100 * (cached + more_cached) / whole if whole else None,
+        "sources": {
+            "ledger": 100 * cached / taken if taken else None,
+            "telemetry": 100 * more_cached / more if more else None,
         },
-        _number("conversations", "Conversations", None, len(ledger), len(told)),
-        {
-            **_number("modelCalls", "Model calls", None, calls, len(alone)),
-            "failed": facts.failed,
-        },
-    ]
+    }
+
+
+def _conversations(facts: Facts) -> dict[str, Any]:
+    ledger, told = facts.conversations()
+    return _number("conversations", "Conversations", None, len(ledger), len(told))
+
+
+def _model_calls(facts: Facts) -> dict[str, Any]:
+    calls = _number("modelCalls", "Model calls", None, facts.total(0), _alone(facts, "calls"))
+    return {**calls, "failed": facts.failed}
 
 
 def _number(name: str, title: str, unit: str | None, ledger: int, told: int) -> dict[str, Any]:
@@ -257,21 +311,18 @@ def _number(name: str, title: str, unit: str | None, ledger: int, told: int) -> 
 # ── shares ────────────────────────────────────────────────────────────────────────────────
 
 
-def _shares(facts: Facts) -> list[dict[str, Any]]:
+def _models(facts: Facts) -> dict[str, Any]:
     calls = Counter({model: sums[0] for model, sums in facts.models.items()})
+    for one in facts.alone:
+        calls[one.model or ""] += one.calls
+    return _pie("models", "Model calls by model", calls)
+
+
+def _model_tokens(facts: Facts) -> dict[str, Any]:
     tokens = Counter({model: sums[1] + sums[3] for model, sums in facts.models.items()})
     for one in facts.alone:
-        calls[one.model or ""] += 1
         tokens[one.model or ""] += one.input + one.output
-    return [
-        _pie("models", "Model calls by model", calls),
-        _pie("modelTokens", "Tokens by model", tokens),
-        _tools(facts),
-        _users(facts),
-        _terminals(facts),
-        _success(facts, calls.total()),
-        _decisions(facts),
-    ]
+    return _pie("modelTokens", "Tokens by model", tokens)
 
 
 def _pie(name: str, title: str, counts: Counter[str]) -> dict[str, Any]:
@@ -281,21 +332,18 @@ def _pie(name: str, title: str, counts: Counter[str]) -> dict[str, Any]:
 
 def _tools(facts: Facts) -> dict[str, Any]:
     """Tool calls by tool: each call once, with how often it worked and its P95."""
-    calls: Counter[str] = Counter()
-    outcome: dict[str, Counter[int]] = defaultdict(Counter)
-    took: dict[str, Counter[int]] = defaultdict(Counter)
-    for tool, ok, ms, _ in facts.tools:
-        calls[tool] += 1
-        outcome[tool][ok] += 1
-        if ms is not None:
-            took[tool][ms] += 1
+    well, badly, other = (
+        facts.counted[f"tool_{outcome}"] for outcome in ("succeeded", "failed", "ended")
+    )
+    calls = Counter(well) + Counter(badly) + Counter(other)
     panel = _pie("tools", "Tool calls by tool", calls)
+    panel["estimated"] = facts.durations.estimated("tools")
     for item in panel["items"]:
         name = item["name"] or ""
-        known = outcome[name][1] + outcome[name][0]
-        item["succeeded"], item["failed"] = outcome[name][1], outcome[name][0]
-        item["successPercent"] = 100 * outcome[name][1] / known if known else None
-        item["p95Ms"] = percentile(took[name], 0.95)
+        known = well.get(name, 0) + badly.get(name, 0)
+        item["succeeded"], item["failed"] = well.get(name, 0), badly.get(name, 0)
+        item["successPercent"] = 100 * well.get(name, 0) / known if known else None
+        item["p95Ms"] = facts.durations.of_tool(name)
     return panel
 
 
@@ -304,22 +352,21 @@ def _users(facts: Facts) -> dict[str, Any]:
     accounts = dict(db.rows("select id, coalesce(label, email) from account"))
     signed_in = dict(
         db.rows(
-            "select session_id, max(user) from telemetry_usage "
-            "where at >= ? and at < ? and provider = ? and user is not null group by 1",
-            tuple(facts.span),
+            "select session_id, max(user) from telemetry_talk "
+            "where quarter >= ? and quarter < ? and provider = ? and user != '' group by 1",
+            facts.span.quarters(),
         )
     )
     counts: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
     talks: dict[str, set[str | None]] = defaultdict(set)
-    rows: list[tuple[str, str | None, int, int]] = []
-    for talk in facts.talks:
-        known = facts.sessions.get(talk.session or 0)
-        key = known.key if known else None
-        user = accounts.get(talk.account) or signed_in.get(key)
-        rows.append((user or LOCAL_USER, key, talk.calls, talk.tokens))
-    rows += [(o.user or LOCAL_USER, o.session, 1, o.input + o.output) for o in facts.alone]
-    for user, session, number, total in rows:
+    rows: list[tuple[str | None, str | None, int, int]] = [
+        (accounts.get(t.account) or signed_in.get(t.key), t.key, t.calls, t.tokens)
+        for t in facts.talks
+    ]
+    rows += [(one.user, one.session, one.calls, one.input + one.output) for one in facts.alone]
+    for who, session, number, total in rows:
+        user = who or LOCAL_USER
         counts[user] += number
         tokens[user] += total
         talks[user].add(session)
@@ -333,44 +380,40 @@ def _users(facts: Facts) -> dict[str, Any]:
 def _terminals(facts: Facts) -> dict[str, Any]:
     """Conversations by terminal; for those without telemetry, by the client that ran them."""
     told = db.rows(
-        "select distinct terminal, session_id from telemetry_event "
-        "where at >= ? and at < ? and provider = ? and terminal is not null "
-        "and session_id is not null",
-        tuple(facts.span),
+        "select distinct terminal, session_id from telemetry_talk where quarter >= ? "
+        "and quarter < ? and provider = ? and terminal != '' and session_id != ''",
+        facts.span.quarters(),
     )
     families = {(name.partition("/")[0], session) for name, session in told}
     panel = _pie("terminals", "Conversations by terminal", Counter(name for name, _ in families))
-    seen = {facts.sessions[talk.session] for talk in facts.talks if talk.session in facts.sessions}
-    rest = Counter(
-        one.client or "" for one in seen if one.kind != "title" and one.key not in facts.told
-    )
+    silent = {
+        (talk.key, talk.client)
+        for talk in facts.talks
+        if talk.key is not None and talk.kind != "title" and talk.told is None
+    }
+    rest = Counter(client or "" for _, client in silent)
     panel["surfaces"] = [{"name": name or None, "value": n} for name, n in rest.most_common()]
     return panel
 
 
-def _success(facts: Facts, succeeded: int) -> dict[str, Any]:
+def _success(facts: Facts) -> dict[str, Any]:
     """Model requests that ended well or not; the tools' outcome beside them, not among them."""
-    tools = Counter(ok for _, ok, _, _ in facts.tools)
-    counts = Counter({"succeeded": succeeded, "failed": facts.failed})
+    counts = Counter({"succeeded": facts.total(0) + _alone(facts, "calls"), "failed": facts.failed})
     panel = _pie("success", "Success of requests", counts)
-    panel["successPercent"] = 100 * succeeded / counts.total() if counts.total() else None
+    whole = counts.total()
+    panel["successPercent"] = 100 * counts["succeeded"] / whole if whole else None
     panel["failedBy"] = facts.failed_by
-    panel["tools"] = {"succeeded": tools[1], "failed": tools[0]}
+    panel["tools"] = {
+        outcome: sum(facts.counted[f"tool_{outcome}"].values())
+        for outcome in ("succeeded", "failed")
+    }
     return panel
 
 
 def _decisions(facts: Facts) -> dict[str, Any]:
     """What users decided; what the configuration let through is told apart."""
-    users: Counter[str] = Counter()
-    configured: Counter[str] = Counter()
-    for decision, source, number in db.rows(
-        "select decision, lower(coalesce(kind, '')), count(*) from telemetry_event "
-        "where at >= ? and at < ? and provider = ? and decision is not null "
-        "and name in ('codex.tool_decision', 'claude_code.tool_decision') group by 1, 2",
-        tuple(facts.span),
-    ):
-        (users if source.startswith("user") else configured)[decision] += number
-    panel = _pie("decisions", "User decisions", users)
+    panel = _pie("decisions", "User decisions", Counter(facts.counted["user_decision"]))
+    configured = Counter(facts.counted["configured_decision"])
     panel["configured"] = [{"name": k, "value": v} for k, v in configured.most_common()]
     return panel
 
@@ -378,27 +421,27 @@ def _decisions(facts: Facts) -> dict[str, Any]:
 # ── lines and the table ───────────────────────────────────────────────────────────────────
 
 
-def _lines(facts: Facts) -> list[dict[str, Any]]:
-    span, steps = facts.span, facts.steps
-    tokens: dict[int, int] = defaultdict(int)
-    for at, total in steps.rows("sum(input + output)", "call", "started_at", span, "provider = ?"):
-        tokens[at] += total
-    for one in facts.alone:
-        tokens[steps.of(one.at)] += one.input + one.output
-    talks = steps.rows(
-        "count(distinct x.name)",
-        f"(select c.started_at as at, s.thread as name from call c "  # noqa: S608
-        "join session s on s.id = c.session where c.started_at >= ? and c.started_at < ? "
-        f"and c.provider = ? and s.kind != 'title' union {_PROMPTED})",
-        "at",
-        Span(*span),
-        times=2,
+def _talks_over_time(facts: Facts) -> dict[str, Any]:
+    found = db.rows(
+        "select l.quarter, s.thread from slice l join session s on s.id = l.session "  # noqa: S608
+        "where l.quarter >= ?1 and l.quarter < ?2 and l.provider = ?3 and s.kind != 'title' "
+        f"union {_PROMPTED}",
+        facts.span.quarters(),
     )
-    return [
-        _line("conversationsOverTime", "Conversations over time", None, steps.points(dict(talks))),
-        _line("tokensOverTime", "Tokens over time", "tokens", steps.points(tokens)),
-        _durations(facts),
-    ]
+    steps = facts.steps
+    points = steps.points(steps.distinct(found))
+    return _line("conversationsOverTime", "Conversations over time", None, points)
+
+
+def _tokens_over_time(facts: Facts) -> dict[str, Any]:
+    found = db.rows(
+        "select quarter, sum(input + output) from slice "
+        "where quarter >= ? and quarter < ? and provider = ? group by 1",
+        facts.span.quarters(),
+    )
+    more = [(one.quarter, one.input + one.output) for one in facts.alone]
+    points = facts.steps.points(facts.steps.sums([*found, *more]))
+    return _line("tokensOverTime", "Tokens over time", "tokens", points)
 
 
 def _line(name: str, title: str, unit: str | None, points: list[Any]) -> dict[str, Any]:
@@ -407,26 +450,12 @@ def _line(name: str, title: str, unit: str | None, points: list[Any]) -> dict[st
 
 def _durations(facts: Facts) -> dict[str, Any]:
     """P95 of commands (waiting for an approval included), of all tools and of requests."""
-    span, steps = facts.span, facts.steps
-    commands: Histograms = defaultdict(Counter)
-    tools: Histograms = defaultdict(Counter)
-    requests: Histograms = defaultdict(Counter)
-    for tool, _, ms, at in facts.tools:
-        if ms is not None:
-            tools[steps.of(at)][ms] += 1
-            if tool in _COMMANDS:
-                commands[steps.of(at)][ms] += 1
-    for at, ms in db.rows(
-        "select at, duration_ms from telemetry_event where at >= ? and at < ? "
-        "and provider = ? and duration_ms is not null and (name = 'claude_code.api_request' or "
-        "(name = 'codex.api_request' and kind like '%/responses'))",
-        tuple(span),
-    ):
-        requests[steps.of(at)][ms] += 1
-    panel = _line("commandDuration", "Command duration, P95", "ms", steps.p95(commands))
-    panel["value"] = overall(commands)
-    for name, found in (("tools", tools), ("requests", requests)):
-        panel[name] = {"points": steps.p95(found), "value": overall(found)}
+    panel = _line("commandDuration", "Command duration, P95", "ms", [])
+    found = facts.durations
+    panel["points"], panel["value"] = found.p95("commands"), found.overall("commands")
+    for name in ("tools", "requests"):
+        panel[name] = {"points": found.p95(name), "value": found.overall(name)}
+    panel["estimated"] = any(found.estimated(name) for name in ("tools", "requests"))
     return panel
 
 
@@ -434,30 +463,53 @@ def _details(facts: Facts) -> dict[str, Any]:
     """Conversations with their calls, tokens, tools and time, the largest first."""
     rows: dict[str | None, dict[str, Any]] = {}
     for talk in facts.talks:
-        known = facts.sessions.get(talk.session or 0)
-        key = known.key if known else None
-        row = rows.setdefault(key, _detail(key, known, talk.model))
+        row = rows.setdefault(talk.key, _detail(talk.key, talk, talk.model or None))
         _add(row, talk.calls, talk.tokens, talk.last_at)
     for one in facts.alone:
         row = rows.setdefault(one.session, _detail(one.session, None, one.model))
-        _add(row, 1, one.input + one.output, one.at)
+        _add(row, one.calls, one.input + one.output, one.last_at)
     chosen = sorted(rows.values(), key=lambda row: -row["tokens"])[:_MOST_DETAILS]
-    for row in chosen:
-        name = row["conversation"]
-        row["kind"] = row["kind"] or facts.told.get(name)
-        row["lastAt"] = iso(row["lastAt"])
-        if name in facts.told:
-            row["toolCalls"], row["toolDurationMs"] = _tools_of(name, facts.span)
-        if row["threadId"]:
-            found = db.rows("select title from thread where id = ?", (row["threadId"],))
-            row["title"] = found[0][0] if found else None
+    _complete(chosen, facts.span)
     return {
         "id": "conversationDetails", "title": "Conversation details", "kind": "table",
         "unit": "ms", "rows": chosen,
     }  # fmt: skip
 
 
-def _detail(name: str | None, known: Known | None, model: str | None) -> dict[str, Any]:
+def _complete(rows: list[dict[str, Any]], span: Span) -> None:
+    """What the chosen conversations are called, and what telemetry knows of their tools."""
+    names = [row["conversation"] for row in rows]
+    threads = [row["threadId"] for row in rows]
+    titles = dict(_among("select id, title from thread where id in", threads))
+    kinds = dict(
+        _among("select session_id, kind from telemetry_session where session_id in", names)
+    )
+    tools = {
+        name: rest
+        for name, *rest in _among(
+            "select session_id, sum(results), sum(tool_ms) from telemetry_talk "
+            "where quarter >= ? and quarter < ? and provider = ? and session_id in",
+            names, span.quarters(), "group by 1",
+        )
+    }  # fmt: skip
+    for row in rows:
+        name = row["conversation"]
+        row["kind"] = row["kind"] or kinds.get(name)
+        row["lastAt"] = iso(row["lastAt"])
+        row["title"] = titles.get(row["threadId"])
+        if name in kinds:
+            calls, took = tools.get(name, (0, 0))
+            row["toolCalls"], row["toolDurationMs"] = calls, took if calls else None
+
+
+def _among(
+    sql: str, names: list[Any], before: tuple[Any, ...] = (), after: str = ""
+) -> list[tuple[Any, ...]]:
+    known = [name for name in names if name is not None]
+    return db.rows(f"{sql} ({','.join('?' * len(known))}) {after}", (*before, *known))
+
+
+def _detail(name: str | None, known: Talk | None, model: str | None) -> dict[str, Any]:
     return {
         "conversation": name, "title": None, "kind": known.kind if known else None,
         "modelCalls": 0, "tokens": 0, "model": model, "lastAt": 0, "toolCalls": None,
@@ -469,16 +521,6 @@ def _add(row: dict[str, Any], calls: int, tokens: int, at: int) -> None:
     row["modelCalls"] += calls
     row["tokens"] += tokens
     row["lastAt"] = max(row["lastAt"], at)
-
-
-def _tools_of(session: str, span: Span) -> tuple[int, int | None]:
-    found: tuple[int, int | None] = db.rows(
-        "select count(distinct coalesce(call_id, id)), sum(duration_ms) from telemetry_event "
-        "where session_id = ? and at >= ? and at < ? "
-        "and name in ('codex.tool_result', 'claude_code.tool_result')",
-        (session, span.since, span.until),
-    )[0]
-    return found
 
 
 # ── where the rows are ────────────────────────────────────────────────────────────────────
@@ -501,3 +543,24 @@ def _behind(panel: str, span: Span) -> dict[str, Any]:
         events = {key: text.replace("codex.", "claude_code.") for key, text in events.items()}
     path = "/api/calls" if events is None else "/api/telemetry/events"
     return {"path": path, "query": {**query, **(events or {})}}
+
+
+_PANELS: dict[str, Callable[[Facts], dict[str, Any]]] = {
+    "input": _sum_of("input", "Input tokens", 1),
+    "output": _sum_of("output", "Output tokens", 3),
+    "cached": _sum_of("cached", "Cached tokens", 2),
+    "cacheRate": _rate,
+    "conversations": _conversations,
+    "modelCalls": _model_calls,
+    "models": _models,
+    "modelTokens": _model_tokens,
+    "tools": _tools,
+    "users": _users,
+    "terminals": _terminals,
+    "success": _success,
+    "decisions": _decisions,
+    "conversationsOverTime": _talks_over_time,
+    "tokensOverTime": _tokens_over_time,
+    "commandDuration": _durations,
+    "conversationDetails": _details,
+}
