@@ -201,6 +201,13 @@ class RequestLog(_Usage):
         )
 
 
+# The failures of a span, and whether a conversation came through the proxy at all.
+RequestLog.add_index(
+    RequestLog.started_at, where=RequestLog.status == "error", name="request_log_failed"
+)
+RequestLog.add_index(RequestLog.session_id, RequestLog.started_at)
+
+
 class Setting(_Usage):
     """A runtime setting that differs from its default; `value` is JSON."""
 

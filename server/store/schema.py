@@ -24,6 +24,8 @@ USAGE = (
     'CREATE INDEX IF NOT EXISTS "request_log_started_at" ON "request_log" ("started_at")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "request_log_account_started_at" ON "request_log" ("account", "started_at")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "request_log_key_started_at" ON "request_log" ("key", "started_at")',  # noqa: E501
+    'CREATE INDEX IF NOT EXISTS "request_log_failed" ON "request_log" ("started_at") WHERE ("status" = \'error\')',  # noqa: E501
+    'CREATE INDEX IF NOT EXISTS "request_log_session_id_started_at" ON "request_log" ("session_id", "started_at")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "setting" ("name" TEXT NOT NULL PRIMARY KEY, "value" TEXT NOT NULL)',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "source_file" ("id" INTEGER NOT NULL PRIMARY KEY, "provider" TEXT NOT NULL, "name" TEXT NOT NULL, "path" TEXT NOT NULL, "inode" INTEGER NOT NULL, "size" INTEGER NOT NULL, "mtime_ns" INTEGER NOT NULL, "offset" INTEGER NOT NULL, "fingerprint" TEXT NOT NULL, "state" TEXT NOT NULL, "archived" INTEGER NOT NULL, "missing" INTEGER NOT NULL, "calls" INTEGER NOT NULL, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "skipped" INTEGER NOT NULL, "warnings" TEXT NOT NULL, "indexed_at" INTEGER NOT NULL)',  # noqa: E501
     'CREATE UNIQUE INDEX IF NOT EXISTS "source_file_provider_name" ON "source_file" ("provider", "name")',  # noqa: E501
