@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import type { Plugin } from "vite";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
@@ -6,9 +7,9 @@ import { defineConfig } from "vitest/config";
 const server = process.env.BRIMLINE_URL ?? "http://127.0.0.1:2455";
 
 // The server says some words too (a shared report); it reads the pages' own catalogues.
-const catalogues = {
+const catalogues: Plugin = {
   name: "catalogues",
-  generateBundle(this: { emitFile: (file: object) => void }) {
+  generateBundle() {
     for (const file of readdirSync("src/locales")) {
       const source = readFileSync(`src/locales/${file}`);
       this.emitFile({ type: "asset", fileName: `words/${file}`, source });
