@@ -36,7 +36,7 @@ class Config:
     auth_base_url: str = "https://auth.openai.com"
     callback_host: str = "127.0.0.1"  # where a sign-in's browser comes back; a container needs more
     admin_token: str = ""
-    threads: int = 256
+    threads: int = 656  # at most; each starts when it is needed
     log_level: str = "info"
     evidence: bool = True  # a call's log lines may be shown; off: only once the owner says so
     strict_writes: bool = False  # tests: a write outside `writing()` raises

@@ -25,6 +25,7 @@ from server.app import Services, create_app
 from server.config import NAME, Config
 from server.errors import AppError
 from server.ingest import reprice
+from server.proxy.lane import Channel, Workers
 from server.store import db, settings
 from server.store.lock import Lock
 from server.usage import calls
@@ -204,10 +205,10 @@ def _jobs(built: Services) -> list[tuple[str, Callable[[], float], Callable[[], 
 
 def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
     # Every limit and its reason: docs/ARCHITECTURE.md, "Threads and limits".
-    return waitress.server.create_server(
+    server = waitress.server.create_server(
         app,
         sockets=[listener],
-        threads=config.threads,
+        _dispatcher=Workers(config.threads),
         connection_limit=2000,
         asyncore_use_poll=True,
         channel_request_lookahead=1,
@@ -221,6 +222,8 @@ def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
         expose_tracebacks=False,
         clear_untrusted_proxy_headers=True,
     )
+    server.channel_class = Channel
+    return server
 
 
 def _refuse_open_network(built: Services) -> None:

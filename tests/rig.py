@@ -16,6 +16,7 @@ import waitress.server
 
 from server.accounts.pool import Pool
 from server.config import Config
+from server.proxy.lane import Channel, Workers
 from server.proxy.routes import Proxy
 from server.store import db
 from tests.upstream import Provider, auth_json
@@ -50,7 +51,7 @@ class Rig:
         self._server = waitress.server.create_server(
             self.proxy.wsgi(_nothing),
             sockets=[listener],
-            threads=config.threads,
+            _dispatcher=Workers(config.threads),
             channel_request_lookahead=1,
             asyncore_use_poll=True,
             ident=None,
@@ -58,6 +59,7 @@ class Rig:
             max_request_body_size=134217728,
             asyncore_loop_timeout=0.05,  # so that the end of a test is quick
         )
+        self._server.channel_class = Channel
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     def start(self) -> None:

@@ -6,6 +6,7 @@ the same breath, so that many requests at once do not all see the last free one.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 import time
@@ -140,7 +141,7 @@ class Chooser:
             spent=self._memory.spent(limit, now) if limit else {},
         )
         # The same thread gets the same draw, so that it stays together while its account rests.
-        draw = random.Random(sticky[1]).random() if sticky else random.random()  # noqa: S311
+        draw = _draw(sticky[1]) if sticky else random.random()  # noqa: S311
         return candidates, ask, draw
 
     def _wake(self, after: _Place | None = None) -> None:
@@ -165,6 +166,11 @@ class _Place:
             return False
         self._next = time.monotonic() + _LOOK_AGAIN
         return True
+
+
+def _draw(key: str) -> float:
+    digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=6).digest()
+    return int.from_bytes(digest) / (1 << 48)
 
 
 def rules() -> Rules:

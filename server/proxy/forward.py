@@ -7,6 +7,7 @@ that never, because a client runs a tool call as soon as it arrives.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -98,6 +99,9 @@ class _Live:
     reader: sse.Reader = field(default_factory=sse.Reader)
     held: list[bytes] = field(default_factory=list)
     broken: str = ""
+    failing: bool = False  # and nothing of it was shown that a repeat would contradict
+    over: bool = False
+    unshown: list[bytes] = field(default_factory=list)
     dropped: bool = False
 
 
@@ -141,14 +145,83 @@ class Turn:
         """The events for the client, each whole, as they come. Raises `Cut` when they break off."""
         while (live := self._live) is not None:
             for found in self._relay(live):
-                if not self._shown:
-                    self._shown = True
-                    self._record.first_event_ms = self._record.elapsed()
-                yield found
+                yield self._seen(found)
             if self._live is live:
                 break
-        if self._last is not None and not self._ended(self._last):
+        if not self.ended:
             raise Cut
+
+    # ── without a thread ──────────────────────────────────────────────────────────────────
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole answer is at hand: nothing has to be waited for."""
+        live = self._live
+        return live is not None and live.reader.terminal is not None and live.exchange.at_hand
+
+    def detach(self) -> tuple[socket.socket | None, list[bytes]]:
+        """Go on by `step` instead of `events`; returns the socket to watch and the first events."""
+        live = self._live
+        if live is None:
+            return None, []
+        held, live.held = live.held, []
+        return live.exchange.detach(), self._seen(held)
+
+    def step(self) -> tuple[list[bytes], str]:
+        """Read what has come, without waiting: the events for the client, and what is next.
+
+        more: read when there is something to read; now: read again; last: only the end of the
+        answer is missing; over: nothing more comes; failing: `replace` may save it.
+        """
+        live = self._live
+        if live is None:
+            return [], "over"
+        try:
+            chunk = live.exchange.read_ready()
+        except (HungUp, Aborted) as error:
+            live.broken, chunk = str(error), b""
+        if chunk is None:
+            return [], "last" if live.reader.terminal else "more"
+        found = self._pass(live, chunk)
+        if live.failing:
+            live.unshown = found
+            return [], "failing"
+        if live.over:
+            return self._seen(found), "over"
+        if live.exchange.at_hand:
+            return self._seen(found), "now"
+        return self._seen(found), "last" if live.reader.terminal else "more"
+
+    def pause(self) -> None:
+        """The client does not read: what the provider does not send now is no silence."""
+        if self._live is not None:
+            self._live.exchange.deadline = None
+
+    def replace(self) -> list[bytes]:
+        """Let another account take over, which may take time; else what is left to be shown.
+
+        After it there is either an answer to `detach` again, or nothing.
+        """
+        live = self._live
+        if live is None or self._take_over(live):
+            return []
+        return self._seen(live.unshown)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client got an end that it understands."""
+        return self._last is None or self._ended(self._last)
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing but the usual is left to do: `close` will not wait for anything."""
+        return self._last is not None and self._last.reader.terminal is not None
+
+    def _seen(self, found: list[bytes]) -> list[bytes]:
+        if found and not self._shown:
+            self._shown = True
+            self._record.first_event_ms = self._record.elapsed()
+        return found
 
     def close(self) -> None:
         """Release what is held, and note in the record how it ended. Call it once."""
@@ -316,6 +389,8 @@ class Turn:
                 return None
 
     def _observe(self, account: str, named: Mapping[str, str]) -> None:
+        if self._memory.said_before(account, named):
+            return
         usage = windows_from_headers(named, db.now_ms())
         if usage.windows or usage.credits is not None:
             self._pool.observe(account, usage, "headers")
@@ -389,17 +464,23 @@ class Turn:
             held, live.held = live.held, []
             yield held
         while not (live.reader.terminal and not live.exchange.more_within(_LAST_BREATH)):
-            chunk = self._read(live)
-            found = self._feed(live, chunk)
-            if not self._sure:
-                if self._failing(live, chunk) and self._take_over(live):
-                    return
-                if live.reader.begun or live.reader.terminal:
-                    self._commit(live)
+            found = self._pass(live, self._read(live))
+            if live.failing and self._take_over(live):
+                return
             if found:
                 yield found
-            if not chunk or live.broken:
+            if live.over:
                 return
+
+    def _pass(self, live: _Live, chunk: bytes) -> list[bytes]:
+        """The events that these bytes complete; notes in `live` what they mean."""
+        found = self._feed(live, chunk)
+        live.over = not chunk or bool(live.broken)
+        if not self._sure:
+            live.failing = self._failing(live, chunk)
+            if live.reader.begun or live.reader.terminal:
+                self._commit(live)
+        return found
 
     def _read(self, live: _Live) -> bytes:
         """The next bytes; empty at the end, however it came."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
+from collections.abc import Mapping
 
 from server.accounts.pins import OWNER
 from server.accounts.pool import Pool
@@ -11,6 +13,7 @@ from server.store import db
 
 # A plan may gain a model at any time; asking once an hour costs one extra try.
 UNABLE_MS = 3_600_000
+_SAME_SECONDS = 1.0
 
 
 class Memory:
@@ -20,6 +23,7 @@ class Memory:
         self._pool = pool  # keeps owners: they outlive a restart, written behind like pins
         self._unable: dict[tuple[str, str], int] = {}
         self._spent: dict[tuple[str, str], int] = {}
+        self._told: dict[str, tuple[tuple[tuple[str, str], ...], float]] = {}
         self._lock = threading.Lock()
 
     def own(self, value: str | None, account: str) -> None:
@@ -31,6 +35,16 @@ class Memory:
     def owner(self, value: str | None) -> str | None:
         """The account that issued `value`; None when it is not known."""
         return self._pool.pinned(OWNER, _digest(value)) if value else None
+
+    def said_before(self, account: str, named: Mapping[str, str]) -> bool:
+        """Whether these headers told the same of this account within the last second."""
+        told = tuple(item for item in named.items() if item[0].startswith("x-codex-"))
+        now = time.monotonic()
+        before, since = self._told.get(account, ((), 0.0))
+        if told == before and now - since < _SAME_SECONDS:
+            return True
+        self._told[account] = told, now
+        return False
 
     def cannot(self, account: str, model: str, now: int) -> None:
         """Remember that this account does not offer this model."""

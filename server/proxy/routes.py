@@ -1,7 +1,7 @@
 """What Codex and other clients talk to: the proxy's routes, as one WSGI layer.
 
-It sits in front of Flask, because the hot paths need nothing of it. One worker thread serves
-one stream; `Watcher` frees it when its client leaves or time is up.
+It sits in front of Flask, because the hot paths need nothing of it. A thread opens a stream and
+hands it to the relay; `Watcher` ends it when its client leaves or time is up.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ from server.config import Config
 from server.errors import AppError, Unauthorized
 from server.proxy import body as bodies
 from server.proxy import errand, headers, policy, translate
+from server.proxy.carry import Carry, Ends
 from server.proxy.catalogue import Catalogue
 from server.proxy.chat import Answer, refusal
 from server.proxy.chooser import Chooser, Wanted
 from server.proxy.fold import Fold
 from server.proxy.forward import Cut, Gone, PassOn, Turn, Work
 from server.proxy.gate import Gate
+from server.proxy.lane import KEY, Detached, Lane
 from server.proxy.local import Local
 from server.proxy.memory import Memory
-from server.proxy.recorder import Record, Recorder, SeesRequests
+from server.proxy.recorder import WAIT_SECONDS, Record, Recorder, SeesRequests
+from server.proxy.relay import Relay
 from server.proxy.slots import Slots
 from server.proxy.sse import encode
 from server.proxy.upstream import Upstream
@@ -67,6 +70,7 @@ class Proxy:
         self._config = config
         self._gate = Gate(keys or Keys())
         self._recorder = Recorder(ledger, self._gate.keys)
+        self._relay = Relay()
         self._catalogue = Catalogue(pool, self.upstream)
         self._local = Local(config, pool)
         self._slots = Slots(config.threads)
@@ -131,6 +135,7 @@ class Proxy:
         """Start the threads that watch streams and write the log."""
         self.upstream.start()
         self._recorder.start()
+        self._relay.start()
 
     def stop(self) -> None:
         """End what is open, write what is finished, end the threads."""
@@ -140,6 +145,7 @@ class Proxy:
         while self._open and time.monotonic() < limit:
             time.sleep(0.01)
         self._recorder.stop()
+        self._relay.stop()
         try:
             # The scheduler stores pins every few seconds; the last ones would be lost, and with
             # them the account (and its prompt cache) of each thread that waits for our return.
@@ -301,7 +307,9 @@ class Proxy:
             turn.open()
             if collect:
                 return self._collected(turn, work.fold, record, start_response)
-            return self._stream(turn, work, record, start_response)
+            return self._stream(turn, work, environ.get(KEY), start_response)
+        except Detached:
+            raise
         except Gone:
             record.status, record.http_status = "cancelled", None
             self._finish(turn, record)
@@ -351,8 +359,9 @@ class Proxy:
         return work, not read.stream
 
     def _stream(
-        self, turn: Turn, work: Work, record: Record, start_response: StartResponse
+        self, turn: Turn, work: Work, lane: Lane | None, start_response: StartResponse
     ) -> Iterable[bytes]:
+        record = work.record
         own = [
             ("Content-Type", "text/event-stream"),
             ("Cache-Control", "no-cache"),
@@ -361,7 +370,30 @@ class Proxy:
         ]
         record.http_status = 200
         start_response("200 OK", headers.to_client(turn.upstream_headers, own=own))
-        return self._events(turn, work, record)
+        if lane is None or turn.complete:
+            return self._events(turn, work, record)
+        raise Detached(Carry(self._relay, lane, turn, self._ends(turn, work)).begin)
+
+    def _ends(self, turn: Turn, work: Work) -> Ends:
+        """What a stream without a thread needs of us."""
+        fold, record = work.fold, work.record
+
+        def shape(found: list[bytes]) -> bytes:
+            return b"".join(found if fold is None else map(fold.pass_on, found))
+
+        def failed() -> None:
+            record.error_code, record.http_status = "internal_error", 500
+
+        def broken_off() -> bytes:
+            return b"" if record.status == "cancelled" else _broken_off(record, fold)
+
+        return Ends(
+            shape=shape,
+            finish=lambda then: self._finish(turn, record, then),
+            failed=failed,
+            broken_off=broken_off,
+            wait=WAIT_SECONDS,
+        )
 
     def _events(self, turn: Turn, work: Work, record: Record) -> Iterator[bytes]:
         fold = work.fold
@@ -451,8 +483,13 @@ class Proxy:
             own = [*own, ("x-should-retry", "false")]  # SDKs would ask twice more
         return _answer_error(error, start_response, own)
 
-    def _finish(self, turn: Turn | None, record: Record) -> None:
-        """Free the slot and write the row, once; waits a little for the row to be on disk."""
+    def _finish(
+        self, turn: Turn | None, record: Record, then: Callable[[], None] | None = None
+    ) -> None:
+        """Free the slot and write the row, once; waits a little for the row to be on disk.
+
+        With `then` it does not wait: that is called once the row is there.
+        """
         if self._open.pop(record.id, None) is None:
             return
         try:
@@ -462,7 +499,8 @@ class Proxy:
             self._slots.release()
             record.duration_ms = record.elapsed()
             self._gate.settle(record)
-            self._recorder.put(record)
+            record.then = then
+            self._recorder.put(record, wait=0 if then else WAIT_SECONDS)
 
     def _pool_headers(self) -> list[headers.Header]:
         """The pool's allowance and our catalogue's tag: what every answer carries."""

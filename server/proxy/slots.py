@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 
-# Each stream and each one that waits holds a worker thread; the rest stay free, so that pages
-# and health answer under any load.
+# Each stream may need a worker thread (to begin, or when another account takes over), and so does
+# each one that waits; the rest stay free, so that pages and health answer under any load.
 _KEPT_FREE = 56
-_MOST_STREAMS = 200
+_MOST_STREAMS = 600
 WAIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 

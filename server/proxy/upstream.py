@@ -154,9 +154,34 @@ class Exchange:
         elif not body.closed():
             raise self.ended_by(kept=False)
 
+    def detach(self) -> socket.socket | None:
+        """Read without waiting from now on; returns the socket to watch. See `read_ready`."""
+        if self._sock is not None:
+            with suppress(OSError):
+                self._sock.setblocking(False)
+        return self._sock
+
+    def read_ready(self) -> bytes | None:
+        """`read1` for a detached exchange; None when nothing has come yet."""
+        self.deadline = time.monotonic() + IDLE_SECONDS
+        try:
+            if (chunk := self._take()) is None:
+                self._more()
+                chunk = self._take()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
+        except (OSError, ValueError) as error:
+            raise self.ended_by(kept=False) from error
+        return chunk
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the next read gives something, or the end, without asking the socket."""
+        return bool(self._ready) or self._body is None or self._body.done
+
     def more_soon(self, seconds: float) -> bool:
         """Whether more has arrived after this short pause (poll knows no less than 1 ms)."""
-        if self._ready or self._body is None or self._body.done:
+        if self.at_hand:
             return True
         time.sleep(seconds)
         return self.more_within(0)
@@ -172,7 +197,7 @@ class Exchange:
 
     def _has_more(self, sock: socket.socket) -> bool:
         """Whether there is anything to read; takes from the socket what is there."""
-        if self._ready or self._body is None or self._body.done:
+        if self.at_hand:
             return True
         try:
             sock.setblocking(False)
@@ -184,7 +209,7 @@ class Exchange:
             return False
         except (OSError, ValueError, HungUp, Aborted):
             return True  # the read that follows says what is wrong
-        return bool(self._ready) or self._body.done
+        return self.at_hand
 
     def ended_by(self, *, kept: bool) -> Exception:
         """The exception that tells why the connection ended."""
@@ -370,6 +395,7 @@ class Upstream:
             idle = time.monotonic() - since
             # Readable while idle means closed, or bytes that belong to nobody.
             if idle < _KEPT_SECONDS and not _readable(sock, 0):
+                sock.setblocking(True)
                 return sock
             sock.close()
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 Header = tuple[str, str]
 
@@ -40,8 +41,11 @@ class Chunked:
 
     def feed(self, data: bytes) -> bytes:
         """What these bytes hold of the body. Raises `Malformed`."""
-        data, at, found = self._rest + data, 0, []
+        data, at = self._rest + data, 0
+        found: list[bytes] = []
         while not self.done:
+            if not (self._left or self._behind) and self._trailers < 0:
+                at = _whole_chunks(data, at, found)
             if self._left:
                 piece = data[at : at + self._left]
                 found.append(piece)
@@ -70,10 +74,7 @@ class Chunked:
                 raise Malformed("the trailers are too long")
             self.done = not line
         else:
-            size = _SIZE.fullmatch(line)
-            if size is None:
-                raise Malformed("a chunk's size is not a number")
-            self._left = int(size[1], 16)
+            self._left = _size(line)
             self._behind = self._left > 0
             self._trailers = -1 if self._left else 0
 
@@ -85,6 +86,26 @@ class Chunked:
     def surplus(self) -> bool:
         """Whether there was more than the answer."""
         return self.done and bool(self._rest)
+
+
+def _whole_chunks(data: bytes, at: int, found: list[bytes]) -> int:
+    """Take the chunks that are here from end to end, as most are; returns where they stop."""
+    while (end := data.find(b"\r\n", at)) >= 0:
+        begin = end + 2
+        behind = begin + _size(data[at:end])
+        if behind == begin or data[behind : behind + 2] != b"\r\n":
+            break
+        found.append(data[begin:behind])
+        at = behind + 2
+    return at
+
+
+@lru_cache(512)
+def _size(line: bytes) -> int:
+    size = _SIZE.fullmatch(line) if len(line) <= _MAX_LINE else None
+    if size is None:
+        raise Malformed("a chunk's size is not a number")
+    return int(size[1], 16)
 
 
 class Sized:

@@ -1,0 +1,164 @@
+"""One stream's way through the relay, from the moment its thread lets go of it to its end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from waitress.channel import ClientDisconnected
+
+from server.proxy.forward import Turn
+from server.proxy.lane import Lane
+from server.proxy.relay import Relay
+
+log = logging.getLogger(__name__)
+
+# More than this and the client is slow: the provider is read on when it has caught up.
+_MUCH, _LITTLE = 256 * 1024, 64 * 1024
+_LOOK_SECONDS = 0.05
+_LOOKS = 6000  # five minutes for a client to take the last of an answer
+_LAST_BREATH = 0.1
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What the routes do for a stream."""
+
+    shape: Callable[[list[bytes]], bytes]  # events as this client reads them
+    finish: Callable[[Callable[[], None]], None]  # free all and write the row; then call this
+    failed: Callable[[], None]  # note a fault of ours
+    broken_off: Callable[[], bytes]  # the client's last words when it ended too soon
+    wait: float  # seconds that the end may wait for the row
+
+
+class Carry:
+    """A stream without a thread: `begin`, and the relay does the rest."""
+
+    def __init__(self, relay: Relay, lane: Lane, turn: Turn, ends: Ends) -> None:
+        self._relay = relay
+        self._lane = lane
+        self._turn = turn
+        self._ends = ends
+        self._sock: socket.socket | None = None
+        self._last = False  # the end of the answer has been given a moment to come
+        self._over = False
+        self._ended = False
+        self._looks = 0
+
+    def begin(self) -> None:
+        """Go on in the relay; any thread may call it."""
+        self._relay.post(self._safely(self._start))
+
+    # ── in the relay's thread ─────────────────────────────────────────────────────────────
+
+    def _start(self) -> None:
+        self._sock, found = self._turn.detach()
+        if self._sock is None or not self._write(found):
+            return self._finish_soon()
+        self._relay.watch(self._sock, self._safely(self._ready))
+        self._ready()
+        return None
+
+    def _ready(self) -> None:
+        following = "now"
+        while following == "now" and self._lane.waiting <= _MUCH:
+            found, following = self._turn.step()
+            if not self._write(found):
+                return self._finish_soon()
+        if following in ("more", "now") and self._lane.waiting > _MUCH:
+            self._forget()
+            self._turn.pause()
+            self._relay.after(_LOOK_SECONDS, self._safely(self._look))
+        elif following == "last" and not self._last:
+            self._last = True
+            self._relay.after(_LAST_BREATH, self._safely(self._finish_soon))
+        elif following == "failing":
+            self._forget()
+            self._lane.work(self._safely(self._replace))
+        elif following == "over":
+            self._finish_soon()
+        return None
+
+    def _look(self) -> None:
+        """Read on once the client has."""
+        if self._over:
+            return
+        if self._lane.waiting > _LITTLE:
+            self._relay.after(_LOOK_SECONDS, self._safely(self._look))
+        elif self._sock is not None:
+            self._relay.watch(self._sock, self._safely(self._ready))
+            self._ready()
+
+    def _write(self, found: list[bytes]) -> bool:
+        """Pass events on; False when the client has left."""
+        if found and (data := self._ends.shape(found)):
+            try:
+                self._lane.write(data)
+            except ClientDisconnected:
+                return False
+        return True
+
+    def _forget(self) -> None:
+        if self._sock is not None:
+            self._relay.forget(self._sock)
+
+    def _finish_soon(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._forget()
+        if self._turn.well:
+            self._finish()
+        else:
+            # What follows a failure may write to the database.
+            self._lane.work(self._safely(self._finish))
+
+    def _end(self) -> None:
+        """The client's end, once its row is on disk or has taken too long."""
+        if self._ended:
+            return
+        if self._lane.waiting > _MUCH and self._looks < _LOOKS:
+            self._looks += 1
+            self._relay.after(_LOOK_SECONDS, self._end)
+            return
+        self._ended = True
+        whole = self._turn.ended
+        with suppress(ClientDisconnected):
+            if not whole and (said := self._ends.broken_off()):
+                self._lane.write(said)
+        self._lane.end(whole=whole)
+
+    # ── in any thread ─────────────────────────────────────────────────────────────────────
+
+    def _replace(self) -> None:
+        found = self._turn.replace()
+        if found:
+            self._relay.post(self._safely(lambda: self._close_with(found)))
+        else:
+            self.begin()
+
+    def _close_with(self, found: list[bytes]) -> None:
+        self._write(found)
+        self._finish_soon()
+
+    def _finish(self) -> None:
+        self._ends.finish(lambda: self._relay.post(self._end))
+        self._relay.post(lambda: self._relay.after(self._ends.wait, self._end))
+
+    def _safely(self, job: Callable[[], None]) -> Callable[[], None]:
+        """This, and if it fails by a fault of ours, the stream's end."""
+
+        def run() -> None:
+            try:
+                job()
+            except Exception:
+                log.exception("a stream could not be carried on")
+                self._ends.failed()
+                self._over = True
+                self._relay.post(self._forget)
+                self._lane.work(self._finish)
+
+        return run

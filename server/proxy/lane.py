@@ -1,0 +1,170 @@
+"""waitress with three changes: an answer may go on without its thread, threads start when they are
+needed, and a stream does not cost its client the connection.
+
+A WSGI application holds its thread until its answer ends. Here it may raise `Detached` once the
+answer has begun; then the thread is free, and `Lane` writes the rest from anywhere. Everything else
+(parsing, buffers, limits, noticing that the client left) stays waitress' own work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.task import ThreadedTaskDispatcher, WSGITask
+
+KEY = "brimline.lane"
+
+
+class Detached(BaseException):  # not an Exception: nothing on the way up may answer it
+    """The answer goes on elsewhere; `carry_on` is called when the thread has let go of it."""
+
+    def __init__(self, carry_on: Callable[[], None]) -> None:
+        super().__init__()
+        self.carry_on = carry_on
+
+
+class Lane:
+    """The way to one client while its answer is open; one thread at a time may use it."""
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+        self._channel = task.channel
+
+    def write(self, data: bytes) -> None:
+        """Send this, or keep it until the client reads. Raises `ClientDisconnected`."""
+        # `write_soon` would wait for a client that does not read; see `waiting`.
+        self._task.write(data)
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes the client has not read yet."""
+        return int(self._channel.total_outbufs_len)
+
+    def end(self, *, whole: bool) -> None:
+        """End the answer; not `whole`: so that the client can tell."""
+        self._channel.end(_End(self._task, whole))
+
+    def work(self, job: Callable[[], None]) -> None:
+        """Let one of the server's threads do something for this client that may take time."""
+        self._channel.server.add_task(_Job(job))
+
+
+class _Job:
+    """Something to do, as waitress' threads take it."""
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        self.service = job
+
+    def cancel(self) -> None:
+        """The server stops; so does whatever this was for."""
+
+
+class _End:
+    """The end of an answer, as the channel takes a request's task."""
+
+    def __init__(self, task: Any, whole: bool) -> None:
+        self.request = task.request
+        self.wrote_header = True
+        self.close_on_finish = task.close_on_finish or not whole
+        self._task = task
+        self._whole = whole
+
+    def service(self) -> None:
+        """Write the last chunk."""
+        if self._whole:
+            self._task.finish()
+            self.close_on_finish = self.close_on_finish or self._task.close_on_finish
+
+
+class _Gather:
+    """Stands in for a channel to collect what a task writes."""
+
+    def __init__(self, channel: Any) -> None:
+        self.server = channel.server
+        self.found: list[bytes] = []
+
+    def write_soon(self, data: bytes) -> None:
+        """Collect."""
+        self.found.append(data)
+
+
+class _Task(WSGITask):  # type: ignore[misc]
+    """waitress' task: knows its lane, and sends the head with the first words."""
+
+    channel: Any
+
+    def write(self, data: bytes) -> None:
+        """Send this; the head goes out with the first of it."""
+        if self.wrote_header or not data:
+            super().write(data)
+            return
+        channel = self.channel
+        gather = _Gather(channel)
+        self.channel = gather
+        try:
+            super().write(data)
+        finally:
+            self.channel = channel
+        channel.write_soon(b"".join(gather.found))
+
+    def get_environment(self) -> dict[str, Any]:
+        """The WSGI environment."""
+        environ: dict[str, Any] = super().get_environment()
+        environ[KEY] = Lane(self)
+        return environ
+
+    def set_close_on_finish(self) -> None:
+        """Close the connection behind this answer; not because it comes in chunks."""
+        asked = self.request.headers.get("CONNECTION", "").lower() == "close"
+        if self.wrote_header or not self.chunked_response or asked:
+            super().set_close_on_finish()
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A client's connection, whose answer may go on without the thread that began it."""
+
+    task_class: Any = _Task
+
+    def service(self) -> None:
+        """Serve one request, or begin to."""
+        try:
+            super().service()
+        except Detached as left:
+            left.carry_on()
+
+    def end(self, end: Any) -> None:
+        """End an answer that went on without a thread: waitress' own after-care, once more."""
+        if not self.requests:
+            return  # the server stopped meanwhile
+        # With more than one request in hand the after-care may wait for a slow reader.
+        end.close_on_finish = end.close_on_finish or len(self.requests) > 1
+        self.task_class = lambda *_: end
+        try:
+            with suppress(ClientDisconnected):
+                super().service()
+        finally:
+            self.task_class = _Task
+
+
+class Workers(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """The server's threads: each is started when there is work that nobody is free for."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def add_task(self, task: Any) -> None:
+        """Let a thread do this as soon as one is free, or may be started."""
+        with self.lock:
+            self.queue.append(task)
+            idle = len(self.threads) - self.stop_count - self.active_count
+            if len(self.queue) <= idle or len(self.threads) >= self._most or self.stop_count:
+                self.queue_cv.notify()
+                return
+            number = len(self.threads)
+            self.threads.add(number)
+            self.active_count += 1
+            self.start_new_thread(self.handler_thread, number)
