@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, request
+from flask import Blueprint, jsonify, request
 
 from server.dashboard import body, filters, query
 from server.errors import BadRequest, NotFound
@@ -14,6 +14,7 @@ from server.times import iso
 from server.usage import calls, diagnostics
 from server.usage.calls import Page
 from server.usage.diagnostics import FACT_SORTS, SECTIONS, VIEWS
+from server.usage.privacy import Privacy, short
 from server.usage.slices import Filter
 
 if TYPE_CHECKING:
@@ -34,9 +35,27 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/diagnostics/<section>")
     def one(section: str) -> Any:
         _known(section)
-        return filters.answer(_section(section, _filter()))
+        return _answer(_section(section, _filter()))
 
     return routes
+
+
+def _answer(value: dict[str, Any]) -> Any:
+    """JSON without the names that the privacy mode hides; here a root is a program, no place."""
+    return jsonify(_shown(value, filters.privacy()))
+
+
+def _shown(value: Any, mode: Privacy) -> Any:
+    if isinstance(value, list):
+        return [_shown(one, mode) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _shown(inner, mode) for key, inner in value.items()}
+    if isinstance(found.get("project"), str):
+        found["project"] = mode.project(found["project"])
+    if mode.hides and isinstance(found.get("path_label"), str):
+        found["path_label"] = f"[redacted path:{short(found['path_label'])}]"
+    return found
 
 
 def _add_facts(routes: Blueprint) -> None:
@@ -44,13 +63,13 @@ def _add_facts(routes: Blueprint) -> None:
     def summed() -> Any:
         wanted, least = _filter(), query.number("min_tokens", 0, 0, _MOST_TOKENS)
         rows = filters.remembered(lambda: diagnostics.summary(wanted, least))
-        return filters.answer(_table("summary", rows, query.number("limit", 100, 0, 10_000)))
+        return _answer(_table("summary", rows, query.number("limit", 100, 0, 10_000)))
 
     for view, types in VIEWS.items():
         routes.add_url_rule(
             f"/api/diagnostics/{view}",
             f"facts-{view}",
-            lambda view=view, types=types: filters.answer(_facts(view, types)),
+            lambda view=view, types=types: _answer(_facts(view, types)),
         )
 
     @routes.get("/api/diagnostics/fact-calls")
@@ -70,7 +89,7 @@ def _add_refresh(routes: Blueprint, services: Services) -> None:
             return _status(services), 202
         wanted = Filter(history=scope)
         found = {key: _section(name, wanted, refreshed=True) for name, key in SECTIONS.items()}
-        return filters.answer(
+        return _answer(
             {
                 "schema": "brimline-diagnostics-snapshot-refresh-v1",
                 "status": "ready",
@@ -88,7 +107,7 @@ def _add_refresh(routes: Blueprint, services: Services) -> None:
         wait, scope = _refreshed(services)
         if not wait:
             return _status(services), 202
-        return filters.answer(_section(section, Filter(history=scope), refreshed=True))
+        return _answer(_section(section, Filter(history=scope), refreshed=True))
 
 
 def _refreshed(services: Services) -> tuple[bool, str]:
@@ -146,8 +165,13 @@ def _filter() -> Filter:
     if not wanted.history and not _archived():
         wanted = replace(wanted, history="active")
     local = filters.days()
-    since = query.moment("since", local, end=False)
-    return replace(wanted, text="", since=wanted.since if since is None else since)
+    since, until = query.moment("since", local, end=False), query.moment("until", local, end=True)
+    return replace(
+        wanted,
+        text="",
+        since=wanted.since if since is None else since,
+        until=wanted.until if until is None else until,
+    )
 
 
 def _archived() -> bool:

@@ -1,0 +1,565 @@
+"""Diagnostics on real files and a real database: gathered once, whatever happens; and served."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from flask.testing import FlaskClient
+
+from server.app import Services, create_app
+from server.config import Config
+from server.ingest import gather
+from server.ingest.gather import Gatherer
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db, settings
+from server.usage import diagnostics, sections
+from tests.rollouts import Tree
+from tests.toollogs import HOME, ToolLog
+
+TABLES = ("fact", "fact_call", "tool_run", "file_read", "file_change")
+REAL = sorted((Path(__file__).parent / "data" / "rollouts").glob("*.jsonl"))
+
+
+@pytest.fixture
+def indexer(config: Config, database: None) -> Iterator[Indexer]:
+    """An indexer on the test's folders, not started."""
+    built = Indexer(config, Ledger())
+    yield built
+    built.stop()
+
+
+def everything() -> dict[str, list[Any]]:
+    """Every row of the facts, without the number of their file."""
+    found: dict[str, list[Any]] = {}
+    for table in TABLES:
+        rows = db.rows(
+            f"select f.name, r.* from {table} r join source_file f on f.id = r.source"  # noqa: S608
+        )
+        found[table] = sorted((row[0], *row[2:]) for row in rows)
+    return found
+
+
+def up_to_date(indexer: Indexer) -> None:
+    indexer.scan()
+    Gatherer().bring_up(gently=False)
+
+
+def rich(number: int = 1, *, modern: bool = True) -> ToolLog:
+    """A log with something for every section."""
+    log = ToolLog(number, modern=modern)
+    log.run("cat src/a.py src/b.py", tokens=11)
+    log.run("rg -n secret src", tokens=5)
+    log.run("git status --short && git commit -m 'hunter2'", tokens=3)
+    log.run("gh pr view 12", tokens=None)
+    log.run("pytest -q", code=1)
+    log.run("pytest -q", code=1)
+    changes = {f"{HOME}/src/a.py": {"type": "update"}, f"{HOME}/docs/x.md": {"type": "add"}}
+    log.done({"type": "FileChange", "id": "p1", "changes": changes, "status": "completed"})
+    log.done({"type": "McpToolCall", "id": "m1", "server": "docs", "tool": "search"})
+    log.add("compacted", {"message": "hunter2"})
+    log.call()
+    log.event("task_complete", turn_id="t")
+    return log
+
+
+# ── gathering ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_second_pass_finds_nothing_to_do(config: Config, indexer: Indexer) -> None:
+    rich().save(config.codex_home)
+    up_to_date(indexer)
+    before = everything()
+    assert all(before.values())
+    assert Gatherer().bring_up(gently=False) is False
+    assert everything() == before
+
+
+def test_a_log_that_grows_gives_what_a_whole_one_does(config: Config, indexer: Indexer) -> None:
+    log = rich()
+    lines, path = log.lines, log.save(config.codex_home)
+    for end in (3, 7, 8, 19, 30, len(lines)):
+        path.write_text("".join(lines[:end]))
+        up_to_date(indexer)
+    grown = everything()
+    path.unlink()
+    for table in (*TABLES, "fact_file"):
+        with db.writing() as connection:
+            connection.execute(f"delete from {table}")  # noqa: S608
+    path.write_text("".join(lines))
+    up_to_date(indexer)
+    assert everything() == grown
+
+
+def test_a_torn_line_waits_for_its_end(config: Config, indexer: Indexer) -> None:
+    log = rich()
+    path = log.save(config.codex_home)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    up_to_date(indexer)
+    assert not db.rows("select 1 from fact where name = 'task_complete'")
+    path.write_bytes(whole)
+    up_to_date(indexer)
+    assert db.rows("select sum(count) from fact where name = 'task_complete'") == [(1,)]
+
+
+@pytest.mark.parametrize("lines", [6, 0], ids=["truncated", "another log"])
+def test_a_log_that_was_replaced_is_counted_anew(
+    config: Config, indexer: Indexer, lines: int
+) -> None:
+    log = rich()
+    path = log.save(config.codex_home)
+    up_to_date(indexer)
+    new = "".join(log.lines[:lines]) if lines else "".join(rich().lines).replace("rg -n", "ls -n")
+    path.write_text(new)
+    os.utime(path, ns=(path.stat().st_mtime_ns, path.stat().st_mtime_ns + 10**9))
+    up_to_date(indexer)
+    searches = db.rows("select count(*) from tool_run where root = 'rg'")
+    assert searches == [(0,)]
+    offsets = db.rows('select k."offset" <= f."offset" from fact_file k, source_file f')
+    assert offsets == [(1,)]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["archived", "compressed"])
+def test_a_log_that_moved_is_known(config: Config, indexer: Indexer, packed: bool) -> None:
+    log = rich()
+    path = log.save(config.codex_home)
+    up_to_date(indexer)
+    before = everything()
+    folder = config.codex_home / "archived_sessions"
+    folder.mkdir()
+    if packed:
+        target = folder / (path.name + ".zst")
+        target.write_bytes(zstandard.compress(path.read_bytes()))
+        path.unlink()
+    else:
+        path.rename(folder / path.name)
+    up_to_date(indexer)
+    assert everything() == before
+
+
+def test_compressed_logs_are_read(config: Config, indexer: Indexer) -> None:
+    log = rich()
+    path = log.save(config.codex_home)
+    up_to_date(indexer)
+    plain = everything()
+    for table in (*TABLES, "fact_file"):
+        with db.writing() as connection:
+            connection.execute(f"delete from {table}")  # noqa: S608
+    (path.parent / (path.name + ".zst")).write_bytes(zstandard.compress(path.read_bytes()))
+    path.unlink()
+    up_to_date(indexer)
+    assert everything() == plain
+
+
+def test_a_copied_head_counts_for_its_parent_alone(config: Config, indexer: Indexer) -> None:
+    tree = Tree(config.codex_home, seed=5, body=60)
+    tree.grow(40)
+    up_to_date(indexer)
+    owned = db.rows(
+        "select count(*), count(distinct k.call) from fact_call k join call c on c.id = k.call"
+    )[0]
+    assert owned[0] == owned[1] == tree.sums[0]
+    orphans = db.rows("select count(*) from fact_call where call is null")[0][0]
+    assert orphans > 0  # the copies are there, and belong to nobody
+
+
+def test_parents_that_come_later_give_the_same(config: Config, indexer: Indexer) -> None:
+    tree = Tree(config.codex_home, seed=9, body=60)
+    tree.grow(30)
+    paths = sorted(config.codex_home.rglob("*.jsonl"))
+    hidden = {path: path.read_bytes() for path in paths[:10]}
+    for path in hidden:
+        path.unlink()
+    up_to_date(indexer)
+    for path, text in hidden.items():
+        path.write_bytes(text)
+    up_to_date(indexer)
+    found = db.rows("select count(distinct k.call) from fact_call k join call c on c.id = k.call")
+    assert found == [(tree.sums[0],)]
+
+
+def test_a_file_under_another_number_is_another_file(config: Config, indexer: Indexer) -> None:
+    rich(1).save(config.codex_home)
+    up_to_date(indexer)
+    with db.writing() as connection:  # what emptying the ledger does
+        for table in ("call", "session", "thread", "source_file", "daily_usage"):
+            connection.execute(f"delete from {table}")  # noqa: S608
+    for path in config.codex_home.rglob("*.jsonl"):
+        path.unlink()
+    ToolLog(2).save(config.codex_home)
+    up_to_date(Indexer(config, Ledger()))
+    assert db.rows("select count(*) from tool_run") == [(0,)]
+
+
+def test_a_kill_loses_nothing_and_counts_nothing_twice(config: Config, indexer: Indexer) -> None:
+    for number in range(1, 9):
+        rich(number).save(config.codex_home)
+    up_to_date(indexer)
+    expected = everything()
+    with db.writing() as connection:
+        for table in (*TABLES, "fact_file"):
+            connection.execute(f"delete from {table}")  # noqa: S608
+    db.close_databases()
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from server.ingest import gather\n"
+        "from server.store import db, settings\n"
+        "db.open_databases(Path(sys.argv[1])); settings.load()\n"
+        "gather._PIECE = 1024\n"
+        "stored, store = [], gather._store\n"
+        "def counted(*given):\n"
+        "    store(*given)\n"
+        "    stored.append(1)\n"
+        "    if len(stored) == 20:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "gather._store = counted\n"
+        "gather.Gatherer().bring_up(gently=False)\n"
+    )
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(config.data_dir)], cwd=root, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    db.open_databases(config.data_dir, strict=True)
+    settings.load()
+    assert 0 < db.rows("select count(*) from fact_file")[0][0] < 8
+    Gatherer().bring_up(gently=False)
+    assert everything() == expected
+
+
+def test_a_log_that_cannot_be_read_is_passed_by(config: Config, indexer: Indexer) -> None:
+    path = rich(1).save(config.codex_home)
+    rich(2).save(config.codex_home)
+    indexer.scan()
+    path.unlink()
+    Gatherer().bring_up(gently=False)
+    assert db.rows("select count(*) from fact_file") == [(1,)]
+
+
+def test_the_thread_follows_the_ledger(
+    config: Config, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "POLL_SECONDS", 0.01)
+    rich().save(config.codex_home)
+    busy = threading.Event()
+    busy.set()
+    gatherer = Gatherer(busy.is_set)
+    indexer.scan()
+    gatherer.start()
+    try:
+        assert diagnostics.computed() is None
+        busy.clear()
+        limit = threading.Event()
+        for _ in range(500):
+            if diagnostics.computed() is not None or limit.wait(0.01):
+                break
+        assert diagnostics.computed() is not None
+        assert gatherer.error is None
+    finally:
+        gatherer.stop()
+
+
+# ── sections ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def client(config: Config) -> Iterator[FlaskClient]:
+    """The routes over one rich log, refreshed."""
+    rich().save(config.codex_home)
+    app = create_app(config)
+    services: Services = app.extensions["brimline"]
+    services.indexer.scan()
+    yield app.test_client()
+    db.close_databases()
+
+
+def got(client: FlaskClient, path: str) -> Any:
+    answer = client.get(f"/api/diagnostics/{path}")
+    assert answer.status_code == 200, answer.text
+    return answer.get_json()
+
+
+def test_before_the_first_pass_sections_are_missing(client: FlaskClient) -> None:
+    for section in diagnostics.SECTIONS:
+        found = got(client, section)
+        assert (found["status"], found["snapshot"]) == ("missing", None)
+        assert found["refreshed"] is False
+
+
+def test_a_refresh_has_every_section(client: FlaskClient) -> None:
+    answer = client.post("/api/diagnostics/refresh", json={})
+    assert answer.status_code == 200
+    found = answer.get_json()
+    assert found["refreshed"] is True
+    assert list(found["sections"]) == list(diagnostics.SECTIONS.values())
+    assert found["meta"]["source_log_analysis_passes"] == 1
+    assert found["history_scope"] == "active"
+    for section, key in diagnostics.SECTIONS.items():
+        one = got(client, section)
+        assert one["status"] == "ready"
+        assert one == {**found["sections"][key], "refreshed": False}
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
+    """A data folder with one rich log, whose sections are computed; for tests that only read."""
+    folder = tmp_path_factory.mktemp("diagnostics")
+    config = Config(
+        data_dir=folder / "data", codex_home=folder / "codex", claude_home=folder / "claude",
+        port=80, strict_writes=True,
+    )  # fmt: skip
+    rich().save(config.codex_home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRIMLINE_NO_KEYRING", "1")
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        app = create_app(config)
+        services: Services = app.extensions["brimline"]
+        services.indexer.scan()
+        services.facts.refresh()
+        db.close_databases()
+        APPS[config.data_dir] = app.test_client()
+        yield config
+
+
+APPS: dict[Path, FlaskClient] = {}
+
+
+@pytest.fixture
+def ready(computed: Config) -> Iterator[FlaskClient]:
+    """The routes over `computed`; the databases are this test's again."""
+    db.open_databases(computed.data_dir, strict=True)
+    settings.load()
+    yield APPS[computed.data_dir]
+    db.close_databases()
+
+
+def test_tool_output(ready: FlaskClient) -> None:
+    found = got(ready, "tool-output")
+    assert found["summary"] == {
+        "function_calls": 6,
+        "function_outputs": 6,
+        "outputs_with_original_token_count": 5,
+        "outputs_missing_original_token_count": 1,
+        "original_token_sum": 39,
+    }
+    assert found["functions"][0]["function"] == "exec_command"
+    roots = {row["root"]: row["original_token_sum"] for row in found["command_roots"]}
+    assert roots == {"cat": 11, "rg": 5, "git": 3, "gh": None, "pytest": 20}
+    assert found["missing_reasons"] == [{"name": "string_no_header", "count": 1}]
+
+
+def test_commands(ready: FlaskClient) -> None:
+    found = got(ready, "commands")
+    assert found["summary"] == {
+        "shell_function_calls": 6,
+        "command_root_count": 5,
+        "missing_command": 0,
+    }
+    assert found["commands"][0] == {
+        "root": "pytest",
+        "total": 2,
+        "children": [{"child": "<arg>", "count": 2}],
+    }
+
+
+def test_git(ready: FlaskClient) -> None:
+    found = got(ready, "git-interactions")
+    assert found["summary"]["git_shell_calls"] == 2
+    assert found["summary"]["git_command_calls"] == 2
+    assert found["summary"]["github_cli_calls"] == 1
+    rows = {(row["root"], row["operation"]): row for row in found["interactions"]}
+    assert rows[("git", "status")]["mutability"] == "read_only"
+    assert rows[("git", "status")]["original_token_sum"] == 3
+    assert rows[("git", "commit")]["mutability"] == "local_mutation"
+    assert rows[("git", "commit")]["original_token_sum"] is None  # the line's output counts once
+    assert rows[("gh", "pr")]["category"] == "pull_request"
+
+
+def test_files(ready: FlaskClient) -> None:
+    reads = got(ready, "file-reads")
+    rows = {row["path_label"]: row for row in reads["top_paths"]}
+    assert rows["a.py"]["original_token_sum"] == 6  # 11 over two files, the rest to the first
+    assert rows["b.py"]["original_token_sum"] == 5
+    assert reads["summary"]["read_events"] == 3
+    changes = got(ready, "file-modifications")
+    assert changes["summary"] == {
+        "modification_events": 1,
+        "modified_path_events": 2,
+        "unique_paths_modified": 2,
+        "largest_event_path_count": 2,
+    }
+    assert {row["extension"] for row in changes["by_extension"]} == {".py", ".md"}
+    productivity = got(ready, "read-productivity")
+    assert productivity["summary"]["productive_read_events"] == 1
+    readers = {row["reader"]: row["productive_read_pct"] for row in productivity["readers"]}
+    assert readers == {"direct_file_read:cat": 50.0, "search_path_scan:rg": 0.0}
+
+
+def test_concentration(ready: FlaskClient) -> None:
+    found = got(ready, "concentration")
+    assert [one["dimension"] for one in found["dimensions"]] == ["source_log", "cwd", "day"]
+    for one in found["dimensions"]:
+        assert one["group_count"] == 1
+        assert one["top_1_share"] == one["effective_group_count"] == 1
+        assert list(one["metrics"]) == found["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("values", "top", "effective"),
+    [
+        pytest.param([], None, None, id="nothing"),
+        pytest.param([0, 0], None, None, id="nothing but zeros"),
+        pytest.param([5], 1.0, 1.0, id="one has all"),
+        pytest.param([1, 1, 1, 1], 0.25, 4.0, id="four equal ones"),
+        pytest.param([6, 2, 2], 0.6, 2.272727, id="uneven"),
+    ],
+)
+def test_concentrated(values: list[float], top: float | None, effective: float | None) -> None:
+    found = sections.concentrated(values)
+    assert (found["top_1_share"], found["effective_group_count"]) == (top, effective)
+
+
+def test_facts_and_their_calls_agree(ready: FlaskClient) -> None:
+    rows = got(ready, "facts?limit=0")["rows"]
+    assert len(rows) > 10
+    for row in rows:
+        one = f"fact_type={row['fact_type']}&fact_name={row['fact_name']}"
+        calls = got(ready, f"fact-calls?{one}&limit=500")
+        assert calls["total_matched_rows"] == row["associated_calls"]
+        assert sum(call["totalTokens"] for call in calls["rows"]) == row["associated_total_tokens"]
+        assert max(call["totalTokens"] for call in calls["rows"]) == row["largest_call_tokens"]
+        listed = ready.get(f"/api/calls?fact={row['fact_type']}:{row['fact_name']}").get_json()
+        assert listed["total"] == row["associated_calls"]
+
+
+@pytest.mark.parametrize(
+    ("fact", "calls"),
+    [
+        ("command_root:pytest", 2), ("command:git status", 1), ("git:git commit", 1),
+        ("git:gh pr", 1), ("reader:search_path_scan:rg", 1), ("extension:.md", 1),
+        ("tool_run:exec_command", 6), ("command_root:nothing", 0), ("no_such:type", 0),
+    ],
+)  # fmt: skip
+def test_every_number_leads_to_its_calls(ready: FlaskClient, fact: str, calls: int) -> None:
+    found = ready.get("/api/calls", query_string={"fact": fact}).get_json()
+    assert found["total"] == len(found["calls"]) == calls
+
+
+def test_paths_lead_to_their_calls(ready: FlaskClient) -> None:
+    for section, kind in (("file-reads", "read"), ("file-modifications", "changed")):
+        for row in got(ready, section)["top_paths"]:
+            fact = f"{kind}:{row['path_hash']}"
+            assert ready.get("/api/calls", query_string={"fact": fact}).get_json()["total"] == 1
+
+
+def test_views(ready: FlaskClient) -> None:
+    assert {row["fact_type"] for row in got(ready, "compactions")["rows"]} == {"compaction"}
+    assert "loop" in {row["fact_type"] for row in got(ready, "loops")["rows"]}
+    tools = {row["fact_type"] for row in got(ready, "tools?limit=0")["rows"]}
+    assert {"tool", "function", "mcp_tool", "mcp_server", "command_family"} == tools
+    summary = got(ready, "summary")["rows"]
+    assert all(row["associated_calls"] <= 7 for row in summary)
+    by_name = got(ready, "facts?sort=fact&limit=3")["rows"]
+    names = [row["fact_name"] for row in by_name]
+    assert names == sorted(names)
+    assert got(ready, "facts?limit=3")["truncated"] is True
+    assert got(ready, "facts?fact_type=mcp_tool")["rows"][0]["fact_name"] == "search"
+    second = got(ready, "fact-calls?fact_type=tool&fact_name=function_call&limit=2&offset=2")
+    assert (second["row_count"], second["next_offset"]) == (2, 4)
+
+
+def test_filters_narrow_every_section(ready: FlaskClient) -> None:
+    for section in diagnostics.SECTIONS:
+        assert got(ready, f"{section}?model=gpt-5.5")["snapshot"]["usage_rows_scanned"] == 7
+        found = got(ready, f"{section}?model=none&from=2020-01-01")
+        assert found["snapshot"]["usage_rows_scanned"] == 0
+    assert got(ready, "facts?model=gpt-5.5&limit=0")["rows"] == got(ready, "facts?limit=0")["rows"]
+    assert got(ready, "facts?until=2020-01-01")["rows"] == []
+    assert got(ready, "facts?min_tokens=999999999")["rows"] == []
+
+
+def test_archived_logs_count_when_they_are_asked_for(config: Config, client: FlaskClient) -> None:
+    rich(2).save(config.codex_home, archived=True)
+    services: Services = client.application.extensions["brimline"]
+    services.indexer.scan()
+    found = client.post("/api/diagnostics/refresh", json={"include_archived": True}).get_json()
+    assert found["history_scope"] == "all"
+    assert found["sections"]["overview"]["usage_rows"] == 14
+    assert got(client, "overview")["usage_rows"] == 7
+    assert got(client, "overview?include_archived=1")["usage_rows"] == 14
+    assert got(client, "overview?include_archived=1&history=active")["usage_rows"] == 7
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("get", "nothing", 404), ("post", "nothing/refresh", 404), ("get", "fact-calls", 400),
+        ("get", "facts?sort=nothing", 400), ("get", "facts?limit=-1", 400),
+        ("get", "overview?include_archived=maybe", 400), ("get", "facts?since=yesterday", 400),
+        ("get", "facts?min_tokens=x", 400),
+        ("get", "fact-calls?fact_type=a&fact_name=b&limit=0", 400),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told(ready: FlaskClient, method: str, path: str, status: int) -> None:
+    answer = getattr(ready, method)(f"/api/diagnostics/{path}")
+    assert answer.status_code == status
+    assert answer.get_json()["error"]["message"]
+
+
+@pytest.mark.parametrize("body", [{"wait": "x"}, {"include_archived": 7}, [], "x"])
+def test_a_bad_refresh_is_told(client: FlaskClient, body: Any) -> None:
+    assert client.post("/api/diagnostics/refresh", json=body).status_code == 400
+
+
+def test_a_fact_without_a_name_is_told(ready: FlaskClient) -> None:
+    assert ready.get("/api/calls?fact=pytest").status_code == 400
+
+
+def test_a_section_refreshes_alone(client: FlaskClient) -> None:
+    found = client.post("/api/diagnostics/commands/refresh").get_json()
+    assert (found["section"], found["status"], found["refreshed"]) == ("commands", "ready", True)
+
+
+def test_status(client: FlaskClient) -> None:
+    assert got(client, "status") == {
+        "running": False, "progress": None, "computedAt": None, "error": None,
+    }  # fmt: skip
+    client.post("/api/diagnostics/refresh")
+    assert got(client, "status")["computedAt"]
+
+
+# ── privacy ───────────────────────────────────────────────────────────────────────────────
+
+PRIVATE = ("hunter2", "secret", "/home", "src/a.py", "Begin Patch", "-m ")
+
+
+def test_nothing_private_is_stored_or_served(ready: FlaskClient) -> None:
+    stored = repr(everything()) + repr(db.rows("select * from diagnostic_snapshot"))
+    stored += repr(db.rows("select name, offset, fingerprint from fact_file"))
+    served = "".join(
+        ready.get(f"/api/diagnostics/{path}").text
+        for path in (*diagnostics.SECTIONS, *diagnostics.VIEWS, "summary")
+        if path != "concentration"  # projects are named there, as everywhere
+    )
+    for word in PRIVATE:
+        assert word not in stored.replace("secret-project", "")
+        assert word not in served
+
+
+@pytest.mark.parametrize("mode", ["redacted", "strict"])
+def test_privacy_modes_hide_names_of_files_and_projects(ready: FlaskClient, mode: str) -> None:
+    for path in (*diagnostics.SECTIONS, "facts", "summary"):
+        text = ready.get(f"/api/diagnostics/{path}?privacy={mode}").text
+        for word in ("a.py", "b.py", "x.md", "secret-project"):
+            assert word not in text, path
