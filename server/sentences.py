@@ -66,6 +66,37 @@ SENTENCES = {
     "choice.again": "again, with a new token",
     "room.left": "{left}% left",
     "room.unknown": "allowance not known yet",
+    # How an attempt ended.
+    "outcome.ok": "ok",
+    "outcome.status": "status {status}",
+    "outcome.hungUp": "it hung up",
+    "outcome.empty": "an empty answer",
+    "outcome.unreachable": "unreachable",
+    "outcome.slow": "no answer in time",
+    "outcome.token": "no usable sign-in",
+    "outcome.gone": "the client left",
+    # What a client was told when nobody could serve it.
+    "error.unreachable": (
+        "Brimline cannot reach the provider. Check the network connection; it goes on by "
+        "itself when that is back."
+    ),
+    "error.signIns": (
+        "The provider does not accept the sign-in of any account that could serve this. "
+        "Open Brimline, Accounts, and sign in again."
+    ),
+    "error.late": "The provider did not answer in time. The request may have been counted.",
+    "error.trouble": "The provider has trouble ({outcome})",
+    "error.troubleSaid": "The provider has trouble ({outcome}): {words}",
+    "error.refused": "The provider refused every account that was tried: {words}",
+    "error.rest": "All accounts are resting for a moment. Please try again in {seconds}s.",
+    "error.limit": "The usage limit of every account has been reached.",
+    "error.busy": (
+        "All accounts serve as many streams as the settings allow. It goes on in a moment."
+    ),
+    "error.empty": "No account is signed in. Open Brimline, Accounts, and add one.",
+    "error.paused": ("All accounts are paused. Resume one in Brimline, Accounts or the tray menu."),
+    "error.signIn": "Every account needs a new sign-in. Open Brimline, Accounts.",
+    "error.model": "No account offers this model. Choose another model.",
     # Why another account was not.
     "other.tried": "it was tried for this request",
     "other.paused": "it is paused",
@@ -113,8 +144,8 @@ SENTENCES = {
         "here if another program is to use it."
     ),
 }
-_NUMBERS = ("left", "points", "count", "status", "taken", "port")
-_NESTED = ("room",)
+_NUMBERS = ("left", "points", "count", "status", "taken", "port", "seconds")
+_NESTED = ("room", "outcome")
 
 
 def say(key: str, **values: Any) -> str:

@@ -26,6 +26,11 @@ INVENTED = {
     "file": "usage.db",
     "aside": "usage.db.corrupt-1",
     "copy": "usage-1.db",
+    "seconds": 20,
+}
+NESTED: dict[str, Any] = {
+    "room": {"key": "room.left", "values": {"left": 71}},
+    "outcome": {"key": "outcome.status", "values": {"status": 503}},
 }
 PLURAL = re.compile(r"_(zero|one|two|few|many|other)$")
 
@@ -38,9 +43,10 @@ def names(sentence: str) -> set[str]:
 def test_what_is_said_is_read_back(key: str) -> None:
     values: dict[str, Any] = {name: INVENTED.get(name) for name in names(SENTENCES[key])}
     expected = dict(values)
-    if "room" in values:
-        values["room"] = say("room.left", left=71)
-        expected["room"] = {"key": "room.left", "values": {"left": 71}}
+    for name, inner in NESTED.items():
+        if name in values:
+            values[name] = say(inner["key"], **inner["values"])
+            expected[name] = inner
     assert told(say(key, **values)) == {"key": key, "values": expected}
 
 

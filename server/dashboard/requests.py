@@ -238,6 +238,7 @@ def _row(services: Services, row: tuple[Any, ...]) -> dict[str, Any]:
         "status": _status(have["status"], have["error_code"]),
         "errorCode": have["error_code"],
         "errorMessage": have["error_message"],
+        "errorSaid": told(have["error_message"]),
         "tokens": have["input"] + have["output"] if used else None,
         "inputTokens": have["input"],
         "cachedInputTokens": have["cached"],
@@ -259,6 +260,7 @@ def _row(services: Services, row: tuple[Any, ...]) -> dict[str, Any]:
             {
                 **attempt,
                 "reasonSaid": told(attempt.get("reason")),
+                "outcomeSaid": told(attempt.get("outcome")),
                 "accountName": _name(services, attempt.get("account")),
             }
             for attempt in json.loads(have["attempts"])

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from server.errors import AppError
+from server.sentences import say
 
 HOUR = 3_600_000
 YEAR = 366 * 24 * HOUR
@@ -223,47 +224,55 @@ def give_up(tries: Tries) -> AppError:
     outcome, verdict = tries.verdicts[-1]
     if verdict.word == "unreachable":
         return AppError(
-            "Brimline cannot reach the provider. Check the network connection; it goes on by "
-            "itself when that is back.",
+            say("error.unreachable"),
             status=503,
             code="upstream_unreachable",
             retry_after=3,
         )
     if verdict.word in ("unauthorised", "no token"):
         return AppError(
-            "The provider does not accept the sign-in of any account that could serve this. "
-            "Open Brimline, Accounts, and sign in again.",
+            say("error.signIns"),
             status=400,  # Codex shows it at once; a 503 it would repeat for a minute
             code="no_accounts",
         )
     if verdict.word == "refused":
         return _refusal(outcome)
     if verdict.word == "no answer in time":
-        message = "The provider did not answer in time. The request may have been counted."
+        message = say("error.late")
+    elif outcome.message:
+        message = say("error.troubleSaid", outcome=describe(outcome), words=outcome.message)
     else:
-        said = f": {outcome.message}" if outcome.message else ""
-        message = f"The provider has trouble ({describe(outcome)}){said}"
+        message = say("error.trouble", outcome=describe(outcome))
     return AppError(message, status=503, code="server_is_overloaded", retry_after=5)
 
 
 def _refusal(outcome: Outcome) -> AppError:
     said = outcome.message or f"it answered {outcome.status}"
     return AppError(
-        f"The provider refused every account that was tried: {said}",
+        say("error.refused", words=said),
         status=outcome.status or 403,
         code=outcome.code or "permission_denied",
     )
 
 
+_KINDS = {
+    "hangup": "outcome.hungUp",
+    "stale": "outcome.hungUp",
+    "empty": "outcome.empty",
+    "unreachable": "outcome.unreachable",
+    "slow": "outcome.slow",
+    "token": "outcome.token",
+    "gone": "outcome.gone",
+}
+
+
 def describe(outcome: Outcome) -> str:
     """A short word for one outcome."""
     if outcome.kind == "status":
-        return f"status {outcome.status}"
+        return say("outcome.status", status=outcome.status)
     if outcome.kind == "event":
         return outcome.code
-    return {"hangup": "it hung up", "stale": "it hung up", "empty": "an empty answer"}.get(
-        outcome.kind, outcome.kind
-    )
+    return say(_KINDS[outcome.kind]) if outcome.kind in _KINDS else outcome.kind
 
 
 def dry(retry_at: int | None, now: int) -> AppError:
@@ -274,7 +283,7 @@ def dry(retry_at: int | None, now: int) -> AppError:
     wait = None if retry_at is None else max(1, -(-(retry_at - now) // 1000))
     if retry_at is not None and wait is not None and retry_at - now < SHORT_WAIT:
         return AppError(
-            f"All accounts are resting for a moment. Please try again in {wait}s.",
+            say("error.rest", seconds=wait),
             status=429,
             code="rate_limit_exceeded",
             retry_after=wait,
@@ -283,7 +292,7 @@ def dry(retry_at: int | None, now: int) -> AppError:
     if retry_at is not None and wait is not None:
         extra |= {"resets_at": -(-retry_at // 1000), "resets_in_seconds": wait}
     return AppError(
-        "The usage limit of every account has been reached.",
+        say("error.limit"),
         status=429,
         code="usage_limit_reached",
         retry_after=wait or 300,
@@ -317,7 +326,7 @@ def for_codex(error: AppError) -> AppError:
 def busy() -> AppError:
     """Every account that could serve is at its streams, and the line was too long."""
     return AppError(
-        "All accounts serve as many streams as the settings allow. It goes on in a moment.",
+        say("error.busy"),
         status=429,
         code="rate_limit_exceeded",
         retry_after=1,
@@ -354,10 +363,10 @@ def no_account(state: str) -> AppError:
     are 400, which Codex shows at once; a sign-in takes longer than any retry.
     """
     sentences = {
-        "empty": "No account is signed in. Open Brimline, Accounts, and add one.",
-        "paused": "All accounts are paused. Resume one in Brimline, Accounts or the tray menu.",
-        "sign_in_needed": "Every account needs a new sign-in. Open Brimline, Accounts.",
-        "unable": "No account offers this model. Choose another model.",
+        "empty": say("error.empty"),
+        "paused": say("error.paused"),
+        "sign_in_needed": say("error.signIn"),
+        "unable": say("error.model"),
     }
     if state == "unable":
         return AppError(sentences[state], status=400, code="model_not_supported")

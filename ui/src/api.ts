@@ -146,6 +146,7 @@ export interface Attempt {
   account: string | null;
   accountName?: string | null;
   outcome: string;
+  outcomeSaid?: Said | null;
   status: number | null;
   ms: number | null;
   reason: string | null;
@@ -162,6 +163,7 @@ export interface RequestRow {
   status: string;
   errorCode: string | null;
   errorMessage: string | null;
+  errorSaid?: Said | null;
   tokens: number | null;
   cachedInputTokens: number | null;
   inputTokens: number | null;
@@ -240,6 +242,7 @@ export interface CallTotals {
   totalTokens: number;
   costUsd: number | null;
   unpriced: number;
+  credits?: number | null;
 }
 
 export interface CallPage {
@@ -372,6 +375,14 @@ export interface ThreadDetail extends ThreadRow {
   sessionList: ThreadSession[];
   curve: CurvePoint[];
   lifecycle: Lifecycle[];
+  /** Why the thread should be started afresh; null while it goes well. */
+  advice?: {
+    key: string;
+    contextPercent: number | null;
+    cacheRatio: number | null;
+    carriedTokens: number;
+    callId: string;
+  } | null;
 }
 
 export interface Card {

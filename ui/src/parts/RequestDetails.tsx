@@ -1,6 +1,7 @@
 /** One request opened: its attempts in order, where its time and cost went, and its ids. */
 import { Link } from "wouter";
 import type { Attempt, RequestRow } from "../api";
+import { callPath } from "../evidence";
 import { count, duration, full, money, UNKNOWN } from "../format";
 import { phases, spans } from "../timing";
 import { told } from "../told";
@@ -18,7 +19,7 @@ export function RequestDetails({ row, keyName }: Props) {
     <div className="details">
       {row.errorMessage && (
         <p>
-          <b>{t("requests.error")}:</b> {row.errorMessage}{" "}
+          <b>{t("requests.error")}:</b> {told(row.errorMessage, row.errorSaid)}{" "}
           {row.errorCode && <span className="mono">{row.errorCode}</span>}
         </p>
       )}
@@ -54,7 +55,7 @@ export function RequestDetails({ row, keyName }: Props) {
             ]}
           />
           {row.responseId && (
-            <Link className="link note" href={`/calls?open=${encodeURIComponent(row.responseId)}`}>
+            <Link className="link note" href={callPath(row.responseId)}>
               {t("requests.call")}
             </Link>
           )}
@@ -101,9 +102,9 @@ function Timeline({ attempts, whole }: { attempts: Attempt[]; whole: number }) {
 }
 
 /** How an attempt ended; its HTTP status only where the words do not name it already. */
-function outcome({ outcome: words, status, ms }: Attempt): string {
+function outcome({ outcome: words, outcomeSaid, status, ms }: Attempt): string {
   const named = status === null || words.includes(String(status));
-  return [words, ...(named ? [] : [status]), duration(ms)].join(" · ");
+  return [told(words, outcomeSaid), ...(named ? [] : [status]), duration(ms)].join(" · ");
 }
 
 const COLOURS = { earlier: "other", waiting: "c2", streaming: "c1" } as const;
