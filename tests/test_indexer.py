@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from server.config import Config
-from server.ingest import apart, reader, scan, workers
+from server.ingest import apart, files, reader, scan, workers
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -421,3 +421,60 @@ def test_killing_a_scan_loses_and_repeats_nothing(config: Config, tree: Tree) ->
         assert db.rows("pragma integrity_check") == [("ok",)]
     finally:
         db.close_databases()
+
+
+class TestFinder:
+    """What is remembered of folders must never hide a change."""
+
+    @pytest.fixture
+    def old(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "codex" / "sessions" / "2026" / "01" / "02"
+        folder.mkdir(parents=True)
+        for number in range(3):
+            (folder / f"rollout-{number}.jsonl").write_text("{}\n")
+        self.settle(folder)
+        return folder
+
+    def settle(self, folder: Path) -> None:
+        """As if nothing had happened in the folder for a minute."""
+        past = time.time() - 60
+        os.utime(folder, (past, past))
+
+    def found(self, finder: files.Finder, config: Config) -> dict[str, int]:
+        return {name: file.size for (_, name), file in finder.find(config).items()}
+
+    def test_an_unchanged_folder_is_not_listed_again(
+        self, old: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        finder = files.Finder()
+        first = self.found(finder, config)
+        real = os.scandir
+
+        def listed(path: str) -> object:
+            assert path != str(old)
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", listed)
+        assert self.found(finder, config) == first
+
+    def test_every_kind_of_change_is_seen(self, old: Path, config: Config) -> None:
+        finder = files.Finder()
+        self.found(finder, config)
+        (old / "rollout-0.jsonl").write_text("{}\n{}\n")  # the folder does not tell
+        self.settle(old)
+        assert self.found(finder, config)["rollout-0"] == 6
+        (old / "rollout-3.jsonl").write_text("")
+        (old / "rollout-1.jsonl").unlink()
+        assert sorted(self.found(finder, config)) == ["rollout-0", "rollout-2", "rollout-3"]
+        (old / "deeper").mkdir()
+        (old / "deeper" / "rollout-4.jsonl").write_text("")
+        assert "rollout-4" in self.found(finder, config)
+
+    def test_a_fresh_folder_is_listed_every_time(self, old: Path, config: Config) -> None:
+        finder = files.Finder()
+        os.utime(old)
+        stamp = old.stat().st_mtime_ns
+        self.found(finder, config)
+        (old / "rollout-3.jsonl").write_text("")
+        os.utime(old, ns=(stamp, stamp))  # in the same tick of a coarse clock
+        assert "rollout-3" in self.found(finder, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 from server.ingest import reader
 from server.ingest.codex import blake2b
@@ -11,7 +12,7 @@ from server.lazy import NamedTuple, field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
         def strict_writes(self) -> bool: ...  # noqa: D102
 
 
+_COARSE = 3_000_000_000  # ns; no file system's times are coarser
+_LISTED = 600_000_000_000  # ns; folders are listed anew after that in any case
 _HEAD = 4096
 _JOINT = 1024
 
@@ -83,80 +86,140 @@ class Job:
         return max(0, self.source.size - self.offset)
 
 
-def discover(config: Folders) -> Files:
-    """Every log file, one a name. Loops of links, pipes and closed folders are passed by."""
-    found: Files = {}
-    for folder, archived in (("sessions", False), ("archived_sessions", True)):
-        for file in codex_files(os.path.join(config.codex_home, folder), archived=archived):
-            key = (file.provider, file.name)
-            if key not in found or file.rank < found[key].rank:
-                found[key] = file
-    for file in _claude_files(config.claude_home):
-        found[(file.provider, file.name)] = file
-    return found
+class Finder:
+    """Finds log files, and remembers what lies in folders that have not changed since."""
 
+    def __init__(self) -> None:
+        self._folders: dict[tuple[str, str], _Folder] = {}
+        self._visited: dict[tuple[str, str], _Folder] = {}
 
-def _claude_files(home: str | Path) -> Iterator[Found]:
-    # CLAUDE_CONFIG_DIR may name several folders, or the projects folder itself.
-    for part in str(home).split(","):
-        root = part.strip().rstrip(os.sep) or os.curdir
-        if os.path.basename(root) != "projects":
-            root = os.path.join(root, "projects")
-        for entry in _walk(root):
-            if not entry.name.endswith(".jsonl"):
-                continue
+    def find(self, config: Folders) -> Files:
+        """Every log file, one a name. Loops of links, pipes and closed folders are passed by."""
+        found: Files = {}
+        self._visited = {}
+        for folder, archived in (("sessions", False), ("archived_sessions", True)):
+            root = os.path.join(config.codex_home, folder)
+            self.codex_files(root, found, archived=archived)
+        for root in _claude_roots(config.claude_home):
+            self._files(root, _claude_name, ("claude", False), found)
+        self._folders = self._visited
+        return found
+
+    def codex_files(self, folder: str, found: Files, *, archived: bool) -> None:
+        """Add the rollouts below a folder; of two of one name the better one stays."""
+        self._files(folder, _codex_name, ("codex", archived), found)
+
+    def _files(
+        self,
+        root: str,
+        name_of: Callable[[str, str], str | None],
+        kind: tuple[str, bool],
+        found: Files,
+    ) -> None:
+        """Add the files below a folder; linked files count, linked folders once."""
+        stack, seen, stat = [root], set(), os.stat
+        while stack:
             try:
-                said = entry.stat()
+                said = stat(path := stack.pop())
             except OSError:
                 continue
-            name = os.path.relpath(entry.path, root)[:-6]
-            yield Found(
-                "claude", name, entry.path, said.st_ino, said.st_size, said.st_mtime_ns, False
-            )
-
-
-def codex_files(folder: str | Path, *, archived: bool) -> Iterator[Found]:
-    """The rollouts below a folder."""
-    for entry in _walk(str(folder)):
-        name = entry.name
-        if not name.startswith("rollout-"):
-            continue
-        if name.endswith(".jsonl"):
-            stem = name[:-6]
-        elif name.endswith(".jsonl.zst"):
-            stem = name[:-10]
-        else:
-            continue
-        try:
-            said = entry.stat()
-        except OSError:
-            continue
-        yield Found(
-            "codex", stem, entry.path, said.st_ino, said.st_size, said.st_mtime_ns, archived
-        )
-
-
-def _walk(root: str) -> Iterator[os.DirEntry[str]]:
-    """The regular files below a folder; linked files count, linked folders only once."""
-    stack, seen = [root], set()
-    while stack:
-        folder = stack.pop()
-        try:
-            said = os.stat(folder)  # noqa: PTH116
             if (said.st_dev, said.st_ino) in seen:
                 continue
             seen.add((said.st_dev, said.st_ino))
-            with os.scandir(folder) as entries:
+            folder = self._visited[root, path] = self._listing(path, said, root, name_of)
+            stack += folder.folders
+            for file in folder.files:
+                try:
+                    now = stat(file.path)
+                except OSError:
+                    continue
+                last = file.found
+                if (
+                    last is None
+                    or now.st_size != last.size
+                    or now.st_mtime_ns != last.mtime_ns
+                    or now.st_ino != last.inode
+                ):
+                    last = file.found = _as_found(kind, file, now)
+                key = last[:2]
+                if key not in found or kind[0] == "claude" or last.rank < found[key].rank:
+                    found[key] = last
+
+    def _listing(
+        self,
+        path: str,
+        said: os.stat_result,
+        root: str,
+        name_of: Callable[[str, str], str | None],
+    ) -> _Folder:
+        """What lies in a folder: as it was, where its own time says that this has not changed."""
+        now, stamp = time.time_ns(), (said.st_mtime_ns, said.st_ino, said.st_dev)
+        known = self._folders.get((root, path))
+        # A change in the moment of the listing may have left the time as it was, and some file
+        # systems do not tell of every change.
+        sure = known and said.st_mtime_ns + _COARSE < known.at and 0 <= now - known.at < _LISTED
+        if known is not None and sure and known.stamp == stamp:
+            return known
+        folders, files = [], []
+        before = {file.path: file for file in known.files} if known else {}
+        try:
+            with os.scandir(path) as entries:
                 for entry in entries:
-                    try:
-                        if entry.is_file():
-                            yield entry
-                        elif entry.is_dir():
-                            stack.append(entry.path)
-                    except OSError:
-                        continue
+                    with suppress(OSError):
+                        if not entry.is_file():
+                            if entry.is_dir():
+                                folders.append(entry.path)
+                        elif name := name_of(root, entry.path):
+                            files.append(before.get(entry.path) or _File(entry.path, name))
         except OSError:
-            continue
+            return _Folder((0, 0, 0), now, [], [])
+        return _Folder(stamp, now, folders, files)
+
+
+@record(slots=True)
+class _File:
+    path: str
+    name: str
+    found: Found | None = None
+
+
+@record(slots=True)
+class _Folder:
+    stamp: tuple[int, int, int]
+    at: int  # when it was listed
+    folders: list[str]
+    files: list[_File]
+
+
+def _as_found(kind: tuple[str, bool], file: _File, now: os.stat_result) -> Found:
+    return Found(
+        kind[0], file.name, file.path, now.st_ino, now.st_size, now.st_mtime_ns, kind[1]
+    )  # fmt: skip
+
+
+def discover(config: Folders) -> Files:
+    """Every log file, one a name, without a memory."""
+    return Finder().find(config)
+
+
+def _claude_roots(home: str | Path) -> Iterator[str]:
+    # CLAUDE_CONFIG_DIR may name several folders, or the projects folder itself.
+    for part in str(home).split(","):
+        root = part.strip().rstrip(os.sep) or os.curdir
+        yield root if os.path.basename(root) == "projects" else os.path.join(root, "projects")
+
+
+def _claude_name(root: str, path: str) -> str | None:
+    return os.path.relpath(path, root)[:-6] if path.endswith(".jsonl") else None
+
+
+def _codex_name(root: str, path: str) -> str | None:
+    name = os.path.basename(path)
+    if not name.startswith("rollout-"):
+        return None
+    if name.endswith(".jsonl"):
+        return name[:-6]
+    return name[:-10] if name.endswith(".jsonl.zst") else None
 
 
 def todays(sessions: str) -> list[str]:

@@ -62,6 +62,7 @@ class Indexer:
         self._progress: dict[str, int] | None = None
         self._titles = titles.Titles(config.codex_home)
         self._complained: set[str] = set()
+        self._finder = files.Finder()
         # What was found, and a team that reads all of it already: nothing was known.
         self.early: tuple[Files, Team] | None = None
         self.watch: Callable[[dict[str, int]], None] | None = None
@@ -135,7 +136,7 @@ class Indexer:
     def _update(self, *, full: bool) -> None:
         known = self._load()
         if full:
-            found = self.early[0] if self.early else files.discover(self._config)
+            found = self.early[0] if self.early else self._finder.find(self._config)
             self._mark_missing(found)
         else:
             found = self._recent(known)
@@ -180,10 +181,7 @@ class Indexer:
                 key[0], key[1], old.file.path, said.st_ino, said.st_size, said.st_mtime_ns, False
             )
         for folder in files.todays(os.path.join(self._config.codex_home, "sessions")):
-            for today in files.codex_files(folder, archived=False):
-                key = (today.provider, today.name)
-                if key not in found or today.rank < found[key].rank:
-                    found[key] = today
+            self._finder.codex_files(folder, found, archived=False)
         return found
 
     def _mark_missing(self, found: Files) -> None:

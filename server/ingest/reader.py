@@ -62,7 +62,7 @@ def open_log(path: str) -> BinaryIO:
         raise OSError(f"{os.path.basename(path)} is not a regular file")
     file = io.FileIO(handle, "rb")  # quicker than `open`, which looks at it again
     if not path.endswith(".zst"):
-        return file  # type: ignore[return-value]
+        return file
     import zstandard
 
     # Bounded, so that a bomb cannot ask for all memory.
