@@ -96,11 +96,11 @@ def test_reads(command: str, expected: list[tuple[str, str]]) -> None:
 
 
 def test_a_file_has_one_hash_from_wherever_it_is_seen() -> None:
-    one = described("cat src/a.py", "/home/me/work")
-    two = described("cd src && cat ./a.py", "/home/me/work")
+    one = described("cat src/a.py", "/home/me/code")
+    two = described("cd src && cat ./a.py", "/home/me/code")
     assert one is not None
     assert two is not None
-    whole = shell.hashed("/home/me/work/src/a.py")
+    whole = shell.hashed("/home/me/code/src/a.py")
     assert one.reads[0].path == two.reads[0].path == whole[1]
     assert whole[0] == "a.py"
     assert whole[2] == ".py"
