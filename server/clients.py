@@ -220,11 +220,20 @@ def _codex_with(text: str, target: Target, wish: Wish) -> str:
         done = _PROVIDER.added(done, _block(target)[1:])
         block = tomllib.loads("\n".join(_block(target)))["model_providers"]
         expected["model_providers"] = {**before.get("model_providers", {}), **block}
-    if parse_toml(done) != expected:
-        raise BadRequest(
-            "This config.toml cannot take our lines; add them by hand.", code="cannot_be_edited"
+    if not _says(done, expected):
+        raise Conflict(
+            "This config.toml cannot take these lines (is model_providers written in one line?). "
+            "Add them by hand.",
+            code="cannot_be_edited",
         )
     return done
+
+
+def _says(text: str, expected: dict[str, Any]) -> bool:
+    try:
+        return parse_toml(text) == expected
+    except BadRequest:
+        return False
 
 
 def _codex_without(text: str) -> str:

@@ -61,6 +61,9 @@ def findings(facts: Facts) -> list[Finding]:
         block = _block(parsed, provider)
         found += _provider(facts, provider, block, base) + _proxies(facts, str(base))
         found += _sign_in(facts, provider, block)
+    elif clients.points_here((facts.environ or {}).get("OPENAI_BASE_URL"), facts.target):
+        text = "OPENAI_BASE_URL points at Brimline, but Codex does not read that variable."
+        found.append(_note("base_url_variable", text, "Run brimline connect codex."))
     return found + _others(facts)
 
 

@@ -117,6 +117,11 @@ def test_a_value_over_several_lines_is_left_alone() -> None:
         connected("codex", 'openai_base_url = """\nx"""\n', HERE, REPLACE)
 
 
+def test_providers_in_one_line_are_left_alone() -> None:
+    with pytest.raises(Conflict, match="by hand"):
+        connected("codex", 'model_providers = { x = { name = "y" } }\n', HERE, BLOCK)
+
+
 def test_a_provider_of_that_name_is_left_alone() -> None:
     with pytest.raises(Conflict, match="Rename it"):
         connected("codex", '[model_providers.brimline]\nname = "x"\n', HERE, BLOCK)

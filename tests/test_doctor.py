@@ -34,6 +34,8 @@ def codes(config: str | None = LINE, **facts: Any) -> list[str]:
         pytest.param(LINE, {"running": None, "environ": None, "signed_in": None}, [], id="unknown"),
         pytest.param(None, {}, ["not_connected"], id="no file"),
         pytest.param("", {}, ["not_connected"], id="an empty file"),
+        pytest.param("", {"environ": {"OPENAI_BASE_URL": "http://127.0.0.1:2455/v1"}},
+                     ["not_connected", "base_url_variable"], id="a variable that Codex ignores"),
         pytest.param("[", {}, ["config_broken"], id="not TOML"),
         pytest.param(None, {"problem": "It is a folder."}, ["config_unusable"], id="unusable"),
         pytest.param(LINE.replace("2455", "2456"), {}, ["other_port"], id="another port"),
