@@ -38,6 +38,7 @@ _HAS = {
     "conversation": "e.session_id is not null",
     "durationMs": "e.duration_ms is not null",
     "tokens": "u.key is not null",
+    "failed": "e.ending in ('refused', 'failed', 'cut')",
     # Responses that nobody else saw: what `standing` calls provisional.
     "provisional": "u.key is not null and u.call is null and e.at <= ? and not exists (select 1 "
     "from call c join session s on s.id = c.session where s.key = e.session_id "

@@ -294,7 +294,7 @@ def _conversations(facts: Facts) -> dict[str, Any]:
 
 def _model_calls(facts: Facts) -> dict[str, Any]:
     calls = _number("modelCalls", "Model calls", None, facts.total(0), _alone(facts, "calls"))
-    return {**calls, "failed": facts.failed}
+    return {**calls, "failed": facts.failed, "failedBy": facts.failed_by}
 
 
 def _number(name: str, title: str, unit: str | None, ledger: int, told: int) -> dict[str, Any]:

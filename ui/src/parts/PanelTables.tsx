@@ -32,7 +32,7 @@ export function PanelHead({ panel, shown, save }: { panel: PanelId; shown: Shown
 /** Who says these numbers. */
 export function source(panel: PanelId, { literal, page }: Shown): string {
   if (literal) return t("panels.literal.source");
-  if (["tools", "decisions", "commandDuration"].includes(panel)) return t("calls.witness.telemetry");
+  if (["tools", "decisions", "terminals", "commandDuration"].includes(panel)) return t("calls.witness.telemetry");
   if (panel === "success") return t("panels.source.success");
   return t(page.coverage.telemetry ? "panels.source.both" : "settings.ledger");
 }
@@ -128,12 +128,22 @@ function Beside({ panel, shown }: { panel: Panel; shown: Shown }) {
     );
   if (panel.failed)
     parts.push(
-      <Link key="failed" href={rows("/requests", { ...shown.scope, provider: "" }, { status: "error" })}>
+      <FailedLink key="failed" panel={panel} shown={shown}>
         {t("panels.failed", { n: count(panel.failed) })}
-      </Link>,
+      </FailedLink>,
     );
   if (!parts.length) return <>{t("panels.allLedger")}</>;
   return <>{parts.flatMap((part, index) => (index ? [" · ", part] : [part]))}</>;
+}
+
+/** Where failures are told: the request log, or the events when the proxy saw none of them. */
+function FailedLink({ panel, shown, children }: { panel: Panel; shown: Shown; children: ReactNode }) {
+  if (panel.failedBy?.proxy) return <Link href="/requests?status=error">{children}</Link>;
+  return (
+    <EventsLink shown={shown} more={{ has: "failed" }}>
+      {children}
+    </EventsLink>
+  );
 }
 
 // ── shares ───────────────────────────────────────────────────────────────────────────────
@@ -142,12 +152,14 @@ interface Column {
   word: Word;
   key: keyof Item;
   show: (value: number | null | undefined) => string;
+  /** What its events have beside those of the row. */
+  events?: Record<string, string>;
 }
 
 const MORE: Partial<Record<PanelId, Column[]>> = {
   tools: [
-    { word: "panels.col.succeeded", key: "succeeded", show: count },
-    { word: "panels.col.failed", key: "failed", show: count },
+    { word: "panels.col.succeeded", key: "succeeded", show: count, events: { success: "true" } },
+    { word: "panels.col.failed", key: "failed", show: count, events: { success: "false" } },
     { word: "panels.col.rate", key: "successPercent", show: percent },
     { word: "panels.col.p95", key: "p95Ms", show: duration },
   ],
@@ -174,14 +186,37 @@ export function SharesPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
           label={t(`panels.${panel.id}`)}
           items={items}
           columns={more}
-          link={(item, child) => <ItemLink panel={panel.id} item={item} shown={shown} accounts={accounts}>{child}</ItemLink>}
+          link={(item, child) =>
+            panel.id === "success" && item.name === "failed" && !shown.literal ? (
+              <FailedLink panel={panel} shown={shown}>
+                {child}
+              </FailedLink>
+            ) : (
+              <ItemLink panel={panel.id} item={item} shown={shown} accounts={accounts}>
+                {child}
+              </ItemLink>
+            )
+          }
           name={(item) => itemName(panel.id, item)}
+          cell={(item, column) => <Cell panel={panel.id} item={item} column={column} shown={shown} />}
         />
       ) : (
         <p className="note">{t("panels.nothing")}</p>
       )}
+      {!shown.literal && panel.estimated && <p className="note panel-foot">P95: {t("panels.estimate")}</p>}
       {!shown.literal && <Aside panel={panel} shown={shown} />}
     </div>
+  );
+}
+
+/** A further number of an item; one that has events of its own leads to them. */
+function Cell({ panel, item, column, shown }: { panel: PanelId; item: Item; column: Column; shown: Shown }) {
+  const events = column.events && item[column.key] ? eventsBehind(panel, item.name, shown.scope.provider) : null;
+  if (!events) return <>{plainCell(item, column)}</>;
+  return (
+    <EventsLink shown={shown} more={{ ...events, ...column.events }}>
+      {plainCell(item, column)}
+    </EventsLink>
   );
 }
 
@@ -197,10 +232,15 @@ interface SharesProps {
   columns?: Column[];
   link: (item: Item, child: string) => ReactNode;
   name: (item: Item) => string;
+  cell?: (item: Item, column: Column) => ReactNode;
+}
+
+function plainCell(item: Item, { key, show }: Column): string {
+  return show(item[key] as number | null | undefined);
 }
 
 /** Sorted bars in a table, so that the numbers are there as well. */
-function Shares({ label, items, columns = [], link, name }: SharesProps) {
+function Shares({ label, items, columns = [], link, name, cell = plainCell }: SharesProps) {
   const whole = items.reduce((sum, { value }) => sum + value, 0);
   const most = Math.max(1, ...items.map(({ value }) => value));
   return (
@@ -238,9 +278,9 @@ function Shares({ label, items, columns = [], link, name }: SharesProps) {
                 {link(item, count(item.value))}
               </td>
               <td className="num">{percent((item.value / Math.max(1, whole)) * 100)}</td>
-              {columns.map(({ word, key, show }) => (
-                <td key={word} className="num">
-                  {show(item[key] as number | null | undefined)}
+              {columns.map((column) => (
+                <td key={column.word} className="num">
+                  {cell(item, column)}
                 </td>
               ))}
             </tr>
@@ -282,8 +322,6 @@ function eventsBehind(panel: PanelId, item: string | null, provider: string): Re
 
 /** The list of calls or requests that an item counts. */
 function listed(panel: PanelId, { name }: Item, { scope }: Shown, accounts: Account[] | undefined): string {
-  if (panel === "success")
-    return name === "failed" ? rows("/requests", { ...scope, provider: "" }, { status: "error" }) : rows("/calls", scope);
   if (panel === "users") {
     const account = accounts?.find((one) => one.alias === name || one.email === name || one.displayName === name);
     return rows("/calls", scope, account ? { account: account.accountId } : {});

@@ -17,6 +17,7 @@ import { t } from "../words";
 import { Events } from "./Events";
 import { BarsPanel, DurationPanel } from "./PanelLines";
 import { DetailsPanel, SharesPanel, TilesPanel } from "./PanelTables";
+import { Quality } from "./Quality";
 import { Empty, Failure, Skeleton } from "./States";
 import "../panels.css";
 
@@ -73,6 +74,7 @@ export function Panels({ place, usage: given }: { place: Place; usage?: Usage })
           )}
         </div>
       )}
+      {place === "diagnostics" && !usage.wrong && <Quality usage={usage} scope={scope} />}
       <Events scope={scope} usage={usage} />
     </section>
   );

@@ -7,9 +7,8 @@ import { ago, count, full, percent, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
 import { eventsOf, rows, type Coverage, type Scope } from "../panels";
 import { changed } from "../url";
-import { useUsage, type Usage } from "../usage";
+import type { Usage } from "../usage";
 import { t, tIf } from "../words";
-import { Events } from "./Events";
 import { Failure, Skeleton } from "./States";
 import "../panels.css";
 
@@ -33,14 +32,8 @@ interface Found {
   receiver: { waitingBatches: number; waitingEvents: number; diskFull: boolean; lastBatchAt: string | null };
 }
 
-export function Quality({ usage: given }: { usage?: Usage }) {
-  const own = useUsage("30d");
-  const usage = given ?? own;
-  const scope: Scope = {
-    from: usage.span.from ?? "first",
-    ...(usage.span.to && { to: usage.span.to }),
-    provider: usage.shared.provider || "codex",
-  };
+/** The events that a number leads to are opened by the page's panels. */
+export function Quality({ usage, scope }: { usage: Usage; scope: Scope }) {
   const found = useQuery({
     queryKey: ["telemetry-quality", scope],
     queryFn: ({ signal }) => api<Found>(`/api/telemetry/quality${query({ ...scope })}`, { signal }),
@@ -115,7 +108,6 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
         <List title={t("quality.dropped")} items={found.dropped} />
         <List title={t("quality.refused")} items={found.refused} />
       </div>
-      <Events scope={scope} usage={usage} />
     </>
   );
 }

@@ -49,6 +49,7 @@ export function Stack({ label, names, bars, colours = FOUR, unit = "tokens" }: P
         bars={bars}
         colours={colours}
         short={short}
+        counted={unit === "plain"}
         chosen={chosen}
         choose={choose}
       />
@@ -79,11 +80,13 @@ interface DrawingProps {
   bars: Bar[];
   colours: string[];
   short: (value: number | null | undefined) => string;
+  /** Of whole things, of which there is no half. */
+  counted: boolean;
   chosen: Bar | null;
   choose: (key: string | null) => void;
 }
 
-function Drawing({ label, names, bars, colours, short, chosen, choose }: DrawingProps) {
+function Drawing({ label, names, bars, colours, short, counted, chosen, choose }: DrawingProps) {
   const [ref, width] = useWidth<HTMLDivElement>();
   const most = Math.max(0.0001, ...bars.map(whole));
   const inner = HEIGHT - TOP - BOTTOM;
@@ -100,7 +103,9 @@ function Drawing({ label, names, bars, colours, short, chosen, choose }: Drawing
           aria-label={label}
           onMouseLeave={() => choose(null)}
         >
-          {ticks(most).map((value) => (
+          {ticks(most)
+            .filter((value) => !counted || Number.isInteger(value))
+            .map((value) => (
             <g key={value} aria-hidden="true">
               <line className="grid-line" x1={LEFT} x2={width} y1={y(value)} y2={y(value)} />
               <text className="axis" x={LEFT - 8} y={y(value) + 4} textAnchor="end">
