@@ -1,12 +1,14 @@
 /** Which page an address shows, and whether we may show any. */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
-import { Link, Route, Switch } from "wouter";
+import { Link, Redirect, Route, Switch, useSearch } from "wouter";
 import { api, onSignedOut, type Session, type Settings as Values } from "./api";
+import { callPath } from "./evidence";
 import { useTitle } from "./hooks";
 import { useLive } from "./live";
 import { AccountPage } from "./pages/Account";
 import { Accounts } from "./pages/Accounts";
+import { CallPage } from "./pages/Call";
 import { Calls } from "./pages/Calls";
 import { Diagnostics } from "./pages/Diagnostics";
 import { Insights } from "./pages/Insights";
@@ -80,6 +82,8 @@ function Inside({ canSignOut }: { canSignOut: boolean }) {
         <Route path="/requests" component={Requests} />
         <Route path="/keys" component={Keys} />
         <Route path="/calls" component={Calls} />
+        <Route path="/calls/:id">{({ id }) => <CallPage id={decodeURIComponent(id)} />}</Route>
+        <Route path="/dashboard.html" component={Older} />
         <Route path="/trends" component={Trends} />
         <Route path="/insights" component={Insights} />
         <Route path="/threads" component={Threads} />
@@ -90,6 +94,16 @@ function Inside({ canSignOut }: { canSignOut: boolean }) {
       </Switch>
     </Shell>
   );
+}
+
+/** An address of the usage tracker's dashboard, which others may have kept. */
+function Older() {
+  const asked = new URLSearchParams(useSearch());
+  const view = asked.get("view") ?? "insights";
+  const record = asked.get("record");
+  const known = ["insights", "calls", "threads", "diagnostics"].includes(view);
+  if (view === "call" && record) return <Redirect to={callPath(record)} replace />;
+  return <Redirect to={known ? `/${view}` : "/"} replace />;
 }
 
 function Nothing() {

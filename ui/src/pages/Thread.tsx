@@ -3,11 +3,13 @@ import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { Link } from "wouter";
 import { api, type Lifecycle, type ThreadDetail, type ThreadSession } from "../api";
+import { callPath } from "../evidence";
 import { compact, count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { CopyLink } from "../parts/Chips";
 import { Copy, Facts } from "../parts/Copy";
 import { NestedCalls } from "../parts/NestedCalls";
+import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { Trend } from "../parts/Trend";
 import { Attention, mix, threadCost } from "../threads";
@@ -87,6 +89,7 @@ function Loaded({ thread }: { thread: ThreadDetail }) {
           </p>
         )}
       </section>
+      {thread.advice && <Afresh advice={thread.advice} />}
       {thread.curve.length > 1 && <Curves thread={thread} />}
       <div className="grid">
         <section className="card">
@@ -131,6 +134,31 @@ function Loaded({ thread }: { thread: ThreadDetail }) {
         <NestedCalls thread={thread.id} label={t("threads.timeline")} />
       </section>
     </>
+  );
+}
+
+/** The thread carries much, and that no longer helps. */
+function Afresh({ advice }: { advice: NonNullable<ThreadDetail["advice"]> }) {
+  // How full the context is, or how much of what is carried comes from the cache.
+  const full = advice.contextPercent === null ? null : advice.contextPercent / 100;
+  const values = {
+    tokens: compact(advice.carriedTokens),
+    share: share(advice.key === "cache-lost" ? advice.cacheRatio : full),
+  };
+  return (
+    <section className="card" aria-label={t("afresh.title")}>
+      <ul className="attention">
+        <li>
+          <Sign mark="warn" />
+          <div>
+            <b>{t("afresh.title")}</b>
+            <span>
+              {tIf(`afresh.${advice.key}`, "", values)} {t("afresh.next")}
+            </span>
+          </div>
+        </li>
+      </ul>
+    </section>
   );
 }
 
@@ -209,11 +237,7 @@ function Signals({ thread }: { thread: ThreadDetail }) {
         <li key={signal.key}>
           <div>
             {signal.callId ? (
-              <Link
-                href={`/calls?thread=${encodeURIComponent(thread.id)}&open=${encodeURIComponent(signal.callId)}`}
-              >
-                {said(signal)}
-              </Link>
+              <Link href={callPath(signal.callId)}>{said(signal)}</Link>
             ) : (
               said(signal)
             )}

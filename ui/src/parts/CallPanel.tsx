@@ -1,17 +1,17 @@
 /** One call beside the list: what is exact, what is derived, and who saw it. */
 import { useQuery, keepPreviousData } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { nameOf } from "../accounts";
 import { api, type Account, type CallDetail } from "../api";
 import { cost } from "../calls";
-import { count, credits, duration, exact, full, money, share, UNKNOWN } from "../format";
+import { callPath } from "../evidence";
+import { credits, duration, exact, full, share, UNKNOWN } from "../format";
 import { severityMark } from "../insights";
 import { t, tIf } from "../words";
 import { Copy, Facts } from "./Copy";
 import { Dialog } from "./Dialog";
-import { RequestStatus } from "./RequestStatus";
 import { Sign } from "./Sign";
 import { Failure, Skeleton } from "./States";
+import { Witnesses } from "./Witnesses";
 
 interface Props {
   id: string;
@@ -61,6 +61,9 @@ function Loaded({
         <button type="button" disabled={!call.next} onClick={() => call.next && go(call.next)}>
           {t("calls.next")} →
         </button>
+        <Link className="button" href={callPath(call.id)}>
+          {t("call.page")}
+        </Link>
       </div>
       <section>
         <h3>{t("calls.exact")}</h3>
@@ -100,7 +103,10 @@ function Loaded({
         />
       </section>
       <Advice call={call} />
-      <Witnesses call={call} accounts={accounts} />
+      <section>
+        <h3>{t("calls.witnesses")}</h3>
+        <Witnesses call={call} accounts={accounts} />
+      </section>
       <section>
         <h3>{t("requests.ids")}</h3>
         <Facts
@@ -125,7 +131,8 @@ function Advice({ call }: { call: CallDetail }) {
       <h3>{t("calls.why")}</h3>
       {call.cacheLabel && (
         <p>
-          <span className="chip">{tIf(`cache.${call.cacheLabel}`, call.cacheLabel)}</span>
+          <span className="chip">{tIf(`cache.${call.cacheLabel}`, call.cacheLabel)}</span>{" "}
+          <span className="note">{tIf(`cacheNext.${call.cacheLabel}`, "")}</span>
         </p>
       )}
       <ul className="attention">
@@ -149,68 +156,5 @@ function Id({ id, label }: { id: string | null; label: string }) {
     <>
       <span className="mono">{id}</span> <Copy text={id} label={label} />
     </>
-  );
-}
-
-/** What each witness says of the same response, side by side. */
-function Witnesses({ call, accounts }: { call: CallDetail; accounts: Account[] | undefined }) {
-  const log = call.witnesses.includes("log");
-  const { request } = call;
-  return (
-    <section>
-      <h3>{t("calls.witnesses")}</h3>
-      <div className="witnesses">
-        <div>
-          <h4>
-            {t("calls.witness.log")}{" "}
-            <span className="note">{t(log ? "calls.witness.saw" : "calls.witness.not")}</span>
-          </h4>
-          {log ? (
-            <Facts
-              rows={[
-                [t("calls.col.tokens"), count(call.totalTokens)],
-                [t("calls.col.output"), count(call.outputTokens)],
-                [t("calls.col.project"), call.project ?? UNKNOWN],
-              ]}
-            />
-          ) : (
-            <p className="note">{t("calls.witness.notLog")}</p>
-          )}
-        </div>
-        <div>
-          <h4>
-            {t("calls.witness.proxy")}{" "}
-            <span className="note">
-              {t(call.witnesses.includes("proxy") ? "calls.witness.saw" : "calls.witness.not")}
-            </span>
-          </h4>
-          {request ? (
-            <Facts
-              rows={[
-                [t("calls.col.tokens"), count(request.tokens)],
-                [t("calls.col.output"), count(request.outputTokens)],
-                [t("calls.col.account"), request.accountName ?? nameOf(accounts, call.accountId) ?? UNKNOWN],
-                [t("requests.col.status"), <RequestStatus key="s" status={request.status} />],
-                [t("requests.col.first"), duration(request.firstEventMs)],
-                [t("requests.col.total"), duration(request.latencyMs)],
-                [t("calls.col.cost"), money(request.costUsd)],
-                [
-                  t("calls.request"),
-                  <Link
-                    key="r"
-                    className="link mono"
-                    href={`/requests?q=${encodeURIComponent(request.requestId)}&open=${encodeURIComponent(request.requestId)}`}
-                  >
-                    {request.requestId}
-                  </Link>,
-                ],
-              ]}
-            />
-          ) : (
-            !call.witnesses.includes("proxy") && <p className="note">{t("calls.witness.notProxy")}</p>
-          )}
-        </div>
-      </div>
-    </section>
   );
 }

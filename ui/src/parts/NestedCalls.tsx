@@ -5,7 +5,8 @@ import { Link } from "wouter";
 import { api, query, type CallPage } from "../api";
 import { COLUMNS } from "../calls";
 import { useNow } from "../hooks";
-import { onward, type Usage } from "../usage";
+import { callPath } from "../evidence";
+import type { Usage } from "../usage";
 import { t } from "../words";
 import { shownOf } from "./Chips";
 import { Failure, Skeleton } from "./States";
@@ -47,7 +48,6 @@ export function NestedCalls({ thread, usage, label }: Props) {
     return <Failure error={found.error} retry={() => void found.refetch()} />;
   const rows = found.data.pages.flatMap(({ calls }) => calls);
   const total = found.data.pages[0]?.total ?? rows.length;
-  const open = (id: string) => onward("/calls", usage?.search ?? "", { thread, open: id });
   return (
     <>
       <div className="scroll" tabIndex={0} role="group" aria-label={label}>
@@ -93,7 +93,7 @@ export function NestedCalls({ thread, usage, label }: Props) {
                 {columns.map((column, index) =>
                   index === 0 ? (
                     <th scope="row" key={column.key} title={column.title?.(call)}>
-                      <Link href={open(call.id)}>{column.show(call, { now, accounts: undefined })}</Link>
+                      <Link href={callPath(call.id)}>{column.show(call, { now, accounts: undefined })}</Link>
                     </th>
                   ) : (
                     <td
