@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.config import Config
-from server.proxy import upstream
+from server.proxy import carry, upstream
 from tests.rig import BODY, CODEX, OPENAI, Rig, running, wait_until
 from tests.upstream import Silence, Stream, completed, created, item, message, spoken
 
@@ -41,6 +41,26 @@ def read_until(sock: socket.socket, mark: bytes) -> bytes:
         assert piece, found
         found += piece
     return found
+
+
+@pytest.mark.parametrize("path", [CODEX, OPENAI, "/v1/chat/completions"])
+def test_a_long_silence_is_kept_alive_by_comments(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(carry, "KEEP_SECONDS", 0.05)
+    go = threading.Event()
+    events = [created(), *item(message("x")), completed()]
+    rig.provider.play(Stream(events, hold=(3, go)))
+    sock = connect(rig, path, messages=[{"role": "user", "content": "x"}])
+    comment = b": the provider is still at work\n\n"
+    got = read_until(sock, comment)
+    got += read_until(sock, comment)
+    go.set()
+    got += read_until(sock, b"[DONE]" if "chat" in path else b"response.completed")
+    assert b"\n\n" + comment[:10] in got or b"\r\n" + comment[:10] in got, "between events"
+    sock.close()
+    wait_until(lambda: rig.row()["status"] == "success", "the row")
+    assert not rig.proxy._keeper._open, "nothing is looked after any more"
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])

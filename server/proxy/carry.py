@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ from server.proxy.lane import Lane
 from server.proxy.relay import Relay
 
 log = logging.getLogger(__name__)
+
+# A model may think for minutes. Clients ignore a comment, and what stands between them and us
+# (proxies, firewalls, a sleeping laptop's router) sees that the connection is alive.
+KEEP_SECONDS = 15.0
+_KEEP_LOOK = 5.0
+_COMMENT = b": the provider is still at work\n\n"
 
 # More than this and the client is slow: the provider is read on when it has caught up.
 _MUCH, _LITTLE = 256 * 1024, 64 * 1024
@@ -34,11 +41,41 @@ class Ends:
     wait: float  # seconds that the end may wait for the row
 
 
+class Keeper:
+    """Sends a comment to clients whose streams have been silent; lives in the relay's thread."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self._open: set[Carry] = set()
+        self._looking = False
+
+    def add(self, carry: Carry) -> None:
+        """Look after a stream, until `discard`."""
+        self._open.add(carry)
+        if not self._looking:
+            self._looking = True
+            self.relay.after(min(_KEEP_LOOK, KEEP_SECONDS), self._look)
+
+    def discard(self, carry: Carry) -> None:
+        """It has ended, or its client does not read."""
+        self._open.discard(carry)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for carry in list(self._open):
+            carry.keep_alive(now)
+        self._looking = bool(self._open)
+        if self._looking:
+            self.relay.after(min(_KEEP_LOOK, KEEP_SECONDS), self._look)
+
+
 class Carry:
     """A stream without a thread: `begin`, and the relay does the rest."""
 
-    def __init__(self, relay: Relay, lane: Lane, turn: Turn, ends: Ends) -> None:
-        self._relay = relay
+    def __init__(self, keeper: Keeper, lane: Lane, turn: Turn, ends: Ends) -> None:
+        self._keeper = keeper
+        self._relay = keeper.relay
+        self._wrote = time.monotonic()
         self._lane = lane
         self._turn = turn
         self._ends = ends
@@ -58,9 +95,19 @@ class Carry:
         self._sock, found = self._turn.detach()
         if self._sock is None or not self._write(found):
             return self._finish_soon()
-        self._relay.watch(self._sock, self._safely(self._ready))
+        self._watch(self._sock)
         self._ready()
         return None
+
+    def keep_alive(self, now: float) -> None:
+        """Say something to the client when nothing was said for long."""
+        if self._over or self._lane.waiting or now - self._wrote < KEEP_SECONDS:
+            return
+        self._wrote = now
+        try:
+            self._lane.write(_COMMENT)
+        except ClientDisconnected:
+            self._finish_soon()
 
     def _ready(self) -> None:
         following = "now"
@@ -89,19 +136,25 @@ class Carry:
         if self._lane.waiting > _LITTLE:
             self._relay.after(_LOOK_SECONDS, self._safely(self._look))
         elif self._sock is not None:
-            self._relay.watch(self._sock, self._safely(self._ready))
+            self._watch(self._sock)
             self._ready()
 
     def _write(self, found: list[bytes]) -> bool:
         """Pass events on; False when the client has left."""
         if found and (data := self._ends.shape(found)):
+            self._wrote = time.monotonic()
             try:
                 self._lane.write(data)
             except ClientDisconnected:
                 return False
         return True
 
+    def _watch(self, sock: socket.socket) -> None:
+        self._relay.watch(sock, self._safely(self._ready))
+        self._keeper.add(self)
+
     def _forget(self) -> None:
+        self._keeper.discard(self)
         if self._sock is not None:
             self._relay.forget(self._sock)
 

@@ -28,7 +28,7 @@ from server.config import Config
 from server.errors import AppError, Unauthorized
 from server.proxy import body as bodies
 from server.proxy import errand, headers, policy, translate
-from server.proxy.carry import Carry, Ends
+from server.proxy.carry import Carry, Ends, Keeper
 from server.proxy.catalogue import Catalogue
 from server.proxy.chat import Answer, refusal
 from server.proxy.chooser import Chooser, Wanted
@@ -71,6 +71,7 @@ class Proxy:
         self._gate = Gate(keys or Keys())
         self._recorder = Recorder(ledger, self._gate.keys)
         self._relay = Relay()
+        self._keeper = Keeper(self._relay)
         self._catalogue = Catalogue(pool, self.upstream)
         self._local = Local(config, pool)
         self._slots = Slots(config.threads)
@@ -372,7 +373,7 @@ class Proxy:
         start_response("200 OK", headers.to_client(turn.upstream_headers, own=own))
         if lane is None or turn.complete:
             return self._events(turn, work, record)
-        raise Detached(Carry(self._relay, lane, turn, self._ends(turn, work)).begin)
+        raise Detached(Carry(self._keeper, lane, turn, self._ends(turn, work)).begin)
 
     def _ends(self, turn: Turn, work: Work) -> Ends:
         """What a stream without a thread needs of us."""
