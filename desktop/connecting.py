@@ -54,9 +54,11 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         "disconnect",
         _disconnect,
         "Take Brimline out of a client's configuration again.",
-        ["brimline disconnect codex", "brimline disconnect telemetry --yes"],
+        ["brimline disconnect codex", "brimline disconnect all --yes"],
     )
-    disconnect.add_argument("client", choices=_NAMES, metavar="CLIENT", help=", ".join(_NAMES))
+    disconnect.add_argument(
+        "client", choices=[*_NAMES, "all"], metavar="CLIENT", help=", ".join(_NAMES) + ", or all"
+    )
     for parser in (connect, disconnect):
         parser.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
         parser.add_argument(
@@ -94,8 +96,18 @@ def _connect(settings: Config, arguments: argparse.Namespace) -> int:
 
 def _disconnect(settings: Config, arguments: argparse.Namespace) -> int:
     mine = _clients(settings)
-    change = mine.disconnect(arguments.client)
-    return _carry_out(mine, change, arguments, connecting=False)
+    if arguments.client != "all":
+        change = mine.disconnect(arguments.client)
+        return _carry_out(mine, change, arguments, connecting=False)
+    codes = []
+    for name in _NAMES:
+        try:
+            change = mine.disconnect(name)
+            codes.append(_carry_out(mine, change, arguments, connecting=False))
+        except AppError as error:  # one broken file must not keep the others connected
+            _say(f"brimline: {name}: {error.message}")
+            codes.append(1)
+    return max(codes)
 
 
 def _carry_out(

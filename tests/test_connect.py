@@ -198,6 +198,16 @@ def test_commands_connect_and_come_back(home: Path, capsys: pytest.CaptureFixtur
     assert "OPENAI_BASE_URL" in said(capsys, "connect", "openai")[1]
 
 
+def test_all_are_disconnected_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for client in ("codex", "telemetry", "openclaw"):
+        assert said(capsys, "connect", client)[0] == 0
+    broken = Path.home() / ".openclaw" / "openclaw.json"
+    broken.write_text("{")
+    assert cli.main(["disconnect", "all"]) == 1
+    assert "openclaw: Line 1" in capsys.readouterr().err
+    assert (home / "config.toml").read_text() == MINE
+
+
 def test_a_refusal_is_one_sentence(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "config.toml").write_text('model_provider = "azure"\n')
     assert cli.main(["connect", "codex"]) == 1
