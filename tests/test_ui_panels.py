@@ -1,0 +1,175 @@
+"""The telemetry panels in Chromium: in their places, corrected and literal, and their rows."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from benchmarks.panels import DAY, Month, fill
+from server.ingest import witness
+from server.store import db
+from server.usage import slices, telemetry
+from server.usage.days import chosen
+from server.usage.steps import Span
+from tests import test_ui
+from tests.serving import Served
+from tests.test_ui import Watched, watching
+
+pytestmark = test_ui.pytestmark
+chromium, provider, served = test_ui.chromium, test_ui.provider, test_ui.served
+watched = test_ui.watched
+
+PLACES = {
+    "/trends": [
+        "Tokens, conversations and calls", "Model calls by model", "Tokens by model",
+        "Conversations over time", "Tokens over time",
+    ],
+    "/diagnostics": [
+        "Tool calls by tool", "User decisions", "Conversations by terminal", "Requests by user",
+        "Success of requests", "Command duration, P95", "Conversation details",
+        "Quality of the telemetry",
+    ],
+    "/requests": ["Success of requests"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def told(served: Served) -> Served:
+    """A server that Codex has told a month of work, whose logs it has read."""
+    now = db.now_ms()
+    month = Month(now - 20 * DAY, now - 600_000, 1500)
+    fill(month)
+    witness.reconcile()
+    slices.refresh()
+    return served
+
+
+def figures(page: Page) -> dict[str, str]:
+    names = page.locator(".tiles dt").all_inner_texts()
+    values = page.locator(".tiles dd strong").all_inner_texts()
+    return dict(zip(names, values, strict=True))
+
+
+def asked(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+@pytest.mark.parametrize("width", [900, 1400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_panel_stands_in_its_place(
+    chromium: Browser, told: Served, theme: str, width: int
+) -> None:
+    with watching(chromium, theme, width) as watched:
+        for path, titles in PLACES.items():
+            for measure in ("", "?measure=signoz"):
+                page = watched.open(f"{told.url}{path}{measure}")
+                for title in titles:
+                    heading = page.locator(".panels").get_by_role("heading", name=title, exact=True)
+                    expect(heading).to_be_visible()
+                expect(page.locator(".skeleton")).to_have_count(0)
+                watched.check()
+                wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert wider <= 0, f"{path} scrolls sideways"
+
+
+def test_the_figures_are_the_servers_and_signoz_is_a_click_away(
+    told: Served, watched: Watched
+) -> None:
+    now = db.now_ms()
+    found = telemetry.panels(Span(now - 29 * DAY, now), chosen(), now)["panels"]
+    known = {panel["id"]: panel for panel in found}
+    page = watched.open(f"{told.url}/trends", "Trends")
+    assert figures(page)["Input tokens"] == f"{known['input']['value']:,}"
+    assert figures(page)["Model calls"] == f"{known['modelCalls']['value']:,}"
+    page.get_by_role("button", name="SigNoz query").click()
+    assert asked(page)["measure"] == ["signoz"]
+    literal = f"{known['modelCalls']['literal']['value']:,}"
+    expect(page.locator(".tiles dd strong").last).to_have_text(literal)
+    assert literal != f"{known['modelCalls']['value']:,}"
+    page.get_by_role("button", name="Corrected").click()
+    assert "measure" not in asked(page)
+
+
+def test_a_number_leads_to_its_rows(told: Served, watched: Watched) -> None:
+    page = watched.open(f"{told.url}/trends", "Trends")
+    calls = figures(page)["Model calls"]
+    page.get_by_role("link", name=calls, exact=True).click()
+    expect(page.locator("header .note")).to_have_text(f"{calls} calls")
+    page = watched.open(f"{told.url}/diagnostics?range=30d", "Diagnostics")
+    tools = page.locator(".card", has=page.get_by_role("heading", name="Tool calls by tool"))
+    number = tools.locator("tbody td.strong a").first
+    many = number.inner_text()
+    number.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"{many} events")
+    expect(dialog.locator("tbody tr").first).to_contain_text("codex.tool_result")
+    watched.check()
+    dialog.get_by_role("button", name="Load more").click()
+    expect(dialog.locator("tbody tr")).to_have_count(min(100, int(many.replace(",", ""))))
+    dialog.get_by_role("button", name="Close").click()
+    assert "events" not in asked(page)
+
+
+def test_a_chart_has_a_table_and_a_file(told: Served, watched: Watched) -> None:
+    page = watched.open(f"{told.url}/trends", "Trends")
+    card = page.locator(".card", has=page.get_by_role("heading", name="Tokens over time"))
+    card.get_by_role("button", name="View as table").click()
+    expect(card.get_by_role("columnheader", name="Tokens")).to_be_visible()
+    with page.expect_download() as waiting:
+        card.get_by_role("button", name="CSV").click()
+    rows = list(csv.reader(Path(waiting.value.path()).read_text().splitlines()))
+    total = sum(int(row[1]) for row in rows[1:])
+    sums = figures(page)
+    assert total == sum(
+        int(sums[name].replace(",", "")) for name in ("Input tokens", "Output tokens")
+    )
+
+
+@pytest.mark.parametrize("path", ["/trends", "/diagnostics"])
+def test_without_telemetry_the_page_says_how_to_switch_it_on(
+    served: Served, watched: Watched, path: str
+) -> None:
+    page = watched.open(served.url + path)
+    expect(page.get_by_text("No telemetry in this time")).to_be_visible()
+    link = page.get_by_role("link", name="Switch telemetry on").first
+    assert link.get_attribute("href") == "/settings#connect"
+    watched.check()
+
+
+@pytest.mark.parametrize("language", ["de", "ar"])
+def test_other_languages_are_sound(told: Served, chromium: Browser, language: str) -> None:
+    context = chromium.new_context(locale=language, viewport={"width": 900, "height": 800})
+    try:
+        watched = Watched(context.new_page())
+        for path in PLACES:
+            page = watched.open(told.url + path)
+            expect(page.locator("html")).to_have_attribute("lang", language)
+            watched.check()
+            wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wider <= 0, path
+    finally:
+        context.close()
+
+
+def test_the_relay_is_set_on_the_settings_page(served: Served, watched: Watched) -> None:
+    watched.refused.add("telemetry/relay")
+    page = watched.open(f"{served.url}/settings", "Settings")
+    card = page.locator("#relay")
+    url, header = card.get_by_label("Address of the collector"), card.locator("input").nth(1)
+    url.fill("http://me:secret@example.com")
+    card.get_by_role("button", name="Save").click()
+    expect(card.get_by_role("alert")).to_contain_text("without credentials")
+    url.fill("http://127.0.0.1:9")
+    header.fill("x-token: very secret")
+    card.get_by_role("button", name="Save").click()
+    expect(card.get_by_role("button", name="Forget the header")).to_be_visible()
+    assert "very secret" not in page.content()
+    assert served.services.telemetry.relay.describe()["headerName"] == "x-token"
+    card.get_by_role("button", name="Stop passing on").click()
+    expect(card.get_by_role("button", name="Stop passing on")).to_have_count(0)
+    assert served.services.telemetry.relay.describe()["url"] == ""
+    watched.check()
