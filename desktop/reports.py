@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from desktop import diagnosing
 from server import __version__
 from server.errors import AppError
 
@@ -102,6 +103,7 @@ def add(command: Add) -> None:
     setup.add_argument("--update-pricing", action="store_true", help="fetch the list prices too")
     setup.add_argument("--skip-pricing", action="store_true", help="leave the prices as they are")
     command("refresh", _refresh, "Read new session logs.", ["brimline refresh"])
+    diagnosing.add(command)
     _add_files(command)
 
 

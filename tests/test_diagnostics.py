@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import zstandard
 from flask.testing import FlaskClient
 
+from desktop import cli, diagnosing
 from server.app import Services, create_app
 from server.config import Config
 from server.ingest import gather
@@ -295,6 +297,7 @@ def test_before_the_first_pass_sections_are_missing(client: FlaskClient) -> None
         found = got(client, section)
         assert (found["status"], found["snapshot"]) == ("missing", None)
         assert found["refreshed"] is False
+        assert got(client, f"{section}?model=gpt-5.5")["status"] == "missing"
 
 
 def test_a_refresh_has_every_section(client: FlaskClient) -> None:
@@ -563,3 +566,32 @@ def test_privacy_modes_hide_names_of_files_and_projects(ready: FlaskClient, mode
         text = ready.get(f"/api/diagnostics/{path}?privacy={mode}").text
         for word in ("a.py", "b.py", "x.md", "secret-project"):
             assert word not in text, path
+
+
+# ── the command line ──────────────────────────────────────────────────────────────────────
+
+
+def printed(config: Config, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    folders = [f"--data-dir={config.data_dir}"]
+    code = cli.main(["diagnostics", *words, *folders])
+    return code, capsys.readouterr().out
+
+
+def test_the_command_line_has_every_view(
+    config: Config, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rich().save(config.codex_home)
+    monkeypatch.setenv("CODEX_HOME", str(config.codex_home))
+    assert printed(config, capsys, "commands")[1].startswith("Nothing was computed yet")
+    code, text = printed(config, capsys, "commands", "--refresh")
+    assert code == 0
+    assert "pytest" in text
+    for view in (*diagnosing.TABLES, *diagnosing.SECTIONS):
+        more = ["--fact-type", "tool", "--fact-name", "function_call"]
+        code, text = printed(
+            config, capsys, view, "--json", *(more if view == "fact-calls" else [])
+        )
+        assert code == 0
+        assert json.loads(text)["raw_context_included"] is False
+    assert printed(config, capsys, "fact-calls")[0] == 1
+    assert "pytest" in printed(config, capsys, "facts", "--fact-type", "command_family")[1]

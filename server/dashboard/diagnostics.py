@@ -147,6 +147,8 @@ def _section(section: str, wanted: Filter, *, refreshed: bool = False) -> dict[s
     """A section in its envelope: as stored without a filter, computed with one."""
     if replace(wanted, history="") == Filter():
         found = diagnostics.stored(section, wanted.history or "all")
+    elif diagnostics.computed() is None:
+        found = None  # the logs were not read yet: nothing found would be a guess
     else:
         found = filters.remembered(lambda: diagnostics.live(section, wanted))
     head = {
