@@ -157,6 +157,22 @@ def test_an_unclear_end_is_repeated_once_only(config: Config, database: None, sc
         assert len(rig.served()) == 2
 
 
+def test_unclear_repeats_are_a_share_of_all(rig: Rig) -> None:
+    """A provider in trouble is not sent twice as much."""
+    rig.provider.play(refusal(500, "server_error"))
+    for _ in range(40):
+        assert rig.send().status == 503
+        for account in rig.accounts.values():
+            rig.pool.resume(account)
+    sent = len(rig.provider.responses())
+    assert 40 + 20 <= sent <= 40 + 20 + 0.2 * 40
+    rig.provider.play(refusal(503, "server_is_overloaded"), account="acc-1")
+    rig.provider.play(Stream(), account="acc-2")
+    for _ in range(5):
+        assert rig.send().status == 200, "what was not taken has no budget"
+        rig.pool.resume(rig.accounts["acc-1"])
+
+
 def test_the_unclear_repeat_can_be_switched_off(rig: Rig) -> None:
     settings.change({"ambiguousRetry": False})
     first_fails(rig, refusal(500, "server_error"))

@@ -162,7 +162,7 @@ def test_classify(
 )
 def test_next_step(outcome: Outcome, tries: Tries, allowed: bool, step: str) -> None:
     verdict = policy.classify(outcome, NOW)
-    assert policy.next_step(outcome, verdict, "a", tries, allowed) == step
+    assert policy.next_step(outcome, verdict, "a", tries, lambda: allowed) == step
 
 
 @pytest.mark.parametrize(

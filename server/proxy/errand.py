@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -27,7 +28,7 @@ from server.proxy.policy import Outcome, Tries
 from server.proxy.recorder import Record
 from server.proxy.upstream import Aborted, Exchange, HungUp, Outgoing, Unreachable
 from server.sentences import say
-from server.store import db, settings
+from server.store import db
 
 _MOST_BYTES = 64 * 1024 * 1024
 _MOST_ATTEMPTS = 20
@@ -71,6 +72,7 @@ def run(parts: Parts, errand: Errand) -> Reply:
     Raises `AppError` (our answer), `PassOn` (the provider's refusal) or `Gone`.
     """
     tries = Tries()
+    parts.budget.earn()
     again: str | None = None
     for _ in range(_MOST_ATTEMPTS):
         choice = _choose(parts, errand, tries, again)
@@ -179,8 +181,8 @@ def _after(parts: Parts, outcome: Outcome, account: str, tries: Tries) -> str | 
         parts.pool.block(account, verdict.block, verdict.until, verdict.word)
     elif verdict.counts:
         parts.pool.failed(account, db.now_ms())
-    retry = bool(settings.get("ambiguousRetry"))
-    step = policy.next_step(outcome, verdict, account, tries, retry)
+    may_repeat = partial(parts.budget.allows, outcome.kind)
+    step = policy.next_step(outcome, verdict, account, tries, may_repeat)
     tries.ambiguous += verdict.retry == "R1"
     if step == "refresh":
         tries.refreshed.add(account)

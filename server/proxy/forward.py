@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from server.accounts.allowance import windows_from_headers
@@ -20,6 +21,7 @@ from server.errors import AppError
 from server.proxy import headers, policy, sse
 from server.proxy.balance import Choice
 from server.proxy.body import Body
+from server.proxy.budget import Budget
 from server.proxy.chat import Answer
 from server.proxy.chooser import Chooser, Wanted
 from server.proxy.fold import Fold
@@ -27,7 +29,7 @@ from server.proxy.memory import Memory
 from server.proxy.policy import Outcome, Tries
 from server.proxy.recorder import Record
 from server.proxy.upstream import Aborted, Exchange, HungUp, Outgoing, Unreachable, Upstream
-from server.store import db, settings
+from server.store import db
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Parts(Protocol):
     upstream: Upstream
     memory: Memory
     chooser: Chooser
+    budget: Budget
 
 
 @dataclass
@@ -113,6 +116,8 @@ class Turn:
         self._upstream = parts.upstream
         self._memory = parts.memory
         self._chooser = parts.chooser
+        self._budget = parts.budget
+        self._budget.earn()
         self._work = work
         self._wanted = work.wanted
         self._record = work.record
@@ -418,8 +423,8 @@ class Turn:
         self._punish(account, verdict)
         if verdict.word == "no such model":
             self._memory.cannot(account, self._work.body.model, now)
-        retry = bool(settings.get("ambiguousRetry"))
-        step = policy.next_step(outcome, verdict, account, self._tries, retry)
+        may_repeat = partial(self._budget.allows, outcome.kind)
+        step = policy.next_step(outcome, verdict, account, self._tries, may_repeat)
         if verdict.retry == "R1":
             self._tries.ambiguous += 1
         if step == "stop":

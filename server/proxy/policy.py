@@ -8,7 +8,7 @@ same anywhere: never again.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,15 +192,17 @@ def wait_hint(message: str) -> int | None:
     return min(int(float(found[1]) * scale), YEAR)
 
 
-def next_step(outcome: Outcome, verdict: Verdict, account: str, tries: Tries, retry: bool) -> str:
+def next_step(
+    outcome: Outcome, verdict: Verdict, account: str, tries: Tries, may_repeat: Callable[[], bool]
+) -> str:
     """`refresh` and try this account again, `another` account, or `stop`.
 
-    `retry` is the user's setting whether an unclear request may be sent once more.
+    `may_repeat` says whether an unclear request may be sent once more; asked only then.
     """
     if outcome.kind == "gone" or verdict.retry in ("R2", "R4"):
         return "stop"
     if verdict.retry == "R1":
-        if not retry or tries.ambiguous >= 1:
+        if tries.ambiguous >= 1 or not may_repeat():
             return "stop"
         return "another"
     if verdict.word == "unauthorised" and account not in tries.refreshed:

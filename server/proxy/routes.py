@@ -28,6 +28,7 @@ from server.config import Config
 from server.errors import AppError, Unauthorized
 from server.proxy import body as bodies
 from server.proxy import errand, headers, policy, translate
+from server.proxy.budget import Budget
 from server.proxy.carry import Carry, Ends, Keeper
 from server.proxy.catalogue import Catalogue
 from server.proxy.chat import Answer, refusal
@@ -66,6 +67,7 @@ class Proxy:
         self.pool = pool
         self.upstream = Upstream(config.upstream_base_url)
         self.memory = Memory(pool)
+        self.budget = Budget()
         self.chooser = Chooser(pool, self.memory)
         self._config = config
         self._gate = Gate(keys or Keys())
