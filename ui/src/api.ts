@@ -383,14 +383,6 @@ export interface ThreadDetail extends ThreadRow {
     carriedTokens: number;
     callId: string;
   } | null;
-  /** Why the thread should be started afresh; null while it goes well. */
-  advice?: {
-    key: string;
-    contextPercent: number | null;
-    cacheRatio: number | null;
-    carriedTokens: number;
-    callId: string;
-  } | null;
 }
 
 export interface Card {

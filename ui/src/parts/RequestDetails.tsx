@@ -2,7 +2,6 @@
 import { Link } from "wouter";
 import type { Attempt, RequestRow } from "../api";
 import { callPath } from "../evidence";
-import { callPath } from "../evidence";
 import { count, duration, full, money, UNKNOWN } from "../format";
 import { phases, spans } from "../timing";
 import { told } from "../told";
