@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 
 from server.ingest import reconcile
-from server.ingest.ledger import ADD_THREAD, skipped_lines, snapshots
+from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
 from server.ingest.reader import COLUMNS, SUMS
+from server.ingest.workers import copied_head
 from server.store import db
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -29,6 +30,10 @@ _COUNT = COLUMNS.count(",") + 1
 _ROWS = (
     f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
     f"({','.join('?' * _COUNT)}, 'codex', %d, %d, {reconcile.LOG})"
+)
+_OWN_ROWS = (
+    f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
+    f"({','.join('?' * _COUNT)}, 'codex', ?, ?, {reconcile.LOG})"
 )
 _TABLE = (
     f"insert or ignore into main.call({_COLUMNS}, provider, session, source, seen) "  # noqa: S608
@@ -54,6 +59,7 @@ class Bulk:
             "source_file": self._source + len(jobs),
             "session": self._session + len(jobs),
         }
+        self._heads: dict[int, tuple[int, bool]] = {}  # copied calls, and whether guessed
         self._threads: dict[str, str] = {}
         self._awaited: set[str] = set()
         for key, thread, parent in db.rows("select key, thread, parent from session"):
@@ -129,6 +135,69 @@ class Bulk:
             return {int(number) for (number,) in connection.execute(_KNOWN)}
         return {read.number for read in plain}
 
+    def store_copies(
+        self, connection: sqlite3.Connection, pairs: Sequence[tuple[Job, Read]]
+    ) -> tuple[list[tuple[Job, Read]], list[tuple[Job, Read]]]:
+        """Store new files that begin with a copy of another's calls, in the order of their names.
+
+        Returns (what is stored, what is left to store).
+        """
+        done: list[tuple[Job, Read]] = []
+        left: list[tuple[Job, Read]] = []
+        waiting: list[tuple[Job, Read]] = []
+        keys: set[str] = set()
+        for job, read in pairs:
+            if not self._is_copy(job, read):
+                left.append((job, read))
+                continue
+            state = read.batch.state
+            parent = (state.get("meta") or {}).get("parent") or state.get("foreign")
+            if parent in keys or state["owner"] in keys:
+                (done if self._cut(connection, waiting) else left).extend(waiting)
+                waiting, keys = [], set()
+            if state["owner"] in self._threads:
+                left.append((job, read))
+                continue
+            waiting.append((job, read))
+            keys.add(state["owner"])
+        (done if self._cut(connection, waiting) else left).extend(waiting)
+        return done, left
+
+    def _is_copy(self, job: Job, read: Read) -> bool:
+        batch = read.batch
+        return bool(
+            self._ledger.fresh
+            and read.error is None
+            and job.source.provider == "codex"
+            and not job.source.id
+            and batch.state.get("owner")
+            and copied_head(batch)
+            and not batch.compactions
+        )
+
+    def _cut(self, connection: sqlite3.Connection, pairs: Sequence[tuple[Job, Read]]) -> bool:
+        """Store files without their copied calls, all or none; False when a call was known."""
+        reads = [read for _, read in pairs]
+        self._heads.update({read.number: copied(connection, read.batch) for read in reads})
+        own = {read.number: read.batch.rows[self._heads[read.number][0] :] for read in reads}
+        rows = [
+            (*row, self._session + number, self._source + number)
+            for number, part in own.items()
+            for row in part
+        ]
+        connection.execute("savepoint copies")
+        added = connection.executemany(_OWN_ROWS, rows).rowcount if rows else 0
+        whole = added == len(rows)
+        if whole:
+            for read in reads:
+                read.batch.rows = own[read.number]
+                read.batch.days = self._ledger.sums(own[read.number])
+            self._finish(connection, reads)
+        else:
+            connection.execute("rollback to copies")
+        connection.execute("release copies")
+        return whole
+
     def _finish(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
         """Add the files' sessions, threads, allowances and cursors."""
         # Parents begin before their children, and names begin with the time.
@@ -145,7 +214,10 @@ class Bulk:
             sums = self._ledger.count_days("codex", meta["project"], batch)
             sources.append(_source_row(job, read, sums, now))
             thread = self._thread(batch.state["owner"], meta)
-            sessions.append(_session_row(self._session + read.number, job, batch, meta, thread))
+            head = self._heads.get(read.number, (0, False))
+            sessions.append(
+                (*_session_row(self._session + read.number, job, batch, meta, thread), *head)
+            )
             threads.append(_thread_row(batch, meta, thread))
             limits += batch.limits
         connection.executemany(_ADD_SOURCE, sources)
@@ -182,9 +254,9 @@ _ADD_SOURCE = (
     "indexed_at) values (?,?,?,?,?,?,?,?,0,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _ADD_SESSION = (
-    "insert into session(id, key, provider, inherited, guessed, thread, parent, forked, kind, "
-    "role, project, cwd, branch, client, client_version, terminal, started_at, ended_at, source) "
-    "values (?,?,'codex',0,0,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "insert into session(id, key, provider, thread, parent, forked, kind, role, project, cwd, "
+    "branch, client, client_version, terminal, started_at, ended_at, source, inherited, guessed) "
+    "values (?,?,'codex',?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 
 

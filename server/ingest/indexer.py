@@ -366,6 +366,7 @@ class Indexer:
                 while self._load_some(bulk, chunks, left):
                     pass
                 connection.execute("detach chunk")
+                left = self._store_copies(bulk, left)
         except BaseException:
             self._ledger.forget()
             self._known = None  # it names files whose rows were rolled back
@@ -375,6 +376,17 @@ class Indexer:
             if fresh:
                 make_indexes()
         self._store_left(left)
+
+    def _store_copies(self, bulk: Bulk, left: list[tuple[Job, Read]]) -> list[tuple[Job, Read]]:
+        """Parents first, as copied heads need their rows; returns what is left."""
+        left.sort(key=lambda pair: pair[0].source.name)
+        with db.writing("calls") as connection:
+            connection.execute(_BY_SESSION)
+            done, left = bulk.store_copies(connection, left)
+            self._ledger.flush(connection)
+        for job, read in done:
+            self._remember(job.source, read.batch.offset)
+        return left
 
     def _load_some(self, bulk: Bulk, chunks: Iterator[Chunk], left: list[tuple[Job, Read]]) -> bool:
         """One transaction of a load; False when it was the last. Nobody waits for its end."""
@@ -440,6 +452,7 @@ class Indexer:
 
 # ── indexes ───────────────────────────────────────────────────────────────────────────────
 
+_BY_SESSION = "create index if not exists call_session_started_at on call(session, started_at)"
 _INDEXES = ("call_started_at", "call_session_started_at")
 
 
@@ -454,6 +467,4 @@ def make_indexes() -> None:
     """Make the indexes of the table `call` where an interrupted first scan left none."""
     with db.writing() as connection:
         connection.execute("create index if not exists call_started_at on call(started_at)")
-        connection.execute(
-            "create index if not exists call_session_started_at on call(session, started_at)"
-        )
+        connection.execute(_BY_SESSION)

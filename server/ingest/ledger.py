@@ -271,9 +271,9 @@ class Ledger:
     ) -> list[int]:
         if len(rows) == len(batch.rows):
             return self.count_days(source.provider, project, batch)
-        return self.count_days(source.provider, project, Batch(days=self._sums(rows)))
+        return self.count_days(source.provider, project, Batch(days=self.sums(rows)))
 
-    def _sums(self, rows: Sequence[tuple[Any, ...]]) -> dict[tuple[str, str], list[int]]:
+    def sums(self, rows: Sequence[tuple[Any, ...]]) -> dict[tuple[str, str], list[int]]:
         """Rows of a reader by day and model."""
         day = self.days().of
         found: dict[tuple[str, str], list[int]] = {}
@@ -336,9 +336,7 @@ class Ledger:
     ) -> Sequence[tuple[Any, ...]]:
         """The rows without the leading ones that are the parent's."""
         meta = batch.state.get("meta") or {}
-        foreign = batch.state.get("foreign")
-        parent = meta.get("parent") or foreign
-        if not parent:
+        if not (meta.get("parent") or batch.state.get("foreign")):
             return batch.rows
         matched, begun = connection.execute(
             "select inherited, exists(select 1 from call where session = ?1 and seen & 1) "
@@ -347,20 +345,10 @@ class Ledger:
         ).fetchone()
         if begun:
             return batch.rows
-        known = sequence(connection, parent)
-        count = reconcile.inherited(
-            [(row[5], (row[12], row[7], row[8], row[10], row[11])) for row in batch.rows],
-            known,
-            Fork(
-                started_at=meta.get("started"),
-                written_at=meta.get("written"),
-                burst=bool(foreign) or meta.get("kind") != "user",
-                matched=matched,
-            ),
-        )
+        count, guessed = copied(connection, batch, matched)
         connection.execute(
             "update session set inherited = ?, guessed = ? where id = ?",
-            (matched + count, known is None, session),
+            (matched + count, guessed, session),
         )
         return batch.rows[count:]
 
@@ -440,6 +428,20 @@ def project_name(cwd: str) -> str:
             break
         folder = above
     return os.path.basename(folder) or cwd.replace("\\", "/").rstrip("/").rpartition("/")[2] or cwd
+
+
+def copied(connection: sqlite3.Connection, batch: Batch, matched: int = 0) -> tuple[int, bool]:
+    """How many of the first calls are the parent's, and whether that had to be guessed."""
+    meta, foreign = batch.state.get("meta") or {}, batch.state.get("foreign")
+    known = sequence(connection, str(meta.get("parent") or foreign))
+    fork = Fork(
+        started_at=meta.get("started"),
+        written_at=meta.get("written"),
+        burst=bool(foreign) or meta.get("kind") != "user",
+        matched=matched,
+    )
+    calls = [(row[5], (row[12], row[7], row[8], row[10], row[11])) for row in batch.rows]
+    return reconcile.inherited(calls, known, fork), known is None
 
 
 def sequence(
