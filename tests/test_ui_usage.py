@@ -212,3 +212,37 @@ def test_a_browser_is_answered_in_its_language(
         assert "{{" not in page.locator("body").inner_text()
     finally:
         context.close()
+
+
+def test_filters_fold_where_room_is_short(chromium: Browser, lived_in: Served) -> None:
+    with watching(chromium, "light", 900) as watched:
+        page = watched.open(f"{lived_in.url}/calls", "Calls")
+        bar = page.get_by_role("search", name="Filters")
+        box = bar.bounding_box()
+        assert box is not None and box["height"] < 90, "two rows at most"
+        expect(bar.get_by_label("History")).to_be_hidden()
+        bar.get_by_role("button", name="More filters").click()
+        bar.get_by_label("History").select_option("active")
+        assert asked(page) == {"history": ["active"]}
+        expect(bar.get_by_role("button", name="More filters")).to_contain_text("1")
+        bar.get_by_label("Confidence").select_option("credit:unpriced")
+        assert asked(page)["credit"] == ["unpriced"]
+        bar.get_by_label("Confidence").select_option("price:unpriced")
+        assert "credit" not in asked(page) and asked(page)["price"] == ["unpriced"]
+        watched.check()
+
+
+def test_copied_allowance_is_kept_and_shown(lived_in: Served, watched: Watched) -> None:
+    watched.refused.add("allowance/parse")
+    page = watched.open(f"{lived_in.url}/insights", "Insights")
+    box = page.get_by_label("Copied from Codex")
+    form = page.locator("form.paste")
+    box.fill("nothing of the kind")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("No allowance was found in this text")).to_be_visible()
+    box.fill("5h 79% 6:50 PM Weekly 33% Jun 7")
+    form.get_by_role("button", name="Save").click()
+    row = page.get_by_role("row", name="copied 5h")
+    expect(row).to_contain_text("79%")
+    expect(row).to_contain_text("6:50 PM")
+    watched.check()

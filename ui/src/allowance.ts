@@ -18,7 +18,10 @@ export function named(windows: Allowance[]): Allowance[] {
 }
 
 /** What a window is called in a sentence: "5-hour", "weekly", else the server's name. */
-export function windowName(window: Allowance | undefined, slot: "primary" | "secondary"): string {
+export function windowName(
+  window: Pick<Allowance, "key" | "name" | "windowMinutes"> | undefined,
+  slot: "primary" | "secondary",
+): string {
   const minutes = window?.windowMinutes ?? (window ? null : slot === "primary" ? 300 : 10080);
   if (minutes === 300) return t("window.5h");
   if (minutes === 10080) return t("window.week");

@@ -11,7 +11,7 @@ import { useAccounts } from "../accounts";
 import { api, query, send, type Account, type ApiError, type CallPage, type CallTotals } from "../api";
 import { COLUMNS } from "../calls";
 import { fetchFile } from "../csv";
-import { count, dayOf, exact, money } from "../format";
+import { count, credits, dayOf, exact, money } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { refetch } from "../live";
 import { CallPanel } from "../parts/CallPanel";
@@ -103,6 +103,8 @@ function Totals({ totals }: { totals: CallTotals }) {
     ["calls.total.reasoning", count(totals.reasoningOutput), exact(totals.reasoningOutput)],
     ["calls.total.cost", money(totals.costUsd), money(totals.costUsd)],
   ];
+  if (totals.credits != null)
+    parts.push(["calls.total.credits", credits(totals.credits), credits(totals.credits)]);
   if (totals.unpriced) parts.push(["calls.total.unpriced", count(totals.unpriced), exact(totals.unpriced)]);
   return (
     <dl className="card totals" aria-label={t("calls.totals")}>

@@ -5,6 +5,7 @@ import { api, type Card, type Insights as Data, type Preset, type ThreadRow } fr
 import { compact, count, exact, share } from "../format";
 import { useTitle } from "../hooks";
 import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights";
+import { AllowanceCard } from "../parts/AllowanceCard";
 import { CopyLink } from "../parts/Chips";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -80,6 +81,7 @@ function Loaded({ data, search }: { data: Data; search: string }) {
           <Empty title={t("threads.empty")}>{t("calls.emptyText")}</Empty>
         )}
       </section>
+      <AllowanceCard />
     </>
   );
 }

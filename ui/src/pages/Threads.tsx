@@ -4,7 +4,7 @@ import { Fragment } from "react";
 import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
 import { fetchFile } from "../csv";
-import { count, dayOf, exact, money } from "../format";
+import { count, credits, dayOf, exact, money } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { CopyLink, shownOf } from "../parts/Chips";
 import { Confidence } from "../parts/Confidence";
@@ -145,6 +145,9 @@ function Totals({ totals, threads }: { totals: CallTotals; threads: number }) {
     [t("calls.total.cached"), count(totals.cachedInput), exact(totals.cachedInput)],
     [t("calls.total.new"), count(totals.uncachedInput), exact(totals.uncachedInput)],
     [t("calls.total.cost"), money(totals.costUsd), money(totals.costUsd)],
+    ...(totals.credits == null
+      ? []
+      : [[t("calls.total.credits"), credits(totals.credits), credits(totals.credits)]]),
   ];
   return (
     <dl className="card totals" aria-label={t("threads.totals")}>

@@ -7,6 +7,7 @@ import { PRESETS } from "../insights";
 import type { CallFilters } from "../pages/Calls";
 import { say } from "../say";
 import { t, tIf } from "../words";
+import { Warnings } from "./Warnings";
 
 export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: number }) {
   const { preset, thread, session, fact } = filters.asked;
@@ -89,21 +90,6 @@ function Thread({ id, off }: { id: string; off: () => void }) {
         {t("threads.open")}
       </Link>
     </>
-  );
-}
-
-/** Lines of the logs that said nothing the reader knows; hidden while there are none. */
-function Warnings() {
-  const skipped = useQuery({
-    queryKey: ["scan"],
-    queryFn: ({ signal }) => api<{ skippedLines: number }>("/api/scan", { signal }),
-    meta: { topics: ["calls"] },
-  }).data?.skippedLines;
-  if (!skipped) return null;
-  return (
-    <span className="chip" title={t("calls.chip.skipped.title")}>
-      {t("calls.chip.skipped", { count: skipped })}
-    </span>
   );
 }
 

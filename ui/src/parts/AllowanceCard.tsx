@@ -1,0 +1,162 @@
+/** What is left of each allowance, what may be spent on an even pace, and what was copied from Codex. */
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState, type ReactNode } from "react";
+import { nameOf, useAccounts } from "../accounts";
+import { windowName } from "../allowance";
+import { api, send, type Allowance, type ApiError } from "../api";
+import { ago, percent, reset, UNKNOWN, when } from "../format";
+import { useNow } from "../hooks";
+import { say } from "../say";
+import { t } from "../words";
+
+interface Observed extends Pick<
+  Allowance,
+  "key" | "name" | "remainingPercent" | "windowMinutes" | "resetAt" | "observedAt"
+> {
+  source: "account" | "log";
+  accountId: string | null;
+  runsOutAt: string | null;
+  leftOnPace: { hour: number | null; today: number | null };
+}
+
+interface Copied {
+  key: string;
+  label: string;
+  remainingPercent: number;
+  resetText: string | null;
+  capturedAt: string | null;
+}
+
+const TOPIC = ["allowances"];
+// As Codex writes it, in any language.
+const EXAMPLE = "5h 79% 6:50 PM Weekly 33% Jun 7";
+
+export function AllowanceCard() {
+  const now = useNow();
+  const accounts = useAccounts().data;
+  const found = useQuery({
+    queryKey: TOPIC,
+    queryFn: ({ signal }) => api<{ observed: Observed[]; copied: Copied[] }>("/api/allowance", { signal }),
+    meta: { topics: ["accounts", "calls"] },
+  }).data;
+  if (!found) return null;
+  return (
+    <section className="card">
+      <div className="card-head">
+        <h2>{t("allowance.title")}</h2>
+        <span className="note">{t("allowance.source")}</span>
+      </div>
+      {found.observed.length + found.copied.length > 0 && (
+        <div className="scroll" tabIndex={0} role="group" aria-label={t("allowance.title")}>
+          <table className="unbroken">
+            <thead>
+              <tr>
+                <th scope="col">{t("filter.account")}</th>
+                <th scope="col">{t("allowance.window")}</th>
+                {(["left", "hour", "today"] as const).map((key) => (
+                  <th scope="col" className="num" key={key}>
+                    {t(`allowance.${key}`)}
+                  </th>
+                ))}
+                <th scope="col">{t("allowance.reset")}</th>
+                <th scope="col">{t("allowance.out")}</th>
+                <th scope="col">{t("allowance.seen")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {found.observed.map((one) => (
+                <Row
+                  key={`${one.accountId}${one.key}`}
+                  who={one.source === "log" ? t("allowance.log") : (nameOf(accounts, one.accountId) ?? UNKNOWN)}
+                  window={windowName(one, one.key === "primary" ? "primary" : "secondary")}
+                  figures={[one.remainingPercent, one.leftOnPace.hour, one.leftOnPace.today]}
+                  reset={reset(one.resetAt, now)}
+                  out={one.runsOutAt ? when(one.runsOutAt, now) : UNKNOWN}
+                  seen={ago(one.observedAt, now)}
+                />
+              ))}
+              {found.copied.map((one) => (
+                <Row
+                  key={`copied${one.key}`}
+                  who={t("allowance.copied")}
+                  window={<bdi>{one.label}</bdi>}
+                  figures={[one.remainingPercent, null, null]}
+                  reset={one.resetText ? <bdi>{one.resetText}</bdi> : UNKNOWN}
+                  out={UNKNOWN}
+                  seen={one.capturedAt ? ago(one.capturedAt, now) : UNKNOWN}
+                />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      <Paste />
+    </section>
+  );
+}
+
+interface RowProps {
+  who: string;
+  window: ReactNode;
+  figures: (number | null)[];
+  reset: ReactNode;
+  out: string;
+  seen: string;
+}
+
+function Row({ who, window, figures, reset: resets, out, seen }: RowProps) {
+  return (
+    <tr>
+      <th scope="row">
+        <bdi>{who}</bdi>
+      </th>
+      <td>{window}</td>
+      {figures.map((figure, index) => (
+        <td key={index} className="num">
+          {figure === null ? UNKNOWN : percent(figure)}
+        </td>
+      ))}
+      <td>{resets}</td>
+      <td>{out}</td>
+      <td className="muted">{seen}</td>
+    </tr>
+  );
+}
+
+/** Keep what Codex shows under /status, for who has no account here. */
+function Paste() {
+  const [text, setText] = useState("");
+  const client = useQueryClient();
+  const keep = useMutation<unknown, ApiError, string>({
+    mutationFn: (copied) => send("POST", "/api/allowance/parse", { text: copied, save: true }),
+    onSuccess: () => {
+      setText("");
+      say(t("allowance.kept"));
+      void client.invalidateQueries({ queryKey: TOPIC });
+    },
+    onError: (error) => say(t("failed.any", { message: error.message }), true),
+  });
+  return (
+    <form
+      className="paste"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (text.trim()) keep.mutate(text);
+      }}
+    >
+      <label className="field">
+        <span className="muted">{t("allowance.paste")}</span>
+        <input
+          value={text}
+          maxLength={2000}
+          placeholder={EXAMPLE}
+          dir="ltr"
+          onChange={(event) => setText(event.target.value)}
+        />
+      </label>
+      <button type="submit" disabled={!text.trim() || keep.isPending}>
+        {t("do.save")}
+      </button>
+    </form>
+  );
+}
