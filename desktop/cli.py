@@ -410,20 +410,26 @@ def _duration(text: str) -> int:
 
 
 def _default(settings: config.Config, arguments: argparse.Namespace) -> int:
-    screen = sys.platform in ("darwin", "win32") or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
-    if not screen:
+    if not _has_screen():
         return _serve(settings, arguments)
     arguments.open, arguments.refresh = True, None
     code = _tray(settings, arguments)
     return _serve(settings, arguments) if code == EXIT_NO_TRAY else code
 
 
+def _has_screen() -> bool:
+    return sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+
+
 def _serve(settings: config.Config, arguments: argparse.Namespace) -> int:
+    from desktop import autostart
     from server import runtime
 
-    return runtime.serve(settings, lambda line: print(line, flush=True))
+    # The page offers "start at login" where there is somebody to log in.
+    login = autostart if _has_screen() else None
+    return runtime.serve(settings, lambda line: print(line, flush=True), login)
 
 
 def _tray(settings: config.Config, arguments: argparse.Namespace) -> int:

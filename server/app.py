@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Flask, Response, jsonify, redirect, request, send_from_directory
 from peewee import PeeweeException
@@ -26,7 +26,9 @@ from server.config import Config
 from server.dashboard import (
     accounts,
     auth,
+    connect,
     control,
+    desktop,
     diagnostics,
     evidence,
     exports,
@@ -48,12 +50,26 @@ from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.ingest.receiver import Receiver
 from server.proxy.routes import Proxy
+from server.sentences import say
 from server.store import db, migrations, settings
 
 log = logging.getLogger(__name__)
 
-DEMO = "Demo data: everything here is invented, and gone when the demo ends."
+DEMO = say("notice.demo")
 _PROXY_PREFIXES = ("/v1/", "/backend-api/", "/otlp/")
+
+
+class Login(Protocol):
+    """The system's record of what starts when its user logs in."""
+
+    def enabled(self) -> bool:
+        """Whether Brimline does."""
+
+    def enable(self) -> None:
+        """Make it so. Raises `OSError`."""
+
+    def disable(self) -> None:
+        """Undo it. Raises `OSError`."""
 
 
 @dataclass
@@ -76,6 +92,7 @@ class Services:
     evidence_opened: bool = False  # the owner permitted log lines that were off from the start
     show_requests: int = 0  # a second start asks the tray to raise the window
     stop: Any = None  # set by the runtime: () -> None
+    login: Login | None = None  # set by a desktop that started us
 
     @property
     def cookie(self) -> str:
@@ -161,8 +178,19 @@ def create_app(config: Config) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = 1 << 20
     app.extensions["brimline"] = built
     rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
-    more = (evidence, exports, files, importing, oauth, routing, telemetry_routes)
-    for routes in (*rooms, diagnostics, *more):
+    for routes in (
+        *rooms,
+        connect,
+        desktop,
+        diagnostics,
+        evidence,
+        exports,
+        files,
+        importing,
+        oauth,
+        routing,
+        telemetry_routes,
+    ):
         app.register_blueprint(routes.blueprint(built))
     _add_error_answers(app)
     _add_pages(app, built)

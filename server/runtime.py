@@ -21,7 +21,7 @@ import waitress
 import waitress.server
 
 from server import __version__
-from server.app import Services, create_app
+from server.app import Login, Services, create_app
 from server.config import NAME, Config
 from server.errors import AppError
 from server.ingest import reprice
@@ -83,7 +83,9 @@ class Scheduler(threading.Thread):
         self._wake.set()
 
 
-def serve(config: Config, announce: Callable[[str], None] = print) -> int:
+def serve(
+    config: Config, announce: Callable[[str], None] = print, login: Login | None = None
+) -> int:
     """Run the server until it is told to stop; returns the exit code.
 
     0 stopped, or another server already has this data folder; 3 the port is busy.
@@ -95,7 +97,7 @@ def serve(config: Config, announce: Callable[[str], None] = print) -> int:
     try:
         listener = _bind(config)
         start_logging(config)
-        return _run(config, listener, announce)
+        return _run(config, listener, announce, login)
     except PortBusy as error:
         print(error.message, file=sys.stderr)  # noqa: T201
         return EXIT_PORT_BUSY
@@ -103,13 +105,19 @@ def serve(config: Config, announce: Callable[[str], None] = print) -> int:
         lock.release()
 
 
-def _run(config: Config, listener: socket.socket, announce: Callable[[str], None]) -> int:
+def _run(
+    config: Config,
+    listener: socket.socket,
+    announce: Callable[[str], None],
+    login: Login | None,
+) -> int:
     port = int(listener.getsockname()[1])
     config = Config(**{**vars(config), "port": port})
     # p99 of a relayed event is 2.6 ms at 1 ms switches, 5.7 ms at 5 ms (docs/PERFORMANCE.md).
     sys.setswitchinterval(0.001)
     app = create_app(config)
     built: Services = app.extensions["brimline"]
+    built.login = login
     try:
         _refuse_open_network(built)
     except AppError:

@@ -645,6 +645,26 @@ def test_a_dry_run_says_who_and_why(lived_in: Served, watched: Watched) -> None:
     expect(page.get_by_text("No account can serve it now.")).to_be_visible(timeout=12_000)
 
 
+def test_the_trays_settings_are_kept(served: Served, watched: Watched) -> None:
+    account = served.account("studio")
+    page = watched.open(f"{served.url}/settings", "Settings")
+    page.get_by_label("The icon shows").select_option("studio@example.com")
+    page.get_by_label("Percentages in the tray are").select_option("What is used")
+    page.get_by_label("Used up").click()
+    page.get_by_label("Quiet from").select_option("22")
+    page.get_by_label("Quiet until").select_option("7")
+    expect(page.get_by_text("No alerts between these hours.")).to_be_visible()
+    kept = {"trayFollows": account, "trayPercent": "used", "alertSpent": False, "quietTo": 7}
+    page.wait_for_function(
+        """async (kept) => {
+            const found = await (await fetch("/api/settings")).json();
+            return Object.entries(kept).every(([key, value]) => found[key] === value);
+        }""",
+        arg=kept,
+    )
+    watched.check()
+
+
 def test_requests_are_filtered_by_key(served: Served, watched: Watched) -> None:
     served.account("studio")
     key, secret = served.services.keys.create(Draft("laptop"))
