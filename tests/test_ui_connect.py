@@ -74,6 +74,7 @@ def test_a_key_that_is_asked_for_is_named(file: Path, served: Served, watched: W
     settings.change({"apiKeyAuthEnabled": True})
     page = watched.open(f"{served.url}/settings", "Settings")
     expect(page.locator("#connect")).to_contain_text("BRIMLINE_API_KEY")
+    expect(page.locator("#connect")).not_to_contain_text("put this line at the top")
     page.get_by_text("Other clients, by hand").click()
     expect(page.locator(".by-hand")).to_contain_text('env_key = "BRIMLINE_API_KEY"')
     expect(page.locator(".by-hand")).to_contain_text("{env:BRIMLINE_API_KEY}")

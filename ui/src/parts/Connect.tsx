@@ -69,11 +69,16 @@ export function Connect() {
       {found.isPending && <Skeleton lines={4} />}
       {found.isError && !found.data && <Failure error={found.error} retry={() => void found.refetch()} />}
       {found.data && <Clients found={found.data} />}
-      <p>{t("connect.oneLine")}</p>
-      <div className="code">
-        <code aria-label={t("settings.connect.code")}>{line}</code>
-        <Copy text={line} label={t("settings.connect.code")} />
-      </div>
+      {/* With keys asked for, the line is not enough; what is, lies further down. */}
+      {!found.data?.keysRequired && (
+        <>
+          <p>{t("connect.oneLine")}</p>
+          <div className="code">
+            <code aria-label={t("settings.connect.code")}>{line}</code>
+            <Copy text={line} label={t("settings.connect.code")} />
+          </div>
+        </>
+      )}
       {found.data && <ByHand found={found.data} />}
     </section>
   );
@@ -295,7 +300,6 @@ function Diff({ text }: { text: string }) {
 function ByHand({ found }: { found: Found }) {
   const texts = [
     ...found.clients
-      // With keys asked for, the one line above is not enough.
       .filter((client) => client.id !== "codex" || found.keysRequired)
       .map((client) => ({ name: nameOf(client), path: client.path, text: client.snippet })),
     { name: t("connect.environment"), path: "", text: found.environment },
