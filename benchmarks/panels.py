@@ -30,7 +30,6 @@ MODELS = ("gpt-5.5", "gpt-5.5-codex", "gpt-5.4-mini")
 TOOLS = ("exec_command", "exec_command", "exec_command", "apply_patch", "update_plan", "view_image")
 TERMINALS = ("vscode/1.98.2", "iTerm.app/3.5.1", "WezTerm/20260101", "xterm-256color")
 USERS = ("ada@example.com", "grace@example.com", None)
-_ONE_IN = 12  # events a call
 
 
 class Month:
@@ -45,9 +44,8 @@ class Month:
     def conversations(self) -> Iterator[list[Event]]:
         """The events of one conversation after another, the earliest first."""
         made = number = 0
-        talks = max(1, self.count // (_ONE_IN * 25))
         while made < self.count:
-            start = self.since + int((self.until - self.since) * number / (talks + 1))
+            start = self.since + (self.until - self.since) * made // self.count
             events = list(self._talk(f"0199{number:08x}-bench", start))
             made += len(events)
             number += 1

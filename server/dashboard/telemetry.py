@@ -14,7 +14,7 @@ from server.usage import received, telemetry
 from server.usage.days import Days, chosen
 from server.usage.privacy import short
 from server.usage.received import Wanted
-from server.usage.steps import Span
+from server.usage.steps import Span, whole_quarters
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -56,7 +56,7 @@ def blueprint(services: Services) -> Blueprint:
         return jsonify(
             {
                 **found,
-                "coverage": telemetry.coverage(span, alone),
+                "coverage": telemetry.coverage(whole_quarters(span), alone),
                 "receiver": {**status, "lastBatchAt": iso(status["lastBatchAt"])},
                 "relay": _relay(services),
             }

@@ -12,7 +12,7 @@ from server.errors import BadRequest
 from server.store import db
 from server.times import iso
 from server.usage.outcomes import PATIENCE_MS, standing
-from server.usage.steps import Span
+from server.usage.steps import Span, whole_quarters
 
 # Events that come at least this long after the last one mean that telemetry has stopped.
 SILENCE_MS = 10 * 60_000
@@ -157,8 +157,9 @@ def _row(row: tuple[Any, ...], now: int) -> dict[str, Any]:
 # ── quality ───────────────────────────────────────────────────────────────────────────────
 
 
-def quality(span: Span, now: int) -> dict[str, Any]:
+def quality(asked: Span, now: int) -> dict[str, Any]:
     """How far the telemetry of a span can be trusted, and what was left out of it and why."""
+    span = whole_quarters(asked)
     counts = _counts(span)
     return {
         "signals": [
@@ -202,16 +203,22 @@ def _listed(counts: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
 
 
 def _standings(span: Span, now: int) -> dict[str, int]:
+    """How many records stand how: all are counted, those without a call are looked at."""
     found: Counter[str] = Counter(matched=0, waiting=0, replaced=0, provisional=0)
-    for matched, at, later, number in db.rows(
-        "select u.call is not null, case when u.call is null then u.at else 0 end, "
-        "u.call is null and exists (select 1 from call c where c.session = s.id "
-        "and c.started_at > u.at and c.seen & 3), count(*) "
-        "from telemetry_usage u left join session s on s.key = u.session_id "
-        "where u.at >= ? and u.at < ? and u.provider = ? group by 1, 2, 3",
-        tuple(span),
+    for at, later, number in db.rows(
+        "select u.at, exists (select 1 from session s join call c on c.session = s.id "
+        "where s.key = u.session_id and c.started_at > u.at and c.seen & 3), count(*) "
+        "from telemetry_usage u where u.call is null and u.provider = ? and u.at >= ? "
+        "and u.at < ? group by 1, 2",
+        (span.provider, span.since, span.until),
     ):
-        found[standing(matched=bool(matched), at=at, later_call=bool(later), now=now)] += number
+        found[standing(matched=False, at=at, later_call=bool(later), now=now)] += number
+    every = db.rows(
+        "select coalesce(sum(count), 0) from telemetry_slice where heading = 'usage' "
+        "and quarter >= ? and quarter < ? and provider = ?",
+        span.quarters(),
+    )[0][0]
+    found["matched"] = max(0, every - found.total())
     return dict(found)
 
 
