@@ -427,8 +427,8 @@ def _serve(settings: config.Config, arguments: argparse.Namespace) -> int:
     from desktop import autostart
     from server import runtime
 
-    # The page offers "start at login" where there is somebody to log in.
-    login = autostart if _has_screen() else None
+    # The page offers "start at login" where there is somebody to log in, to what is not invented.
+    login = autostart if _has_screen() and not os.environ.get("BRIMLINE_DEMO") else None
     return runtime.serve(settings, lambda line: print(line, flush=True), login)
 
 

@@ -66,7 +66,7 @@ function Groups({ values }: { values: Values }) {
       <section className="card">
         <h2>{t("settings.proxy")}</h2>
         <Switch name="ambiguousRetry" values={values} />
-        <Whole name="streamsPerAccount" values={values} low={1} high={200} />
+        <Whole name="streamsPerAccount" values={values} low={1} high={600} />
         <Whole name="usagePollSeconds" values={values} low={15} high={3600} />
         <Whole name="requestLogDays" values={values} low={0} high={3650} />
         <Switch name="importWithoutOverwrite" values={values} />
