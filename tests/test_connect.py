@@ -305,6 +305,24 @@ def test_codex_goes_through_the_proxy_until_it_is_disconnected(
     assert (codex.codex_home / "config.toml").read_bytes() == before
 
 
+def test_codex_reads_what_we_write_into_a_windows_file(codex: Codex, served: Served) -> None:
+    codex.sign_in("acc-local")
+    codex.configure('chatgpt_base_url = "http://127.0.0.1:9/backend-api"\n')
+    file = codex.codex_home / "config.toml"
+    before = b"\xef\xbb\xbf" + file.read_bytes().rstrip().replace(b"\n", b"\r\n")
+    file.write_bytes(before)
+    ask(served, "telemetry", "apply")
+    ask(served, "codex", "apply")
+    run = codex.run("Hello.")
+    assert (run.code, run.text, run.errors) == (0, "Hello back.", []), run.stderr
+    assert [row["endpoint"] for row in served.rows()] == ["/v1/responses"]
+    assert served.services.telemetry.settled(5)
+    assert db.rows("select count(*) from telemetry_usage") == [(1,)]
+    ask(served, "telemetry", "undo")
+    ask(served, "codex", "undo")
+    assert file.read_bytes() == before
+
+
 def test_codex_without_any_sign_in(codex: Codex, served: Served) -> None:
     codex.configure("")
     before = (codex.codex_home / "config.toml").read_bytes()
