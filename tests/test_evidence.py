@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 
 from server.app import Services, create_app
 from server.config import Config
-from server.ingest import evidence
+from server.ingest import evidence, logfile
 from server.ingest.evidence import Wanted
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
@@ -572,6 +572,21 @@ def test_a_call_that_only_the_proxy_saw(client: FlaskClient, written: tuple[str,
     with db.writing() as connection:
         connection.execute("update call set source = null, offset = null")
     assert get(client, written[0])["state"] == "no_log"
+
+
+def test_a_disk_that_fails_in_the_middle(
+    client: FlaskClient, written: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, asked = logfile._Plain.at, []
+
+    def fails(self: logfile._Plain, offset: int, size: int) -> bytes:
+        asked.append(offset)
+        if len(asked) > 2:
+            raise OSError(5, "Input/output error")
+        return read(self, offset, size)
+
+    monkeypatch.setattr(logfile._Plain, "at", fails)
+    assert get(client, written[0])["state"] == "unreadable"
 
 
 def test_a_growing_logs_last_line_may_be_torn(

@@ -1,33 +1,37 @@
-"""Open the log lines behind one call: by byte offset, within bounds, without secrets.
+"""The log lines behind one call: its turn as entries, within bounds, without secrets.
 
-Nothing that is read here is stored or logged. The log may have moved, been packed, rewritten or
-deleted since the call was counted: then `Missing` says so in a sentence.
+Nothing that is read here is stored or logged.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import time
 from collections import Counter, deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any
 
 from server.config import Config
-from server.errors import NotFound
-from server.ingest import entries, files, reader, redact
+from server.ingest import entries, redact
 from server.ingest.entries import Entry
-from server.store import db
+from server.ingest.logfile import (
+    FULL,
+    QUICK,
+    Bounds,
+    Call,
+    Line,
+    Log,
+    Missing,
+    backwards,
+    find,
+    forwards,
+    opened,
+    parsed,
+)
 from server.times import iso
 
 MODES = ("quick", "full")
 ENTRIES, MOST_ENTRIES = 80, 2000
 CHARS, MOST_CHARS = 20_000, 400_000
-_BLOCK = 1 << 18
-_HEAD = 4096
 _MARGIN = 4096  # read beyond a cut, so that a secret across it is whole when it is looked for
 
 
@@ -43,325 +47,18 @@ class Wanted:
     privacy: str = "normal"
 
 
-@dataclass(frozen=True)
-class _Bounds:
-    back: int  # bytes read before the call
-    ahead: int  # and after it
-    line: int  # a longer line is not decoded
-    lines: int
-    text: int  # characters shown in all
-    packed: float  # seconds for unpacking
-
-
-_QUICK = _Bounds(3 << 20, 1 << 19, 1 << 19, 1500, 400_000, 2.0)
-_FULL = _Bounds(16 << 20, 2 << 20, 4 << 20, 20_000, 2_000_000, 20.0)
-SENTENCES = {
-    "no_log": "No log tells of this call: only the proxy or telemetry saw it.",
-    "missing": "The log is gone from disk, so only the figures are left.",
-    "outside": "The log lies outside the folders that Brimline reads, so it is not opened.",
-    "changed": "The log was rewritten since this call was counted. Read the logs anew.",
-    "shorter": "The log is shorter than when this call was counted. Read the logs anew.",
-    "unreadable": "The log cannot be read now. Check its permissions, and the disk.",
-    "too_far": "The log is packed, and this call lies too deep in it for a quick look.",
-}
-
-
-class Missing(Exception):  # noqa: N818 - it is an answer, not a failure
-    """There is no evidence to show; `state` is a key of `SENTENCES`."""
-
-    def __init__(self, state: str) -> None:
-        super().__init__(SENTENCES[state])
-        self.state = state
-
-
-class Call(NamedTuple):
-    """What the ledger knows of a call and of the place of its line."""
-
-    id: str
-    provider: str
-    turn: str | None
-    offset: int
-    input: int
-    cached: int
-    output: int
-    name: str
-    path: str
-
-
 def read(config: Config, call_id: str, wanted: Wanted) -> dict[str, Any]:
     """The evidence of a call as docs/API.md says. Raises `NotFound` for an unknown call."""
     empty = {"callId": call_id, "mode": MODES[wanted.full], "sentence": None}
     try:
-        call = _call(call_id)
-        with _opened(config, call, _FULL if wanted.full else _QUICK) as log:
+        call = find(call_id)
+        with opened(config, call, FULL if wanted.full else QUICK) as log:
             return {**empty, "state": "ok", **_told(log, call, wanted)}
     except Missing as missing:
-        return {**empty, "state": missing.state, "sentence": str(missing), "entries": []}
-
-
-def _call(call_id: str) -> Call:
-    found = db.rows(
-        "select c.id, c.provider, c.turn_id, c.offset, c.input, c.cached, c.output, f.name, f.path "
-        "from call c left join source_file f on f.id = c.source where c.id = ?",
-        (call_id,),
-    )
-    if not found:
-        raise NotFound("There is no such call. It may have been read anew; go back to the list.")
-    call = Call(*found[0])
-    if call.path is None or call.offset is None:
-        raise Missing("no_log")
-    return call
-
-
-# ── The file ──────────────────────────────────────────────────────────────────────────────
-
-
-class _Bytes(Protocol):
-    size: int
-
-    def at(self, offset: int, size: int) -> bytes: ...
-
-
-class _Plain:
-    """A log that can be read anywhere."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.size = file.seek(0, os.SEEK_END)
-
-    def at(self, offset: int, size: int) -> bytes:
-        self.file.seek(offset)
-        parts = []
-        while size > 0:
-            part = self.file.read(size)
-            if not part:
-                break
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
-
-
-class _Packed:
-    """The stretch of a packed log that matters; the rest is passed by without being kept."""
-
-    def __init__(self, file: BinaryIO, offset: int, bounds: _Bounds) -> None:
-        limit = time.monotonic() + bounds.packed
-        parts: deque[bytes] = deque()
-        begin = place = 0
-        while place < offset + bounds.ahead:
-            part = file.read(1 << 20)
-            if not part:
-                break
-            parts.append(part)
-            place += len(part)
-            while place - begin - len(parts[0]) > bounds.back + bounds.ahead:
-                begin += len(parts.popleft())
-            if time.monotonic() > limit:
-                raise Missing("too_far")
-        self.begin = begin
-        self.data = b"".join(parts)
-        self.size = place
-
-    def at(self, offset: int, size: int) -> bytes:
-        start = max(0, offset - self.begin)
-        return self.data[start : max(start, offset + size - self.begin)]
-
-
-class _Log:
-    """An open log in which the call's own line has been found."""
-
-    def __init__(self, file: BinaryIO, path: str, call: Call, bounds: _Bounds) -> None:
-        self.file, self.path, self.bounds = file, path, bounds
-        packed = path.endswith(".zst")
-        self.data: _Bytes = _Packed(file, call.offset, bounds) if packed else _Plain(file)
-        if self.data.size <= call.offset:
-            raise Missing("shorter")
-        begins = call.offset == 0 or self.data.at(call.offset - 1, 1) == b"\n"
-        own = next(_forwards(self.data, call.offset, bounds), None)
-        if not begins or own is None or not _tells_of(own, call):
-            raise Missing("changed")
-        self.own = own
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-
-def _opened(config: Config, call: Call, bounds: _Bounds) -> _Log:
-    """The log of a call, wherever it lies now. Raises `Missing`."""
-    why = "missing"
-    roots = [os.path.realpath(root) for root in roots_of(config, call.provider)]
-    for path in _places(config, call):
-        real = os.path.realpath(path)
-        if not os.path.lexists(path):  # noqa: PTH110 - `Path.exists` follows links
-            continue
-        if not any(real.startswith(root + os.sep) for root in roots):
-            why = "outside"
-            continue
-        try:
-            file = reader.open_log(real)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            why = "unreadable"
-            continue
-        try:
-            return _Log(file, path, call, bounds)
-        except Missing as missing:
-            file.close()
-            why = missing.state
-        except OSError:
-            file.close()
-            why = "unreadable"
-    raise Missing(why)
-
-
-def roots_of(config: Config, provider: str) -> list[Path]:
-    """The folders in which a provider's logs lie; nothing else is ever opened."""
-    if provider == "codex":
-        return [config.codex_home / "sessions", config.codex_home / "archived_sessions"]
-    folders = [Path(part.strip()) for part in str(config.claude_home).split(",")]
-    return [one if one.name == "projects" else one / "projects" for one in folders]
-
-
-def _places(config: Config, call: Call) -> Iterator[str]:
-    """Where the log was, then where its name says it could be, then wherever its name is."""
-    tried = {call.path}
-    yield call.path
-    roots = roots_of(config, call.provider)
-    folders = list(roots)
-    day = re.match(r"rollout-(\d{4})-(\d\d)-(\d\d)T", call.name)
-    if day:
-        folders.insert(0, roots[0].joinpath(*day.groups()))
-    for folder in folders:
-        for ending in (".jsonl", ".jsonl.zst"):
-            path = str(folder / (call.name + ending))
-            if path not in tried:
-                tried.add(path)
-                yield path
-    found = files.discover(config).get((call.provider, call.name))
-    if found is not None and found.path not in tried:
-        yield found.path
-
-
-# ── Lines ─────────────────────────────────────────────────────────────────────────────────
-
-
-class Line(NamedTuple):
-    """A line; of one that is too long only the head is there."""
-
-    place: int
-    size: int
-    data: bytes
-    whole: bool
-
-    def decoded(self) -> dict[str, Any] | None:
-        """The JSON object in it; None when it is none, or too long to look."""
-        if not self.whole:
-            return None
-        try:
-            value = json.loads(self.data)
-        except (ValueError, RecursionError):
-            return None
-        return value if isinstance(value, dict) else None
-
-
-def _forwards(data: _Bytes, place: int, bounds: _Bounds) -> Iterator[Line]:
-    """Lines from `place` on, as long as the bounds permit; a torn one at the end is left."""
-    limit = place + max(bounds.ahead, bounds.line)
-    while place < limit:
-        head, parts = 0, []
-        while True:
-            part = data.at(place + head, _BLOCK)
-            end = part.find(b"\n")
-            if head <= bounds.line:
-                parts.append(part if end < 0 else part[:end])
-            if end >= 0:
-                head += end
-                break
-            head += len(part)
-            if not part or place + head > limit:
-                return
-        fits = head <= bounds.line
-        text = b"".join(parts)
-        yield Line(place, head, text if fits else text[:_HEAD], fits)
-        place += head + 1
-
-
-def _backwards(data: _Bytes, end: int, bounds: _Bounds) -> Iterator[Line]:
-    """Lines before byte `end`, the last first; stops without a word at the bounds."""
-    floor = max(0, end - bounds.back)
-    parts: deque[bytes] = deque()  # of the line whose beginning is looked for
-    size, place = 0, end
-    while place > floor:
-        begin = max(floor, place - _BLOCK)
-        block = data.at(begin, place - begin)
-        if len(block) != place - begin:
-            return
-        stop = len(block)
-        while True:
-            found = block.rfind(b"\n", 0, stop)
-            if found < 0:
-                break
-            size += stop - found - 1
-            start = begin + found + 1
-            if size:
-                parts.appendleft(block[found + 1 : stop])
-                yield _line(data, start, size, parts, bounds)
-            parts.clear()
-            size, stop = 0, found
-        size += stop
-        if size <= bounds.line:
-            parts.appendleft(block[:stop])
-        else:
-            parts.clear()  # what is too long is not kept while its beginning is looked for
-        place = begin
-    if place == 0 and size:
-        yield _line(data, 0, size, parts, bounds)
-
-
-def _line(data: _Bytes, start: int, size: int, parts: deque[bytes], bounds: _Bounds) -> Line:
-    if size > bounds.line:
-        return Line(start, size, data.at(start, _HEAD), False)
-    return Line(start, size, b"".join(parts), True)
-
-
-def _parsed(line: Line, provider: str) -> tuple[list[Entry], dict[str, Any] | None]:
-    value = line.decoded()
-    if value is None:
-        found = [Entry("unreadable" if line.whole else "long", label=_named(line.data))]
-    else:
-        try:
-            found = entries.codex(value) if provider == "codex" else entries.claude(value)
-        except RecursionError:
-            found = [Entry("unreadable")]
-    for entry in found:
-        entry.place, entry.size = line.place, line.size
-    return found, value
-
-
-_TYPES = re.compile(rb'"type":\s?"([A-Za-z_]{1,60})"').findall
-
-
-def _named(head: bytes) -> str | None:
-    return ".".join(word.decode() for word in _TYPES(head[:600])[:2]) or None
-
-
-def _tells_of(line: Line, call: Call) -> bool:
-    """Whether a line is the one that the ledger counted."""
-    for entry in _parsed(line, call.provider)[0]:
-        if entry.kind != "usage":
-            continue
-        if entry.response == call.id:
-            return True
-        used = entry.usage or {}
-        if (used.get("input"), used.get("output")) == (call.input, call.output):
-            return True
-        if entry.totals and call.id.endswith("_".join(f"{part:x}" for part in entry.totals)):
-            return True
-    return False
+        gone = missing
+    except OSError:  # in the middle: the disk, or the folder's server
+        gone = Missing("unreadable")
+    return {**empty, "state": gone.state, "sentence": str(gone), "entries": []}
 
 
 # ── The turn ──────────────────────────────────────────────────────────────────────────────
@@ -381,12 +78,12 @@ class _Turn:
     whole: bool = False  # the turn's beginning was reached
 
 
-def _turn(log: _Log, call: Call, keep: int) -> _Turn:
+def _turn(log: Log, call: Call, keep: int) -> _Turn:
     turn = _Turn([], [], Counter())
     found: deque[Entry] = deque(_take(turn, log.own, call))
     asked = False
-    for line in _backwards(log.data, call.offset, log.bounds):
-        said, value = _parsed(line, call.provider)
+    for line in backwards(log.data, call.offset, log.bounds):
+        said, value = parsed(line, call.provider)
         if _ended(said, asked):
             turn.whole = True
             break
@@ -413,7 +110,7 @@ def _forget(said: list[Entry]) -> None:
 
 
 def _take(turn: _Turn, line: Line, call: Call) -> list[Entry]:
-    said, value = _parsed(line, call.provider)
+    said, value = parsed(line, call.provider)
     _count(turn, line, value)
     return said
 
@@ -446,13 +143,13 @@ def _ended(said: list[Entry], asked: bool) -> bool:
     return False
 
 
-def _after(log: _Log, call: Call) -> list[Entry]:
+def _after(log: Log, call: Call) -> list[Entry]:
     """What the call led to: its tools and their output, up to the next answer or turn."""
     found: list[Entry] = []
-    lines = _forwards(log.data, call.offset, log.bounds)
+    lines = forwards(log.data, call.offset, log.bounds)
     next(lines, None)
     for line in lines:
-        said, _ = _parsed(line, call.provider)
+        said, _ = parsed(line, call.provider)
         if _onward(said, call):
             break
         found += said
@@ -477,7 +174,7 @@ def _onward(said: list[Entry], call: Call) -> bool:
 # ── The answer ────────────────────────────────────────────────────────────────────────────
 
 
-def _told(log: _Log, call: Call, wanted: Wanted) -> dict[str, Any]:
+def _told(log: Log, call: Call, wanted: Wanted) -> dict[str, Any]:
     # Echoes go afterwards, hence twice as many.
     turn = _turn(log, call, 2 * wanted.entries + 50)
     scoped = _scoped(turn, call)
@@ -511,7 +208,7 @@ def _told(log: _Log, call: Call, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _about(log: _Log, call: Call, turn: _Turn) -> dict[str, Any]:
+def _about(log: Log, call: Call, turn: _Turn) -> dict[str, Any]:
     return {
         "provider": call.provider,
         "file": log.path,
@@ -577,7 +274,7 @@ def _same(one: Entry, other: Entry) -> bool:
 class _Writer:
     """Entries as JSON, newest first, so that what is left out is the oldest."""
 
-    def __init__(self, wanted: Wanted, bounds: _Bounds, shown: Scoped) -> None:
+    def __init__(self, wanted: Wanted, bounds: Bounds, shown: Scoped) -> None:
         self.wanted, self.left = wanted, bounds.text
         self.found: Counter[str] = Counter()
         self.hidden = self.shortened = 0
