@@ -72,7 +72,7 @@ def connected(client: str, text: str, target: Target, wish: Wish | None = None) 
     `wish.replace` is not set, and `BadRequest` when the text cannot be read.
     """
     wish = wish or Wish()
-    if standing(client, text, target) == "by_hand":
+    if standing(client, text, target) == "by_hand" and wish.style != "provider":
         return text
     if client == "codex":
         return _in_toml(text, lambda plain: _codex_with(plain, target, wish))

@@ -141,6 +141,13 @@ def test_lines_of_the_users_own_that_lead_here_stay(text: str) -> None:
     assert disconnected("codex", text) == text
 
 
+def test_a_line_of_the_users_own_that_cannot_carry_a_key_gets_a_block() -> None:
+    text = 'openai_base_url = "http://127.0.0.1:2455/v1"\n'
+    done = connected("codex", text, KEYED, BLOCK)
+    assert toml(done)["model_provider"] == "brimline"
+    assert disconnected("codex", done) == text
+
+
 def test_what_the_user_changed_meanwhile_stays() -> None:
     done = connected("codex", 'model = "a"\n[tui]\nx = 1\n', HERE, BLOCK)
     # As Codex writes: keys at the end of the top, sections before the last comment.
