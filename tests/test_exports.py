@@ -104,3 +104,23 @@ def test_recalc(client: FlaskClient, path: str) -> None:
 def test_a_bad_filter_is_an_error_and_no_file(client: FlaskClient) -> None:
     answer = client.get("/api/exports/calls.csv?sort=nothing")
     assert answer.status_code == 400 and answer.is_json
+
+
+def test_usage_in_the_words_of_the_tracker(client: FlaskClient) -> None:
+    every = client.get("/api/calls").get_json()["totals"]
+    active = client.get("/api/calls?history=active").get_json()["totals"]
+    said = client.get("/api/usage?limit=7&offset=3").get_json()
+    rows = client.get("/api/calls?history=active&limit=10").get_json()["calls"]
+    assert [row["record_id"] for row in said["rows"]] == [row["id"] for row in rows[3:]]
+    assert said["next_offset"] == 10 and said["history_scope"] == "active"
+    assert said["summary"]["visible_calls"] == active["calls"] < every["calls"]
+    said = client.get("/api/usage?limit=all&include_archived=1&refresh=1").get_json()
+    assert len(said["rows"]) == said["total_available_rows"] == every["calls"]
+    assert sum(row["total_tokens"] for row in said["rows"]) == every["totalTokens"]
+    assert said["has_more"] is False and said["next_offset"] is None
+    for bad in ("limit=0", "limit=-1", "offset=x", "include_archived=2", "refresh=maybe"):
+        assert client.get(f"/api/usage?{bad}").status_code == 400, bad
+
+
+def test_an_idle_poll_is_small(client: FlaskClient) -> None:
+    assert len(client.get("/api/live").get_data()) <= 2000

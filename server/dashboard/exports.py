@@ -1,4 +1,4 @@
-"""/api/exports/*.csv: what a list shows, as a file for a spreadsheet; /recalc of an older tool."""
+"""/api/exports/*.csv: a list as a file for a spreadsheet; /recalc, /api/usage of older tools."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, jsonify, stream_with_context
+from flask import Blueprint, Response, jsonify, request, stream_with_context
 
-from server.dashboard import filters
+from server.dashboard import filters, query
 from server.dashboard import usage as usage_routes
 from server.store import db
 from server.times import iso
@@ -90,7 +90,56 @@ def blueprint(services: Services) -> Blueprint:
         services.indexer.scan(wait=True)
         return jsonify(recalculated(services, db.now_ms()))
 
+    @routes.get("/api/usage")
+    def rows() -> Response:
+        if query.choice("refresh", "0", _SWITCH) in _ON:
+            services.indexer.scan(wait=True)
+        return jsonify(usage_rows())
+
     return routes
+
+
+_ON = ("1", "true", "yes", "on")
+_SWITCH = (*_ON, "0", "false", "no", "off")
+_MOST_ROWS = 10_000
+
+
+def usage_rows() -> dict[str, Any]:
+    """Calls in the words of the usage tracker: `limit` and `offset` page, archives on request."""
+    archived = query.choice("include_archived", "0", _SWITCH) in _ON
+    limit = _MOST_ROWS
+    if request.args.get("limit") != "all":
+        limit = query.number("limit", 500, 1, _MOST_ROWS)
+    offset = query.number("offset", 0, 0, 9_999_999)
+    wanted = replace(filters.full(), history="" if archived else "active")
+    found = calls.search(wanted, Page(limit=limit, offset=offset))
+    mode, sums = filters.privacy(), found["totals"]
+    shown = mode.shown(found["calls"])
+    return {
+        "schema": "codex-usage-tracker-usage-v1",
+        "rows": [{heading: row.get(field) for heading, field in CALLS} for row in shown],
+        "loaded_row_count": len(shown),
+        "total_available_rows": found["total"],
+        "limit": limit,
+        "offset": offset,
+        "has_more": found["hasMore"],
+        "next_offset": offset + len(shown) if found["hasMore"] else None,
+        "include_archived": archived,
+        "history_scope": "all-history" if archived else "active",
+        "privacy_mode": mode.mode,
+        "refreshed_at": trends.coverage()["lastIndexedAt"],
+        "summary": {
+            "visible_calls": sums["calls"],
+            "total_tokens": sums["totalTokens"],
+            "input_tokens": sums["input"],
+            "cached_input_tokens": sums["cachedInput"],
+            "uncached_input_tokens": sums["uncachedInput"],
+            "output_tokens": sums["output"],
+            "reasoning_output_tokens": sums["reasoningOutput"],
+            "estimated_cost_usd": sums["costUsd"],
+            "usage_credits": sums["credits"],
+        },
+    }
 
 
 def cell(value: Any) -> Any:
