@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 
 from server.usage.vcs import GH_KINDS, GIT_KINDS
@@ -85,6 +86,7 @@ NOTHING = "<none>"
 _SEARCHING = _words("cat fd find grep egrep fgrep head ls nl rg sed tail wc ag tree")
 _DIRECT = _words("cat grep egrep fgrep head nl sed strings tail wc")
 _SCANS = _words("find rg fd ag")
+_READERS = _DIRECT | _SCANS
 _PATTERN_FIRST = _words("grep egrep fgrep sed rg ag fd")
 # Options whose next word is a value, by program.
 _VALUED = {
@@ -338,6 +340,7 @@ def _after_options(words: list[str]) -> list[str]:
     return rest
 
 
+@lru_cache(maxsize=4096)
 def program(word: str) -> str:
     """A program's name: the base name in lower case, without `.exe`."""
     name = word.replace("\\", "/").rpartition("/")[2].lower()
@@ -445,7 +448,7 @@ def _reads(found: Sequence[Step], cwd: str) -> Iterator[Read]:
         name = step.name
         if name == "cd" and len(step.words) > 1:
             here = posixpath.join(here, step.words[1])
-        if name not in _DIRECT | _SCANS:
+        if name not in _READERS:
             continue
         kind = "search_path_scan" if name in _SCANS else "direct_file_read"
         for path in _operands(step):
