@@ -10,7 +10,11 @@ def main() -> int:
     if sys.argv[1:2] == ["scan"]:
         from desktop import quick
 
-        if quick.scan(sys.argv[1:]):
+        try:
+            done = quick.scan(sys.argv[1:])
+        except KeyboardInterrupt:
+            return 130
+        if done:
             quick.leave()
     from desktop import cli  # here: its words take longer to load than a scan
 

@@ -113,6 +113,43 @@ def test_the_order_of_reading_changes_nothing(tmp_path: Path, seed: int) -> None
         assert found[0][table] == found[1][table], table
 
 
+FULL = """
+import resource, sys
+from desktop.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+sys.argv = ["brimline", "scan", "--json"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    Tree(tmp_path / ".codex", seed=3, body=30).grow(40)
+    env = {"HOME": str(tmp_path), "PATH": "", "BRIMLINE_DATA_DIR": str(tmp_path / "data")}
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", FULL], capture_output=True, text=True, env=env, cwd=root
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("brimline: ") and "--data-dir" in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stdout == ""
+    assert not list((tmp_path / "data").glob("usage.db*"))
+
+
+def test_the_log_of_a_removed_database_is_not_taken_for_the_new_one(config: Config) -> None:
+    tree = Tree(config.codex_home, seed=2, body=30)
+    tree.grow(3)
+    config.data_dir.mkdir()
+    old = sqlite3.connect(config.data_dir / "usage.db", isolation_level=None)
+    old.execute("pragma journal_mode = wal")
+    old.execute("create table call(id)")
+    wal = (config.data_dir / "usage.db-wal").read_bytes()
+    old.close()
+    (config.data_dir / "usage.db").unlink()
+    (config.data_dir / "usage.db-wal").write_bytes(wal)
+    assert scan.run(config)["calls"] == scan.run(config)["calls"] == tree.sums[0]
+
+
 def test_a_running_server_is_told_apart(config: Config) -> None:
     config.data_dir.mkdir(parents=True)
     holder = Lock(config.data_dir / "serve.lock")

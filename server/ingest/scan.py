@@ -87,21 +87,27 @@ def _scan(
     early: tuple[Files, Team] | None,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> dict[str, Any]:
+    import sqlite3  # here: a helper that reads already need not wait for it
+
     from server.store import db
 
-    if early is not None and sum(job.left for job in early[1].jobs) <= _AT_ONCE:
-        try:
-            db.open_new(config.data_dir)
-            answer = _fill(config, early, progress)
-            db.keep_new()
-            return answer
-        finally:
-            db.drop_new()
+    new = early is not None and sum(job.left for job in early[1].jobs) <= _AT_ONCE
     try:
-        db.open_databases(config.data_dir, strict=config.strict_writes, all_of_it=False)
-        return _fill(config, early, progress)
+        if new:
+            db.open_new(config.data_dir)
+        else:
+            db.open_databases(config.data_dir, strict=config.strict_writes, all_of_it=False)
+        answer = _fill(config, early, progress)
+        if new:
+            db.keep_new()
+        return answer
+    except sqlite3.Error as error:
+        raise db.StoreError(
+            f"Brimline cannot write to its data folder {config.data_dir}: {error}. "
+            "Free some space, or choose another folder with --data-dir."
+        ) from error
     finally:
-        db.close_databases()
+        (db.drop_new if new else db.close_databases)()
 
 
 def _fill(

@@ -237,8 +237,11 @@ def open_new(folder: Path | str) -> None:
     folder = os.fspath(folder)
     _make_folder(folder)
     path = os.path.join(folder, _NEW)
-    with suppress(FileNotFoundError):
-        os.unlink(path)
+    # What a stopped scan left, and the log of a usage.db that somebody removed: SQLite would
+    # take it for the new file's.
+    for name in (path, *(os.path.join(folder, f"usage.db-{end}") for end in ("wal", "shm"))):
+        with suppress(FileNotFoundError):
+            os.unlink(name)
     _create_private(path)
     usage.init(
         path,
