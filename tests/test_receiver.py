@@ -425,6 +425,20 @@ def test_bodies_are_relayed_unchanged(served: Served, collector: Collector) -> N
     assert "sesame" not in json.dumps(door.relay.describe())
 
 
+def test_a_relay_to_itself_ends_after_one_round(served: Served) -> None:
+    door = served.services.telemetry
+    door.relay.configure(served.url, None)
+    (body,) = bodies("logs-only")
+    post(served, body)
+    limit = time.monotonic() + 5
+    while not (door.relay.forwarded and door.settled(1)) and time.monotonic() < limit:
+        time.sleep(0.01)
+    settle(served)
+    assert (door.relay.forwarded, len(door.relay._queue)) == (1, 0)
+    assert counted()["batches", "logs"] == 2  # the second was all repetition
+    assert counted()["repeated", "codex"] == counted()["stored", "codex"]
+
+
 def test_a_busy_collector_is_asked_again(
     served: Served, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

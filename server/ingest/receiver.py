@@ -21,7 +21,7 @@ from server.config import Config
 from server.errors import AppError, BadRequest, TooLarge, Unauthorized, Unavailable
 from server.ingest import otlp, witness
 from server.ingest.otlp import Batch
-from server.ingest.relay import Parcel, Relay
+from server.ingest.relay import PASSED, Parcel, Relay
 from server.ingest.witness import Tally
 from server.store import db, settings
 
@@ -55,6 +55,9 @@ _REASONS = {
     400: "Bad Request", 401: "Unauthorized", 405: "Method Not Allowed",
     413: "Content Too Large", 415: "Unsupported Media Type", 503: "Service Unavailable",
 }  # fmt: skip
+
+_PASSED = "HTTP_" + PASSED.upper().replace("-", "_")
+_MOST_PASSED = 1000
 
 StartResponse = Callable[..., Any]
 WSGI = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -161,7 +164,8 @@ class Receiver:
             raise BadRequest("The body cannot be read as OTLP.", code="malformed_otlp") from error
         self._enqueue(batch)
         self.last_batch_at = now
-        self.relay.offer(Parcel(batch.signal, wire, _sent_type(kind, json_body), encoding))
+        passed = str(environ.get(_PASSED) or "")[:_MOST_PASSED]
+        self.relay.offer(Parcel(batch.signal, wire, _sent_type(kind, json_body), encoding, passed))
         return json_body
 
     def _check_caller(self, environ: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ _TIMEOUT = (5, 15)
 _ATTEMPTS = 4
 _FIRST_PAUSE = 0.5
 _AGAIN = (429, 502, 503, 504)  # what the OTLP specification calls worth another try
+# Names who passed a body on, so that Brimlines that relay to one another do not do so for ever.
+PASSED = "X-Brimline-Relay"
 _SIGNALS = ("/v1/logs", "/v1/metrics", "/v1/traces")
 
 
@@ -31,6 +34,7 @@ class Parcel:
     body: bytes
     content_type: str
     encoding: str
+    passed: str = ""  # the ids of the Brimlines that passed it on before
 
 
 def target(base: str, signal: str) -> str:
@@ -77,6 +81,7 @@ class Relay:
     """A thread with a bounded queue; a slow or dead collector costs only its own copies."""
 
     def __init__(self) -> None:
+        self._id = token_hex(8)
         self._queue: deque[Parcel] = deque()
         self._bytes = 0
         self._wake = threading.Condition()
@@ -102,8 +107,11 @@ class Relay:
             self._thread.join(3)
 
     def offer(self, parcel: Parcel) -> None:
-        """Queue a copy when a collector is set; the oldest goes when there are too many."""
-        if not settings.get("telemetryRelayUrl"):
+        """Queue a copy when a collector is set; the oldest goes when there are too many.
+
+        What this Brimline passed on itself has come round in a circle, and ends here.
+        """
+        if not settings.get("telemetryRelayUrl") or self._id in parcel.passed:
             return
         with self._wake:
             self._queue.append(parcel)
@@ -198,6 +206,7 @@ class Relay:
         import requests
 
         headers = {"Content-Type": parcel.content_type, "User-Agent": "brimline-relay"}
+        headers[PASSED] = f"{parcel.passed},{self._id}".lstrip(",")
         if parcel.encoding:
             headers["Content-Encoding"] = parcel.encoding
         if header := self._current_header():

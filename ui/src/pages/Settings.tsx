@@ -47,9 +47,21 @@ export function Settings() {
         </section>
       )}
       {found.data && <Groups values={found.data} />}
-      <Relay />
+      {found.data && <Telemetry values={found.data} />}
       <Look values={found.data} />
     </>
+  );
+}
+
+/** How much of what Codex tells is kept, and where it is passed on to. */
+function Telemetry({ values }: { values: Values }) {
+  return (
+    <section className="card" id="telemetry">
+      <h2>{t("settings.telemetry")}</h2>
+      <Whole name="telemetryDays" values={values} low={0} high={3650} />
+      <Whole name="telemetryRows" values={values} low={1000} high={20_000_000} />
+      <Relay />
+    </section>
   );
 }
 

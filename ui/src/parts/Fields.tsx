@@ -14,6 +14,8 @@ export type Name =
   | "streamsPerAccount"
   | "usagePollSeconds"
   | "requestLogDays"
+  | "telemetryDays"
+  | "telemetryRows"
   | "importWithoutOverwrite"
   | "indexLogs"
   | "showEvidence"

@@ -31,9 +31,9 @@ export function Relay() {
     refetchInterval: ({ state }) => (state.data?.url ? FRESH_MS : false),
   }).data;
   return (
-    <section className="card" id="relay">
-      <h2>{t("relay.title")}</h2>
-      <p>{t("relay.text")}</p>
+    <section id="relay" aria-labelledby="relay-title">
+      <h3 id="relay-title">{t("relay.title")}</h3>
+      <p className="note">{t("relay.text")}</p>
       {/* A new address from elsewhere begins with fresh fields. */}
       {found && <Form key={`${found.url} ${found.headerName ?? ""}`} found={found} />}
       {found?.url && <State found={found} />}
