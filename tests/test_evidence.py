@@ -15,8 +15,9 @@ import pytest
 import zstandard
 from flask.testing import FlaskClient
 
+from desktop import cli
 from server.app import Services, create_app
-from server.config import Config
+from server.config import Config, load
 from server.ingest import evidence, logfile
 from server.ingest.evidence import Wanted
 from server.ingest.indexer import Indexer
@@ -670,6 +671,24 @@ def test_off_from_the_start_until_the_owner_says_so(config: Config) -> None:
             assert get(client, name)["state"] == "ok"
             assert services.evidence_opened
         db.close_databases()
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "evidence"),
+    [
+        pytest.param(["serve"], {}, True, id="on unless told otherwise"),
+        pytest.param(["serve", "--no-context-api"], {}, False, id="by the flag"),
+        pytest.param(["serve-dashboard", "--no-context-api"], {}, False, id="by the older name"),
+        pytest.param(["serve"], {"BRIMLINE_EVIDENCE": "off"}, False, id="by the environment"),
+        pytest.param(["serve"], {"BRIMLINE_EVIDENCE": "on"}, True, id="on by the environment"),
+    ],
+)
+def test_it_can_be_off_from_the_start(
+    tmp_path: Path, words: list[str], environ: dict[str, str], evidence: bool
+) -> None:
+    given = {"evidence": getattr(cli._understood(words), "evidence", None)}
+    home = {"HOME": str(tmp_path), "BRIMLINE_CONFIG": str(tmp_path / "none.toml")}
+    assert load(given, {**home, **environ})[0].evidence is evidence
 
 
 def test_another_site_cannot_turn_it_on(client: FlaskClient) -> None:

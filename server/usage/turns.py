@@ -10,6 +10,7 @@ from server.store import db
 from server.times import iso
 
 _MOST_CALLS = 200
+_LONGEST = 12 * 3_600_000  # ms: a session's other calls are not looked through
 _SLACK = 2000  # ms by which the witnesses' clocks and stamps may differ
 
 
@@ -114,14 +115,15 @@ def _of_calls(made: list[Made]) -> list[Segment]:
 
 
 def _calls(call_id: str, session: int | None, turn: str | None, at: int) -> list[Made]:
-    where, values = "c.id = ?", [call_id]
+    where = "c.id = ?"
+    values: list[Any] = [call_id]
     if session is not None and turn:
         # The nearest ones of a very long turn.
         where = (
-            "c.id in (select id from call where session = ? and turn_id = ? "
-            "order by abs(started_at - ?), id limit ?)"
+            "c.id in (select id from call where session = ? and started_at between ? and ? "
+            "and turn_id = ? order by abs(started_at - ?), id limit ?)"
         )
-        values = [session, turn, at, _MOST_CALLS]  # type: ignore[list-item]
+        values = [session, at - _LONGEST, at + _LONGEST, turn, at, _MOST_CALLS]
     return [
         Made(*row)
         for row in db.rows(
