@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "store": {"config", "errors", "sentences", "times", "store"},
     "accounts": {"config", "errors", "sentences", "times", "store", "accounts"},
-    "auth": {"config", "errors", "times", "store", "auth"},
+    "auth": {"config", "errors", "sentences", "times", "store", "auth"},
     "usage": {"errors", "sentences", "times", "store", "usage"},
     "ingest": {"config", "errors", "times", "store", "accounts.windows", "usage", "ingest"},
     "proxy": {
@@ -67,7 +67,10 @@ PURE = [
     "server/ingest/redact.py",
     "server/ingest/connect.py",
     "server/ingest/otlp.py",
+    "server/ingest/facts.py",
+    "server/ingest/shell.py",
     "server/usage/outcomes.py",
+    "server/usage/vcs.py",
     "server/usage/histogram.py",
     "server/usage/attention.py",
     "server/usage/allowance_copy.py",
