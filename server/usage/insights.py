@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from server.store import db
-from server.usage import recommendations, slices, threads, thresholds
+from server.usage import calls, recommendations, slices, threads, thresholds
 from server.usage.slices import Filter
 
 _MOST_CARDS = 7
@@ -34,10 +34,10 @@ _NAMES = (
 def found(wanted: Filter) -> dict[str, Any]:
     """Cards, presets and top threads over the filtered calls, and the thresholds used."""
     slices.refresh()
-    sums = _sums(wanted)
-    dearest = threads.top(wanted, "cost", 1)
+    sums = _sums(calls.found(wanted))
+    number, dearest, top = threads.outstanding(wanted, _TOP)
     counts = {
-        "highest-cost": threads.number(wanted),
+        "highest-cost": number,
         "usage-credits": int(sums["credited"]),
         "context-bloat": int(sums["grown"]),
         "cache-misses": int(sums["misses"]),
@@ -46,12 +46,12 @@ def found(wanted: Filter) -> dict[str, Any]:
         "estimated-review": int(sums["estimated"]),
     }
     return {
-        "cards": cards(sums, dearest[0] if dearest else None),
+        "cards": cards(sums, dearest),
         "presets": [
             {"key": key, "view": view, "sort": sort, "direction": way, "count": counts[key]}
             for key, view, sort, way in PRESETS
         ],
-        "threads": threads.top(wanted, "attention", _TOP),
+        "threads": top,
         "thresholds": thresholds.current(),
     }
 

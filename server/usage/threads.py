@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from heapq import nlargest
 from typing import Any
 
 from server.errors import NotFound
@@ -46,6 +47,7 @@ _TOTALS = (
     "total(g.reasoning), total(g.cost), total(g.unpriced), sum(g.credits)"
 )
 _WINDOWS = _TOTALS.replace(")", ") over ()")
+_MEASURED = 9  # columns of _TOTALS
 _MANY = 2000  # from here on a sort needs an index of its own
 _HAVING = {
     "context-bloat": "g.bloat > 0",
@@ -69,14 +71,16 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         after = calls.read_cursor(page.cursor, page)
         paged = f" and ({order}, g.thread) {beyond} (?, ?)"
     with db.reading() as connection:
-        # With conditions on whole threads, the groups are made once for rows and sums.
-        once = groups.picky and not page.cursor
+        # The groups are made once: for rows and number, and where that needs them for all sums.
+        extra = "0" if page.cursor or not groups.prefix else groups.windows
         found = connection.execute(
-            f"{groups.prefix} select g.thread, {order}, {_WINDOWS if once else 0} {groups.tail}"  # noqa: S608
+            f"{groups.prefix} select g.thread, {order}, {extra} {groups.tail}"  # noqa: S608
             f"{paged} order by {order} {way}, g.thread {way} limit ? offset ?",
             (*groups.values, *after, page.limit + 1, page.offset),
         ).fetchall()
-        sums = found[0][2:] if found and once else connection.execute(*groups.sums()).fetchone()
+        sums: tuple[Any, ...] = found[0][2:] if found and extra != "0" else ()
+        if len(sums) < _MEASURED:
+            sums = (*sums, *connection.execute(*groups.sums(counted=bool(sums))).fetchone())
     more = len(found) > page.limit
     found = found[: page.limit]
     return {
@@ -88,23 +92,25 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
     }
 
 
-def top(wanted: Filter, sort: str, count: int) -> list[dict[str, Any]]:
-    """The first threads by a sort, without the sums of all."""
-    groups = _Groups(wanted, sort)
-    found = db.rows(
-        f"{groups.prefix} select g.thread {groups.tail} "  # noqa: S608 - our words
-        f"order by {SORTS[sort]} desc, g.thread desc limit ?",
-        (*groups.values, count),
-    )
-    return _rows(groups.rows([name for (name,) in found]))
-
-
-def number(wanted: Filter) -> int:
-    """How many threads have calls that the filter finds."""
-    if replace(wanted, names=True) == Filter():
-        return int(db.rows("select count(*) from thread_usage")[0][0])
-    source, values = slices.summed(wanted, joined=True)
-    return int(db.rows(f"select count(distinct s.thread) {source}", values)[0][0])  # noqa: S608
+def outstanding(
+    wanted: Filter, count: int
+) -> tuple[int, dict[str, Any] | None, list[dict[str, Any]]]:
+    """How many threads the filter finds, the dearest, and those that ask most for attention."""
+    groups = _Groups(wanted, "attention")
+    if groups.prefix:
+        ranked = db.rows(
+            f"{groups.prefix} select g.thread, {SORTS['attention']}, {SORTS['cost']} {groups.tail}",  # noqa: S608
+            groups.values,
+        )
+        number = len(ranked)
+        first = max(ranked, key=lambda row: (row[2], row[0]), default=None)
+        dear = [] if first is None else [first[0]]
+        asking = [row[0] for row in nlargest(count, ranked, key=lambda row: (row[1], row[0]))]
+    else:
+        number = int(db.rows(f"select count(*) {groups.tail}", groups.values)[0][0])  # noqa: S608
+        dear, asking = groups.best("cost", 1), groups.best("attention", count)
+    rows = {row["id"]: row for row in _rows(groups.rows(list({*dear, *asking})))}
+    return number, rows[dear[0]] if dear else None, [rows[name] for name in asking]
 
 
 def keep() -> None:
@@ -157,7 +163,11 @@ class _Groups:
         source, parts, given = "from thread_usage g", ["1"], list[Any]()
         if rest != Filter():
             self.picky = bool(wanted.text or wanted.preset)
-            needed = (SORTS[sort], *((_TOTALS, _HAVING.get(wanted.preset, "")) * self.picky))
+            needed = (
+                SORTS[sort],
+                SORTS["cost"],
+                *((_TOTALS, _HAVING.get(wanted.preset, "")) * self.picky),
+            )
             grouped, self.values = self._grouped(" ".join(needed))
             self.prefix, source = f"with g as ({grouped} group by s.thread)", "from g"
         elif wanted.provider:
@@ -176,13 +186,31 @@ class _Groups:
         self.tail = f"{source} where {' and '.join(parts)}"
         self.values += given
 
-    def sums(self) -> tuple[str, list[Any]]:
-        """What tells how many threads there are, and their sums."""
+    @property
+    def windows(self) -> str:
+        """Beside each row: how many threads there are, and where only groups tell it, the sums."""
+        return _WINDOWS if self.picky else "count(*) over ()"
+
+    def best(self, sort: str, count: int) -> list[str]:
+        """The first threads by a sort of the threads' own rollup; none where it does not do."""
+        if self.prefix:
+            return []
+        found = db.rows(
+            f"select g.thread {self.tail} order by {SORTS[sort]} desc, g.thread desc limit ?",  # noqa: S608
+            (*self.values, count),
+        )
+        return [name for (name,) in found]
+
+    def sums(self, *, counted: bool) -> tuple[str, list[Any]]:
+        """What tells how many threads there are, unless that is known, and their sums."""
         if not self.prefix or self.picky:
             return f"{self.prefix} select {_TOTALS} {self.tail}", self.values  # noqa: S608
+        sums = _TOTALS.replace("g.", "l.").partition(", ")[2]
+        if counted:
+            source, values = slices.summed(self._rest)
+            return f"select {sums} {source} and l.session != 0", values  # noqa: S608
         source, values = self._source()
-        sums = _TOTALS.replace("count(*)", "count(distinct s.thread)").replace("g.", "l.")
-        return f"select {sums} {source}", values  # noqa: S608 - our words
+        return f"select count(distinct s.thread), {sums} {source}", values  # noqa: S608
 
     def rows(self, threads: list[str]) -> list[tuple[Any, ...]]:
         """All that is known of some of the threads, in their order."""
@@ -211,11 +239,14 @@ class _Groups:
         )
 
     def _source(self) -> tuple[str, list[Any]]:
-        rest = replace(
+        source, values = slices.summed(self._rest, joined=True)
+        return f"{source} and s.thread is not null", values
+
+    @property
+    def _rest(self) -> Filter:
+        return replace(
             self._wanted, text="", meant=(), names=True, preset="", thread="", found=None
         )
-        source, values = slices.summed(rest, joined=True)
-        return f"{source} and s.thread is not null", values
 
 
 def _holding(wanted: Filter) -> tuple[str, list[Any]]:
