@@ -1,5 +1,6 @@
 /** The presets of the insights and where each leads; the server knows their filters. */
 import type { Card, Severity } from "./api";
+import { callPath } from "./evidence";
 import { credits, count, money, percent, share } from "./format";
 import { onward } from "./usage";
 
@@ -31,7 +32,7 @@ export function cardLink(card: Card, search: string): string | null {
   if (card.threadId) return `/threads/${encodeURIComponent(card.threadId)}`;
   const preset = card.preset ? presetLink(card.preset, search) : null;
   if (preset) return preset;
-  return card.callId ? `/calls?open=${encodeURIComponent(card.callId)}` : null;
+  return card.callId ? callPath(card.callId) : null;
 }
 
 /** A card's value in its unit. */

@@ -278,7 +278,7 @@ function Advice({ call }: { call: Investigated }) {
           <Sign mark={["cold", "spike"].includes(call.cacheLabel) ? "warn" : "none"} />
           <div>
             <b>{tIf(`cache.${call.cacheLabel}`, call.cacheLabel)}</b>
-            <span>{tIf(`cacheNext.${call.cacheLabel}`, "")}</span>
+            <span>{tIf(`cache.next.${call.cacheLabel}`, "")}</span>
           </div>
         </li>
       )}

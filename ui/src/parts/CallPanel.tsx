@@ -132,7 +132,7 @@ function Advice({ call }: { call: CallDetail }) {
       {call.cacheLabel && (
         <p>
           <span className="chip">{tIf(`cache.${call.cacheLabel}`, call.cacheLabel)}</span>{" "}
-          <span className="note">{tIf(`cacheNext.${call.cacheLabel}`, "")}</span>
+          <span className="note">{tIf(`cache.next.${call.cacheLabel}`, "")}</span>
         </p>
       )}
       <ul className="attention">
