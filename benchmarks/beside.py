@@ -1,0 +1,87 @@
+"""Brimline beside ccusage on the same generated logs: time, CPU and how near the truth.
+
+    npm install --prefix DIR ccusage@20.0.24
+    python -m benchmarks.beside --ccusage DIR/node_modules/.bin/ccusage [--mb 100] [--runs 5]
+
+Each starts as a process of its own, in turn, with a warm page cache. Brimline starts with an
+empty data folder and stores every call; ccusage reads everything each time and stores nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.rollouts import Tree
+
+Took = dict[str, list[tuple[float, float]]]
+
+
+def main() -> None:
+    """Print medians, and what each counted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ccusage", required=True, help="its script")
+    parser.add_argument("--mb", type=int, default=100)
+    parser.add_argument("--runs", type=int, default=5)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="brimline-beside-") as folder:
+        root = Path(folder)
+        home, data = root / "home" / ".codex", root / "data"
+        tree = Tree(home, seed=1, body=6000, turns=16)
+        tree.grow_to(asked.mb << 20)
+        files = [str(path) for path in sorted(home.rglob("*.jsonl"))]
+        size = sum(Path(path).stat().st_size for path in files) / 1e6
+        print(f"{size:.0f} MB, {len(files)} files; load {os.getloadavg()[0]:.1f}")
+        environ = {
+            **os.environ, "HOME": str(home.parent), "CODEX_HOME": str(home),
+            "BRIMLINE_NO_KEYRING": "1", "XDG_CONFIG_HOME": str(root / "config"),
+        }  # fmt: skip
+        ours = [sys.executable, "-m", "desktop", "scan", "--json", "--data-dir", str(data)]
+        theirs = [asked.ccusage, "codex", "daily", "--json", "--offline"]
+        took: Took = {}
+        for _ in range(asked.runs + 1):
+            shutil.rmtree(data, ignore_errors=True)
+            timed(took, "cat", ["cat", *files], environ)
+            said = json.loads(timed(took, "brimline, cold", ours, environ))
+            timed(took, "brimline, nothing new", ours, environ)
+            counted = json.loads(timed(took, "ccusage", theirs, environ))
+        report(took)
+        truth = tree.sums[1] + tree.sums[3]
+        print(f"tokens: truth {truth:,}, brimline {said['tokens']['total']:,}, "
+              f"ccusage {counted['totals']['totalTokens']:,}")  # fmt: skip
+
+
+def timed(took: Took, name: str, command: Sequence[str], environ: Mapping[str, str]) -> str:
+    """Run a command, note its wall time and CPU, return what it printed."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        stdout = subprocess.DEVNULL if name == "cat" else said
+        subprocess.run(command, stdout=stdout, check=True, env=dict(environ))
+        wall = time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        took.setdefault(name, []).append((wall, cpu))
+        said.seek(0)
+        return said.read()
+
+
+def report(took: Took) -> None:
+    """The medians without the first round, and the best."""
+    for name, times in took.items():
+        wall, cpu = (statistics.median(each) for each in zip(*times[1:], strict=True))
+        best = min(wall for wall, _ in times[1:])
+        print(f"{name:22}{wall * 1000:8.0f} ms  best {best * 1000:6.0f}  CPU {cpu * 1000:6.0f}")
+
+
+if __name__ == "__main__":
+    main()
