@@ -320,6 +320,44 @@ def test_the_literal_values_can_be_left_out(client: FlaskClient) -> None:
     assert {panel["literal"] for panel in answer["panels"]} == {None}
 
 
+@pytest.mark.parametrize(
+    ("mode", "title", "user"),
+    [
+        pytest.param("normal", "Fix the parser", "signed-in@example.com", id="everything"),
+        pytest.param("redacted", "Thread ", "signed-in@example.com", id="no titles"),
+        pytest.param("strict", "Thread ", "User ", id="no titles and no people"),
+    ],
+)
+def test_the_privacy_mode_holds_for_panels(
+    client: FlaskClient, mode: str, title: str, user: str
+) -> None:
+    store("recommended-pb")
+    see_in_log()
+    with db.writing() as connection:
+        connection.execute(
+            "insert into thread(id, title, provider) select thread, 'Fix the parser', 'codex' "
+            "from session"
+        )
+        connection.execute("update telemetry_talk set user = 'signed-in@example.com'")
+    panels = client.get(f"/api/telemetry/panels?{WHEN}&privacy={mode}").get_json()["panels"]
+    known = {panel["id"]: panel for panel in panels}
+    assert known["input"]["title"] == "Input tokens"
+    assert known["conversationDetails"]["rows"][0]["title"].startswith(title)
+    assert known["users"]["items"][0]["name"].startswith(user)
+    assert known["users"]["literal"]["items"][0]["name"].startswith(user)
+
+
+@pytest.mark.parametrize("standing", ["matched", "waiting", "replaced", "provisional"])
+def test_a_standing_leads_to_its_events(client: FlaskClient, standing: str) -> None:
+    store("recommended-pb")
+    see_in_log(skip=1)
+    witness.reconcile()
+    told = client.get(f"/api/telemetry/quality?{WHEN}").get_json()["records"]
+    found = client.get(f"/api/telemetry/events?{WHEN}&has={standing}").get_json()
+    assert found["total"] == told[standing]
+    assert {event["usage"]["standing"] for event in found["events"]} <= {standing}
+
+
 # ── the routes ────────────────────────────────────────────────────────────────────────────
 
 WHEN = "from=2026-11-20&to=2026-11-22&tz=UTC"

@@ -27,6 +27,10 @@ TEXTS = {
     "user": "user", "terminal": "terminal", "tool": "tool", "callId": "call_id",
     "decision": "decision", "version": "version", "service": "service",
 }  # fmt: skip
+_LATER = (
+    "exists (select 1 from call c join session s on s.id = c.session "
+    "where s.key = e.session_id and c.started_at > e.at and c.seen & 3)"
+)
 _HAS = {
     "model": "e.model is not null",
     "tool": "e.tool is not null",
@@ -39,10 +43,11 @@ _HAS = {
     "durationMs": "e.duration_ms is not null",
     "tokens": "u.key is not null",
     "failed": "e.ending in ('refused', 'failed', 'cut')",
-    # Responses that nobody else saw: what `standing` calls provisional.
-    "provisional": "u.key is not null and u.call is null and e.at <= ? and not exists (select 1 "
-    "from call c join session s on s.id = c.session where s.key = e.session_id "
-    "and c.started_at > e.at and c.seen & 3)",
+    # The standings of a response (`outcomes.standing`); `?` is the last moment that is not young.
+    "matched": "u.call is not null",
+    "replaced": f"u.key is not null and u.call is null and {_LATER}",
+    "provisional": f"u.key is not null and u.call is null and e.at <= ? and not {_LATER}",
+    "waiting": f"u.key is not null and u.call is null and e.at > ? and not {_LATER}",
 }
 HAS = ("", *_HAS)
 # A terminal's name without its version stands for all of them.
@@ -116,7 +121,7 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
         values.append(wanted.success)
     if wanted.has:
         sql += f" and {_HAS[wanted.has]}"
-        if wanted.has == "provisional":
+        if "?" in _HAS[wanted.has]:
             values.append(db.now_ms() - PATIENCE_MS)
     return sql, values
 

@@ -86,7 +86,7 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
         <Pair name={t("calls.witness.telemetry")}>{part(coverage.telemetry, coverage.calls)}</Pair>
         {(["matched", "waiting", "replaced", "provisional"] as const).map((key) => (
           <Pair key={key} name={t(`quality.${key}`)} title={t(`quality.${key}.title`)}>
-            {key === "provisional" && records[key] ? events({ has: "provisional" }, count(records[key])) : count(records[key])}
+            {records[key] ? events({ has: key }, count(records[key])) : count(records[key])}
           </Pair>
         ))}
         <Pair name={t("quality.conversations")}>{count(conversations.user ?? 0)}</Pair>
@@ -103,7 +103,11 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
         </Pair>
       </dl>
       <div className="lists">
-        <List title={t("quality.versions")} items={found.versions} />
+        <List
+          title={t("quality.versions")}
+          items={found.versions}
+          show={({ name, count: number }) => events(versionOf(name), count(number))}
+        />
         <List title={t("quality.signals")} items={found.signals.map(({ name, records: n, lastAt }) => ({ name, count: n, lastAt }))} />
         <List title={t("quality.dropped")} items={found.dropped} />
         <List title={t("quality.refused")} items={found.refused} />
@@ -125,16 +129,28 @@ function Pair({ name, title, children }: { name: string; title?: string; childre
   );
 }
 
+/** "codex_cli_rs 0.169.0" as the filters of the events that such a client sent. */
+function versionOf(name: string): Record<string, string> {
+  const [service = "", version = ""] = name.split(" ");
+  return { service, ...(version !== "?" && { version }) };
+}
+
+interface ListProps {
+  title: string;
+  items: Counted[];
+  show?: (item: Counted) => ReactNode;
+}
+
 /** Names with how often they came; nothing is good news for most of them. */
-function List({ title, items }: { title: string; items: Counted[] }) {
+function List({ title, items, show }: ListProps) {
   return (
     <section>
       <h3>{title}</h3>
       {items.length ? (
         <ul>
-          {items.map(({ name, count: number, lastAt }) => (
-            <li key={name} title={full(lastAt)}>
-              <span>{tIf(`quality.name.${name}`, name)}</span> <b>{count(number)}</b>
+          {items.map((item) => (
+            <li key={item.name} title={full(item.lastAt)}>
+              <span>{tIf(`quality.name.${item.name}`, item.name)}</span> <b>{show ? show(item) : count(item.count)}</b>
             </li>
           ))}
         </ul>
