@@ -53,7 +53,7 @@ def everything() -> dict[str, list[Any]]:
 
 def up_to_date(indexer: Indexer) -> None:
     indexer.scan()
-    Gatherer().bring_up(gently=False)
+    Gatherer().refresh()
 
 
 def rich(number: int = 1, *, modern: bool = True) -> ToolLog:
@@ -268,6 +268,30 @@ def test_the_thread_follows_the_ledger(
                 break
         assert diagnostics.computed() is not None
         assert gatherer.error is None
+    finally:
+        gatherer.stop()
+
+
+def test_an_emptied_ledger_leaves_no_sections_behind(
+    config: Config, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "POLL_SECONDS", 0.01)
+    rich().save(config.codex_home)
+    up_to_date(indexer)
+    assert not diagnostics.stale()
+    with db.writing("calls") as connection:
+        for table in ("call", "session", "thread", "source_file", "daily_usage"):
+            connection.execute(f"delete from {table}")  # noqa: S608
+    assert diagnostics.stale()
+    gatherer = Gatherer()
+    gatherer.start()  # as after a start: what is stored is older than the ledger
+    try:
+        limit = threading.Event()
+        for _ in range(500):
+            if not diagnostics.stale() or limit.wait(0.01):
+                break
+        assert not diagnostics.stale()
+        assert not any(everything().values())
     finally:
         gatherer.stop()
 

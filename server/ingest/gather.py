@@ -61,7 +61,7 @@ class Gatherer:
         self._thread: threading.Thread | None = None
         self._progress: dict[str, int] | None = None
         self._wanted = False
-        self._computed = 0.0
+        self._computed = -SNAPSHOT_SECONDS
         self.error: str | None = None  # why the last pass failed
 
     def start(self) -> None:
@@ -90,8 +90,7 @@ class Gatherer:
         """Read what is new and compute every snapshot; at once, or soon on the thread."""
         if wait or self._thread is None:
             self.bring_up(gently=False)
-            diagnostics.compute()
-            self._computed = time.monotonic()
+            self._compute()
         else:
             self._wanted = True
             self._wake.set()
@@ -121,11 +120,16 @@ class Gatherer:
 
     def _turn(self) -> None:
         wanted = self._wanted
-        changed = self.bring_up(gently=not wanted)
+        self.bring_up(gently=not wanted)
         late = time.monotonic() - self._computed >= SNAPSHOT_SECONDS
-        if wanted or not diagnostics.computed() or ((changed or self._computed) and late):
-            diagnostics.compute()
-            self._computed = time.monotonic()
+        if wanted or diagnostics.computed() is None or (late and diagnostics.stale()):
+            self._compute()
+
+    def _compute(self) -> None:
+        with self._lock, db.reading():
+            self._mend()
+        diagnostics.compute()
+        self._computed = time.monotonic()
 
     # ── one pass ──────────────────────────────────────────────────────────────────────
 
@@ -146,7 +150,6 @@ class Gatherer:
                         break
                     self._read(job, gently)
                     self._progress["filesDone"] += 1
-                self._mend()
                 if jobs:
                     db.touch("diagnostics")
                 return bool(jobs)

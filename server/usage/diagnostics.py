@@ -69,6 +69,12 @@ def computed() -> int | None:
     return found[0] if found[1] > len(SECTIONS) else None
 
 
+def stale() -> bool:
+    """Whether the ledger has other calls than the stored sections were computed from."""
+    found = stored("overview", "all")
+    return found is None or found["usage_rows"] != db.rows("select count(*) from call")[0][0]
+
+
 def stored(section: str, scope: str) -> dict[str, Any] | None:
     """A section as it was computed last."""
     found = db.rows(
