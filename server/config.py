@@ -117,6 +117,7 @@ def load(
         for name in sorted(env)
         if name.startswith("BRIMLINE_") and name not in known and env[name]
     ]
+    warnings += _older_names(env)
     if 0 < len(str(values["admin_token"])) < 16:
         warnings.append("The admin token is short; take at least 32 random characters.")
     return Config(**{f.name: _coerce(f.name, values[f.name]) for f in fields(Config)}), warnings
@@ -148,6 +149,18 @@ def _read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
     unknown = sorted(set(raw) - set(ENVIRONMENT))
     warnings = [f"{path}: “{key}” is not a setting of Brimline." for key in unknown]
     return {k: v for k, v in raw.items() if k in ENVIRONMENT and v != ""}, warnings
+
+
+def _older_names(env: Mapping[str, str]) -> list[str]:
+    """What a name of a seed system asks for that is otherwise here."""
+    said = [
+        f"{name} does not end in “/{last}”, so Brimline reads {Path(env[name]) / last}."
+        for name, last in _ROOT_SUFFIXES.items()
+        if env.get(name) and Path(env[name]).name != last
+    ]
+    if env.get("CODEX_USAGE_DASHBOARD_HTML"):
+        said.append("CODEX_USAGE_DASHBOARD_HTML is set, but Brimline serves pages of its own.")
+    return said
 
 
 def _inside_home(variable: str, value: str) -> str:

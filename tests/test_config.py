@@ -91,3 +91,17 @@ def test_a_broken_file_says_which(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, "port = = 1")
     assert "config.toml" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        pytest.param("CODEX_USAGE_SESSIONS_ROOT", "/h/.codex/sessions", "", id="as it was"),
+        pytest.param("CODEX_USAGE_SESSIONS_ROOT", "/h/logs", "/h/logs/sessions", id="another name"),
+        pytest.param("CODEX_USAGE_CLAUDE_PROJECTS_ROOT", "/h/c", "/h/c/projects", id="Claude's"),
+        pytest.param("CODEX_USAGE_DASHBOARD_HTML", "/h/index.html", "of its own", id="no file"),
+    ],
+)
+def test_names_of_the_token_dashboard(tmp_path: Path, name: str, value: str, said: str) -> None:
+    _, warnings = config.load({}, {name: value, "HOME": str(tmp_path)})
+    assert [said in one for one in warnings] == ([True] if said else [])
