@@ -73,7 +73,7 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
         {t("panels.events.count", { count: first.total })}
         {Object.entries(filters).map(([key, value]) => (
           <span key={key} className="chip filter-chip">
-            {tIf(`panels.events.by.${key}`, key)}: {value}
+            {tIf(`panels.events.by.${key}`, tIf(`filter.${key}`, key))}: {value}
           </span>
         ))}
       </p>

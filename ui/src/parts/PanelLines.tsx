@@ -2,7 +2,8 @@
 import { useMemo, useState } from "react";
 import { csv, download } from "../csv";
 import { clock, day as dayName, duration, month } from "../format";
-import { daysOf, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
+import { daysOf, eventsOf, literalEvents, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
+import { changed } from "../url";
 import { t } from "../words";
 import { ChartHead } from "./ChartHead";
 import type { Shown } from "./Panels";
@@ -22,16 +23,21 @@ function stepName(points: PanelPoint[], index: number, page: PanelPage): { label
 
 export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
   const [table, setTable] = useState(false);
-  const { page, scope, literal } = shown;
+  const { page, scope, literal, usage } = shown;
   const points = (literal ? panel.literal?.points : panel.points) ?? [];
   const tokens = panel.id === "tokensOverTime";
   const title = t(`panels.${panel.id}`);
   const names = [t(tokens ? "requests.col.tokens" : "panels.conversations")];
+  const behind = (index: number) => {
+    const days = daysOf(points, index, page);
+    if (!literal) return rows(tokens ? "/calls" : "/threads", { ...scope, ...days });
+    return usage.path + changed(usage.search, { events: eventsOf({ ...literalEvents(panel.id), ...days }) });
+  };
   const bars: Bar[] = points.map((point, index) => ({
     key: point.t,
     ...stepName(points, index, page),
     values: [point.v ?? 0],
-    href: rows(tokens ? "/calls" : "/threads", { ...scope, ...daysOf(points, index, page) }),
+    href: behind(index),
   }));
   return (
     <div className="card">
