@@ -92,16 +92,19 @@ class Finder:
     def __init__(self) -> None:
         self._folders: dict[tuple[str, str], _Folder] = {}
         self._visited: dict[tuple[str, str], _Folder] = {}
+        self.changed = True  # whether the last `find` differs from the one before
 
     def find(self, config: Folders) -> Files:
         """Every log file, one a name. Loops of links, pipes and closed folders are passed by."""
         found: Files = {}
-        self._visited = {}
+        self._visited, self.changed = {}, False
         for folder, archived in (("sessions", False), ("archived_sessions", True)):
             root = os.path.join(config.codex_home, folder)
             self.codex_files(root, found, archived=archived)
         for root in _claude_roots(config.claude_home):
             self._files(root, _claude_name, ("claude", False), found)
+        if self._folders.keys() != self._visited.keys():
+            self.changed = True
         self._folders = self._visited
         return found
 
@@ -128,10 +131,17 @@ class Finder:
             seen.add((said.st_dev, said.st_ino))
             folder = self._visited[root, path] = self._listing(path, said, root, name_of)
             stack += folder.folders
-            for file in folder.files:
+            self._look(path, folder.files, kind, found)
+
+    def _look(self, path: str, files: list[_File], kind: tuple[str, bool], found: Files) -> None:
+        """Add what a folder's files are like now."""
+        stat = os.stat
+        with _Inside(path, len(files)) as inside:
+            for file in files:
                 try:
-                    now = stat(file.path)
+                    now = stat(file.path if inside is None else file.base, dir_fd=inside)
                 except OSError:
+                    self.changed = True
                     continue
                 last = file.found
                 if (
@@ -141,7 +151,8 @@ class Finder:
                     or now.st_ino != last.inode
                 ):
                     last = file.found = _as_found(kind, file, now)
-                key = last[:2]
+                    self.changed = True
+                key = file.key
                 if key not in found or kind[0] == "claude" or last.rank < found[key].rank:
                     found[key] = last
 
@@ -160,6 +171,7 @@ class Finder:
         sure = known and said.st_mtime_ns + _COARSE < known.at and 0 <= now - known.at < _LISTED
         if known is not None and sure and known.stamp == stamp:
             return known
+        self.changed = True
         folders, files = [], []
         before = {file.path: file for file in known.files} if known else {}
         try:
@@ -170,7 +182,9 @@ class Finder:
                             if entry.is_dir():
                                 folders.append(entry.path)
                         elif name := name_of(root, entry.path):
-                            files.append(before.get(entry.path) or _File(entry.path, name))
+                            files.append(
+                                before.get(entry.path) or _File(entry.path, entry.name, name)
+                            )
         except OSError:
             return _Folder((0, 0, 0), now, [], [])
         return _Folder(stamp, now, folders, files)
@@ -179,8 +193,29 @@ class Finder:
 @record(slots=True)
 class _File:
     path: str
+    base: str
     name: str
+    key: tuple[str, str] = ("", "")
     found: Found | None = None
+
+
+class _Inside:
+    """A folder to look into (a third less than to walk a whole path each time); None where that
+    does not pay or is not possible.
+    """  # noqa: D205
+
+    def __init__(self, path: str, files: int) -> None:
+        self._handle: int | None = None
+        if files > 3 and os.stat in os.supports_dir_fd:
+            with suppress(OSError):
+                self._handle = os.open(path, os.O_RDONLY)
+
+    def __enter__(self) -> int | None:
+        return self._handle
+
+    def __exit__(self, *_: object) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
 
 
 @record(slots=True)
@@ -192,6 +227,7 @@ class _Folder:
 
 
 def _as_found(kind: tuple[str, bool], file: _File, now: os.stat_result) -> Found:
+    file.key = kind[0], file.name
     return Found(
         kind[0], file.name, file.path, now.st_ino, now.st_size, now.st_mtime_ns, kind[1]
     )  # fmt: skip

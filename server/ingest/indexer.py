@@ -63,6 +63,7 @@ class Indexer:
         self._titles = titles.Titles(config.codex_home)
         self._complained: set[str] = set()
         self._finder = files.Finder()
+        self._settled = False  # the last sweep found nothing to do
         # What was found, and a team that reads all of it already: nothing was known.
         self.early: tuple[Files, Team] | None = None
         self.watch: Callable[[dict[str, int]], None] | None = None
@@ -137,6 +138,10 @@ class Indexer:
         known = self._load()
         if full:
             found = self.early[0] if self.early else self._finder.find(self._config)
+            if self._settled and self._known is not None and not self._finder.changed:
+                self._titles.refresh()
+                return
+            self._settled = False
             self._mark_missing(found)
         else:
             found = self._recent(known)
@@ -147,6 +152,8 @@ class Indexer:
         ]
         if jobs:
             self._read_all(jobs)
+        if full:
+            self._settled = not jobs
         if jobs or full:
             self._titles.refresh()
 
