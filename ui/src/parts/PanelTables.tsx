@@ -272,7 +272,7 @@ function Shares({ label, items, columns = [], link, name, cell = plainCell }: Sh
                 {name(item)}
               </th>
               <td className="wide" aria-hidden="true">
-                <i className="rank-bar" style={{ width: `${(item.value / most) * 100}%` }} />
+                {item.value > 0 && <i className="rank-bar" style={{ width: `${(item.value / most) * 100}%` }} />}
               </td>
               <td className="num strong" title={exact(item.value)}>
                 {link(item, count(item.value))}

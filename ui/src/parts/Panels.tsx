@@ -157,14 +157,16 @@ function Cards({ place, shown }: { place: Place; shown: Shown }) {
     return <One key={id} panel={panel} shown={shown} />;
   };
   const tiles = TILES.map((id) => panels[id]).filter((panel) => panel !== undefined);
+  // Nothing at all: empty figures and charts would say no more than this.
+  if (shown.page.coverage.calls === 0 && silent) return <SwitchOn />;
   if (place === "requests") return told("success") ?? <SwitchOn />;
   if (place === "trends") {
     return (
       <>
-        {silent && <SwitchOn />}
         {!(silent && shown.literal) && <TilesPanel panels={tiles} shown={shown} />}
         <Pair>{[told("models"), told("modelTokens")]}</Pair>
         <Pair>{[told("conversationsOverTime"), told("tokensOverTime")]}</Pair>
+        {silent && <SwitchOn />}
       </>
     );
   }
