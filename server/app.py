@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
@@ -50,7 +51,7 @@ from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.ingest.receiver import Receiver
 from server.proxy.routes import Proxy
-from server.sentences import say
+from server.sentences import say, told
 from server.store import db, migrations, settings
 
 log = logging.getLogger(__name__)
@@ -212,6 +213,10 @@ def _add_error_answers(app: Flask) -> None:
         response = jsonify(shape(error))
         response.status_code = error.status
         response.headers.update(errors.headers(error))
+        said = None if shape is errors.openai_body else told(error.message)
+        if said is not None:
+            # Beside the documented body, for pages in another language.
+            response.headers["X-Brimline-Said"] = json.dumps(said)
         return response
 
     @app.errorhandler(AppError)

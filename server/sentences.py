@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
+_SIGN_IN_AGAIN = "Run `codex login`, then import ~/.codex/auth.json."
 SENTENCES = {
     # What needs attention.
     "attention.signIn": "{name} needs a sign-in",
@@ -97,6 +98,68 @@ SENTENCES = {
     "error.paused": ("All accounts are paused. Resume one in Brimline, Accounts or the tray menu."),
     "error.signIn": "Every account needs a new sign-in. Open Brimline, Accounts.",
     "error.model": "No account offers this model. Choose another model.",
+    # What is wrong with a file that should be a sign-in.
+    "file.large": f"This file is too large for an auth.json. {_SIGN_IN_AGAIN}",
+    "file.noToken": f"This file has no access token. {_SIGN_IN_AGAIN}",
+    "file.whose": (
+        "The tokens in this file do not say whose they are: the id token is missing or "
+        f"cannot be read. {_SIGN_IN_AGAIN}"
+    ),
+    "file.noJson": f"This file is not JSON, so it cannot be an auth.json. {_SIGN_IN_AGAIN}",
+    "file.other": f"This file is JSON, but not an auth.json of Codex. {_SIGN_IN_AGAIN}",
+    "file.apiKey": (
+        "This file holds an API key, not a ChatGPT sign-in, so there is no allowance to "
+        f"show. Sign in with ChatGPT: {_SIGN_IN_AGAIN}"
+    ),
+    "file.claude": f"This is a sign-in of Claude, not of Codex. {_SIGN_IN_AGAIN}",
+    "file.none": f"This file holds no ChatGPT sign-in. {_SIGN_IN_AGAIN}",
+    "file.damaged": f"{{field}} in this file is damaged. {_SIGN_IN_AGAIN}",
+    "file.several": (
+        "Several accounts have this identity, so it is unclear which to sign in again. "
+        "Remove all but one of them, then import the file again."
+    ),
+    # Why a sign-in to the pages, or what was pasted, was refused.
+    "door.password": "That is not the password.",
+    "door.passwordWait": (
+        "Too many wrong passwords. Try again in {seconds} s, or open Brimline from its tray."
+    ),
+    "door.passwordShort": (
+        "The password must have at least {least} characters (at most {most}), not "
+        "counting spaces around it. Several words make a good one."
+    ),
+    "door.code": (
+        "That code does not fit, or it has been used. Send the code that is shown now, or a "
+        "recovery code."
+    ),
+    "door.codeWait": (
+        "Too many wrong codes. Try again in {seconds} s, or open Brimline from its tray."
+    ),
+    "door.codeFirst": (
+        "That code does not fit. Check that the clock of the device is right, "
+        "then send the code it shows now."
+    ),
+    "door.setupOver": (
+        "This set-up is not the one that was started, or it is older than 15 "
+        "minutes. Start it again and scan the new picture."
+    ),
+    "door.token": "That is not the admin token.",
+    "door.tokenWait": "Too many wrong tokens. Try again in {seconds} s.",
+    "paste.whole": (
+        "Paste the whole address of the page that the browser ended on; "
+        "it holds “code=” and “state=”."
+    ),
+    "paste.other": "This address belongs to another sign-in. Use the newest sign-in page.",
+    "paste.none": "No browser sign-in is under way. Start one.",
+    "device.none": "The provider offers no device codes now. Sign in by browser or by file.",
+    # Why something was not done.
+    "store.refused": (
+        "This could not be stored ({why}). Make sure that the data folder is writable "
+        "and has space, then try again."
+    ),
+    "credit.none": "{name} has no reset credit left.",
+    "credit.nothing": (
+        "{name} has nothing to reset: its windows are not used. The credit is kept."
+    ),
     # Why another account was not.
     "other.tried": "it was tried for this request",
     "other.paused": "it is paused",
@@ -144,7 +207,7 @@ SENTENCES = {
         "here if another program is to use it."
     ),
 }
-_NUMBERS = ("left", "points", "count", "status", "taken", "port", "seconds")
+_NUMBERS = ("left", "points", "count", "status", "taken", "port", "seconds", "least", "most")
 _NESTED = ("room", "outcome")
 
 

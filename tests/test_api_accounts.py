@@ -66,6 +66,14 @@ def account(client: FlaskClient, wanted: str) -> dict[str, Any]:
     return next(each for each in found if each["accountId"] == wanted)
 
 
+def test_an_error_names_its_sentence_beside_the_body(client: FlaskClient) -> None:
+    answer = upload(client, b"nonsense")
+    assert error(answer) == (400, "invalid_auth_json")
+    assert json.loads(answer.headers["X-Brimline-Said"]) == {"key": "file.noJson", "values": {}}
+    answer = client.get("/api/usage/window?window=bad")
+    assert "X-Brimline-Said" not in answer.headers
+
+
 def error(answer: TestResponse) -> tuple[int, str]:
     body = answer.get_json()
     assert set(body) == {"error"}

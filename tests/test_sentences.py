@@ -27,6 +27,10 @@ INVENTED = {
     "aside": "usage.db.corrupt-1",
     "copy": "usage-1.db",
     "seconds": 20,
+    "least": 8,
+    "most": 200,
+    "why": "disk is full",
+    "field": "access_token",
 }
 NESTED: dict[str, Any] = {
     "room": {"key": "room.left", "values": {"left": 71}},

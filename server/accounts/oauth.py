@@ -14,12 +14,12 @@ from typing import Any
 
 from server.accounts.allowance import plan_name
 from server.errors import BadRequest
+from server.sentences import say
 
 LARGEST_FILE = 256 * 1024
 _LARGEST_TOKEN = 32 * 1024
 _AUTH = "https://api.openai.com/auth"
 _PROFILE = "https://api.openai.com/profile"
-_SIGN_IN_AGAIN = "Run `codex login`, then import ~/.codex/auth.json."
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ def parse(raw: bytes) -> SignIn:
     Raises `BadRequest` with code invalid_auth_json; its message never quotes the file.
     """
     if len(raw) > LARGEST_FILE:
-        raise invalid(f"This file is too large for an auth.json. {_SIGN_IN_AGAIN}")
+        raise invalid(say("file.large"))
     data = _tokens_of(_read(raw))
     access = _token(data, "access_token", "accessToken", "access")
     identity = _token(data, "id_token", "idToken")
     if access is None:
-        raise invalid(f"This file has no access token. {_SIGN_IN_AGAIN}")
+        raise invalid(say("file.noToken"))
     refresh = _token(data, "refresh_token", "refreshToken", "refresh")
     account = _first(data, "account_id", "accountId")
     return sign_in(access, refresh, identity, account=account, refreshed=data.get("when"))
@@ -85,10 +85,7 @@ def sign_in(
     email = email or _clean(more.get("email"))
     upstream = _identifier(account) or _identifier(_claim("chatgpt_account_id", auth, about, more))
     if not email and not upstream:
-        raise invalid(
-            "The tokens in this file do not say whose they are: the id token is missing or "
-            f"cannot be read. {_SIGN_IN_AGAIN}"
-        )
+        raise invalid(say("file.whose"))
     return SignIn(
         access_token=access,
         refresh_token=refresh,
@@ -147,10 +144,9 @@ def _read(raw: bytes) -> dict[str, Any]:
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        message = f"This file is not JSON, so it cannot be an auth.json. {_SIGN_IN_AGAIN}"
-        raise invalid(message) from error
+        raise invalid(say("file.noJson")) from error
     if not isinstance(data, dict):
-        raise invalid(f"This file is JSON, but not an auth.json of Codex. {_SIGN_IN_AGAIN}")
+        raise invalid(say("file.other"))
     inner = data.get("codexAuthJson")
     return inner if isinstance(inner, dict) else data
 
@@ -164,15 +160,12 @@ def _tokens_of(data: dict[str, Any]) -> dict[str, Any]:
     if opencode.get("type") == "oauth":
         return dict(opencode)
     if opencode.get("type") == "api" or _first(data, "OPENAI_API_KEY", "openaiApiKey"):
-        raise invalid(
-            "This file holds an API key, not a ChatGPT sign-in, so there is no allowance to "
-            f"show. Sign in with ChatGPT: {_SIGN_IN_AGAIN}"
-        )
+        raise invalid(say("file.apiKey"))
     if "claudeAiOauth" in data:
-        raise invalid(f"This is a sign-in of Claude, not of Codex. {_SIGN_IN_AGAIN}")
+        raise invalid(say("file.claude"))
     if _first(data, "access_token", "accessToken"):
         return {**data, "when": _first(data, "last_refresh", "lastRefreshAt")}
-    raise invalid(f"This file holds no ChatGPT sign-in. {_SIGN_IN_AGAIN}")
+    raise invalid(say("file.none"))
 
 
 def _token(data: Mapping[str, Any], *names: str) -> str | None:
@@ -185,7 +178,7 @@ def _token(data: Mapping[str, Any], *names: str) -> str | None:
         or len(value) > _LARGEST_TOKEN
         or not re.fullmatch(r"[\x21-\x7e]+", value)
     ):
-        raise invalid(f"{names[0]} in this file is damaged. {_SIGN_IN_AGAIN}")
+        raise invalid(say("file.damaged", field=names[0]))
     return value
 
 

@@ -56,8 +56,8 @@ RECENT_MS = 10 * 60_000  # in which failures are compared with successes
 _REMEMBERED = 40  # ends of requests, per account
 _AT_ONCE = 4  # questions to the provider
 _NOT_REDEEMED = {
-    "no_credit": "has no reset credit left.",
-    "nothing_to_reset": "has nothing to reset: its windows are not used. The credit is kept.",
+    "no_credit": "credit.none",
+    "nothing_to_reset": "credit.nothing",
 }
 _BLOCKS = {  # what the proxy says when the provider refused, in a sentence
     "usage limit": say("state.usageLimit"),
@@ -600,7 +600,7 @@ class Pool:
             lambda t: provider.redeem(base, t.access_token, t.upstream_id, credit, request),
         )
         if code in _NOT_REDEEMED:
-            raise Conflict(f"{self.name(account)} {_NOT_REDEEMED[code]}", code=code)
+            raise Conflict(say(_NOT_REDEEMED[code], name=self.name(account)), code=code)
         log.info("a reset credit of account %s was redeemed", profile.id)
         with suppress(SignInNeeded, RefreshFailed, UsageFailed):
             self.probe(account)
@@ -727,8 +727,7 @@ class Pool:
             same = [p for p in self._profiles.values() if _fits(p, found)]
         if len(same) > 1 and not settings.get("importWithoutOverwrite"):
             raise Conflict(
-                "Several accounts have this identity, so it is unclear which to sign in again. "
-                "Remove all but one of them, then import the file again.",
+                say("file.several"),
                 code="duplicate_identity_conflict",
             )
         return same[0] if same else None
@@ -829,8 +828,7 @@ def _stored() -> Iterator[None]:
         yield
     except (sqlite3.Error, peewee.PeeweeException, OSError) as error:
         raise db.StoreError(
-            f"This could not be stored ({error}). Make sure that the data folder is writable "
-            "and has space, then try again.",
+            say("store.refused", why=error),
             title="The data folder cannot be written",
         ) from error
 

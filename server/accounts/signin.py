@@ -117,20 +117,19 @@ class SignIns:
         with self._lock:
             flow = self._flow
         if flow is None or flow.method != "browser" or (wanted and wanted != flow.id):
-            raise Conflict("No browser sign-in is under way. Start one.", code="sign_in_replaced")
+            raise Conflict(say("paste.none"), code="sign_in_replaced")
         try:
             query = parse_qs(urlsplit(address[:_LONGEST_ADDRESS]).query)
         except ValueError:
             query = {}
         if not ("code" in query or "error" in query):
             raise BadRequest(
-                "Paste the whole address of the page that the browser ended on; "
-                "it holds “code=” and “state=”.",
+                say("paste.whole"),
                 code="invalid_callback",
             )
         if not self._ours(flow, query):
             raise BadRequest(
-                "This address belongs to another sign-in. Use the newest sign-in page.",
+                say("paste.other"),
                 code="invalid_callback",
             )
         self._came_back(flow, query)
@@ -215,7 +214,7 @@ class SignIns:
         code, device = data.get("user_code") or data.get("usercode"), data.get("device_auth_id")
         if answer.status == 404:
             raise SignInFailed(
-                "The provider offers no device codes now. Sign in by browser or by file.",
+                say("device.none"),
                 code="device_auth_unavailable",
             )
         if answer.status != 200 or not isinstance(code, str) or not isinstance(device, str):

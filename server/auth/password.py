@@ -8,6 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from server.errors import Unprocessable
+from server.sentences import say
 from server.store import secret
 
 if TYPE_CHECKING:
@@ -34,10 +35,7 @@ def checked(value: object, what: str = "password") -> str:
         raise Unprocessable(f"Send the “{what}” as text.")
     text = normal(value)
     if not SHORTEST <= len(text) <= LONGEST:
-        raise Unprocessable(
-            f"The password must have at least {SHORTEST} characters (at most {LONGEST}), not "
-            "counting spaces around it. Several words make a good one."
-        )
+        raise Unprocessable(say("door.passwordShort", least=SHORTEST, most=LONGEST))
     return text
 
 

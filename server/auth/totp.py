@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.errors import BadRequest
+from server.sentences import say
 from server.store import db, secret, vault
 
 STEP_MS = 30_000
@@ -113,15 +114,13 @@ class Totp:
         with self._lock:
             if self._offers.get(_digest(key), 0) <= now:
                 raise BadRequest(
-                    "This set-up is not the one that was started, or it is older than 15 "
-                    "minutes. Start it again and scan the new picture.",
+                    say("door.setupOver"),
                     code="invalid_totp_setup",
                 )
             step = accepted_step(key, code, now, 0)
             if step is None:
                 raise BadRequest(
-                    "That code does not fit. Check that the clock of the device is right, "
-                    "then send the code it shows now.",
+                    say("door.codeFirst"),
                     code="invalid_totp_code",
                 )
             fresh = [recovery_code() for _ in range(RECOVERY_CODES)]

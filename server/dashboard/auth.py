@@ -12,6 +12,7 @@ from server.auth.throttle import Throttle
 from server.dashboard import body
 from server.dashboard.session import methods, set_cookie
 from server.errors import AppError, BadRequest, Conflict, TooMany, Unauthorized, Unprocessable
+from server.sentences import say
 from server.store import db, settings
 from server.times import iso
 
@@ -216,7 +217,7 @@ def _check(services: Services, throttle: Throttle, given: Any, what: str = "pass
     wait = throttle.take()
     if wait:
         raise TooMany(
-            f"Too many wrong passwords. Try again in {wait} s, or open Brimline from its tray.",
+            say("door.passwordWait", seconds=wait),
             code="password_rate_limited",
             retry_after=wait,
         )
@@ -225,7 +226,7 @@ def _check(services: Services, throttle: Throttle, given: Any, what: str = "pass
         throttle.give_back()
         raise BadRequest("No password is set.", code="password_not_configured")
     if not right:
-        raise Unauthorized("That is not the password.", code="invalid_credentials")
+        raise Unauthorized(say("door.password"), code="invalid_credentials")
     throttle.give_back()
 
 
@@ -236,14 +237,13 @@ def _check_code(services: Services, throttle: Throttle) -> None:
     wait = throttle.take()
     if wait:
         raise TooMany(
-            f"Too many wrong codes. Try again in {wait} s, or open Brimline from its tray.",
+            say("door.codeWait", seconds=wait),
             code="totp_rate_limited",
             retry_after=wait,
         )
     if not services.totp.verify(code, db.now_ms()):
         raise BadRequest(
-            "That code does not fit, or it has been used. Send the code that is shown now, or a "
-            "recovery code.",
+            say("door.code"),
             code="invalid_totp_code",
         )
     throttle.give_back()

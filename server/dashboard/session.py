@@ -10,6 +10,7 @@ from server.auth.guard import Caller, same_secret
 from server.auth.throttle import Throttle
 from server.dashboard import body
 from server.errors import Forbidden, TooMany, Unauthorized, Unprocessable
+from server.sentences import say
 from server.store import db
 
 if TYPE_CHECKING:
@@ -90,11 +91,11 @@ def _check(services: Services, throttle: Throttle, token: Any) -> None:
     wait = throttle.take()
     if wait:
         raise TooMany(
-            f"Too many wrong tokens. Try again in {wait} s.",
+            say("door.tokenWait", seconds=wait),
             code="password_rate_limited",
             retry_after=wait,
         )
     expected = services.config.admin_token
     if not expected or not same_secret(token, expected):
-        raise Unauthorized("That is not the admin token.", code="invalid_credentials")
+        raise Unauthorized(say("door.token"), code="invalid_credentials")
     throttle.give_back()

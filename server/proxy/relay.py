@@ -25,21 +25,26 @@ class Relay(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="relay", daemon=True)
-        self._selector = selectors.DefaultSelector()
         self._posted: deque[Callable[[], None]] = deque()
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
         self._stopping = False
+
+    def start(self) -> None:
+        """Begin to carry; only now, because one that never ran would leave its sockets open."""
+        self._selector = selectors.DefaultSelector()
         self._bell, self._ear = socket.socketpair()
         self._bell.setblocking(False)
         self._ear.setblocking(False)
         self._selector.register(self._ear, selectors.EVENT_READ, None)
+        super().start()
 
     def post(self, job: Callable[[], None]) -> None:
         """Run this in the relay's thread; any thread may call it."""
         self._posted.append(job)
-        with suppress(OSError):  # full: it will wake anyway; closed: it has ended
-            self._bell.send(b"x")
+        if self.ident is not None:
+            with suppress(OSError):  # full: it will wake anyway; closed: it has ended
+                self._bell.send(b"x")
 
     def after(self, seconds: float, job: Callable[[], None]) -> None:
         """Run this in a while; only for the relay's own thread."""

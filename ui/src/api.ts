@@ -1,5 +1,5 @@
 /** The server's JSON (docs/API.md) and the one way to fetch it. */
-import type { Said } from "./told";
+import { told, type Said } from "./told";
 import { t } from "./words";
 
 export interface Pace {
@@ -482,6 +482,15 @@ function remember(body: unknown): void {
   if (typeof token === "string") csrf = token;
 }
 
+/** Which sentence of the server's the error is, so that it can be said in the reader's language. */
+function anew(response: Response): Said | null {
+  try {
+    return JSON.parse(response.headers.get("X-Brimline-Said") ?? "null") as Said | null;
+  } catch {
+    return null;
+  }
+}
+
 /** Fetch JSON. Throws `ApiError` with a sentence for the user. */
 export async function api<T>(path: string, init: RequestInit = {}): Promise<T> {
   const headers = new Headers(init.headers);
@@ -499,7 +508,7 @@ export async function api<T>(path: string, init: RequestInit = {}): Promise<T> {
   throw new ApiError(
     response.status,
     said?.code ?? `http_${response.status}`,
-    said?.message ?? `${response.status} ${response.statusText}`.trim(),
+    told(said?.message, anew(response)) || `${response.status} ${response.statusText}`.trim(),
   );
 }
 
