@@ -507,6 +507,21 @@ def test_a_log_that_moved_is_found(
     assert found["entries"] == before["entries"]
 
 
+@pytest.mark.parametrize("mode", ["quick", "full"])
+def test_a_call_deep_in_a_packed_log(client: FlaskClient, app_config: Config, mode: str) -> None:
+    log = Written()
+    log.ask("go")
+    names = [log.call(output=f"{n} " * 90_000) for n in range(50)]
+    path = log.save(app_config)
+    before = {name: get(client, name, mode=mode) for name in (names[0], names[25], names[-1])}
+    pack(path, path.with_suffix(".jsonl.zst"))
+    for name, plain in before.items():
+        found = get(client, name, mode=mode)
+        assert found["log"]["packed"] is True
+        for part in ("entries", "turn", "estimates", "omitted"):
+            assert found[part] == plain[part], part
+
+
 def test_what_became_of_a_log_is_a_sentence(
     client: FlaskClient, app_config: Config, written: tuple[str, Path]
 ) -> None:

@@ -23,6 +23,7 @@ from server.ingest.entries import Entry
 from server.store import db
 
 _BLOCK = 1 << 18
+_PIECE = 1 << 20  # of a packed log
 _HEAD = 4096
 
 
@@ -121,12 +122,12 @@ class _Packed:
         parts: deque[bytes] = deque()
         begin = place = 0
         while place < offset + bounds.ahead:
-            part = file.read(1 << 20)
+            part = file.read(_PIECE)
             if not part:
                 break
             parts.append(part)
             place += len(part)
-            while place - begin - len(parts[0]) > bounds.back + bounds.ahead:
+            while place - begin - len(parts[0]) > bounds.back + bounds.ahead + _PIECE:
                 begin += len(parts.popleft())
             if time.monotonic() > limit:
                 raise Missing("too_far")
