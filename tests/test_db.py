@@ -162,7 +162,7 @@ def test_migrating_twice_changes_nothing(database: None) -> None:
         ("stickyThreadsEnabled", "yes"),
         ("stickyThreadsEnabled", None),
         ("streamsPerAccount", 0),
-        ("streamsPerAccount", 201),
+        ("streamsPerAccount", 601),
         ("streamsPerAccount", True),
         ("streamsPerAccount", 1.5),
         ("timeZone", 5),
@@ -183,7 +183,7 @@ def test_settings_survive_and_defaults_are_not_stored(database: None) -> None:
     settings.change({"streamsPerAccount": 5, "totpConfigured": True})
     settings.load()
     assert settings.get("streamsPerAccount") == 5
-    settings.change({"streamsPerAccount": 200})
+    settings.change({"streamsPerAccount": 600})
     assert names() == []
 
 

@@ -86,18 +86,15 @@ class Carry:
         self._looks = 0
 
     def begin(self) -> None:
-        """Go on in the relay; any thread may call it."""
-        self._relay.post(self._safely(self._start))
-
-    # ── in the relay's thread ─────────────────────────────────────────────────────────────
+        """Show what there is, and go on in the relay; for the thread that opened the stream."""
+        self._safely(self._start)()
 
     def _start(self) -> None:
         self._sock, found = self._turn.detach()
-        if self._sock is None or not self._write(found):
-            return self._finish_soon()
-        self._watch(self._sock)
-        self._ready()
-        return None
+        shown = self._sock is not None and self._write(found)
+        self._relay.post(self._safely(self._watch if shown else self._finish_soon))
+
+    # ── in the relay's thread ─────────────────────────────────────────────────────────────
 
     def keep_alive(self, now: float) -> None:
         """Say something to the client when nothing was said for long."""
@@ -135,9 +132,8 @@ class Carry:
             return
         if self._lane.waiting > _LITTLE:
             self._relay.after(_LOOK_SECONDS, self._safely(self._look))
-        elif self._sock is not None:
-            self._watch(self._sock)
-            self._ready()
+        else:
+            self._watch()
 
     def _write(self, found: list[bytes]) -> bool:
         """Pass events on; False when the client has left."""
@@ -149,9 +145,12 @@ class Carry:
                 return False
         return True
 
-    def _watch(self, sock: socket.socket) -> None:
-        self._relay.watch(sock, self._safely(self._ready))
-        self._keeper.add(self)
+    def _watch(self) -> None:
+        """Read what there is, and from now on whatever comes."""
+        if self._sock is not None:
+            self._relay.watch(self._sock, self._safely(self._ready))
+            self._keeper.add(self)
+            self._ready()
 
     def _forget(self) -> None:
         self._keeper.discard(self)

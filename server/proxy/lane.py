@@ -35,8 +35,18 @@ class Lane:
 
     def write(self, data: bytes) -> None:
         """Send this, or keep it until the client reads. Raises `ClientDisconnected`."""
-        # `write_soon` would wait for a client that does not read; see `waiting`.
-        self._task.write(data)
+        task, channel = self._task, self._channel
+        if not (data and task.wrote_header and task.chunked_response):
+            task.write(data)
+            return
+        frame = b"%X\r\n%b\r\n" % (len(data), data)
+        with channel.outbuf_lock:
+            if not channel.connected:
+                raise ClientDisconnected
+            sent = 0 if channel.total_outbufs_len else _send(channel.socket, frame)
+        if sent < len(frame):
+            # It keeps the rest, and would wait for a client that does not read: see `waiting`.
+            channel.write_soon(frame[sent:])
 
     @property
     def waiting(self) -> int:
@@ -50,6 +60,14 @@ class Lane:
     def work(self, job: Callable[[], None]) -> None:
         """Let one of the server's threads do something for this client that may take time."""
         self._channel.server.add_task(_Job(job))
+
+
+def _send(sock: Any, data: bytes) -> int:
+    """Send what goes out at once: an event seldom has to go through waitress' buffers."""
+    try:
+        return int(sock.send(data))
+    except OSError:
+        return 0  # full, or broken: the channel finds out which
 
 
 class _Job:

@@ -43,7 +43,7 @@ OPTIONS = [
     Option("apiKeyAuthEnabled", False, "Ask clients of the proxy for an API key."),
     Option("totpRequiredOnLogin", False, "Ask for a one-time code after the password."),
     Option("ambiguousRetry", True, "Retry once when it is unclear whether a request was taken."),
-    Option("streamsPerAccount", 200, "Streams at once on one account.", low=1, high=200),
+    Option("streamsPerAccount", 600, "Streams at once on one account.", low=1, high=600),
     Option("usagePollSeconds", 60, "How often the allowance is asked.", low=15, high=3600),
     Option("requestLogDays", 90, "Days the request log is kept; 0 for ever.", low=0, high=3650),
     Option("timeZone", "", "The zone that days are counted in; empty is this computer's."),
