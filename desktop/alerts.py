@@ -126,7 +126,7 @@ def _crossing(
     if not crossed:
         return None, None
     text = f"{display.percent(left)} of all accounts' {name} allowance left{tail}."
-    return Alert(f"{name}: under {crossed[-1]} % left", text, LOW), crossed[-1]
+    return Alert(f"{name}: under {crossed[-1]}% left", text, LOW), crossed[-1]
 
 
 def _account_news(

@@ -525,7 +525,7 @@ def guarded(of: dict[str, Any], least: float) -> dict[str, Any]:
         tightest = min(known, key=lambda w: float(w["remainingPercent"]))
         left = float(tightest["remainingPercent"])
         code = 0 if left >= least else EXIT_ERROR
-        said = f"{left:g} % of the {tightest['name']} allowance is left; asked for {least:g} %."
+        said = f"{left:g}% of the {tightest['name']} allowance is left; asked for {least:g}%."
     figures = {w["name"]: w.get("remainingPercent") for w in windows}
     return {"ok": code == 0, "exitCode": code, "message": said, "remaining": figures}
 

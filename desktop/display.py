@@ -72,7 +72,7 @@ def percent(value: float | None) -> str:
     """Percent left: whole, but never 0 while something is left nor 100 once something is used."""
     if value is None:
         return UNKNOWN
-    return f"{whole(value, 100)} %"
+    return f"{whole(value, 100)}%"
 
 
 def share(left: float | None, choices: Mapping[str, Any]) -> float | None:
@@ -273,7 +273,7 @@ def _worst_level(account: Mapping[str, Any]) -> str:
 
 
 def account_line(account: Mapping[str, Any], view: View, now: int) -> str:
-    """One account in one line: `● work@   5 h 62 % (2h 05m) · week 41 % (3d 4h)   low`.
+    """One account in one line: `● work@   5 h 62% (2h 05m) · week 41% (3d 4h)   low`.
 
     The dot: it serves now. In brackets: how long until the window starts afresh.
     """
@@ -368,7 +368,7 @@ _FOLLOWS = (
 _STYLES = (("Bars", "bars"), ("Number", "number"))
 _PERCENTS = (("Percent left", "left"), ("Percent used", "used"))
 _SWITCHES = (
-    ("50 and 20 % left", "alertLow"),
+    ("50 and 20% left", "alertLow"),
     ("Used up", "alertSpent"),
     ("Back again", "alertBack"),
     ("An account is spent", "alertMoved"),

@@ -53,7 +53,7 @@ class Speech:
 
     def share(self, value: float | None) -> str:
         """A part of one in percent."""
-        return "–" if value is None else f"{self.number(100 * value, 1)} %"
+        return "–" if value is None else f"{self.number(100 * value, 1)}%"
 
     def money(self, value: float | None) -> str:
         """Dollars; what is not known is a dash."""

@@ -129,6 +129,8 @@ class Tray:
         self._refresh = refresh
         self._supervisor = Supervisor(config)
         self._wake = Wake(config.data_dir / "tray.wake")
+        self._changes = Wake(config.data_dir / "tray.look")
+        self._changes.touch()  # the server only touches a file that is there
         self._actions: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
         self._window = _Window(self)
         self._icon: Any = None
@@ -209,12 +211,18 @@ class Tray:
             try:
                 action = self._actions.get(timeout=min(_TICK, self._refresh))
             except queue.Empty:
-                if self._wake.changed():
-                    self._window.show("/")
+                if self._woken():
                     return
                 continue
             self._carry_out(action)
             return
+
+    def _woken(self) -> bool:
+        """Whether there is a reason to look now: a second start, or a change on a page."""
+        if self._wake.changed():
+            self._window.show("/")
+            return True
+        return self._changes.changed()
 
     def _carry_out(self, action: tuple[str, ...]) -> None:
         self._used_at = time.monotonic()

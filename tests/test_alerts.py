@@ -25,13 +25,13 @@ def titles(before: View, after: View, told: alerts.Told | None = None) -> list[s
     [
         pytest.param(View(), pool(15), [], id="silent at the start"),
         pytest.param(pool(60), pool(51), [], id="nothing crossed"),
-        pytest.param(pool(51), pool(50), ["5 h: under 50 % left"], id="half is gone"),
+        pytest.param(pool(51), pool(50), ["5 h: under 50% left"], id="half is gone"),
         pytest.param(pool(50), pool(49), [], id="once per crossing"),
-        pytest.param(pool(70), pool(12), ["5 h: under 20 % left"], id="only the lower of two"),
+        pytest.param(pool(70), pool(12), ["5 h: under 20% left"], id="only the lower of two"),
         pytest.param(pool(3), pool(0), ["The 5 h allowance is used up"], id="used up"),
         pytest.param(pool(0), pool(100), ["The 5 h allowance is back"], id="back"),
         pytest.param(pool(None), pool(10), [], id="from unknown there is no crossing"),
-        pytest.param(pool(40, 21), pool(40, 20), ["week: under 20 % left"], id="weekly"),
+        pytest.param(pool(40, 21), pool(40, 20), ["week: under 20% left"], id="weekly"),
         pytest.param(
             view(account()),
             view(account(status="sign_in_needed")),
@@ -72,22 +72,22 @@ def walk(*views: View) -> list[str]:
     [
         pytest.param(
             [pool(51), pool(49), pool(51), pool(49)],
-            ["5 h: under 50 % left"],
+            ["5 h: under 50% left"],
             id="a figure that wavers is told once per cycle",
         ),
         pytest.param(
             [pool(51), pool(49), pool(22), pool(19), pool(21), pool(18)],
-            ["5 h: under 50 % left", "5 h: under 20 % left"],
+            ["5 h: under 50% left", "5 h: under 20% left"],
             id="each threshold once",
         ),
         pytest.param(
             [pool(51), pool(49), pool(100, reset=7 * HOUR), pool(48, reset=7 * HOUR)],
-            ["5 h: under 50 % left", "5 h: under 50 % left"],
+            ["5 h: under 50% left", "5 h: under 50% left"],
             id="a new cycle is told again",
         ),
         pytest.param(
             [pool(51), pool(49), pool(60, reset=2 * HOUR + MINUTE), pool(48)],
-            ["5 h: under 50 % left"],
+            ["5 h: under 50% left"],
             id="a reset that only trembles is the same cycle",
         ),
         pytest.param(
@@ -153,7 +153,7 @@ def test_hidden_addresses_stay_hidden() -> None:
     ],
 )
 def test_what_is_heard(choices: dict[str, Any], hour: int, heard: bool) -> None:
-    low = alerts.Alert("5 h: under 20 % left", "", alerts.LOW)
+    low = alerts.Alert("5 h: under 20% left", "", alerts.LOW)
     failed = alerts.Alert("That did not work", "")
     assert (low in alerts.audible([low, failed], choices, hour)) is heard
     assert failed in alerts.audible([low, failed], choices, hour), "the answer to a click"

@@ -208,7 +208,7 @@ def test_accounts_without_a_server(brimline: Brimline, provider: upstream.Provid
     assert "Imported work@example.com" in brimline("accounts", "import", *files)
     listed = json.loads(brimline("accounts", "--json"))["accounts"]
     assert [account["email"] for account in listed] == ["home@example.com", "work@example.com"]
-    assert "5 h 71 % · week 48 %" in brimline("accounts")
+    assert "5 h 71% · week 48%" in brimline("accounts")
 
     assert brimline("pause", "wo", "--for", "1h").startswith("Paused work")
     said = json.loads(brimline("status", "--json", code=69))
@@ -307,7 +307,7 @@ def test_the_verbs_go_through_the_server(brimline: Brimline, server: None) -> No
     said = json.loads(brimline("status", "--json"))
     assert said["running"] is True
     assert [account["status"] for account in said["accounts"]] == ["active"]
-    assert "week 48 %" in brimline("status")
+    assert "week 48%" in brimline("status")
     assert brimline("pause", "work", "--until-reset").startswith("Paused work")
     assert json.loads(brimline("accounts", "--json"))["accounts"][0]["status"] == "paused"
     assert brimline("resume", "work").startswith("Resumed work")

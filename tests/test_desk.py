@@ -37,7 +37,7 @@ def test_a_report_names_parts_and_states_but_nobody(config: Config) -> None:
         pool={"windows": [], "state": "ok", "accounts": {"total": 1}},
     )
     said = desk.diagnostics(config, View(shot, trouble="It does not answer", zone=UTC))
-    assert "Account 1: plus, active, 5 h 71 %, week 48 %" in said
+    assert "Account 1: plus, active, 5 h 71%, week 48%" in said
     assert "Server: not running" in said
     assert "Trouble: It does not answer" in said
     assert "example.com" not in said

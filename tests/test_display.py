@@ -104,11 +104,11 @@ def test_countdown(milliseconds: int, said: str) -> None:
     ("left", "said"),
     [
         pytest.param(None, "–", id="unknown is neither 0 nor 100"),
-        pytest.param(0.0, "0 %", id="only a true 0 is 0"),
-        pytest.param(0.2, "1 %", id="something left is not 0"),
-        pytest.param(62.4, "62 %", id="rounded"),
-        pytest.param(99.9, "99 %", id="something used is not 100"),
-        pytest.param(100.0, "100 %", id="untouched"),
+        pytest.param(0.0, "0%", id="only a true 0 is 0"),
+        pytest.param(0.2, "1%", id="something left is not 0"),
+        pytest.param(62.4, "62%", id="rounded"),
+        pytest.param(99.9, "99%", id="something used is not 100"),
+        pytest.param(100.0, "100%", id="untouched"),
     ],
 )
 def test_percent(left: float | None, said: str) -> None:
@@ -174,12 +174,12 @@ def test_clock(at: int, said: str) -> None:
 def test_the_whole_menu_in_order() -> None:
     rows = display.menu(view(account(serving=True), account("spare@", "paused")), NOW)
     assert texts(rows) == [
-        "███████░░░   5 h 71 %  ·  resets in 2h 05m",
-        "█████░░░░░   week 48 %  ·  resets in 3d 4h",
+        "███████░░░   5 h 71%  ·  resets in 2h 05m",
+        "█████░░░░░   week 48%  ·  resets in 3d 4h",
         "Today   1.23 M tokens  ·  $3.41  ·  updated 3m ago",
         "-",
-        "● work@   5 h 62 % (2h 05m) · week 41 % (3d 4h)",
-        "spare@   5 h 62 % (2h 05m) · week 41 % (3d 4h)   paused",
+        "● work@   5 h 62% (2h 05m) · week 41% (3d 4h)",
+        "spare@   5 h 62% (2h 05m) · week 41% (3d 4h)   paused",
         "-",
         "Pause all",
         "Resume all",
@@ -222,7 +222,7 @@ def test_the_whole_menu_in_order() -> None:
             "not fresh",
             id="old numbers make no forecast",
         ),
-        pytest.param({"resetAt": iso(NOW - 1)}, "71 %", id="a reset that is past is not shown"),
+        pytest.param({"resetAt": iso(NOW - 1)}, "71%", id="a reset that is past is not shown"),
         pytest.param(
             {"remainingPercent": 0.0, "pace": {"state": "in deficit", "runsOutAt": None}},
             "in deficit",
@@ -246,7 +246,7 @@ def test_a_window_says_what_its_pace_means(more: dict[str, Any], tail: str) -> N
 )
 def test_windows_are_named_by_length(windows: list[dict[str, Any]], names: list[str]) -> None:
     rows = display.pool_rows(snapshot(pool={"windows": windows, "state": "ok"}), NOW)
-    assert [re.sub(r"^[█░]+ +| \d+ %.*| not.*", "", text) for text in rows] == names
+    assert [re.sub(r"^[█░]+ +| \d+%.*| not.*", "", text) for text in rows] == names
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_the_shape_stays_whatever_an_account_does() -> None:
 def test_trouble_comes_first_and_old_figures_stay() -> None:
     rows = display.menu(View(snapshot(), "The server is starting", zone=UTC), NOW)
     assert rows[0] == Row("The server is starting", enabled=False)
-    assert "71 %" in rows[1].text
+    assert "71%" in rows[1].text
     assert not row(rows, "Pause all").enabled
 
 
@@ -341,15 +341,15 @@ def test_no_account_says_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("shown", "line"),
     [
-        pytest.param(view(), "Brimline  5 h 71 % (2h 05m) · week 48 % (3d 4h)", id="well"),
+        pytest.param(view(), "Brimline  5 h 71% (2h 05m) · week 48% (3d 4h)", id="well"),
         pytest.param(
             view(account("a@"), account("b@", windows=[window(3, level="critical")])),
-            "Brimline  5 h 71 % (2h 05m) · week 48 % (3d 4h) · b@ critical",
+            "Brimline  5 h 71% (2h 05m) · week 48% (3d 4h) · b@ critical",
             id="the worst account is named",
         ),
         pytest.param(
             view(state="paused"),
-            "Brimline  5 h 71 % (2h 05m) · week 48 % (3d 4h) · paused",
+            "Brimline  5 h 71% (2h 05m) · week 48% (3d 4h) · paused",
             id="paused",
         ),
         pytest.param(
@@ -366,7 +366,7 @@ def test_the_tooltip_fits_windows() -> None:
     long = View(None, "x" * 300)
     assert len(display.tooltip(long, NOW)) == 127
     crowd = view(account("n" * 120, windows=[window(3, level="critical")]))
-    assert display.tooltip(crowd, NOW).endswith("week 48 % (3d 4h)")
+    assert display.tooltip(crowd, NOW).endswith("week 48% (3d 4h)")
 
 
 # --- What the icon is of ------------------------------------------------------------------------
@@ -421,7 +421,7 @@ def test_whom_the_icon_follows(follows: str, bars: tuple[int, int], state: str) 
 
 def test_the_tooltip_names_whom_the_icon_follows() -> None:
     shown = view(WORK, HOME, settings={"trayFollows": "serving"})
-    assert display.tooltip(shown, NOW).startswith("Brimline  work: 5 h 90 %")
+    assert display.tooltip(shown, NOW).startswith("Brimline  work: 5 h 90%")
 
 
 @pytest.mark.parametrize(
@@ -452,9 +452,9 @@ def test_percent_used_turns_every_figure() -> None:
     )
     assert display.mark(shown).bars == (Bar(29, 40), Bar(52))
     rows = display.menu(shown, NOW)
-    assert rows[0].text.startswith("███░░░░░░░   5 h 29 % used")
-    assert row(rows, "work@").text == "work@   5 h 38 % (2h 05m) · week 59 % (3d 4h)"
-    assert row(rows, "work@").children[0].text == "5 h: 38 % used, resets in 2h 05m"
+    assert rows[0].text.startswith("███░░░░░░░   5 h 29% used")
+    assert row(rows, "work@").text == "work@   5 h 38% (2h 05m) · week 59% (3d 4h)"
+    assert row(rows, "work@").children[0].text == "5 h: 38% used, resets in 2h 05m"
 
 
 @pytest.mark.parametrize(

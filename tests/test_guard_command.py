@@ -55,7 +55,7 @@ def test_verdicts(of: dict[str, Any], code: int) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A data folder with a running server and one account with 71 and 48 % left."""
+    """A data folder with a running server and one account with 71 and 48% left."""
     data = tmp_path / "data"
     with upstream.Provider() as provider:
         now = int(time.time())
@@ -93,7 +93,7 @@ def test_a_script_asks(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
 
     capsys.readouterr()
     assert ask("--min-remaining", "10") == 0
-    assert capsys.readouterr().out.startswith("48 % of the week allowance is left")
+    assert capsys.readouterr().out.startswith("48% of the week allowance is left")
     assert ask("--min-remaining", "60") == 1
     assert ask("--min-remaining", "10", "--account", "work") == 0
     capsys.readouterr()

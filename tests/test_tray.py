@@ -147,7 +147,7 @@ class App:
             self.close_window()
         self.spend(29, 52)
         self.post("/api/accounts/resume-all")
-        until(lambda: self.says("███████░░░   5 h 71 %"), 10, "the usual figures")
+        until(lambda: self.says("███████░░░   5 h 71%"), 10, "the usual figures")
         until(lambda: not self.says("paused"), 10, "nothing paused")
         self.host.notes.clear()
         return self
@@ -286,8 +286,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 def test_the_icon_is_there_and_speaks(app: App) -> None:
     said = app.ready().host.properties()
     assert (said["Id"], said["Status"]) == ("brimline", "Active")
-    assert said["Title"].startswith("Brimline  5 h 71 % (2h")
-    assert "week 48 %" in said["Title"]
+    assert said["Title"].startswith("Brimline  5 h 71% (2h")
+    assert "week 48%" in said["Title"]
 
 
 def test_the_icon_is_a_picture_of_the_numbers(app: App) -> None:
@@ -302,8 +302,8 @@ def test_the_icon_is_a_picture_of_the_numbers(app: App) -> None:
 
 def test_the_menu_follows_the_numbers(app: App) -> None:
     app.ready().spend(87, 92)
-    until(lambda: app.says("13 %") and app.says("8 %"), 5, "the new figures")
-    row = r"work@.*   5 h 13 % \(2h 0\dm\) · week 8 % \(3d 11h\)   critical"
+    until(lambda: app.says("13%") and app.says("8%"), 5, "the new figures")
+    row = r"work@.*   5 h 13% \(2h 0\dm\) · week 8% \(3d 11h\)   critical"
     assert re.fullmatch(row, app.row("work@").label)
 
 
@@ -338,7 +338,7 @@ def test_an_open_menu_survives_a_refresh(app: App) -> None:
     app.host.click("Pause until I resume", under="work@")
     until(lambda: app.row("work@").label.endswith("paused"), 5)
     app.spend(40, 60)
-    until(lambda: app.says("60 %"), 5, "the new figures")
+    until(lambda: app.says("60%"), 5, "the new figures")
     assert [(item.number, item.depth) for item in app.host.menu()] == before
     app.host.click("Resume", under="work@")
     # The row that said Pause all the time pauses again: it was edited, not left as it was.
@@ -352,10 +352,10 @@ def test_a_crossing_is_told_once(app: App) -> None:
     app.ready().spend(81, 52)
     until(lambda: app.host.notes, 10, "a notification")
     app.spend(82, 52)
-    until(lambda: app.says("18 %"), 5)
+    until(lambda: app.says("18%"), 5)
     title, text = app.host.notes[0]
-    assert title == "5 h: under 20 % left"
-    assert text.startswith("19 % of all accounts' 5 h allowance left, resets in 2h")
+    assert title == "5 h: under 20% left"
+    assert text.startswith("19% of all accounts' 5 h allowance left, resets in 2h")
     assert len(app.host.notes) == 1
 
 
@@ -374,7 +374,7 @@ def test_the_icon_can_be_a_number(app: App) -> None:
     until(lambda: app.icon().tobytes() != bars, 5, "the icon is a number")
     assert app.get("/api/settings")["trayStyle"] == "number"
     app.host.click("Percent used", under="Icon")
-    until(lambda: app.says("5 h 29 % used"), 5, "percentages count what is used")
+    until(lambda: app.says("5 h 29% used"), 5, "percentages count what is used")
     app.host.click("Percent left", under="Icon")
     app.host.click("Bars", under="Icon")
     until(lambda: app.icon().tobytes() == bars, 5, "and bars again")
@@ -390,12 +390,12 @@ def test_addresses_can_be_hidden(app: App) -> None:
 
 def test_a_switched_off_alert_is_silent(app: App) -> None:
     app.later = 1200
-    app.ready().host.click("50 and 20 % left", under="Alerts")
+    app.ready().host.click("50 and 20% left", under="Alerts")
     until(lambda: app.get("/api/settings")["alertLow"] is False, 5, "the switch is stored")
-    until(lambda: not app.row("50 and 20 % left").checked, 5, "and shown")
+    until(lambda: not app.row("50 and 20% left").checked, 5, "and shown")
     app.spend(83, 52)
-    until(lambda: app.says("17 %"), 5, "the figures")
-    app.host.click("50 and 20 % left", under="Alerts")
+    until(lambda: app.says("17%"), 5, "the figures")
+    app.host.click("50 and 20% left", under="Alerts")
     until(lambda: app.get("/api/settings")["alertLow"] is True, 5, "switched on")
     assert not app.host.notes
 
@@ -404,7 +404,7 @@ def test_diagnostics_are_on_the_clipboard(app: App) -> None:
     app.ready().host.click("Copy diagnostics")
     said = until(app.clipboard, 5, "text on the clipboard")
     assert said.startswith("Brimline ")
-    assert "Account 2: plus, active, 5 h 71 %, week 48 %" in said
+    assert "Account 2: plus, active, 5 h 71%, week 48%" in said
     assert "tray host: StatusNotifier" in said
     assert app.info()["token"] not in said
     assert "@" not in said
@@ -600,7 +600,7 @@ def test_a_desktop_without_notifications_is_served(app: App) -> None:
     app.ready().host.mute()
     try:
         app.spend(85, 52)
-        until(lambda: app.says("15 %"), 5, "it goes on")
+        until(lambda: app.says("15%"), 5, "it goes on")
         assert app.quit() == 0
     finally:
         app.host.unmute()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, Response, jsonify, request
 
 from server import __version__
 from server.config import NAME
@@ -17,6 +18,8 @@ from server.usage.days import chosen
 
 if TYPE_CHECKING:
     from server.app import Services
+
+_READING = ("GET", "HEAD", "OPTIONS")
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -60,5 +63,14 @@ def blueprint(services: Services) -> Blueprint:
         if services.stop is not None:
             services.stop()
         return jsonify({"ok": True})
+
+    @routes.after_app_request
+    def nudge(response: Response) -> Response:
+        """Let the tray look at once when something was changed, rather than at its next turn."""
+        changes = request.method not in _READING and request.path.startswith("/api/")
+        if changes and response.status_code < 400:
+            with suppress(OSError):  # no tray made the file
+                os.utime(services.config.data_dir / "tray.look")
+        return response
 
     return routes
