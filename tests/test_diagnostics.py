@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from desktop import cli, diagnosing
 from server.app import Services, create_app
 from server.config import Config
-from server.ingest import gather
+from server.ingest import facts, gather
 from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
@@ -247,6 +247,27 @@ def test_a_log_that_cannot_be_read_is_passed_by(config: Config, indexer: Indexer
     path.unlink()
     Gatherer().bring_up(gently=False)
     assert db.rows("select count(*) from fact_file") == [(1,)]
+
+
+def test_a_line_nobody_thought_of_keeps_no_other_log_back(
+    config: Config, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rich(1).save(config.codex_home)
+    rich(2).save(config.codex_home)
+    indexer.scan()
+    fold = facts.fold
+
+    def failing(data: bytes, base: int, state: facts.State) -> Any:
+        if b"-000000000001" in data:
+            raise TypeError("odd")
+        return fold(data, base, state)
+
+    monkeypatch.setattr(facts, "fold", failing)
+    Gatherer().bring_up(gently=False)
+    assert db.rows("select count(*) from fact_file") == [(1,)]
+    monkeypatch.undo()
+    Gatherer().bring_up(gently=False)
+    assert db.rows("select count(*) from fact_file") == [(2,)]
 
 
 def test_the_thread_follows_the_ledger(

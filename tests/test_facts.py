@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -309,3 +310,57 @@ def test_odd_lines_are_passed_by() -> None:
     ]  # fmt: skip
     found, _ = facts.fold(log.text() + b"".join(odd), 0, facts.State())
     assert counted(found)["command_family/list"] == 1  # the keys in another order
+
+
+ODD: tuple[object, ...] = (
+    None,
+    7,
+    -1,
+    1.5,
+    True,
+    "",
+    [],
+    {},
+    "x" * 300,
+    [[]],
+    {"a": {}},
+    ["a", 1],
+    "\ud800",
+    10**30,
+)
+
+
+def spoiled(value: object, dice: random.Random) -> object:
+    """A value with some of its parts replaced."""
+    if isinstance(value, dict):
+        kept = {key: one for key, one in value.items() if dice.random() > 0.03}
+        return {
+            key: dice.choice(ODD) if dice.random() < 0.06 else spoiled(one, dice)
+            for key, one in kept.items()
+        }
+    if isinstance(value, list):
+        return [dice.choice(ODD) if dice.random() < 0.05 else spoiled(one, dice) for one in value]
+    return dice.choice(ODD) if dice.random() < 0.03 else value
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_any_line_can_be_read(seed: int) -> None:
+    dice = random.Random(seed)
+    lines = [line for path in REAL for line in path.read_bytes().splitlines()]
+    for write in (mcp_item, mcp_flat, patch_item, patch_list, patch_text, patch_by_shell):
+        log = ToolLog()
+        write(log)
+        lines += [line.encode() for line in log.lines]
+    state = facts.State()
+    for _ in range(1200):
+        line = dice.choice(lines)
+        if dice.random() < 0.5:
+            line = json.dumps(spoiled(json.loads(line), dice), separators=(",", ":")).encode()
+        else:
+            part = bytearray(line)
+            for _ in range(3):
+                part[dice.randrange(len(part))] = dice.randrange(256)
+            line = bytes(part).replace(b"\n", b" ")
+        found, state = facts.fold(line + b"\n", 0, state)
+        json.dumps(state.dump()).encode()
+        repr(vars(found)).encode()

@@ -302,8 +302,11 @@ class _Reader:
         self._fact("tool", kind, "tool")
         head = self.data[start : min(end, start + _HEAD_BYTES)]
         name = _CALL_ID(head) or _CALL_ID(self.data, start, end)
-        waiting = self.state.waiting.pop(name[1].decode(), None) if name else None
-        if waiting is None or name is None:
+        if name is None:
+            return
+        call = name[1].decode("utf-8", "replace")
+        waiting = self.state.waiting.pop(call, None)
+        if waiting is None:
             return
         counted = _COUNTED(head)
         shape = _OUTPUT(head) or _OUTPUT(self.data, start, end)
@@ -313,7 +316,7 @@ class _Reader:
             missing = "string_no_header" if text else "non_string_output"
         tokens = int(counted[1]) if counted else None
         self.found.outputs.append((waiting[0], tokens, missing, waiting[1]))
-        self._ended(name[1].decode(), head, start, end, waiting[2])
+        self._ended(call, head, start, end, waiting[2])
 
     def _ended(self, name: str, head: bytes, start: int, end: int, files: Any) -> None:
         """What an output says of success, unless an event has told it."""

@@ -62,6 +62,7 @@ class Gatherer:
         self._progress: dict[str, int] | None = None
         self._wanted = False
         self._computed = -SNAPSHOT_SECONDS
+        self._odd: dict[int, int] = {}  # files that failed, until they grow
         self.error: str | None = None  # why the last pass failed
 
     def start(self) -> None:
@@ -172,12 +173,18 @@ class Gatherer:
         return jobs
 
     def _read(self, job: _Job, gently: bool) -> None:
+        if self._odd.get(job.source) == job.limit:
+            return
         try:
             with reader.open_log(job.path) as file:
                 _ahead(file, job.offset)
                 self._read_open(job, file, gently)
         except OSError as error:
             log.warning("facts: %s cannot be read: %s", job.name, error)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            # A line that nobody thought of must not keep the other logs from being read.
+            self._odd[job.source] = job.limit
+            log.exception("facts: %s holds a line that cannot be used", job.name)
 
     def _read_open(self, job: _Job, file: BinaryIO, gently: bool) -> None:
         names = _calls_of(job.source)
