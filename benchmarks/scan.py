@@ -107,6 +107,9 @@ def follow(folder: Path, files: int) -> None:
     print(f"nothing new among {len(tree.paths)} files: {middle:.1f} ms (best {best:.1f})")
     rollout = tree.modern()
     path = tree.save(rollout)
+    while "archived_sessions" in path.parts:  # only sweeps look there
+        rollout = tree.modern()
+        path = tree.save(rollout)
     indexer.scan()
     indexer.start()
     waits = [appended(tree, rollout, path) for _ in range(5)]
