@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import expect
@@ -11,6 +12,7 @@ from playwright.sync_api import expect
 from server.store import settings
 from tests import test_ui
 from tests.serving import Served
+from tests.test_i18n import catalogue
 from tests.test_ui import Watched, ask, observe
 from tests.upstream import Answer, Provider, Received, Stream, auth_json, refusal
 
@@ -75,6 +77,21 @@ def test_no_device_codes_is_an_error_that_names_other_ways(
     expect(page.get_by_role("alert")).to_contain_text("Sign in by browser or by file")
     page.get_by_role("button", name="Another way").click()
     expect(page.get_by_role("button", name="In the browser")).to_be_visible()
+
+
+def test_a_wrong_file_is_refused_in_the_readers_language(
+    served: Served, watched: Watched, tmp_path: Path
+) -> None:
+    watched.refused.add("accounts/import")
+    settings.change({"language": "es"})
+    wrong = tmp_path / "auth.json"
+    wrong.write_text("nonsense")
+    page = watched.open(f"{served.url}/accounts")
+    page.get_by_role("button", name=catalogue("es")["signing.file"]).click()
+    page.locator("input[type=file]").set_input_files(wrong)
+    expect(page.locator(".outcomes")).to_contain_text("Este archivo no es JSON")
+    watched.check()
+    settings.change({"language": ""})
 
 
 def test_a_banked_reset_is_redeemed_once(
