@@ -63,6 +63,8 @@ class Privacy:
 
     def shown(self, value: Any) -> Any:
         """A JSON answer with everything in it as this mode shows it."""
+        if not self.hides and not self.aliases:
+            return value
         if isinstance(value, list):
             return [self.shown(one) for one in value]
         if not isinstance(value, dict):

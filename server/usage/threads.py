@@ -96,7 +96,7 @@ def outstanding(
     wanted: Filter, count: int
 ) -> tuple[int, dict[str, Any] | None, list[dict[str, Any]]]:
     """How many threads the filter finds, the dearest, and those that ask most for attention."""
-    groups = _Groups(wanted, "attention")
+    groups = _Groups(wanted, "attention", "cost")
     if groups.prefix:
         ranked = db.rows(
             f"{groups.prefix} select g.thread, {SORTS['attention']}, {SORTS['cost']} {groups.tail}",  # noqa: S608
@@ -155,7 +155,7 @@ class _Groups:
     filter and the sums of all need is summed up, as a page shows few of the threads.
     """
 
-    def __init__(self, wanted: Filter, sort: str) -> None:
+    def __init__(self, wanted: Filter, *sorts: str) -> None:
         self.prefix, self.picky = "", False
         self.values: list[Any] = []
         self._wanted = wanted
@@ -163,11 +163,9 @@ class _Groups:
         source, parts, given = "from thread_usage g", ["1"], list[Any]()
         if rest != Filter():
             self.picky = bool(wanted.text or wanted.preset)
-            needed = (
-                SORTS[sort],
-                SORTS["cost"],
-                *((_TOTALS, _HAVING.get(wanted.preset, "")) * self.picky),
-            )
+            needed = [SORTS[sort] for sort in sorts]
+            if self.picky:
+                needed += (_TOTALS, _HAVING.get(wanted.preset, ""))
             grouped, self.values = self._grouped(" ".join(needed))
             self.prefix, source = f"with g as ({grouped} group by s.thread)", "from g"
         elif wanted.provider:
