@@ -16,6 +16,7 @@ from server.ingest.ledger import Ledger
 from server.store import db, settings
 from server.usage import trends
 from server.usage.days import Days
+from server.usage.slices import Filter
 from tests.rollouts import Tree
 
 NOW = 1_780_300_000_000
@@ -130,3 +131,27 @@ def test_the_route(client: FlaskClient, query: dict[str, str], status: int) -> N
     assert answer.status_code == status, answer.text
     if status == 200:
         assert len(answer.get_json()["days"]) >= 30
+
+
+@pytest.mark.parametrize("asked", ["", "Asia/Kathmandu", "Asia/Katmandu", "Europe/Berlin"])
+def test_stretches_follow_the_zone_that_is_set(tree: Tree, asked: str) -> None:
+    """Katmandu is Kathmandu by another name, so that its days are those of the rollup."""
+    wanted = Filter(projects=("project-1",))
+    trends.series("2026-05-20", "2026-06-20", wanted=wanted)  # summed up in UTC
+    settings.change({"timeZone": "Asia/Kathmandu"})
+    expected: dict[str, int] = {}
+    zone = ZoneInfo(asked or "Asia/Kathmandu")
+    for (at,) in db.rows(
+        "select c.started_at from call c join session s on s.id = c.session "
+        "where s.project = 'project-1'"
+    ):
+        day = datetime.fromtimestamp(at / 1000, zone).date().isoformat()
+        expected[day] = expected.get(day, 0) + 1
+    days = trends.series("2026-05-20", "2026-06-20", zone=asked, wanted=wanted)["days"]
+    assert {day["day"]: day["calls"] for day in days if day["calls"]} == expected
+    sessions = db.rows(
+        "select count(distinct c.session) from call c join session s on s.id = c.session "
+        "where s.project = 'project-1'"
+    )[0][0]
+    sums = trends.summary("2026-05-20", "2026-06-20", NOW, zone=asked, wanted=wanted)["range"]
+    assert (sums["calls"], sums["sessions"]) == (sum(expected.values()), sessions)
