@@ -150,7 +150,7 @@ def main() -> None:
             data_dir=root / "data", codex_home=root / "codex", claude_home=root / "c", port=80
         )
         app = create_app(config)
-        stored(path, chosen)  # type: ignore[arg-type]
+        stored(path, chosen)
         client = app.test_client()
         client.get("/api/calls/nobody/evidence")
         print(f"{path.stat().st_size / 1e9:.2f} GB, {len(chosen)} calls from all over it")
