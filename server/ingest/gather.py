@@ -98,8 +98,10 @@ class Gatherer:
 
     def _run(self) -> None:
         seen: Any = object()
+        began = False
         while not self._stopping.is_set():
-            self._wake.wait(POLL_SECONDS)
+            # Sooner at first, so that a new page is soon filled.
+            self._wake.wait(POLL_SECONDS if began else min(1.0, POLL_SECONDS))
             self._wake.clear()
             known = db.revisions().get("calls")
             if self._stopping.is_set() or not (self._wanted or known != seen):
@@ -108,7 +110,7 @@ class Gatherer:
                 continue
             try:
                 self._turn()
-                seen, self.error = known, None
+                seen, self.error, began = known, None, True
             except Exception as error:
                 why = db.fault(error)
                 if why is None:
