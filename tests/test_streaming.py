@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from waitress.channel import HTTPChannel
 
 from server.config import Config
 from server.proxy import carry, upstream
@@ -223,3 +224,39 @@ def test_many_streams_at_once_keep_their_order(rig: Rig) -> None:
     assert found == [True] * 80
     wait_until(lambda: len(rig.rows()) == 80, "a row each")
     assert {row["status"] for row in rig.rows()} == {"success"}
+
+
+def test_a_stream_leaves_the_clients_connection_open(rig: Rig) -> None:
+    rig.provider.play(Stream(gap=0.02))
+    connection = http.client.HTTPConnection("127.0.0.1", rig.port, timeout=10)
+    for _ in range(3):
+        connection.request("POST", CODEX, json.dumps(BODY))
+        response = connection.getresponse()
+        assert response.read().endswith(completed())
+        assert not response.will_close
+    connection.close()
+
+
+def test_a_server_without_our_channel_keeps_a_thread_for_the_stream(rig: Rig) -> None:
+    rig._server.channel_class = HTTPChannel
+    rig.provider.play(Stream(gap=0.02))
+    assert rig.send().body.endswith(completed())
+    assert rig.row()["status"] == "success"
+    rig.provider.play(Stream(BEGUN, end="cut"))
+    reply = rig.send()
+    assert reply.cut
+    assert reply.events[-1]["code"] == "stream_incomplete"
+
+
+def test_open_streams_hold_no_threads(config: Config, database: None) -> None:
+    with running(config, threads=120) as rig:
+        rig.provider.play(Stream(BEGUN, end="silent"))
+        streams = [connect(rig) for _ in range(60)]
+        for sock in streams:
+            read_until(sock, b"output_item.done")
+        assert rig.proxy.active() == 60
+        busy = rig._server.task_dispatcher.active_count
+        assert busy < 10
+        for sock in streams:
+            sock.close()
+        wait_until(lambda: rig.proxy.active() == 0, "all slots free")
