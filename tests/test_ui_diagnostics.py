@@ -62,6 +62,14 @@ def test_numbers_lead_to_their_calls(worked: Served, watched: Watched) -> None:
     expect(page.get_by_text("21 calls", exact=True)).to_be_visible()
 
 
+def test_the_largest_call_opens_its_own_page(worked: Served, watched: Watched) -> None:
+    page = watched.open(f"{worked.url}/diagnostics")
+    row = page.get_by_role("region", name="Facts").get_by_role("row").nth(1)
+    row.get_by_role("link").last.click()
+    expect(page).to_have_url(re.compile("/calls/resp_"))
+    expect(page.locator("h1")).to_be_visible()
+
+
 def test_facts_sort_and_narrow_by_address(worked: Served, watched: Watched) -> None:
     page = watched.open(f"{worked.url}/diagnostics")
     facts = page.get_by_role("region", name="Facts")

@@ -337,7 +337,7 @@ function factColumns(
       number: true,
       sort: sorted("largest"),
       show: (row) => (
-        <Link href={onward("/calls", usage.search, { fact: `${row.fact_type}:${row.fact_name}`, sort: "tokens", open: row.largest_record_id })}>
+        <Link href={`/calls/${encodeURIComponent(row.largest_record_id)}`}>
           <Tokens of={row.largest_call_tokens} />
         </Link>
       ),
