@@ -401,7 +401,7 @@ def test_settings_are_kept(served: Served, watched: Watched) -> None:
     expect(page.get_by_text("Saved", exact=True)).to_be_visible()
     streams = page.get_by_label("Streams at once on one account")
     streams.fill("900")
-    expect(page.get_by_text("Write a whole number from 1 to 200.")).to_be_visible()
+    expect(page.get_by_text("Write a whole number from 1 to 600.")).to_be_visible()
     streams.fill("8")
     streams.press("Enter")
     expect(page.get_by_text("Saved", exact=True)).to_have_count(2)
