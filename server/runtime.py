@@ -113,8 +113,9 @@ def _run(
 ) -> int:
     port = int(listener.getsockname()[1])
     config = Config(**{**vars(config), "port": port})
-    # p99 of a relayed event is 2.6 ms at 1 ms switches, 5.7 ms at 5 ms (docs/PERFORMANCE.md).
-    sys.setswitchinterval(0.001)
+    # The relay needs the interpreter again after each event, and threads that open streams would
+    # keep it so long: at 1 ms the first event of 500 streams is late (docs/PERFORMANCE.md).
+    sys.setswitchinterval(0.0002)
     app = create_app(config)
     built: Services = app.extensions["brimline"]
     built.login = login
