@@ -424,17 +424,19 @@ def _has_screen() -> bool:
 
 
 def _serve(settings: config.Config, arguments: argparse.Namespace) -> int:
-    from desktop import autostart
+    from desktop import autostart, leftovers
     from server import runtime
 
+    leftovers.sweep_soon()
     # The page offers "start at login" where there is somebody to log in, to what is not invented.
     login = autostart if _has_screen() and not os.environ.get("BRIMLINE_DEMO") else None
     return runtime.serve(settings, lambda line: print(line, flush=True), login)
 
 
 def _tray(settings: config.Config, arguments: argparse.Namespace) -> int:
-    from desktop import tray
+    from desktop import leftovers, tray
 
+    leftovers.sweep_soon()
     return tray.run(settings, open_window=arguments.open, refresh=arguments.refresh)
 
 

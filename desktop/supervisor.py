@@ -17,14 +17,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import requests
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from server import __version__
 from server.config import NAME, Config
 from server.errors import AppError, Unavailable
 from server.store.lock import Lock
+
+if TYPE_CHECKING:
+    import requests  # when something is asked: the window, which is to be there at once, need not
 
 RESTARTS = 3
 RESTART_WINDOW = 600.0
@@ -83,6 +84,8 @@ class Client:
     """Speaks to one server as its tray. Never through a proxy, never elsewhere."""
 
     def __init__(self, address: Address, timeout: float = 5.0) -> None:
+        import requests
+
         self.address = address
         self._timeout = timeout
         self._session = requests.Session()
@@ -122,9 +125,9 @@ class Client:
             and said.get("pid") == self.address.pid
         )
 
-    def ticket_url(self, path: str = "/") -> str:
+    def ticket_url(self, path: str = "/", *, timeout: float | None = None) -> str:
         """An address that signs a browser in once."""
-        ticket = self.post("/api/session/ticket")["ticket"]
+        ticket = self.post("/api/session/ticket", timeout=timeout)["ticket"]
         return f"{self.address.url}{path}?ticket={ticket}"
 
     def close(self) -> None:
@@ -139,6 +142,8 @@ class Client:
             raise NotRunning(f"Another program answers at {self.address.url}.") from error
 
     def _response(self, method: str, path: str, **options: Any) -> requests.Response:
+        import requests
+
         options["timeout"] = options.get("timeout") or self._timeout
         try:
             response = self._session.request(

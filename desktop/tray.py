@@ -46,6 +46,7 @@ _EAGER_SECONDS = 60.0
 _ANXIOUS = 0.5  # while the server is not there
 _TICK = 0.5  # how soon a second start is noticed
 _WINDOW_SECONDS = 15.0
+_TICKET_SECONDS = 2.0
 _SLEPT = 20.0  # the clocks disagree by so much only when the computer slept
 _ASKED = ("active", "rate_limited", "quota_exceeded")  # whose allowance the provider tells
 
@@ -403,9 +404,9 @@ class Tray:
             raise AppError("The server is not running; nothing was changed.")
         return self._client
 
-    def ticket_url(self, path: str) -> str:
+    def ticket_url(self, path: str, timeout: float | None = None) -> str:
         """An address for the browser that signs it in once."""
-        return self._server().ticket_url(path)
+        return self._server().ticket_url(path, timeout=timeout)
 
 
 class _Window:
@@ -434,6 +435,7 @@ class _Window:
             stdout=subprocess.PIPE,
             stderr=_window_errors(self._tray.config),
         )
+        self._tell(f"first {self._first_page(path)}")
         watcher = threading.Thread(
             target=self._watch, args=(self._child, path), name="window", daemon=True
         )
@@ -452,6 +454,16 @@ class _Window:
             child.wait(5)
         except subprocess.TimeoutExpired:
             child.kill()
+
+    def _first_page(self, path: str) -> str:
+        """The page's one-time address, asked for while the window's process starts; or nothing.
+
+        (It goes through the pipe, for everyone may read a process's arguments.)
+        """
+        try:
+            return self._tray.ticket_url(path, timeout=_TICKET_SECONDS)
+        except AppError:
+            return ""  # the window looks for the server itself
 
     def _tell(self, line: str) -> bool:
         child = self._child

@@ -1,7 +1,8 @@
 """The dashboard's window: a web view of the local pages, a process of its own.
 
-The tray speaks to it on stdin, one line an order: `raise`, `open /path`, `quit`; each but the last
-is answered on stdout, for it may come while the window is closing. The end of stdin closes it, so
+The tray speaks to it on stdin, one line an order: first `first` and a one-time address (or nothing
+while the server is away), then `raise`, `open /path` or `quit`; `raise` and `open` are answered on
+stdout, for they may come while the window is closing. The end of stdin closes it, so
 it never outlives its tray. Size and place are remembered from the events of moving
 and resizing: asking the window itself while it closes waits for the thread that is asking.
 """
@@ -22,7 +23,7 @@ from typing import Any, TextIO, TypeVar
 
 import platformdirs
 
-from desktop import host, icon
+from desktop import host
 from desktop.supervisor import (
     Address,
     Client,
@@ -32,6 +33,7 @@ from desktop.supervisor import (
     find,
     use_host_libraries,
 )
+from server import __version__
 from server.config import Config
 from server.errors import AppError
 from server.store.lock import Lock
@@ -151,7 +153,7 @@ class Window:
 
         _speak_a_language()
         _name_program()
-        url = self._url(self._path)
+        url = self._first(orders) or self._url(self._path)
         self._window = webview.create_window(
             f"{TITLE} (demo)" if os.environ.get("BRIMLINE_DEMO") else TITLE,
             url,
@@ -171,6 +173,8 @@ class Window:
         events.loaded += self._when_loaded
         # The answers to the page too would be evaluated from text, which its policy forbids.
         self._window.evaluate_js = lambda script, callback=None: self._window.run_js(script)
+        # Known before the window has gone: whoever wants it back by then gets another.
+        events.closing += self._closed.set
         events.closed += self._when_closed
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         if orders is not None and answers is not None:
@@ -224,6 +228,17 @@ class Window:
         )
         first = chosen if isinstance(chosen, str) else (chosen or [None])[0]
         return Path(first) if first else None
+
+    def _first(self, orders: TextIO | None) -> str | None:
+        """The address that the tray hands over at the start; it saves us asking for one."""
+        if orders is None:
+            return None
+        word, _, url = orders.readline().strip().partition(" ")
+        address = find(self._config)
+        if word != "first" or address is None or not url.startswith(f"{address.url}/"):
+            return None
+        self._shown = address
+        return url
 
     def _url(self, path: str) -> str | None:
         """A one-time address of the page, or None while the server is away."""
@@ -282,6 +297,8 @@ class Window:
                 if word == "open":
                     self._load(rest)
                 self._raise()
+                if self._closed.is_set():
+                    return
                 answers.write(DONE + "\n")
                 answers.flush()
         self._close()
@@ -524,8 +541,17 @@ def _icon(config: Config) -> str | None:
         return None
     folder = config.data_dir / "tray"
     folder.mkdir(exist_ok=True, mode=0o700)
-    path = folder / "window.png"
+    path = folder / f"window-{__version__}.png"
     with suppress(OSError):
-        icon.draw(icon.EMBLEM, 128).save(path)
+        if not path.exists():
+            _draw_icon(path)
         return str(path)
     return None
+
+
+def _draw_icon(path: Path) -> None:
+    from desktop import icon  # here: loading it takes a tenth of the time to the page
+
+    temporary = path.with_suffix(f".{os.getpid()}")
+    icon.draw(icon.EMBLEM, 128).save(temporary, "PNG")
+    temporary.replace(path)
