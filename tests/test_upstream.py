@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from server.config import Config
 from server.proxy import upstream
 from server.proxy.upstream import Aborted, Exchange, HungUp, Outgoing, Unreachable, Upstream
-from tests.upstream import HangUp, Provider, Silence, Stream, completed, created
+from tests.rig import Rig, wait_until
+from tests.upstream import (
+    HangUp,
+    Provider,
+    Silence,
+    Stream,
+    completed,
+    created,
+    item,
+    message,
+)
 
 ASK = Outgoing("POST", "/codex/responses", [("authorization", "Bearer x")], b"{}")
 
@@ -144,6 +158,54 @@ def test_a_silent_tls_stream_can_be_ended(
         assert time.monotonic() - began < 1
         way.release(exchange)
         assert secure.received[0].closed.wait(5)
+
+
+@pytest.fixture
+def secure_rig(
+    config: Config,
+    database: None,
+    secure: Provider,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Rig]:
+    """The whole proxy before a provider behind TLS."""
+    trusting(certificate, monkeypatch)
+    url = f"https://localhost:{secure.port}/backend-api"
+    found = Rig(replace(config, upstream_base_url=url, threads=144), secure, ("acc-1", "acc-2"))
+    found.start()
+    yield found
+    found.stop()
+
+
+def test_what_tls_has_decrypted_already_is_not_waited_for(secure_rig: Rig) -> None:
+    # One record holds many events: the socket has nothing more to read when only its first
+    # bytes were taken, and a selector would sleep on the rest.
+    hold = threading.Event()
+    burst = [created(), *item(message("x" * 15_000)), b"".join(item(message("y"))) * 400]
+    secure_rig.provider.play(Stream([*burst, completed()], hold=(len(burst), hold)))
+    response = secure_rig.open()
+    found = b""
+    while len(found) < len(b"".join(burst)):
+        found += response.read1(65536)
+    assert found == b"".join(burst)
+    hold.set()
+    assert response.read() == completed()
+    response.close()
+    wait_until(lambda: [row["status"] for row in secure_rig.rows()] == ["success"], "its row")
+
+
+def test_many_tls_streams_end_as_they_should(secure_rig: Rig) -> None:
+    secure_rig.provider.play(Stream([created(), *item(message("x")), completed()], gap=0.05))
+    with ThreadPoolExecutor(20) as threads:
+        replies = list(threads.map(lambda _: secure_rig.send(), range(40)))
+    assert {reply.kinds[-1] for reply in replies} == {"response.completed"}
+    secure_rig.provider.play(Stream([created(), *item(message("x"))], end="cut"))
+    assert secure_rig.send().kinds[-1] != "response.completed"
+    secure_rig.provider.play(Stream([created(), *item(message("x"))], end="silent"))
+    response = secure_rig.open()
+    response.read1(10)
+    response.close()  # the client leaves
+    assert secure_rig.provider.received[-1].closed.wait(5), "the provider was told"
 
 
 def test_nothing_listens_there(provider: Provider) -> None:
