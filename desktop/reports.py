@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,7 +92,11 @@ def add(command: Add) -> None:
         "--sort", choices=["time", "tokens", "calls", "cost", "credits", "cache", "attention"]
     )
     for name in ("insights", "recommendations"):
-        command(name, _insights, "Print what needs attention.", [f"brimline {name}"])
+        parser = command(name, _insights, "Print what needs attention.", [f"brimline {name}"])
+        _narrowing(parser)
+        parser.add_argument(
+            "--min-score", type=_amount, metavar="N", help="threads with at least this attention"
+        )
     session = command("session", _session, "Print one session's calls.", ["brimline session"])
     session.add_argument("id", nargs="?", metavar="ID", help="a session or thread (the latest)")
     command("pricing-coverage", _coverage, "Print which tokens have a price.",
@@ -235,14 +240,24 @@ def _page_text(url: str) -> str:
     return answer.text[:_MOST_TEXT]
 
 
-def _call_filters(parser: argparse.ArgumentParser) -> None:
+def _narrowing(parser: argparse.ArgumentParser) -> None:
     for name in ("model", "effort", "project", "thread", "account"):
         parser.add_argument(f"--{name}", metavar=name.upper())
+
+
+def _call_filters(parser: argparse.ArgumentParser) -> None:
+    _narrowing(parser)
     parser.add_argument("--pricing-status", choices=["exact", "estimated", "unpriced"])
     parser.add_argument(
         "--credit-confidence", choices=["exact", "estimated", "user_override", "unpriced"]
     )
     parser.add_argument("--tag", metavar="TAG", help="of projects with this tag")
+    parser.add_argument(
+        "--min-tokens", type=_whole, metavar="N", help="calls with at least so many tokens"
+    )
+    parser.add_argument(
+        "--min-credits", type=_amount, metavar="N", help="calls of at least so many Codex credits"
+    )
     parser.add_argument("--sort", choices=["time", "tokens", "cost", "cache", "context", "credits"])
 
 
@@ -282,6 +297,21 @@ def language(text: str) -> str:
         if asked in (code, *names) or asked.split("-")[0] == code:
             return code
     raise AppError(f"The pages do not speak “{text[:40]}”. Choose of: {', '.join(_LANGUAGES)}.")
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 9):
+        raise argparse.ArgumentTypeError("give a whole number such as 20000")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    if not _AMOUNT.fullmatch(text):
+        raise argparse.ArgumentTypeError("give a number such as 0.5")
+    return float(text)
+
+
+_AMOUNT = re.compile(r"[0-9]{1,8}(\.[0-9]{0,8})?")
 
 
 def _limit(text: str) -> int:
@@ -334,14 +364,23 @@ def _since(api: Api, word: str | None) -> str | None:
     return (today - timedelta(days=back)).isoformat()
 
 
-def _calls(api: Api, arguments: argparse.Namespace) -> str:
-    asked = {
+def _narrowed(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
         **_asked(arguments),
         "model": arguments.model,
         "effort": arguments.effort,
         "project": arguments.project,
         "account": arguments.account,
         "q": arguments.thread,
+    }
+
+
+def _calls(api: Api, arguments: argparse.Namespace) -> str:
+    asked = {
+        **_narrowed(arguments),
+        "minTokens": arguments.min_tokens,
+        # Never with an exponent, which 0.00001 would otherwise have.
+        "minCredits": arguments.min_credits and f"{arguments.min_credits:.8f}",
         "priceStatus": arguments.pricing_status,
         "creditConfidence": arguments.credit_confidence,
         "tag": arguments.tag,
@@ -385,11 +424,17 @@ def _listed(
 
 
 def _insights(api: Api, arguments: argparse.Namespace) -> str:
-    answer = api.get("/api/insights", **_asked(arguments))
+    asked = _narrowed(arguments)
+    answer = api.get("/api/insights", **asked)
+    if arguments.limit is not None or arguments.min_score is not None:
+        least, most = arguments.min_score or 0, arguments.limit or 500
+        found = api.get("/api/threads", **asked, sort="attention", limit=min(most, 500))["threads"]
+        answer["threads"] = [row for row in found if row["attention"] >= least]
     if arguments.json:
         return json.dumps(answer)
     cards = _table(answer["cards"], "cards", arguments, answer)
-    return f"{cards}\n\n{_table(answer['threads'][:5], 'threads', arguments, answer)}"
+    shown = answer["threads"][: 5 if arguments.limit is None else None]
+    return f"{cards}\n\n{_table(shown, 'threads', arguments, answer)}"
 
 
 def _session(api: Api, arguments: argparse.Namespace) -> str:

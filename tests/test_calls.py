@@ -316,3 +316,18 @@ def test_many_calls_are_led_to_without_missing_any(
     assert found[: len(names)] == names[: len(found)]
     later = get(client, "/api/calls", limit=5, offset=11, direction=direction, **query)
     assert [row["id"] for row in later["calls"]] == names[11:16]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("minTokens", "1.5", id="tokens are whole"),
+        pytest.param("minCredits", "1e9", id="an exponent"),
+        pytest.param("minCredits", "-1", id="below none"),
+        pytest.param("minCredits", "²", id="a digit of another kind"),
+        pytest.param("minCredits", "9" * 12, id="beyond all"),
+    ],
+)
+def test_a_size_that_is_none_is_refused(client: FlaskClient, name: str, value: str) -> None:
+    answer = client.get("/api/calls", query_string={name: value})
+    assert answer.status_code == 400 and name in answer.get_data(as_text=True)

@@ -74,6 +74,46 @@ def test_lists(brimline: Brimline, tree: Tree) -> None:
     assert "no session" in brimline.error
 
 
+def test_only_large_calls(brimline: Brimline) -> None:
+    every = brimline.json("calls", "--limit", "0")["rows"]
+    tokens = sorted(row["totalTokens"] for row in every)
+    least = tokens[len(tokens) // 2]
+    said = brimline.json("query", "--min-tokens", str(least), "--limit", "0")
+    wanted = {row["id"] for row in every if row["totalTokens"] >= least}
+    assert {row["id"] for row in said["rows"]} == wanted
+    assert said["totals"]["totalTokens"] == sum(count for count in tokens if count >= least)
+    credits = sorted(row["credits"] for row in every if row["credits"])
+    dear = credits[len(credits) // 2]
+    found = brimline.json("calls", "--min-credits", f"{dear:.6f}", "--limit", "0")["rows"]
+    assert {row["id"] for row in found} == {r["id"] for r in every if (r["credits"] or 0) >= dear}
+    assert brimline.json("calls", "--min-tokens", "0", "--limit", "0")["rows"] == every
+
+
+def test_only_threads_that_ask_for_attention(brimline: Brimline) -> None:
+    every = brimline.json("insights", "--limit", "0")["threads"]
+    scores = [row["attention"] for row in every]
+    assert scores == sorted(scores, reverse=True) and len(scores) > 2
+    least = scores[len(scores) // 2]
+    said = brimline.json("recommendations", "--min-score", str(least))["threads"]
+    assert [row["attention"] for row in said] == [score for score in scores if score >= least]
+    one = brimline.json("insights", "--model", "gpt-5.5", "--limit", "1")
+    assert len(one["threads"]) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("calls", "--min-tokens", "-1"), id="less than none"),
+        pytest.param(("calls", "--min-tokens", "many"), id="not a number"),
+        pytest.param(("query", "--min-credits", "1e999"), id="no end"),
+        pytest.param(("insights", "--min-score", "nan"), id="no number at all"),
+    ],
+)
+def test_bad_sizes_are_explained(brimline: Brimline, words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--data-dir", str(brimline.folder / "data")])
+
+
 @pytest.mark.parametrize("mode", ["redacted", "strict"])
 def test_privacy_before_and_after_the_verb(brimline: Brimline, mode: str) -> None:
     for words in (("--privacy-mode", mode, "threads"), ("threads", "--privacy-mode", mode)):

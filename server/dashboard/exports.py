@@ -66,7 +66,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/exports/calls.csv")
     def call_file() -> Response:
         page = filters.page(tuple(calls.SORTS))
-        return _file("calls", CALLS, _pages(calls.search, "calls", filters.full(), page))
+        return _file("calls", CALLS, _pages(calls.search, "calls", filters.single(), page))
 
     @routes.get("/api/exports/threads.csv")
     def thread_file() -> Response:
@@ -111,7 +111,7 @@ def usage_rows() -> dict[str, Any]:
     if request.args.get("limit") != "all":
         limit = query.number("limit", 500, 1, _MOST_ROWS)
     offset = query.number("offset", 0, 0, 9_999_999)
-    wanted = replace(filters.full(), history="" if archived else "active")
+    wanted = replace(filters.single(), history="" if archived else "active")
     found = calls.search(wanted, Page(limit=limit, offset=offset))
     mode, sums = filters.privacy(), found["totals"]
     shown = mode.shown(found["calls"])

@@ -20,6 +20,7 @@ from server.usage.privacy import MODES, Privacy, aliases, stricter
 from server.usage.slices import Filter
 
 _FURTHEST = 9_999_999
+_MOST_CREDITS = 1_000_000_000
 # A name that stands for nothing finds nothing, rather than everything.
 _NOBODY = ("\0",)
 _MODELS = "select distinct name from daily_usage where heading = 'model'"
@@ -136,6 +137,15 @@ def full() -> Filter:
         session=query.text("session"),
         preset=query.choice("preset", "", ("", "highest-cost", *calls.PRESETS)),
         fact=query.text("fact"),
+    )
+
+
+def single() -> Filter:
+    """The filter of lists of calls, which also asks how large each of them is."""
+    return replace(
+        full(),
+        least_tokens=query.number("minTokens", 0, 0, _FURTHEST * 100),
+        least_credits=round(query.amount("minCredits", 0, _MOST_CREDITS) * 1e6),
     )
 
 

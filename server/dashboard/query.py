@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 
 from flask import request
@@ -12,6 +13,7 @@ from server.usage.days import Days
 
 _MOST_NAMES = 200
 _LONGEST_TEXT = 500
+_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{0,12})?")
 # SQLite's integers end here, and no clock goes so far.
 _LAST = 253_402_300_799_999
 
@@ -40,6 +42,14 @@ def number(name: str, default: int, low: int, high: int) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 10 and low <= int(value) <= high):
         raise BadRequest(f"“{name}” must be a whole number from {low} to {high}.")
     return int(value)
+
+
+def amount(name: str, default: float, high: float) -> float:
+    """A number from 0, written with digits and at most one point."""
+    value = request.args.get(name) or str(default)
+    if not (_AMOUNT.fullmatch(value) and float(value) <= high):
+        raise BadRequest(f"“{name}” must be a number from 0 to {high:g}, such as 0.5.")
+    return float(value)
 
 
 def moment(name: str, days: Days, *, end: bool) -> int | None:

@@ -57,7 +57,7 @@ def blueprint(services: Services) -> Blueprint:
 def _add_calls(routes: Blueprint, services: Services) -> None:
     @routes.get("/api/calls")
     def listed() -> Any:
-        return filters.answer(calls.search(filters.full(), filters.page(tuple(calls.SORTS))))
+        return filters.answer(calls.search(filters.single(), filters.page(tuple(calls.SORTS))))
 
     @routes.get("/api/calls/options")
     def options() -> Any:

@@ -322,7 +322,11 @@ def conditions(wanted: Filter) -> tuple[str, list[Any]]:
 
 
 def _narrow(wanted: Filter, parts: list[str], values: list[Any]) -> None:
-    """What is asked of single calls: a fact about them, a preset."""
+    """What is asked of single calls: how large they are, a fact about them, a preset."""
+    for order, least in (("tokens", wanted.least_tokens), ("credits", wanted.least_credits)):
+        if least:
+            parts.append(f"{SORTS[order]} >= ?")
+            values.append(least)
     if wanted.fact:
         condition, given = behind.condition(wanted.fact)
         parts.append(condition)

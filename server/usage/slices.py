@@ -77,6 +77,8 @@ class Filter:
     preset: str = ""
     fact: str = ""  # type:name, of the diagnostics
     history: str = ""  # active leaves archived sessions out
+    least_tokens: int = 0  # of a single call, as are its credits (micro-credits)
+    least_credits: int = 0
     names: bool = True  # whether `text` may find what a privacy mode hides
     meant: tuple[str, ...] = ()  # the projects whose shown name or tags hold `text`
     found: Found | None = None  # what `calls.found` made of `text`
@@ -184,8 +186,9 @@ def whole(wanted: Filter) -> bool:
     """Whether slices tell the filter's calls exactly: nothing about single calls is asked."""
     bounds = (at for at in (wanted.since, wanted.until) if at is not None)
     looked_up = wanted.found is not None and not wanted.found.calls
-    single = (wanted.text and not looked_up) or wanted.preset or wanted.fact
-    return not single and all(at % QUARTER == 0 for at in bounds)
+    named = (wanted.text and not looked_up) or wanted.preset or wanted.fact
+    sized = wanted.least_tokens or wanted.least_credits
+    return not (named or sized) and all(at % QUARTER == 0 for at in bounds)
 
 
 def measures(table: str = "l", needed: str = "") -> str:
