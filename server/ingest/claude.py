@@ -75,7 +75,7 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
         if line is None:
             continue
         _describe(line, state)
-        call = _call(line, base + start)
+        call = call_of(line, base + start)
         if call is not None:
             before = calls.get(call[0])
             calls[call[0]] = call if before is None else _larger(before, call)
@@ -155,7 +155,8 @@ def _describe(line: dict[str, Any], state: State) -> None:
             state.title = one_line(content)
 
 
-def _call(line: dict[str, Any], place: int) -> Call | None:
+def call_of(line: dict[str, Any], place: int) -> Call | None:
+    """The call that a line tells of; None for every other line."""
     message = line.get("message")
     if line.get("type") != "assistant" or not isinstance(message, dict):
         return None

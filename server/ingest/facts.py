@@ -77,6 +77,8 @@ class State:
     searches: int = 0  # in a row
     failures: int = 0  # in a row within a turn, of any command
     compacted: int = -1  # the number whose compaction was counted
+    answers: dict[str, int] = field(default_factory=dict)  # Claude: numbers by message id
+    complete: str = ""  # Claude: the message whose turn's end was counted
 
     def dump(self) -> dict[str, Any]:
         """As JSON values."""
@@ -113,14 +115,134 @@ def fold(data: bytes, base: int, state: State) -> tuple[Found, State]:
     return reader.found, reader.state
 
 
-class _Reader:
-    def __init__(self, data: bytes, base: int, state: State) -> None:
-        self.data = data
-        self.base = base
+class Counter:
+    """Counts what the lines of any client's log say, at `place` and `at`."""
+
+    def __init__(self, base: int, state: State) -> None:
         self.state = state
         self.found = Found()
         self.at = 0
         self.place = base
+        self.meant: int | None = None  # the call that is spoken of; None: the next one
+
+    @property
+    def number(self) -> int:
+        """The number of the call that is spoken of."""
+        return self.state.number if self.meant is None else self.meant
+
+    def call(self, at: int) -> None:
+        """The end of a stretch."""
+        state = self.state
+        self.found.calls.append((state.number, self.place, at))
+        state.number += 1
+
+    def fact(self, kind: str, name: Any, category: str, back: int = 0) -> None:
+        """Count a fact; names that could be anything but a name are left out."""
+        if not isinstance(name, str) or not _NAME.match(name):
+            return
+        number = max(0, self.number - back)
+        row = self.found.facts.setdefault(
+            (number, kind, name.lower()), [category, 0, self.at, self.at]
+        )
+        row[1] += 1
+        row[2], row[3] = min(row[2], self.at), max(row[3], self.at)
+
+    def mcp_function(self, space: str, name: str) -> bool:
+        """Count a function that is an MCP server's tool; whether it was one."""
+        whole = f"{space.rstrip('_')}__{name}" if space.startswith("mcp__") else name
+        if not whole.startswith("mcp__"):
+            return False
+        server, _, tool = whole[5:].partition("__")
+        self.fact("mcp_tool", tool or server, "mcp")
+        if tool:
+            self.fact("mcp_server", server, "mcp")
+        return True
+
+    def described(self, command: Any, cwd: str) -> Command | None:
+        """What a command line or argv is about."""
+        if isinstance(command, list):
+            command = [word for word in command if isinstance(word, str)]
+        elif not isinstance(command, str):
+            return None
+        return shell.described(command, cwd)
+
+    def run(self, name: str, command: Command | None) -> None:
+        """A tool that is used, with the command that it is given."""
+        number, place, state = self.number, self.place, self.state
+        if command is None:
+            self.found.runs.append((place, 0, number, name, None, None, None, 1))
+            return
+        self.fact("command_family", command.family, "command")
+        git = list(command.git)
+        first = git.pop(0) if command.git_first else None
+        self.found.runs.append(
+            (place, 0, number, name, command.root, command.child, first and first[1], 1)
+        )
+        for part, (root, operation) in enumerate(git, start=1):
+            told = int(part == 1 and first is None)
+            self.found.runs.append((place, part, number, name, root, None, operation, told))
+        for part, read in enumerate(command.reads):
+            self.found.reads.append((place, read.path, part, number, read.label, read.reader))
+        if command.searching:
+            self.searched()
+        else:
+            state.searches = 0
+
+    def searched(self) -> None:
+        """Something was searched or read; several times in a row is a loop."""
+        self.fact("activity", "search_read_command", "activity")
+        self.state.searches += 1
+        if self.state.searches >= _LOOP:
+            self.fact("loop", "search_read_loop", "loop")
+
+    def wait(self, name: Any, command: Command | None, files: list[Any] | None, mcp: bool) -> None:
+        """Remember a tool run until its output comes."""
+        waiting = self.state.waiting
+        if not isinstance(name, str) or len(name) > 200:
+            return
+        while len(waiting) >= _MOST_WAITING:
+            waiting.pop(next(iter(waiting)))
+        waiting[name] = [self.place, len(command.reads) if command else 0, files, int(mcp)]
+
+    def finished(self, name: str, code: int) -> None:
+        """A command ended with an exit code."""
+        self.end(name)
+        if code == 0:
+            self.state.failures = 0
+            return
+        self.fact("outcome", "command_failed", "failure")
+        self.failed()
+
+    def failed(self) -> None:
+        """Something failed; several times in a row is a loop."""
+        self.state.failures += 1
+        if self.state.failures >= _RETRIES:
+            self.fact("loop", "retry_or_abort_loop", "loop")
+
+    def end(self, name: str) -> None:
+        """The end of a tool run was told."""
+        self.state.ended = [*self.state.ended[-63:], name]
+
+    def compact(self) -> None:
+        """The context was compacted, which is told two or three times."""
+        if self.state.compacted != self.state.number:
+            self.state.compacted = self.state.number
+            self.fact("compaction", "post_compaction", "context")
+
+    def changed(self, name: str, files: list[Any]) -> None:
+        """Files were changed: label, path and extension of each."""
+        self.end(name)
+        self.state.searches = 0
+        self.fact("outcome", "patch_applied", "outcome")
+        for label, path, extension in files:
+            self.found.changes.append((self.place, path, self.number, label, extension))
+
+
+class _Reader(Counter):
+    def __init__(self, data: bytes, base: int, state: State) -> None:
+        super().__init__(base, state)
+        self.data = data
+        self.base = base
         self.owner: str | None = None
 
     def read(self) -> None:
@@ -136,16 +258,10 @@ class _Reader:
                 break
             self.place = self.base + start
             if self.place in calls:
-                self._call(calls[self.place])
+                self.call(calls[self.place])
             else:
                 self._line(start, end)
             start = end + 1
-
-    def _call(self, at: int) -> None:
-        """The end of a stretch."""
-        state = self.state
-        self.found.calls.append((state.number, self.place, at))
-        state.number += 1
 
     def _line(self, start: int, end: int) -> None:
         head = _ENVELOPE(self.data, start, min(end, start + 400))
@@ -182,16 +298,6 @@ class _Reader:
         payload = _decoded(self.data[start:end]).get("payload")
         return payload if isinstance(payload, dict) else {}
 
-    def _fact(self, kind: str, name: Any, category: str, back: int = 0) -> None:
-        if not isinstance(name, str) or not _NAME.match(name):
-            return
-        number = max(0, self.state.number - back)
-        row = self.found.facts.setdefault(
-            (number, kind, name.lower()), [category, 0, self.at, self.at]
-        )
-        row[1] += 1
-        row[2], row[3] = min(row[2], self.at), max(row[3], self.at)
-
     # ── where and when ────────────────────────────────────────────────────────────────
 
     def _turn(self, kind: str, start: int, end: int) -> None:
@@ -205,21 +311,21 @@ class _Reader:
 
     def _record(self, kind: str, start: int, end: int) -> None:
         """A call that is not this log's: copied history ends with it."""
-        self._call(self.at)
+        self.call(self.at)
 
     # ── what was asked for ────────────────────────────────────────────────────────────
 
     def _function(self, kind: str, start: int, end: int) -> None:
         payload = self._payload(start, end)
-        self._fact("tool", kind, "tool")
+        self.fact("tool", kind, "tool")
         name = payload.get("name") if kind != "local_shell_call" else "local_shell"
         if not isinstance(name, str) or not _NAME.match(name):
             return
         name = name.lower()
         space = payload.get("namespace")
-        mcp = self._mcp_function(space, name) if isinstance(space, str) else None
-        mcp = mcp or self._mcp_function("", name)
-        self._fact("function", name, "tool")
+        mcp = self.mcp_function(space, name) if isinstance(space, str) else None
+        mcp = mcp or self.mcp_function("", name)
+        self.fact("function", name, "tool")
         command = self._command(name, payload)
         files = None
         if kind == "custom_tool_call" and isinstance(payload.get("input"), str):
@@ -228,19 +334,8 @@ class _Reader:
             files = [list(one) for one in command.patched]
         if name != "write_stdin" and not command:
             self.state.searches = 0
-        self._run(name, command)
-        self._wait(payload.get("call_id") or payload.get("id"), command, files, bool(mcp))
-
-    def _mcp_function(self, space: str, name: str) -> bool:
-        """Count a function that is an MCP server's tool; whether it was one."""
-        whole = f"{space.rstrip('_')}__{name}" if space.startswith("mcp__") else name
-        if not whole.startswith("mcp__"):
-            return False
-        server, _, tool = whole[5:].partition("__")
-        self._fact("mcp_tool", tool or server, "mcp")
-        if tool:
-            self._fact("mcp_server", server, "mcp")
-        return True
+        self.run(name, command)
+        self.wait(payload.get("call_id") or payload.get("id"), command, files, bool(mcp))
 
     def _command(self, name: str, payload: dict[str, Any]) -> Command | None:
         last = re.split(r"\.|__", name)[-1]
@@ -255,51 +350,12 @@ class _Reader:
             return None
         command = given.get("cmd", given.get("command"))
         cwd = next((given[key] for key in _FOLDERS if isinstance(given.get(key), str)), "")
-        return self._described(command, cwd or self.state.cwd)
-
-    def _described(self, command: Any, cwd: str) -> Command | None:
-        if isinstance(command, list):
-            command = [word for word in command if isinstance(word, str)]
-        elif not isinstance(command, str):
-            return None
-        return shell.described(command, cwd)
-
-    def _run(self, name: str, command: Command | None) -> None:
-        number, place, state = self.state.number, self.place, self.state
-        if command is None:
-            self.found.runs.append((place, 0, number, name, None, None, None, 1))
-            return
-        self._fact("command_family", command.family, "command")
-        git = list(command.git)
-        first = git.pop(0) if command.git_first else None
-        self.found.runs.append(
-            (place, 0, number, name, command.root, command.child, first and first[1], 1)
-        )
-        for part, (root, operation) in enumerate(git, start=1):
-            told = int(part == 1 and first is None)
-            self.found.runs.append((place, part, number, name, root, None, operation, told))
-        for part, read in enumerate(command.reads):
-            self.found.reads.append((place, read.path, part, number, read.label, read.reader))
-        if command.searching:
-            self._fact("activity", "search_read_command", "activity")
-            state.searches += 1
-            if state.searches >= _LOOP:
-                self._fact("loop", "search_read_loop", "loop")
-        else:
-            state.searches = 0
-
-    def _wait(self, name: Any, command: Command | None, files: list[Any] | None, mcp: bool) -> None:
-        waiting = self.state.waiting
-        if not isinstance(name, str) or len(name) > 200:
-            return
-        while len(waiting) >= _MOST_WAITING:
-            waiting.pop(next(iter(waiting)))
-        waiting[name] = [self.place, len(command.reads) if command else 0, files, int(mcp)]
+        return self.described(command, cwd or self.state.cwd)
 
     # ── what came back ────────────────────────────────────────────────────────────────
 
     def _output(self, kind: str, start: int, end: int) -> None:
-        self._fact("tool", kind, "tool")
+        self.fact("tool", kind, "tool")
         head = self.data[start : min(end, start + _HEAD_BYTES)]
         name = _CALL_ID(head) or _CALL_ID(self.data, start, end)
         if name is None:
@@ -325,32 +381,9 @@ class _Reader:
         code = _EXIT(head) or _OLD_EXIT(self.data, max(start, end - 300), end)
         if files:
             if _DONE(head) or (code and int(code[1]) == 0):
-                self._changed(name, files)
+                self.changed(name, files)
         elif code:
-            self._finished(name, int(code[1]))
-
-    def _finished(self, name: str, code: int) -> None:
-        self._end(name)
-        if code == 0:
-            self.state.failures = 0
-            return
-        self._fact("outcome", "command_failed", "failure")
-        self._failed()
-
-    def _failed(self) -> None:
-        self.state.failures += 1
-        if self.state.failures >= _RETRIES:
-            self._fact("loop", "retry_or_abort_loop", "loop")
-
-    def _end(self, name: str) -> None:
-        self.state.ended = [*self.state.ended[-63:], name]
-
-    def _changed(self, name: str, files: list[Any]) -> None:
-        self._end(name)
-        self.state.searches = 0
-        self._fact("outcome", "patch_applied", "outcome")
-        for label, path, extension in files:
-            self.found.changes.append((self.place, path, self.state.number, label, extension))
+            self.finished(name, int(code[1]))
 
     # ── events ────────────────────────────────────────────────────────────────────────
 
@@ -366,7 +399,7 @@ class _Reader:
         if not isinstance(item, dict) or (self.owner and thread not in (None, self.owner)):
             return  # another thread's item: copied history
         if take is None:
-            self._fact("tool", _TOOL_ENDS[shape], "tool")
+            self.fact("tool", _TOOL_ENDS[shape], "tool")
         else:
             take(self, item)
 
@@ -376,10 +409,10 @@ class _Reader:
             return
         if name not in self.state.waiting and item.get("source") == "user_shell":
             cwd = item.get("cwd")
-            self._run("user_shell", self._described(item.get("command"), str(cwd or "")))
+            self.run("user_shell", self.described(item.get("command"), str(cwd or "")))
         code = codex_int(item.get("exit_code"))
         if code is not None:
-            self._finished(name, code)
+            self.finished(name, code)
 
     def _patched(self, item: dict[str, Any]) -> None:
         name = item.get("id") or item.get("call_id")
@@ -388,16 +421,16 @@ class _Reader:
             return
         failed = item.get("success") is False or item.get("status") in ("failed", "declined")
         if failed:
-            self._end(name)
-            self._fact("outcome", "patch_failed", "failure")
-            self._failed()
+            self.end(name)
+            self.fact("outcome", "patch_failed", "failure")
+            self.failed()
             return
         paths = [path for key in _CHANGES for path in _paths(item.get(key))]
         files = [list(shell.hashed(path, self.state.cwd)) for path in dict.fromkeys(paths)]
-        self._changed(name, files)
+        self.changed(name, files)
 
     def _mcp(self, item: dict[str, Any]) -> None:
-        self._fact("tool", "mcp_tool_call_end", "tool")
+        self.fact("tool", "mcp_tool_call_end", "tool")
         name = item.get("id") or item.get("call_id")
         known = self.state.waiting.get(name) if isinstance(name, str) else None
         if known and known[3]:
@@ -406,39 +439,37 @@ class _Reader:
         said = inner if isinstance(inner, dict) else item
         tool = next((said[key] for key in _MCP_FIELDS if isinstance(said.get(key), str)), None)
         server = next((said[k] for k in _SERVER_FIELDS if isinstance(said.get(k), str)), None)
-        self._fact("mcp_tool", tool, "mcp")
-        self._fact("mcp_server", server, "mcp")
+        self.fact("mcp_tool", tool, "mcp")
+        self.fact("mcp_server", server, "mcp")
 
     def _compaction(self, item: dict[str, Any]) -> None:
-        if self.state.compacted != self.state.number:  # it is told two or three times
-            self.state.compacted = self.state.number
-            self._fact("compaction", "post_compaction", "context")
+        self.compact()
 
     def _agents(self, item: dict[str, Any]) -> None:
-        self._fact("tool", "agent_tool_call", "tool")
+        self.fact("tool", "agent_tool_call", "tool")
 
     def _event(self, kind: str, start: int, end: int) -> None:
         payload = self._payload(start, end)
         if kind in _EVENTS:
             _EVENTS[kind](self, payload)
         elif kind in _TOOL_ENDS:
-            self._fact("tool", _TOOL_ENDS[kind], "tool")
+            self.fact("tool", _TOOL_ENDS[kind], "tool")
         elif kind in _OUTCOMES:
             self._outcome(kind)
 
     def _outcome(self, kind: str) -> None:
         # A turn ends with the call before it; there may be no other.
-        self._fact("outcome", kind, _OUTCOMES[kind], back=1)
+        self.fact("outcome", kind, _OUTCOMES[kind], back=1)
         if kind == "task_complete":
             self.state.searches = self.state.failures = 0
         else:
-            self._failed()
+            self.failed()
 
     def _plain(self, kind: str, start: int, end: int) -> None:
-        self._fact("tool", kind, "tool")
+        self.fact("tool", kind, "tool")
 
     def _compacted(self, kind: str, start: int, end: int) -> None:
-        self._compaction({})
+        self.compact()
 
     def _skill(self, kind: str, start: int, end: int) -> None:
         payload = self._payload(start, end)
@@ -447,7 +478,7 @@ class _Reader:
             if isinstance(value, dict):
                 value = value.get("name", value.get("id"))
             if isinstance(value, str):
-                self._fact("skill", value, "skill")
+                self.fact("skill", value, "skill")
                 return
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from server.ingest import facts, files, reader
+from server.ingest import claude, claudefacts, facts, files, reader
 from server.store import db
 from server.usage import diagnostics
 
@@ -28,9 +28,9 @@ _BREATH = 0.002  # between transactions, so that the recorder and the indexer ge
 _TABLES = ("fact", "fact_call", "tool_run", "file_read", "file_change", "fact_file")
 _JOBS = (
     "select f.id, f.provider || ':' || f.name, f.path, f.\"offset\", f.fingerprint, "
-    'k."offset", k.fingerprint, k.state, f.size from source_file f '
+    'k."offset", k.fingerprint, k.state from source_file f '
     "left join fact_file k on k.source = f.id "
-    "where f.provider = 'codex' and not f.missing and (k.source is null "
+    "where not f.missing and (k.source is null "
     'or k."offset" != f."offset" or k.fingerprint != f.fingerprint)'
 )
 
@@ -162,7 +162,7 @@ class Gatherer:
     def _jobs(self) -> list[_Job]:
         _forget_lost()
         jobs = []
-        for source, name, path, limit, print_, offset, known, state, _ in db.rows(_JOBS):
+        for source, name, path, limit, print_, offset, known, state in db.rows(_JOBS):
             if offset is None:
                 jobs.append(_Job(source, name, path, limit, 0, facts.State()))
             elif _continues(path, limit, offset, print_, known):
@@ -190,11 +190,12 @@ class Gatherer:
 
     def _read_open(self, job: _Job, file: BinaryIO, gently: bool) -> None:
         names = _calls_of(job.source)
+        fold = claudefacts.fold if job.name.startswith("claude:") else facts.fold
         for data, start in reader.pieces(file, job.offset, _PIECE):
             if start >= job.limit or self._stopping.is_set():
                 return
             whole = bytes(data[: job.limit - start])
-            found, job.state = facts.fold(whole, start, job.state)
+            found, job.state = fold(whole, start, job.state)
             end = start + len(whole)
             stamp = files.fingerprint(job.path, end)
             with db.writing() as connection:
@@ -236,11 +237,14 @@ class Gatherer:
 
 def _calls_of(source: int) -> dict[int, str]:
     """A file's calls by the byte where their line begins."""
+    provider, name = db.rows("select provider, name from source_file where id = ?", (source,))[0]
+    # The files of Claude Code's sub-agents belong to the session that started them.
+    whose, given = ("key", claude.owner_of(name)) if provider == "claude" else ("source", source)
     return dict(
         db.rows(
-            'select c."offset", c.id from session s join call c on c.session = s.id '
-            "where s.source = ?1 and c.source = ?1",
-            (source,),
+            'select c."offset", c.id from session s join call c on c.session = s.id '  # noqa: S608
+            f"where s.{whose} = ? and c.source = ?",
+            (given, source),
         )
     )
 

@@ -128,7 +128,7 @@ FACT_SORTS = {
 }
 VIEWS = {
     "facts": (),
-    "tools": ("tool", "function", "mcp_tool", "mcp_server", "command_family", "skill"),
+    "tools": ("tool", "function", "mcp_tool", "mcp_server", "command_family", "skill", "subagent"),
     "compactions": ("compaction",),
     "loops": ("loop", "outcome"),
 }
@@ -188,6 +188,7 @@ def _fact(row: tuple[Any, ...]) -> dict[str, Any]:
 _CONFIDENCE = {
     "tool": "medium", "tool/function_call": "low", "tool/tool_search_call": "low",
     "function": "high", "mcp_tool": "high", "mcp_server": "high", "skill": "high",
+    "subagent": "high",
     "command_family": "medium", "activity": "medium", "compaction": "high", "outcome": "high",
 }  # fmt: skip
 
