@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -67,6 +68,11 @@ def _pages() -> str:
     page = pages_folder() / "index.html"
     if not page.is_file():
         raise FileNotFoundError("they are not built; run `make setup`")
+    # A program that was packed while they were being built has a page without its script.
+    named = re.findall(r'(?:src|href)="/([^"]+)"', page.read_text(encoding="utf-8"))
+    lost = [name for name in named if not (page.parent / name).is_file()]
+    if lost:
+        raise FileNotFoundError(f"{lost[0]} is missing; build them again with `make setup`")
     return str(page.parent)
 
 

@@ -27,10 +27,23 @@ put 644 packaging/linux/dev.brimline.Brimline.metainfo.xml usr/share/metainfo/de
 put 644 packaging/linux/brimline.service usr/lib/systemd/user/brimline.service
 put 644 icons/brimline.svg usr/share/icons/hicolor/scalable/apps/brimline.svg
 put 644 LICENSE usr/share/doc/brimline/copyright
-put 644 CHANGELOG.md usr/share/doc/brimline/changelog
-gzip -9n "$root/usr/share/doc/brimline/changelog"
+put 644 CHANGELOG.md usr/share/doc/brimline/NEWS.md
+gzip -9n "$root/usr/share/doc/brimline/NEWS.md"
+put 644 packaging/linux/brimline.1 usr/share/man/man1/brimline.1
+gzip -9n "$root/usr/share/man/man1/brimline.1"
 put 644 packaging/skill/SKILL.md usr/share/brimline/skill/SKILL.md
 put 644 packaging/skill/agents/openai.yaml usr/share/brimline/skill/agents/openai.yaml
+
+changelog=$root/usr/share/doc/brimline/changelog
+cat > "$changelog" <<END
+brimline ($version) unstable; urgency=medium
+
+  * What is new stands in NEWS.md.gz beside this file.
+
+ -- The Brimline maintainers <maintainers@brimline.invalid>  $(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")
+END
+chmod 644 "$changelog"
+gzip -9n "$changelog"
 
 mkdir -p "$root/DEBIAN"
 cat > "$root/DEBIAN/control" <<END
