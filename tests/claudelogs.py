@@ -38,7 +38,12 @@ class ClaudeLog:
             "input_tokens": 10, "cache_creation_input_tokens": 200, "output_tokens": 50,
             "cache_read_input_tokens": 3000,
         }  # fmt: skip
-        message = {"id": name, "role": "assistant", "model": "claude-opus-4-6", "usage": usage}
+        message: dict[str, Any] = {
+            "id": name,
+            "role": "assistant",
+            "model": "claude-opus-4-6",
+            "usage": usage,
+        }
         message |= {"content": list(blocks), "stop_reason": stop}
         self.add("assistant", requestId=f"req_{name}", message=message)
 

@@ -25,6 +25,7 @@ from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
 from server.usage import diagnostics, sections
+from server.usage.slices import Filter
 from tests.rollouts import Tree
 from tests.toollogs import HOME, ToolLog
 
@@ -161,6 +162,32 @@ def test_compressed_logs_are_read(config: Config, indexer: Indexer) -> None:
     path.unlink()
     up_to_date(indexer)
     assert everything() == plain
+
+
+@pytest.mark.parametrize("quiet", [False, True], ids=["still written", "silent"])
+def test_what_comes_after_the_last_call_settles_with_it(
+    config: Config, indexer: Indexer, quiet: bool
+) -> None:
+    log = rich()
+    log.item(type="function_call", name="exec_command", arguments='{"cmd":"make"}', call_id="last")
+    path = log.save(config.codex_home)
+    if quiet:
+        os.utime(path, (1, 1))
+    up_to_date(indexer)
+    up_to_date(indexer)  # once is enough
+    made = "select count(*) from tool_run r join fact_call k using (source, number) where root = ?"
+    assert db.rows(made, ("make",)) == [(int(quiet),)]
+    # It goes on after all: nothing counts twice.
+    log.call()
+    log.output("last")
+    log.call()
+    path.write_bytes(log.text())
+    up_to_date(indexer)
+    assert db.rows(made, ("make",)) == [(1,)]
+    assert db.rows("select outputs, tokens from tool_run where root = 'make'") == [(1, 10)]
+    rows = {row["fact_name"]: row for row in diagnostics.facts(Filter())}
+    assert rows["build"]["occurrences"] == rows["build"]["associated_calls"] == 1
+    assert rows["exec_command"]["occurrences"] == log.text().count(b'"name":"exec_command"')
 
 
 def test_a_copied_head_counts_for_its_parent_alone(config: Config, indexer: Indexer) -> None:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 5.0
 SNAPSHOT_SECONDS = 300.0
+SETTLE_SECONDS = 60.0  # between looks for files that fell silent
+QUIET_SECONDS = 600.0  # after which no next call is waited for
 _PIECE = 1 << 18
 _BREATH = 0.002  # between transactions, so that the recorder and the indexer get their turn
 _TABLES = ("fact", "fact_call", "tool_run", "file_read", "file_change", "fact_file")
@@ -32,6 +34,14 @@ _JOBS = (
     "left join fact_file k on k.source = f.id "
     "where not f.missing and (k.source is null "
     'or k."offset" != f."offset" or k.fingerprint != f.fingerprint)'
+)
+# Files that say something after their last call, fully read and silent for a while.
+_TRAILING = (
+    "select source, last from (select k.source, "
+    "(select max(number) from fact_call where source = k.source) as last "
+    "from fact_file k join source_file f on f.id = k.source "
+    'where k."offset" = f."offset" and f.mtime_ns < ?) t '
+    "where exists (select 1 from fact where source = t.source and number > t.last)"
 )
 
 
@@ -62,6 +72,8 @@ class Gatherer:
         self._progress: dict[str, int] | None = None
         self._wanted = False
         self._computed = -SNAPSHOT_SECONDS
+        self._settled = -SETTLE_SECONDS
+        self._moved = False  # facts settled since the sections were computed
         self._odd: dict[int, int] = {}  # files that failed, until they grow
         self.error: str | None = None  # why the last pass failed
 
@@ -104,7 +116,8 @@ class Gatherer:
             self._wake.wait(POLL_SECONDS if began else min(1.0, POLL_SECONDS))
             self._wake.clear()
             known = db.revisions().get("calls")
-            if self._stopping.is_set() or not (self._wanted or known != seen):
+            late = time.monotonic() - self._settled >= SETTLE_SECONDS
+            if self._stopping.is_set() or not (self._wanted or known != seen or late):
                 continue
             if self._busy() and not self._wanted:
                 continue
@@ -125,12 +138,17 @@ class Gatherer:
         wanted = self._wanted
         self.bring_up(gently=not wanted)
         late = time.monotonic() - self._computed >= SNAPSHOT_SECONDS
-        if wanted or diagnostics.computed() is None or (late and diagnostics.stale()):
+        if (
+            wanted
+            or diagnostics.computed() is None
+            or (late and (self._moved or diagnostics.stale()))
+        ):
             self._compute()
 
     def _compute(self) -> None:
         with self._lock, db.reading():
             self._mend()
+        self._moved = False
         diagnostics.compute()
         self._computed = time.monotonic()
 
@@ -153,6 +171,7 @@ class Gatherer:
                         break
                     self._read(job, gently)
                     self._progress["filesDone"] += 1
+                self._settle()
                 if jobs:
                     db.touch("diagnostics")
                 return bool(jobs)
@@ -209,6 +228,18 @@ class Gatherer:
             job.offset = end
             if gently:
                 self._stopping.wait(_BREATH)
+
+    def _settle(self) -> None:
+        """Give what silent files say after their last call to that call; no other may come.
+
+        The rows move, so nothing counts twice; what a call that comes later says is its own.
+        """
+        before = (time.time() - QUIET_SECONDS) * 1e9
+        for source, last in db.rows(_TRAILING, (before,)):
+            self._moved = True
+            with db.writing("diagnostics") as connection:
+                _move(connection, source, last)
+        self._settled = time.monotonic()
 
     def _mend(self) -> None:
         """Find the calls of stretches that have none: heads told apart anew, other ids."""
@@ -275,6 +306,22 @@ def _store(connection: Any, job: _Job, found: facts.Found, names: dict[int, str]
         [(source, *row) for row in found.changes],
     )
     _store_outputs(connection, source, found)
+
+
+def _move(connection: Any, source: int, last: int) -> None:
+    connection.execute(
+        "insert into fact select source, ?2, type, name, category, count, first_at, last_at "
+        "from fact where source = ?1 and number > ?2 "
+        "on conflict(source, number, type, name) do update set "
+        "count = count + excluded.count, last_at = max(last_at, excluded.last_at)",
+        (source, last),
+    )
+    connection.execute("delete from fact where source = ? and number > ?", (source, last))
+    for table in ("tool_run", "file_read", "file_change"):
+        connection.execute(
+            f"update {table} set number = ?2 where source = ?1 and number > ?2",  # noqa: S608
+            (source, last),
+        )
 
 
 def _store_outputs(connection: Any, source: int, found: facts.Found) -> None:
