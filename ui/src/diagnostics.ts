@@ -75,12 +75,22 @@ export interface Git extends Section {
   }[];
 }
 
+/** One tool run of many, and the call that it belongs to. */
+export interface Occasion {
+  path_label: string;
+  record_id: string;
+  event_timestamp: string;
+}
+
 export interface Reads extends Section {
   top_paths: (PathRow & { read_events: number; original_token_sum: number | null })[];
+  largest_commands: (Occasion & { reader: string; paths: number; original_token_sum: number })[];
 }
 
 export interface Changes extends Section {
   top_paths: (PathRow & { modifications: number })[];
+  by_extension: { extension: string; modifications: number; unique_paths: number }[];
+  largest_events: (Occasion & { path_count: number })[];
 }
 
 interface Yield {
@@ -99,7 +109,14 @@ export interface Group {
   project?: string;
   session?: string;
   total_tokens: number;
+  input_tokens: number;
+  cached_input_tokens: number;
+  uncached_input_tokens: number;
+  output_tokens: number;
+  reasoning_output_tokens: number;
   calls: number;
+  estimated_cost_usd: number | null;
+  usage_credits: number | null;
   share: number | null;
 }
 

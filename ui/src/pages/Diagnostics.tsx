@@ -13,6 +13,7 @@ import {
   type Fact,
   type Git,
   type Group,
+  type Occasion,
   type Overview,
   type PathRow,
   type Productivity,
@@ -21,7 +22,8 @@ import {
   type Told,
   type ToolOutput,
 } from "../diagnostics";
-import { ago, compact, count, day as dayName, exact, full, percent, share } from "../format";
+import { csv, download } from "../csv";
+import { ago, compact, count, day as dayName, exact, full, percent, share, stamp } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { CopyLink } from "../parts/Chips";
 import { Many, One } from "../parts/Filters";
@@ -62,7 +64,6 @@ export function Diagnostics() {
       </UsageBar>
       {refresh.running && <Running status={refresh.status} />}
       <Trouble status={refresh.status} asked={refresh.error?.message} />
-      {usage.shared.provider === "claude" && <p className="notice">{t("diag.codexOnly")}</p>}
       {!usage.wrong && (
         <Waiting found={overview} lines={2}>
           {(data) =>
@@ -179,6 +180,9 @@ function Sections({ data, usage }: { data: Overview; usage: Usage }) {
         <Waiting found={git}>{(found) => <GitList found={found} usage={usage} />}</Waiting>
         <Waiting found={reads}>{(found) => <ReadList found={found} usage={usage} />}</Waiting>
         <Waiting found={changes}>{(found) => <ChangeList found={found} usage={usage} />}</Waiting>
+        <Waiting found={reads}>{(found) => <LargestReads found={found} />}</Waiting>
+        <Waiting found={changes}>{(found) => <LargestChanges found={found} />}</Waiting>
+        <Waiting found={changes}>{(found) => <Extensions found={found} usage={usage} />}</Waiting>
         <Waiting found={productivity}>{(found) => <Yields found={found} usage={usage} />}</Waiting>
         <Waiting found={facts}>{({ rows }) => <Loops rows={rows} usage={usage} />}</Waiting>
       </div>
@@ -218,7 +222,7 @@ function note(notes: string[]): string {
 // ── facts ───────────────────────────────────────────────────────────────────────────────
 
 const TYPES = [
-  "function", "tool", "mcp_tool", "mcp_server", "skill", "command_family", "activity", "compaction", "loop", "outcome",
+  "function", "tool", "mcp_tool", "mcp_server", "skill", "subagent", "command_family", "activity", "compaction", "loop", "outcome",
 ]; // prettier-ignore
 const FACT_SORTS = {
   times: (row: Fact) => row.occurrences,
@@ -611,6 +615,121 @@ function ChangeList({ found, usage }: Part<Changes>) {
   );
 }
 
+/** A file of one occasion, and when it was, which leads to its call. */
+function occasionColumns<T extends Occasion>(now: number, more: (row: T) => number): [ListColumn<T>, ListColumn<T>] {
+  return [
+    {
+      title: t("diag.col.file"),
+      show: (row) => (
+        <span className="file" dir="ltr">
+          {row.path_label}
+          {more(row) > 1 && <span className="muted">+{count(more(row) - 1)}</span>}
+        </span>
+      ),
+      plain: ["file", (row) => row.path_label],
+    },
+    {
+      title: t("diag.col.when"),
+      show: (row) => <Link href={`/calls/${encodeURIComponent(row.record_id)}`}>{stamp(row.event_timestamp, now)}</Link>,
+      plain: ["at", (row) => row.event_timestamp],
+    },
+  ];
+}
+
+function LargestReads({ found }: { found: Reads }) {
+  type Row = Reads["largest_commands"][number];
+  const [file, when] = occasionColumns<Row>(useNow(), (row) => row.paths);
+  return (
+    <Listing<Row>
+      title={t("diag.largestReads")}
+      source={t("diag.source")}
+      name="largest-reads"
+      rows={found.largest_commands}
+      keyOf={(row) => `${row.record_id} ${row.event_timestamp} ${row.reader} ${row.path_label} ${row.original_token_sum}`}
+      bar={(row) => row.original_token_sum}
+      columns={[
+        file,
+        {
+          title: t("diag.col.reader"),
+          show: (row) => readerName(row.reader),
+          plain: ["reader", (row) => row.reader],
+        },
+        {
+          title: t("diag.col.outputTokens"),
+          number: true,
+          show: (row) => <Tokens of={row.original_token_sum} />,
+          plain: ["output_tokens", (row) => row.original_token_sum],
+        },
+        when,
+      ]}
+    />
+  );
+}
+
+function LargestChanges({ found }: { found: Changes }) {
+  type Row = Changes["largest_events"][number];
+  const [file, when] = occasionColumns<Row>(useNow(), (row) => row.path_count);
+  return (
+    <Listing<Row>
+      title={t("diag.largestChanges")}
+      source={t("diag.source")}
+      name="largest-edits"
+      rows={found.largest_events}
+      keyOf={(row) => `${row.record_id} ${row.event_timestamp} ${row.path_label} ${row.path_count}`}
+      bar={(row) => row.path_count}
+      columns={[
+        file,
+        {
+          title: t("diag.col.files"),
+          number: true,
+          show: (row) => count(row.path_count),
+          plain: ["files", (row) => row.path_count],
+        },
+        when,
+      ]}
+    />
+  );
+}
+
+function Extensions({ found, usage }: Part<Changes>) {
+  type Row = Changes["by_extension"][number];
+  const calls = (row: Row) => behind(usage, "extension", row.extension);
+  return (
+    <Listing<Row>
+      title={t("diag.extensions")}
+      source={t("diag.source")}
+      name="edits-by-type"
+      rows={found.by_extension}
+      keyOf={(row) => row.extension}
+      bar={(row) => row.modifications}
+      columns={[
+        {
+          title: t("diag.col.extension"),
+          show: (row) => <Link href={calls(row)}>{row.extension === "<none>" ? t("diag.noExtension") : row.extension}</Link>,
+          plain: ["extension", (row) => row.extension],
+        },
+        {
+          title: t("diag.col.changes"),
+          number: true,
+          show: (row) => <Link href={calls(row)}>{count(row.modifications)}</Link>,
+          plain: ["changes", (row) => row.modifications],
+        },
+        {
+          title: t("diag.col.files"),
+          number: true,
+          show: (row) => count(row.unique_paths),
+          plain: ["files", (row) => row.unique_paths],
+        },
+      ]}
+    />
+  );
+}
+
+/** The program or tool, without the kind of reading that it counts as. */
+function readerName(reader: string): string {
+  return reader.split(":")[1] ?? reader;
+}
+
 function Yields({ found, usage }: Part<Productivity>) {
   type Row = Productivity["readers"][number];
   return (
@@ -624,7 +743,7 @@ function Yields({ found, usage }: Part<Productivity>) {
       columns={[
         {
           title: t("diag.col.reader"),
-          show: (row) => <Link href={behind(usage, "reader", row.reader)}>{row.reader.split(":")[1] ?? row.reader}</Link>,
+          show: (row) => <Link href={behind(usage, "reader", row.reader)}>{readerName(row.reader)}</Link>,
           plain: ["reader", (row) => row.reader],
         },
         {
@@ -647,12 +766,29 @@ function Yields({ found, usage }: Part<Productivity>) {
 
 // ── concentration ───────────────────────────────────────────────────────────────────────
 
+const METRICS = [
+  "total_tokens", "input_tokens", "cached_input_tokens", "uncached_input_tokens", "output_tokens",
+  "reasoning_output_tokens", "calls", "estimated_cost_usd", "usage_credits", "share",
+] as const; // prettier-ignore
+
+function saveConcentration({ dimensions }: Concentration) {
+  const lines = dimensions.flatMap(({ dimension, top_rows }) =>
+    top_rows.map((row) => [dimension, row.session ?? row.project ?? row.label ?? "", ...METRICS.map((metric) => row[metric])]),
+  );
+  download("brimline-concentration.csv", [csv(["dimension", "group", ...METRICS], lines)]);
+}
+
 function Concentrated({ found, usage }: Part<Concentration>) {
   return (
     <section className="card" aria-label={t("diag.concentration")}>
       <div className="card-head">
         <h2>{t("diag.concentration")}</h2>
-        <span className="chip">{t("diag.ledger")}</span>
+        <span className="tools">
+          <span className="chip">{t("diag.ledger")}</span>
+          <button type="button" className="quiet" onClick={() => saveConcentration(found)}>
+            {t("do.csv")}
+          </button>
+        </span>
       </div>
       <div className="thirds">
         {found.dimensions.map((dimension) => (

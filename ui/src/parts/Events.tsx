@@ -144,7 +144,7 @@ function Tokens({ event: { usage } }: { event: TelemetryEvent }) {
   return (
     <>
       {usage.callId ? (
-        <Link href={`/calls${query({ open: usage.callId })}`} title={exact(sum)}>
+        <Link href={`/calls/${encodeURIComponent(usage.callId)}`} title={exact(sum)}>
           {count(sum)}
         </Link>
       ) : (

@@ -154,6 +154,8 @@ interface Column {
   show: (value: number | null | undefined) => string;
   /** What its events have beside those of the row. */
   events?: Record<string, string>;
+  /** The page with the rows that it counts. */
+  page?: "/calls" | "/threads";
 }
 
 const MORE: Partial<Record<PanelId, Column[]>> = {
@@ -164,8 +166,8 @@ const MORE: Partial<Record<PanelId, Column[]>> = {
     { word: "panels.col.p95", key: "p95Ms", show: duration },
   ],
   users: [
-    { word: "panels.col.conversations", key: "conversations", show: count },
-    { word: "requests.col.tokens", key: "tokens", show: count },
+    { word: "panels.col.conversations", key: "conversations", show: count, page: "/threads" },
+    { word: "requests.col.tokens", key: "tokens", show: count, page: "/calls" },
   ],
 };
 
@@ -198,7 +200,7 @@ export function SharesPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
             )
           }
           name={(item) => itemName(panel.id, item)}
-          cell={(item, column) => <Cell panel={panel.id} item={item} column={column} shown={shown} />}
+          cell={(item, column) => <Cell panel={panel.id} item={item} column={column} shown={shown} accounts={accounts} />}
         />
       ) : (
         <p className="note">{t("panels.nothing")}</p>
@@ -209,8 +211,18 @@ export function SharesPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
   );
 }
 
-/** A further number of an item; one that has events of its own leads to them. */
-function Cell({ panel, item, column, shown }: { panel: PanelId; item: Item; column: Column; shown: Shown }) {
+interface CellProps {
+  panel: PanelId;
+  item: Item;
+  column: Column;
+  shown: Shown;
+  accounts: Account[] | undefined;
+}
+
+/** A further number of an item; one that has rows or events of its own leads to them. */
+function Cell({ panel, item, column, shown, accounts }: CellProps) {
+  if (column.page && item[column.key])
+    return <Link href={listed(panel, item, shown, accounts, column.page)}>{plainCell(item, column)}</Link>;
   const events = column.events && item[column.key] ? eventsBehind(panel, item.name, shown.scope.provider) : null;
   if (!events) return <>{plainCell(item, column)}</>;
   return (
@@ -320,13 +332,19 @@ function eventsBehind(panel: PanelId, item: string | null, provider: string): Re
   return null;
 }
 
-/** The list of calls or requests that an item counts. */
-function listed(panel: PanelId, { name }: Item, { scope }: Shown, accounts: Account[] | undefined): string {
+/** The list of calls or threads that an item counts. */
+function listed(
+  panel: PanelId,
+  { name }: Item,
+  { scope }: Shown,
+  accounts: Account[] | undefined,
+  page: "/calls" | "/threads" = "/calls",
+): string {
   if (panel === "users") {
     const account = accounts?.find((one) => one.alias === name || one.email === name || one.displayName === name);
-    return rows("/calls", scope, account ? { account: account.accountId } : {});
+    return rows(page, scope, account ? { account: account.accountId } : {});
   }
-  return rows("/calls", scope, name ? { model: name } : {});
+  return rows(page, scope, name ? { model: name } : {});
 }
 
 /** What stands beside a share: what was decided by configuration, other clients, tools' outcome. */
@@ -454,7 +472,15 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
                   count(row.modelCalls)
                 )}
               </td>
-              <td className="num">{count(row.tokens)}</td>
+              <td className="num">
+                {row.tokens && row.conversation ? (
+                  <Link href={rows("/calls", shown.scope, { session: row.conversation })} title={exact(row.tokens)}>
+                    {count(row.tokens)}
+                  </Link>
+                ) : (
+                  count(row.tokens)
+                )}
+              </td>
               <td className="num">
                 {row.toolCalls && row.conversation ? (
                   <EventsLink shown={shown} more={{ conversation: row.conversation, name: eventName("tool_result", shown.scope.provider) }}>
