@@ -64,6 +64,14 @@ _MODELS = (
     ("gpt-5.4-mini", "low", 3),
 )
 _CLAUDE = ("claude-opus-4-6", "claude-sonnet-4-6")
+_CLAUDE_TOOLS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("Bash", {"command": "npm test"}), ("Bash", {"command": "git diff --stat"}),
+    ("Bash", {"command": "pytest -q"}), ("Read", {"file_path": "src/cart.ts"}),
+    ("Read", {"file_path": "README.md"}), ("Grep", {"pattern": "total", "path": "src"}),
+    ("Glob", {"pattern": "**/*.ts"}), ("Edit", {"file_path": "src/cart.ts"}),
+    ("Write", {"file_path": "docs/notes.md"}), ("Task", {"subagent_type": "Explore"}),
+    ("mcp__docs__search", {"query": "…"}), ("Skill", {"skill": "release-notes"}),
+)  # fmt: skip
 _COMMANDS = (
     "rg -n total src", "sed -n 1,120p src/cart.ts", "pytest -q", "npm test", "git diff --stat",
     "git status --short", "ls src", "npm run build", "git commit -am wip", "cat package.json",
@@ -412,16 +420,28 @@ class _Maker:
             }
             context += fresh
             name = f"msg_{bits[:10]}{number:04d}"
-            text = [{"type": "text", "text": "…"}]
-            message = {"id": name, "role": "assistant", "model": model, "content": text}
+            tool = self._claude_tool(f"toolu_{bits[:10]}{number:04d}")
+            message = {"id": name, "role": "assistant", "model": model, "content": [tool]}
+            base = {**head, "parentUuid": None, "isSidechain": False, "version": "2.1.0"}
             lines.append(
-                {**head, "parentUuid": None, "isSidechain": False, "version": "2.1.0",
-                 "type": "assistant", "uuid": f"a-{name}", "requestId": f"req_{name}",
-                 "timestamp": stamp(at), "message": {**message, "usage": usage}}
+                {**base, "type": "assistant", "uuid": f"a-{name}", "requestId": f"req_{name}",
+                 "timestamp": stamp(at),
+                 "message": {**message, "stop_reason": "tool_use", "usage": usage}}
+            )  # fmt: skip
+            result = {"type": "tool_result", "tool_use_id": tool["id"], "content": "…"}
+            if tool["name"] == "Bash" and self._random.random() < 0.12:
+                result["is_error"] = True
+            lines.append(
+                {**base, "type": "user", "uuid": f"r-{name}", "timestamp": stamp(at + 900),
+                 "message": {"role": "user", "content": [result]}}
             )  # fmt: skip
         data = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
         folder = f"projects/-home-sam-src-{project}"
         self.sample.claude[f"{folder}/{key}.jsonl"] = data.encode()
+
+    def _claude_tool(self, name: str) -> dict[str, Any]:
+        tool, given = self._random.choice(_CLAUDE_TOOLS)
+        return {"type": "tool_use", "id": name, "name": tool, "input": given}
 
 
 def _attempt(account: str, outcome: str, status: int, took: int, reason: str) -> dict[str, Any]:
