@@ -32,8 +32,7 @@ def put(server: Server, value: Any) -> tuple[int, Any]:
 def test_start_at_login_is_the_systems_record(tmp_path: Path) -> None:
     settings = tmp_path / "settings"
     entry = settings / "autostart" / "brimline.desktop"
-    env = {"DISPLAY": ":99", "XDG_CONFIG_HOME": str(settings)}
-    server = Server(tmp_path / "data", **env)
+    server = Server(tmp_path / "data", DISPLAY=":99", XDG_CONFIG_HOME=str(settings))
     try:
         assert server.get("/api/desktop")[1] == {"startAtLogin": False}
         assert put(server, {"startAtLogin": True}) == (200, {"startAtLogin": True})
