@@ -56,6 +56,9 @@ def _settle(folder: Path, provider: str, port: int | None) -> Config:
         "BRIMLINE_DATA_DIR": folder / "data",
         "BRIMLINE_CODEX_HOME": folder / "codex",
         "BRIMLINE_CLAUDE_HOME": folder / "claude",
+        # Its pages can connect clients, too: not the user's own.
+        "OPENCODE_CONFIG": folder / "opencode" / "opencode.json",
+        "OPENCLAW_CONFIG_PATH": folder / "openclaw" / "openclaw.json",
         "BRIMLINE_UPSTREAM_BASE_URL": f"{provider}/backend-api",
         "BRIMLINE_AUTH_BASE_URL": provider,
         "BRIMLINE_HOST": "127.0.0.1",

@@ -84,6 +84,9 @@ def test_the_demo_is_the_whole_program(tmp_path: Path) -> None:
             # Every request of the proxy met its line in a log: none is counted twice.
             assert calls["joined"] == calls["answered"] > 300
             assert get("/api/trends?by=project")["names"]
+            places = [client["path"] for client in get("/api/connect")["clients"]]
+            assert len(places) > 3
+            assert [place for place in places if not place.startswith(str(temporary))] == []
         finally:
             process.terminate()
     assert process.wait(40) == 0
