@@ -59,7 +59,9 @@ PATHS = (
 
 
 def fill(calls: int, now: int) -> None:
-    """A year of calls: 40 a session, in bursts, five models, twelve projects."""
+    """A year of calls: 40 a session, in bursts, five models, twelve projects; a thread's three
+    sessions begin on one day, as sub-agents do.
+    """
     sessions = max(1, calls // 40)
     with db.writing("calls") as connection:
         connection.execute(
@@ -67,7 +69,7 @@ def fill(calls: int, now: int) -> None:
             "insert into session(id, key, provider, thread, forked, inherited, guessed, kind, "
             "project, started_at) select i, 's' || i, 'codex', 't' || (i - i % 3), 0, 0, 0, "
             "case i % 3 when 0 then 'user' else 'subagent' end, 'project-' || (i % 12), "
-            "? - abs(i * 7919 % 365) * ? - (i % 600) * 60000 from n",
+            "? - abs((i - i % 3) * 7919 % 365) * ? - (i % 600) * 60000 from n",
             (sessions, now, DAY),
         )
         connection.execute(

@@ -10,9 +10,11 @@ from flask.testing import FlaskClient
 
 from server.app import create_app
 from server.config import Config
+from server.dashboard import filters
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
+from server.times import iso
 from server.usage import insights, slices, threads
 from tests.rollouts import Tree
 
@@ -105,6 +107,33 @@ def test_a_filter_finds_the_same_calls_in_threads_and_lists(
     if len(asked) == 1 and "from" not in asked:  # the list itself, beyond its rollup
         counted = get(client, "/api/calls", q="-", **asked)["totals"]
         assert counted == totals
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["mostly within", "mostly across"])
+def test_a_span_of_time_finds_the_same_either_way(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    monkeypatch.setattr(threads._Groups, "_inside", lambda _self: inside)
+    first, last = db.rows("select min(started_at), max(started_at) from call")[0]
+    step = (last - first) // 9
+    for start, end in ((0, 4), (3, 5), (4, 9), (0, 9), (8, 9)):
+        # Whole quarters of an hour, as the rollups have them.
+        bounds = [(first + n * step) // 900_000 * 900_000 for n in (start, end)]
+        asked = {"from": iso(bounds[0]), "to": iso(bounds[1])}
+        filters.forget()
+        found = {row["id"]: row for row in everything(client, sort="cost", **asked)}
+        expected = db.rows(
+            "select s.thread, count(*), sum(c.input + c.output), count(distinct s.id), "
+            "min(c.started_at) from call c join session s on s.id = c.session "
+            "where c.started_at >= ? and c.started_at < ? group by 1",
+            bounds,
+        )
+        assert {
+            (name, row["calls"], row["totalTokens"], row["sessions"], row["startedAt"])
+            for name, row in found.items()
+        } == {(name, *sums, iso(at)) for name, *sums, at in expected}
+        top = get(client, "/api/insights", **asked)["threads"]
+        assert all(row == found[row["id"]] for row in top) and top
 
 
 def test_a_threads_story(client: FlaskClient) -> None:

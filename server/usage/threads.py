@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from heapq import nlargest
 from typing import Any
@@ -11,6 +13,7 @@ from server.store import db
 from server.times import iso
 from server.usage import afresh, calls, recommendations, slices, thresholds
 from server.usage.calls import Page
+from server.usage.days import QUARTER
 from server.usage.slices import Filter
 
 _MOST_POINTS = 400
@@ -48,6 +51,9 @@ _TOTALS = (
 )
 _WINDOWS = _TOTALS.replace(")", ") over ()")
 _MEASURED = 9  # columns of _TOTALS
+_NEVER = 1 << 62
+_ACROSS = "w.last_at >= ? and w.first_at < ? and (w.first_at < ? or w.last_at >= ?)"
+_AS = re.compile(r"\bas (\w+)")
 _MANY = 2000  # from here on a sort needs an index of its own
 _HAVING = {
     "context-bloat": "g.bloat > 0",
@@ -156,18 +162,19 @@ class _Groups:
     """
 
     def __init__(self, wanted: Filter, *sorts: str) -> None:
-        self.prefix, self.picky = "", False
+        self.prefix, self.picky, self.spanned = "", False, False
         self.values: list[Any] = []
         self._wanted = wanted
         rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
         source, parts, given = "from thread_usage g", ["1"], list[Any]()
         if rest != Filter():
-            self.picky = bool(wanted.text or wanted.preset)
+            self.spanned = replace(rest, since=None, until=None) == Filter() and self._inside()
+            self.picky = self.spanned or bool(wanted.text or wanted.preset)
             needed = [SORTS[sort] for sort in sorts]
             if self.picky:
                 needed += (_TOTALS, _HAVING.get(wanted.preset, ""))
             grouped, self.values = self._grouped(" ".join(needed))
-            self.prefix, source = f"with g as ({grouped} group by s.thread)", "from g"
+            self.prefix, source = f"with g as ({grouped})", "from g"
         elif wanted.provider:
             parts.append("g.provider = ?")
             given.append(wanted.provider)
@@ -214,26 +221,69 @@ class _Groups:
         """All that is known of some of the threads, in their order."""
         marks = ",".join("?" * len(threads))
         if self.prefix:
-            grouped, values = self._grouped()
-            sql = (
-                f"with g as ({grouped} and s.thread in ({marks}) group by s.thread) "  # noqa: S608
-                f"select {_COLUMNS} from g"
-            )
+            grouped, values = self._grouped(among=threads)
+            sql = f"with g as ({grouped}) select {_COLUMNS} from g"  # noqa: S608
         else:
             sql = f"select {_COLUMNS} from thread_usage g where g.thread in ({marks})"  # noqa: S608
-            values = []
-        found = {row[0]: row for row in db.rows(sql, [*values, *threads])}
+            values = threads
+        found = {row[0]: row for row in db.rows(sql, values)}
         return [found[name] for name in threads if name in found]
 
-    def _grouped(self, needed: str = "") -> tuple[str, list[Any]]:
-        """What sums calls up by thread; only the measures that `needed` names, if it names any."""
-        source, values = self._source()
+    def _grouped(self, needed: str = "", among: Sequence[str] = ()) -> tuple[str, list[Any]]:
+        """What sums calls up by thread; only the measures that `needed` names, if it names any,
+        and only the threads `among`, if those are given.
+        """
         columns = slices.measures(needed=needed)
-        kinds = slices.KINDS if not needed or "g.subagents" in needed else ""
+        kinds = f"{slices.KINDS}, " if not needed or "g.subagents" in needed else ""
+        only = f" and s.thread in ({','.join('?' * len(among))})" if among else ""
+        source, values = self._across() if self.spanned else self._source()
+        sql = (
+            f"select s.thread as thread, min(l.provider) as provider, {kinds}{columns} "  # noqa: S608
+            f"{source}{only} group by s.thread"
+        )
+        values = [*values, *among]
+        if not self.spanned:
+            return sql, values
+        # Most threads lie wholly within a span of time, and their sums are known.
+        named = ", ".join(f"w.{name}" for name in _AS.findall(f"{kinds}{columns}"))
+        inside, bounds = self._span("w.last_at >= ? and w.last_at < ? and w.first_at >= ?")
+        whole = f"select w.thread as thread, w.provider as provider, {named} {inside}"
+        return f"{whole}{only.replace('s.', 'w.')} union all {sql}", [*bounds, *among, *values]
+
+    def _inside(self) -> bool:
+        """Whether most threads of the filter's times lie wholly within them."""
+        among, values = self._span("w.last_at >= ? and w.first_at < ?", bounds=2)
+        across, rest = self._span(_ACROSS)
+        rest.insert(3, rest[1])
+        found = db.rows(
+            f"select (select count(*) {across}), (select count(*) {among})",  # noqa: S608
+            [*rest, *values],
+        )[0]
+        return bool(4 * found[0] < found[1])
+
+    def _span(self, condition: str, bounds: int = 3) -> tuple[str, list[Any]]:
+        """Threads by a condition on the quarters that the filter's times begin and end with."""
+        since, until = self._wanted.since or 0, self._wanted.until
+        first = since // QUARTER * QUARTER
+        end = _NEVER if until is None else -(-until // QUARTER) * QUARTER
+        values: list[Any] = [first, end, first][:bounds]
+        provider = self._wanted.provider
+        only = " and w.provider = ?" if provider else ""
         return (
-            f"select s.thread as thread, min(l.provider) as provider, {kinds}"  # noqa: S608
-            f"{', ' if kinds else ''}{columns} {source}",
-            values,
+            f"from thread_usage w where {condition}{only}",
+            [*values, *([provider] if provider else [])],
+        )
+
+    def _across(self) -> tuple[str, list[Any]]:
+        """The calls, within the filter's times, of threads that reach beyond those."""
+        source, values = slices.summed(self._rest, joined=True)
+        table, _, where = source.partition(" left join session s on s.id = l.session where ")
+        outside, bounds = self._span(_ACROSS)
+        bounds.insert(3, bounds[1])
+        return (
+            f"from session s cross join {table.removeprefix('from ')} on l.session = s.id "
+            f"where {where} and s.thread in (select w.thread {outside})",
+            [*values, *bounds],
         )
 
     def _source(self) -> tuple[str, list[Any]]:
