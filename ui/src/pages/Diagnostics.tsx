@@ -430,6 +430,12 @@ function toldColumns<T extends Told>(title: string, usage: Usage, type: string, 
   ];
 }
 
+/** A bar of the tokens; where no output was counted, of the runs. */
+function toldBar(rows: Told[]): (row: Told) => number | null {
+  const counted = rows.some((row) => row.original_token_sum !== null);
+  return (row) => (counted ? row.original_token_sum : row.calls);
+}
+
 function Tools({ found, usage }: Part<ToolOutput>) {
   return (
     <Listing
@@ -438,7 +444,7 @@ function Tools({ found, usage }: Part<ToolOutput>) {
       name="tool-output"
       rows={found.functions}
       keyOf={(row) => row.function}
-      bar={(row) => row.original_token_sum}
+      bar={toldBar(found.functions)}
       columns={toldColumns<ToolOutput["functions"][number]>(t("diag.col.tool"), usage, "tool_run", (row) => row.function)}
       note={note(found.notes)}
     />
@@ -453,7 +459,7 @@ function Programs({ found, usage }: Part<ToolOutput>) {
       name="program-output"
       rows={found.command_roots}
       keyOf={(row) => row.root}
-      bar={(row) => row.original_token_sum}
+      bar={toldBar(found.command_roots)}
       columns={toldColumns<ToolOutput["command_roots"][number]>(t("diag.col.program"), usage, "command_root", (row) => row.root)}
     />
   );
