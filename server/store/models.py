@@ -575,15 +575,15 @@ class ToolRun(_Usage):
     told = BooleanField(default=True)  # whether the output belongs to this row
     outputs = IntegerField(default=0)
     tokens = IntegerField(null=True)  # of the output, as the client counted them
-    missing = TextField(null=True)  # why not: string_no_header non_string_output
+    missing = TextField(null=True)  # why not: string_no_header non_string_output no_token_count
 
     class Meta:
         primary_key = CompositeKey("source", "offset", "part")
-        indexes = ((("root", "child"), False),)
+        indexes = ((("root", "child"), False), (("source", "number"), False))
 
 
 class FileRead(_Usage):
-    """A file that a shell command read; its base name and a short hash of its path."""
+    """A file that a tool read; its base name and a short hash of its path."""
 
     source = IntegerField()
     offset = IntegerField()  # of its ToolRun
@@ -596,11 +596,11 @@ class FileRead(_Usage):
 
     class Meta:
         primary_key = CompositeKey("source", "offset", "path")
-        indexes = ((("path",), False),)
+        indexes = ((("path",), False), (("source", "number"), False))
 
 
 class FileChange(_Usage):
-    """A file that a patch changed; its base name and a short hash of its path."""
+    """A file that a tool changed; its base name and a short hash of its path."""
 
     source = IntegerField()
     offset = IntegerField()  # of the patch's line
@@ -611,7 +611,7 @@ class FileChange(_Usage):
 
     class Meta:
         primary_key = CompositeKey("source", "offset", "path")
-        indexes = ((("path",), False),)
+        indexes = ((("path",), False), (("source", "number"), False))
 
 
 class DiagnosticSnapshot(_Usage):

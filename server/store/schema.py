@@ -73,9 +73,12 @@ USAGE = (
     'CREATE INDEX IF NOT EXISTS "fact_type_name" ON "fact" ("type", "name")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "tool_run" ("source" INTEGER NOT NULL, "offset" INTEGER NOT NULL, "part" INTEGER NOT NULL, "number" INTEGER NOT NULL, "function" TEXT NOT NULL, "root" TEXT, "child" TEXT, "operation" TEXT, "told" INTEGER NOT NULL, "outputs" INTEGER NOT NULL, "tokens" INTEGER, "missing" TEXT, PRIMARY KEY ("source", "offset", "part"))',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "tool_run_root_child" ON "tool_run" ("root", "child")',  # noqa: E501
+    'CREATE INDEX IF NOT EXISTS "tool_run_source_number" ON "tool_run" ("source", "number")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "file_read" ("source" INTEGER NOT NULL, "offset" INTEGER NOT NULL, "path" TEXT NOT NULL, "part" INTEGER NOT NULL, "number" INTEGER NOT NULL, "label" TEXT NOT NULL, "reader" TEXT NOT NULL, "tokens" INTEGER, PRIMARY KEY ("source", "offset", "path"))',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "file_read_path" ON "file_read" ("path")',  # noqa: E501
+    'CREATE INDEX IF NOT EXISTS "file_read_source_number" ON "file_read" ("source", "number")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "file_change" ("source" INTEGER NOT NULL, "offset" INTEGER NOT NULL, "path" TEXT NOT NULL, "number" INTEGER NOT NULL, "label" TEXT NOT NULL, "extension" TEXT NOT NULL, PRIMARY KEY ("source", "offset", "path"))',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "file_change_path" ON "file_change" ("path")',  # noqa: E501
+    'CREATE INDEX IF NOT EXISTS "file_change_source_number" ON "file_change" ("source", "number")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "diagnostic_snapshot" ("section" TEXT NOT NULL, "scope" TEXT NOT NULL, "computed_at" INTEGER NOT NULL, "body" TEXT NOT NULL, PRIMARY KEY ("section", "scope"))',  # noqa: E501
 )

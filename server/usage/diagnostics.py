@@ -44,11 +44,14 @@ EMPTY: dict[str, dict[str, Any]] = {
     "read-productivity": {"summary": {}, "readers": [], "top_paths": []},
     "concentration": {"dimensions": [], "metrics": [], "largest_impact_rows": []},
 }
-_FACTS = "facts"  # kept like a section, so that the page's first table is there at once too
+# Kept like sections, so that the page's first table is there at once too.
+_FACTS, _SUMMARY = "facts", "summary"
+_KEPT = (*SECTIONS, _FACTS, _SUMMARY)
+
 # ── stored sections ───────────────────────────────────────────────────────────────────────
 
 
-def compute(only: Iterable[str] = (*SECTIONS, _FACTS)) -> None:
+def compute(only: Iterable[str] = _KEPT) -> None:
     """Compute sections without a filter and store them, for both scopes."""
     slices.refresh()
     archived = bool(db.rows("select 1 from source_file where archived limit 1"))
@@ -66,7 +69,7 @@ def compute(only: Iterable[str] = (*SECTIONS, _FACTS)) -> None:
 def computed() -> int | None:
     """When the oldest stored section was computed; None while one is missing."""
     found = db.rows("select min(computed_at), count(distinct section) from diagnostic_snapshot")[0]
-    return found[0] if found[1] > len(SECTIONS) else None
+    return found[0] if found[1] >= len(_KEPT) else None
 
 
 def stale() -> bool:
@@ -92,7 +95,12 @@ def live(section: str, wanted: Filter) -> dict[str, Any]:
 def _built(section: str, wanted: Filter) -> dict[str, Any]:
     scope = scoped(wanted)
     body: dict[str, Any]
-    body = BUILDERS[section](scope) if section != _FACTS else {"rows": _facts(scope)}
+    if section == _FACTS:
+        body = {"rows": _facts(scope)}
+    elif section == _SUMMARY:
+        body = {"rows": _summary(scope, _facts(scope))}
+    else:
+        body = BUILDERS[section](scope)
     logs = db.rows("select count(*) from fact_file")[0][0]
     body["snapshot"] = {
         "computed_at": iso(db.now_ms()),
@@ -107,12 +115,13 @@ def _built(section: str, wanted: Filter) -> dict[str, Any]:
 # ── facts ─────────────────────────────────────────────────────────────────────────────────
 
 _TOTAL = "(c.input + c.output)"
+_ROW_BITS = 32  # of a row's number, below the tokens
 _FACT_COLUMNS = (
     "r.type, r.name, max(r.category), sum(r.count), count(*), sum(c.input), sum(c.cached), "
-    f"sum(c.output), sum(c.reasoning), max({_TOTAL}), max(c.started_at), "
+    "sum(c.output), sum(c.reasoning), max(c.started_at), "
     "avg(case when c.input > 0 then 1.0 * c.cached / c.input end), "
-    # The largest call's id, in one pass: its tokens lead.
-    f"max(printf('%018d', {_TOTAL}) || c.id)"
+    # The largest call and its row, in one pass: its tokens lead.
+    f"max({_TOTAL} << {_ROW_BITS} | c.rowid)"
 )
 FACT_SORTS = {
     "uncached": "associated_uncached_input_tokens",
@@ -146,23 +155,34 @@ _HINTS = {
 
 def facts(wanted: Filter, least: int = 0) -> list[dict[str, Any]]:
     """Every fact of the filter's calls (of those with at least `least` tokens), unordered."""
-    from_stored = None
-    if replace(wanted, history="") == Filter() and not least:
-        from_stored = stored(_FACTS, wanted.history or "all")
-    if from_stored is not None:
-        rows: list[dict[str, Any]] = from_stored["rows"]
-        return rows
-    return _facts(scoped(wanted), least)
+    known = _stored_rows(_FACTS, wanted, least)
+    return _facts(scoped(wanted), least) if known is None else known
+
+
+def _stored_rows(table: str, wanted: Filter, least: int) -> list[dict[str, Any]] | None:
+    if replace(wanted, history="") != Filter() or least:
+        return None
+    kept = stored(table, wanted.history or "all")
+    rows: list[dict[str, Any]] | None = None if kept is None else kept["rows"]
+    return rows
 
 
 def _facts(scope: Scope, least: int = 0) -> list[dict[str, Any]]:
     condition = f"{_TOTAL} >= ? group by r.type, r.name"
-    return [_fact(row) for row in scope.rows("fact", _FACT_COLUMNS, condition, least)]
+    found = scope.rows("fact", _FACT_COLUMNS, condition, least)
+    largest = sorted({row[-1] % (1 << _ROW_BITS) for row in found})
+    names: dict[int, str] = dict(
+        db.rows(
+            "select rowid, id from call where rowid in (select value from json_each(?))",
+            (json.dumps(largest),),
+        )
+    )
+    return [_fact(row, names) for row in found]
 
 
-def _fact(row: tuple[Any, ...]) -> dict[str, Any]:
+def _fact(row: tuple[Any, ...], names: dict[int, str]) -> dict[str, Any]:
     kind, name, category, count, number, first, cached, output, reasoning = row[:9]
-    largest, latest, ratio, dearest = row[9:]
+    latest, ratio, (largest, place) = *row[9:11], divmod(row[11], 1 << _ROW_BITS)
     return {
         "fact_type": kind,
         "fact_name": name,
@@ -178,7 +198,7 @@ def _fact(row: tuple[Any, ...]) -> dict[str, Any]:
         "associated_reasoning_output_tokens": reasoning,
         "avg_cache_ratio": ratio,
         "largest_call_tokens": largest,
-        "largest_record_id": dearest[18:],
+        "largest_record_id": names.get(place),
         "latest_event_timestamp": iso(latest),
         "action_hint": _HINTS.get(f"{kind}/{name}"),
     }
@@ -200,13 +220,17 @@ def confidence(kind: str, name: str) -> str:
 
 def summary(wanted: Filter, least: int = 0) -> list[dict[str, Any]]:
     """Facts by type; each type's calls count once, however many facts they have."""
-    rows = facts(wanted, least)
-    scope = scoped(wanted)
-    inner = "r.type as type, c.id, c.input, c.cached, c.output"
-    where = f"where {scope.where} and {_TOTAL} >= ?"
+    known = _stored_rows(_SUMMARY, wanted, least)
+    return _summary(scoped(wanted), facts(wanted, least), least) if known is None else known
+
+
+def _summary(scope: Scope, rows: list[dict[str, Any]], least: int = 0) -> list[dict[str, Any]]:
+    # A call's facts lie in the order of their types, so that this needs no sorting.
+    inner = "r.type as type, c.input as input, c.cached as cached, c.output as output"
+    where = f"where {scope.where} and {_TOTAL} >= ? group by k.source, k.number, r.type"
     found = db.rows(
         "select type, count(*), sum(input), sum(cached), sum(output) from "  # noqa: S608
-        f"(select distinct {inner} {FROM.format('fact')} {where}) group by type",
+        f"(select {inner} {FROM.format('fact')} {where}) group by type",
         (*scope.values, least),
     )
     made = []

@@ -18,9 +18,11 @@ from server.usage.slices import Filter
 _SHELLS = ("exec_command", "shell", "shell_command", "local_shell", "user_shell", "bash", "exec")
 
 _CALLS = "left join session s on s.id = c.session left join thread t on t.id = s.thread"
+# In this order: what the filter leaves out is never looked for among the facts, and each call's
+# rows lie together.
 FROM = (
-    "from {0} r join fact_call k on k.source = r.source and k.number = r.number "
-    f"join call c on c.id = k.call {_CALLS}"
+    f"from fact_call k cross join call c on c.id = k.call {_CALLS} "
+    "cross join {0} r on r.source = k.source and r.number = k.number"
 )
 _TOLD = "sum(r.outputs), sum(r.tokens is not null), sum(r.outputs and r.tokens is null)"
 _SUM = "sum(r.tokens)"
@@ -94,28 +96,44 @@ def _told(values: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _tool_output(scope: Scope) -> dict[str, Any]:
-    columns = f"count(*), {_TOLD}, {_SUM}"
-    whole = _told(scope.rows("tool_run", columns, "r.part = 0")[0])
-    by_function = scope.rows("tool_run", f"r.function, {columns}", "r.part = 0 group by r.function")
-    by_root = scope.rows(
-        "tool_run", f"r.root, {columns}", "r.part = 0 and r.root is not null group by r.root"
-    )
-    reasons = scope.rows(
-        "tool_run", "r.missing, count(*)", "r.part = 0 and r.missing is not null group by r.missing"
-    )
-    functions = [{"function": row[0], **_told(row[1:])} for row in by_function]
-    roots = [{"root": row[0], **_told(row[1:])} for row in by_root]
+    whole = [0, 0, 0, 0, None]
+    functions: dict[str, list[Any]] = {}
+    roots: dict[str, list[Any]] = {}
+    reasons: dict[str, int] = {}
+    for function, root, missing, *told in scope.rows(
+        "tool_run",
+        f"r.function, r.root, r.missing, count(*), {_TOLD}, {_SUM}",
+        "r.part = 0 group by r.function, r.root, r.missing",
+    ):
+        _plus(whole, told)
+        _plus(functions.setdefault(function, [0, 0, 0, 0, None]), told)
+        if root is not None:
+            _plus(roots.setdefault(root, [0, 0, 0, 0, None]), told)
+        if missing is not None:
+            reasons[missing] = reasons.get(missing, 0) + told[0]
+    summed = _told(tuple(whole))
+    by_function = [{"function": name, **_told(tuple(row))} for name, row in functions.items()]
+    by_root = [{"root": name, **_told(tuple(row))} for name, row in roots.items()]
     return {
         "summary": {
-            "function_calls": whole["calls"],
-            "function_outputs": whole["outputs"],
-            **{key: whole[key] for key in tuple(whole)[2:]},
+            "function_calls": summed["calls"],
+            "function_outputs": summed["outputs"],
+            **{key: summed[key] for key in tuple(summed)[2:]},
         },
-        "functions": _most(functions, "original_token_sum", "calls"),
-        "command_roots": _most(roots, "original_token_sum", "calls"),
-        "missing_reasons": [{"name": name, "count": count} for name, count in reasons],
+        "functions": _most(by_function, "original_token_sum", "calls"),
+        "command_roots": _most(by_root, "original_token_sum", "calls"),
+        "missing_reasons": [
+            {"name": name, "count": count} for name, count in sorted(reasons.items())
+        ],
         "notes": ["terminal-headers-only"],
     }
+
+
+def _plus(total: list[Any], more: list[Any]) -> None:
+    """Add what `_told` reads; tokens stay unknown until something was counted."""
+    for place, value in enumerate(more):
+        if value is not None:
+            total[place] = (total[place] or 0) + value
 
 
 _MOST_ROWS = 200

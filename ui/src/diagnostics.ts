@@ -15,7 +15,7 @@ export interface Fact {
   associated_output_tokens: number;
   avg_cache_ratio: number | null;
   largest_call_tokens: number;
-  largest_record_id: string;
+  largest_record_id: string | null;
   action_hint: string | null;
 }
 

@@ -340,11 +340,14 @@ function factColumns(
       title: t("diag.col.largest"),
       number: true,
       sort: sorted("largest"),
-      show: (row) => (
-        <Link href={`/calls/${encodeURIComponent(row.largest_record_id)}`}>
+      show: (row) =>
+        row.largest_record_id ? (
+          <Link href={`/calls/${encodeURIComponent(row.largest_record_id)}`}>
+            <Tokens of={row.largest_call_tokens} />
+          </Link>
+        ) : (
           <Tokens of={row.largest_call_tokens} />
-        </Link>
-      ),
+        ),
       plain: ["largest_call_tokens", (row) => row.largest_call_tokens],
     },
   ];
