@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from server.ingest import scan
 from server.store import db
 from tests import test_ui
 from tests.serving import Served
@@ -246,3 +247,63 @@ def test_copied_allowance_is_kept_and_shown(lived_in: Served, watched: Watched) 
     expect(row).to_contain_text("79%")
     expect(row).to_contain_text("6:50 PM")
     watched.check()
+
+
+def test_a_call_under_the_pointer_is_shown_in_a_glance(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/calls?sort=tokens", "Calls")
+    largest = db.rows(
+        "select input + output, input - cached from call order by 1 desc, id desc limit 1"
+    )[0]
+    row = page.locator("tbody tr.openable").first
+    row.hover()
+    glance = page.locator(".peek")
+    expect(glance).to_be_visible()
+    for figure in largest:
+        expect(glance).to_contain_text(f"{figure:,}")
+    watched.check()
+    page.get_by_role("heading", name="Calls").hover()
+    expect(glance).to_have_count(0)
+    row.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(glance).to_have_count(0)
+
+
+def test_top_leads_back_up(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    top = page.get_by_role("button", name="Top", exact=True)
+    expect(top).to_have_count(0)
+    table = page.locator(".scroll.tall")
+    table.evaluate("table => table.scrollTo(0, 1200)")
+    expect(top).to_be_visible()
+    watched.check()
+    top.click()
+    expect(top).to_have_count(0)
+    assert table.evaluate("table => table.scrollTop") == 0
+    expect(page.locator("h1")).to_be_focused()
+    watched.open(f"{lived_in.url}/trends", "Trends")
+    page.evaluate("scrollTo(0, 2000)")
+    top.click()
+    page.wait_for_function("scrollY === 0")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_skipped_lines_are_explained(chromium: Browser, lived_in: Served, theme: str) -> None:
+    log = next(lived_in.config.codex_home.rglob("rollout-*.jsonl"))
+    with log.open("ab") as file:
+        file.write(b'{"timestamp": "torn\n\x00\x00\x00\n[1, 2]\n')
+    lived_in.services.indexer.scan(wait=True)
+    skipped = scan.totals()["skippedLines"]
+    assert skipped >= 3
+    with watching(chromium, theme) as watched:
+        page = watched.open(f"{lived_in.url}/calls", "Calls")
+        page.get_by_role("button", name=f"{skipped} lines skipped").click()
+        dialog = page.get_by_role("dialog", name="What could not be read")
+        rows = dialog.get_by_role("group", name="Kind").get_by_role("row")
+        for kind in ("not JSON", "not text", "no JSON object"):
+            expect(rows.filter(has_text=kind).get_by_role("cell")).to_have_text("1")
+        told = dialog.get_by_role("row").filter(has_text=log.stem)
+        expect(told.get_by_role("cell")).to_have_text("3")
+        watched.check()
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+        assert watched.troubles == []

@@ -69,7 +69,7 @@ export const COLUMNS: Column[] = [
   {
     key: "thread",
     word: "calls.col.thread",
-    width: 180,
+    width: 174,
     grow: true,
     show: (c) => c.threadTitle ?? <span className="muted">{t("calls.untitled")}</span>,
     title: (c) => c.threadTitle ?? "",
@@ -87,7 +87,7 @@ export const COLUMNS: Column[] = [
     word: "calls.col.model",
     sort: "model",
     upFirst: true,
-    width: 142,
+    width: 138,
     show: (c) => c.model ?? UNKNOWN,
     title: (c) => c.model ?? "",
   },
@@ -101,7 +101,7 @@ export const COLUMNS: Column[] = [
   },
   tokens("tokens", "calls.col.tokens", "tokens", (c) => c.totalTokens),
   tokens("cached", "calls.col.cached", "cached", (c) => c.cachedInputTokens),
-  tokens("uncached", "calls.col.new", "uncached", (c) => c.uncachedInputTokens),
+  tokens("uncached", "calls.col.new", "uncached", (c) => c.uncachedInputTokens, 92),
   tokens("output", "calls.col.output", "output", (c) => c.outputTokens, 70),
   tokens("reasoning", "calls.col.reasoning", "reasoning", (c) => c.reasoningTokens, 82),
   {

@@ -21,6 +21,7 @@ import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { Empty, Failure, Skeleton } from "../parts/States";
+import { ToTop } from "../parts/ToTop";
 import { plain, UsageBar, useOptions } from "../parts/UsageBar";
 import { say } from "../say";
 import { NO_FILTER, useUsage } from "../usage";
@@ -89,6 +90,7 @@ export function Calls() {
         </>
       )}
       <CallPanel id={open} accounts={accounts} go={(id) => filters.change({ open: id })} />
+      <ToTop />
     </div>
   );
 }

@@ -9,6 +9,7 @@ import { AllowanceCard } from "../parts/AllowanceCard";
 import { CopyLink } from "../parts/Chips";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
+import { ToTop } from "../parts/ToTop";
 import { UsageBar } from "../parts/UsageBar";
 import { Attention, threadCost } from "../threads";
 import { asked, onward, useUsage } from "../usage";
@@ -82,6 +83,7 @@ function Loaded({ data, search }: { data: Data; search: string }) {
         )}
       </section>
       <AllowanceCard />
+      <ToTop />
     </>
   );
 }
@@ -139,6 +141,14 @@ function Presets({ found, search }: { found: Preset[]; search: string }) {
   );
 }
 
+/** The first two things that stand out in a thread. */
+function why(row: ThreadRow): string {
+  return row.flags
+    .slice(0, 2)
+    .map((flag) => tIf(`flag.${flag}`, flag))
+    .join(", ");
+}
+
 function Top({ rows }: { rows: ThreadRow[] }) {
   return (
     <div className="scroll" tabIndex={0} role="group" aria-label={t("insights.top")}>
@@ -146,14 +156,16 @@ function Top({ rows }: { rows: ThreadRow[] }) {
         <thead>
           <tr>
             <th scope="col">{t("calls.col.thread")}</th>
-            <th scope="col">{t("insights.why")}</th>
-            <th scope="col" className="num">
+            <th scope="col" className="wide-only">
+              {t("insights.why")}
+            </th>
+            <th scope="col" className="num wide-only">
               {t("series.calls")}
             </th>
             <th scope="col" className="num">
               {t("calls.col.tokens")}
             </th>
-            <th scope="col" className="num">
+            <th scope="col" className="num wide-only">
               {t("calls.col.cache")}
             </th>
             <th scope="col" className="num">
@@ -171,19 +183,15 @@ function Top({ rows }: { rows: ThreadRow[] }) {
                 <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
                   {row.title ?? t("calls.untitled")}
                 </Link>
-                {row.project && <span className="muted">{row.project}</span>}
+                {row.project && <span className="muted project" dir="auto">{row.project}</span>}
+                <small className="muted narrow-only">{why(row)}</small>
               </th>
-              <td className="muted why">
-                {row.flags
-                  .slice(0, 2)
-                  .map((flag) => tIf(`flag.${flag}`, flag))
-                  .join(", ")}
-              </td>
-              <td className="num">{count(row.calls)}</td>
+              <td className="muted why wide-only">{why(row)}</td>
+              <td className="num wide-only">{count(row.calls)}</td>
               <td className="num" title={exact(row.totalTokens)}>
                 {compact(row.totalTokens)}
               </td>
-              <td className="num">{share(row.cacheRatio)}</td>
+              <td className="num wide-only">{share(row.cacheRatio)}</td>
               <td className="num">{threadCost(row)}</td>
               <td className="num">
                 <Attention thread={row} />

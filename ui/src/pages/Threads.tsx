@@ -11,6 +11,7 @@ import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { NestedCalls } from "../parts/NestedCalls";
 import { Empty, Failure, Skeleton } from "../parts/States";
+import { ToTop } from "../parts/ToTop";
 import { plain, useOptions, UsageBar } from "../parts/UsageBar";
 import { THREAD_COLUMNS, type ThreadColumn } from "../threads";
 import { NO_FILTER, useUsage } from "../usage";
@@ -100,6 +101,7 @@ export function Threads() {
           <Nothing filters={filters} />
         </section>
       )}
+      <ToTop />
     </div>
   );
 }
@@ -269,7 +271,7 @@ function Row({ row, now, open, toggle }: RowProps) {
         <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
           {title}
         </Link>
-        {row.project && <span className="muted">{row.project}</span>}
+        {row.project && <span className="muted project" dir="auto">{row.project}</span>}
       </th>
       {THREAD_COLUMNS.map((column) => (
         <td key={column.key} className={column.number ? "num" : "clip"} title={column.title?.(row)}>

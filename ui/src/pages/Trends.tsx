@@ -14,6 +14,7 @@ import { Panels } from "../parts/Panels";
 import { RankedDays } from "../parts/Ranked";
 import { Stack, StackTable, type Bar } from "../parts/Stack";
 import { Empty, Failure, Skeleton } from "../parts/States";
+import { ToTop } from "../parts/ToTop";
 import { Trend } from "../parts/Trend";
 import { UsageBar } from "../parts/UsageBar";
 import { nameOf, useAccounts } from "../accounts";
@@ -61,6 +62,7 @@ export function Trends() {
       </Part>
       {days.data && !empty && <Rest days={days.data.days} usage={usage} />}
       <Panels place="trends" usage={usage} />
+      <ToTop />
     </>
   );
 }

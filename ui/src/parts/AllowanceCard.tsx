@@ -48,7 +48,7 @@ export function AllowanceCard() {
       </div>
       {found.observed.length + found.copied.length > 0 && (
         <div className="scroll" tabIndex={0} role="group" aria-label={t("allowance.title")}>
-          <table className="unbroken">
+          <table className="unbroken allowance">
             <thead>
               <tr>
                 <th scope="col">{t("filter.account")}</th>
@@ -60,7 +60,9 @@ export function AllowanceCard() {
                 ))}
                 <th scope="col">{t("allowance.reset")}</th>
                 <th scope="col">{t("allowance.out")}</th>
-                <th scope="col">{t("allowance.seen")}</th>
+                <th scope="col" className="wide-only">
+                  {t("allowance.seen")}
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -106,7 +108,7 @@ interface RowProps {
 
 function Row({ who, window, figures, reset: resets, out, seen }: RowProps) {
   return (
-    <tr>
+    <tr title={`${t("allowance.seen")}: ${seen}`}>
       <th scope="row">
         <bdi>{who}</bdi>
       </th>
@@ -118,7 +120,7 @@ function Row({ who, window, figures, reset: resets, out, seen }: RowProps) {
       ))}
       <td>{resets}</td>
       <td>{out}</td>
-      <td className="muted">{seen}</td>
+      <td className="muted wide-only">{seen}</td>
     </tr>
   );
 }

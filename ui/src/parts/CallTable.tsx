@@ -6,6 +6,7 @@ import type { Column, Context } from "../calls";
 import { stamp } from "../format";
 import type { CallFilters } from "../pages/Calls";
 import { t } from "../words";
+import { Peek, useGlance } from "./Peek";
 
 interface Props {
   rows: CallRow[];
@@ -35,6 +36,7 @@ export function CallTable({ rows, columns, compact, context, filters, busy, more
   const above = seen[0]?.start ?? 0;
   const below = virtual.getTotalSize() - (seen.at(-1)?.end ?? 0);
   const open = filters.get("open");
+  const { glance, rest, leave } = useGlance();
   return (
     <section className="card table-card" aria-busy={busy}>
       <div ref={holder} className="scroll tall" data-compact={compact || undefined}>
@@ -46,7 +48,7 @@ export function CallTable({ rows, columns, compact, context, filters, busy, more
             ))}
           </colgroup>
           <Head columns={columns} filters={filters} />
-          <tbody>
+          <tbody onPointerLeave={leave}>
             <Gap height={above} span={columns.length} />
             {seen.map(({ index }) => {
               const call = rows[index];
@@ -59,7 +61,11 @@ export function CallTable({ rows, columns, compact, context, filters, busy, more
                     columns={columns}
                     context={context}
                     open={open === call.id}
-                    show={() => filters.change({ open: call.id })}
+                    rest={rest}
+                    show={() => {
+                      leave();
+                      filters.change({ open: call.id });
+                    }}
                   />
                 )
               );
@@ -68,6 +74,7 @@ export function CallTable({ rows, columns, compact, context, filters, busy, more
           </tbody>
         </table>
       </div>
+      {glance && !open && <Peek glance={glance} />}
     </section>
   );
 }
@@ -133,13 +140,20 @@ interface RowProps {
   columns: Column[];
   context: Context;
   open: boolean;
+  rest: (call: CallRow, row: HTMLElement) => void;
   show: () => void;
 }
 
-function Row({ call, index, columns, context, open, show }: RowProps) {
+function Row({ call, index, columns, context, open, rest: glance, show }: RowProps) {
   const [first, ...rest] = columns;
   return (
-    <tr className="openable" data-open={open || undefined} aria-rowindex={index + 2} onClick={show}>
+    <tr
+      className="openable"
+      data-open={open || undefined}
+      aria-rowindex={index + 2}
+      onClick={show}
+      onPointerEnter={(event) => event.pointerType === "mouse" && glance(call, event.currentTarget)}
+    >
       <th scope="row" title={first?.title?.(call)}>
         <button
           type="button"

@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { api } from "../api";
 import { count } from "../format";
-import { t } from "../words";
+import { t, tIf } from "../words";
 import { Dialog } from "./Dialog";
 import { Failure, Skeleton } from "./States";
 
@@ -14,6 +14,8 @@ interface Found {
 }
 
 const MOST_FILES = 50;
+/** These lines were read, only by the longer way. */
+const HARMLESS = "unusual_shape";
 
 /** Hidden while nothing was skipped. */
 export function Warnings() {
@@ -49,15 +51,19 @@ function Kinds() {
   });
   if (found.isError) return <Failure error={found.error} retry={() => void found.refetch()} />;
   if (!found.data) return <Skeleton lines={4} />;
-  const kinds = Object.entries(found.data.kinds).sort((one, other) => other[1] - one[1]);
+  const kinds = skipped(found.data.kinds).sort((one, other) => other[1] - one[1]);
   const files = found.data.files
-    .map(({ name, warnings }) => ({ name, lines: Object.values(warnings).reduce((a, b) => a + b, 0) }))
+    .map(({ name, warnings }) => ({ name, lines: skipped(warnings).reduce((sum, [, n]) => sum + n, 0) }))
+    .filter(({ lines }) => lines > 0)
     .sort((one, other) => other.lines - one.lines);
   return (
     <>
       <p className="note">{t("calls.chip.skipped.title")}</p>
-      <Counts label={t("warnings.kind")} rows={kinds} />
-      <Counts label={t("warnings.file")} rows={files.slice(0, MOST_FILES).map((f) => [f.name, f.lines])} />
+      <Counts
+        label={t("warnings.kind")}
+        rows={kinds.map(([kind, lines]) => [tIf(`warnings.kind.${kind}`, kind), lines])}
+      />
+      <Counts mono label={t("warnings.file")} rows={files.slice(0, MOST_FILES).map((f) => [f.name, f.lines])} />
       {files.length > MOST_FILES && (
         <p className="note">{t("calls.shown", { shown: count(MOST_FILES), total: count(files.length) })}</p>
       )}
@@ -65,7 +71,17 @@ function Kinds() {
   );
 }
 
-function Counts({ label, rows }: { label: string; rows: [string, number][] }) {
+function skipped(kinds: Record<string, number>): [string, number][] {
+  return Object.entries(kinds).filter(([kind]) => kind !== HARMLESS);
+}
+
+interface CountsProps {
+  label: string;
+  rows: [string, number][];
+  mono?: boolean;
+}
+
+function Counts({ label, rows, mono = false }: CountsProps) {
   return (
     <div className="scroll" tabIndex={0} role="group" aria-label={label}>
       <table>
@@ -80,7 +96,7 @@ function Counts({ label, rows }: { label: string; rows: [string, number][] }) {
         <tbody>
           {rows.map(([name, lines]) => (
             <tr key={name}>
-              <th scope="row" className="mono" dir="ltr">
+              <th scope="row" className={mono ? "mono" : undefined} dir={mono ? "ltr" : undefined}>
                 {name}
               </th>
               <td className="num">{count(lines)}</td>
