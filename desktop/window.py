@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,10 +43,11 @@ T = TypeVar("T")
 
 TITLE = "Brimline"
 DONE = "done"  # the answer to an order on stdin
-_DEFAULT = {"width": 1160, "height": 800}
+_DEFAULT = {"width": 1280, "height": 840}
 _MINIMUM = (480, 420)
 _GROUNDS = {True: "#131517", False: "#FAF9F6"}  # the pages' own, so that opening does not flash
 _LOOK = 0.4
+_LAST_SECONDS = 2.0  # for what is written down, or saved, at the end
 
 AWAY = """<!doctype html><meta charset="utf-8"><title>Brimline</title><style>
 :root{color-scheme:light dark}body{margin:0;display:grid;place-items:center;height:100vh;
@@ -104,12 +106,27 @@ def run(config: Config, *, path: str = "/", child: bool = False) -> int:
         host.require_web_view()
         window = Window(config, path, lock)
         window.show(*_pipes() if child else (None, None))
+        _leave()
         return 0
     except host.Missing as missing:
         print(f"brimline: {missing}", file=sys.stderr)  # noqa: T201
         return 1 if child else _in_browser(config, path)
     finally:
         lock.release()
+
+
+def _leave() -> None:
+    """End the process even if a thread of pywebview never will.
+
+    One that waits for the page's answer when the window closes waits for ever, and the tray would
+    take this process for an open window.
+    """
+    limit = time.monotonic() + _LAST_SECONDS
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, limit - time.monotonic()))
+            if thread.is_alive():
+                os._exit(0)
 
 
 def _downloads() -> str:
