@@ -52,9 +52,10 @@ PRESETS = {
     "reasoning-spike": slices.SPIKE,
 }
 # What a text is looked for in; the second part only where the privacy mode shows it.
-_SEARCHED = ("s.key", "s.parent", "s.role")
-_NAMES = ("t.title", "s.project", "s.cwd", "s.branch")
+_SEARCHED = ("key", "parent", "role")
+_NAMES = ("cwd", "branch")
 _MODELS = "select distinct name from daily_usage where heading = 'model'"
+_PROJECTS = "select name from daily_usage where heading = 'project'"
 _TURN = re.compile(r"(?=.*\d)[\w-]{16,}")  # what a turn's id could be
 _NAMED = re.compile(r":([a-z_]+)")
 _WITNESSES = ((1, "log"), (2, "proxy"), (4, "telemetry"))
@@ -167,12 +168,15 @@ def found(wanted: Filter) -> Filter:
         return wanted
     pattern, text = like(wanted.text), wanted.text
     columns = _SEARCHED + (_NAMES if wanted.names else ())
-    parts = [f"{column} like ? escape '\\'" for column in columns]
+    parts = [f"s.{column} like ? escape '\\'" for column in columns]
     parts.append(f"s.project in ({','.join('?' * len(wanted.meant))})")
+    if wanted.names:
+        # Titles are looked through once a thread, and projects once, not once a session.
+        parts.append("s.thread in (select id from thread where title like ? escape '\\')")
+        parts.append(f"s.project in ({_PROJECTS} and name like ? escape '\\')")
     sessions = db.rows(
-        f"select s.id from session s left join thread t on t.id = s.thread "  # noqa: S608
-        f"where {' or '.join(parts)}",
-        [pattern] * len(columns) + list(wanted.meant),
+        f"select s.id from session s where {' or '.join(parts)}",  # noqa: S608
+        [pattern] * len(columns) + list(wanted.meant) + [pattern] * (2 * wanted.names),
     )
     models = db.rows(f"{_MODELS} and name like ? escape '\\'", (pattern,))  # noqa: S608
     efforts = [one for (one,) in db.rows(_EFFORTS) if text.casefold() in one.casefold()]
@@ -210,11 +214,13 @@ def options() -> dict[str, list[str]]:
     }
 
 
-# Few efforts exist; those of the newest work are enough to choose from.
+# Few efforts exist: an index leads from each to the next.
 _EFFORTS = (
-    "select distinct effort from (select effort from stretch order by day desc limit 2000) "
-    "where effort != ''"
+    "with recursive e(name) as (select min(effort) from stretch union all "
+    "select (select min(effort) from stretch where effort > e.name) from e where e.name is not null"
+    ") select name from e where name != ''"
 )
+_HEADINGS = ("model", "effort")
 # From here on a sort needs an index of its own; below, reading all calls is as quick.
 _MANY = 50_000
 
@@ -233,6 +239,15 @@ def keep() -> None:
         if sort not in ("time", "model", "effort") and name not in known:
             with db.writing() as connection:
                 connection.execute(f"create index {name} on call({order.replace('c.', '')})")
+    for heading in _HEADINGS:
+        name = f"stretch_by_{heading}"
+        if name not in known:
+            with db.writing() as connection:
+                # All that sums by this heading are made of, in its order.
+                connection.execute(
+                    f"create index {name} on stretch({heading}, session, calls, input, cached, "
+                    "output, reasoning, cost, unpriced, credits)"
+                )
 
 
 def one(name: str) -> dict[str, Any]:
