@@ -80,3 +80,19 @@ class ClaudeLog:
         path = folder / f"{self.agent or self.key}.jsonl"
         path.write_bytes(self.text())
         return path
+
+
+def rich(number: int = 1, agent: str = "") -> ClaudeLog:
+    """A log with something of everything."""
+    log = ClaudeLog(number, agent=agent)
+    log.prompt("hunter2")
+    log.run(f"{agent}m1", "Grep", pattern="hunter2", path="src")
+    log.says(f"{agent}m2", log.use("Read", file_path="src/a.py"), log.use("Bash", command="ls"))
+    log.result(2)
+    log.says(f"{agent}m2", log.use("Edit", file_path="src/a.py", old_string="hunter2"))
+    log.result(3)
+    log.result(4)
+    log.run(f"{agent}m3", "Task", subagent_type="Explore", prompt="hunter2")
+    log.run(f"{agent}m4", "mcp__docs__search", query="hunter2")
+    log.says(f"{agent}m5", {"type": "text", "text": "hunter2"}, stop="end_turn")
+    return log

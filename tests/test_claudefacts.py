@@ -16,7 +16,7 @@ from server.ingest.ledger import Ledger
 from server.store import db
 from server.usage import diagnostics
 from server.usage.slices import Filter
-from tests.claudelogs import HOME, ClaudeLog
+from tests.claudelogs import HOME, ClaudeLog, rich
 
 EDITED = [("a.py", shell.hashed("src/a.py", HOME)[1], ".py")]
 
@@ -237,22 +237,6 @@ def test_a_stopped_turn_and_a_compaction() -> None:
     found = counted(folded(log))
     assert found["outcome/turn_aborted"] == {0: 1}
     assert found["compaction/post_compaction"] == {1: 1}
-
-
-def rich(number: int = 1, agent: str = "") -> ClaudeLog:
-    """A log with something of everything."""
-    log = ClaudeLog(number, agent=agent)
-    log.prompt("hunter2")
-    log.run(f"{agent}m1", "Grep", pattern="hunter2", path="src")
-    log.says(f"{agent}m2", log.use("Read", file_path="src/a.py"), log.use("Bash", command="ls"))
-    log.result(2)
-    log.says(f"{agent}m2", log.use("Edit", file_path="src/a.py", old_string="hunter2"))
-    log.result(3)
-    log.result(4)
-    log.run(f"{agent}m3", "Task", subagent_type="Explore", prompt="hunter2")
-    log.run(f"{agent}m4", "mcp__docs__search", query="hunter2")
-    log.says(f"{agent}m5", {"type": "text", "text": "hunter2"}, stop="end_turn")
-    return log
 
 
 def test_in_pieces_it_is_the_same() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests import test_ui
+from tests import claudelogs, test_ui
 from tests.serving import Served
 from tests.test_diagnostics import rich
 from tests.test_ui import Watched, watching
@@ -128,3 +128,41 @@ def test_refresh_counts_what_is_new(worked: Served, watched: Watched) -> None:
     worked.services.indexer.scan()
     page.get_by_role("button", name="Refresh").click()
     expect(page.get_by_text(re.compile("Logs read: 4$"))).to_be_visible()
+
+
+@pytest.mark.parametrize("title", ["Largest reads", "Largest edits"])
+def test_an_occasion_opens_its_call(worked: Served, watched: Watched, title: str) -> None:
+    page = watched.open(f"{worked.url}/diagnostics?range=all")
+    row = page.get_by_role("region", name=title).get_by_role("row").nth(1)
+    row.get_by_role("link").click()
+    expect(page).to_have_url(re.compile("/calls/resp_"))
+    watched.check()
+
+
+def test_file_types_lead_to_their_calls(worked: Served, watched: Watched) -> None:
+    page = watched.open(f"{worked.url}/diagnostics?range=all")
+    kinds = page.get_by_role("region", name="Edits by file type")
+    kinds.get_by_role("link", name=".py").click()
+    expect(page).to_have_url(re.compile("fact=extension%3A.py"))
+    expect(page.get_by_text("3 calls", exact=True)).to_be_visible()
+
+
+def test_concentration_can_be_kept(worked: Served, watched: Watched) -> None:
+    page = watched.open(f"{worked.url}/diagnostics?range=all")
+    with page.expect_download() as waiting:
+        page.get_by_role("region", name="Concentration").get_by_role("button", name="CSV").click()
+    with Path(waiting.value.path()).open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][:3] == ["dimension", "group", "total_tokens"]
+    assert {row[0] for row in rows[1:]} == {"source_log", "cwd", "day"}
+
+
+def test_claude_code_has_facts_too(served: Served, watched: Watched) -> None:
+    claudelogs.rich().save(served.config.claude_home)
+    served.services.indexer.scan()
+    served.services.facts.refresh()
+    page = watched.open(f"{served.url}/diagnostics?range=all&provider=claude")
+    tools = page.get_by_role("region", name="Tool output")
+    expect(tools.get_by_role("row", name=re.compile("^edit"))).to_be_visible()
+    expect(page.get_by_role("region", name="Facts")).to_contain_text("Sub-agents")
+    watched.check()

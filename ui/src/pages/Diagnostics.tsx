@@ -714,7 +714,7 @@ function Extensions({ found, usage }: Part<Changes>) {
       columns={[
         {
           title: t("diag.col.extension"),
-          show: (row) => <Link href={calls(row)}>{row.extension === "<none>" ? t("diag.noExtension") : row.extension}</Link>,
+          show: (row) => <Link href={calls(row)}>{row.extension === "<none>" ? t("diag.noExtension") : <bdi dir="ltr">{row.extension}</bdi>}</Link>,
           plain: ["extension", (row) => row.extension],
         },
         {
