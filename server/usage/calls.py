@@ -126,6 +126,9 @@ def _nearest(connection: Any, wanted: Filter, page: Page, at: int | None) -> str
     source, given = slices.summed(wanted)
     if "from stretch" not in source:
         return "1"
+    # Days in their order; the indexes of headings would have them all sorted first.
+    for heading in _HEADINGS:
+        source = source.replace(f"l.{heading}", f"+l.{heading}")
     need, last = page.offset + page.limit + 1, None
     sessions: set[int] = set()
     times: list[int] = []
