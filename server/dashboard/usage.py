@@ -131,6 +131,8 @@ def chart() -> dict[str, Any]:
     mode = filters.privacy()
     shown = {name: mode.project(name) or name for name in found["names"]}
     shown[trends.NO_PROJECT] = trends.NO_PROJECT
+    if all(name == project for project, name in shown.items()):
+        return found
     for day in found["days"]:
         series: dict[str, int] = {}
         for name, tokens in day["series"].items():

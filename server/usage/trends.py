@@ -24,7 +24,8 @@ _SUMS = "sum(calls), sum(input), sum(cached), sum(output), sum(reasoning), sum(c
 NO_PROJECT = "no project"
 _UNNAMED = {"model": "unknown", "project": NO_PROJECT, "account": "not through the proxy"}
 
-Day = tuple[str, str, tuple[int, ...]]  # day, name, sums
+Sums = tuple[int, ...]
+Day = tuple[str, str, Sums]
 
 
 def today(now: int) -> dict[str, Any]:
@@ -88,24 +89,35 @@ def series(
     if replace(wanted, provider="") == EVERYTHING and slices.by_day(
         _within(first, last, wanted, local), local
     ):
-        found: Iterable[Day] = _rolled(first, last, heading, wanted.provider)
+        found = _rolled(first, last, heading, wanted.provider)
+        named = _named(first, last, heading, wanted.provider) if by != "kind" else []
     else:
-        found = _sliced(first, last, heading, wanted, local)
-    names: dict[str, int] = {}
+        cut = list(_sliced(first, last, heading, wanted, local))
+        found = [(day, sums) for day, _, sums in cut]
+        named = [(day, name, sums[1] + sums[3]) for day, name, sums in cut] if by != "kind" else []
     rows = {day: _empty(day) for day in _between(first, last)}
-    for day, name, sums in found:
+    for day, sums in found:
         _add(rows[day], sums)
-        if by != "kind":
-            label = name or _UNNAMED[by]
-            tokens = sums[1] + sums[3]
-            rows[day]["series"][label] = rows[day]["series"].get(label, 0) + tokens
-            names[label] = names.get(label, 0) + tokens
+    names = _tell_apart(rows, named, _UNNAMED.get(by, ""))
     for day, count in _sessions(first, last, wanted, local) if sessions else ():
         rows[day]["sessions"] = count
     for row in rows.values():
         _finish(row, by)
     ordered = sorted(names, key=lambda name: (-names[name], name)) if names else list(_KINDS)
     return {"days": list(rows.values()), "names": ordered if by != "kind" else list(_KINDS)}
+
+
+def _tell_apart(
+    rows: dict[str, dict[str, Any]], named: Iterable[tuple[str, str, int]], unnamed: str
+) -> dict[str, int]:
+    """Put each name's tokens into its day; returns the sums of the names."""
+    names: dict[str, int] = {}
+    for day, name, tokens in named:
+        label = name or unnamed
+        series = rows[day]["series"]
+        series[label] = series.get(label, 0) + tokens
+        names[label] = names.get(label, 0) + tokens
+    return names
 
 
 def first_day(days: Days) -> str | None:
@@ -276,14 +288,23 @@ def _finish(row: dict[str, Any], by: str) -> None:
         }
 
 
-def _rolled(first: str, last: str, heading: str, provider: str) -> Iterable[Day]:
-    only = "and provider = ? " if provider else ""
-    for day, name, *sums in db.rows(
-        "select day, name, calls, input, cached, output, reasoning, cost, unpriced "  # noqa: S608
-        f"from daily_usage where heading = ? and day between ? and ? {only}",
-        (heading, first, last, *([provider] if provider else [])),
-    ):
-        yield day, name, tuple(sums)
+def _rolled(first: str, last: str, heading: str, provider: str) -> list[tuple[str, Sums]]:
+    source, values = _days_rolled(first, last, heading, provider)
+    found = db.rows(f"select day, {_SUMS} {source} group by day", values)  # noqa: S608
+    return [(day, tuple(sums)) for day, *sums in found]
+
+
+def _named(first: str, last: str, heading: str, provider: str) -> list[tuple[str, str, int]]:
+    source, values = _days_rolled(first, last, heading, provider)
+    return db.rows(f"select day, name, input + output {source}", values)  # noqa: S608
+
+
+def _days_rolled(first: str, last: str, heading: str, provider: str) -> tuple[str, list[str]]:
+    only = " and provider = ?" if provider else ""
+    return (
+        f"from daily_usage where heading = ? and day between ? and ?{only}",
+        [heading, first, last, *([provider] if provider else [])],
+    )
 
 
 def _sliced(first: str, last: str, heading: str, wanted: Filter, local: Days) -> Iterable[Day]:
