@@ -74,6 +74,36 @@ SECRETS = [
     ("assignment", 'passphrase: "four words of mine"', "with spaces"),
     ("option", f"deploy --token {A} --fast", "a command"),
     ("option", "mysql --password 'hunter22'", "short"),
+    ("service_token", f"gsk_{A}{A[:20]}", "Groq"),
+    ("service_token", f"xai-{A}{A}{A[:16]}", "xAI"),
+    ("service_token", f"r8_{A}{A[:5]}", "Replicate"),
+    ("service_token", f"ATATT3xFfGF0{A}-{A}_{A}=1A2B3C4D", "Atlassian"),
+    ("service_token", f"NRAK-{A.upper()[:27]}", "New Relic"),
+    ("service_token", f"key-{H}", "Mailgun"),
+    ("service_token", f"SK{H}", "Twilio"),
+    ("service_token", f"pul-{H}{H[:8]}", "Pulumi"),
+    ("service_token", f"fo1_{A}{A[:11]}", "Fly"),
+    ("service_token", f"fm2_{A}{A}", "Fly, newer"),
+    ("bot_token", f"MTE4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.{A[:27]}", "Discord, 24 characters"),
+    ("bot_token", f"MTE4NjIyNDgzNDcxOTI1MjQ4OA.GabcDe.{A}{A[:6]}", "Discord, 26 characters"),
+    ("bot_token", f"MTE4NjIyNDgzNDcxOTI1MjQ4OTA.Gab-cD.{A}{A[:20]}", "Discord, longer"),
+    ("password", "machine a.example login bob password hunter22", "netrc, one line"),
+    ("password", "machine a\n  login bob\n  password correct-hunter22\n", "netrc, several lines"),
+    ("password", json.dumps("machine a\n  login bob\n  password hunter22\n"), "netrc in JSON"),
+    ("password", "\n  password hunter22pass\nx", "netrc, the line alone"),
+    ("password", "CREATE ROLE app WITH LOGIN PASSWORD 'hunter22'", "SQL, of a role"),
+    ("password", "alter user app with password 'hunter22';", "SQL in lower case"),
+    ("password", "CREATE USER app IDENTIFIED BY 'hunter22'", "SQL, another dialect"),
+    ("password", "psql -c \"... WITH PASSWORD 'hunter22'\"", "SQL, the end alone"),
+    ("password", "sshpass -p hunter22 ssh host", "sshpass"),
+    ("password", "sshpass -p 'four words of mine' ssh host", "sshpass in quotes"),
+    ("password", "sshpass -phunter22 ssh host", "sshpass without a space"),
+    ("registry_token", f'{{"auths":{{"r.example":{{"auth":"{A}=="}}}}}}', "docker"),
+    ("registry_token", json.dumps(json.dumps({"auth": f"{A}=="})), "docker in JSON in JSON"),
+    ("assignment", f"token=&quot;{A}&quot;", "HTML"),
+    ("assignment", f"&quot;api_key&quot;: &quot;{A}&quot;", "JSON in HTML"),
+    ("assignment", f'api_key=\n    "{A}"', "on the next line"),
+    ("assignment", json.dumps(f"api_key =\n  '{A}'"), "on the next line, in JSON"),
 ]  # fmt: skip
 
 
@@ -86,7 +116,7 @@ def test_a_secret_is_taken_out(kind: str, text: str) -> None:
     assert f"[redacted {kind}]" in shown
     assert found[kind] == 1, found
     assert shown.startswith("before ")
-    for part in (A, H, A[:20], "IOSFODNN", "hunter22", "four words"):
+    for part in (A, H, A[:20], A.upper()[:20], "IOSFODNN", "hunter22", "four words"):
         assert part not in shown, part
     assert redact(shown) == shown, "once is enough"
 
@@ -131,6 +161,24 @@ def test_every_kind_has_an_example() -> None:
         pytest.param("server.ingest.redact", id="a module"),
         pytest.param("from keyboard import key_of", id="keys of another kind"),
         pytest.param("--token-limit 500", id="an option about tokens"),
+        pytest.param("gsk_learn_of_a_module_with_a_long_name", id="gsk_ in a name"),
+        pytest.param("xai-explainable-models-for-all-of-us", id="xai- in words"),
+        pytest.param("key-value-store and key-0123", id="a key and its value"),
+        pytest.param(f"risk-key-{H[:20]}", id="a shorter digest"),
+        pytest.param("SKETCH and SK0123", id="SK in words"),
+        pytest.param("pul-request-of-a-kind", id="pul- in words"),
+        pytest.param("r8_register_name", id="a register"),
+        pytest.param("forgot my password yesterday", id="a password in a sentence"),
+        pytest.param("reset the password with sha256", id="how a password is kept"),
+        pytest.param("login form password field", id="a form"),
+        pytest.param("connect with password authentication", id="how to connect"),
+        pytest.param("identified by its name", id="identified"),
+        pytest.param('"auth": "none"', id="no sign-in"),
+        pytest.param('"auth":"clientcredentials"', id="a way to sign in"),
+        pytest.param("sshpass -p $SSH_PASSWORD host", id="sshpass with a variable"),
+        pytest.param("ALTER ROLE app WITH PASSWORD NULL", id="SQL without a password"),
+        pytest.param("token=&amp;x=1", id="an empty field in HTML"),
+        pytest.param("secret:\n\nthe next line", id="a heading"),
     ],
 )  # fmt: skip
 def test_what_is_none_stays(text: str) -> None:

@@ -16,7 +16,8 @@ from server.usage.privacy import short
 
 _B = r"(?<![A-Za-z0-9_])"  # a secret does not begin within a word
 _E = r"(?![A-Za-z0-9_])"
-_Q = r"\\{0,3}[\"']"  # a quote, also inside a JSON string inside a JSON string
+# A quote, also inside a JSON string inside a JSON string, and as HTML writes it.
+_Q = r"(?:\\{0,3}[\"']|&(?:quot|apos|#3[49]|#x2[27]);)"
 
 # What stands where a secret would, and is none: a reference, a type, a placeholder, a call.
 _REFERENCE = re.compile(
@@ -37,6 +38,10 @@ _NAMES = (
 )
 _VALUE = r"(?P<value>[^\s\"'\\,;&|)}\]<>]{4,400})"
 _QUOTED = rf"(?P<quote>{_Q})(?P<text>(?:(?!(?P=quote))[^\n]){{3,2000}}?)(?P=quote)"
+_BREAK = r"(?:\r?\n|(?:\\{1,3}r)?\\{1,3}n)"  # also inside a JSON string
+_GAP = rf"(?:[ \t]|{_BREAK}){{1,40}}"
+# In a sentence a password is a thing; as a file's own line, with a digit in it, it is one.
+_BARE = r"(?P<value>(?=[^\s\"'\\]{0,100}\d)[^\s\"'\\,;]{6,400})(?=[ \t]*(?:[\n\r\"'\\]|\Z))"
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,19 @@ def _fits_a_count(value: str) -> bool:
 def _assigned(name: str, marks: str, names: str) -> Kind:
     shape = (
         rf"(?P<name>{names})(?:{_Q})?[ \t]{{0,8}}(?::=|=>|==?|:)[ \t]{{0,8}}"
-        rf"(?:{_QUOTED}|{_VALUE})"
+        rf"(?:(?:{_BREAK}[ \t]{{0,40}})?{_QUOTED}|{_VALUE})"
     )
     made = re.compile(shape, re.IGNORECASE)
     return Kind(name, tuple(marks.split()), made, _keeping_the_name, folded=True, anchored=True)
+
+
+def _said(name: str, marks: str, shape: str) -> Kind:
+    """A kind that begins with one of its marks (they part at commas) and keeps all but the value.
+
+    Such a word is written in any case, and marks are compared in lower case.
+    """
+    made = re.compile(shape, re.IGNORECASE)
+    return Kind(name, tuple(marks.split(",")), made, _keeping_the_name, folded=True, anchored=True)
 
 
 _ARMOUR = r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?"
@@ -152,15 +166,20 @@ KINDS: tuple[Kind, ...] = (
     _kind(
         "bot_token",
         ":AA .",
-        rf"{_B}(?:\d{{8,10}}:AA[\w-]{{33}}|[MNO][A-Za-z\d_-]{{23,27}}\.[\w-]{{6}}\.[\w-]{{27,40}}){_E}",
+        rf"{_B}(?:\d{{8,10}}:AA[\w-]{{33}}|[MNO][\w-]{{22,30}}\.[\w-]{{5,8}}\.[\w-]{{25,80}}){_E}",
     ),
     _kind(
         "service_token",
-        "dckr_ do dp.pt. shp dapi lin_api_ gls hvs. sq0 ntn_ secret_ fo1_ rk_ pat- figd_ vercel_",
+        "dckr_ do dp.pt. shp dapi lin_api_ gls hvs. sq0 ntn_ secret_ figd_ vercel_ "
+        "fo1_ fm1 fm2_ gsk_ xai- r8_ ATATT3x NRAK- key- SK pul-",
         rf"{_B}(?:dckr_(?:pat|oat)_[\w-]{{20,}}|do[opr]_v1_[a-f0-9]{{64}}|dp\.pt\.[A-Za-z0-9]{{40,}}"
         r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|dapi[a-f0-9]{32}|lin_api_[A-Za-z0-9]{32,}"
         r"|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|hvs\.[\w-]{24,}|sq0(?:atp|csp)-[\w-]{22,}"
-        r"|ntn_[A-Za-z0-9]{40,}|secret_[A-Za-z0-9]{43}|figd_[\w-]{30,}|vercel_[A-Za-z0-9]{24})",
+        r"|ntn_[A-Za-z0-9]{40,}|secret_[A-Za-z0-9]{43}|figd_[\w-]{30,}|vercel_[A-Za-z0-9]{24}"
+        r"|fo1_[\w-]{20,}|fm(?:1[ar]|2)_[A-Za-z0-9+/=]{20,}|gsk_[A-Za-z0-9]{20,}"
+        r"|xai-[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{20,}|ATATT3x[\w=-]{20,}|NRAK-[A-Z0-9]{20,}"
+        r"|key-[0-9a-f]{32}(?![A-Za-z0-9_])|SK[0-9a-f]{32}(?![A-Za-z0-9_])"
+        r"|pul-[0-9a-f]{40}(?![A-Za-z0-9_]))",
     ),
     _kind(
         "azure_key",
@@ -203,6 +222,32 @@ KINDS: tuple[Kind, ...] = (
             re.IGNORECASE,
         ),
         _keeping_the_name,
+    ),
+    _said(
+        "password",
+        "machine,default",
+        rf"{_B}(?:machine{_GAP}[^\s\\]{{1,200}}|default){_GAP}login{_GAP}[^\s\\]{{1,100}}{_GAP}(?:account{_GAP}[^\s\\]{{1,100}}{_GAP})?password{_GAP}"
+        r"(?P<value>[^\s\"'\\]{3,400})",
+    ),
+    _said("password", "password", rf"(?:(?<=\n)|(?<![^ \t]))(?<!\w )password[ \t]{{1,8}}{_BARE}"),
+    _said(
+        "password",
+        "create user,create role,alter user,alter role,create login,alter login,with password,"
+        "encrypted password,identified ",
+        rf"(?:(?:create|alter)[ ](?:user|role|login)\b[^;\n]{{0,200}}?password[ \t]{{0,4}}=?"
+        r"|(?:with|encrypted)[ ]password|identified[ ](?:with[ ]\S{1,60}[ ])?by(?:[ ]password)?)"
+        rf"[ \t]{{0,8}}{_QUOTED}",
+    ),
+    _said(
+        "password",
+        "sshpass",
+        rf"{_B}sshpass[ \t]{{1,8}}-p[ \t]{{0,8}}(?:{_QUOTED}|{_VALUE})",
+    ),
+    _said(
+        "registry_token",
+        '"auth',
+        rf"\"auth{_Q}[ \t]{{0,8}}:[ \t]{{0,8}}{_Q}"
+        rf"(?=(?-i:[a-z]{{0,2000}}[A-Z0-9+/=]))(?P<value>[A-Za-z0-9+/]{{12,2000}}=*)(?={_Q})",
     ),
     _assigned("aws_secret_key", "aws secret", r"(?:aws_?)?secret_?access_?key"),
     _assigned(
