@@ -42,6 +42,7 @@ def needle(text: str) -> Any:
 
 MAX_NUMBER = 2**53
 _TITLE = 80
+_TITLE_SOURCE = 4000  # of a text; spaces and secrets in it become shorter
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
 
 _NO_KIND, _TURN, _META, _COMPACTED, _USER, _ITEM, _TASK = range(7)
@@ -115,6 +116,11 @@ def _late(pattern: str, how: str = "search") -> Any:
 
 _HEAD = _late(r'\{[^{}\n]{0,300}?"type":\s?"(\w+)"', "match")
 _STAMP = _late(r'"timestamp":\s?"([^"]{10,40})"')
+# Every secret is a long word, or stands beside one of these.
+_MAYBE_SECRET = _late(
+    r"(?i)[!-~]{16}|pass|pwd|secret|credential|token|key|cookie|auth|bearer|basic|curl|://|--|"
+    r"identified"
+)
 _MESSAGE = _late(r'"(?:message|text)":\s?"((?:[^"\\]|\\.){1,600})')
 _PROMPT = '"base_instructions":{"text":"'
 
@@ -880,7 +886,15 @@ def _title(line: bytes) -> str | None:
 
 
 def one_line(text: str) -> str | None:
-    """A title of at most 80 characters; None for what a program, not a person, wrote."""
+    """A title of at most 80 characters; None for what a program, not a person, wrote.
+
+    Secrets are taken out of it here, before it is stored: every title is made here.
+    """
+    text = text.lstrip()[:_TITLE_SOURCE]
+    if _MAYBE_SECRET(text):
+        from server.ingest.redact import redact  # here: most titles have none, and it takes long
+
+        text = redact(text)
     words = " ".join(text.encode("utf-8", "replace").decode().split())
     if not words or words.startswith("<"):
         return None

@@ -1,0 +1,70 @@
+"""What a thread is called is stored without secrets, whoever named it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from server.ingest import claude, codex
+from server.ingest.titles import Titles
+
+KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
+ASKED = f"please run something {KEY} now"
+SAID = "please run something [redacted openai_key] now"
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        pytest.param(ASKED, SAID, id="a key"),
+        pytest.param("password: abc9", "password: [redacted assignment]", id="a short word"),
+        pytest.param(
+            f"{'word ' * 13}sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8t",
+            f"{'word ' * 13}[redacted open…",
+            id="cut after it was taken out",
+        ),
+        pytest.param("fix\n the  tests", "fix the tests", id="no secret"),
+        pytest.param("修复" * 30, "修复" * 30, id="another script"),
+        pytest.param(f"   {' ' * 5000}go {KEY}", "go [redacted openai_key]", id="after spaces"),
+        pytest.param("<context>", None, id="a program's"),
+    ],
+)
+def test_a_title_has_no_secret(text: str, title: str | None) -> None:
+    assert codex.one_line(text) == title
+
+
+def test_a_prompt_of_claude_codes() -> None:
+    line = json.dumps({"type": "user", "message": {"role": "user", "content": ASKED}})
+    _, state = claude.fold(memoryview(f"{line}\n".encode()), 0, claude.State())
+    assert state.title == SAID
+
+
+def test_a_prompt_of_codex() -> None:
+    line = json.dumps({"type": "event_msg", "payload": {"type": "user_message", "message": ASKED}})
+    assert codex._title(line.encode()) == SAID
+
+
+def test_names_of_codex_own_files(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "state_5.sqlite")
+    connection.execute("create table threads (id text, title text, name text)")
+    connection.execute("insert into threads values ('a', ?, null)", (ASKED,))
+    connection.commit()
+    connection.close()
+    named = {"id": "b", "thread_name": ASKED}
+    (tmp_path / "session_index.jsonl").write_text(json.dumps(named) + "\n")
+    titles = Titles(tmp_path)
+    assert titles._from_database() == {"a": (SAID, "title")}
+    assert titles._from_index() == {"b": (SAID, "index")}
+
+
+def test_an_ordinary_title_loads_no_patterns() -> None:
+    program = (
+        "import sys; from server.ingest.codex import one_line; one_line('fix the tests');"
+        "sys.exit('server.ingest.redact' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
