@@ -164,6 +164,9 @@ def test_nothing_is_counted_twice(database: None) -> None:
     assert after["conversations"]["sources"] == {
         "ledger": after["conversations"]["value"] - 1, "telemetry": 1,  # one run had no call
     }  # fmt: skip
+    for one in (*after["users"]["items"], *before["users"]["items"]):
+        sources = one.pop("sources")
+        assert sources["ledger"] + sources["telemetry"] == one["value"]
     assert after["users"]["items"] == before["users"]["items"]
 
 
@@ -281,7 +284,9 @@ def test_failures_of_a_session_that_the_proxy_served_are_the_proxys(database: No
             [proxied(f"r{n}", session, "error", at) for n in range(2)]
             + [proxied("r9", session, "success", at)],
         )
-    assert shown()["success"]["items"][0] == {"name": "failed", "value": 2}
+    assert shown()["success"]["items"][0] == {
+        "name": "failed", "value": 2, "sources": {"ledger": 2, "telemetry": 0},
+    }  # fmt: skip
 
 
 def test_tiles_without_anything_are_unknown_where_they_must_be(database: None) -> None:
@@ -358,6 +363,22 @@ def test_a_standing_leads_to_its_events(client: FlaskClient, standing: str) -> N
     assert {event["usage"]["standing"] for event in found["events"]} <= {standing}
 
 
+def test_a_number_of_two_sources_has_the_rows_of_both(client: FlaskClient) -> None:
+    store(*RUNS)
+    see_in_log(skip=3)
+    witness.reconcile()
+    found = client.get(f"/api/telemetry/panels?{WHEN}&id=models&id=success&id=users").get_json()
+    for panel in found["panels"]:
+        for item in panel["items"]:
+            assert sum(item["sources"].values()) == item["value"]
+    models = next(panel for panel in found["panels"] if panel["id"] == "models")["items"]
+    for item in models:
+        only = f"model={item['name']}" if item["name"] else "lacks=model"
+        rows = client.get(f"/api/telemetry/events?{WHEN}&has=provisional&{only}").get_json()
+        assert rows["total"] == item["sources"]["telemetry"]
+    assert sum(item["sources"]["telemetry"] for item in models) > 0
+
+
 # ── the routes ────────────────────────────────────────────────────────────────────────────
 
 WHEN = "from=2026-11-20&to=2026-11-22&tz=UTC"
@@ -402,6 +423,9 @@ def test_the_events_route_pages_through_everything(client: FlaskClient) -> None:
         pytest.param("has=durationMs&name=codex.api_request", 6, id="with a duration"),
         pytest.param("user=dev@example.com&name=codex.user_prompt", 1, id="by user"),
         pytest.param("provider=claude", 0, id="of the other provider"),
+        pytest.param("has=counted", 4, id="that the panels count"),
+        pytest.param("has=counted&lacks=model", 0, id="of no model"),
+        pytest.param("name=codex.tool_result&lacks=tool", 0, id="of no tool"),
         pytest.param("name=%27%20or%201=1--", 0, id="text is only text"),
     ],
 )

@@ -43,6 +43,7 @@ def blueprint(services: Services) -> Blueprint:
             texts={name: query.names(name) for name in received.TEXTS},
             success=_flag("success"),
             has=query.choice("has", "", received.HAS),
+            lacks=query.choice("lacks", "", received.LACKS),
         )
         limit = query.number("limit", 50, 1, 500)
         return filters.answer(received.events(wanted, limit, query.text("cursor")))
@@ -73,6 +74,8 @@ def _private(found: dict[str, Any]) -> dict[str, Any]:
         if panel["id"] == "conversationDetails":
             panel["rows"] = privacy.shown(panel["rows"])
         if panel["id"] == "users" and privacy.mode == "strict":
+            for item in panel["items"]:
+                item["conversation"] = None
             for item in panel["items"] + ((panel["literal"] or {}).get("items") or []):
                 if item["name"] not in (None, telemetry.LOCAL_USER):
                     item["name"] = f"User {short(item['name'])}"

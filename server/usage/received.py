@@ -43,6 +43,8 @@ _HAS = {
     "durationMs": "e.duration_ms is not null",
     "tokens": "u.key is not null",
     "failed": "e.ending in ('refused', 'failed', 'cut')",
+    # What the panels count of the responses: those of a call, and those that nobody else saw.
+    "counted": f"(u.call is not null or (u.key is not null and e.at <= ? and not {_LATER}))",
     # The standings of a response (`outcomes.standing`); `?` is the last moment that is not young.
     "matched": "u.call is not null",
     "replaced": f"u.key is not null and u.call is null and {_LATER}",
@@ -50,6 +52,8 @@ _HAS = {
     "waiting": f"u.key is not null and u.call is null and e.at > ? and not {_LATER}",
 }
 HAS = ("", *_HAS)
+_LACKS = ("model", "tool", "user", "decision", "conversation")
+LACKS = ("", *_LACKS)
 # A terminal's name without its version stands for all of them.
 _FAMILY = "substr(e.terminal, 1, instr(e.terminal || '/', '/') - 1)"
 
@@ -62,6 +66,7 @@ class Wanted:
     texts: dict[str, tuple[str, ...]]
     success: bool | None = None
     has: str = ""
+    lacks: str = ""
 
 
 def events(wanted: Wanted, limit: int, cursor: str) -> dict[str, Any]:
@@ -119,6 +124,8 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
     if wanted.success is not None:
         sql += " and e.success = ?"
         values.append(wanted.success)
+    if wanted.lacks:
+        sql += f" and coalesce(e.{TEXTS[wanted.lacks]}, '') = ''"
     if wanted.has:
         sql += f" and {_HAS[wanted.has]}"
         if "?" in _HAS[wanted.has]:

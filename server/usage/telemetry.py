@@ -313,16 +313,27 @@ def _number(name: str, title: str, unit: str | None, ledger: int, told: int) -> 
 
 def _models(facts: Facts) -> dict[str, Any]:
     calls = Counter({model: sums[0] for model, sums in facts.models.items()})
+    told: Counter[str] = Counter()
     for one in facts.alone:
-        calls[one.model or ""] += one.calls
-    return _pie("models", "Model calls by model", calls)
+        told[one.model or ""] += one.calls
+    return _shared("models", "Model calls by model", calls, told)
 
 
 def _model_tokens(facts: Facts) -> dict[str, Any]:
     tokens = Counter({model: sums[1] + sums[3] for model, sums in facts.models.items()})
+    told: Counter[str] = Counter()
     for one in facts.alone:
-        tokens[one.model or ""] += one.input + one.output
-    return _pie("modelTokens", "Tokens by model", tokens)
+        told[one.model or ""] += one.input + one.output
+    return _shared("modelTokens", "Tokens by model", tokens, told)
+
+
+def _shared(name: str, title: str, ledger: Counter[str], told: Counter[str]) -> dict[str, Any]:
+    """Shares of both sources, and by source, since their rows lie in two lists."""
+    panel = _pie(name, title, ledger + told)
+    for item in panel["items"]:
+        key = item["name"] or ""
+        item["sources"] = {"ledger": ledger[key], "telemetry": told[key]}
+    return panel
 
 
 def _pie(name: str, title: str, counts: Counter[str]) -> dict[str, Any]:
@@ -357,24 +368,44 @@ def _users(facts: Facts) -> dict[str, Any]:
             facts.span.quarters(),
         )
     )
-    counts: Counter[str] = Counter()
-    tokens: Counter[str] = Counter()
-    talks: dict[str, set[str | None]] = defaultdict(set)
-    rows: list[tuple[str | None, str | None, int, int]] = [
-        (accounts.get(t.account) or signed_in.get(t.key), t.key, t.calls, t.tokens)
-        for t in facts.talks
-    ]
-    rows += [(one.user, one.session, one.calls, one.input + one.output) for one in facts.alone]
-    for who, session, number, total in rows:
-        user = who or LOCAL_USER
-        counts[user] += number
-        tokens[user] += total
-        talks[user].add(session)
+    found: dict[str, dict[str, Any]] = defaultdict(_user)
+    for talk in facts.talks:
+        served = accounts.get(talk.account)
+        user = found[served or signed_in.get(talk.key) or LOCAL_USER]
+        user["account" if served else "signedIn"].add(talk.account if served else talk.key)
+        _count(user, "ledger", talk.key, talk.calls, talk.tokens)
+    for one in facts.alone:
+        user = found[one.user or LOCAL_USER]
+        _count(user, "telemetry", one.session, one.calls, one.input + one.output)
+    counts = Counter({who: sum(user["calls"].values()) for who, user in found.items()})
     panel = _pie("users", "Requests by user", counts)
     for item in panel["items"]:
-        item["conversations"] = len(talks[item["name"]])
-        item["tokens"] = tokens[item["name"]]
+        item |= _said(found[item["name"]])
     return panel
+
+
+def _user() -> dict[str, Any]:
+    return {
+        "calls": Counter(), "tokens": 0, "talks": set(), "account": set(), "signedIn": set(),
+    }  # fmt: skip
+
+
+def _count(user: dict[str, Any], source: str, talk: str | None, calls: int, tokens: int) -> None:
+    user["calls"][source] += calls
+    user["tokens"] += tokens
+    user["talks"].add(talk)
+
+
+def _said(user: dict[str, Any]) -> dict[str, Any]:
+    """What is told of a user; `account` is the one that served all the ledger's calls."""
+    alone = len(user["account"]) == 1 and not user["signedIn"]
+    return {
+        "conversations": len(user["talks"]),
+        "tokens": user["tokens"],
+        "sources": {"ledger": user["calls"]["ledger"], "telemetry": user["calls"]["telemetry"]},
+        "account": next(iter(user["account"])) if alone else None,
+        "conversation": next(iter(user["talks"])) if len(user["talks"]) == 1 else None,
+    }
 
 
 def _terminals(facts: Facts) -> dict[str, Any]:
@@ -400,6 +431,12 @@ def _success(facts: Facts) -> dict[str, Any]:
     """Model requests that ended well or not; the tools' outcome beside them, not among them."""
     counts = Counter({"succeeded": facts.total(0) + _alone(facts, "calls"), "failed": facts.failed})
     panel = _pie("success", "Success of requests", counts)
+    sources = {
+        "succeeded": {"ledger": facts.total(0), "telemetry": _alone(facts, "calls")},
+        "failed": {"ledger": facts.failed_by["proxy"], "telemetry": facts.failed_by["telemetry"]},
+    }
+    for item in panel["items"]:
+        item["sources"] = sources[item["name"]]
     whole = counts.total()
     panel["successPercent"] = 100 * counts["succeeded"] / whole if whole else None
     panel["failedBy"] = facts.failed_by
@@ -441,6 +478,9 @@ def _tokens_over_time(facts: Facts) -> dict[str, Any]:
     )
     more = [(one.quarter, one.input + one.output) for one in facts.alone]
     points = facts.steps.points(facts.steps.sums([*found, *more]))
+    told = facts.steps.sums(more)
+    for point, at in zip(points, facts.steps.starts, strict=True):
+        point["told"] = told.get(at, 0)  # of these, what only telemetry has
     return _line("tokensOverTime", "Tokens over time", "tokens", points)
 
 
@@ -467,6 +507,7 @@ def _details(facts: Facts) -> dict[str, Any]:
         _add(row, talk.calls, talk.tokens, talk.last_at)
     for one in facts.alone:
         row = rows.setdefault(one.session, _detail(one.session, None, one.model))
+        row["told"] += one.calls
         _add(row, one.calls, one.input + one.output, one.last_at)
     chosen = sorted(rows.values(), key=lambda row: -row["tokens"])[:_MOST_DETAILS]
     _complete(chosen, facts.span)
@@ -512,7 +553,7 @@ def _among(
 def _detail(name: str | None, known: Talk | None, model: str | None) -> dict[str, Any]:
     return {
         "conversation": name, "title": None, "kind": known.kind if known else None,
-        "modelCalls": 0, "tokens": 0, "model": model, "lastAt": 0, "toolCalls": None,
+        "modelCalls": 0, "told": 0, "tokens": 0, "model": model, "lastAt": 0, "toolCalls": None,
         "toolDurationMs": None, "threadId": known.thread if known else None,
     }  # fmt: skip
 

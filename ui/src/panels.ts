@@ -2,9 +2,20 @@
 import { query } from "./api";
 import { dayOf } from "./format";
 
+/** How much of a number each source has: their rows lie in two lists. */
+export interface Sources {
+  ledger: number | null;
+  telemetry: number | null;
+}
+
 export interface Item {
   name: string | null;
   value: number;
+  sources?: Sources;
+  /** The account that served all of a user's calls in the ledger. */
+  account?: string | null;
+  /** The only conversation of a user. */
+  conversation?: string | null;
   succeeded?: number;
   failed?: number;
   successPercent?: number | null;
@@ -16,6 +27,8 @@ export interface Item {
 export interface PanelPoint {
   t: string;
   v: number | null;
+  /** Of the value: what only telemetry has. */
+  told?: number;
 }
 
 export interface Talk {
@@ -24,6 +37,8 @@ export interface Talk {
   title?: string | null;
   kind?: string | null;
   modelCalls: number;
+  /** Of the model calls: those that only telemetry has. */
+  told?: number;
   tokens?: number;
   model?: string | null;
   lastAt?: string;
@@ -42,7 +57,7 @@ interface Measured {
 
 export interface Panel extends Measured {
   id: PanelId;
-  sources?: { ledger: number | null; telemetry: number | null };
+  sources?: Sources;
   literal: Measured | null;
   failed?: number;
   failedBy?: { proxy: number; telemetry: number };
@@ -73,7 +88,8 @@ export interface PanelPage {
   panels: Panel[];
 }
 
-const HALF_A_DAY = 12 * 3_600_000;
+const HOUR = 3_600_000;
+const HALF_A_DAY = 12 * HOUR;
 export const TILES = ["input", "output", "cached", "cacheRate", "conversations", "modelCalls"] as const;
 export const PLACES = {
   trends: [...TILES, "models", "modelTokens", "conversationsOverTime", "tokensOverTime"],
@@ -107,17 +123,19 @@ export function dayAt(time: string, step: Step): string {
   return dayOf(Date.parse(time) + (step === "hour" ? 0 : HALF_A_DAY));
 }
 
-/** The first and the last day of a point, whose step ends where the next point begins. */
+/** The hour of a point, or its first and last day, whose step ends where the next point begins. */
 export function daysOf(points: PanelPoint[], index: number, page: PanelPage): { from: string; to: string } {
-  const from = dayAt(points[index]?.t ?? page.from, page.step);
-  if (page.step === "hour" || page.step === "day") return { from, to: from };
+  const start = points[index]?.t ?? page.from;
+  if (page.step === "hour") return { from: start, to: new Date(Date.parse(start) + HOUR).toISOString() };
+  const from = dayAt(start, page.step);
+  if (page.step === "day") return { from, to: from };
   const next = points[index + 1]?.t;
   return { from, to: dayOf(next ? Date.parse(next) - HALF_A_DAY : Date.parse(page.to) - 1) };
 }
 
 /** The address of a list of the ledger, for the scope's time and provider. */
 export function rows(path: string, scope: Scope, more: Record<string, string> = {}): string {
-  const from = scope.from === "first" ? "" : scope.from.slice(0, 10);
+  const from = scope.from === "first" ? "" : scope.from;
   const range = from || scope.to ? { range: "custom", from, to: scope.to ?? "" } : { range: "all" };
   return path + query({ ...range, provider: scope.provider, ...more });
 }
@@ -125,6 +143,38 @@ export function rows(path: string, scope: Scope, more: Record<string, string> = 
 /** The telemetry events behind a number, as the value of the address' `events`. */
 export function eventsOf(more: Record<string, string>): string {
   return new URLSearchParams(more).toString();
+}
+
+/** How the list of the ledger's rows is kept in `events` beside the filters of the telemetry. */
+export const BESIDE = { calls: "calls", account: "callsAccount" } as const;
+
+/**
+ * Where the rows of a number lie: in the ledger, in the telemetry that nobody else has, or in
+ * both, where the telemetry's dialog leads on to the ledger's.
+ */
+export function placeOf(
+  { ledger, telemetry }: Sources,
+  filters: Record<string, string>,
+  account = "",
+): { events: Record<string, string> } | { calls: Record<string, string> } {
+  const { conversation, model, from, to } = filters;
+  if (!telemetry)
+    return {
+      calls: {
+        ...(conversation && { session: conversation }),
+        ...(model && { model }),
+        ...(account && { account }),
+        ...(from && { from }),
+        ...(to && { to }),
+      },
+    };
+  return {
+    events: {
+      has: "provisional",
+      ...filters,
+      ...(ledger && { [BESIDE.calls]: String(Math.round(ledger)), ...(account && { [BESIDE.account]: account }) }),
+    },
+  };
 }
 
 /** The event of a provider: Codex and Claude Code have names of their own. */

@@ -4,7 +4,7 @@ import { Link } from "wouter";
 import { api, query } from "../api";
 import { count, duration, exact, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
-import type { Scope } from "../panels";
+import { BESIDE, rows, type Scope } from "../panels";
 import type { Usage } from "../usage";
 import { t, tIf } from "../words";
 import { Dialog } from "./Dialog";
@@ -53,7 +53,7 @@ export function Events({ scope, usage }: { scope: Scope; usage: Usage }) {
 }
 
 function List({ asked, scope }: { asked: string; scope: Scope }) {
-  const filters = Object.fromEntries(new URLSearchParams(asked));
+  const { [BESIDE.calls]: calls = "", [BESIDE.account]: account = "", ...filters } = Object.fromEntries(new URLSearchParams(asked));
   const found = useInfiniteQuery({
     queryKey: ["telemetry-events", asked, scope],
     queryFn: ({ signal, pageParam }) =>
@@ -77,6 +77,7 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
           </span>
         ))}
       </p>
+      {calls && <Ledger calls={calls} account={account} filters={filters} scope={scope} />}
       {events.length ? <Table events={events} /> : <p className="note">{t("panels.nothing")}</p>}
       {found.hasNextPage && (
         <button type="button" disabled={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
@@ -85,6 +86,22 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
       )}
     </>
   );
+}
+
+interface LedgerProps {
+  calls: string;
+  account: string;
+  filters: Record<string, string>;
+  scope: Scope;
+}
+
+/** What of the number lies in the ledger: its calls are a list of their own. */
+function Ledger({ calls, account, filters, scope }: LedgerProps) {
+  const { model = "", conversation = "", from, to } = filters;
+  const href = rows("/calls", { ...scope, ...(from && { from }), ...(to && { to }) }, { model, session: conversation, account });
+  const number = Number(calls);
+  const said = Number.isFinite(number) ? t("panels.inLedger.calls", { n: count(number) }) : t("panels.inLedger.rest");
+  return <p className="note">{"lacks" in filters ? said : <Link href={href}>{said}</Link>}</p>;
 }
 
 function Table({ events }: { events: TelemetryEvent[] }) {

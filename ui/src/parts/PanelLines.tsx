@@ -2,7 +2,7 @@
 import { useMemo, useState } from "react";
 import { csv, download } from "../csv";
 import { clock, day as dayName, duration, month } from "../format";
-import { daysOf, eventsOf, literalEvents, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
+import { dayAt, daysOf, eventsOf, literalEvents, placeOf, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
 import { changed } from "../url";
 import { t } from "../words";
 import { ChartHead } from "./ChartHead";
@@ -15,7 +15,7 @@ import { Trend } from "./Trend";
 function stepName(points: PanelPoint[], index: number, page: PanelPage): { label: string; tick: string } {
   const { from, to } = daysOf(points, index, page);
   const at = Date.parse(points[index]?.t ?? "");
-  if (page.step === "hour") return { label: `${dayName(from)} ${clock(at)}`, tick: clock(at) };
+  if (page.step === "hour") return { label: `${dayName(dayAt(from, "hour"))} ${clock(at)}`, tick: clock(at) };
   if (page.step === "month") return { label: month(from.slice(0, 7)), tick: month(from.slice(0, 7)) };
   const label = from === to ? dayName(from) : `${dayName(from)} – ${dayName(to)}`;
   return { label, tick: dayName(from) };
@@ -30,7 +30,12 @@ export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
   const names = [t(tokens ? "requests.col.tokens" : "panels.conversations")];
   const behind = (index: number) => {
     const days = daysOf(points, index, page);
-    if (!literal) return rows(tokens ? "/calls" : "/threads", { ...scope, ...days });
+    if (!literal) {
+      const { v, told = 0 } = points[index] ?? { v: 0 };
+      const place = placeOf({ ledger: (v ?? 0) - told, telemetry: told }, days);
+      if (!("events" in place)) return rows(tokens ? "/calls" : "/threads", { ...scope, ...days });
+      return usage.path + changed(usage.search, { events: eventsOf({ ...place.events, ...(place.events.calls && { calls: "?" }) }) });
+    }
     return usage.path + changed(usage.search, { events: eventsOf({ ...literalEvents(panel.id), ...days }) });
   };
   const bars: Bar[] = points.map((point, index) => ({

@@ -1,12 +1,10 @@
 /** Panels made of figures: tiles, shares of a whole as sorted bars, and the conversations. */
 import type { ReactNode } from "react";
 import { Link } from "wouter";
-import { useAccounts } from "../accounts";
-import type { Account } from "../api";
 import { csv, download } from "../csv";
 import { count, duration, exact, percent, share, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
-import { eventName, eventsOf, literalEvents, rows, type Item, type Panel, type PanelId, type Talk } from "../panels";
+import { eventName, eventsOf, literalEvents, placeOf, rows, type Item, type Panel, type PanelId, type Sources, type Talk } from "../panels";
 import { changed } from "../url";
 import { t, tIf, type Word } from "../words";
 import { Copy } from "./Copy";
@@ -47,6 +45,32 @@ export function LiteralNote({ panel, shown }: { panel: PanelId; shown: Shown }) 
 export function EventsLink({ shown, more, children }: { shown: Shown; more: Record<string, string>; children: ReactNode }) {
   const { path, search } = shown.usage;
   return <Link href={path + changed(search, { events: eventsOf(more) })}>{children}</Link>;
+}
+
+interface BothProps {
+  shown: Shown;
+  sources: Sources;
+  filters?: Record<string, string>;
+  account?: string;
+  /** What the parts count, when these are no calls. */
+  calls?: boolean;
+  children: ReactNode;
+}
+
+/** A number of ledger and telemetry together, which leads to the rows of whichever has some. */
+function Both({ shown, sources, filters = {}, account = "", calls = true, children }: BothProps) {
+  const place = placeOf(sources, filters, account);
+  if ("calls" in place) {
+    // Calls have no filter for what has no model: rather no link than one to every call.
+    if ("lacks" in filters) return <>{children}</>;
+    return <Link href={rows("/calls", shown.scope, place.calls)}>{children}</Link>;
+  }
+  const more = calls || !place.events.calls ? place.events : { ...place.events, calls: "?" };
+  return (
+    <EventsLink shown={shown} more={more}>
+      {children}
+    </EventsLink>
+  );
 }
 
 // ── tiles ────────────────────────────────────────────────────────────────────────────────
@@ -104,7 +128,13 @@ function Tile({ panel, shown, value }: { panel: Panel; shown: Shown; value: numb
   }
   return (
     <>
-      <Link href={rows(panel.id === "conversations" ? "/threads" : "/calls", shown.scope)}>{figure}</Link>
+      {panel.id === "conversations" || !panel.sources ? (
+        <Link href={rows("/threads", shown.scope)}>{figure}</Link>
+      ) : (
+        <Both shown={shown} sources={panel.sources} calls={panel.id === "modelCalls"}>
+          {figure}
+        </Both>
+      )}
       <small>
         <Beside panel={panel} shown={shown} />
       </small>
@@ -132,7 +162,15 @@ function Beside({ panel, shown }: { panel: Panel; shown: Shown }) {
         {t("panels.failed", { n: count(panel.failed) })}
       </FailedLink>,
     );
-  if (!parts.length) return <>{t("panels.allLedger")}</>;
+  if (told && panel.sources?.ledger && panel.id !== "cacheRate")
+    parts.unshift(
+      <Link key="ledger" href={rows(panel.id === "conversations" ? "/threads" : "/calls", shown.scope)}>
+        {t("panels.inLedger", { n: count(panel.sources.ledger) })}
+      </Link>,
+    );
+  if (panel.id === "cacheRate" && told != null)
+    return <>{t(panel.sources?.ledger == null ? "panels.standing.provisional" : "panels.source.both")}</>;
+  if (!parts.length) return <>{t(shown.page.coverage.calls ? "panels.allLedger" : "panels.nothing")}</>;
   return <>{parts.flatMap((part, index) => (index ? [" · ", part] : [part]))}</>;
 }
 
@@ -154,8 +192,8 @@ interface Column {
   show: (value: number | null | undefined) => string;
   /** What its events have beside those of the row. */
   events?: Record<string, string>;
-  /** The page with the rows that it counts. */
-  page?: "/calls" | "/threads";
+  /** It counts a user's calls, or the conversations of these. */
+  calls?: boolean;
 }
 
 const MORE: Partial<Record<PanelId, Column[]>> = {
@@ -166,13 +204,12 @@ const MORE: Partial<Record<PanelId, Column[]>> = {
     { word: "panels.col.p95", key: "p95Ms", show: duration },
   ],
   users: [
-    { word: "panels.col.conversations", key: "conversations", show: count, page: "/threads" },
-    { word: "requests.col.tokens", key: "tokens", show: count, page: "/calls" },
+    { word: "panels.col.conversations", key: "conversations", show: count, calls: true },
+    { word: "requests.col.tokens", key: "tokens", show: count, calls: true },
   ],
 };
 
 export function SharesPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
-  const accounts = useAccounts().data;
   const items = (shown.literal ? panel.literal?.items : panel.items) ?? [];
   const more = shown.literal ? [] : (MORE[panel.id] ?? []);
   const save = () =>
@@ -194,13 +231,13 @@ export function SharesPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
                 {child}
               </FailedLink>
             ) : (
-              <ItemLink panel={panel.id} item={item} shown={shown} accounts={accounts}>
+              <ItemLink panel={panel.id} item={item} shown={shown}>
                 {child}
               </ItemLink>
             )
           }
           name={(item) => itemName(panel.id, item)}
-          cell={(item, column) => <Cell panel={panel.id} item={item} column={column} shown={shown} accounts={accounts} />}
+          cell={(item, column) => <Cell panel={panel.id} item={item} column={column} shown={shown} />}
         />
       ) : (
         <p className="note">{t("panels.nothing")}</p>
@@ -216,13 +253,16 @@ interface CellProps {
   item: Item;
   column: Column;
   shown: Shown;
-  accounts: Account[] | undefined;
 }
 
 /** A further number of an item; one that has rows or events of its own leads to them. */
-function Cell({ panel, item, column, shown, accounts }: CellProps) {
-  if (column.page && item[column.key])
-    return <Link href={listed(panel, item, shown, accounts, column.page)}>{plainCell(item, column)}</Link>;
+function Cell({ panel, item, column, shown }: CellProps) {
+  if (column.calls && item[column.key])
+    return (
+      <ItemLink panel={panel} item={item} shown={shown} page={column.key === "conversations" ? "/threads" : "/calls"}>
+        {plainCell(item, column)}
+      </ItemLink>
+    );
   const events = column.events && item[column.key] ? eventsBehind(panel, item.name, shown.scope.provider) : null;
   if (!events) return <>{plainCell(item, column)}</>;
   return (
@@ -307,11 +347,11 @@ interface ItemLinkProps {
   panel: PanelId;
   item: Item;
   shown: Shown;
-  accounts: Account[] | undefined;
+  page?: "/calls" | "/threads";
   children: string;
 }
 
-function ItemLink({ panel, item, shown, accounts, children }: ItemLinkProps) {
+function ItemLink({ panel, item, shown, page = "/calls", children }: ItemLinkProps) {
   const { scope, literal } = shown;
   const events = literal ? literalEvents(panel, item.name) : eventsBehind(panel, item.name, scope.provider);
   if (events)
@@ -320,31 +360,64 @@ function ItemLink({ panel, item, shown, accounts, children }: ItemLinkProps) {
         {children}
       </EventsLink>
     );
-  return <Link href={listed(panel, item, shown, accounts)}>{children}</Link>;
+  if (!item.sources || !item.value) return <>{children}</>;
+  if (panel === "users")
+    return (
+      <UserLink item={item} sources={item.sources} shown={shown} page={page}>
+        {children}
+      </UserLink>
+    );
+  const filters: Record<string, string> = panel === "success" ? {} : item.name ? { model: item.name } : { lacks: "model" };
+  return (
+    <Both shown={shown} sources={item.sources} filters={filters} calls={panel !== "modelTokens"}>
+      {children}
+    </Both>
+  );
+}
+
+interface UserLinkProps {
+  item: Item;
+  sources: Sources;
+  shown: Shown;
+  page: "/calls" | "/threads";
+  children: string;
+}
+
+/** A user's rows: of the account that served the calls, of the only conversation, or the telemetry's. */
+function UserLink({ item, sources, shown, page, children }: UserLinkProps) {
+  const { account, conversation, name } = item;
+  if (!sources.telemetry && account) return <Link href={rows(page, shown.scope, { account })}>{children}</Link>;
+  if (!sources.telemetry && conversation)
+    return <Link href={rows("/calls", shown.scope, { session: conversation })}>{children}</Link>;
+  const who: Record<string, string> = name === "local user" ? { lacks: "user" } : { user: name ?? "" };
+  if (sources.telemetry && !sources.ledger)
+    return (
+      <EventsLink shown={shown} more={{ has: "provisional", ...who }}>
+        {children}
+      </EventsLink>
+    );
+  if (sources.telemetry && account)
+    return (
+      <Both shown={shown} sources={sources} filters={who} account={account} calls={page === "/calls"}>
+        {children}
+      </Both>
+    );
+  // Some calls of the ledger have no account: telemetry knows who was signed in.
+  if (!shown.page.coverage.telemetry) return <>{children}</>;
+  return (
+    <EventsLink shown={shown} more={{ has: "counted", ...who }}>
+      {children}
+    </EventsLink>
+  );
 }
 
 /** The telemetry behind an item of a panel that only telemetry knows; null: its rows are elsewhere. */
 function eventsBehind(panel: PanelId, item: string | null, provider: string): Record<string, string> | null {
   const named = item ?? "";
-  if (panel === "tools") return { name: eventName("tool_result", provider), ...(named && { tool: named }) };
-  if (panel === "decisions") return { name: eventName("tool_decision", provider), ...(named && { decision: named }) };
+  if (panel === "tools") return { name: eventName("tool_result", provider), ...(named ? { tool: named } : { lacks: "tool" }) };
+  if (panel === "decisions") return { name: eventName("tool_decision", provider), ...(named ? { decision: named } : { lacks: "decision" }) };
   if (panel === "terminals") return named ? { terminal: named } : { has: "terminal" };
   return null;
-}
-
-/** The list of calls or threads that an item counts. */
-function listed(
-  panel: PanelId,
-  { name }: Item,
-  { scope }: Shown,
-  accounts: Account[] | undefined,
-  page: "/calls" | "/threads" = "/calls",
-): string {
-  if (panel === "users") {
-    const account = accounts?.find((one) => one.alias === name || one.email === name || one.displayName === name);
-    return rows(page, scope, account ? { account: account.accountId } : {});
-  }
-  return rows(page, scope, name ? { model: name } : {});
 }
 
 /** What stands beside a share: what was decided by configuration, other clients, tools' outcome. */
@@ -360,7 +433,7 @@ function Aside({ panel, shown }: { panel: Panel; shown: Shown }) {
             <span key={name ?? ""}>
               {index > 0 && ", "}
               {name ?? t("calls.initiator.unknown")}{" "}
-              <EventsLink shown={shown} more={{ name: eventName("tool_decision", provider), ...(name && { decision: name }) }}>
+              <EventsLink shown={shown} more={{ name: eventName("tool_decision", provider), ...(name ? { decision: name } : { lacks: "decision" }) }}>
                 {count(value)}
               </EventsLink>
             </span>
@@ -441,6 +514,18 @@ function TalkName({ row, shown }: { row: Talk; shown: Shown }) {
   );
 }
 
+/** A number of a conversation's model calls, which leads to these. */
+function TalkCalls({ row, shown, children }: { row: Talk; shown: Shown; children: ReactNode }) {
+  const { conversation, modelCalls, told = 0 } = row;
+  if (!modelCalls || (!conversation && modelCalls > told)) return <>{children}</>;
+  const filters: Record<string, string> = conversation ? { conversation } : { lacks: "conversation" };
+  return (
+    <Both shown={shown} sources={{ ledger: modelCalls - told, telemetry: told }} filters={filters}>
+      {children}
+    </Both>
+  );
+}
+
 function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
   const now = useNow();
   return (
@@ -466,20 +551,14 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
               </th>
               <td>{row.model ?? UNKNOWN}</td>
               <td className="num">
-                {row.conversation ? (
-                  <Link href={rows("/calls", shown.scope, { session: row.conversation })}>{count(row.modelCalls)}</Link>
-                ) : (
-                  count(row.modelCalls)
-                )}
+                <TalkCalls row={row} shown={shown}>
+                  {count(row.modelCalls)}
+                </TalkCalls>
               </td>
               <td className="num">
-                {row.tokens && row.conversation ? (
-                  <Link href={rows("/calls", shown.scope, { session: row.conversation })} title={exact(row.tokens)}>
-                    {count(row.tokens)}
-                  </Link>
-                ) : (
-                  count(row.tokens)
-                )}
+                <TalkCalls row={row} shown={shown}>
+                  <span title={exact(row.tokens)}>{count(row.tokens)}</span>
+                </TalkCalls>
               </td>
               <td className="num">
                 {row.toolCalls && row.conversation ? (

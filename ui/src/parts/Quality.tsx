@@ -5,7 +5,7 @@ import { Link } from "wouter";
 import { api, query } from "../api";
 import { ago, count, full, percent, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
-import { eventsOf, rows, type Coverage, type Scope } from "../panels";
+import { eventName, eventsOf, rows, type Coverage, type Scope } from "../panels";
 import { changed } from "../url";
 import type { Usage } from "../usage";
 import { t, tIf } from "../words";
@@ -63,7 +63,12 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
   const events = (more: Record<string, string>, child: ReactNode) => (
     <Link href={usage.path + changed(usage.search, { events: eventsOf(more) })}>{child}</Link>
   );
-  const calls = <Link href={rows("/calls", scope)}>{count(coverage.calls)}</Link>;
+  const ledger = coverage.calls - coverage.telemetryOnly;
+  const calls = !coverage.telemetryOnly ? (
+    <Link href={rows("/calls", scope)}>{count(coverage.calls)}</Link>
+  ) : (
+    events({ has: "provisional", ...(ledger && { calls: String(ledger) }) }, count(coverage.calls))
+  );
   return (
     <>
       {silence.silentSince && (
@@ -81,15 +86,25 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
       )}
       <dl className="pairs">
         <Pair name={t("quality.calls")}>{calls}</Pair>
-        <Pair name={t("calls.witness.log")}>{part(coverage.log, coverage.calls)}</Pair>
+        <Pair name={t("calls.witness.log")}>
+          {coverage.log && coverage.log === coverage.calls ? (
+            <Link href={rows("/calls", scope)}>{part(coverage.log, coverage.calls)}</Link>
+          ) : (
+            part(coverage.log, coverage.calls)
+          )}
+        </Pair>
         <Pair name={t("calls.witness.proxy")}>{part(coverage.proxy, coverage.calls)}</Pair>
-        <Pair name={t("calls.witness.telemetry")}>{part(coverage.telemetry, coverage.calls)}</Pair>
+        <Pair name={t("calls.witness.telemetry")}>
+          {coverage.telemetry ? events({ has: "counted" }, part(coverage.telemetry, coverage.calls)) : part(0, coverage.calls)}
+        </Pair>
         {(["matched", "waiting", "replaced", "provisional"] as const).map((key) => (
           <Pair key={key} name={t(`quality.${key}`)} title={t(`quality.${key}.title`)}>
             {records[key] ? events({ has: key }, count(records[key])) : count(records[key])}
           </Pair>
         ))}
-        <Pair name={t("quality.conversations")}>{count(conversations.user ?? 0)}</Pair>
+        <Pair name={t("quality.conversations")}>
+          {conversations.user ? events({ name: eventName("user_prompt", scope.provider) }, count(conversations.user)) : count(0)}
+        </Pair>
         <Pair name={t("quality.helpers")} title={t("quality.helpers.title")}>
           {count(conversations.helper ?? 0)}
         </Pair>

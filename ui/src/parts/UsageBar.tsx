@@ -157,7 +157,8 @@ function Span({ usage }: { usage: Usage }) {
             <span className="muted">{t(`filter.${end}`)}</span>
             <input
               type="date"
-              value={usage.get(end)}
+              // An hour of a chart is a moment, of which the bar shows the day.
+              value={usage.get(end).slice(0, 10)}
               onChange={(event) => usage.change({ [end]: event.target.value, range: "custom" })}
             />
           </label>
