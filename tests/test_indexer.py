@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -113,6 +114,74 @@ def test_a_parent_that_comes_later_sets_its_children_right(
     check(tree)
     threads = dict(db.rows("select key, thread from session"))
     assert threads[child.key] == parent.key
+
+
+def test_a_fork_gives_back_what_its_parent_had_not_written_yet(
+    config: Config, indexer: Indexer, tree: Tree
+) -> None:
+    parent = tree.legacy()
+    while len(parent.emitted) < 3:
+        tree.turn(parent)
+    path = tree.save(parent)
+    whole = path.read_bytes()
+    first = whole.index(b'"token_count"')
+    path.write_bytes(whole[: whole.index(b"\n", first) + 1])
+    fork = tree.legacy_fork()
+    tree.save(fork)
+    indexer.scan()
+    with path.open("ab") as file:
+        file.write(whole[path.stat().st_size :])
+    # The rows move in the transaction that stores the parent's: nothing is read anew after it.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Indexer, "_again", lambda _: pytest.fail("a file was read anew"))
+        indexer.scan()
+    check(tree)
+    claimed = db.rows("select total(calls) from source_file")[0][0]
+    assert claimed == tree.sums[0]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["beside a server", "alone"])
+@pytest.mark.parametrize("order", ["parents first", "shuffled"])
+@pytest.mark.parametrize("seed", range(901, 905))
+def test_files_that_grow_together_count_exactly(
+    config: Config, database: None, tmp_path: Path, seed: int, order: str, alone: bool
+) -> None:
+    tree = Tree(tmp_path / "whole", seed, body=40)
+    tree.grow(14)
+    chance = random.Random(seed)
+    named: dict[str, Path] = {path.name: path for path in tree.paths}
+    paths = list(named.values())  # one place a name: no other test of twins is needed here
+    if order == "shuffled":
+        chance.shuffle(paths)
+    indexer = Indexer(config, Ledger(), alone=alone)
+    done = dict.fromkeys(paths, 0)
+    for last in (False, False, True):
+        for path in paths:
+            data, begun = path.read_bytes(), done[path]
+            done[path] = len(data) if last else chance.randrange(begun, len(data) + 1)
+            target = config.codex_home / path.relative_to(tree.home)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("ab") as file:
+                file.write(data[begun : done[path]])
+        indexer.scan()
+    check(tree)
+
+
+def test_a_session_is_described_when_its_first_line_arrives_late(
+    config: Config, indexer: Indexer, tree: Tree
+) -> None:
+    parent = tree.legacy()
+    tree.save(parent)
+    child = tree.legacy_child()
+    path = tree.save(child)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])  # a torn first line says nothing yet
+    indexer.scan()
+    path.write_bytes(whole)
+    indexer.scan()
+    check(tree)
+    found = db.rows("select parent, kind, thread from session where key = ?", (child.key,))
+    assert found == [(parent.key, "subagent", parent.key)]
 
 
 def test_a_file_that_grows_line_by_line(config: Config, indexer: Indexer, tree: Tree) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # The kinds of warning that are no lost line.
 _HARMLESS = {"unusual_shape"}
+_DEPTH = 50  # forks of forks; what goes deeper is a circle
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
@@ -177,6 +178,8 @@ class Ledger:
         if rows and owner and codex.legacy(rows[0][0]):
             rows = self._own(connection, batch, session)
         added = self._take(connection, source, session, project, rows, batch)
+        if owner and batch.rows and codex.legacy(batch.rows[0][0]):
+            self.settle(connection, owner)
         for name in batch.compactions:
             connection.execute("update call set initiator = 'compaction' where id = ?", (name,))
         if batch.limits:
@@ -315,19 +318,24 @@ class Ledger:
             f"select {_ROW} from call where source = ?",  # noqa: S608
             (source.id,),
         ).fetchall():
-            row = Row(*values)
-            self._count(row, _project_of(connection, row.session), -1)
-            connection.execute("delete from call where id = ?", (row.id,))
-            rest = reconcile.without_log(row)
-            if rest is not None:
-                self._insert(connection, [rest])
-                self._count(rest, _project_of(connection, rest.session))
-        connection.execute("update session set inherited = 0 where source = ?", (source.id,))
+            self._drop(connection, Row(*values))
+        connection.execute(
+            "update session set inherited = 0, guessed = 0 where source = ?", (source.id,)
+        )
         connection.execute(
             "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
             "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
             (source.id,),
         )
+
+    def _drop(self, connection: sqlite3.Connection, row: Row) -> None:
+        """Remove what a log said of a call; what other witnesses saw stays."""
+        self._count(row, _project_of(connection, row.session), -1)
+        connection.execute("delete from call where id = ?", (row.id,))
+        rest = reconcile.without_log(row)
+        if rest is not None:
+            self._insert(connection, [rest])
+            self._count(rest, _project_of(connection, rest.session))
 
     # ── copied heads of forks ─────────────────────────────────────────────────────────
 
@@ -338,8 +346,8 @@ class Ledger:
         meta = batch.state.get("meta") or {}
         if not (meta.get("parent") or batch.state.get("foreign")):
             return batch.rows
-        matched, begun = connection.execute(
-            "select inherited, exists(select 1 from call where session = ?1 and seen & 1) "
+        matched, doubtful, begun = connection.execute(
+            "select inherited, guessed, exists(select 1 from call where session = ?1 and seen & 1) "
             "from session where id = ?1",
             (session,),
         ).fetchone()
@@ -348,9 +356,65 @@ class Ledger:
         count, guessed = copied(connection, batch, matched)
         connection.execute(
             "update session set inherited = ?, guessed = ? where id = ?",
-            (matched + count, guessed, session),
+            (matched + count, guessed or doubtful, session),
         )
         return batch.rows[count:]
+
+    def settle(self, connection: sqlite3.Connection, parent: str, depth: int = 0) -> None:
+        """Tell the forks of a log apart anew, now that more of the log is known.
+
+        A fork may be read while its parent's file is only partly written: copies of what was
+        not there yet counted as the fork's own. They go once the parent has them.
+        """
+        forks = connection.execute(
+            "select id, key, source, started_at, inherited, guessed from session "
+            "where parent = ? and source is not null",
+            (parent,),
+        ).fetchall()
+        known = sequence(connection, parent) if forks and depth <= _DEPTH else None
+        if known is None:
+            return
+        for session, key, source, started, matched, guessed in forks:
+            if guessed:
+                self.reread.add(int(source))  # that settles its own forks
+                continue
+            if matched < len(known):
+                fork = Fork(started_at=started, written_at=None, burst=False, matched=matched)
+                self._give_back(connection, session, known, fork)
+            self.settle(connection, key, depth + 1)
+
+    def _give_back(
+        self,
+        connection: sqlite3.Connection,
+        session: int,
+        known: Sequence[tuple[Any, ...]],
+        fork: Fork,
+    ) -> None:
+        """Drop a fork's first calls as far as they are copies of its parent's."""
+        gone: list[Row] = []
+        for values in connection.execute(
+            f'select {_ROW} from call where session = ? and seen & 1 order by "offset"',  # noqa: S608
+            (session,),
+        ):
+            row = Row(*values)
+            emitted = (row.running, row.input, row.cached, row.output, row.reasoning)
+            # What a response id names is a call, not the copy of one.
+            if not codex.legacy(row.id) or not reconcile.inherited(
+                [(row.started_at, emitted)], known, fork
+            ):
+                break
+            fork.matched += 1
+            gone.append(row)
+        if not gone:
+            return
+        for row in gone:
+            self._drop(connection, row)
+            connection.execute(
+                "update source_file set calls = calls - 1, input = input - ?, cached = cached - ?, "
+                "output = output - ?, reasoning = reasoning - ? where id = ?",
+                (*row[10:12], *row[13:15], row.source),
+            )
+        connection.execute("update session set inherited = ? where id = ?", (fork.matched, session))
 
     def _session(
         self, connection: sqlite3.Connection, source: Source, batch: Batch
@@ -451,7 +515,7 @@ def sequence(
     found = connection.execute(
         "select id, parent, inherited from session where key = ? and source is not null", (key,)
     ).fetchone()
-    if found is None or depth > 50:
+    if found is None or depth > _DEPTH:
         return None
     session, parent, count = found
     head: list[tuple[Any, ...]] = []
@@ -599,11 +663,17 @@ def _add_session(
     last: int | None,
 ) -> tuple[int, str, bool]:
     """(session, its thread, whether it is new). Facts of a log win over none."""
-    found = connection.execute("select id, thread, source from session where key = ?", (key,))
-    known = found.fetchone()
+    known = connection.execute(
+        "select id, thread, source, started_at, parent from session where key = ?", (key,)
+    ).fetchone()
     kind = meta.get("kind") or "user"
     thread = str(known[1]) if known else key
     parent = meta.get("parent")
+    # The first read of a file may have ended before the lines that describe its session.
+    late = known is not None and any(
+        before is None and said is not None
+        for before, said in zip(known[3:], (meta.get("started"), parent), strict=True)
+    )
     if kind != "user" and parent and (known is None or thread == key):
         above = connection.execute("select thread from session where key = ?", (parent,)).fetchone()
         thread = str(above[0]) if above else str(parent)
@@ -625,7 +695,7 @@ def _add_session(
     else:
         session = int(known[0])
         if source is not None:
-            _update_session(connection, session, values, known[2] != source)
+            _update_session(connection, session, values, known[2] != source or late)
     connection.execute(
         ADD_THREAD,
         (
@@ -639,7 +709,8 @@ def _add_session(
             thread == key,
         ),
     )
-    return session, thread, known is None or (source is not None and known[2] is None)
+    new = known is None or (source is not None and (known[2] is None or late))
+    return session, thread, new
 
 
 def _update_session(
