@@ -84,7 +84,10 @@ def connected(client: str, text: str, target: Target, wish: Wish | None = None) 
                 "BRIMLINE_ADMIN_API_TOKEN, start the server again, then connect.",
                 code="admin_token_needed",
             )
-        return _in_toml(text, lambda plain: connect.with_otel(plain, endpoint, target.token))
+        return _in_toml(
+            text,
+            lambda plain: connect.with_otel(plain, endpoint, target.token, replace=wish.replace),
+        )
     return _JSON[client].connected(text, target, wish)
 
 
@@ -193,12 +196,15 @@ def _telemetry_standing(text: str, target: Target) -> str:
     text = text.removeprefix(_BOM)
     found = connect.state(text)
     if found == "foreign":
-        otlp = _at(parse_toml(text), ("otel", "exporter", "otlp-http", "endpoint"))
-        here = connect.logs_endpoint(target.base)
-        return "by_hand" if otlp == here else "elsewhere"
+        parsed = parse_toml(text)
+        otlp = _at(parsed, ("otel", "exporter", "otlp-http", "endpoint"))
+        if otlp == connect.logs_endpoint(target.base):
+            return "by_hand"
+        return "elsewhere" if connect.sends_elsewhere(parsed["otel"]) else "absent"
     if found != "ours":
         return found
-    same = connect.with_otel(text, connect.logs_endpoint(target.base), target.token) == text
+    here = connect.logs_endpoint(target.base)
+    same = connect.with_otel(text, here, target.token, replace=True) == text
     return "connected" if same else "other_address"
 
 

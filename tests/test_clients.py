@@ -181,7 +181,8 @@ def test_telemetry_stands_for_itself() -> None:
     assert standing("telemetry", both, Target("http://127.0.0.1:9")) == "other_address"
     assert disconnected("telemetry", disconnected("codex", both)) == "a = 1\n"
     assert disconnected("codex", disconnected("telemetry", both)) == "a = 1\n"
-    assert standing("telemetry", '[otel]\nexporter = "none"\n', HERE) == "elsewhere"
+    assert standing("telemetry", '[otel]\nexporter = "none"\n', HERE) == "absent"
+    assert standing("telemetry", '[otel.exporter.x]\nendpoint = "y"\n', HERE) == "elsewhere"
     own = '[otel.exporter."otlp-http"]\nendpoint = "http://127.0.0.1:2455/otlp/v1/logs"\n'
     assert standing("telemetry", own, HERE) == "by_hand"
 

@@ -71,20 +71,88 @@ def test_a_key_of_the_users_own_keeps_its_section() -> None:
     assert without_otel(done) == 'a = 1\n[otel]\nenvironment = "dev"\n'
 
 
+OURS = {
+    "log_user_prompt": False,
+    "log_sse_deltas": False,
+    "tool_result": {"max_bytes": 0},
+    "exporter": {"otlp-http": {"endpoint": HERE, "protocol": "binary"}},
+    "metrics_exporter": "none",
+    "trace_exporter": "none",
+}
+THEIRS = {"otlp-http": {"endpoint": "https://their.example", "protocol": "json"}}
+LINE = 'exporter = { otlp-http = { endpoint = "https://their.example", protocol = "json" } }'
+TABLE = (
+    '[otel.exporter."otlp-http"]\nendpoint = "https://their.example"\n\n'
+    '[otel.exporter."otlp-http".headers]\nkey = "theirs"\n\n[tui]\nanimations = false\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        pytest.param('[otel]\nenvironment = "prod"', {"environment": "prod"}, id="another key"),
+        pytest.param('[otel]\nexporter = "none"\n', {}, id="nothing is sent"),
+        pytest.param('x = 1\r\n[otel]\r\nexporter = "none"\r\n', {}, id="Windows lines"),
+        pytest.param("[otel]", {}, id="a header without an end"),
+        pytest.param('s = """\n[otel]\n"""\n[otel]\n', {}, id="a text that looks like it first"),
+        pytest.param('["otel"] # mine\n\n[z]\na = 1\n', {}, id="in quotes, amid others"),
+        pytest.param("[otel]\nlog_user_prompt = false\n", {}, id="a value as ours"),
+        pytest.param(
+            f"[otel]\ntrace_{LINE}\n[a]\n", {"trace_exporter": THEIRS}, id="traces elsewhere"
+        ),
+        pytest.param(
+            '[otel.metrics_exporter."otlp-http"]\nendpoint = "https://their.example"\n'
+            'protocol = "json"\n',
+            {"metrics_exporter": THEIRS},
+            id="metrics elsewhere, no header",
+        ),
+    ],
+)
+def test_a_section_that_sends_no_logs_is_joined(text: str, kept: dict[str, object]) -> None:
+    done = with_otel(text, HERE)
+    rest = {key: value for key, value in tomllib.loads(text).items() if key != "otel"}
+    assert tomllib.loads(done) == {**rest, "otel": {**OURS, **kept}}
+    assert state(done) == "ours"
+    assert with_otel(done, HERE) == done
+    assert without_otel(done) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        pytest.param(f'[otel]\nenvironment = "dev"\n{LINE}\n', {"environment": "dev"}, id="a line"),
+        pytest.param(f"[otel]\n{LINE}", {}, id="a last line without an end"),
+        pytest.param("[otel]\nlog_user_prompt = true\n[b]\n", {}, id="prompts too"),
+        pytest.param(TABLE, {}, id="tables"),
+        pytest.param(f'[otel]\nenvironment = "a"\n{TABLE}', {"environment": "a"}, id="both"),
+        pytest.param('[otel]\nexporter.otlp-http.endpoint = "x"\n', {}, id="dotted keys"),
+    ],
+)
+def test_what_leads_elsewhere_is_put_aside_with_consent(text: str, kept: dict[str, object]) -> None:
+    with pytest.raises(Conflict) as refused:
+        with_otel(text, HERE)
+    assert refused.value.code == "config_has_other_value"
+    assert "--replace" in str(refused.value) and "their.example" not in str(refused.value)
+    done = with_otel(text, HERE, replace=True)
+    rest = {key: value for key, value in tomllib.loads(text).items() if key != "otel"}
+    assert tomllib.loads(done) == {**rest, "otel": {**OURS, **kept}}
+    assert with_otel(done, HERE, replace=True) == done
+    assert without_otel(done) == text
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param('[otel]\nexporter = "none"\n', id="a section"),
         pytest.param('otel.environment = "dev"\n', id="dotted keys"),
-        pytest.param('[otel.exporter."otlp-http"]\nendpoint = "x"\n', id="a sub-table"),
         pytest.param("otel = {}\n", id="inline"),
-        pytest.param('["otel"]\n', id="in quotes"),
+        pytest.param("otel = 1\n", id="no section at all"),
+        pytest.param('[otel.tool_result]\nx = """\n[otel]\n"""\n', id="a value over several lines"),
     ],
 )
-def test_a_section_of_the_users_own_is_left_alone(text: str) -> None:
+def test_a_section_that_cannot_be_joined_is_left_alone(text: str) -> None:
     assert state(text) == "foreign"
-    with pytest.raises(Conflict, match="does not change it"):
-        with_otel(text, HERE)
+    with pytest.raises(Conflict, match="cannot add to them"):
+        with_otel(text, HERE, replace=True)
 
 
 @pytest.mark.parametrize("text", ["[", 's = """', "a = 1\na = 2\n", "[[" * 5000])

@@ -1,4 +1,4 @@
-"""The `[otel]` section of a Codex config.toml: added, recognised and taken out again, as text.
+"""The `[otel]` section of a Codex config.toml: added, joined, recognised and taken out, as text.
 
 Pure: text in, text out. The user's own lines are never reformatted, and taking our lines out
 leaves the file as it was, byte for byte.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from typing import Any
 
 from server.errors import BadRequest, Conflict
@@ -22,7 +23,8 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 class Section:
     """A section of ours at the end of a TOML file, between two comments that name it.
 
-    `keys` are those that we write; what somebody else put between our lines is never ours. Codex
+    Without a header, the keys join a section that is there. `keys` are those that we write;
+    what somebody else put between our lines is never ours. Codex
     does that: what it adds goes before a file's last comment, our end (0.169, `codex mcp add`).
     """
 
@@ -38,7 +40,7 @@ class Section:
         whole = [
             self._joined if joined else self._begin,
             self._note,
-            self.header,
+            *([self.header] if self.header else []),
             *lines,
             self._end,
         ]
@@ -119,32 +121,111 @@ def newline(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def with_otel(text: str, endpoint: str, token: str | None = None) -> str:
-    """`text` with a section that sends Codex' logs to `endpoint`, and nothing else.
+def with_otel(text: str, endpoint: str, token: str | None = None, *, replace: bool = False) -> str:
+    """`text` with `[otel]` keys that send Codex' logs to `endpoint`, and nothing else.
 
-    Protobuf, no prompts, no tool output, no delta records, neither metrics nor traces. A section
-    that this function wrote before is replaced. `token` goes along as a bearer header (needed
-    only beyond loopback). Raises `Conflict` when the file has an `[otel]` of the user's own and
-    `BadRequest` when it is not TOML.
+    Protobuf, no prompts, no tool output, no delta records. Keys of the user's own stay, where
+    metrics and traces go too; without any, neither are sent. What this function wrote before is
+    replaced. `token` goes along as a bearer header (needed only beyond loopback).
+
+    Raises `Conflict` code `config_has_other_value` when the user's own keys send logs elsewhere,
+    or more of them, and `replace` is not set (then they become comments until `without_otel`),
+    code `otel_section_exists` when they are written so that they cannot be joined, and
+    `BadRequest` when the file is not TOML.
     """
     plain = without_otel(text)
-    if "otel" in _parse(plain):
-        raise Conflict(
-            "This config.toml already has an [otel] section, and Brimline does not change it. "
-            "Remove it and connect again; Brimline can pass what it receives on to your "
-            "collector (Settings, Telemetry relay).",
-            code="otel_section_exists",
-        )
-    lines = _section(endpoint, token)
-    done = OTEL.added(plain, lines)
-    if _parse(done) != {**_parse(plain), "otel": tomllib.loads("\n".join(lines))}:
-        raise BadRequest("This config.toml cannot take a section at its end; add [otel] by hand.")
-    return done
+    parsed = _parse(plain)
+    existing = parsed.get("otel", {})
+    if not isinstance(existing, dict):
+        raise _not_joined()
+    ours = tomllib.loads("\n".join(_section(endpoint, token)))
+    kept = {key: value for key, value in existing.items() if key in _THEIRS or key not in ours}
+    lines = [line for line in _section(endpoint, token) if line.split(" ")[0] not in kept]
+    done = plain
+    for key in existing:
+        if key not in kept:
+            _ask(key, existing[key], ours[key], replace=replace)
+            done = _put_aside(done, key)
+    expected = {**parsed, "otel": {**ours, **kept}}
+    found = next((each for each in _ways(done, lines) if _says(each, expected)), None)
+    if found is None:
+        raise _not_joined()
+    return found
 
 
 def without_otel(text: str) -> str:
-    """`text` without the section that `with_otel` added; any other text is left as it is."""
-    return OTEL.removed(text)
+    """`text` as it was before `with_otel`; any other text is left as it is."""
+    if not OTEL.present(text):
+        return text
+    return re.sub(rf"^{re.escape(_ASIDE)}", "", OTEL.removed(text), flags=re.MULTILINE)
+
+
+def sends_elsewhere(otel: Any) -> bool:
+    """Whether an `[otel]` of the user's own sends logs to anybody."""
+    return not isinstance(otel, dict) or otel.get("exporter", "none") != "none"
+
+
+# Where metrics and traces go is no business of ours once the user has said it.
+_THEIRS = ("metrics_exporter", "trace_exporter")
+_ASIDE = "# brimline telemetry put this aside: "
+_HEADER = re.compile(r"^[ \t]*\[[ \t]*([\"']?)otel\1[ \t]*\][ \t]*(?:#[^\n]*|\r)?$", re.MULTILINE)
+_TABLE = re.compile(r"[ \t]*\[")
+
+
+def _ask(key: str, theirs: Any, ours: Any, *, replace: bool) -> None:
+    """Refuse to put a key aside without consent, unless it changes nothing that is sent."""
+    if replace or theirs in (ours, "none"):
+        return
+    # The value stays untold: its headers may hold a key.
+    raise Conflict(
+        f"The [otel] section of this config.toml has its own “{key}”. Connect with “replace” "
+        "(--replace) to put it aside; disconnecting brings it back. Brimline can pass what it "
+        "receives on to your collector (Settings, Telemetry relay).",
+        code="config_has_other_value",
+    )
+
+
+def _put_aside(text: str, key: str) -> str:
+    """`text` with each line of an `[otel]` key, and each table below it, made a comment."""
+    name = rf"([\"']?){re.escape(key)}\1[ \t]*"
+    value = re.compile(rf"[ \t]*{name}[=.]").match
+    below = re.compile(
+        rf"[ \t]*\[[ \t]*([\"']?)otel\1[ \t]*\.[ \t]*{name.replace('1', '2')}[\].]"
+    ).match
+    section, table, done = False, False, []
+    for line in _LINE.findall(text):
+        if _TABLE.match(line):
+            section, table = bool(_HEADER.match(line.rstrip("\r\n"))), bool(below(line))
+        done.append(_ASIDE + line if line.strip() and (table or section and value(line)) else line)
+    return "".join(done)
+
+
+def _ways(text: str, lines: Sequence[str]) -> Iterator[str]:
+    """`text` with these lines first in its `[otel]`, or else in one of ours at its end.
+
+    There may be several ways: what looks like a header may lie within a text.
+    """
+    inner = replace_fields(OTEL, header="")
+    for header in _HEADER.finditer(text):
+        found = text.find("\n", header.start())
+        end = len(text) if found < 0 else found + 1
+        yield inner.added(text[:end], lines) + text[end:]
+    yield OTEL.added(text, lines)
+
+
+def _says(text: str, expected: dict[str, Any]) -> bool:
+    try:
+        return _parse(text) == expected
+    except BadRequest:
+        return False
+
+
+def _not_joined() -> Conflict:
+    return Conflict(
+        "The [otel] keys of this config.toml are written so that Brimline cannot add to them. "
+        "Write them as one [otel] section, each on a line of its own, and connect again.",
+        code="otel_section_exists",
+    )
 
 
 def state(text: str) -> str:
