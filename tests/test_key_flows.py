@@ -39,7 +39,8 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def served(config: Config, provider: Provider) -> Iterator[Served]:
-    with serving(replace(config, admin_token=ADMIN), provider) as found:
+    # As many threads as 50 calls at once take (the default has several times as many).
+    with serving(replace(config, admin_token=ADMIN, threads=160), provider) as found:
         yield found
 
 

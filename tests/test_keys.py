@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -309,8 +310,9 @@ class TestLimits:
         assert keys.all()[0].limits[0].resets_at == clock.now + DAY
 
     def test_fifty_at_once_never_exceed_a_nearly_spent_key(self, keys: Keys) -> None:
-        key, _ = keys.create(Draft("x", rules=(TOKENS, Rule("requests", "daily", 7))))
-        keys.settle(keys.reserve(key, "m"), Spent(880, 0))
+        key, _ = keys.create(Draft("x", rules=(TOKENS, Rule("requests", "daily", 29))))
+        for _ in range(22):
+            keys.settle(keys.reserve(key, "m"), Spent(20, 20))
         start, won = threading.Barrier(50), []
 
         def call(_: int) -> None:
@@ -326,8 +328,54 @@ class TestLimits:
         with ThreadPoolExecutor(50) as pool:
             list(pool.map(call, range(50)))
         assert 1 <= len(won) <= 3
-        assert used(keys) == [880 + 40 * len(won), 1 + len(won)]
+        assert used(keys) == [880 + 40 * len(won), 22 + len(won)]
         assert used(keys)[0] <= 1000
+
+    @pytest.mark.parametrize(
+        ("rule", "spent"),
+        [
+            pytest.param(Rule("output_tokens", "5h", 100_000), Spent(5, 30_000), id="long answers"),
+            pytest.param(Rule("input_tokens", "5h", 3_500), Spent(1_000, 5), id="files, history"),
+            pytest.param(Rule("total_tokens", "5h", 100_000), Spent(1_000, 30_000), id="both"),
+            pytest.param(Rule("cost_usd", "5h", 1_000_000), Spent(1, 1, 900_000), id="dear"),
+            pytest.param(Rule("credits", "5h", 25_000), Spent(1, 1, 1, 9_999), id="credits"),
+        ],
+    )
+    def test_a_new_keys_calls_wait_for_what_the_first_one_uses(
+        self, keys: Keys, rule: Rule, spent: Spent
+    ) -> None:
+        key, _ = keys.create(Draft("x", rules=(rule,)))
+        start, won = threading.Barrier(50), []
+
+        def call(_: int) -> None:
+            start.wait()
+            try:
+                held = keys.reserve(key, "m", Estimate(input=2, input_cost=1, cost=2, credits=2))
+            except AppError:
+                return
+            won.append(1)
+            time.sleep(0.02)
+            keys.settle(held, spent)
+
+        with ThreadPoolExecutor(50) as pool:
+            list(pool.map(call, range(50)))
+        assert won
+        assert used(keys)[0] <= rule.maximum
+
+    def test_a_nearly_spent_key_begins_nothing_that_would_not_fit(self, keys: Keys) -> None:
+        key, _ = keys.create(Draft("x", rules=(Rule("total_tokens", "5h", 100),)))
+        for _ in range(6):
+            keys.settle(keys.reserve(key, "m"), Spent(10, 5))
+        error = refused(keys.reserve, key, "m")
+        assert "less than its calls use" in error.message
+        assert error.retry_after is not None and error.retry_after > 60
+        assert used(keys) == [90]
+
+    def test_one_huge_call_does_not_close_a_key_for_good(self, keys: Keys, clock: Clock) -> None:
+        key, _ = keys.create(Draft("x", rules=(Rule("total_tokens", "5h", 100),)))
+        keys.settle(keys.reserve(key, "m"), Spent(900, 0))
+        clock.now += DAY
+        keys.settle(keys.reserve(key, "m"), Spent(40, 0))
 
     def test_an_edit_during_a_call_loses_nothing(self, keys: Keys) -> None:
         key, _ = keys.create(Draft("x", rules=(TOKENS, Rule("requests", "5h", 5))))

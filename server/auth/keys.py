@@ -12,14 +12,16 @@ import json
 import secrets
 import sqlite3
 import threading
+import time
 import uuid
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from server.auth import limits
 from server.auth.limits import Estimate, Limit, Rule, Spent
-from server.errors import Forbidden, NotFound, Unauthorized
+from server.errors import Forbidden, NotFound, TooMany, Unauthorized
 from server.store import db
 
 # `Estimate` and `Spent` belong to the limits, but callers meet them here.
@@ -28,6 +30,9 @@ __all__ = ["UNKNOWN", "Draft", "Estimate", "Key", "Keys", "Reservation", "Spent"
 PREFIX = "sk-clb-"
 SHOWN = 15  # characters of a key that a list may show
 UNKNOWN = Estimate()
+PATIENCE = 15.0  # seconds that a call waits for others of its key to say what they used
+WAITERS = 8  # calls that wait at a time; each has a thread of the server
+_RECENT = 20  # calls whose use tells what the next one may use
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,12 @@ class _Counter:
     limit: Limit
     stored: Limit
     reserved: int = 0
+    recent: deque[int] = field(default_factory=lambda: deque(maxlen=_RECENT))  # what calls used
+
+    @property
+    def largest(self) -> int | None:
+        """The most that a recent call used; None when none has ended yet."""
+        return max(self.recent, default=None)
 
 
 @dataclass(eq=False)
@@ -115,6 +126,8 @@ class Keys:
         # _editing orders the edits and may wait for the database; _lock never does.
         self._editing = threading.Lock()
         self._lock = threading.Lock()
+        self._freed = threading.Condition(self._lock)
+        self._waiting = 0
         self._held: dict[str, _Held] = {}
         self._by_digest: dict[str, _Held] = {}
 
@@ -164,28 +177,48 @@ class Keys:
     def reserve(self, key: Key, model: str, estimate: Estimate = UNKNOWN) -> Reservation:
         """Hold what a call may use, in all limits at once or in none.
 
-        Raises 429 `rate_limit_exceeded` when what is used and held reaches a limit. The caller
-        must `settle` or `release` the reservation, whatever happens.
+        What is held is what the key's calls have used, at first the most that one can use; a
+        call that does not fit beside those under way waits for them, `PATIENCE` at most. Raises
+        429 `rate_limit_exceeded` when a limit has no room. The caller must `settle` or `release`
+        the reservation, whatever happens.
         """
-        now = db.now_ms()
-        with self._lock:
-            held = self._held.get(key.id)
-            if held is None:
-                raise _invalid("This API key has been deleted.")
-            counters = [c for c in held.counters if limits.applies(c.limit.rule, model)]
-            for counter in counters:
-                counter.limit = limits.rolled(counter.limit, now)
-                if not limits.room(counter.limit, counter.reserved):
-                    raise limits.refusal(counter.limit, now)
-            reservation = Reservation(key.id, estimate, [])
-            for counter in counters:
-                amount = min(
-                    limits.room(counter.limit, counter.reserved),
-                    limits.budget(counter.limit.rule.measure, estimate),
-                )
-                counter.reserved += amount
-                reservation.holds.append((counter, amount))
-        return reservation
+        deadline = time.monotonic() + PATIENCE
+        with self._freed:
+            while True:
+                found = self._fit(key, model, estimate, db.now_ms())
+                if isinstance(found, Reservation):
+                    return found
+                left = deadline - time.monotonic()
+                if left <= 0 or self._waiting >= WAITERS:
+                    raise found
+                self._waiting += 1
+                self._freed.wait(left)
+                self._waiting -= 1
+
+    def _fit(self, key: Key, model: str, estimate: Estimate, now: int) -> Reservation | TooMany:
+        """The reservation, or why it must wait for calls under way; raises what lasts."""
+        held = self._held.get(key.id)
+        if held is None:
+            raise _invalid("This API key has been deleted.")
+        counters = [c for c in held.counters if limits.applies(c.limit.rule, model)]
+        holds = []
+        for counter in counters:
+            counter.limit = limits.rolled(counter.limit, now)
+            room = limits.room(counter.limit, counter.reserved)
+            need = limits.needed(counter.limit.rule.measure, estimate, counter.largest)
+            if not counter.reserved and not limits.enough(counter.limit, counter.largest):
+                raise limits.refusal(counter.limit, now, held=False)
+            if not limits.room(counter.limit, 0):
+                raise limits.refusal(counter.limit, now)
+            if counter.reserved and room < need:
+                refusal = limits.refusal(counter.limit, now)
+                if counter.limit.rule.measure == "requests":
+                    raise refusal  # those under way will count: there is nothing to wait for
+                return refusal
+            holds.append((counter, min(room, need)))
+        for counter, amount in holds:
+            counter.reserved += amount
+        return Reservation(key.id, estimate, holds)
 
     def settle(self, reservation: Reservation, spent: Spent | None) -> None:
         """Count what a call used instead of what it held; a second call does nothing.
@@ -206,6 +239,8 @@ class Keys:
                 )
                 limit = limits.rolled(counter.limit, now)
                 counter.limit = replace(limit, used=limit.used + more)
+                if spent is not None and more:
+                    counter.recent.append(more)
             held = self._held.get(reservation.key)
             if held is not None:
                 held.key = replace(held.key, used_at=now)
@@ -221,6 +256,7 @@ class Keys:
         if was_open:
             for counter, amount in reservation.holds:
                 counter.reserved -= amount
+            self._freed.notify_all()
         return was_open
 
     # ── writing behind ────────────────────────────────────────────────────────────────────

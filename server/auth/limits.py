@@ -20,6 +20,15 @@ WINDOWS = {"5h": 5 * _HOUR, "daily": _DAY, "weekly": 7 * _DAY, "7d": 7 * _DAY, "
 MEASURES = ("total_tokens", "input_tokens", "output_tokens", "cost_usd", "requests", "credits")
 
 OUTPUT_BUDGET = 8192
+# What one call can use at most (a context window of input, the longest output): held of a limit
+# until we have seen what its key's calls use.
+CEILINGS = {
+    "input_tokens": 400_000,
+    "output_tokens": 128_000,
+    "total_tokens": 528_000,
+    "cost_usd": 20_000_000,
+    "credits": 500_000_000,
+}
 _UNKNOWN_BUDGETS = {"cost_usd": 2_000_000, "credits": 50_000_000, "requests": 1}
 
 
@@ -109,6 +118,29 @@ def budget(measure: str, estimate: Estimate) -> int:
     return _UNKNOWN_BUDGETS[measure] if known is None else max(1, known)
 
 
+def needed(measure: str, estimate: Estimate, largest: int | None) -> int:
+    """How much of a limit must be free for one more call.
+
+    `largest` is the most that one of the key's recent calls used; None when none has ended yet.
+    """
+    expected = budget(measure, estimate)
+    if measure not in CEILINGS or estimate.input == 0:  # one of a count, or a call without a model
+        return expected
+    if largest is None:
+        return max(expected, CEILINGS[measure])
+    return max(largest, estimate.input or 0) if measure == "input_tokens" else largest
+
+
+def enough(limit: Limit, largest: int | None) -> bool:
+    """Whether a call may begin while no other is under way.
+
+    Not when less is left than the key's calls use; but half of a window's limit is always enough,
+    or one very large call would close the key for good.
+    """
+    left = room(limit, 0)
+    return left > 0 and left >= min(largest or 1, limit.rule.maximum // 2)
+
+
 def charge(measure: str, spent: Spent) -> int:
     """What a finished call adds to a limit. A cost nobody knows adds nothing."""
     amounts = {
@@ -147,14 +179,20 @@ def merged(have: Iterable[Limit], wanted: Sequence[Rule], now: int, *, reset: bo
     ]
 
 
-def refusal(limit: Limit, now: int) -> TooMany:
-    """The error for a call that a limit does not let through."""
+def refusal(limit: Limit, now: int, *, held: bool = True) -> TooMany:
+    """The error for a call that a limit does not let through; `held`: others are under way."""
     rule = limit.rule
     what = f"{rule.measure} limit ({rule.window}"
     what += f", model {rule.model})" if rule.model else ")"
     at = datetime.fromtimestamp(limit.resets_at / 1000, UTC).isoformat(timespec="seconds")
     resets = f"Usage resets at {at.removesuffix('+00:00')}Z."
     extra = {"resets_at": limit.resets_at // 1000}
+    if limit.used < rule.maximum and not held:
+        return TooMany(
+            f"What is left of this API key's {what} is less than its calls use. {resets}",
+            retry_after=max(1, -(-(limit.resets_at - now) // 1000)),
+            extra=extra,
+        )
     if limit.used < rule.maximum:
         message = (
             f"What is left of this API key's {what} is held by its requests that are still "
