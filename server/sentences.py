@@ -28,6 +28,18 @@ SENTENCES = {
     "attention.noPrice": (
         "Their model is missing from the price table, so the cost leaves them out."
     ),
+    "attention.more": "Further accounts that need a look: {count}",
+    "attention.seeAll": "The Accounts page shows them all.",
+    "attention.allPaused": "All accounts are paused",
+    # Why nothing could be kept or taken.
+    "store.unusable": (
+        "The data folder cannot be used now (disk full, locked or read-only). Free some space "
+        "or make it writable, then try again."
+    ),
+    "file.body": (
+        "What was sent is larger than {most} MB, the most that is taken here. Send a smaller "
+        "file, or less at once."
+    ),
     # Why an account is out of rotation.
     "state.spent": "The {window} allowance is used up.",
     "state.usageLimit": "The provider says that this account's usage limit is reached.",
@@ -95,6 +107,16 @@ SENTENCES = {
         "All accounts serve as many streams as the settings allow. It goes on in a moment."
     ),
     "error.empty": "No account is signed in. Open Brimline, Accounts, and add one.",
+    "error.chosenGone": (
+        "The one account that should serve everything is gone, or this key may not use it. Open "
+        "Brimline, Settings, and choose another account or another strategy."
+    ),
+    "error.page": (
+        "A web page came instead of the provider's answer (status {status}). A Wi-Fi sign-in "
+        "page, a VPN or a proxy in between may have sent it: open a browser, sign in to the "
+        "network or switch that off, then try again."
+    ),
+    "outcome.page": "a web page, status {status}",
     "error.paused": ("All accounts are paused. Resume one in Brimline, Accounts or the tray menu."),
     "error.signIn": "Every account needs a new sign-in. Open Brimline, Accounts.",
     "error.model": "No account offers this model. Choose another model.",

@@ -257,6 +257,14 @@ def test_no_account_says_what_to_do(config: Config, database: None) -> None:
         assert "add one" in reply.error["message"]
 
 
+def test_a_chosen_account_that_is_gone_is_named(rig: Rig) -> None:
+    settings.change({"routingStrategy": "single_account", "singleAccountId": "gone"})
+    reply = rig.send()
+    assert (reply.status, reply.json["error"]["code"]) == (400, "no_accounts")
+    assert "choose another account" in reply.json["error"]["message"]
+    assert rig.provider.responses() == []
+
+
 def test_a_sign_in_that_ended_is_named(config: Config, database: None) -> None:
     with running(config, ("acc-1",)) as rig:
         rig.provider.token_answer = refusal(401, "refresh_token_invalidated")

@@ -215,7 +215,8 @@ def test_give_up(outcome: Outcome, status_code: int, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "expected"), [("empty", 400), ("paused", 503), ("sign_in_needed", 400)]
+    ("state", "expected"),
+    [("empty", 400), ("paused", 503), ("sign_in_needed", 400), ("chosen_gone", 400)],
 )
 def test_no_account_says_who_must_do_what(state: str, expected: int) -> None:
     answer = policy.no_account(state)

@@ -536,3 +536,32 @@ class TestSessions:
         with pytest.raises(NotFound):
             self.built().close_by_id("nobody")
         self.built().close("nobody")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param("language", "zz", id="no such language"),
+        pytest.param("singleAccountId", "zz", id="the proxy would have nobody"),
+        pytest.param("trayFollows", "zz", id="the tray would follow nobody"),
+        pytest.param("telemetryRelayUrl", "http://a/\0", id="no control characters"),
+        pytest.param("language", "\ud800", id="no lone surrogates"),
+    ],
+)
+def test_a_setting_that_names_nothing_is_refused(
+    config: Config, clock: Clock, key: str, value: str
+) -> None:
+    page = Page(create_app(config))
+    before = page("GET", "/api/settings").get_json()
+    assert said(page("PUT", "/api/settings", {key: value})) == (422, "validation_error")
+    assert page("GET", "/api/settings").get_json() == before
+    assert page("PUT", "/api/settings", {**before, "language": "de"}).status_code == 200
+    db.close_databases()
+
+
+def test_a_removed_account_does_not_spoil_the_other_settings(config: Config, clock: Clock) -> None:
+    page = Page(create_app(config))
+    settings.change({"singleAccountId": "gone", "trayFollows": "gone"})
+    everything = page("GET", "/api/settings").get_json()
+    assert page("PUT", "/api/settings", {**everything, "alertLow": False}).status_code == 200
+    db.close_databases()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify
 
+from server import words
 from server.dashboard import body
-from server.errors import BadRequest
-from server.store import settings
+from server.errors import BadRequest, Unprocessable
+from server.store import db, settings
 
 if TYPE_CHECKING:
     from server.app import Services
+
+_FOLLOWS = ("pool", "serving", "worst")
+# Lone surrogates too: JSON can carry them, and neither SQLite nor a page takes them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -26,6 +32,7 @@ def blueprint(services: Services) -> Blueprint:
     def write() -> Any:
         said = body.read()
         _check_safe(services, said)
+        _check_names(said)
         return jsonify(_with_derived(services, settings.change(said)))
 
     @routes.get("/api/models")
@@ -57,3 +64,32 @@ def _check_safe(services: Services, said: dict[str, Any]) -> None:
             "could spend your allowance. Listen on 127.0.0.1 before turning them off.",
             code="invalid_settings",
         )
+
+
+def _check_names(said: dict[str, Any]) -> None:
+    """Refuse a text that names nothing there is, or that no page could show.
+
+    What is stored already passes: a page sends all settings back, and an account that one of
+    them names may have been removed meanwhile.
+    """
+    known = settings.everything()
+    for key, value in said.items():
+        if key in known and isinstance(value, str) and value != known[key]:
+            _check_name(key, value)
+
+
+def _check_name(key: str, value: str) -> None:
+    if _CONTROL.search(value):
+        raise Unprocessable(f"{key} must be text without control characters.")
+    if key == "language" and value not in ("", *words.languages()):
+        codes = ", ".join(words.languages())
+        raise Unprocessable(f"language must be one of {codes}, or empty to follow the system.")
+    if key == "singleAccountId" and not _is_account(value):
+        raise Unprocessable("singleAccountId must be the id of an account that is here, or null.")
+    if key == "trayFollows" and value not in _FOLLOWS and not _is_account(value):
+        known = ", ".join(_FOLLOWS)
+        raise Unprocessable(f"trayFollows must be {known} or the id of an account that is here.")
+
+
+def _is_account(value: str) -> bool:
+    return bool(db.rows("select 1 from account where id = ?", (value,)))

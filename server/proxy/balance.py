@@ -56,7 +56,8 @@ class Choice:
     """An account and a short sentence why; or None, what keeps all from serving, and until when.
 
     `state` of a choice without account: empty, paused, sign_in_needed, blocked, resting,
-    busy, unable, tried. `keeps_pin` is False when the thread should stay on the new account.
+    busy, unable, tried, chosen_gone (the strategy's one account). `keeps_pin` is False when the
+    thread should stay on the new account.
     """
 
     account: str | None
@@ -274,6 +275,9 @@ def _recovering_first(resting: list[Candidate]) -> list[Candidate]:
 
 
 def _none(found: _Field, now: int) -> Choice:
+    if found.seen and not found.offered:
+        # Only the single-account strategy leaves everybody out.
+        return Choice(None, "no account: the chosen one is gone", "chosen_gone")
     states = set(found.why.values())
     # The most hopeful obstacle speaks: it is the one that ends without anybody's doing.
     for state in ("busy", "tried", "blocked", "unable", "sign_in_needed", "paused"):

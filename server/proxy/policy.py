@@ -366,6 +366,7 @@ def no_account(state: str) -> AppError:
     """
     sentences = {
         "empty": say("error.empty"),
+        "chosen_gone": say("error.chosenGone"),
         "paused": say("error.paused"),
         "sign_in_needed": say("error.signIn"),
         "unable": say("error.model"),
