@@ -93,6 +93,10 @@ function Sums({ data }: { data: TrendSums }) {
   const best = ytd.highestDay;
   return (
     <section className="card sums" aria-label={t("trends.sums")}>
+      <div className="card-head">
+        <h2>{t("trends.sums")}</h2>
+        <span className="chip">{t("overview.days.source")}</span>
+      </div>
       <dl>
         <Figure name={t("trends.ytd")} value={count(ytd.tokens)} title={exact(ytd.tokens)} note={spent(ytd)} />
         <Figure name={t("trends.days")} value={count(ytd.daysWithUsage)} note={t("trends.thisYear")} />

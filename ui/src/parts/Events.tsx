@@ -101,7 +101,7 @@ function Ledger({ calls, account, filters, scope }: LedgerProps) {
   const href = rows("/calls", { ...scope, ...(from && { from }), ...(to && { to }) }, { model, session: conversation, account });
   const number = Number(calls);
   const said = Number.isFinite(number) ? t("panels.inLedger.calls", { n: count(number) }) : t("panels.inLedger.rest");
-  return <p className="note">{"lacks" in filters ? said : <Link href={href}>{said}</Link>}</p>;
+  return <p className="note panel-foot">{"lacks" in filters ? said : <Link href={href}>{said}</Link>}</p>;
 }
 
 function Table({ events }: { events: TelemetryEvent[] }) {

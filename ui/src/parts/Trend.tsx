@@ -25,9 +25,15 @@ interface Props {
   file: string;
   /** Each point is a day; its time of day means nothing. */
   daily?: boolean;
-  /** Points stand side by side in their order, however much time lies between them. */
-  inOrder?: boolean;
+  /** Points stand by the number of their call, however much time lies between them. */
+  calls?: Numbered[];
   unit?: Unit;
+}
+
+/** A call by its place in the thread, from 1; points of the lines are in the same order. */
+export interface Numbered {
+  number: number;
+  at: string;
 }
 
 /** What the values are: percentages of a whole, or lengths of time. */
@@ -54,16 +60,15 @@ export function joined(lines: Line[]): [number[], ...(number | null | undefined)
   return [sorted, ...maps.map((map) => sorted.map((at) => map.get(at)))];
 }
 
-export function Trend({ title, source, lines, label, file, daily = false, inOrder = false, unit = "percent" }: Props) {
+export function Trend({ title, source, lines, label, file, daily = false, calls, unit = "percent" }: Props) {
   const [table, setTable] = useState(false);
   const [at, setAt] = useState<number | null>(null);
-  const data = useMemo(() => joined(lines), [lines]);
-  const drawn = useMemo<Data>(
-    () => (inOrder ? [data[0].map((_, index) => index + 1), ...data.slice(1)] : data) as Data,
-    [data, inOrder],
-  );
-  const said = (seconds: number) =>
-    daily ? dayName(dayOf(seconds * 1000)) : full(new Date(seconds * 1000).toISOString());
+  const data = useMemo<Data>(() => (calls ? numbered(lines, calls) : joined(lines)), [lines, calls]);
+  const whens = useMemo(() => new Map(calls?.map(({ number, at: time }) => [number, time])), [calls]);
+  const said = (place: number) => {
+    if (calls) return [t("threads.curve.call", { number: count(place) }), full(whens.get(place) ?? null)].join(" · ");
+    return daily ? dayName(dayOf(place * 1000)) : full(new Date(place * 1000).toISOString());
+  };
   return (
     <>
       <ChartHead
@@ -71,18 +76,18 @@ export function Trend({ title, source, lines, label, file, daily = false, inOrde
         source={source}
         table={table}
         show={setTable}
-        save={() => save(lines, data, file)}
+        save={() => save(lines, data, file, calls)}
       />
       {table ? (
         <Table lines={lines} data={data} label={label} said={said} unit={unit} />
       ) : (
         <>
           <Drawing
-            data={drawn}
+            data={data}
             lines={lines}
             label={label}
             point={setAt}
-            scale={inOrder ? "order" : daily ? "days" : "time"}
+            scale={calls ? "order" : daily ? "days" : "time"}
             unit={unit}
           />
           <ul className="legend">
@@ -103,12 +108,18 @@ export function Trend({ title, source, lines, label, file, daily = false, inOrde
 
 type Data = ReturnType<typeof joined>;
 
-function save(lines: Line[], data: Data, file: string): void {
-  const rows = data[0].map((time, index) => [
-    new Date(time * 1000).toISOString(),
+/** Each line's values at the numbers of their calls. Pure. */
+export function numbered(lines: Line[], calls: Numbered[]): Data {
+  return [calls.map(({ number }) => number), ...lines.map(({ points }) => points.map(({ v }) => v))];
+}
+
+function save(lines: Line[], data: Data, file: string, calls?: Numbered[]): void {
+  const rows = data[0].map((place, index) => [
+    ...(calls ? [place, calls[index]?.at] : [new Date(place * 1000).toISOString()]),
     ...lines.map((_, line) => data[line + 1]?.[index]),
   ]);
-  download(`brimline-${file}.csv`, [csv(["time", ...lines.map(({ name }) => name)], rows)]);
+  const first = calls ? ["call", "time"] : ["time"];
+  download(`brimline-${file}.csv`, [csv([...first, ...lines.map(({ name }) => name)], rows)]);
 }
 
 interface DrawingProps {
@@ -120,7 +131,7 @@ interface DrawingProps {
   unit: Unit;
 }
 
-/** What stands below a chart: the time, whole days, or how many came before. */
+/** What stands below a chart: the time, whole days, or the numbers of calls. */
 type Scale = "time" | "days" | "order";
 
 function Drawing({ lines, data, label, point, scale, unit }: DrawingProps) {
@@ -128,13 +139,14 @@ function Drawing({ lines, data, label, point, scale, unit }: DrawingProps) {
   const plot = useRef<uPlot>(null);
   const { dark, chosen } = useTheme();
   const names = lines.map(({ name }) => name).join("\n");
+  const lone = data[0].length === 1;
   useEffect(() => {
     const holder = ref.current;
     if (!holder || !width) return;
     // Built anew when colours, size or lines change: a canvas does not follow CSS.
-    plot.current = new uPlot(options(names.split("\n"), width, point, scale, unit), data, holder);
+    plot.current = new uPlot(options(names.split("\n"), width, point, scale, unit, lone), data, holder);
     return () => plot.current?.destroy();
-  }, [width, dark, chosen, names, point, scale, unit]);
+  }, [width, dark, chosen, names, point, scale, unit, lone]);
   useEffect(() => plot.current?.setData(data), [data]);
   return <div ref={ref} className="chart plot" role="img" aria-label={label} />;
 }
@@ -150,8 +162,13 @@ function moment(seconds: number, step: number): string {
 /** Steps of whole days or of whole calls; uPlot would split them further. */
 const STEPS: Partial<Record<Scale, number[]>> = {
   days: [1, 2, 7, 14, 28, 56, 91, 182, 364].map((days) => days * A_DAY),
-  order: [1, 2, 5, 10, 20, 50, 100, 200],
+  order: [1, 10, 100, 1000, 10_000, 100_000].flatMap((step) => [step, 2 * step, 5 * step]),
 };
+
+/** A single moment stands in the middle: uPlot would put years around it. */
+function around(_plot: uPlot, low: number, high: number): [number, number] {
+  return [low - 1, high + 1];
+}
 
 function options(
   names: string[],
@@ -159,6 +176,7 @@ function options(
   point: (index: number | null) => void,
   scale: Scale,
   unit: Unit,
+  lone: boolean,
 ): uPlot.Options {
   const colours = getComputedStyle(document.documentElement);
   const token = (name: string) => colours.getPropertyValue(name).trim();
@@ -169,7 +187,7 @@ function options(
     height: HEIGHT,
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
-    scales: { x: { time: scale !== "order" }, y: { range: unit === "percent" ? [0, 100] : (_, _low, high) => [0, Math.max(high, 1) * 1.1] } },
+    scales: { x: { time: scale !== "order", ...(lone && { range: around }) }, y: { range: unit === "percent" ? [0, 100] : (_, _low, high) => [0, Math.max(high, 1) * 1.1] } },
     axes: [
       {
         ...axis,
@@ -177,8 +195,9 @@ function options(
         space: 80,
         size: 30,
         ...(STEPS[scale] && { incrs: STEPS[scale] }),
+        ...(lone && { splits: ({ data }: uPlot) => [...data[0]] }),
         values: (_, splits, _axis, _space, step) =>
-          splits.map((at) => (scale === "order" ? count(at) : moment(at, step))),
+          splits.map((at) => (scale === "order" ? count(at) : moment(at, lone && scale === "time" ? 0 : lone ? A_DAY : step))),
       },
       {
         ...axis,
@@ -195,7 +214,7 @@ function options(
         stroke: token(`--c${index + 1}`),
         width: 2,
         // A lone value would be no line at all.
-        points: { show: unit === "ms", size: 5, fill: token(`--c${index + 1}`) },
+        points: { show: unit === "ms" || lone, size: 5, fill: token(`--c${index + 1}`) },
       })),
     ],
     hooks: { setCursor: [({ cursor }) => point(cursor.idx ?? null)] },
