@@ -155,3 +155,19 @@ def test_stretches_follow_the_zone_that_is_set(tree: Tree, asked: str) -> None:
     )[0][0]
     sums = trends.summary("2026-05-20", "2026-06-20", NOW, zone=asked, wanted=wanted)["range"]
     assert (sums["calls"], sums["sessions"]) == (sum(expected.values()), sessions)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
+def test_today_begins_at_the_viewers_midnight(tree: Tree, zone: str) -> None:
+    for (at,) in db.rows("select distinct started_at / 21600000 * 21600000 from call"):
+        day = trends.series(Days(zone).of(at), Days(zone).of(at), zone=zone)["days"][0]
+        today = trends.today(at, zone)
+        assert today["calls"] == day["calls"]
+        assert trends.days(14, at, zone)[-1] == day
+        begin = Days(zone).start(date.fromisoformat(day["day"]))
+        threads = db.rows(
+            "select count(distinct s.thread) from call c join session s on s.id = c.session "
+            "where c.started_at >= ? and c.started_at < ?",
+            (begin, begin + 86_400_000),
+        )[0][0]
+        assert today["threads"] == threads

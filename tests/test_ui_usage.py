@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from server.ingest import scan
-from server.store import db
+from server.store import db, settings
 from tests import test_ui
 from tests.serving import Served
 from tests.test_i18n import PLURALS, catalogue
@@ -307,3 +309,35 @@ def test_skipped_lines_are_explained(chromium: Browser, lived_in: Served, theme:
         page.keyboard.press("Escape")
         expect(dialog).to_have_count(0)
         assert watched.troubles == []
+
+
+@pytest.mark.parametrize("chosen", ["", "Asia/Kathmandu"], ids=["the viewer's", "the setting's"])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
+def test_days_are_counted_in_one_zone(
+    chromium: Browser, lived_in: Served, zone: str, chosen: str
+) -> None:
+    settings.change({"timeZone": chosen})
+    asked: dict[str, str] = {}
+    context = chromium.new_context(timezone_id=zone, locale="en-US", reduced_motion="reduce")
+    try:
+        page = context.new_page()
+
+        def note(address: str) -> None:
+            parts = urlsplit(address)
+            asked[parts.path] = parse_qs(parts.query).get("tz", [""])[0]
+
+        page.on("request", lambda request: note(request.url))
+        for path in ("/trends?range=all", "/insights", "/calls", "/threads", "/"):
+            page.goto(lived_in.url + path)
+            expect(page.locator(".skeleton")).to_have_count(0)
+            page.wait_for_load_state("networkidle")
+        wanted = chosen or zone
+        for part in ("trends", "trends/summary", "trends/heat", "insights", "calls", "threads"):
+            assert asked[f"/api/{part}"] == wanted, part
+        assert asked["/api/dashboard/overview"] == wanted
+        page.goto(f"{lived_in.url}/trends?range=today")
+        today = datetime.fromtimestamp(db.now_ms() / 1000, ZoneInfo(wanted)).date().isoformat()
+        with page.expect_request(lambda request: f"from={today}" in request.url):
+            page.reload()
+    finally:
+        context.close()

@@ -41,6 +41,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/api/live")
     def live() -> Any:
+        local = chosen()
         return jsonify(
             {
                 "revisions": db.revisions(),
@@ -48,7 +49,8 @@ def blueprint(services: Services) -> Blueprint:
                 "activeStreams": services.proxy.active(),
                 "notices": services.notices,
                 "noticesSaid": [told(text) for text in services.notices],
-                "today": chosen().of(db.now_ms()),
+                "today": local.of(db.now_ms()),
+                "zone": local.zone,
             }
         )
 

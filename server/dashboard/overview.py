@@ -35,7 +35,8 @@ def blueprint(services: Services) -> Blueprint:
         summaries = services.pool.summaries(now, auth=False)
         summary = accounts.usage_summary(services, now)
         pool = services.pool.snapshot(now)["pool"]
-        today = trends.today(now)
+        zone = filters.days().zone
+        today = trends.today(now, zone)
         return jsonify(
             {
                 "lastSyncAt": iso(max((_synced(a) for a in summaries), default=0) or None),
@@ -49,7 +50,7 @@ def blueprint(services: Services) -> Blueprint:
                 **_documented(summaries, now),
                 "pool": pool,
                 "today": today,
-                "days": trends.days(14, now),
+                "days": trends.days(14, now, zone),
                 "attention": attention.overview(summaries, pool, today, now),
                 "ledger": trends.coverage(),
             }

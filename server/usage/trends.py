@@ -28,38 +28,38 @@ Sums = tuple[int, ...]
 Day = tuple[str, str, Sums]
 
 
-def today(now: int) -> dict[str, Any]:
-    """What was used since local midnight."""
-    local = chosen()
+def today(now: int, zone: str = "") -> dict[str, Any]:
+    """What was used since midnight in the zone."""
+    local = _local(zone)
     day = local.of(now)
-    sums = db.rows(
-        f"select {_SUMS} from daily_usage where heading = 'model' and day = ?",  # noqa: S608
-        (day,),
-    )[0]
-    calls, first, cached, output, _, cost, unpriced = (int(value or 0) for value in sums)
+    sums = series(day, day, zone=zone, sessions=False)["days"][0]
     slices.refresh()
-    threads = db.rows(
-        "select count(distinct s.thread) from stretch l left join session s on s.id = l.session "
-        "where l.day >= ?",
-        (date.fromisoformat(day).toordinal(),),
-    )[0][0]
+    inside = _within(day, day, EVERYTHING, local)
+    source, values = slices.summed(inside, joined=True, local=local)
+    threads = db.rows(f"select count(distinct s.thread) {source}", values)[0][0]  # noqa: S608
     return {
-        "calls": calls,
+        "calls": sums["calls"],
         "threads": threads,
-        "tokens": first + output,
-        "inputTokens": first,
-        "cachedInputTokens": cached,
-        "outputTokens": output,
-        "costUsd": cost_usd(cost, calls, unpriced),
-        "unpriced": unpriced,
+        "tokens": _tokens(sums),
+        "inputTokens": sums["cachedInput"] + sums["uncachedInput"],
+        "cachedInputTokens": sums["cachedInput"],
+        "outputTokens": sums["output"],
+        "costUsd": sums["costUsd"],
+        "unpriced": sums["unpriced"],
     }
 
 
-def days(count: int, now: int) -> list[dict[str, Any]]:
+def days(count: int, now: int, zone: str = "") -> list[dict[str, Any]]:
     """The last `count` days with today, oldest first, days without calls included."""
-    listed = chosen().last(count, now)
-    found: list[dict[str, Any]] = series(listed[0], listed[-1])["days"]
+    listed = _local(zone).last(count, now)
+    found: list[dict[str, Any]] = series(listed[0], listed[-1], zone=zone)["days"]
     return found
+
+
+def _local(zone: str) -> Days:
+    """The days of a zone that a viewer names, else of the one that is set."""
+    mine = chosen()
+    return Days(zone) if zone and zone != mine.zone else mine
 
 
 def coverage() -> dict[str, Any]:
@@ -85,7 +85,7 @@ def series(
     count. Counting each day's sessions costs the most; without them it is 0.
     """
     heading = by if by != "kind" else "model"
-    local = Days(zone) if zone else chosen()
+    local = _local(zone)
     if replace(wanted, provider="") == EVERYTHING and slices.by_day(
         _within(first, last, wanted, local), local
     ):
@@ -130,7 +130,7 @@ def summary(
     first: str, last: str, now: int, *, zone: str = "", wanted: Filter = EVERYTHING
 ) -> dict[str, Any]:
     """The sums of a range, the year so far, today, and three calendar weeks (from Monday)."""
-    local = Days(zone) if zone else chosen()
+    local = _local(zone)
     today = date.fromisoformat(local.of(now))
     monday = today - timedelta(days=today.weekday())
     spans = [
@@ -164,7 +164,7 @@ def heat(
 ) -> dict[str, list[list[int]]]:
     """Tokens and calls by weekday (Monday first) and hour of the zone."""
     slices.refresh()
-    local = Days(zone) if zone else chosen()
+    local = _local(zone)
     where, values = slices.narrowed(_within(first, last, wanted, local))
     joined = " left join session s on s.id = l.session" if wanted.projects or wanted.history else ""
     # Where every day begins on an hour, the hours are summed up before they are told apart.

@@ -354,6 +354,8 @@ export interface ThreadSession {
 
 export interface CurvePoint {
   callId: string;
+  /** Which call of the thread it is, from 1. */
+  number: number;
   at: string;
   cacheRatio: number | null;
   contextPercent: number | null;
@@ -420,6 +422,8 @@ export interface Live {
   noticesSaid?: (Said | null)[];
   /** The day it is where the server counts days. */
   today: string;
+  /** The zone of the settings; empty where the viewer's own counts. */
+  zone?: string;
 }
 
 export interface Session {

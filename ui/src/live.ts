@@ -3,6 +3,7 @@ import { QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import { api, ApiError, type Live } from "./api";
 import { dayOf } from "./format";
+import { useNow } from "./hooks";
 
 export type Topic = "accounts" | "requests" | "calls" | "settings" | "keys" | "telemetry" | "diagnostics";
 
@@ -71,13 +72,22 @@ const LIVE = {
   queryFn: ({ signal }: { signal: AbortSignal }) => api<Live>("/api/live", { signal }),
 };
 
-/**
- * Today as the server counts days: in the zone of the settings, else in its own.
- *
- * The viewer's own day until the server has said so.
- */
+/** The zone that days are counted in: that of the settings, else the viewer's own. */
+export function useZone(): string {
+  return useQuery({ ...LIVE, enabled: false }).data?.zone || viewersZone();
+}
+
+/** The browser's zone; empty (the server's is meant) where it knows none. */
+function viewersZone(): string {
+  const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
+  return zone === "Etc/Unknown" ? "" : zone;
+}
+
+/** Today in the zone that days are counted in. */
 export function useToday(): string {
-  return useQuery({ ...LIVE, enabled: false }).data?.today ?? dayOf(Date.now());
+  const now = useNow();
+  const live = useQuery({ ...LIVE, enabled: false }).data;
+  return live?.zone ? live.today : dayOf(now);
 }
 
 /** The pulse of the page: revisions, indexing, notices; and whether the server is away. */

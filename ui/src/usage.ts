@@ -1,6 +1,6 @@
 /** The filters that every usage page shares and carries along in the address. */
 import { query } from "./api";
-import { useToday } from "./live";
+import { useToday, useZone } from "./live";
 import { days, reversed } from "./range";
 import { changed, useAddress } from "./url";
 
@@ -38,6 +38,7 @@ export function useUsage(fallback = "all") {
     account: address.all("account"),
     tag: address.all("tag"),
     history: address.get("history") === "active" ? "active" : "",
+    tz: useZone(),
     ...span,
   };
   const narrowed = Boolean(

@@ -1,11 +1,12 @@
 /** Where am I now? Pool headroom, a lane for each account, the last 14 days, what needs attention. */
-import { useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { pause, resume, useAct } from "../acts";
 import { lane, planName, statusMark, statusText, windowName } from "../allowance";
-import { api, type Account, type Allowance, type Attention, type Overview as Data } from "../api";
+import { api, query, type Account, type Allowance, type Attention, type Overview as Data } from "../api";
 import { ago, money, percent, UNKNOWN, when } from "../format";
 import { useNow, useTitle } from "../hooks";
+import { useZone } from "../live";
 import { DayBars, total } from "../parts/Bars";
 import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
@@ -15,9 +16,11 @@ import { t, type Word } from "../words";
 
 export function Overview() {
   useTitle(t("overview.title"));
+  const tz = useZone();
   const found = useQuery({
-    queryKey: ["overview"],
-    queryFn: ({ signal }) => api<Data>("/api/dashboard/overview", { signal }),
+    queryKey: ["overview", tz],
+    queryFn: ({ signal }) => api<Data>(`/api/dashboard/overview${query({ tz })}`, { signal }),
+    placeholderData: keepPreviousData,
     meta: { topics: ["accounts", "requests", "calls", "settings"] },
     // Percentages move with the clock as well: a window that resets, a pace that drifts.
     refetchInterval: 60_000,
@@ -97,10 +100,11 @@ function Loaded({ data, now }: { data: Data; now: number }) {
 
 function Figures({ data, now }: { data: Data; now: number }) {
   const [short, long] = lane(data.pool.windows);
+  const paused = data.accounts.length > 0 && data.accounts.every((account) => account.status === "paused");
   return (
     <section className="card figure" aria-label={t("overview.figures")}>
-      <Headroom window={short} slot="primary" now={now} />
-      <Headroom window={long} slot="secondary" now={now} />
+      <Headroom window={short} slot="primary" paused={paused} now={now} />
+      <Headroom window={long} slot="secondary" paused={paused} now={now} />
       <Link href="/calls?range=today">
         <strong>{data.today.calls ? money(data.today.costUsd) : money(0)}</strong>
         <small>
@@ -130,15 +134,21 @@ function todayText({ calls, threads }: Data["today"]): string {
 interface HeadroomProps {
   window: Allowance | undefined;
   slot: "primary" | "secondary";
+  /** Every account is paused: then the pool has no allowance, and that is known. */
+  paused: boolean;
   now: number;
 }
 
-function Headroom({ window, slot, now }: HeadroomProps) {
+function Headroom({ window, slot, paused, now }: HeadroomProps) {
   const left = window?.remainingPercent ?? null;
   return (
     <Link href="/accounts" data-stale={window?.stale || undefined}>
       <strong>{left === null ? UNKNOWN : percent(left)}</strong>
-      <small>{headroomText(window, slot, now)}</small>
+      <small>
+        {paused
+          ? t("overview.headroom.paused", { window: windowName(window, slot) })
+          : headroomText(window, slot, now)}
+      </small>
     </Link>
   );
 }
