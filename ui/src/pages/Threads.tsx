@@ -1,6 +1,6 @@
 /** Which work was it? Threads as a person would name them; each opens to its calls and sub-agents. */
 import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
-import { Fragment } from "react";
+import { Fragment, type MouseEvent } from "react";
 import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
 import { fetchFile } from "../csv";
@@ -253,10 +253,16 @@ interface RowProps {
   toggle: () => void;
 }
 
+/** Whether a click meant the row: not a link or a button in it, nor the end of marking text. */
+function ofRow({ target }: MouseEvent): boolean {
+  const own = target instanceof Element && target.closest("a, button");
+  return !own && !getSelection()?.toString();
+}
+
 function Row({ row, now, open, toggle }: RowProps) {
   const title = row.title ?? t("calls.untitled");
   return (
-    <tr data-open={open || undefined}>
+    <tr className="openable" data-open={open || undefined} onClick={(event) => ofRow(event) && toggle()}>
       <th scope="row" className="thread-name" title={row.title ?? undefined}>
         <button
           type="button"
