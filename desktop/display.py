@@ -187,7 +187,19 @@ def pool_rows(shot: Mapping[str, Any], now: int) -> list[str]:
         return ["No account yet: add one in the dashboard"]
     choices = shot.get("settings") or {}
     said = [_window_row(window, choices, now) for window in windows]
-    return said or ["Allowance: not known yet"]
+    return said or [_no_windows(shot)]
+
+
+def _no_windows(shot: Mapping[str, Any]) -> str:
+    """Why there is no allowance to show; it is not a lack of knowledge when nothing can serve."""
+    states = {account.get("status") for account in shot["accounts"]}
+    if states == {"paused"}:
+        return "All accounts are paused: resume one"
+    if states <= {"sign_in_needed", "deactivated"}:
+        return "Every account needs a new sign-in"
+    if states <= {"paused", "sign_in_needed", "deactivated"}:
+        return "No account can serve: each is paused or needs a sign-in"
+    return "Allowance: not known yet"
 
 
 def ordered(windows: Any) -> list[Mapping[str, Any]]:

@@ -57,6 +57,7 @@ from server.store import db, migrations, settings
 log = logging.getLogger(__name__)
 
 DEMO = say("notice.demo")
+_BODY = 1 << 20  # bytes of a request; a route that takes more says so itself
 _PROXY_PREFIXES = ("/v1/", "/backend-api/", "/otlp/")
 
 
@@ -176,7 +177,7 @@ def create_app(config: Config) -> Flask:
     app = Flask("brimline", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = 1 << 20
+    app.config["MAX_CONTENT_LENGTH"] = _BODY
     app.extensions["brimline"] = built
     rooms = (control, overview, accounts, requests, usage, settings_routes, session, auth, keys)
     for routes in (
@@ -225,18 +226,13 @@ def _add_error_answers(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
-        status = error.code or 500
-        codes = {404: "not_found", 413: "payload_too_large", 415: "unsupported_media_type"}
-        said = {404: f"There is nothing at {request.path[:200]}.", 413: "The body is too large."}
-        message = said.get(status, error.description or error.name)
-        return answer(AppError(message, status=status, code=codes.get(status, f"http_{status}")))
+        return answer(_as_ours(error))
 
     @app.errorhandler(sqlite3.Error)
     @app.errorhandler(PeeweeException)
     def disk(error: Exception) -> Response:
         log.warning("the data folder failed on %s %s: %s", request.method, request.path, error)
-        message = "The data folder cannot be used now (disk full, locked or read-only). Try again."
-        return answer(db.StoreError(message))
+        return answer(db.StoreError(say("store.unusable")))
 
     @app.errorhandler(Exception)
     def unknown(error: Exception) -> Response:
@@ -244,6 +240,20 @@ def _add_error_answers(app: Flask) -> None:
         log.exception("unexpected error %s on %s %s", number, request.method, request.path)
         message = f"Something went wrong inside Brimline (number {number}); its log says more."
         return answer(AppError(message))
+
+
+def _as_ours(error: HTTPException) -> AppError:
+    """What Flask itself refuses, in our words and with what to do."""
+    status = error.code or 500
+    codes = {404: "not_found", 413: "payload_too_large", 415: "unsupported_media_type"}
+    said = error.description or error.name
+    if status == 404:
+        said = f"There is nothing at {request.path[:200]}."
+    elif status == 413 and request.path == "/api/accounts/import":
+        said = say("file.large")
+    elif status == 413:
+        said = say("file.body", most=(request.max_content_length or _BODY) >> 20)
+    return AppError(said, status=status, code=codes.get(status, f"http_{status}"))
 
 
 def pages_folder() -> Path:

@@ -335,6 +335,25 @@ def test_no_account_says_what_to_do() -> None:
     assert display.menu(View(shot), NOW)[0].action == ("open", "/accounts")
 
 
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        pytest.param(["paused", "paused"], "All accounts are paused: resume one", id="all paused"),
+        pytest.param(["sign_in_needed"], "Every account needs a new sign-in", id="signed out"),
+        pytest.param(
+            ["paused", "deactivated"],
+            "No account can serve: each is paused or needs a sign-in",
+            id="some of each",
+        ),
+        pytest.param(["paused", "active"], "Allowance: not known yet", id="one is not asked yet"),
+    ],
+)
+def test_without_windows_the_first_row_says_why(states: list[str], said: str) -> None:
+    accounts = [account(f"{n}@", state, windows=[]) for n, state in enumerate(states)]
+    shot = snapshot(*accounts, pool={"windows": [], "state": "unknown"})
+    assert display.pool_rows(shot, NOW) == [said]
+
+
 # --- Tooltip ------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,18 @@ def test_the_shapes_of_both_documents(served: Served) -> None:
     assert len(found["days"]) == 14 and found["days"][-1]["calls"] == 1
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/api/dashboard/overview", "/api/calls", "/api/threads", "/api/trends", "/api/insights"],
+)
+def test_pages_are_read_while_the_data_folder_takes_nothing(
+    served: Served, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a full disk: whatever writes fails, and what is there can be read.
+    monkeypatch.setattr(db.usage, "_pragmas", {**db.usage._pragmas, "query_only": 1})
+    assert get(served, path)
+
+
 def test_clients_own_mistakes_are_no_errors_of_the_pool(served: Served) -> None:
     rows = [
         ("success", 200, None),
@@ -143,8 +155,41 @@ LATE = {"runsOutAt": "2026-11-21T12:00:00Z", "delta": -22.0}
         pytest.param(
             [account(status="paused")],
             0,
-            [("critical", "No account can serve")],
+            [("critical", "All accounts are paused")],
             id="all paused",
+        ),
+        pytest.param(
+            [account(status="paused"), account(status="rate_limited")],
+            0,
+            [
+                ("critical", "No account can serve"),
+                ("critical", "work@ is refused by the provider"),
+            ],
+            id="paused and refused: it is not the pausing alone",
+        ),
+        pytest.param(
+            [
+                *[account(window={"remainingPercent": 7.0, "pace": LATE})] * 20,
+                account(status="quota_exceeded", window={"remainingPercent": 0}, displayName="u@"),
+                account(status="rate_limited", displayName="r@"),
+                account(status="sign_in_needed", displayName="s@"),
+            ],
+            1,
+            [
+                ("critical", "s@ needs a sign-in"),
+                ("critical", "r@ is refused by the provider"),
+                ("critical", "u@ is used up"),
+                ("critical", "work@ runs out before its reset"),
+                ("critical", "Further accounts that need a look: 19"),
+                ("info", "Calls of today without a price: 1"),
+            ],
+            id="a dead sign-in is not hidden behind accounts that run out",
+        ),
+        pytest.param(
+            [account(window={"remainingPercent": 30.0, "pace": LATE})] * 6,
+            0,
+            [("warn", "work@ runs out before its reset")] * 6,
+            id="six have room",
         ),
         pytest.param(
             [account()], 2, [("info", "Calls of today without a price: 2")], id="unpriced"

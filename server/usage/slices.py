@@ -11,6 +11,7 @@ the sums, which the ledger's own rollup repeats; then everything is summed up an
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sqlite3
 import threading
@@ -22,6 +23,8 @@ from typing import Any
 from server.store import db
 from server.usage import thresholds
 from server.usage.days import QUARTER, Days, chosen
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
@@ -38,6 +41,7 @@ _SMALLEST = {"first_at", "least_cache"}
 _lock = threading.Lock()
 _fresh: list[Any] = []  # what the last refresh saw
 _compared: list[Any] = []
+_faults: list[str] = []  # why the last refresh could not write
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,24 @@ def keep() -> None:
 
 
 def refresh() -> None:
-    """Bring both rollups up to the ledger; costs a look when nothing changed."""
+    """Bring both rollups up to the ledger; costs a look when nothing changed.
+
+    On a disk that takes no more the rollups stay as they are: readers answer from them.
+    """
+    try:
+        _bring_up()
+    except sqlite3.Error as error:
+        why = db.fault(error)
+        if why is None:
+            raise
+        if _faults != [why]:
+            _faults[:] = [why]  # told once: the log needs space, too
+            log.warning("the ledger's sums stay as they are: %s", why)
+    else:
+        _faults.clear()
+
+
+def _bring_up() -> None:
     with _lock:
         limits = thresholds.current()
         zone = chosen().mark
