@@ -25,6 +25,7 @@ ROOMS = {
         "auth.keys",
         "usage.pricing",
         "ingest.reconcile",
+        "ingest.redact",
         "ingest.ledger",
         "proxy",
     },

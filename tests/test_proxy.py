@@ -215,3 +215,68 @@ def test_other_methods_are_named(rig: Rig, path: str) -> None:
 
 def test_other_paths_pass_through(rig: Rig) -> None:
     assert rig.get("/health").status == 404
+
+
+@pytest.mark.parametrize("path", [CODEX, OPENAI])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param("input", 5, id="a number"),
+        pytest.param("input", {"type": "message"}, id="an item without its list"),
+        pytest.param("input", [5], id="no item"),
+        pytest.param("tools", 5, id="no list of tools"),
+        pytest.param("tools", [[]], id="no tool"),
+        pytest.param("previous_response_id", 5, id="no id"),
+        pytest.param("model", "m" * 100_000, id="no name"),
+    ],
+)
+def test_a_wrong_type_is_named_and_goes_nowhere(
+    rig: Rig, path: str, field: str, value: object
+) -> None:
+    reply = rig.send({**BODY, field: value}, path)
+    assert (reply.status, reply.error["param"]) == (400, field)
+    assert f"“{field}" in reply.error["message"]
+    assert len(reply.body) < 500
+    assert rig.provider.responses() == []
+
+
+def test_a_response_without_input_is_refused(rig: Rig) -> None:
+    reply = rig.send({**BODY, "input": None}, OPENAI)
+    assert (reply.status, reply.error["param"]) == (400, "input")
+
+
+def test_unknown_items_and_tools_pass(rig: Rig) -> None:
+    rig.provider.play(Stream([created("r"), completed("r")]))
+    body = {**BODY, "input": [{"type": "new"}], "tools": [{"type": "newer"}], "other": 5}
+    assert rig.send(body).status == 200
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "words"),
+    [
+        pytest.param(
+            b'{"error":{"code":"bad_tool","message":"No such tool sk-proj-%s"}}' % (b"a1B2" * 12),
+            "bad_tool",
+            "No such tool",
+            id="its own code, without a key that it quotes",
+        ),
+        pytest.param(b'{"detail":"Too old."}', "http_400", "Too old.", id="a detail"),
+        pytest.param(b'{"detail":[{"msg":"missing"}]}', "http_400", "missing", id="details"),
+    ],
+)
+def test_the_providers_reason_is_kept(rig: Rig, said: bytes, code: str, words: str) -> None:
+    rig.provider.play(Answer(400, said))
+    assert rig.send().status == 400
+    row = rig.row()
+    assert (row["error_code"], row["http_status"]) == (code, 400)
+    assert words in row["error_message"]
+    assert "a1B2" not in row["error_message"]
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_a_web_page_is_told_from_the_provider(rig: Rig, status: int) -> None:
+    page = Answer(status, b"<html>Welcome</html>", {"Content-Type": "text/html; charset=utf-8"})
+    rig.provider.play(page, page, page, page)
+    reply = rig.send()
+    assert f"web page came instead of the provider's answer (status {status})" in str(reply.error)
+    assert rig.row()["error_message"] == reply.error["message"]

@@ -99,6 +99,7 @@ class Answer:
     status: int
     data: Any
     wait: int | None  # seconds, from Retry-After
+    page: bool = False  # a web page came instead
 
 
 class Unreachable(Exception):
@@ -147,6 +148,8 @@ def exchange(auth_base_url: str, form: dict[str, str]) -> SignedIn:
     except Unreachable as error:
         message = f"The sign-in server {error}. Check the network, then sign in again."
         raise RefreshFailed(message) from None
+    if answer.page:
+        raise RefreshFailed(say("error.page", status=answer.status))
     data = answer.data if isinstance(answer.data, dict) else {}
     parts = [data.get(f"{kind}_token") for kind in ("access", "refresh", "id")]
     if answer.status != 200 or not all(_is_token(part) for part in parts):
@@ -360,7 +363,9 @@ def _answer(response: Response, until: float) -> Answer:
     except (ValueError, RecursionError):
         data = None
     wait = response.headers.get("Retry-After", "")
-    return Answer(response.status_code, data, int(wait) if re.fullmatch(r"\d{1,6}", wait) else None)
+    page = data is None and "text/html" in response.headers.get("Content-Type", "").lower()
+    seconds = int(wait) if re.fullmatch(r"\d{1,6}", wait) else None
+    return Answer(response.status_code, data, seconds, page)
 
 
 def _kind(error: Exception) -> str:

@@ -41,11 +41,13 @@ _REFUSED_FIELDS = (
 class _Seen(msgspec.Struct):
     """The fields we look at; everything else is skipped without being built."""
 
+    input: list[msgspec.Raw] | str | None = None
+    tools: list[msgspec.Raw] | None = None
     model: Any = None
     stream: Any = None
     store: Any = None
     prompt_cache_key: Any = None
-    previous_response_id: Any = None
+    previous_response_id: str | None = None
     service_tier: Any = None
     reasoning: Any = None
     client_metadata: Any = None
@@ -54,6 +56,15 @@ class _Seen(msgspec.Struct):
 _INLINE = re.compile(rb";base64,[A-Za-z0-9+/=_-]+")
 _FILE_ID = re.compile(rb'(?<!\\)"file_id"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]{1,200})"')
 _MOST_FILES = 100
+_LONGEST_MODEL = 200
+_BRACE = ord("{")
+_SHAPES = {
+    "input": "a text or a list of items",
+    "tools": "a list of tools",
+    "previous_response_id": "the id of a response, as text",
+}
+# Where the parser stumbled; the rest of its message is not shown.
+_FIELD = re.compile(r"\$\.(input|tools|previous_response_id)\b")
 _decoder = msgspec.json.Decoder(_Seen)
 
 
@@ -83,10 +94,7 @@ def read(raw: bytes, coding: str, *, openai: bool, limit: int = MAX_DECODED) -> 
     coding = coding.strip().lower()
     decoded = decode(raw, coding, limit)
     seen = _look(decoded)
-    if not isinstance(seen.model, str) or not seen.model.strip():
-        raise invalid("“model” must be the name of a model.", "model")
-    if seen.stream is not None and not isinstance(seen.stream, bool):
-        raise invalid("“stream” must be true or false.", "stream")
+    _check(seen, openai=openai)
     # The provider takes zstd as Codex sends it; the others we undo ourselves.
     sent, plain = (raw, False) if coding in ("", "identity", "zstd") else (decoded, True)
     if openai:
@@ -97,7 +105,7 @@ def read(raw: bytes, coding: str, *, openai: bool, limit: int = MAX_DECODED) -> 
     return Body(
         sent=sent,
         plain=plain,
-        model=seen.model[:200],
+        model=seen.model,
         stream=bool(seen.stream) if openai else True,
         cache_key=_text(seen.prompt_cache_key),
         previous_response=_text(seen.previous_response_id),
@@ -107,6 +115,27 @@ def read(raw: bytes, coding: str, *, openai: bool, limit: int = MAX_DECODED) -> 
         weight=_weight(decoded),
         files=_files(decoded),
     )
+
+
+def _check(seen: _Seen, *, openai: bool) -> None:
+    """Refuse what no account could serve; items and tools of any kind pass."""
+    if not isinstance(seen.model, str) or not seen.model.strip():
+        raise invalid("“model” must be the name of a model.", "model")
+    if len(seen.model) > _LONGEST_MODEL:
+        raise invalid(f"“model” must have at most {_LONGEST_MODEL} characters.", "model")
+    if seen.stream is not None and not isinstance(seen.stream, bool):
+        raise invalid("“stream” must be true or false.", "stream")
+    if isinstance(seen.input, list):
+        _check_objects(seen.input, "input")
+    _check_objects(seen.tools or [], "tools")
+    if openai and seen.input is None and seen.previous_response_id is None:
+        raise invalid("“input” is missing: send a text or a list of items.", "input")
+
+
+def _check_objects(found: list[msgspec.Raw], name: str) -> None:
+    for at, each in enumerate(found):
+        if memoryview(each)[0] != _BRACE:
+            raise invalid(f"“{name}[{at}]” must be an object.", name)
 
 
 def _files(decoded: bytes) -> tuple[str, ...]:
@@ -222,6 +251,9 @@ def _look(decoded: bytes) -> _Seen:
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         if not decoded.strip():
             raise invalid("The body is empty. Send a JSON object.") from error
+        found = _FIELD.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
+        if found:
+            raise invalid(f"“{found[1]}” must be {_SHAPES[found[1]]}.", found[1]) from error
         raise invalid(_complaint(error)) from error
 
 

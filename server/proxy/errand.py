@@ -119,7 +119,7 @@ def _attempt(parts: Parts, errand: Errand, choice: Choice, tries: Tries) -> Repl
         {
             "account": account,
             "outcome": policy.describe(got) if isinstance(got, Outcome) else "ok",
-            "status": got.status,
+            "status": got.seen if isinstance(got, Outcome) else got.status,
             "ms": record.elapsed() - before,
             "reason": choice.reason,
         }
@@ -167,8 +167,7 @@ def _read(parts: Parts, exchange: Exchange, account: str) -> Reply | Outcome:
     if exchange.status < 300 and "text/html" not in named.get("content-type", ""):
         kept = tuple((name, named[name]) for name in _KEPT if name in named)
         return Reply(exchange.status, bytes(body), kept)
-    status = exchange.status if exchange.status >= 400 else 502  # a page, a redirect
-    return policy.refused(status, bytes(body), named)
+    return policy.refused(exchange.status, bytes(body), named)
 
 
 def _after(parts: Parts, outcome: Outcome, account: str, tries: Tries) -> str | None:

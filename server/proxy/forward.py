@@ -29,6 +29,7 @@ from server.proxy.memory import Memory
 from server.proxy.policy import Outcome, Tries
 from server.proxy.recorder import Record
 from server.proxy.upstream import Aborted, Exchange, HungUp, Outgoing, Unreachable, Upstream
+from server.sentences import say
 from server.store import db
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 _BREATH = 0.0002
 _LAST_BREATH = 0.1
 _ERROR_BODY = 256 * 1024
+_SHORT = 256 * 1024  # far below what the server keeps for a client before it waits
 _MOST_ATTEMPTS = 200  # every account may be tried; this only ends a mistake of ours
 
 
@@ -51,10 +53,12 @@ class Cut(Exception):
 class PassOn(Exception):
     """The provider's own refusal, to be shown as it came."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, body: bytes, code: str = "", message: str = "") -> None:
         super().__init__(f"status {status}")
         self.status = status
         self.body = body
+        self.code = code
+        self.message = message
 
 
 class Parts(Protocol):
@@ -128,6 +132,7 @@ class Turn:
         self._last: _Live | None = None  # the one whose end is the request's end
         self._shown = False  # something reached the client
         self._sure = False  # an item did, or is about to
+        self._left = False  # the client takes no more
 
     @property
     def upstream_headers(self) -> list[headers.Header]:
@@ -160,9 +165,14 @@ class Turn:
 
     @property
     def complete(self) -> bool:
-        """Whether the whole answer is at hand: nothing has to be waited for."""
+        """Whether the whole answer is at hand and short: nothing has to be waited for.
+
+        Not for the provider, and not for a client that does not read.
+        """
         live = self._live
-        return live is not None and live.reader.terminal is not None and live.exchange.at_hand
+        if live is None or live.reader.terminal is None or not live.exchange.at_hand:
+            return False
+        return sum(map(len, live.held)) <= _SHORT
 
     def detach(self) -> tuple[socket.socket | None, list[bytes]]:
         """Go on by `step` instead of `events`; returns the socket to watch and the first events."""
@@ -201,6 +211,10 @@ class Turn:
         """The client does not read: what the provider does not send now is no silence."""
         if self._live is not None:
             self._live.exchange.deadline = None
+
+    def left(self) -> None:
+        """The client stopped reading for good: it counts as one that left."""
+        self._left = True
 
     def replace(self) -> list[bytes]:
         """Let another account take over, which may take time; else what is left to be shown.
@@ -307,7 +321,7 @@ class Turn:
             {
                 "account": account,
                 "outcome": "ok" if outcome is None else policy.describe(outcome),
-                "status": 200 if outcome is None else outcome.status,
+                "status": 200 if outcome is None else outcome.seen,
                 "ms": self._record.elapsed() - before,
                 "reason": self._choice.reason,
             }
@@ -360,9 +374,7 @@ class Turn:
         self._observe(live.account, named)
         status = live.exchange.status
         if status != 200 or "text/html" in named.get("content-type", ""):
-            # A page, a redirect, an empty success: no answer of the service that we asked.
-            body = _error_body(live.exchange)
-            return policy.refused(502 if status < 400 else status, body, named)
+            return policy.refused(status, _error_body(live.exchange), named)
         self._memory.own(named.get("x-codex-turn-state"), live.account)
         try:
             return self._first_events(live)
@@ -526,7 +538,7 @@ class Turn:
         return True
 
     def _after(self, account: str, outcome: Outcome) -> tuple[str | None, bool]:
-        self._record.attempts[-1] |= {"outcome": policy.describe(outcome), "status": outcome.status}
+        self._record.attempts[-1] |= {"outcome": policy.describe(outcome), "status": outcome.seen}
         return self._next(account, outcome)
 
     @staticmethod
@@ -539,6 +551,9 @@ class Turn:
         record.response_id = reader.response_id
         record.tokens = reader.tokens
         self._memory.own(reader.response_id, live.account)
+        if self._left:
+            record.status = "cancelled"
+            return
         if reader.terminal is not None:
             record.status = "incomplete" if reader.terminal.endswith("incomplete") else "success"
             return
@@ -591,6 +606,8 @@ def broken(error: Exception) -> Outcome:
 def passed(outcome: Outcome) -> Exception:
     """The provider's own refusal, to be shown as it came."""
     if outcome.json:
-        return PassOn(outcome.status or 502, outcome.body)
+        return PassOn(outcome.status or 502, outcome.body, outcome.code, outcome.message)
     said = outcome.message or "The provider refused this request and did not say why in JSON."
+    if outcome.page is not None:
+        said = say("error.page", status=outcome.page)
     return AppError(said, status=outcome.status or 502, code=outcome.code or "upstream_error")

@@ -64,6 +64,12 @@ class Outcome:
     retry_after: float | None = None  # seconds
     body: bytes = field(default=b"", repr=False)
     json: bool = False  # the body is a JSON object of the provider's
+    page: int | None = None  # the status with which a web page came instead of an answer
+
+    @property
+    def seen(self) -> int | None:
+        """The status that was sent, for the log."""
+        return self.page or self.status
 
 
 @dataclass(frozen=True)
@@ -146,18 +152,23 @@ def _limit(outcome: Outcome, now: int) -> Verdict:
 
 
 def refused(status: int, body: bytes, named: Mapping[str, str]) -> Outcome:
-    """The outcome of an HTTP answer that is none; `named` are its headers in lower case."""
+    """The outcome of an HTTP answer that is none; `named` are its headers in lower case.
+
+    A web page, a redirect or an empty success counts as 502: the service did not answer.
+    """
     error = _error_object(body)
+    page = "text/html" in named.get("content-type", "") and not error
     resets = error.get("resets_at")
     return Outcome(
         "status",
-        status=status,
+        status=status if status >= 400 else 502,
         code=str(error.get("code") or error.get("type") or "")[:100],
         message=str(error.get("message") or "")[:500],
         resets_at=resets * 1000 if isinstance(resets, int) else None,
         retry_after=_seconds(named.get("retry-after")),
         body=body,
         json=bool(error),
+        page=status if page else None,
     )
 
 
@@ -168,11 +179,15 @@ def _error_object(body: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict):
         return {}
-    error = value.get("error")
+    error, detail = value.get("error"), value.get("detail")
     if isinstance(error, dict):
         return error
-    detail = value.get("detail")
-    return {**value, "message": detail} if isinstance(detail, str) else value
+    if isinstance(detail, list):  # one fault for each field
+        detail = next((each for each in detail if isinstance(each, dict)), None)
+    if isinstance(detail, dict):
+        return {**detail, "message": detail.get("message") or detail.get("msg")}
+    found = next((text for text in (detail, error) if isinstance(text, str)), None)
+    return value if found is None else {**value, "message": found}
 
 
 def _seconds(value: str | None) -> float | None:
@@ -239,7 +254,9 @@ def give_up(tries: Tries) -> AppError:
         )
     if verdict.word == "refused":
         return _refusal(outcome)
-    if verdict.word == "no answer in time":
+    if outcome.page is not None:
+        message = say("error.page", status=outcome.page)
+    elif verdict.word == "no answer in time":
         message = say("error.late")
     elif outcome.message:
         message = say("error.troubleSaid", outcome=describe(outcome), words=outcome.message)
@@ -250,8 +267,9 @@ def give_up(tries: Tries) -> AppError:
 
 def _refusal(outcome: Outcome) -> AppError:
     said = outcome.message or f"it answered {outcome.status}"
+    page = outcome.page is not None
     return AppError(
-        say("error.refused", words=said),
+        say("error.page", status=outcome.page) if page else say("error.refused", words=said),
         status=outcome.status or 403,
         code=outcome.code or "permission_denied",
     )
@@ -270,6 +288,8 @@ _KINDS = {
 
 def describe(outcome: Outcome) -> str:
     """A short word for one outcome."""
+    if outcome.page is not None:
+        return say("outcome.page", status=outcome.page)
     if outcome.kind == "status":
         return say("outcome.status", status=outcome.status)
     if outcome.kind == "event":

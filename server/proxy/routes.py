@@ -26,6 +26,7 @@ from server.accounts.pool import Pool
 from server.auth.keys import Key, Keys
 from server.config import Config
 from server.errors import AppError, Unauthorized
+from server.ingest.redact import redact
 from server.proxy import body as bodies
 from server.proxy import errand, headers, policy, translate
 from server.proxy.budget import Budget
@@ -55,6 +56,7 @@ _POOL_SECONDS = 1.0  # how long the pool's allowance headers are taken from memo
 _DAY = 86_400_000
 _SOON = 60  # seconds that SDKs wait by themselves before they ask again
 _CHAT = "/v1/chat/completions"
+_AUDIO = "/v1/audio/transcriptions"  # OpenAI's name for the side call that Codex has too
 _UPLOADED = re.compile(r"/backend-api/files/([A-Za-z0-9_.-]{1,200})/uploaded")
 
 
@@ -90,6 +92,7 @@ class Proxy:
             "/v1/responses/compact": {"POST": self._errand},
             "/backend-api/files": {"POST": self._errand},
             "/backend-api/transcribe": {"POST": self._errand},
+            _AUDIO: {"POST": self._errand},
         }
         self._answered: dict[str, dict[str, WSGI]] = {
             "/backend-api/wham/accounts/check": {"GET": self._accounts_check},
@@ -293,6 +296,7 @@ class Proxy:
             return errand.compaction(read, given, wanted, record, _gone(environ))
         self._gate.reserve_side_call(key, record)
         below = record.endpoint.removeprefix("/backend-api")
+        below = "/transcribe" if below == _AUDIO else below
         uploaded = _UPLOADED.fullmatch(record.endpoint)
         wanted = Wanted(files=(uploaded[1],) if uploaded else (), accounts=accounts)
         return errand.Errand(below, raw, given, wanted, record, _gone(environ))
@@ -472,7 +476,9 @@ class Proxy:
             record.error_code = record.error_code or error.code
             record.error_message = record.error_message or error.message
         else:
-            record.error_code = record.error_code or f"http_{error.status}"
+            record.error_code = record.error_code or error.code or f"http_{error.status}"
+            # The provider may quote what it was sent; keys and tokens in it are not kept.
+            record.error_message = record.error_message or redact(error.message) or None
         self._finish(turn, record)
         own = self._pool_headers()
         if isinstance(error, PassOn):
@@ -572,8 +578,7 @@ def _in_openai_words(error: PassOn) -> bytes:
     value = orjson.loads(error.body)
     if isinstance(value.get("error"), dict):
         return error.body
-    said = value.get("detail") or value.get("message")
-    message = said if isinstance(said, str) else "The provider refused the request."
+    message = error.message or "The provider refused the request."
     return orjson.dumps(errors.openai_body(AppError(message, status=error.status, code="refused")))
 
 

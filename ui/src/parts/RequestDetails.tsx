@@ -17,9 +17,9 @@ interface Props {
 export function RequestDetails({ row, keyName }: Props) {
   return (
     <div className="details">
-      {row.errorMessage && (
-        <p>
-          <b>{t("requests.error")}:</b> {told(row.errorMessage, row.errorSaid)}{" "}
+      {(row.errorMessage || row.errorCode) && (
+        <p className="wrap">
+          <b>{t("requests.error")}:</b> {row.errorMessage && told(row.errorMessage, row.errorSaid)}{" "}
           {row.errorCode && <span className="mono">{row.errorCode}</span>}
         </p>
       )}
