@@ -59,23 +59,31 @@ def inspect(path: Path) -> dict[str, Any]:
 def _pieces(path: Path) -> Any:
     """Whole lines in pieces; a last line without an end is left out, as the indexer does."""
     rest = b""
+    for piece in _bytes_of(path):
+        rest += piece
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
+        elif len(rest) > _LONGEST:
+            raise AppError(f"{path} has a line longer than 64 MB; it is no session log.")
+
+
+def _bytes_of(path: Path) -> Any:
+    """A log's bytes in pieces, unpacked. Raises `AppError`."""
+    import zstandard
+
+    if not path.is_file():
+        raise AppError(f"{path} is not a file. Give the path of a .jsonl or .jsonl.zst log.")
     try:
-        if not path.is_file():
-            raise AppError(f"{path} is not a file. Give the path of a .jsonl or .jsonl.zst log.")
         with path.open("rb") as file:
             source: Any = file
             if path.suffix == ".zst":
-                import zstandard
-
                 source = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file)
             while piece := source.read(_PIECE):
-                rest += piece
-                end = rest.rfind(b"\n") + 1
-                if end:
-                    yield rest[:end]
-                    rest = rest[end:]
-                elif len(rest) > _LONGEST:
-                    raise AppError(f"{path} has a line longer than 64 MB; it is no session log.")
+                yield piece
+    except zstandard.ZstdError as error:
+        raise AppError(f"{path} is damaged: it cannot be unpacked ({error}).") from error
     except (OSError, EOFError) as error:
         raise AppError(f"{path} cannot be read: {error}.") from error
 

@@ -219,6 +219,11 @@ def _window(window: Window, now: int, source: str, account: str | None) -> dict[
     }
 
 
+def _named(name: str) -> str:
+    """A log's name as the privacy mode allows: Claude's begins with its project's folder."""
+    return name.rpartition("/")[2] if filters.privacy().hides else name
+
+
 def parser_warnings() -> dict[str, Any]:
     """What the logs held that could not be used, by file and by kind."""
     files, kinds = [], dict[str, int]()
@@ -226,7 +231,7 @@ def parser_warnings() -> dict[str, Any]:
         "select name, provider, warnings from source_file where warnings != '{}' order by name"
     ):
         said = json.loads(text)
-        files.append({"name": name, "provider": provider, "warnings": said})
+        files.append({"name": _named(name), "provider": provider, "warnings": said})
         for kind, count in said.items():
             kinds[kind] = kinds.get(kind, 0) + count
     skipped = int(db.rows("select total(skipped) from source_file")[0][0])

@@ -181,7 +181,7 @@ class Finder:
                         if not entry.is_file():
                             if entry.is_dir():
                                 folders.append(entry.path)
-                        elif name := name_of(root, entry.path):
+                        elif (name := name_of(root, entry.path)) and _sayable(entry.path):
                             files.append(
                                 before.get(entry.path) or _File(entry.path, entry.name, name)
                             )
@@ -243,6 +243,27 @@ def _claude_roots(home: str | Path) -> Iterator[str]:
     for part in str(home).split(","):
         root = part.strip().rstrip(os.sep) or os.curdir
         yield root if os.path.basename(root) == "projects" else os.path.join(root, "projects")
+
+
+_unsayable: set[str] = set()
+
+
+def _sayable(path: str) -> bool:
+    """Whether a path is text; one that is not can neither be stored nor shown."""
+    if path.isascii():
+        return True
+    try:
+        path.encode()
+        return True
+    except UnicodeEncodeError:
+        if path not in _unsayable and len(_unsayable) < 1000:
+            _unsayable.add(path)
+            import logging  # rare, and a scan starts sooner without it
+
+            shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+            said = "the log %s is left out: its name is not UTF-8; rename it to have it counted"
+            logging.getLogger(__name__).warning(said, shown)
+        return False
 
 
 def _claude_name(root: str, path: str) -> str | None:
