@@ -122,7 +122,10 @@ def _add_shown(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS
         help="show fewer names than the settings do",
     )
     parser.add_argument(
-        "--lang", metavar="CODE", default=default, help="the pages' language from now on (de, vi…)"
+        "--lang",
+        metavar="CODE",
+        default=default,
+        help="speak this language (de, vi…): this report, or pages for which none was chosen yet",
     )
 
 
@@ -428,6 +431,11 @@ def _serve(settings: config.Config, arguments: argparse.Namespace) -> int:
     from server import runtime
 
     leftovers.sweep_soon()
+    if _asked_language(arguments):
+        from desktop import offline_api
+
+        with offline_api.opened(settings, _client(settings)) as api:
+            _speak(api, arguments)
     # The page offers "start at login" where there is somebody to log in, to what is not invented.
     login = autostart if _has_screen() and not os.environ.get("BRIMLINE_DEMO") else None
     return runtime.serve(settings, lambda line: print(line, flush=True), login)
@@ -806,19 +814,27 @@ def _ledger(settings: config.Config, arguments: argparse.Namespace) -> int:
     from desktop import offline_api, reports
 
     with offline_api.opened(settings, _client(settings)) as api:
-        _speak(api, arguments)
+        arguments.lang = _asked_language(arguments)
         arguments.folder = settings.data_dir
         print(reports.run(api, arguments))
     return 0
 
 
-def _speak(api: Any, arguments: argparse.Namespace) -> None:
-    """Keep the language that was asked for; an older tracker's variable counts too."""
+def _asked_language(arguments: argparse.Namespace) -> str:
+    """The language to speak, empty when none is asked for; an older tracker's variable counts."""
     asked = arguments.lang or os.environ.get("CODEX_USAGE_TRACKER_LANG")
-    if asked:
-        from desktop.reports import language
+    if not asked:
+        return ""
+    from desktop.reports import language
 
-        api.put("/api/settings", {"language": language(asked)})
+    return language(asked)
+
+
+def _speak(api: Any, arguments: argparse.Namespace) -> None:
+    """Begin with the language that was asked for; one chosen on the pages stays."""
+    asked = _asked_language(arguments)
+    if asked and not api.get("/api/settings")["language"]:
+        api.put("/api/settings", {"language": asked})
 
 
 def _serve_dashboard(settings: config.Config, arguments: argparse.Namespace) -> int:

@@ -479,7 +479,9 @@ def _report(api: Api, arguments: argparse.Namespace) -> str:
 
     asked = _asked(arguments)
     span = {**asked, "from": asked["from"] or "first"}
-    spoken = api.get("/api/words", lang=api.get("/api/settings")["language"])
+    # Asked for one report, a language changes nobody's pages.
+    lang = arguments.lang or api.get("/api/settings")["language"]
+    spoken = api.get("/api/words", lang=lang)
     page = sharing.page(
         sharing.Speech(spoken),
         {

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from desktop import cli, reports, sharing
+from desktop import cli, offline_api, reports, sharing
 from desktop.offline_api import address
+from server import config, runtime
 from server.errors import AppError
 from server.usage import pricing
 from tests.rollouts import Tree
@@ -202,6 +203,37 @@ def test_an_unknown_language_is_said(brimline: Brimline) -> None:
         reports.language("klingon")
     brimline("--lang", "de", "summary")
     brimline("--lang", "xx", "summary", code=1)
+
+
+def _kept(brimline: Brimline) -> Any:
+    with offline_api.opened(
+        config.load({"data_dir": str(brimline.folder / "data")})[0], None
+    ) as api:
+        return api.get("/api/settings")["language"]
+
+
+def test_a_report_changes_nobodys_language(
+    brimline: Brimline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "report.html"
+    monkeypatch.setenv("CODEX_USAGE_TRACKER_LANG", "ja")
+    brimline("report", "--output", str(page))
+    assert '<html lang="ja"' in page.read_text()
+    brimline("--lang", "de", "report", "--output", str(page))
+    assert '<html lang="de"' in page.read_text()
+    assert _kept(brimline) == ""
+
+
+@pytest.mark.parametrize("verb", ["serve", "serve-dashboard"])
+def test_a_server_begins_with_a_language_and_keeps_the_chosen_one(
+    brimline: Brimline, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setattr(runtime, "serve", lambda *_args: 0)
+    monkeypatch.setenv("CODEX_USAGE_TRACKER_LANG", "ja")
+    brimline(verb)
+    assert _kept(brimline) == "ja"
+    brimline("--lang", "de", verb)
+    assert _kept(brimline) == "ja"
 
 
 def test_an_address() -> None:
