@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from flask import Flask, Response, jsonify, redirect, request, send_from_directory
 from peewee import PeeweeException
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from server import errors
 from server.accounts.pool import Pool
@@ -245,6 +245,8 @@ def _add_error_answers(app: Flask) -> None:
 def _as_ours(error: HTTPException) -> AppError:
     """What Flask itself refuses, in our words and with what to do."""
     status = error.code or 500
+    if isinstance(error, MethodNotAllowed) and _only_a_page(error):
+        status = 404
     codes = {404: "not_found", 413: "payload_too_large", 415: "unsupported_media_type"}
     said = error.description or error.name
     if status == 404:
@@ -254,6 +256,16 @@ def _as_ours(error: HTTPException) -> AppError:
     elif status == 413:
         said = say("file.body", most=(request.max_content_length or _BODY) >> 20)
     return AppError(said, status=status, code=codes.get(status, f"http_{status}"))
+
+
+def _only_a_page(error: MethodNotAllowed) -> bool:
+    """Whether nothing is there but a page of the UI, which takes any path and is only read."""
+    if set(error.valid_methods or ()) - {"GET", "HEAD", "OPTIONS"} or request.path == "/":
+        return False
+    from flask import current_app
+
+    rule, _ = current_app.url_map.bind("").match(request.path, method="GET", return_rule=True)
+    return bool(rule.endpoint == "page")
 
 
 def pages_folder() -> Path:

@@ -565,3 +565,21 @@ def test_a_removed_account_does_not_spoil_the_other_settings(config: Config, clo
     everything = page("GET", "/api/settings").get_json()
     assert page("PUT", "/api/settings", {**everything, "alertLow": False}).status_code == 200
     db.close_databases()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        pytest.param("POST", "/v1/nothing", 404, id="a client's mistake"),
+        pytest.param("PUT", "/backend-api/nothing", 404, id="a client's mistake there"),
+        pytest.param("POST", "/api/nothing", 404, id="no route"),
+        pytest.param("POST", "/nothing", 404, id="pages are read only"),
+        pytest.param("POST", "/api/live", 405, id="a route that is read"),
+        pytest.param("PATCH", "/api/settings", 405, id="a route that takes others"),
+    ],
+)
+def test_unknown_paths_are_told_from_wrong_methods(
+    config: Config, clock: Clock, method: str, path: str, expected: int
+) -> None:
+    assert Page(create_app(config))(method, path).status_code == expected
+    db.close_databases()
