@@ -162,6 +162,20 @@ def test_a_long_threads_curve_stays_drawable() -> None:
     curve = threads._curve(story)
     assert len(curve) <= 400 and curve[-1]["callId"] == "r1000"
     assert curve[-1]["cumulativeTokens"] == 11 * 1001
+    assert (curve[0]["number"], curve[-1]["number"]) == (1, 1001)
+
+
+def test_a_long_threads_curve_keeps_every_drop_of_the_cache() -> None:
+    drops = {n for n in range(1200) if n % 100 == 37}
+    story: threads.Story = [
+        (f"r{n}", n, 10 + n % 7, 0 if n in drops else 9, 1, 0, 100, None, "user", "user")
+        for n in range(1200)
+    ]
+    curve = threads._curve(story)
+    assert len(curve) <= 400
+    assert {p["number"] - 1 for p in curve if p["cacheRatio"] == 0} == drops
+    assert [p["number"] for p in curve] == sorted({p["number"] for p in curve})
+    assert max(p["contextPercent"] for p in curve) == 16
 
 
 @pytest.mark.parametrize("preset", [key for key, *_ in insights.PRESETS])

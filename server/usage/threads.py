@@ -441,16 +441,14 @@ def _own(story: Story) -> list[afresh.Step]:
 
 
 def _curve(story: Story) -> list[dict[str, Any]]:
-    """Every call, or as many evenly taken ones as a chart can show, the last one always."""
-    step = max(1, -(-len(story) // _MOST_POINTS))
+    """Every call, or as many as a chart can show: the first, the last, and each extreme."""
     points, total = [], 0
-    for number, (name, at, first, cached, output, _, window, cost, *_rest) in enumerate(story):
+    for number, (name, at, first, cached, output, _, window, cost, *_rest) in enumerate(story, 1):
         total += first + output
-        if (len(story) - 1 - number) % step:
-            continue
         points.append(
             {
                 "callId": name,
+                "number": number,
                 "at": iso(at),
                 "cacheRatio": cached / first if first else None,
                 "contextPercent": 100 * first / window if window else None,
@@ -459,7 +457,20 @@ def _curve(story: Story) -> list[dict[str, Any]]:
                 "costUsd": None if cost is None else cost / 1e6,
             }
         )
-    return points
+    return points if len(points) <= _MOST_POINTS else _extremes(points)
+
+
+def _extremes(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of equal stretches of the calls, the lowest and highest points of either line."""
+    stretches = (_MOST_POINTS - 2) // 4
+    kept = {0, len(points) - 1}
+    for stretch in range(stretches):
+        begin, end = (len(points) * edge // stretches for edge in (stretch, stretch + 1))
+        for line in ("cacheRatio", "contextPercent"):
+            known = [n for n in range(begin, end) if points[n][line] is not None]
+            if known:
+                kept |= {pick(known, key=lambda n: points[n][line]) for pick in (min, max)}
+    return [points[number] for number in sorted(kept)]
 
 
 def lifecycle(story: Story, limits: dict[str, float]) -> list[dict[str, Any]]:

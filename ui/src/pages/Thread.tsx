@@ -196,7 +196,7 @@ function Curves({ thread }: { thread: ThreadDetail }) {
         lines={lines}
         label={t("threads.curves.label")}
         file={`thread-${thread.id}`}
-        inOrder
+        calls={thread.curve}
       />
     </section>
   );
