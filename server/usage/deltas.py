@@ -15,6 +15,7 @@ _COUNTS = (
     "inputTokens", "cachedInputTokens", "uncachedInputTokens", "outputTokens", "reasoningTokens",
     "totalTokens",
 )  # fmt: skip
+_CREDITS = {"exact": "derived", "user_override": "derived"}
 _NOISE = 256  # tokens: the provider caches in steps of 128
 
 
@@ -30,13 +31,24 @@ def deltas(call: Row, previous: Row | None) -> dict[str, Any] | None:
 
 
 def reading(found: Mapping[str, Any]) -> str:
-    """The word for what happened to the cache: cache-drop, more-new, better-reuse or stable."""
-    new, cached = found["uncachedInputTokens"], found["cachedInputTokens"]
-    if new > _NOISE:
-        return "cache-drop" if cached < -_NOISE else "more-new"
-    if new < -_NOISE and cached >= -_NOISE:
-        return "better-reuse"
-    return "stable"
+    """The word for what happened to the cache.
+
+    cache-drop, more-new, better-reuse, less (of both), more-cached, less-cached, or stable: only
+    when neither figure moved by more than noise.
+    """
+    new, cached = (_moved(found[f"{which}InputTokens"]) for which in ("uncached", "cached"))
+    return _READINGS[new, cached]
+
+
+_READINGS = {
+    (1, -1): "cache-drop", (1, 0): "more-new", (1, 1): "more-new",
+    (0, -1): "less-cached", (0, 0): "stable", (0, 1): "more-cached",
+    (-1, -1): "less", (-1, 0): "better-reuse", (-1, 1): "better-reuse",
+}  # fmt: skip
+
+
+def _moved(by: int) -> int:
+    return 0 if abs(by) <= _NOISE else 1 if by > 0 else -1
 
 
 def confidence(call: Row) -> dict[str, list[str]]:
@@ -45,8 +57,10 @@ def confidence(call: Row) -> dict[str, list[str]]:
         "exact": [*_COUNTS[:2], *_COUNTS[3:], "cacheWriteTokens", "model", "effort", "at"],
         "derived": ["uncachedInputTokens", "cacheRatio", "contextPercent", "durationMs", "gapMs",
                     "initiator", "deltas", "previous", "next"],
-        "estimated": ["credits", "evidence"],
+        "estimated": ["evidence"],
     }  # fmt: skip
+    # As sure as the rate of its model: published for it, the user's own, or another model's.
+    known[_CREDITS.get(str(call.get("creditConfidence")), "estimated")].append("credits")
     # Dollars follow from exact counts by a price list: as sure as its entry for the model.
     if call["priceStatus"] != "unpriced":
         known["derived" if call["priceStatus"] == "exact" else "estimated"].append("costUsd")

@@ -1,7 +1,7 @@
 /** The columns of the call table: what each shows, how it sorts, and its CSV name. */
 import type { ReactNode } from "react";
 import { nameOf } from "./accounts";
-import type { Account, CallRow } from "./api";
+import type { Account, CallDetail, CallRow } from "./api";
 import { count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "./format";
 import { t, tIf, type Word } from "./words";
 
@@ -172,3 +172,13 @@ export const COLUMNS: Column[] = [
   },
   { key: "seen", word: "calls.col.seen", width: 150, hidden: true, show: seenBy, title: seenBy },
 ];
+
+/** How long the provider keeps a prompt that nobody asks for, at the least. */
+const KEPT_MS = 5 * 60_000;
+
+/** What to do about the cache: a break is its reason only where there was one. Pure. */
+export function cacheAdvice({ cacheLabel, gapMs }: Partial<CallDetail>): string {
+  if (cacheLabel === "cold" && gapMs == null) return t("call.first");
+  const key = cacheLabel === "cold" && Number(gapMs) >= KEPT_MS ? "cold-break" : cacheLabel;
+  return tIf(`cache.next.${key}`, "");
+}

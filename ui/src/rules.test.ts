@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { lane, paceText, planName, statusText, windowName } from "./allowance";
 import { query, type Account, type Allowance } from "./api";
 import { moved } from "./live";
-import { joined } from "./parts/Trend";
+import { cacheAdvice } from "./calls";
+import { joined, numbered } from "./parts/Trend";
 import { days, reversed, since } from "./range";
 import { changed } from "./url";
 
@@ -134,3 +135,25 @@ test("lines of different times share one axis; a moment of another line is no ga
     [undefined, 7, undefined],
   ]);
 });
+
+test("calls of one moment stay apart, each at its own number", () => {
+  const at = "1970-01-01T00:00:01Z";
+  const points = [
+    { t: at, v: 5 },
+    { t: at, v: null },
+  ];
+  const calls = [
+    { number: 3, at },
+    { number: 1200, at },
+  ];
+  expect(numbered([{ name: "a", points }], calls)).toEqual([
+    [3, 1200],
+    [5, null],
+  ]);
+});
+
+test.each([
+  ["no break, no word of one", "cold", 2000, "Almost nothing"],
+  ["a long break", "cold", 3600_000, "After a long break"],
+  ["nothing came before", "cold", null, "first call"],
+])("a cold cache: %s", (_, cacheLabel, gapMs, words) => expect(cacheAdvice({ cacheLabel, gapMs })).toContain(words));

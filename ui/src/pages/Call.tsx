@@ -3,7 +3,7 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { useAccounts } from "../accounts";
 import { api, type CallRow } from "../api";
-import { cost } from "../calls";
+import { cacheAdvice, cost } from "../calls";
 import "../call.css";
 import { callPath, wholeTurn, type Deltas, type Investigated } from "../evidence";
 import { count, credits, duration, exact, full, money, share, UNKNOWN } from "../format";
@@ -278,7 +278,7 @@ function Advice({ call }: { call: Investigated }) {
           <Sign mark={["cold", "spike"].includes(call.cacheLabel) ? "warn" : "none"} />
           <div>
             <b>{tIf(`cache.${call.cacheLabel}`, call.cacheLabel)}</b>
-            <span>{tIf(`cache.next.${call.cacheLabel}`, "")}</span>
+            <span>{cacheAdvice(call)}</span>
           </div>
         </li>
       )}

@@ -2,7 +2,7 @@
 import { useQuery, keepPreviousData } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { api, type Account, type CallDetail } from "../api";
-import { cost } from "../calls";
+import { cacheAdvice, cost } from "../calls";
 import { callPath } from "../evidence";
 import { credits, duration, exact, full, share, UNKNOWN } from "../format";
 import { severityMark } from "../insights";
@@ -132,7 +132,7 @@ function Advice({ call }: { call: CallDetail }) {
       {call.cacheLabel && (
         <p>
           <span className="chip">{tIf(`cache.${call.cacheLabel}`, call.cacheLabel)}</span>{" "}
-          <span className="note">{tIf(`cache.next.${call.cacheLabel}`, "")}</span>
+          <span className="note">{cacheAdvice(call)}</span>
         </p>
       )}
       <ul className="attention">
