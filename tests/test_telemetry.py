@@ -517,3 +517,15 @@ def test_the_settings_do_not_take_a_bad_address(client: FlaskClient, url: str) -
     answer = client.put("/api/settings", json={"telemetryRelayUrl": url})
     assert answer.status_code == 400
     assert "telemetryRelayUrl" in answer.get_json()["error"]["message"]
+
+
+def test_strict_hides_whose_account_an_event_was(client: FlaskClient) -> None:
+    store("recommended-pb")
+    asked = f"/api/telemetry/events?{WHEN}&limit=500"
+
+    def told(mode: str) -> set[Any]:
+        events = client.get(f"{asked}&privacy={mode}").get_json()["events"]
+        return {one["attributes"].get("user.account_id") for one in events}
+
+    assert told("normal") - {None}
+    assert told("strict") == {None}

@@ -21,6 +21,8 @@ _STRICT: dict[str, Any] = {
     "accountName": None,
     "email": None,
     "user": None,
+    "user.account_id": None,  # these two as telemetry's attributes name them
+    "user.email": None,
 }
 
 

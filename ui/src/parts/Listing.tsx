@@ -27,11 +27,13 @@ interface Props<T> {
   bar?: (row: T) => number | null;
   tools?: ReactNode;
   note?: ReactNode;
+  /** What would fill the list. */
+  empty?: ReactNode;
   shown?: number;
 }
 
 export function Listing<T>(props: Props<T>) {
-  const { title, source, name, rows, columns, tools, note, shown = SHOWN } = props;
+  const { title, source, name, rows, columns, tools, note, empty = t("diag.none.calls"), shown = SHOWN } = props;
   const [all, setAll] = useState(false);
   const save = () =>
     download(`brimline-${name}.csv`, [
@@ -54,7 +56,7 @@ export function Listing<T>(props: Props<T>) {
           )}
         </span>
       </div>
-      {rows.length ? <Table {...props} rows={all ? rows : rows.slice(0, shown)} /> : <Empty title={t("diag.none")} />}
+      {rows.length ? <Table {...props} rows={all ? rows : rows.slice(0, shown)} /> : <Empty title={t("diag.none")}>{empty}</Empty>}
       {(note || rows.length > shown) && (
         <div className="pages">
           <span className="note">{note}</span>
