@@ -17,6 +17,7 @@ from server.times import iso
 from server.usage import literal, slices
 from server.usage.days import Days
 from server.usage.durations import Durations
+from server.usage.logtools import LogTools
 from server.usage.outcomes import PATIENCE_MS, Ending, failures
 from server.usage.steps import Span, Steps, whole_quarters
 
@@ -194,6 +195,11 @@ class Facts:
         return Durations(self.span, self.steps)
 
     @cached_property
+    def logged(self) -> LogTools:
+        """The tool calls of conversations that telemetry saw nothing of."""
+        return LogTools(self.span)
+
+    @cached_property
     def failed_by(self) -> dict[str, int]:
         """How many requests failed, by who says so."""
         return _failed(self.span)
@@ -342,17 +348,23 @@ def _pie(name: str, title: str, counts: Counter[str]) -> dict[str, Any]:
 
 
 def _tools(facts: Facts) -> dict[str, Any]:
-    """Tool calls by tool: each call once, with how often it worked and its P95."""
+    """Tool calls by tool: each call once, with how often it worked and its P95.
+
+    A conversation's are telemetry's, which knows how they went; else those of its log.
+    """
     well, badly, other = (
         facts.counted[f"tool_{outcome}"] for outcome in ("succeeded", "failed", "ended")
     )
-    calls = Counter(well) + Counter(badly) + Counter(other)
-    panel = _pie("tools", "Tool calls by tool", calls)
+    told = Counter(well) + Counter(badly) + Counter(other)
+    logged = facts.logged.by_tool
+    panel = _pie("tools", "Tool calls by tool", told + logged)
     panel["estimated"] = facts.durations.estimated("tools")
     for item in panel["items"]:
         name = item["name"] or ""
         known = well.get(name, 0) + badly.get(name, 0)
-        item["succeeded"], item["failed"] = well.get(name, 0), badly.get(name, 0)
+        item["sources"] = {"telemetry": told[name], "log": logged[name]}
+        for outcome, counts in (("succeeded", well), ("failed", badly)):
+            item[outcome] = counts.get(name, 0) if told[name] else None
         item["successPercent"] = 100 * well.get(name, 0) / known if known else None
         item["p95Ms"] = facts.durations.of_tool(name)
     return panel
@@ -510,15 +522,15 @@ def _details(facts: Facts) -> dict[str, Any]:
         row["told"] += one.calls
         _add(row, one.calls, one.input + one.output, one.last_at)
     chosen = sorted(rows.values(), key=lambda row: -row["tokens"])[:_MOST_DETAILS]
-    _complete(chosen, facts.span)
+    _complete(chosen, facts)
     return {
         "id": "conversationDetails", "title": "Conversation details", "kind": "table",
         "unit": "ms", "rows": chosen,
     }  # fmt: skip
 
 
-def _complete(rows: list[dict[str, Any]], span: Span) -> None:
-    """What the chosen conversations are called, and what telemetry knows of their tools."""
+def _complete(rows: list[dict[str, Any]], facts: Facts) -> None:
+    """What the chosen conversations are called, and what is known of their tools by whom."""
     names = [row["conversation"] for row in rows]
     threads = [row["threadId"] for row in rows]
     titles = dict(_among("select id, title from thread where id in", threads))
@@ -530,7 +542,7 @@ def _complete(rows: list[dict[str, Any]], span: Span) -> None:
         for name, *rest in _among(
             "select session_id, sum(results), sum(tool_ms) from telemetry_talk "
             "where quarter >= ? and quarter < ? and provider = ? and session_id in",
-            names, span.quarters(), "group by 1",
+            names, facts.span.quarters(), "group by 1",
         )
     }  # fmt: skip
     for row in rows:
@@ -541,6 +553,9 @@ def _complete(rows: list[dict[str, Any]], span: Span) -> None:
         if name in kinds:
             calls, took = tools.get(name, (0, 0))
             row["toolCalls"], row["toolDurationMs"] = calls, took if calls else None
+            row["toolsFrom"] = "telemetry"
+        elif name in facts.logged.by_talk:
+            row["toolCalls"], row["toolsFrom"] = facts.logged.by_talk[name], "log"
 
 
 def _among(
@@ -554,7 +569,7 @@ def _detail(name: str | None, known: Talk | None, model: str | None) -> dict[str
     return {
         "conversation": name, "title": None, "kind": known.kind if known else None,
         "modelCalls": 0, "told": 0, "tokens": 0, "model": model, "lastAt": 0, "toolCalls": None,
-        "toolDurationMs": None, "threadId": known.thread if known else None,
+        "toolDurationMs": None, "toolsFrom": None, "threadId": known.thread if known else None,
     }  # fmt: skip
 
 

@@ -6,6 +6,8 @@ import { dayOf } from "./format";
 export interface Sources {
   ledger: number | null;
   telemetry: number | null;
+  /** Of tool calls: those that a log tells of. */
+  log?: number;
 }
 
 export interface Item {
@@ -43,6 +45,7 @@ export interface Talk {
   model?: string | null;
   lastAt?: string;
   toolCalls?: number | null;
+  toolsFrom?: "telemetry" | "log" | null;
   toolDurationMs?: number | null;
   durationMs?: number;
 }
@@ -146,7 +149,7 @@ export function eventsOf(more: Record<string, string>): string {
 }
 
 /** How the list of the ledger's rows is kept in `events` beside the filters of the telemetry. */
-export const BESIDE = { calls: "calls", account: "callsAccount" } as const;
+export const BESIDE = { calls: "calls", account: "callsAccount", fact: "callsFact" } as const;
 
 /**
  * Where the rows of a number lie: in the ledger, in the telemetry that nobody else has, or in

@@ -53,7 +53,7 @@ export function Events({ scope, usage }: { scope: Scope; usage: Usage }) {
 }
 
 function List({ asked, scope }: { asked: string; scope: Scope }) {
-  const { [BESIDE.calls]: calls = "", [BESIDE.account]: account = "", ...filters } = Object.fromEntries(new URLSearchParams(asked));
+  const { [BESIDE.calls]: calls = "", [BESIDE.account]: account = "", [BESIDE.fact]: fact = "", ...filters } = Object.fromEntries(new URLSearchParams(asked));
   const found = useInfiniteQuery({
     queryKey: ["telemetry-events", asked, scope],
     queryFn: ({ signal, pageParam }) =>
@@ -77,7 +77,7 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
           </span>
         ))}
       </p>
-      {calls && <Ledger calls={calls} account={account} filters={filters} scope={scope} />}
+      {calls && <Ledger calls={calls} beside={{ account, fact }} filters={filters} scope={scope} />}
       {events.length ? <Table events={events} /> : <p className="note">{t("panels.nothing")}</p>}
       {found.hasNextPage && (
         <button type="button" disabled={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
@@ -90,18 +90,18 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
 
 interface LedgerProps {
   calls: string;
-  account: string;
+  beside: { account: string; fact: string };
   filters: Record<string, string>;
   scope: Scope;
 }
 
 /** What of the number lies in the ledger: its calls are a list of their own. */
-function Ledger({ calls, account, filters, scope }: LedgerProps) {
+function Ledger({ calls, beside, filters, scope }: LedgerProps) {
   const { model = "", conversation = "", from, to } = filters;
-  const href = rows("/calls", { ...scope, ...(from && { from }), ...(to && { to }) }, { model, session: conversation, account });
+  const href = rows("/calls", { ...scope, ...(from && { from }), ...(to && { to }) }, { model, session: conversation, ...beside });
   const number = Number(calls);
   const said = Number.isFinite(number) ? t("panels.inLedger.calls", { n: count(number) }) : t("panels.inLedger.rest");
-  return <p className="note panel-foot">{"lacks" in filters ? said : <Link href={href}>{said}</Link>}</p>;
+  return <p className="note panel-foot">{"lacks" in filters && !beside.fact ? said : <Link href={href}>{said}</Link>}</p>;
 }
 
 function Table({ events }: { events: TelemetryEvent[] }) {

@@ -4,7 +4,7 @@ import { Link } from "wouter";
 import { csv, download } from "../csv";
 import { count, duration, exact, percent, share, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
-import { eventName, eventsOf, literalEvents, placeOf, rows, type Item, type Panel, type PanelId, type Sources, type Talk } from "../panels";
+import { BESIDE, eventName, eventsOf, literalEvents, placeOf, rows, type Item, type Panel, type PanelId, type Sources, type Talk } from "../panels";
 import { changed } from "../url";
 import { t, tIf, type Word } from "../words";
 import { Copy } from "./Copy";
@@ -30,6 +30,9 @@ export function PanelHead({ panel, shown, save }: { panel: PanelId; shown: Shown
 /** Who says these numbers. */
 export function source(panel: PanelId, { literal, page }: Shown): string {
   if (literal) return t("panels.literal.source");
+  const tools = panel === "tools" ? (page.panels.find(({ id }) => id === panel)?.items ?? []) : [];
+  if (tools.some(({ sources }) => sources?.log))
+    return t(tools.some(({ sources }) => sources?.telemetry) ? "panels.source.tools" : "calls.witness.log");
   if (["tools", "decisions", "terminals", "commandDuration"].includes(panel)) return t("calls.witness.telemetry");
   if (panel === "success") return t("panels.source.success");
   return t(page.coverage.telemetry ? "panels.source.both" : "settings.ledger");
@@ -354,9 +357,12 @@ interface ItemLinkProps {
 function ItemLink({ panel, item, shown, page = "/calls", children }: ItemLinkProps) {
   const { scope, literal } = shown;
   const events = literal ? literalEvents(panel, item.name) : eventsBehind(panel, item.name, scope.provider);
+  const { telemetry, log } = item.sources ?? {};
+  const fact = !literal && log && item.name ? `tool_run:${item.name}` : "";
+  if (fact && !telemetry) return <Link href={rows("/calls", scope, { fact })}>{children}</Link>;
   if (events)
     return (
-      <EventsLink shown={shown} more={events}>
+      <EventsLink shown={shown} more={{ ...events, ...(fact && { [BESIDE.calls]: "?", [BESIDE.fact]: fact }) }}>
         {children}
       </EventsLink>
     );
@@ -561,7 +567,11 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
                 </TalkCalls>
               </td>
               <td className="num">
-                {row.toolCalls && row.conversation ? (
+                {row.toolCalls && row.conversation && row.toolsFrom === "log" ? (
+                  <Link href={rows("/calls", shown.scope, { session: row.conversation })} title={t("calls.witness.log")}>
+                    {count(row.toolCalls)}
+                  </Link>
+                ) : row.toolCalls && row.conversation ? (
                   <EventsLink shown={shown} more={{ conversation: row.conversation, name: eventName("tool_result", shown.scope.provider) }}>
                     {count(row.toolCalls)}
                   </EventsLink>
