@@ -43,7 +43,12 @@ export function Accounts() {
         {accounts?.length === 0 && (
           <Empty title={t("accounts.none")}>{t("accounts.noneText")}</Empty>
         )}
-        {accounts && accounts.length > 0 && <List accounts={accounts} />}
+        {accounts && accounts.length > 0 && (
+          <>
+            <p className="note bars-key">{t("overview.accounts.key")}</p>
+            <List accounts={accounts} />
+          </>
+        )}
       </section>
       {began.current && (
         <section className="card">

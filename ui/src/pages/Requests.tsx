@@ -313,7 +313,9 @@ function LiveRow({ row, accounts, now }: { row: InFlight; accounts: Account[] | 
       <th scope="row">{stamp(row.startedAt, now)}</th>
       <td className="clip">{nameOf(accounts, row.accountId) ?? UNKNOWN}</td>
       <td className="muted why">{told(row.reason, row.reasonSaid)}</td>
-      <td>{row.model ?? UNKNOWN}</td>
+      <td className="model" title={row.model ?? undefined}>
+        {row.model ?? UNKNOWN}
+      </td>
       <td>
         <span className="pulse" aria-hidden="true" />
         {t(row.firstEventMs === null ? "requests.waiting" : "requests.streaming")}
@@ -360,7 +362,7 @@ function Row({ row, now, open, filters }: RowProps) {
       <td className="muted why">
         {why || UNKNOWN}
       </td>
-      <td className="model">
+      <td className="model" title={row.model ?? undefined}>
         {row.model ?? UNKNOWN}
         {row.reasoningEffort && <span className="muted"> {row.reasoningEffort}</span>}
       </td>
