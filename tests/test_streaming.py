@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from waitress.channel import HTTPChannel
@@ -26,11 +27,15 @@ def rig(config: Config, database: None) -> Iterator[Rig]:
         yield found
 
 
-def connect(rig: Rig, path: str = CODEX, **fields: object) -> socket.socket:
+def connect(rig: Rig, path: str = CODEX, *, small: bool = False, **fields: object) -> socket.socket:
     """Send a request on a bare socket, as a client that may vanish."""
     body = json.dumps(BODY | fields).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-    sock = socket.create_connection(("127.0.0.1", rig.port), timeout=10)
+    sock = socket.socket()
+    if small:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(10)
+    sock.connect(("127.0.0.1", rig.port))
     sock.sendall(head.encode() + body)
     return sock
 
@@ -92,9 +97,7 @@ def test_events_split_anywhere_arrive_whole(rig: Rig, path: str) -> None:
     "fields",
     [pytest.param({}, id="streamed"), pytest.param({"stream": False}, id="collected")],
 )
-def test_a_client_that_left_frees_everything(
-    rig: Rig, fields: dict[str, object], reset: bool
-) -> None:
+def test_a_client_that_left_frees_everything(rig: Rig, fields: dict[str, Any], reset: bool) -> None:
     rig.provider.play(Stream(BEGUN, end="silent"))
     sock = connect(rig, OPENAI, **fields)
     if not fields:
@@ -135,6 +138,61 @@ def test_a_client_that_stops_reading_is_not_taken_for_silence(
     time.sleep(0.8)  # longer than the provider may be silent, while it is not
     assert response.read().endswith(completed())
     response.close()
+
+
+BIG = completed(output=[message("x" * 8_000_000)])
+
+
+LONG = [created(), *[item(message("x" * 9000))[1]] * 900]
+
+
+@pytest.mark.parametrize(
+    ("answer", "much", "status"),
+    [
+        pytest.param(Stream([created(), BIG], end="silent"), 0, "cancelled", id="no end comes"),
+        pytest.param(Stream([created(), BIG]), 0, "cancelled", id="the end comes with the event"),
+        pytest.param(
+            Stream([created() + BIG], framing="length"), 0, "cancelled", id="all comes at once"
+        ),
+        pytest.param(Stream(LONG, end="silent"), 0, "cancelled", id="in mid-answer"),
+        pytest.param(Stream([created(), BIG]), len(BIG) * 2, "success", id="with all sent"),
+        pytest.param(Stream(LONG, end="cut"), len(BIG) * 2, "error", id="before our last words"),
+    ],
+)
+def test_a_client_that_never_reads_is_let_go_and_stops_nobody(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, answer: Stream, much: int, status: str
+) -> None:
+    monkeypatch.setattr(carry, "_LOOKS", 12)
+    monkeypatch.setattr(carry, "_MUCH", much or carry._MUCH)
+    rig._server.adj.outbuf_high_watermark = 1048576  # as the server has it
+    rig.provider.play(answer, Stream())
+    sock = connect(rig, small=True)
+    wait_until(rig.provider.responses, "the request upstream")
+    limit = time.monotonic() + 1
+    while time.monotonic() < limit:
+        assert rig.send().kinds[-1] == "response.completed"
+    wait_until(lambda: rig.proxy.active() == 0, "the slot is free")
+    wait_until(lambda: not rig._server.active_channels, "the connection is closed")
+    wait_until(lambda: rig._server.task_dispatcher.active_count == 0, "the thread is free")
+    assert all(c.streams == 0 for c in rig.pool.candidates())
+    wait_until(lambda: len(rig.rows()) == len(rig.served()), "the row")
+    assert rig.rows()[0]["status"] == status
+    sock.close()
+
+
+def test_a_slow_client_is_not_let_go_while_it_takes_something(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carry, "_LOOKS", 8)
+    rig.provider.play(Stream([created(), BIG]))
+    sock = connect(rig, small=True)
+    began, got = time.monotonic(), 0
+    while got < len(BIG):
+        got += len(read_until(sock, b"xx"))
+        time.sleep(0.0005)
+    assert time.monotonic() - began > 0.5, "longer than a client may take nothing"
+    wait_until(lambda: rig.row()["status"] == "success", "the row")
+    sock.close()
 
 
 def test_usage_is_booked_when_the_client_leaves_at_the_end(rig: Rig) -> None:

@@ -26,7 +26,9 @@ _COMMENT = b": the provider is still at work\n\n"
 # More than this and the client is slow: the provider is read on when it has caught up.
 _MUCH, _LITTLE = 256 * 1024, 64 * 1024
 _LOOK_SECONDS = 0.05
-_LOOKS = 6000  # five minutes for a client to take the last of an answer
+# Five minutes in which a client takes nothing: it is let go. Counted, so that a laptop's sleep
+# is one look and not hours.
+_LOOKS = 6000
 _LAST_BREATH = 0.1
 
 
@@ -83,7 +85,8 @@ class Carry:
         self._last = False  # the end of the answer has been given a moment to come
         self._over = False
         self._ended = False
-        self._looks = 0
+        self._looks = 0  # in a row in which the client took nothing
+        self._least = 0  # what it had not read yet at the last look
 
     def begin(self) -> None:
         """Show what there is, and go on in the relay; for the thread that opened the stream."""
@@ -112,10 +115,10 @@ class Carry:
             found, following = self._turn.step()
             if not self._write(found):
                 return self._finish_soon()
-        if following in ("more", "now") and self._lane.waiting > _MUCH:
+        if following in ("more", "now", "last") and self._lane.waiting > _MUCH:
             self._forget()
             self._turn.pause()
-            self._relay.after(_LOOK_SECONDS, self._safely(self._look))
+            self._wait(self._look)
         elif following == "last" and not self._last:
             self._last = True
             self._relay.after(_LAST_BREATH, self._safely(self._finish_soon))
@@ -130,10 +133,29 @@ class Carry:
         """Read on once the client has."""
         if self._over:
             return
-        if self._lane.waiting > _LITTLE:
-            self._relay.after(_LOOK_SECONDS, self._safely(self._look))
-        else:
+        if self._lane.waiting <= _LITTLE:
             self._watch()
+        elif self._stuck():
+            self._turn.left()
+            self._lane.drop()
+            self._finish_soon()
+        else:
+            self._relay.after(_LOOK_SECONDS, self._safely(self._look))
+
+    def _wait(self, look: Callable[[], None]) -> None:
+        """Look at the client's reading from now on."""
+        self._looks, self._least = 0, self._lane.waiting
+        self._relay.after(_LOOK_SECONDS, self._safely(look))
+
+    def _stuck(self) -> bool:
+        """Whether the client has taken nothing for too long; call it once a look."""
+        waiting = self._lane.waiting
+        self._looks = 0 if waiting < self._least else self._looks + 1
+        self._least = waiting
+        if self._looks < _LOOKS:
+            return False
+        log.info("a client took nothing of its answer for too long and is let go")
+        return True
 
     def _write(self, found: list[bytes]) -> bool:
         """Pass events on; False when the client has left."""
@@ -172,16 +194,23 @@ class Carry:
         """The client's end, once its row is on disk or has taken too long."""
         if self._ended:
             return
-        if self._lane.waiting > _MUCH and self._looks < _LOOKS:
-            self._looks += 1
-            self._relay.after(_LOOK_SECONDS, self._end)
-            return
         self._ended = True
         whole = self._turn.ended
         with suppress(ClientDisconnected):
             if not whole and (said := self._ends.broken_off()):
                 self._lane.write(said)
         self._lane.end(whole=whole)
+        if self._lane.waiting:
+            self._wait(self._see_off)
+
+    def _see_off(self) -> None:
+        """The answer is over: what the client has still to read does not keep it for ever."""
+        if not self._lane.waiting or self._lane.taken_up:
+            return
+        if self._stuck():
+            self._lane.drop()
+        else:
+            self._relay.after(_LOOK_SECONDS, self._see_off)
 
     # ── in any thread ─────────────────────────────────────────────────────────────────────
 

@@ -34,7 +34,10 @@ class Lane:
         self._channel = task.channel
 
     def write(self, data: bytes) -> None:
-        """Send this, or keep it until the client reads. Raises `ClientDisconnected`."""
+        """Send this, or keep it until the client reads; see `waiting`. Never waits itself.
+
+        Raises `ClientDisconnected`.
+        """
         task, channel = self._task, self._channel
         if not (data and task.wrote_header and task.chunked_response):
             task.write(data)
@@ -45,7 +48,6 @@ class Lane:
                 raise ClientDisconnected
             sent = 0 if channel.total_outbufs_len else _send(channel.socket, frame)
         if sent < len(frame):
-            # It keeps the rest, and would wait for a client that does not read: see `waiting`.
             channel.write_soon(frame[sent:])
 
     @property
@@ -56,6 +58,19 @@ class Lane:
     def end(self, *, whole: bool) -> None:
         """End the answer; not `whole`: so that the client can tell."""
         self._channel.end(_End(self._task, whole))
+
+    @property
+    def taken_up(self) -> bool:
+        """Whether this client's next request is being served."""
+        return any(request is not self._task.request for request in self._channel.requests)
+
+    def drop(self) -> None:
+        """Close the connection now, whatever the client has not read yet."""
+        self.end(whole=False)
+        channel = self._channel
+        with suppress(OSError):  # the server stopped meanwhile
+            # In the loop's own thread, which else would wait until the client can be written to.
+            channel.server.trigger.pull_trigger(channel.handle_close)
 
     def work(self, job: Callable[[], None]) -> None:
         """Let one of the server's threads do something for this client that may take time."""
@@ -145,19 +160,27 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """A client's connection, whose answer may go on without the thread that began it."""
 
     task_class: Any = _Task
+    _detached = False
 
     def service(self) -> None:
         """Serve one request, or begin to."""
+        self._detached = False
         try:
             super().service()
         except Detached as left:
+            self._detached = True
             left.carry_on()
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Wait for a client that does not read; not for the relay, whose other streams go on."""
+        if not self._detached:
+            super()._flush_outbufs_below_high_watermark()
 
     def end(self, end: Any) -> None:
         """End an answer that went on without a thread: waitress' own after-care, once more."""
         if not self.requests:
             return  # the server stopped meanwhile
-        # With more than one request in hand the after-care may wait for a slow reader.
+        # More than one request in hand: the next would begin before this answer is read.
         end.close_on_finish = end.close_on_finish or len(self.requests) > 1
         self.task_class = lambda *_: end
         try:
