@@ -11,11 +11,11 @@ def main() -> int:
         from desktop import quick
 
         try:
-            done = quick.scan(sys.argv[1:])
+            said = quick.scan(sys.argv[1:])
         except KeyboardInterrupt:
             return 130
-        if done:
-            quick.leave()
+        if said is not None:
+            quick.leave(said)
     from desktop import cli  # here: its words take longer to load than a scan
 
     return cli.main()

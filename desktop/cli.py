@@ -6,6 +6,7 @@ Each command imports only what it needs, so that `brimline status` starts as fas
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 EXIT_ERROR, EXIT_NO_TRAY, EXIT_USAGE, EXIT_UNAVAILABLE = 1, 4, 64, 69
 AUTH_JSON_LIMIT = 1 << 20
+# How a write to standard output fails: the reader has left, or the disk behind it is full.
+_UNHEARD = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _SCAN_SECONDS = 24 * 3600.0
 
 _GUARD_CODES = """\
@@ -50,17 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         for warning in warnings:
             _say(f"brimline: {warning}")
         code = int(arguments.run(settings, arguments))
-        sys.stdout.flush()
-        return code
+        if sys.stdout is None and (arguments.run in _SILENT or sys.platform == "win32"):
+            return code  # a program in the background, or in a window, has none
+        return quick.spoken() or code
     except AppError as error:
         _say(f"brimline: {error.message}")
         return _exit_code(error)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader (`| head`) has left; Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_ERROR
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNHEARD:
+            raise
+        return quick.unheard(error)
 
 
 def _understood(words: list[str]) -> argparse.Namespace:
@@ -929,3 +933,7 @@ def _selftest(settings: config.Config, arguments: argparse.Namespace) -> int:
 def _version(settings: config.Config, arguments: argparse.Namespace) -> int:
     print(f"brimline {__version__}")
     return 0
+
+
+# They do something rather than say something, and may be started without a standard output.
+_SILENT = (_default, _tray, _serve, _window, _demo, _autostart, _serve_dashboard)

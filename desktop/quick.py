@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -78,13 +79,13 @@ def asked(words: Sequence[str]) -> tuple[bool, str | None] | None:
     return not plain, folder
 
 
-def scan(words: Sequence[str]) -> bool:
-    """Do a usual scan and print what it found; False when `cli` has to do it."""
+def scan(words: Sequence[str]) -> str | None:
+    """Do a usual scan and return what to say of it; None when `cli` has to do it."""
     began = time.monotonic()
     order = asked(words)
     where = folders(order[1], os.environ) if order else None
     if order is None or where is None or os.path.lexists(f"{where.data_dir}/server.json"):
-        return False
+        return None
     from server.errors import AppError
     from server.ingest import scan as scanning
 
@@ -92,18 +93,41 @@ def scan(words: Sequence[str]) -> bool:
         with Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
             totals = scanning.run(where, progress.show)
     except AppError:
-        return False  # `cli` meets it again, and says what to do
-    print(report(totals, round(time.monotonic() - began, 3), as_json=order[0]))
-    return True
+        return None  # `cli` meets it again, and says what to do
+    return report(totals, round(time.monotonic() - began, 3), as_json=order[0])
 
 
-def leave() -> None:
-    """End the process at once: nothing is left that would have to be put away."""
+def leave(text: str) -> None:
+    """Say `text` and end the process at once: nothing is left that would have to be put away."""
+    os._exit(spoken(text))
+
+
+def spoken(text: str | None = None) -> int:
+    """Print `text`, and send out all that was printed: 0, or 1 when it cannot be written."""
+    if sys.stdout is None:
+        return unheard(None)
     try:
+        if text is not None:
+            print(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader (`| head`) has left
-        os._exit(1)
-    os._exit(0)
+    except OSError as error:
+        return unheard(error)
+    return 0
+
+
+def unheard(error: OSError | None) -> int:
+    """Say why standard output took nothing (None: it is closed); returns the exit code.
+
+    That a reader (`| head`) has left needs no words.
+    """
+    if not isinstance(error, BrokenPipeError) and sys.stderr is not None:
+        why = "it is closed" if error is None else error.strerror
+        with suppress(OSError):  # nobody may listen there either
+            print(f"brimline: Nothing can be written to standard output: {why}.", file=sys.stderr)
+    if sys.stdout is not None:
+        # What is still buffered goes nowhere, so that Python does not complain of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 1
 
 
 def report(totals: dict[str, Any], seconds: float, *, as_json: bool) -> str:

@@ -150,7 +150,7 @@ def test_a_body_that_is_no_upload(
     answer = client.post("/api/accounts/import", data=content, content_type=kind)
     assert error(answer) == (status, code)
     if status == 413:
-        assert "codex login" in answer.get_json()["error"]["message"], "it says what to send instead"
+        assert "codex login" in answer.get_json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

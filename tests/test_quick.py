@@ -105,6 +105,39 @@ def test_both_ways_answer_the_same_and_the_short_one_loads_little(tmp_path: Path
     assert said[0]["calls"] == tree.sums[0]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev/full, and a shell")
+@pytest.mark.parametrize(
+    "unbuffered", [pytest.param("", id="buffered"), pytest.param("1", id="unbuffered")]
+)
+@pytest.mark.parametrize("words", ["scan --json", "scan", "status --json", "accounts", "version"])
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        pytest.param(">/dev/full", "No space left on device.\n", id="full"),
+        pytest.param(">&-", "it is closed.\n", id="closed"),
+        pytest.param("", "", id="the reader has left"),
+    ],
+)
+def test_an_answer_nobody_takes_is_no_traceback(
+    tmp_path: Path, words: str, output: str, said: str, unbuffered: str
+) -> None:
+    env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONUNBUFFERED": unbuffered}
+    # The reader of the pipe has left before anything is written to it.
+    read, write = os.pipe()
+    os.close(read)
+    run = f"{sys.executable} -m desktop {words} {output}"
+    done = subprocess.run(
+        ["sh", "-c", run], stdout=write, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env
+    )
+    os.close(write)
+    assert done.returncode == 1
+    assert said in done.stderr
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("brimline: ") for line in lines)
+    more = words.startswith("status")  # it may get to say that no server runs
+    assert bool(said) <= len(lines) <= bool(said) + more
+
+
 def test_a_person_gets_a_sentence() -> None:
     tokens = {"total": 3000, "input": 2000, "cachedInput": 1000, "output": 1000}
     totals = {"calls": 1, "files": 2, "tokens": tokens, "skippedLines": 4}
