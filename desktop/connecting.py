@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,10 +89,24 @@ def _connect(settings: Config, arguments: argparse.Namespace) -> int:
         return 0
     wish = Wish(replace=arguments.replace, style=arguments.profile_style.replace("_", "-"))
     change = mine.connect(arguments.client, here, wish)
-    code = _carry_out(mine, change, arguments, connecting=True)
-    if client is None and not arguments.json:
+    checked = partial(_findings, settings, here) if arguments.client == "codex" else None
+    code = _carry_out(mine, change, arguments, connecting=True, checked=checked)
+    if arguments.json:
+        return code
+    if client is None:
         _say("brimline: The server is not running; start it with `brimline serve`.")
+    if arguments.client == "codex" and code == 0 and not arguments.dry_run:
+        _tell_what_hinders(settings, here)
     return code
+
+
+def _tell_what_hinders(settings: Config, here: Target) -> None:
+    """After the change: what in Codex' files or here still leads requests past Brimline."""
+    found = _findings(settings, here)
+    if any(each["level"] == "problem" for each in found):
+        print("Codex' requests do not reach Brimline yet:")
+    for each in found:
+        print(_finding_row(each))
 
 
 def _disconnect(settings: Config, arguments: argparse.Namespace) -> int:
@@ -111,7 +126,12 @@ def _disconnect(settings: Config, arguments: argparse.Namespace) -> int:
 
 
 def _carry_out(
-    mine: Clients, change: Change, arguments: argparse.Namespace, *, connecting: bool
+    mine: Clients,
+    change: Change,
+    arguments: argparse.Namespace,
+    *,
+    connecting: bool,
+    checked: Callable[[], list[dict[str, Any]]] | None = None,
 ) -> int:
     if not arguments.json and change.changes:
         print(f"{change.path}:\n{change.diff}", end="")
@@ -123,8 +143,11 @@ def _carry_out(
             return 1
     backup = None if dry else mine.apply(change, connecting=connecting)
     if arguments.json:
-        print(json.dumps({**_told(change), "written": change.changes and not dry,
-                          "backup": str(backup) if backup else None}))  # fmt: skip
+        told = {**_told(change), "written": change.changes and not dry,
+                "backup": str(backup) if backup else None}  # fmt: skip
+        if checked is not None and not dry:
+            told["problems"] = checked()
+        print(json.dumps(told))
         return 0
     if dry and change.changes:
         print("Nothing was written (--dry-run).")
@@ -177,10 +200,21 @@ def _doctor(settings: Config, arguments: argparse.Namespace) -> int:
                           "findings": told}))  # fmt: skip
         return 0 if ok else 1
     for each in found:
-        print(f"{each.level:8} {each.text}\n{'':8} → {each.mend}")
+        print(_finding_row(vars(each)))
     if ok:
         print(f"Codex' requests reach Brimline at {here.base}.")
     return 0 if ok else 1
+
+
+def _finding_row(found: dict[str, Any]) -> str:
+    return f"{found['level']:8} {found['text']}\n{'':8} → {found['mend']}"
+
+
+def _findings(settings: Config, here: Target) -> list[dict[str, Any]]:
+    """What the doctor finds, apart from a server that is not running."""
+    from server import doctor
+
+    return [vars(each) for each in doctor.findings(_facts(settings, here, True))]
 
 
 def _facts(settings: Config, here: Target, running: bool) -> Any:

@@ -198,6 +198,21 @@ def test_commands_connect_and_come_back(home: Path, capsys: pytest.CaptureFixtur
     assert "OPENAI_BASE_URL" in said(capsys, "connect", "openai")[1]
 
 
+def test_what_still_leads_past_us_is_said_after_connecting(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = 'chatgpt_base_url = "http://127.0.0.1:2455/backend-api"\n'
+    (home / "config.toml").write_text(address)
+    code, out = said(capsys, "connect", "codex")
+    assert code == 0
+    assert "Codex' requests do not reach Brimline yet:" in out
+    assert "→ Remove chatgpt_base_url from" in out
+    code, out = said(capsys, "connect", "codex", "--json")
+    assert [each["code"] for each in json.loads(out)["problems"]] == ["chatgpt_base_url"]
+    (home / "config.toml").write_text(MINE)
+    assert "do not reach" not in said(capsys, "connect", "codex")[1]
+
+
 def test_all_are_disconnected_at_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for client in ("codex", "telemetry", "openclaw"):
         assert said(capsys, "connect", client)[0] == 0
