@@ -101,7 +101,8 @@ def test_many_calls_cost_what_each_one_costs(model: str | None) -> None:
         for tokens in figures
     ]
     batch = reader.Batch()
-    reader._add_calls(batch, calls, Days("UTC"))
-    for row, call in zip(batch.rows, calls, strict=True):
-        first, cached, written, output, reasoning = call[7:12]
-        assert row[15:] == costs(model, None, call[5], (first, cached, output, reasoning, written))
+    reader._add_calls(batch, calls, Days("UTC"), __file__)
+    assert len(batch.rows) == len(calls)
+    for row in batch.rows:
+        first, cached, written, output, reasoning = row[7:12]
+        assert row[15:] == costs(model, None, row[5], (first, cached, output, reasoning, written))

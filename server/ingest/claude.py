@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from server.ingest.codex import Call
 
 SYNTHETIC = "<synthetic>"
+_FIGURES = ("input_tokens", "cache_read_input_tokens", "output_tokens")
+_PARTS = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
 
 @record
@@ -77,6 +79,8 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
         _describe(line, state)
         call = call_of(line, base + start)
         if call is not None:
+            if _odd(line["message"]["usage"]):
+                _warn(records, "bad_number")
             before = calls.get(call[0])
             calls[call[0]] = call if before is None else _larger(before, call)
     records.calls = list(calls.values())
@@ -94,7 +98,7 @@ def _check(data: memoryview, records: Records) -> set[int]:
         kind = fault(line)
         if kind:
             bad.add(start)
-            records.warnings[kind] = records.warnings.get(kind, 0) + 1
+            _warn(records, kind)
         start += len(line)
     return bad
 
@@ -130,8 +134,12 @@ def _decode(data: memoryview, start: int, records: Records) -> dict[str, Any] | 
         kind = "too_deep"
     except ValueError:
         kind = "not_json"
-    records.warnings[kind] = records.warnings.get(kind, 0) + 1
+    _warn(records, kind)
     return None
+
+
+def _warn(records: Records, kind: str) -> None:
+    records.warnings[kind] = records.warnings.get(kind, 0) + 1
 
 
 def _describe(line: dict[str, Any], state: State) -> None:
@@ -165,10 +173,7 @@ def call_of(line: dict[str, Any], place: int) -> Call | None:
     name = _text(message.get("id")) or _text(line.get("uuid"))
     if not isinstance(usage, dict) or at is None or name is None or model == SYNTHETIC:
         return None
-    fresh, read, output = (
-        whole(usage.get(kind)) or 0
-        for kind in ("input_tokens", "cache_read_input_tokens", "output_tokens")
-    )
+    fresh, read, output = (whole(usage.get(kind)) or 0 for kind in _FIGURES)
     written = _written(usage)
     initiator = "agent" if line.get("isSidechain") else "unknown"
     first = fresh + read + written
@@ -182,13 +187,19 @@ def call_of(line: dict[str, Any], place: int) -> Call | None:
 def _written(usage: dict[str, Any]) -> int:
     parts = usage.get("cache_creation")
     if isinstance(parts, dict):
-        found = [
-            whole(parts.get(kind))
-            for kind in ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
-        ]
+        found = [whole(parts.get(kind)) for kind in _PARTS]
         if any(part is not None for part in found):
             return sum(part or 0 for part in found)
     return whole(usage.get("cache_creation_input_tokens")) or 0
+
+
+def _odd(usage: dict[str, Any]) -> bool:
+    """Whether a figure is there that cannot be; it counts as nothing."""
+    parts = usage.get("cache_creation")
+    told = [usage.get(kind) for kind in (*_FIGURES, "cache_creation_input_tokens")]
+    if isinstance(parts, dict):
+        told += [parts.get(kind) for kind in _PARTS]
+    return any(value is not None and whole(value) is None for value in told)
 
 
 def _larger(before: Call, again: Call) -> Call:

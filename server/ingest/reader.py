@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import time
 
 from server.ingest import claude, codex
 from server.lazy import field, record
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_LINE = 16 << 20
 _PIECE = 1 << 20
+_EARLIEST = 1_577_836_800_000  # 2020: nothing that we read is older than its program
+_DAY_MS = 86_400_000
 
 # A row as it leaves the reader is a call's own columns (see `Ledger.store`).
 COLUMNS = (
@@ -179,7 +182,8 @@ def read(
             if not len(data):
                 batch.warnings["too_long"] = batch.warnings.get("too_long", 0) + 1
             records, now = parser.fold(data, start, now)
-            _add(batch, records, days)
+            _add(batch, records, days, path)
+            now.meta = _dated(now.meta)
             batch.read += start + len(data) - batch.offset
             batch.offset = start + len(data)
             if limit is not None and len(batch.rows) >= limit:
@@ -203,30 +207,68 @@ def _skip_to(file: BinaryIO, offset: int) -> None:
         left -= got
 
 
-def _add(batch: Batch, records: codex.Records, days: Days) -> None:
+def _latest() -> int:
+    """The first moment that no line can have been written at: clocks differ, but by no day."""
+    return time.time_ns() // 1_000_000 + _DAY_MS
+
+
+def _possible(at: int | None) -> int | None:
+    """A time, unless it is long before any log or in the future."""
+    return at if at is not None and _EARLIEST <= at < _latest() else None
+
+
+def _dated(meta: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A session's facts; a start in the future would make every call a copy of an older one's."""
+    if meta is None:
+        return None
+    written = _possible(meta["written"])
+    return {**meta, "written": written, "started": _possible(meta["started"]) or written}
+
+
+def _mended(call: Row, batch: Batch, path: str) -> Row:
+    """A call whose parts are no larger than their whole, at a time that can be."""
+    at, first, cached, written, output, reasoning = call[5], *call[7:12]
+    cached = min(cached, first)
+    figures = first, cached, min(written, first - cached), output, min(reasoning, output)
+    if figures != call[7:12]:
+        batch.warnings["bad_number"] = batch.warnings.get("bad_number", 0) + 1
+    if _possible(at) is None:
+        # The tokens were used all the same: when the file was last written is the nearest guess.
+        batch.warnings["bad_time"] = batch.warnings.get("bad_time", 0) + 1
+        at = _possible(os.stat(path).st_mtime_ns // 1_000_000) or time.time_ns() // 1_000_000
+    return (*call[:5], at, call[6], *figures, *call[12:])
+
+
+def _add(batch: Batch, records: codex.Records, days: Days, path: str) -> None:
     """Price the calls of some lines and add them up by day and model."""
     if records.calls:
-        _add_calls(batch, records.calls, days)
+        _add_calls(batch, records.calls, days, path)
     batch.compactions += records.compactions
-    batch.limits += records.limits
+    if records.limits:
+        batch.limits += [one for one in records.limits if _possible(one[0])]
     for kind, count in records.warnings.items():
         batch.warnings[kind] = batch.warnings.get(kind, 0) + count
     if records.decoded:
         batch.warnings["unusual_shape"] = batch.warnings.get("unusual_shape", 0) + records.decoded
 
 
-def _add_calls(batch: Batch, calls: Sequence[codex.Call], days: Days) -> None:
+def _add_calls(batch: Batch, calls: Sequence[codex.Call], days: Days, path: str) -> None:
+    earliest, latest = _EARLIEST, _latest()
     add, sums = batch.rows.append, batch.days
     total: list[int] = []
     known: Any = -1, None  # the quarter and the model that `total` is for
     priced, since, until = "", 0, 0.0  # the model and the time that `rates` are for
     for call in calls:
         model, at, first, cached, written, output = *call[2:6:3], *call[7:11]
+        fresh = first - cached - written
+        if fresh < 0 or call[11] > output or not earliest <= at < latest:
+            call = _mended(call, batch, path)  # noqa: PLW2901
+            at, first, cached, written, output = call[5], *call[7:11]
+            fresh = first - cached - written
         if model != priced or not since <= at < until:
             since, until, rates, credit, longest = tariff(model, at)
             priced = model
-        fresh = first - cached - written
-        if rates is None or credit is None or fresh < 0:
+        if rates is None or credit is None:
             tokens = first, cached, output, call[11], written
             cost, credits, status = costs(model, None, at, tokens)
         else:
@@ -249,4 +291,4 @@ def _add_calls(batch: Batch, calls: Sequence[codex.Call], days: Days) -> None:
             total[6] += 1
         else:
             total[5] += cost
-    batch.last = calls[-1][5]
+    batch.last = batch.rows[-1][5]
