@@ -3,27 +3,25 @@ import {
   useInfiniteQuery,
   useQuery,
   keepPreviousData,
-  useMutation,
   useQueryClient,
 } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useAccounts } from "../accounts";
-import { api, query, send, type Account, type ApiError, type CallPage, type CallTotals } from "../api";
+import { api, query, type Account, type CallPage, type CallTotals } from "../api";
 import { COLUMNS } from "../calls";
 import { fetchFile } from "../csv";
 import { count, credits, dayOf, exact, money } from "../format";
 import { useNow, useTitle } from "../hooks";
-import { refetch } from "../live";
 import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
 import { Chips } from "../parts/Chips";
 import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
+import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { plain, UsageBar, useOptions } from "../parts/UsageBar";
-import { say } from "../say";
 import { NO_FILTER, useUsage } from "../usage";
 import { t, type Word } from "../words";
 
@@ -79,7 +77,10 @@ export function Calls() {
     <div className="full">
       <header>
         <h1>{t("calls.title")}</h1>
-        {head.data && <p className="note">{t("calls.count", { count: head.data.total })}</p>}
+        <span className="tools">
+          {head.data && <span className="note">{t("calls.count", { count: head.data.total })}</span>}
+          {Boolean(head.data?.total || filters.filtered) && <ReadLogs />}
+        </span>
       </header>
       <FilterBar filters={filters} />
       <Chips filters={filters} unpriced={head.data?.totals.unpriced ?? 0} />
@@ -310,16 +311,6 @@ function Csv({ filters }: { filters: CallFilters }) {
 }
 
 function Nothing({ filters }: { filters: CallFilters }) {
-  const client = useQueryClient();
-  const scan = useMutation<unknown, ApiError, void>({
-    mutationFn: () => send("POST", "/api/scan", { wait: true }),
-    onSuccess: () => {
-      say(t("done.scanned"));
-      refetch(client, ["calls"]);
-      void client.invalidateQueries({ queryKey: ["calls"] });
-    },
-    onError: (error) => say(t("failed.any", { message: error.message }), true),
-  });
   if (filters.filtered) {
     return (
       <Empty
@@ -337,11 +328,7 @@ function Nothing({ filters }: { filters: CallFilters }) {
   return (
     <Empty
       title={t("calls.empty")}
-      action={
-        <button type="button" className="primary" disabled={scan.isPending} onClick={() => scan.mutate()}>
-          {t(scan.isPending ? "calls.scanning" : "calls.scan")}
-        </button>
-      }
+      action={<ReadLogs primary />}
     >
       {t("calls.emptyText")}
     </Empty>

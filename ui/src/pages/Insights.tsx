@@ -7,6 +7,7 @@ import { useTitle } from "../hooks";
 import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights";
 import { AllowanceCard } from "../parts/AllowanceCard";
 import { CopyLink } from "../parts/Chips";
+import { ReadLogs } from "../parts/ReadLogs";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
@@ -29,7 +30,10 @@ export function Insights() {
     <>
       <header>
         <h1>{t("insights.title")}</h1>
-        <CopyLink />
+        <span className="tools">
+          <ReadLogs />
+          <CopyLink />
+        </span>
       </header>
       <UsageBar usage={usage} />
       {found.data ? (

@@ -10,6 +10,7 @@ import { CopyLink, shownOf } from "../parts/Chips";
 import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { NestedCalls } from "../parts/NestedCalls";
+import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { plain, useOptions, UsageBar } from "../parts/UsageBar";
@@ -62,6 +63,7 @@ export function Threads() {
         <h1>{t("threads.title")}</h1>
         <span className="tools">
           {first && <span className="note">{t("threads.count", { count: first.total })}</span>}
+          <ReadLogs />
           <CopyLink />
         </span>
       </header>

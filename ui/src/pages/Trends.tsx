@@ -12,6 +12,7 @@ import { One } from "../parts/Filters";
 import { HeatMap } from "../parts/Heat";
 import { Panels } from "../parts/Panels";
 import { RankedDays } from "../parts/Ranked";
+import { ReadLogs } from "../parts/ReadLogs";
 import { Stack, StackTable, type Bar } from "../parts/Stack";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
@@ -49,7 +50,10 @@ export function Trends() {
     <>
       <header>
         <h1>{t("trends.title")}</h1>
-        <CopyLink />
+        <span className="tools">
+          <ReadLogs />
+          <CopyLink />
+        </span>
       </header>
       <UsageBar usage={usage} />
       <Part found={sums}>{(data) => <Sums data={data} />}</Part>

@@ -1,9 +1,9 @@
 /** A long table of calls: only the rows in sight are in the page; the next ones load on the way. */
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import type { CallRow } from "../api";
 import type { Column, Context } from "../calls";
-import { stamp } from "../format";
+import { dayOf, stamp } from "../format";
 import type { CallFilters } from "../pages/Calls";
 import { t } from "../words";
 import { Peek, useGlance } from "./Peek";
@@ -18,9 +18,36 @@ interface Props {
   more: (() => void) | null;
 }
 
-export function CallTable({ rows, columns, compact, context, filters, busy, more }: Props) {
+const SAMPLES = Array.from({ length: 24 }, (_, half) => half);
+
+/** How wide the times of these calls can be in the reader's language. */
+function timeWidth(rows: CallRow[], now: number, holder: HTMLElement | null): number {
+  const pen = document.createElement("canvas").getContext("2d");
+  if (!pen) return 170;
+  const style = getComputedStyle(holder ?? document.body);
+  pen.font = `${style.fontSize} ${style.fontFamily}`;
+  const years = new Set([new Date(now).getFullYear(), ...rows.map(({ at }) => new Date(at ?? now).getFullYear())]);
+  const widths = [...years].flatMap((year) =>
+    SAMPLES.map((half) => {
+      const at = new Date(year, half >> 1, half % 2 ? 28 : 20, 20, 58, 58);
+      return pen.measureText(stamp(at.toISOString(), now)).width;
+    }),
+  );
+  // Figures of one width, which the pen does not know, are a little wider.
+  return Math.max(112, Math.ceil(1.04 * Math.max(...widths)) + 30);
+}
+
+export function CallTable({ rows, columns: given, compact, context, filters, busy, more }: Props) {
   const holder = useRef<HTMLDivElement>(null);
   const size = compact ? 29 : 37;
+  const day = dayOf(context.now);
+  const columns = useMemo(
+    () =>
+      given.map((column) =>
+        column.key === "time" ? { ...column, width: timeWidth(rows, Date.parse(`${day}T12:00`), holder.current) } : column,
+      ),
+    [given, rows, day],
+  );
   const virtual = useVirtualizer({
     count: rows.length,
     getScrollElement: () => holder.current,
@@ -113,6 +140,7 @@ function Head({ columns, filters }: { columns: Column[]; filters: CallFilters })
             <th
               key={column.key}
               scope="col"
+              title={t(column.word)}
               className={column.number ? "num" : undefined}
               aria-sort={sorted ? (up ? "ascending" : "descending") : undefined}
             >

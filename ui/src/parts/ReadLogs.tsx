@@ -1,0 +1,40 @@
+/** Read the logs now: brings the index up to date, and says how far it is. */
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { send, type ApiError, type Live } from "../api";
+import { percent } from "../format";
+import { refetch } from "../live";
+import { say } from "../say";
+import { t } from "../words";
+
+/** Reads what is new in the logs; what shows calls is fetched anew. */
+export function useReading() {
+  const client = useQueryClient();
+  return useMutation<unknown, ApiError, void>({
+    mutationFn: () => send("POST", "/api/scan", { wait: true }),
+    onSuccess: () => {
+      say(t("done.scanned"));
+      refetch(client, ["calls"]);
+      // The list of calls follows no topic: a long one stays in place while it is read.
+      void client.invalidateQueries({ queryKey: ["calls"] });
+    },
+    onError: (error) => say(t("failed.any", { message: error.message }), true),
+  });
+}
+
+export function ReadLogs({ primary = false }: { primary?: boolean }) {
+  const reading = useReading();
+  const progress = useQuery<Live>({ queryKey: ["live"], enabled: false }).data?.indexing;
+  const busy = reading.isPending || Boolean(progress);
+  const done = progress?.bytesTotal ? percent((100 * progress.bytesDone) / progress.bytesTotal) : "";
+  return (
+    <button
+      type="button"
+      className={primary ? "primary" : undefined}
+      disabled={busy}
+      onClick={() => reading.mutate()}
+    >
+      {t(busy ? "calls.scanning" : "calls.scan")}
+      {busy && done && ` ${done}`}
+    </button>
+  );
+}
