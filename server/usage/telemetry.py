@@ -471,14 +471,18 @@ def _decisions(facts: Facts) -> dict[str, Any]:
 
 
 def _talks_over_time(facts: Facts) -> dict[str, Any]:
-    found = db.rows(
-        "select l.quarter, s.thread from slice l join session s on s.id = l.session "  # noqa: S608
-        "where l.quarter >= ?1 and l.quarter < ?2 and l.provider = ?3 and s.kind != 'title' "
-        f"union {_PROMPTED}",
-        facts.span.quarters(),
+    quarters = facts.span.quarters()
+    ledger = db.rows(
+        "select distinct l.quarter, s.thread from slice l join session s on s.id = l.session "
+        "where l.quarter >= ?1 and l.quarter < ?2 and l.provider = ?3 and s.kind != 'title'",
+        quarters,
     )
+    told = db.rows(f"select distinct quarter, name from ({_PROMPTED})", quarters)  # noqa: S608
     steps = facts.steps
-    points = steps.points(steps.distinct(found))
+    listed = steps.distinct(ledger)
+    points = steps.points(steps.distinct([*ledger, *told]))
+    for point, at in zip(points, steps.starts, strict=True):
+        point["told"] = point["v"] - listed.get(at, 0)  # of these, what only telemetry has
     return _line("conversationsOverTime", "Conversations over time", None, points)
 
 

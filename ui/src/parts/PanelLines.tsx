@@ -2,7 +2,7 @@
 import { useMemo, useState } from "react";
 import { csv, download } from "../csv";
 import { clock, day as dayName, duration, month } from "../format";
-import { dayAt, daysOf, eventsOf, literalEvents, placeOf, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
+import { dayAt, daysOf, eventName, eventsOf, literalEvents, placeOf, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
 import { changed } from "../url";
 import { t } from "../words";
 import { ChartHead } from "./ChartHead";
@@ -28,15 +28,19 @@ export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
   const tokens = panel.id === "tokensOverTime";
   const title = t(`panels.${panel.id}`);
   const names = [t(tokens ? "requests.col.tokens" : "panels.conversations")];
+  const opened = (more: Record<string, string>) => usage.path + changed(usage.search, { events: eventsOf(more) });
   const behind = (index: number) => {
     const days = daysOf(points, index, page);
     if (!literal) {
       const { v, told = 0 } = points[index] ?? { v: 0 };
+      const prompts = !tokens && told > 0 && told === v;
+      if (prompts) return opened({ name: eventName("user_prompt", scope.provider), ...days });
+      if (!tokens) return rows("/threads", { ...scope, ...days });
       const place = placeOf({ ledger: (v ?? 0) - told, telemetry: told }, days);
-      if (!("events" in place)) return rows(tokens ? "/calls" : "/threads", { ...scope, ...days });
-      return usage.path + changed(usage.search, { events: eventsOf({ ...place.events, ...(place.events.calls && { calls: "?" }) }) });
+      if (!("events" in place)) return rows("/calls", { ...scope, ...days });
+      return opened({ ...place.events, ...(place.events.calls && { calls: "?" }) });
     }
-    return usage.path + changed(usage.search, { events: eventsOf({ ...literalEvents(panel.id), ...days }) });
+    return opened({ ...literalEvents(panel.id), ...days });
   };
   const bars: Bar[] = points.map((point, index) => ({
     key: point.t,

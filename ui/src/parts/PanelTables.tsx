@@ -131,7 +131,11 @@ function Tile({ panel, shown, value }: { panel: Panel; shown: Shown; value: numb
   }
   return (
     <>
-      {panel.id === "conversations" || !panel.sources ? (
+      {panel.id === "conversations" && panel.sources?.telemetry && !panel.sources.ledger ? (
+        <EventsLink shown={shown} more={{ name: eventName("user_prompt", shown.scope.provider) }}>
+          {figure}
+        </EventsLink>
+      ) : panel.id === "conversations" || !panel.sources ? (
         <Link href={rows("/threads", shown.scope)}>{figure}</Link>
       ) : (
         <Both shown={shown} sources={panel.sources} calls={panel.id === "modelCalls"}>
