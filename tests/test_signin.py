@@ -190,7 +190,7 @@ def test_nothing_to_paste_for(signs: SignIns) -> None:
     ("reply", "says"),
     [
         pytest.param((400, {"error": "invalid_grant"}), "HTTP 400", id="refused"),
-        pytest.param((200, b"<html>"), "HTTP 200", id="HTML"),
+        pytest.param((200, b"<html>"), "web page came", id="HTML: something in between"),
         pytest.param((200, {"access_token": "x"}), "HTTP 200", id="half of the tokens"),
         pytest.param((0, {}), "Check the network", id="hung up"),
         pytest.param(

@@ -363,7 +363,9 @@ def _answer(response: Response, until: float) -> Answer:
     except (ValueError, RecursionError):
         data = None
     wait = response.headers.get("Retry-After", "")
-    page = data is None and "text/html" in response.headers.get("Content-Type", "").lower()
+    # Some of those in between do not say that theirs is HTML.
+    named = "text/html" in response.headers.get("Content-Type", "").lower()
+    page = data is None and (named or found.lstrip().startswith(b"<"))
     seconds = int(wait) if re.fullmatch(r"\d{1,6}", wait) else None
     return Answer(response.status_code, data, seconds, page)
 

@@ -18,7 +18,7 @@ export function RequestDetails({ row, keyName }: Props) {
   return (
     <div className="details">
       {(row.errorMessage || row.errorCode) && (
-        <p className="wrap">
+        <p>
           <b>{t("requests.error")}:</b> {row.errorMessage && told(row.errorMessage, row.errorSaid)}{" "}
           {row.errorCode && <span className="mono">{row.errorCode}</span>}
         </p>
