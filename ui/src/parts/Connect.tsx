@@ -42,6 +42,8 @@ interface Change {
   notes: string[];
   seen: string;
   backup?: string | null;
+  /** How the client stands after the change. */
+  status?: Client;
 }
 
 const KEY = ["connect"];
@@ -118,18 +120,23 @@ function Row({ client }: { client: Client }) {
           {tIf(`connect.state.${client.state}`, client.text)}
           {client.state === "unusable" && `. ${client.text}`}
         </p>
-        {client.problems.map((each) => (
-          <p className="note" key={each.code}>
-            <Sign mark={each.level === "problem" ? "crit" : "warn"} />
-            {tIf(`connect.problem.${each.code}`, `${each.text} ${each.mend}`)}
-          </p>
-        ))}
+        <Problems client={client} />
       </div>
       <div className="setting-control">
         <Acts client={client} />
       </div>
     </div>
   );
+}
+
+/** What keeps a client's requests away although its file leads here. */
+function Problems({ client }: { client: Client }) {
+  return client.problems.map((each) => (
+    <p className="note" key={each.code}>
+      <Sign mark={each.level === "problem" ? "crit" : "warn"} />
+      {tIf(`connect.problem.${each.code}`, `${each.text} ${each.mend}`)}
+    </p>
+  ));
 }
 
 /**
@@ -266,6 +273,7 @@ function Done({ client, undo, change, close }: DoneProps) {
       {change.notes.map((note) => (
         <p key={note}>{noteOf(note)}</p>
       ))}
+      {!undo && change.status && <Problems client={change.status} />}
       {change.backup && <p className="note">{t("connect.backup", { path: change.backup })}</p>}
       <div className="buttons">
         <button type="button" className="primary" onClick={close}>
