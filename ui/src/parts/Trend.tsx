@@ -165,9 +165,9 @@ const STEPS: Partial<Record<Scale, number[]>> = {
   order: [1, 10, 100, 1000, 10_000, 100_000].flatMap((step) => [step, 2 * step, 5 * step]),
 };
 
-/** A single moment stands in the middle: uPlot would put years around it. */
-function around(_plot: uPlot, low: number, high: number): [number, number] {
-  return [low - 1, high + 1];
+/** A single moment stands in the middle: uPlot would begin a day or years with it. */
+function around(_plot: uPlot, low: number): [number, number] {
+  return [low - 1, low + 1];
 }
 
 function options(
