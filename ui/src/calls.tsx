@@ -69,7 +69,7 @@ export const COLUMNS: Column[] = [
   {
     key: "thread",
     word: "calls.col.thread",
-    width: 174,
+    width: 150,
     grow: true,
     show: (c) => c.threadTitle ?? <span className="muted">{t("calls.untitled")}</span>,
     title: (c) => c.threadTitle ?? "",

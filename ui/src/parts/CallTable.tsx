@@ -33,8 +33,8 @@ function timeWidth(rows: CallRow[], now: number, holder: HTMLElement | null): nu
       return pen.measureText(stamp(at.toISOString(), now)).width;
     }),
   );
-  // Figures of one width, which the pen does not know, are a little wider.
-  return Math.max(112, Math.ceil(1.04 * Math.max(...widths)) + 30);
+  // The page's letters are a little larger than the table's, whose figures are of one width.
+  return Math.max(112, Math.ceil(Math.max(...widths)) + 28);
 }
 
 export function CallTable({ rows, columns: given, compact, context, filters, busy, more }: Props) {
