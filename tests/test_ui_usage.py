@@ -341,3 +341,13 @@ def test_days_are_counted_in_one_zone(
             page.reload()
     finally:
         context.close()
+
+
+def test_a_click_anywhere_on_a_thread_opens_its_calls(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/threads", "Threads")
+    cell = page.locator("tr.openable").first.locator("td").nth(2)
+    for shown in (1, 0):
+        cell.click()
+        expect(page.locator(".details-row")).to_have_count(shown)
+    page.locator("tr.openable .thread-name a").first.click()
+    expect(page.locator("h1")).not_to_have_text("Threads")
