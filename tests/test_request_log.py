@@ -93,7 +93,7 @@ def test_every_kind_of_end_has_one_row(rig: Rig) -> None:
     assert found == [
         (200, None),
         (400, "invalid_request_error"),
-        (404, "http_404"),
+        (404, "nope"),  # the provider's own code
         (503, "proxy_busy"),
     ]
 
