@@ -25,7 +25,7 @@ def binary() -> Path:
     found = sorted(CLIENTS.glob("@openai/codex-*/vendor/*/bin/codex*"))
     if found:
         return found[0]
-    message = "The Codex CLI is not installed; `make setup` brings it (npm ci in tests/clients)."
+    message = "The Codex CLI is not installed; `make test` brings it (npm ci in tests/clients)."
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from server import runtime
@@ -63,3 +64,15 @@ def serving(config: Config, provider: Provider) -> Iterator[Served]:
         server.task_dispatcher.shutdown(timeout=5)
         web.join(5)
         db.close_databases()
+
+
+@contextmanager
+def serving_with_telemetry(
+    config: Config, codex_home: Path, provider: Provider
+) -> Iterator[Served]:
+    """The server on a Codex home, with an account and a receiver that stores."""
+    with serving(replace(config, codex_home=codex_home), provider) as running:
+        running.account("acc-1")
+        running.services.telemetry.start()
+        yield running
+        running.services.telemetry.stop()

@@ -18,6 +18,7 @@ from server import __version__
 from server.errors import AppError
 from server.store.lock import Lock
 from tests import upstream
+from tests.commandline import Brimline
 
 COMMANDS = [
     "tray", "serve", "window", "demo", "status", "guard", "scan", "accounts", "pause", "resume",
@@ -49,26 +50,6 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[upstream.Provider]:
         monkeypatch.setenv("BRIMLINE_UPSTREAM_BASE_URL", found.url)
         monkeypatch.setenv("BRIMLINE_AUTH_BASE_URL", found.auth_url)
         yield found
-
-
-class Brimline:
-    """Runs commands on one data folder."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
-        self._capsys = capsys
-        self.error = ""
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        assert cli.main([*words, "--data-dir", str(self.folder / "data")]) == code
-        said = self._capsys.readouterr()
-        self.error = said.err
-        return said.out
-
-    def auth_json(self, name: str) -> str:
-        path = self.folder / f"{name}.json"
-        path.write_bytes(upstream.auth_json(name))
-        return str(path)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from server.app import create_app
 from server.config import Config
 from server.store import db, settings
 from tests.codexcli import Codex
-from tests.serving import Served, serving
+from tests.serving import Served, serving_with_telemetry
 from tests.upstream import Provider, Received, Script, Stream, spoken
 
 MINE = 'model = "gpt-5.5"\n\n[tui]\nanimations = false\n'
@@ -288,11 +288,8 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def served(config: Config, codex: Codex, provider: Provider) -> Iterator[Served]:
-    with serving(replace(config, codex_home=codex.codex_home), provider) as running:
-        running.account("acc-1")
-        running.services.telemetry.start()
+    with serving_with_telemetry(config, codex.codex_home, provider) as running:
         yield running
-        running.services.telemetry.stop()
 
 
 def ask(served: Served, client: str, verb: str) -> dict[str, Any]:

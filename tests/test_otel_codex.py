@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from server.usage import received, telemetry
 from server.usage.days import Days
 from server.usage.steps import Span
 from tests.codexcli import Codex
-from tests.serving import Served, serving
+from tests.serving import Served, serving_with_telemetry
 from tests.upstream import Answer, Provider, Received, Script, Stream, called, spoken
 
 PROVIDER_BLOCK = """
@@ -54,11 +53,8 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def served(config: Config, codex: Codex, provider: Provider) -> Iterator[Served]:
-    with serving(replace(config, codex_home=codex.codex_home), provider) as running:
-        running.account("acc-1")
-        running.services.telemetry.start()
+    with serving_with_telemetry(config, codex.codex_home, provider) as running:
         yield running
-        running.services.telemetry.stop()
 
 
 def connect(codex: Codex, served: Served) -> None:

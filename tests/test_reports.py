@@ -13,25 +13,8 @@ from desktop.offline_api import address
 from server import config, runtime
 from server.errors import AppError
 from server.usage import pricing
+from tests.commandline import Brimline
 from tests.rollouts import Tree
-
-
-class Brimline:
-    """Runs commands on one data folder."""
-
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
-        self._capsys = capsys
-        self.error = ""
-
-    def __call__(self, *words: str, code: int = 0) -> str:
-        assert cli.main([*words, "--data-dir", str(self.folder / "data")]) == code
-        said = self._capsys.readouterr()
-        self.error = said.err
-        return said.out
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self(*words, "--json"))
 
 
 @pytest.fixture

@@ -51,14 +51,14 @@ export function useSave(name: Name) {
 }
 
 interface FieldProps {
-  name: Name;
+  name: Name | "login"; // the only one that the system stores, not we
   id: string;
   save: { isPending: boolean; isSuccess: boolean; error: ApiError | null };
   problem?: string;
   children: ReactNode;
 }
 
-function Field({ name, id, save, problem = "", children }: FieldProps) {
+export function Field({ name, id, save, problem = "", children }: FieldProps) {
   const wrong = problem || save.error?.message || "";
   const state = save.isPending ? t("settings.saving") : save.isSuccess ? t("settings.saved") : "";
   return (

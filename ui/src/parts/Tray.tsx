@@ -4,7 +4,7 @@ import { useId } from "react";
 import { useAccounts } from "../accounts";
 import { api, send, type ApiError, type Settings as Values } from "../api";
 import { language, t } from "../words";
-import { Choice, Switch, useSave } from "./Fields";
+import { Choice, Field, Switch, useSave } from "./Fields";
 
 const ALERTS = [
   "alertLow",
@@ -16,13 +16,21 @@ const ALERTS = [
 ] as const;
 
 export function Tray({ values }: { values: Values }) {
+  const styles = (["bars", "number"] as const).map((value) => ({
+    value,
+    label: t(`settings.trayStyle.${value}`),
+  }));
+  const percents = (["left", "used"] as const).map((value) => ({
+    value,
+    label: t(`settings.trayPercent.${value}`),
+  }));
   return (
     <>
       <section className="card">
         <h2>{t("settings.tray")}</h2>
         <Follows values={values} />
-        <OneOf name="trayStyle" values={values} among={["bars", "number"]} />
-        <OneOf name="trayPercent" values={values} among={["left", "used"]} />
+        <Choice name="trayStyle" value={String(values.trayStyle)} options={styles} />
+        <Choice name="trayPercent" value={String(values.trayPercent)} options={percents} />
         <Switch name="trayHideAddresses" values={values} />
         <AtLogin />
       </section>
@@ -50,17 +58,6 @@ function Follows({ values }: { values: Values }) {
   // An account that was removed is followed no more.
   const value = options.some((option) => option.value === chosen) ? chosen : "pool";
   return <Choice name="trayFollows" value={value} options={options} />;
-}
-
-type Picture = { name: "trayStyle"; among: ("bars" | "number")[] };
-type Counting = { name: "trayPercent"; among: ("left" | "used")[] };
-
-function OneOf({ values, ...given }: (Picture | Counting) & { values: Values }) {
-  const options =
-    given.name === "trayStyle"
-      ? given.among.map((value) => ({ value, label: t(`settings.trayStyle.${value}`) }))
-      : given.among.map((value) => ({ value, label: t(`settings.trayPercent.${value}`) }));
-  return <Choice name={given.name} value={String(values[given.name])} options={options} />;
 }
 
 function QuietHours({ values }: { values: Values }) {
@@ -130,31 +127,15 @@ function AtLogin() {
   const now = found.data?.startAtLogin ?? null;
   if (now === null) return null;
   return (
-    <div className="setting">
-      <div>
-        <label htmlFor={id}>{t("settings.login")}</label>
-        <p className="note" id={`${id}-help`}>
-          {t("settings.login.help")}
-        </p>
-        {save.error && (
-          <p className="error" role="alert">
-            {save.error.message}
-          </p>
-        )}
-      </div>
-      <div className="setting-control">
-        <span className="note" role="status">
-          {save.isPending ? t("settings.saving") : save.isSuccess ? t("settings.saved") : ""}
-        </span>
-        <input
-          id={id}
-          type="checkbox"
-          role="switch"
-          checked={save.isPending ? save.variables : now}
-          aria-describedby={`${id}-help`}
-          onChange={(event) => save.mutate(event.target.checked)}
-        />
-      </div>
-    </div>
+    <Field name="login" id={id} save={save}>
+      <input
+        id={id}
+        type="checkbox"
+        role="switch"
+        checked={save.isPending ? save.variables : now}
+        aria-describedby={`${id}-help`}
+        onChange={(event) => save.mutate(event.target.checked)}
+      />
+    </Field>
   );
 }
