@@ -63,6 +63,7 @@ def main() -> None:
     options.add_argument("--command", default="", help="the binary; default: from source")
     options.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures")
     given = options.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
     command = shlex.split(given.command) or [sys.executable, "-P", "-m", "desktop"]
     with tempfile.TemporaryDirectory(prefix="brimline-pictures-") as folder:
         home = Path(folder)
