@@ -579,11 +579,11 @@ def test_archived_logs_count_when_they_are_asked_for(config: Config, client: Fla
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("get", "nothing", 404), ("post", "nothing/refresh", 404), ("get", "fact-calls", 400),
-        ("get", "facts?sort=nothing", 400), ("get", "facts?limit=-1", 400),
-        ("get", "overview?include_archived=maybe", 400), ("get", "facts?since=yesterday", 400),
-        ("get", "facts?min_tokens=x", 400),
-        ("get", "fact-calls?fact_type=a&fact_name=b&limit=0", 400),
+        ("get", "nothing", 404), ("post", "nothing/refresh", 404), ("get", "fact-calls", 422),
+        ("get", "facts?sort=nothing", 422), ("get", "facts?limit=-1", 422),
+        ("get", "overview?include_archived=maybe", 422), ("get", "facts?since=yesterday", 422),
+        ("get", "facts?min_tokens=x", 422),
+        ("get", "fact-calls?fact_type=a&fact_name=b&limit=0", 422),
     ],
 )  # fmt: skip
 def test_bad_input_is_told(ready: FlaskClient, method: str, path: str, status: int) -> None:
@@ -594,11 +594,11 @@ def test_bad_input_is_told(ready: FlaskClient, method: str, path: str, status: i
 
 @pytest.mark.parametrize("body", [{"wait": "x"}, {"include_archived": 7}, [], "x"])
 def test_a_bad_refresh_is_told(client: FlaskClient, body: Any) -> None:
-    assert client.post("/api/diagnostics/refresh", json=body).status_code == 400
+    assert client.post("/api/diagnostics/refresh", json=body).status_code == 422
 
 
 def test_a_fact_without_a_name_is_told(ready: FlaskClient) -> None:
-    assert ready.get("/api/calls?fact=pytest").status_code == 400
+    assert ready.get("/api/calls?fact=pytest").status_code == 422
 
 
 def test_a_section_refreshes_alone(client: FlaskClient) -> None:

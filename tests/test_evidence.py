@@ -626,7 +626,7 @@ def test_unknown_calls_and_odd_questions(client: FlaskClient, written: tuple[str
         {"mode": "deep"}, {"entries": "-1"}, {"entries": "many"}, {"chars": "9" * 30},
         {"toolOutput": "perhaps"}, {"compaction": "2"}, {"privacy": "none"},
     ):  # fmt: skip
-        said = get(client, written[0], 400, **query)
+        said = get(client, written[0], 422, **query)
         assert said["error"]["message"]
 
 
@@ -641,7 +641,7 @@ def test_the_usage_trackers_names(client: FlaskClient, written: tuple[str, Path]
     call = client.get("/api/call", query_string={"record": name}).get_json()
     assert (call["record"]["id"], call["previous_record"]["id"]) == (name, "resp_1")
     assert call["next_record"]["id"] == "resp_3"
-    assert client.get("/api/call").status_code == 400
+    assert client.get("/api/call").status_code == 422
     assert client.get("/api/call", query_string={"record": "nobody"}).status_code == 404
 
 
@@ -658,8 +658,8 @@ def test_the_owner_turns_it_off_and_on(client: FlaskClient, written: tuple[str, 
     assert client.get("/api/context", query_string={"record_id": name}).status_code == 403
     assert permit(client, True).get_json()["enabled"] is True
     assert get(client, name)["state"] == "ok"
-    assert permit(client, "yes").status_code == 400
-    assert client.post("/api/evidence/settings", data="enabled=1").status_code == 415
+    assert permit(client, "yes").status_code == 422
+    assert client.post("/api/evidence/settings", data="enabled=1").status_code == 422
     # An older client asks in the address; a GET never changes anything.
     assert client.get("/api/context-settings?enabled=0").get_json()["enabled"] is True
     said = client.post("/api/context-settings?enabled=0").get_json()

@@ -103,7 +103,7 @@ def test_recalc(client: FlaskClient, path: str) -> None:
 
 def test_a_bad_filter_is_an_error_and_no_file(client: FlaskClient) -> None:
     answer = client.get("/api/exports/calls.csv?sort=nothing")
-    assert answer.status_code == 400 and answer.is_json
+    assert answer.status_code == 422 and answer.is_json
 
 
 def test_usage_in_the_words_of_the_tracker(client: FlaskClient) -> None:
@@ -119,7 +119,7 @@ def test_usage_in_the_words_of_the_tracker(client: FlaskClient) -> None:
     assert sum(row["total_tokens"] for row in said["rows"]) == every["totalTokens"]
     assert said["has_more"] is False and said["next_offset"] is None
     for bad in ("limit=0", "limit=-1", "offset=x", "include_archived=2", "refresh=maybe"):
-        assert client.get(f"/api/usage?{bad}").status_code == 400, bad
+        assert client.get(f"/api/usage?{bad}").status_code == 422, bad
 
 
 def test_an_idle_poll_is_small(client: FlaskClient) -> None:

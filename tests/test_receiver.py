@@ -18,7 +18,7 @@ import pytest
 
 from server.app import create_app
 from server.config import Config
-from server.errors import BadRequest
+from server.errors import Unprocessable
 from server.ingest import receiver, relay, witness
 from server.ingest.receiver import Receiver
 from server.store import db, settings
@@ -494,7 +494,7 @@ def test_where_a_signal_goes(base: str, expected: str) -> None:
      "http://" + "c" * 300],
 )  # fmt: skip
 def test_no_address_is_refused(url: str) -> None:
-    with pytest.raises(BadRequest, match="address"):
+    with pytest.raises(Unprocessable, match="address"):
         relay.check_url(url)
 
 
@@ -502,5 +502,5 @@ def test_no_address_is_refused(url: str) -> None:
     "header", ["x", ": v", "a b: c", "x:", "x: a\nb: c", "Host: c", "x: é", "x: " + "a" * 5000]
 )
 def test_no_header_is_refused(header: str) -> None:
-    with pytest.raises(BadRequest, match="header"):
+    with pytest.raises(Unprocessable, match="header"):
         relay.check_header(header)

@@ -134,7 +134,7 @@ class TestPassword:
             ({"password": " 1234567 "}, (422, "validation_error")),
             ({"password": 12345678}, (422, "validation_error")),
             ({}, (422, "validation_error")),
-            ([], (400, "invalid_json")),
+            ([], (422, "validation_error")),
         ],
     )
     def test_what_cannot_be_one(self, page: Page, body: Any, expected: tuple[int, str]) -> None:

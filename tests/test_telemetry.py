@@ -468,7 +468,7 @@ def test_an_event_shows_its_tokens_and_standing(client: FlaskClient) -> None:
 )
 def test_bad_queries_hear_why(client: FlaskClient, url: str) -> None:
     answer = client.get(f"/api/telemetry/{url}")
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert answer.get_json()["error"]["message"]
 
 
@@ -506,8 +506,8 @@ def test_the_relay_is_set_and_its_header_never_told(client: FlaskClient) -> None
     assert answer.get_json()["url"] == "http://localhost:4318"
     assert answer.get_json()["headerName"] == "Authorization"
     assert "sesame" not in answer.get_data(as_text=True)
-    assert client.put(url, json={"url": "nonsense"}).status_code == 400
-    assert client.put(url, json={"url": 5}).status_code == 400
+    assert client.put(url, json={"url": "nonsense"}).status_code == 422
+    assert client.put(url, json={"url": 5}).status_code == 422
     assert client.get(url).get_json()["url"] == "http://localhost:4318"
     assert client.put(url, json={"url": ""}).get_json()["headerName"] is None
 
@@ -515,7 +515,7 @@ def test_the_relay_is_set_and_its_header_never_told(client: FlaskClient) -> None
 @pytest.mark.parametrize("url", ["localhost:4318", "ftp://x", "http://user:pw@host", "http://a b"])
 def test_the_settings_do_not_take_a_bad_address(client: FlaskClient, url: str) -> None:
     answer = client.put("/api/settings", json={"telemetryRelayUrl": url})
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert "telemetryRelayUrl" in answer.get_json()["error"]["message"]
 
 

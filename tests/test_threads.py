@@ -288,7 +288,7 @@ def test_privacy_hides_names_everywhere(client: FlaskClient, mode: str) -> None:
 )
 def test_bad_queries_are_explained(client: FlaskClient, path: str, asked: dict[str, str]) -> None:
     answer = client.get(path, query_string=asked)
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert answer.get_json()["error"]["message"]
 
 

@@ -41,7 +41,7 @@ from server.accounts.provider import UsageFailed as UsageFailed
 from server.accounts.refresh import Credentials, Held
 from server.accounts.summary import Profile, View
 from server.config import Config
-from server.errors import BadRequest, Conflict, NotFound
+from server.errors import Conflict, NotFound, Unprocessable
 from server.sentences import say
 from server.store import db, settings
 
@@ -374,7 +374,7 @@ class Pool:
     def tune(self, account: str, *, priority: int | None = None, policy: str | None = None) -> None:
         """Set how early an account serves, and whether to use it up or spare it."""
         if policy is not None and policy not in POLICIES:
-            raise BadRequest(f"routingPolicy must be one of {', '.join(POLICIES)}.")
+            raise Unprocessable(f"routingPolicy must be one of {', '.join(POLICIES)}.")
         changes: dict[str, Any] = {"priority": priority, "policy": policy}
         with self._changing:
             profile = self._profile(account)

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import request
 
-from server.errors import AppError, BadRequest
+from server.errors import Unprocessable
 
 DEEPEST = 64
 
@@ -15,27 +15,23 @@ DEEPEST = 64
 def read(*, optional: bool = False) -> dict[str, Any]:
     """The request's JSON object; an absent body is `{}` when it is optional.
 
-    Raises 415 for another content type (a form could be posted by any web page) and 400 for
-    text that is not a JSON object, holds NaN, or is nested deeper than 64 levels.
+    Raises `Unprocessable` for another content type (a form could be posted by any web page) and
+    for text that is not a JSON object, holds NaN, or is nested deeper than 64 levels.
     """
     raw = request.get_data(cache=False)
     if not raw.strip() and optional:
         return {}
     if request.mimetype != "application/json":
-        raise AppError(
-            "Send the body as JSON, with Content-Type: application/json.",
-            status=415,
-            code="unsupported_media_type",
-        )
+        raise Unprocessable("Send the body as JSON, with Content-Type: application/json.")
     try:
         value = json.loads(raw, parse_constant=_refuse)
         depth = _depth(value)
     except (ValueError, RecursionError) as error:
-        raise BadRequest("The body is not valid JSON.", code="invalid_json") from error
+        raise Unprocessable("The body is not valid JSON.") from error
     if not isinstance(value, dict):
-        raise BadRequest("The body must be a JSON object.", code="invalid_json")
+        raise Unprocessable("The body must be a JSON object.")
     if depth > DEEPEST:
-        raise BadRequest("The body is nested too deeply.", code="invalid_json")
+        raise Unprocessable("The body is nested too deeply.")
     return value
 
 

@@ -13,7 +13,7 @@ from server import clients, doctor
 from server.clientfiles import Change, Clients, places, read_text, signed_in, target
 from server.clients import Target, Wish
 from server.dashboard import body
-from server.errors import AppError, BadRequest, Conflict
+from server.errors import AppError, Conflict, Unprocessable
 from server.store import settings
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _carried_out(
         raise Conflict("The demo leaves your own files alone.", code="demo")
     seen = given.get("seen")
     if not (seen is None or isinstance(seen, str)):
-        raise BadRequest("“seen” must be the text that the preview gave.")
+        raise Unprocessable("“seen” must be the text that the preview gave.")
     backup = mine.apply(change, connecting=on, seen=seen)
     status = _described(services, mine, _target(services), change.client)
     written = {"written": change.changes, "backup": str(backup) if backup else None}
@@ -144,12 +144,12 @@ def _change(change: Change) -> dict[str, Any]:
 def _wish(given: dict[str, Any]) -> Wish:
     style = given.get("style", "auto")
     if style not in clients.STYLES:
-        raise BadRequest(f"“style” must be one of {', '.join(clients.STYLES)}.")
+        raise Unprocessable(f"“style” must be one of {', '.join(clients.STYLES)}.")
     return Wish(replace=_flag(given, "replace"), style=style)
 
 
 def _flag(given: dict[str, Any], name: str) -> bool:
     value = given.get(name, False)
     if not isinstance(value, bool):
-        raise BadRequest(f"“{name}” must be true or false.")
+        raise Unprocessable(f"“{name}” must be true or false.")
     return value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify, request
 
 from server.dashboard import body, filters, query
-from server.errors import BadRequest, NotFound
+from server.errors import NotFound, Unprocessable
 from server.store import db
 from server.times import iso
 from server.usage import calls, diagnostics
@@ -115,7 +115,7 @@ def _refreshed(services: Services) -> tuple[bool, str]:
     given = body.read(optional=True)
     wait, include = given.get("wait", True), given.get("include_archived")
     if not isinstance(wait, bool) or not (include is None or isinstance(include, bool)):
-        raise BadRequest("“wait” and “include_archived” must be true or false.")
+        raise Unprocessable("“wait” and “include_archived” must be true or false.")
     archived = _archived() if include is None else include
     services.facts.refresh(wait=wait)
     return wait, "" if archived else "active"
@@ -179,7 +179,7 @@ def _filter() -> Filter:
 def _archived() -> bool:
     given = (request.args.get("include_archived") or "").lower()
     if given and given not in _TRUE + _FALSE:
-        raise BadRequest("“include_archived” must be true or false.")
+        raise Unprocessable("“include_archived” must be true or false.")
     return given in _TRUE
 
 
@@ -232,7 +232,7 @@ def _asked() -> dict[str, Any]:
 def _fact_calls() -> dict[str, Any]:
     kind, name = query.text("fact_type"), query.text("fact_name")
     if not kind or not name:
-        raise BadRequest("“fact_type” and “fact_name” say which calls are meant.")
+        raise Unprocessable("“fact_type” and “fact_name” say which calls are meant.")
     limit, offset = query.number("limit", 25, 1, 500), query.number("offset", 0, 0, 10_000)
     sort = query.choice("sort", "time", (*calls.SORTS, *_CALL_SORTS))
     down = query.choice("direction", "desc", ("asc", "desc")) == "desc"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify, request
 
 from server.dashboard import body, filters, query
-from server.errors import BadRequest, Forbidden
+from server.errors import Forbidden, Unprocessable
 from server.ingest import evidence
 from server.ingest.evidence import CHARS, ENTRIES, MODES, MOST_CHARS, MOST_ENTRIES, Wanted
 from server.store import settings
@@ -74,7 +74,7 @@ def _answer(services: Services, name: str, wanted: Wanted) -> Any:
 def _record() -> str:
     name = query.text("record_id") or query.text("record")
     if not name:
-        raise BadRequest("Say which call with “record_id”.")
+        raise Unprocessable("Say which call with “record_id”.")
     return name
 
 
@@ -102,7 +102,7 @@ def _flag(name: str, *, default: bool) -> bool:
     if not value:
         return default
     if value not in _YES + _NO:
-        raise BadRequest(f"“{name}” must be 1 or 0.")
+        raise Unprocessable(f"“{name}” must be 1 or 0.")
     return value in _YES
 
 
@@ -112,7 +112,7 @@ def _enabled() -> bool:
         return _flag("enabled", default=True)
     value = body.read().get("enabled")
     if not isinstance(value, bool):
-        raise BadRequest("“enabled” must be true or false.")
+        raise Unprocessable("“enabled” must be true or false.")
     return value
 
 

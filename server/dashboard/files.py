@@ -12,7 +12,7 @@ from server import words
 from server.accounts import allowance
 from server.accounts.allowance import Window
 from server.dashboard import body, filters, query
-from server.errors import AppError, BadRequest, NotFound, Unprocessable
+from server.errors import AppError, NotFound, Unprocessable
 from server.ingest import reprice
 from server.store import db
 from server.times import iso, parse
@@ -84,7 +84,7 @@ def _add_files(routes: Blueprint) -> None:
             raise NotFound(f"There is no such file. Choose one of: {', '.join(TEMPLATES)}.")
         force = body.read(optional=True).get("force", False)
         if not isinstance(force, bool):
-            raise BadRequest("“force” must be true or false.")
+            raise Unprocessable("“force” must be true or false.")
         place = ownfiles.write(f"{name}.json", TEMPLATES[name], force=force)
         return jsonify({"path": str(place)})
 
@@ -128,9 +128,9 @@ def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
     card, source = given.get("rateCard", False), given.get("source")
     shipped = text is None and card is True
     if not (isinstance(text, str) or shipped) or tier not in ownprices.TIERS:
-        raise BadRequest("Send the file's “text”, and a “tier” if it is not standard.")
+        raise Unprocessable("Send the file's “text”, and a “tier” if it is not standard.")
     if not isinstance(card, bool):
-        raise BadRequest("“rateCard” must be true or false.")
+        raise Unprocessable("“rateCard” must be true or false.")
     # Without a text, a copy of the rate card that Brimline brings along.
     fresh = tables.read("credit_rates.json") if shipped else ownprices.read(str(text), tier)
     source = source or ("the rate card of this version" if shipped else None)
@@ -149,7 +149,7 @@ def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
 def _copied(given: dict[str, Any]) -> list[dict[str, Any]]:
     text, save = given.get("text"), given.get("save", False)
     if not isinstance(text, str) or not isinstance(save, bool):
-        raise BadRequest("Send the copied text as “text”, and “save” as true or false.")
+        raise Unprocessable("Send the copied text as “text”, and “save” as true or false.")
     windows = allowance_copy.parse(text)
     if not windows:
         raise Unprocessable(

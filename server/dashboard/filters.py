@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, g, jsonify, request
 
 from server.dashboard import query
-from server.errors import AppError, BadRequest
+from server.errors import AppError, Unprocessable
 from server.store import db, settings
 from server.usage import calls, ownfiles, pricing, projects, trends
 from server.usage.calls import Page
@@ -181,7 +181,7 @@ def span(length: int = 30) -> tuple[str, str]:
     else:
         first = _day("from", default)
     if not 0 <= (date.fromisoformat(last) - date.fromisoformat(first)).days < trends.LONGEST:
-        raise BadRequest("“from” must lie before “to”, by at most ten years.")
+        raise Unprocessable("“from” must lie before “to”, by at most ten years.")
     return first, last
 
 
@@ -230,5 +230,5 @@ def _day(name: str, default: str) -> str:
     except ValueError:
         day = date.min
     if not 1990 <= day.year <= 2900:
-        raise BadRequest(f"“{name}” must be a day such as 2026-11-21.")
+        raise Unprocessable(f"“{name}” must be a day such as 2026-11-21.")
     return day.isoformat()

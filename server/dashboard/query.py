@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from flask import request
 
-from server.errors import BadRequest
+from server.errors import Unprocessable
 from server.times import parse
 from server.usage.days import Days
 
@@ -32,7 +32,7 @@ def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
     """One of the words; an absent or empty one is the default."""
     value = request.args.get(name) or default
     if value not in choices:
-        raise BadRequest(f"“{name}” must be one of: {', '.join(one for one in choices if one)}.")
+        raise Unprocessable(f"“{name}” must be one of: {', '.join(one for one in choices if one)}.")
     return value
 
 
@@ -40,7 +40,7 @@ def number(name: str, default: int, low: int, high: int) -> int:
     """A whole number between two others."""
     value = request.args.get(name) or str(default)
     if not (value.isascii() and value.isdigit() and len(value) < 10 and low <= int(value) <= high):
-        raise BadRequest(f"“{name}” must be a whole number from {low} to {high}.")
+        raise Unprocessable(f"“{name}” must be a whole number from {low} to {high}.")
     return int(value)
 
 
@@ -48,7 +48,7 @@ def amount(name: str, default: float, high: float) -> float:
     """A number from 0, written with digits and at most one point."""
     value = request.args.get(name) or str(default)
     if not (_AMOUNT.fullmatch(value) and float(value) <= high):
-        raise BadRequest(f"“{name}” must be a number from 0 to {high:g}, such as 0.5.")
+        raise Unprocessable(f"“{name}” must be a number from 0 to {high:g}, such as 0.5.")
     return float(value)
 
 
@@ -63,7 +63,7 @@ def moment(name: str, days: Days, *, end: bool) -> int | None:
         else:
             at = parse(value)
     except (ValueError, OverflowError) as error:
-        raise BadRequest(
+        raise Unprocessable(
             f"“{name}” must be a day such as 2026-11-21 or a time such as 2026-11-21T09:30:00Z."
         ) from error
     return min(max(at, 0), _LAST)

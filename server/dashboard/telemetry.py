@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify, request
 
 from server.dashboard import body, filters, query
-from server.errors import BadRequest
+from server.errors import Unprocessable
 from server.store import db
 from server.times import iso
 from server.usage import received, telemetry
@@ -92,7 +92,7 @@ def _add_relay(routes: Blueprint, services: Services) -> None:
         given = body.read()
         url, header = given.get("url", ""), given.get("header")
         if not isinstance(url, str) or not (header is None or isinstance(header, str)):
-            raise BadRequest("“url” must be text, and “header” text or null.")
+            raise Unprocessable("“url” must be text, and “header” text or null.")
         services.telemetry.relay.configure(url.strip(), header)
         return jsonify(_relay(services))
 
@@ -117,7 +117,7 @@ def _span(days: Days, *, any_provider: bool = False) -> Span:
         given = query.moment("from", days, end=False)
         since = until - 30 * _DAY if given is None else given
     if not 0 <= until - since <= _LONGEST:
-        raise BadRequest("“from” must lie before “to”, by at most ten years.")
+        raise Unprocessable("“from” must lie before “to”, by at most ten years.")
     if any_provider:
         return Span(since, until, query.choice("provider", "", ("", *_PROVIDERS)))
     return Span(since, until, query.choice("provider", "codex", _PROVIDERS))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify, request
 
 from server.dashboard import body, filters, query
-from server.errors import BadRequest
+from server.errors import Unprocessable
 from server.ingest import reprice, scan
 from server.store import db
 from server.usage import calls, deltas, insights, summary, threads, trends, turns
@@ -45,7 +45,7 @@ def blueprint(services: Services) -> Blueprint:
     def bring_up_to_date() -> Any:
         wait = body.read(optional=True).get("wait", True)
         if not isinstance(wait, bool):
-            raise BadRequest("“wait” must be true or false.")
+            raise Unprocessable("“wait” must be true or false.")
         services.indexer.scan(wait=wait)
         if wait:
             reprice.keep()

@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
-from server.errors import BadRequest
+from server.errors import Unprocessable
 from server.store import db, secret, settings, vault
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def target(base: str, signal: str) -> str:
 
 
 def check_url(url: str) -> str:
-    """The address without a trailing slash; raises `BadRequest` saying what is wrong with it."""
+    """The address without a trailing slash; raises `Unprocessable` saying what is wrong with it."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and not parts.query
@@ -55,24 +55,22 @@ def check_url(url: str) -> str:
     except ValueError:
         usable, secret_in_it = False, None
     if not usable or secret_in_it or len(url) > 255:
-        raise BadRequest(
+        raise Unprocessable(
             "The relay needs an http(s) address such as http://localhost:4318, without "
             "credentials; put a token into the header.",
-            code="invalid_relay_url",
         )
     return url.rstrip("/")
 
 
 def check_header(header: str) -> tuple[str, str]:
-    """`Name: value` as its parts; raises `BadRequest` when it is not one header."""
+    """`Name: value` as its parts; raises `Unprocessable` when it is not one header."""
     name, colon, value = header.partition(":")
     name, value = name.strip(), value.strip()
     token = name.replace("-", "").replace("_", "").isalnum() and name.isascii()
     clean = value.isascii() and value.isprintable() and 0 < len(value) <= 4000
     if not colon or not token or not clean or name.lower() in ("host", "content-length"):
-        raise BadRequest(
+        raise Unprocessable(
             "Write the header as “Name: value”, for example “signoz-access-token: …”.",
-            code="invalid_relay_header",
         )
     return name, value
 
@@ -126,7 +124,7 @@ class Relay:
     def configure(self, url: str, header: str | None) -> None:
         """Set where copies go ("" ends it) and the header they carry (None leaves it, "" drops it).
 
-        The header is sealed like a sign-in. Raises `BadRequest` before anything is changed.
+        The header is sealed like a sign-in. Raises `Unprocessable` before anything is changed.
         """
         wanted = check_url(url) if url else ""
         if header:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from server.errors import BadRequest
+from server.errors import Unprocessable
 from server.lazy import NamedTuple
 from server.store import db
 
@@ -101,7 +101,7 @@ def change(values: dict[str, Any]) -> dict[str, Any]:
     """Store the given settings and return all; keys that are not settings are ignored.
 
     (The API's GET → edit → PUT round trip carries read-only keys, as codex-lb's does.)
-    Raises `BadRequest` naming the first value that does not fit; then nothing is stored.
+    Raises `Unprocessable` naming the first value that does not fit; then nothing is stored.
     """
     wanted = {key: _checked(_BY_KEY[key], value) for key, value in values.items() if key in _BY_KEY}
     with db.writing("settings") as connection:
@@ -137,7 +137,7 @@ def _checked(option: Option, value: Any) -> Any:
             fits = fits and bool(re.fullmatch(option.pattern, str(value or "")))
             expected = "an http(s) address without credentials, or empty"
     if not fits:
-        raise BadRequest(f"{option.key} must be {expected}.", code="invalid_settings")
+        raise Unprocessable(f"{option.key} must be {expected}.")
     return value
 
 

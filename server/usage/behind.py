@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.errors import BadRequest
+from server.errors import Unprocessable
 
 _CALLS = "select k.call from fact_call k join {0} x on x.source = k.source and x.number = k.number"
 # What is counted per tool run or per file, and not as a fact of its own.
@@ -25,10 +25,10 @@ _FACT = f"{_CALLS.format('fact')} where x.type = ? and x.name = ?"
 
 
 def condition(fact: str) -> tuple[str, list[Any]]:
-    """A condition on calls (`c`) for a fact written `type:name`. Raises `BadRequest`."""
+    """A condition on calls (`c`) for a fact written `type:name`. Raises `Unprocessable`."""
     kind, _, name = fact.partition(":")
     if not kind or not name:
-        raise BadRequest("“fact” must be a type and a name, such as command_family:pytest.")
+        raise Unprocessable("“fact” must be a type and a name, such as command_family:pytest.")
     if kind in _PAIRS:
         table, where = _PAIRS[kind]
         values: list[Any] = [*name.partition(" ")[::2]]

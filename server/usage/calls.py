@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from server.errors import AppError, BadRequest, NotFound
+from server.errors import AppError, NotFound, Unprocessable
 from server.store import db
 from server.times import iso
 from server.usage import behind, ownfiles, pricing, projects, recommendations, slices, thresholds
@@ -460,7 +460,7 @@ def cursor(value: Any, name: str, page: Page) -> str:
 
 
 def read_cursor(cursor: str, page: Page) -> tuple[Any, Any]:
-    """What `cursor` wrote. Raises `BadRequest` for another list's, or any other text."""
+    """What `cursor` wrote. Raises `Unprocessable` for another list's, or any other text."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         sort, way, value, name = json.loads(base64.b64decode(padded, b"-_", validate=True))
@@ -470,10 +470,7 @@ def read_cursor(cursor: str, page: Page) -> tuple[Any, Any]:
     except (ValueError, TypeError, RecursionError, binascii.Error):
         fits = False
     if not fits:
-        raise BadRequest(
-            "The cursor does not belong to this list. Start again without one.",
-            code="invalid_cursor",
-        )
+        raise Unprocessable("The cursor does not belong to this list. Start again without one.")
     return value, name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time as clock
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-from server.errors import BadRequest
+from server.errors import Unprocessable
 
 # No zone changes its offset within a quarter of an hour that starts on the quarter.
 QUARTER = 900_000
@@ -87,7 +87,7 @@ def of_zone(zone: str) -> Days:
     """The days of a zone; of this computer's where it does not know that one."""
     try:
         return Days(zone)
-    except BadRequest:
+    except Unprocessable:
         days = Days("")
         days.zone = zone
         return days
@@ -99,7 +99,6 @@ def _find(zone: str) -> tzinfo:
     try:
         return ZoneInfo(zone)
     except (KeyError, ValueError, OSError) as error:
-        raise BadRequest(
-            f"“{zone[:60]}” is not a time zone. Use a name such as Europe/Berlin or UTC.",
-            code="invalid_time_zone",
+        raise Unprocessable(
+            f"“{zone[:60]}” is not a time zone. Use a name such as Europe/Berlin or UTC."
         ) from error

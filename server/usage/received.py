@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from server.errors import BadRequest
+from server.errors import Unprocessable
 from server.store import db
 from server.times import iso
 from server.usage.outcomes import PATIENCE_MS, standing
@@ -137,7 +137,7 @@ def _place(cursor: str) -> tuple[int, int]:
     at, _, number = cursor.partition(".")
     digits = at.isascii() and at.isdigit() and number.isascii() and number.isdigit()
     if not digits or len(at) > 15 or len(number) > 18:
-        raise BadRequest("“cursor” must be the nextCursor of an earlier answer.")
+        raise Unprocessable("“cursor” must be the nextCursor of an earlier answer.")
     return int(at), int(number)
 
 
