@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from desktop.commands.terminal import client_of, say
 from server.config import Config
 from server.errors import AppError
 
@@ -79,7 +80,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _connect(settings: Config, arguments: argparse.Namespace) -> int:
     from server.clients import Wish, snippet
 
-    client = _server(settings)
+    client = client_of(settings)
     here = _target(settings, client)
     mine = _clients(settings)
     if arguments.client is None:
@@ -94,7 +95,7 @@ def _connect(settings: Config, arguments: argparse.Namespace) -> int:
     if arguments.json:
         return code
     if client is None:
-        _say("brimline: The server is not running; start it with `brimline serve`.")
+        say("brimline: The server is not running; start it with `brimline serve`.")
     if arguments.client == "codex" and code == 0 and not arguments.dry_run:
         _tell_what_hinders(settings, here)
     return code
@@ -120,7 +121,7 @@ def _disconnect(settings: Config, arguments: argparse.Namespace) -> int:
             change = mine.disconnect(name)
             codes.append(_carry_out(mine, change, arguments, connecting=False))
         except AppError as error:  # one broken file must not keep the others connected
-            _say(f"brimline: {name}: {error.message}")
+            say(f"brimline: {name}: {error.message}")
             codes.append(1)
     return max(codes)
 
@@ -139,7 +140,7 @@ def _carry_out(
     if change.changes and not dry and not arguments.yes and not arguments.json:
         dry = not _agreed()
         if dry:
-            _say("brimline: Nothing was changed.")
+            say("brimline: Nothing was changed.")
             return 1
     backup = None if dry else mine.apply(change, connecting=connecting)
     if arguments.json:
@@ -190,7 +191,7 @@ def _list(mine: Clients, here: Target, *, as_json: bool) -> int:
 def _doctor(settings: Config, arguments: argparse.Namespace) -> int:
     from server import doctor
 
-    client = _server(settings)
+    client = client_of(settings)
     here = _target(settings, client)
     found = doctor.findings(_facts(settings, here, client is not None))
     ok = doctor.healthy(found)
@@ -263,16 +264,6 @@ def _clients(settings: Config) -> Clients:
     return Clients(settings.data_dir, places(settings.codex_home, os.environ))
 
 
-def _server(settings: Config) -> Client | None:
-    if not settings.server_file.exists():
-        return None
-    from desktop.supervisor import NotRunning, connect
-
-    with suppress(NotRunning):
-        return connect(settings)
-    return None
-
-
 def _target(settings: Config, client: Client | None) -> Target:
     """Where the server is, or will be, and what it asks of clients."""
     from desktop import offline_api
@@ -284,8 +275,3 @@ def _target(settings: Config, client: Client | None) -> Target:
         keys = bool(api.get("/api/settings")["apiKeyAuthEnabled"])
         models = api.get("/api/models")["models"]
     return target(settings, keys, models)
-
-
-def _say(text: str) -> None:
-    if sys.stderr is not None:
-        print(text, file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from desktop import cli
+from desktop.commands import accounts
 from server import __version__
 from server.errors import AppError
 from server.store.lock import Lock
@@ -117,13 +118,13 @@ def test_wrong_words_are_code_2(words: list[str], capsys: pytest.CaptureFixture[
     ],
 )
 def test_duration(text: str, minutes: int) -> None:
-    assert cli._duration(text) == minutes * 60_000
+    assert accounts.duration(text) == minutes * 60_000
 
 
 @pytest.mark.parametrize("text", ["", "0m", "h", "5", "-1h", "1h 30m x", "999d9999h"])
 def test_no_duration(text: str) -> None:
     with pytest.raises(Exception, match="45m, 2h"):
-        cli._duration(text)
+        accounts.duration(text)
 
 
 ACCOUNTS: list[dict[str, Any]] = [
@@ -144,7 +145,7 @@ ACCOUNTS: list[dict[str, Any]] = [
     ],
 )
 def test_match(name: str, found: str) -> None:
-    assert cli.match(name, ACCOUNTS)["accountId"] == found
+    assert accounts.match(name, ACCOUNTS)["accountId"] == found
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_match(name: str, found: str) -> None:
 )
 def test_no_match(name: str, sentence: str) -> None:
     with pytest.raises(AppError, match=sentence):
-        cli.match(name, ACCOUNTS)
+        accounts.match(name, ACCOUNTS)
 
 
 # --- Without a server -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from desktop import cli
+from desktop.commands import figures
 from tests import upstream
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +49,7 @@ def window(left: float | None, name: str = "5 h", **more: Any) -> dict[str, Any]
     ],
 )
 def test_verdicts(of: dict[str, Any], code: int) -> None:
-    verdict = cli.guarded(of, 10)
+    verdict = figures.guarded(of, 10)
     assert verdict["exitCode"] == code
     assert verdict["ok"] is (code == 0)
 

@@ -1,0 +1,1 @@
+"""The commands of `brimline`, by subject; each imports only what it needs when it runs."""

@@ -1,0 +1,295 @@
+"""The accounts: list, import, pause and resume, and bringing over those of codex-lb."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from desktop.commands.terminal import (
+    EXIT_ERROR,
+    add_data_dir,
+    client_of,
+    command,
+    json_flag,
+    now_ms,
+    say,
+)
+from server.config import Config
+from server.errors import AppError
+
+if TYPE_CHECKING:
+    from desktop.supervisor import Client
+
+
+AUTH_JSON_LIMIT = 1 << 20
+
+
+def add(commands: Any) -> None:
+    """Add accounts, pause, resume and import."""
+    _add_accounts(commands)
+    _add_states(commands)
+    _add_import(commands)
+
+
+def _add_accounts(commands: Any) -> None:
+    accounts = command(
+        commands,
+        "accounts",
+        _accounts,
+        "List the accounts, or add some from a Codex auth.json.",
+        ["brimline accounts", "brimline accounts import ~/.codex/auth.json"],
+    )
+    json_flag(accounts)
+    accounts.set_defaults(verb="list")
+    verbs = accounts.add_subparsers(dest="verb", metavar="list | import FILE…")
+    listing = verbs.add_parser("list", help="list the accounts (the default)")
+    importing = verbs.add_parser("import", help="add accounts from auth.json files")
+    importing.add_argument("files", nargs="+", metavar="FILE", help="an auth.json of Codex")
+    for verb in (listing, importing):
+        add_data_dir(verb)
+        json_flag(verb, default=argparse.SUPPRESS)
+
+
+def _add_states(commands: Any) -> None:
+    for name, run, said in (
+        ("pause", _pause, "Take an account out of rotation."),
+        ("resume", _resume, "Put a paused account back into rotation."),
+    ):
+        parser = command(
+            commands,
+            name,
+            run,
+            said,
+            [f"brimline {name} work", f"brimline {name} --all"]
+            + (["brimline pause work@example.com --for 1h30m"] if name == "pause" else []),
+        )
+        who = parser.add_mutually_exclusive_group(required=True)
+        who.add_argument("name", nargs="?", metavar="NAME", help="label, e-mail, or its beginning")
+        who.add_argument("--all", action="store_true", help="all accounts")
+        if name == "pause":
+            until = parser.add_mutually_exclusive_group()
+            until.add_argument("--for", dest="duration", type=duration, metavar="1h30m")
+            until.add_argument("--until-reset", action="store_true", help="until a window resets")
+
+
+def _add_import(commands: Any) -> None:
+    bring = command(
+        commands,
+        "import",
+        _bring,
+        "Bring over the accounts, API keys and settings of codex-lb.",
+        ["brimline import codex-lb", "brimline import codex-lb /srv/codex-lb --json"],
+    )
+    bring.add_argument("program", choices=["codex-lb"])
+    bring.add_argument("folder", nargs="?", default="~/.codex-lb", metavar="DIR")
+    bring.add_argument(
+        "--key-file", metavar="FILE", help="its encryption key (default DIR/encryption.key)"
+    )
+    json_flag(bring)
+
+
+def duration(text: str) -> int:
+    """`45m`, `2h`, `1h30m` or `1d` in milliseconds."""
+    match = re.fullmatch(r"(?:(\d{1,3})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?", text.strip().lower())
+    parts = [int(part or 0) for part in match.groups()] if match else [0]
+    total = sum(n * unit for n, unit in zip(parts, (86400, 3600, 60), strict=False)) * 1000
+    if not 0 < total <= 366 * 86400 * 1000:
+        raise argparse.ArgumentTypeError("give a time such as 45m, 2h, 1h30m or 1d")
+    return total
+
+
+def _accounts(settings: Config, arguments: argparse.Namespace) -> int:
+    if arguments.verb == "import":
+        return _import(settings, arguments)
+    found = _summaries(settings)
+    if arguments.json:
+        print(json.dumps({"accounts": found}))
+        return 0
+    if not found:
+        print("No account yet. Add one: brimline accounts import ~/.codex/auth.json")
+    for account in found:
+        figures = " · ".join(_figure(window) for window in account.get("windows") or ()) or "–"
+        name = _names(account)[0]
+        print(f"{name}   {account.get('planType') or '–'}   {account['status']}   {figures}")
+    return 0
+
+
+def _figure(window: dict[str, Any]) -> str:
+    from desktop import display
+
+    return f"{window['name']} {display.percent(window.get('remainingPercent'))}"
+
+
+def _summaries(settings: Config) -> list[dict[str, Any]]:
+    client = client_of(settings)
+    if client is not None:
+        return list(client.get("/api/accounts")["accounts"])
+    if not (settings.data_dir / "usage.db").exists():
+        return []
+    from desktop import offline
+
+    with offline.pool(settings) as pool:
+        return pool.summaries(now_ms(), auth=True)
+
+
+def _import(settings: Config, arguments: argparse.Namespace) -> int:
+    imported, failed = [], []
+    client = client_of(settings)
+    for name in arguments.files:
+        try:
+            content = _auth_json(Path(name).expanduser())
+            imported.append(_import_one(settings, client, Path(name).name, content))
+        except AppError as error:
+            failed.append({"file": name, "code": error.code, "message": error.message})
+    if arguments.json:
+        print(json.dumps({"imported": imported, "failed": failed}))
+    for one in imported if not arguments.json else ():
+        print(f"Imported {one['email'] or one['accountId']} ({one['planType'] or 'plan unknown'}).")
+    for one in failed:
+        say(f"brimline: {one['file']}: {one['message']}")
+    return EXIT_ERROR if failed else 0
+
+
+def _import_one(
+    settings: Config, client: Client | None, name: str, content: bytes
+) -> dict[str, Any]:
+    if client is not None:
+        return dict(client.upload("/api/accounts/import", "auth_json", [(name, content)]))
+    from desktop import offline
+
+    with offline.pool(settings) as pool:
+        return offline.add(pool, content)
+
+
+def _auth_json(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(AUTH_JSON_LIMIT + 1)
+    except OSError as error:
+        raise AppError(
+            f"It cannot be read: {error.strerror}. Codex keeps it at ~/.codex/auth.json.",
+            code="unreadable",
+        ) from error
+    if len(content) > AUTH_JSON_LIMIT:
+        raise AppError("It is larger than any auth.json; take the file Codex wrote.", code="large")
+    return content
+
+
+def _bring(settings: Config, arguments: argparse.Namespace) -> int:
+    given = {"folder": str(Path(arguments.folder).expanduser().absolute())}
+    if arguments.key_file:
+        given["keyFile"] = str(Path(arguments.key_file).expanduser().absolute())
+    client = client_of(settings)
+    if client is not None:
+        found = dict(client.post("/api/import/codex-lb", given, timeout=300.0))
+    else:
+        from desktop import bringover
+
+        found = bringover.run(settings, given)
+    failed = any(each["problem"] for each in (*found["accounts"], *found["keys"]))
+    if arguments.json:
+        print(json.dumps(found))
+        return EXIT_ERROR if failed else 0
+    for each in found["accounts"]:
+        print(f"account {each['email']}: {each['problem'] or each['status']}")
+    for each in found["keys"]:
+        print(f"key {each['name']} ({each['keyPrefix']}…): {each['problem'] or 'works here'}")
+    for name, value in found["settings"].items():
+        print(f"setting {name}: {json.dumps(value)}")
+    for left in found["settingsLeft"]:
+        print(f"setting left out: {left}")
+    print(found["note"])
+    return EXIT_ERROR if failed else 0
+
+
+def _pause(settings: Config, arguments: argparse.Namespace) -> int:
+    chosen = _chosen(_summaries(settings), arguments, ("active", "rate_limited", "quota_exceeded"))
+    client = client_of(settings)
+    for account in chosen:
+        if client is not None:
+            body = {"until": _until(arguments)}
+            client.post(f"/api/accounts/{account['accountId']}/pause", body)
+        else:
+            _pause_offline(settings, arguments, account["accountId"])
+        print(f"Paused {_names(account)[0]}.")
+    return 0
+
+
+def _pause_offline(settings: Config, arguments: argparse.Namespace, account: str) -> None:
+    from desktop import offline
+
+    until = now_ms() + arguments.duration if arguments.duration else None
+    with offline.pool(settings) as pool:
+        offline.pause(pool, account, until, reset=arguments.until_reset, now=now_ms())
+
+
+def _resume(settings: Config, arguments: argparse.Namespace) -> int:
+    chosen = _chosen(_summaries(settings), arguments, ("paused",))
+    client = client_of(settings)
+    for account in chosen:
+        if client is not None:
+            client.post(f"/api/accounts/{account['accountId']}/resume")
+        else:
+            _resume_offline(settings, account["accountId"])
+        print(f"Resumed {_names(account)[0]}.")
+    return 0
+
+
+def _resume_offline(settings: Config, account: str) -> None:
+    from desktop import offline
+
+    with offline.pool(settings) as pool:
+        pool.resume(account)
+
+
+def _chosen(
+    accounts: list[dict[str, Any]], arguments: argparse.Namespace, able: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The named account, or with --all those in a state that the verb applies to."""
+    if not arguments.all:
+        return [match(arguments.name, accounts)]
+    if not accounts:
+        raise AppError("There is no account yet. Add one with `brimline accounts import`.")
+    found = [account for account in accounts if account["status"] in able]
+    if not found:
+        print("Nothing to do: no account is in a state for that.")
+    return found
+
+
+def match(name: str, accounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The account a person means: a whole id, label or e-mail, else the only one beginning so.
+
+    Raises `AppError` that lists the candidates when several fit, or all when none does.
+    """
+    wanted = name.strip().casefold()
+    exact = [a for a in accounts if wanted in [n.casefold() for n in _names(a)]]
+    begins = [a for a in accounts if any(n.casefold().startswith(wanted) for n in _names(a))]
+    found = exact or (begins if wanted else [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(f"{_names(a)[0]} ({a['accountId']})" for a in found)
+        raise AppError(f"“{name}” fits several accounts: {listed}. Give more of the name.")
+    listed = ", ".join(_names(a)[0] for a in accounts) or "none yet"
+    raise AppError(f"There is no account “{name}”. Accounts: {listed}.")
+
+
+def _names(account: dict[str, Any]) -> list[str]:
+    keys = ("alias", "displayName", "email", "accountId")
+    return [str(account[key]) for key in keys if account.get(key)]
+
+
+def _until(arguments: argparse.Namespace) -> str | None:
+    """The `until` of the API: an ISO time, "reset", or nothing."""
+    if arguments.until_reset:
+        return "reset"
+    if arguments.duration is None:
+        return None
+    from datetime import UTC, datetime
+
+    at = datetime.fromtimestamp((now_ms() + arguments.duration) / 1000, UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -1,0 +1,95 @@
+"""The ledger: what was used, and the care of its index."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from desktop.commands.terminal import add_shown, asked_language, client_of, command, json_flag
+from server.config import Config
+
+
+def add(commands: Any) -> None:
+    """Add the reports, and the commands for the index itself."""
+    from desktop import reports
+
+    def report(
+        name: str, verb: Callable[..., str], said: str, examples: Sequence[str]
+    ) -> argparse.ArgumentParser:
+        parser = command(commands, name, _ledger, said, examples)
+        add_shown(parser)
+        json_flag(parser)
+        reports.common(parser)
+        parser.set_defaults(verb=verb)
+        return parser
+
+    reports.add(report)
+    inspect = command(
+        commands,
+        "inspect-log",
+        _inspect_log,
+        "Say what is in one session log, without storing anything.",
+        ["brimline inspect-log ~/.codex/sessions/2026/11/21/rollout-….jsonl"],
+    )
+    inspect.add_argument("path", metavar="PATH", help="a .jsonl or .jsonl.zst file")
+    rebuild = command(
+        commands,
+        "rebuild-index",
+        _rebuild_index,
+        "Read all session logs anew; what is known of deleted logs stays.",
+        ["brimline rebuild-index"],
+    )
+    reset = command(
+        commands,
+        "reset-db",
+        _reset_db,
+        "Empty the ledger. Accounts, keys and the request log stay.",
+        ["brimline reset-db --yes"],
+    )
+    reset.add_argument("--yes", action="store_true", required=True, help="you mean it")
+    for parser in (inspect, rebuild, reset):
+        json_flag(parser)
+
+
+def _ledger(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop import offline_api, reports
+
+    with offline_api.opened(settings, client_of(settings)) as api:
+        arguments.lang = asked_language(arguments)
+        arguments.folder = settings.data_dir
+        print(reports.run(api, arguments))
+    return 0
+
+
+def _inspect_log(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop import logs
+
+    found = logs.inspect(Path(arguments.path).expanduser())
+    if arguments.json:
+        print(json.dumps(found))
+        return 0
+    for name, value in found.items():
+        said = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        print(f"{name}: {said or 'none' if isinstance(value, dict) else said}")
+    return 0
+
+
+def _rebuild_index(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop import logs
+
+    found = logs.rebuild(settings)
+    print(
+        json.dumps(found) if arguments.json else f"{found['files']} files, {found['calls']} calls."
+    )
+    return 0
+
+
+def _reset_db(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop import logs
+
+    removed = logs.reset(settings)
+    print(json.dumps(removed) if arguments.json else f"Removed {removed['call']} calls.")
+    return 0

@@ -1,0 +1,208 @@
+"""The roles: tray, server, window and demo."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from desktop.commands.terminal import EXIT_NO_TRAY, add_shown, asked_language, client_of, command
+from server import config
+from server.config import Config
+
+
+def add(commands: Any) -> None:
+    """Add what runs for long: tray, server, window and demo."""
+    for one in (_add_tray, _add_serve, _add_window, _add_demo, _add_dashboard):
+        parser = one(commands)
+        # It does something rather than say something, and may start without a standard output.
+        parser.set_defaults(silent=True)
+
+
+def _add_tray(commands: Any) -> argparse.ArgumentParser:
+    tray = command(
+        commands,
+        "tray",
+        _tray,
+        "Show the tray icon; starts the server, or takes over one that runs.",
+        ["brimline tray", "brimline tray --open"],
+    )
+    tray.add_argument("--open", action="store_true", help="open the window at once")
+    tray.add_argument(
+        "--refresh", metavar="SECONDS", type=_seconds, help="how often to look (default 30)"
+    )
+    return tray
+
+
+def _add_serve(commands: Any) -> argparse.ArgumentParser:
+    serve = command(
+        commands,
+        "serve",
+        _serve,
+        "Run the server alone: proxy, ledger and pages.",
+        ["brimline serve", "brimline serve --port 2456 --data-dir /srv/brimline"],
+    )
+    serve.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", help=f"the port to listen on (default {config.DEFAULT_PORT})")
+    _add_evidence(serve)
+    return serve
+
+
+def _add_window(commands: Any) -> argparse.ArgumentParser:
+    window = command(
+        commands,
+        "window",
+        _window,
+        "Open the dashboard's window, or raise the one that is open.",
+        ["brimline window"],
+    )
+    window.add_argument("--path", default="/", help="the page to open (default /)")
+    window.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    return window
+
+
+def _add_demo(commands: Any) -> argparse.ArgumentParser:
+    demo = command(
+        commands,
+        "demo",
+        _demo,
+        "Look around on invented data, in a folder that is gone afterwards.",
+        ["brimline demo", "brimline demo --serve --port 2460"],
+    )
+    demo.add_argument("--serve", action="store_true", help="the server alone, without a tray")
+    demo.add_argument("--port", type=_port, help="the port to listen on (default: a free one)")
+    return demo
+
+
+def _add_dashboard(commands: Any) -> argparse.ArgumentParser:
+    serve = command(
+        commands,
+        "serve-dashboard",
+        _serve_dashboard,
+        "Run the server, and show the dashboard in the browser with --open.",
+        ["brimline serve-dashboard --open"],
+    )
+    add_shown(serve)
+    serve.add_argument("--open", action="store_true", help="open the browser")
+    serve.add_argument("--no-refresh", action="store_true", help="do not wait for new logs")
+    serve.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", help=f"the port to listen on (default {config.DEFAULT_PORT})")
+    _add_evidence(serve)
+    return serve
+
+
+def _add_evidence(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-context-api",
+        dest="evidence",
+        action="store_const",
+        const=False,
+        help="show no log lines of a call until you turn them on on its page",
+    )
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError("give a port from 1 to 65535")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 3600:
+        raise argparse.ArgumentTypeError("give seconds from 0.1 to 3600")
+    return value
+
+
+def usual(settings: Config, arguments: argparse.Namespace) -> int:
+    """No command: the tray where there is a desktop, else the server."""
+    if not _has_screen():
+        return _serve(settings, arguments)
+    arguments.open, arguments.refresh = True, None
+    code = _tray(settings, arguments)
+    return _serve(settings, arguments) if code == EXIT_NO_TRAY else code
+
+
+def _has_screen() -> bool:
+    return sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+
+
+def _serve(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop import autostart, leftovers
+    from server import runtime
+
+    leftovers.sweep_soon()
+    if asked_language(arguments):
+        from desktop import offline_api
+
+        with offline_api.opened(settings, client_of(settings)) as api:
+            _speak(api, arguments)
+    # The page offers "start at login" where there is somebody to log in, to what is not invented.
+    login = autostart if _has_screen() and not os.environ.get("BRIMLINE_DEMO") else None
+    return runtime.serve(settings, lambda line: print(line, flush=True), login)
+
+
+def _tray(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop import leftovers, tray
+
+    leftovers.sweep_soon()
+    return tray.run(settings, open_window=arguments.open, refresh=arguments.refresh)
+
+
+def _window(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop import window
+
+    return window.run(settings, path=arguments.path, child=arguments.child)
+
+
+def _demo(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop import demo
+
+    def show(own: Config) -> int:
+        arguments.data_dir = own.data_dir
+        return _serve(own, arguments) if arguments.serve else usual(own, arguments)
+
+    print("Inventing two months of work …", file=sys.stderr, flush=True)
+    return demo.run(settings, show, arguments.port)
+
+
+def _serve_dashboard(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop import offline_api
+
+    client = client_of(settings)
+    with offline_api.opened(settings, client) as api:
+        _speak(api, arguments)
+        if arguments.privacy_mode:
+            api.put("/api/settings", {"privacyMode": arguments.privacy_mode})
+        if not arguments.no_refresh:
+            api.post("/api/scan", {"wait": True})
+    if client is not None:
+        print(f"Brimline already runs at {client.address.url}/")
+        _browse(settings, arguments)
+        return 0
+    from server import runtime
+
+    def announce(line: str) -> None:
+        print(line, flush=True)
+        _browse(settings, arguments)
+
+    return runtime.serve(settings, announce)
+
+
+def _browse(settings: Config, arguments: argparse.Namespace) -> None:
+    client = client_of(settings) if arguments.open else None
+    if client is not None:
+        import webbrowser
+
+        webbrowser.open(client.ticket_url("/insights"))
+
+
+def _speak(api: Any, arguments: argparse.Namespace) -> None:
+    """Begin with the language that was asked for; one chosen on the pages stays."""
+    asked = asked_language(arguments)
+    if asked and not api.get("/api/settings")["language"]:
+        api.put("/api/settings", {"language": asked})
