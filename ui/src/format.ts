@@ -198,8 +198,24 @@ export function weekday(index: number, length: "short" | "long" = "short"): stri
   return dates({ weekday: length, timeZone: "UTC" }).format(Date.UTC(2026, 0, 5 + index));
 }
 
-/** The local calendar day of a moment as YYYY-MM-DD. */
-export function dayOf(at: number): string {
+const zones = new Map<string, Intl.DateTimeFormat | null>();
+
+function dayIn(at: number, zone: string): string {
+  if (!zones.has(zone)) {
+    try {
+      zones.set(zone, new Intl.DateTimeFormat("en", { timeZone: zone, calendar: "gregory", numberingSystem: "latn", year: "numeric", month: "2-digit", day: "2-digit" }));
+    } catch {
+      zones.set(zone, null); // the server knows it, this browser does not
+    }
+  }
+  const parts = Object.fromEntries((zones.get(zone)?.formatToParts(at) ?? []).map(({ type, value }) => [type, value]));
+  return parts.year ? `${parts.year.padStart(4, "0")}-${parts.month}-${parts.day}` : "";
+}
+
+/** The calendar day of a moment as YYYY-MM-DD, in a zone that has a name, else in the viewer's. */
+export function dayOf(at: number, zone = ""): string {
+  const named = zone && dayIn(at, zone);
+  if (named) return named;
   const date = new Date(at);
   const two = (n: number) => String(n).padStart(2, "0");
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;

@@ -119,21 +119,28 @@ export interface Scope {
   from: string;
   to?: string;
   provider: string;
+  /** The zone that days are counted in; empty where only the server knows it. */
+  tz: string;
 }
 
-/** A day (it is one in any zone within half a day of the server's), or the day of an hour. */
-export function dayAt(time: string, step: Step): string {
-  return dayOf(Date.parse(time) + (step === "hour" ? 0 : HALF_A_DAY));
+/** The day that begins at a moment: without a zone's name its middle tells, in any zone half a day from ours. */
+export function dayAt(time: string, tz: string): string {
+  return dayOf(Date.parse(time) + (tz ? 0 : HALF_A_DAY), tz);
 }
 
 /** The hour of a point, or its first and last day, whose step ends where the next point begins. */
-export function daysOf(points: PanelPoint[], index: number, page: PanelPage): { from: string; to: string } {
-  const start = points[index]?.t ?? page.from;
-  if (page.step === "hour") return { from: start, to: new Date(Date.parse(start) + HOUR).toISOString() };
-  const from = dayAt(start, page.step);
-  if (page.step === "day") return { from, to: from };
+export function daysOf(
+  points: PanelPoint[],
+  index: number,
+  { step, from: first, to: last }: Pick<PanelPage, "step" | "from" | "to">,
+  tz: string,
+): { from: string; to: string } {
+  const start = points[index]?.t ?? first;
+  if (step === "hour") return { from: start, to: new Date(Date.parse(start) + HOUR).toISOString() };
+  const from = dayAt(start, tz);
+  if (step === "day") return { from, to: from };
   const next = points[index + 1]?.t;
-  return { from, to: dayOf(next ? Date.parse(next) - HALF_A_DAY : Date.parse(page.to) - 1) };
+  return { from, to: dayOf(next ? Date.parse(next) - (tz ? 1 : HALF_A_DAY) : Date.parse(last) - 1, tz) };
 }
 
 /** The address of a list of the ledger, for the scope's time and provider. */

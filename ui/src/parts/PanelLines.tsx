@@ -1,7 +1,7 @@
 /** Panels over time: conversations and tokens as bars, the duration of commands as lines. */
 import { useMemo, useState } from "react";
 import { csv, download } from "../csv";
-import { clock, day as dayName, duration, month } from "../format";
+import { clock, day as dayName, dayOf, duration, month } from "../format";
 import { dayAt, daysOf, eventName, eventsOf, literalEvents, placeOf, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
 import { changed } from "../url";
 import { t } from "../words";
@@ -12,10 +12,10 @@ import { Stack, StackTable, type Bar } from "./Stack";
 import { Trend } from "./Trend";
 
 /** A step's name, long enough to be told from its neighbours. */
-function stepName(points: PanelPoint[], index: number, page: PanelPage): { label: string; tick: string } {
-  const { from, to } = daysOf(points, index, page);
+function stepName(points: PanelPoint[], index: number, page: PanelPage, tz: string): { label: string; tick: string } {
+  const { from, to } = daysOf(points, index, page, tz);
   const at = Date.parse(points[index]?.t ?? "");
-  if (page.step === "hour") return { label: `${dayName(dayAt(from, "hour"))} ${clock(at)}`, tick: clock(at) };
+  if (page.step === "hour") return { label: `${dayName(dayOf(at))} ${clock(at)}`, tick: clock(at) };
   if (page.step === "month") return { label: month(from.slice(0, 7)), tick: month(from.slice(0, 7)) };
   const label = from === to ? dayName(from) : `${dayName(from)} – ${dayName(to)}`;
   return { label, tick: dayName(from) };
@@ -30,7 +30,7 @@ export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
   const names = [t(tokens ? "requests.col.tokens" : "panels.conversations")];
   const opened = (more: Record<string, string>) => usage.path + changed(usage.search, { events: eventsOf(more) });
   const behind = (index: number) => {
-    const days = daysOf(points, index, page);
+    const days = daysOf(points, index, page, scope.tz);
     if (!literal) {
       const { v, told = 0 } = points[index] ?? { v: 0 };
       const prompts = !tokens && told > 0 && told === v;
@@ -44,7 +44,7 @@ export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
   };
   const bars: Bar[] = points.map((point, index) => ({
     key: point.t,
-    ...stepName(points, index, page),
+    ...stepName(points, index, page, scope.tz),
     values: [point.v ?? 0],
     href: behind(index),
   }));
@@ -68,18 +68,18 @@ export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
 }
 
 export function DurationPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
-  const { literal, page } = shown;
-  const lines = useMemo(
-    () =>
-      literal
-        ? [{ name: t("panels.line.all"), points: panel.literal?.points ?? [] }]
-        : [
-            { name: t("panels.line.commands"), points: panel.points ?? [] },
-            { name: t("panels.line.tools"), points: panel.tools?.points ?? [] },
-            { name: t("panels.line.requests"), points: panel.requests?.points ?? [] },
-          ],
-    [literal, panel],
-  );
+  const { literal, page, scope } = shown;
+  const lines = useMemo(() => {
+    const placed = (points: PanelPoint[] = []) =>
+      // Noon, so that the chart's own zone moves no day.
+      page.step === "hour" ? points : points.map(({ t: time, v }) => ({ t: new Date(`${dayAt(time, scope.tz)}T12:00:00`).toISOString(), v }));
+    if (literal) return [{ name: t("panels.line.all"), points: placed(panel.literal?.points) }];
+    return [
+      { name: t("panels.line.commands"), points: placed(panel.points) },
+      { name: t("panels.line.tools"), points: placed(panel.tools?.points) },
+      { name: t("panels.line.requests"), points: placed(panel.requests?.points) },
+    ];
+  }, [literal, panel, page.step, scope.tz]);
   const value = literal ? panel.literal?.value : panel.value;
   const guessed = literal ? panel.literal?.estimated : panel.estimated;
   return (

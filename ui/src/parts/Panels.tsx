@@ -36,8 +36,9 @@ export interface Shown {
 function useScope(place: Place, usage: Usage): Scope {
   const now = useNow(HOUR / 4);
   const provider = usage.shared.provider || "codex";
-  if (place !== "requests") return { from: usage.span.from ?? "first", ...(usage.span.to && { to: usage.span.to }), provider };
-  return { from: since(usage.get("range"), now - (now % (HOUR / 4))) ?? "first", provider: "codex" };
+  const { tz } = usage.shared;
+  if (place !== "requests") return { from: usage.span.from ?? "first", ...(usage.span.to && { to: usage.span.to }), provider, tz };
+  return { from: since(usage.get("range"), now - (now % (HOUR / 4))) ?? "first", provider: "codex", tz };
 }
 
 function usePanels(place: Place, scope: Scope, literal: boolean, wrong: boolean) {
