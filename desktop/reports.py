@@ -538,7 +538,7 @@ def _parse_allowance(api: Api, arguments: argparse.Namespace) -> str:
     if arguments.json:
         return json.dumps(said)
     return "\n".join(
-        f"{one['label']}: {one['remainingPercent']:g} % left"
+        f"{one['label']}: {one['remainingPercent']:g}% left"
         + (f" ({one['resetText']})" if one["resetText"] else "")
         for one in said["windows"]
     )
@@ -597,4 +597,4 @@ def _plain(text: str) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else f"{100 * value:.1f}%"

@@ -136,7 +136,7 @@ def test_own_files(brimline: Brimline) -> None:
     brimline("init-projects")
     brimline("init-allowance")
     said = brimline("parse-allowance", "5h 79% 6:50 PM Weekly 33% Jun 7")
-    assert "5h: 79 % left (6:50 PM)" in said
+    assert "5h: 79% left (6:50 PM)" in said
     brimline("parse-allowance", "nothing here", code=1)
     assert "No allowance was found" in brimline.error
 

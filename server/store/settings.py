@@ -63,7 +63,7 @@ OPTIONS = [
     Option("trayStyle", "bars", "What the icon is.", ("bars", "number")),
     Option("trayPercent", "left", "What percentages in the tray count.", ("left", "used")),
     Option("trayHideAddresses", False, "Leave e-mail addresses out of the tray."),
-    Option("alertLow", True, "Tell when 50 and 20 % are left."),
+    Option("alertLow", True, "Tell when 50 and 20% are left."),
     Option("alertSpent", True, "Tell when an allowance is used up."),
     Option("alertBack", True, "Tell when an allowance or an account is back."),
     Option("alertMoved", True, "Tell when an account is spent and work moves to another."),
