@@ -104,11 +104,12 @@ class SignIns:
             self._fail(flow, say("signin.late"))
         return _said(flow.status, flow.error, flow.id, flow.account)
 
-    def complete(self, device_id: str | None) -> dict[str, Any]:
+    def complete(self, device_id: str | None, wanted: str | None = None) -> dict[str, Any]:
         """How the device sign-in stands. Raises `Conflict` when it is not the current one."""
         with self._lock:
             flow = self._flow
-        if device_id is not None and (flow is None or flow.device.get("id") != device_id):
+        other = device_id is not None and (flow is None or flow.device.get("id") != device_id)
+        if other or (wanted and (flow is None or flow.id != wanted)):
             raise Conflict("That sign-in is over. Start it again.", code="sign_in_replaced")
         return self.status()
 

@@ -44,6 +44,7 @@ class Draft:
     accounts: tuple[str, ...] | None = None
     expires_at: int | None = None
     rules: tuple[Rule, ...] = ()
+    active: bool = True
 
 
 @dataclass(frozen=True)
@@ -337,7 +338,7 @@ class Keys:
                 name=draft.name,
                 prefix=secret[:SHOWN],
                 digest=digest(secret),
-                active=True,
+                active=draft.active,
                 models=draft.models,
                 accounts=draft.accounts,
                 expires_at=draft.expires_at,

@@ -10,6 +10,7 @@ from flask import request
 from server.errors import Unprocessable
 
 DEEPEST = 64
+LONGEST = 255
 
 
 def read(*, optional: bool = False) -> dict[str, Any]:
@@ -32,6 +33,17 @@ def read(*, optional: bool = False) -> dict[str, Any]:
         raise Unprocessable("The body must be a JSON object.")
     if depth > DEEPEST:
         raise Unprocessable("The body is nested too deeply.")
+    return value
+
+
+def text(given: dict[str, Any], name: str, longest: int = LONGEST) -> str | None:
+    """A field that is text or left out (None), of so many printable characters at most."""
+    value = given.get(name)
+    if value is None:
+        return None
+    # Not printable are also lone surrogates, which neither a file nor the database takes.
+    if not isinstance(value, str) or len(value) > longest or not value.isprintable():
+        raise Unprocessable(f"{name} must be text of at most {longest} printable characters.")
     return value
 
 

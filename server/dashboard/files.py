@@ -125,7 +125,7 @@ def _about(name: str) -> dict[str, Any]:
 def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
     """Store prices, or a rate card in credits, and price every call of those models anew."""
     text, tier = given.get("text"), given.get("tier", "standard")
-    card, source = given.get("rateCard", False), given.get("source")
+    card, source = given.get("rateCard", False), body.text(given, "source")
     shipped = text is None and card is True
     if not (isinstance(text, str) or shipped) or tier not in ownprices.TIERS:
         raise Unprocessable("Send the file's “text”, and a “tier” if it is not standard.")
@@ -140,7 +140,7 @@ def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
     except AppError:
         before = {}
     aliases = {**(before.get("aliases") or {}), **(fresh.get("aliases") or {})}
-    stamped = {"name": str(source)[:200] if source else "a file", "fetched_at": iso(db.now_ms())}
+    stamped = {"name": source or "a file", "fetched_at": iso(db.now_ms())}
     place = ownfiles.write(name, {"_source": stamped, **fresh, "aliases": aliases})
     reprice.keep()
     return {"path": str(place), "models": len(fresh.get("models", fresh)), "source": stamped}

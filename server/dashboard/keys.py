@@ -51,8 +51,8 @@ def _add_collection(routes: Blueprint, services: Services) -> None:
     @routes.patch("/api/api-keys/<identity>")
     def edit(identity: str) -> Any:
         said = body.read()
-        keys.get(identity)
-        changes = _changes(said, _accounts(services))
+        end = keys.get(identity).expires_at
+        changes = _changes(said, _accounts(services), end)
         reset = _boolean(said, "resetUsage") if "resetUsage" in said else False
         return jsonify(summary(keys.edit(identity, changes, _rules(said), reset=reset)))
 
@@ -120,17 +120,22 @@ def _limit(limit: Limit) -> dict[str, Any]:
 def _draft(said: dict[str, Any], accounts: set[str]) -> Draft:
     if "name" not in said:
         raise Unprocessable("Give the key a “name”.")
-    fields = _changes({k: v for k, v in said.items() if k != "isActive"}, accounts)
+    fields = _changes(said, accounts)
+    if "resetUsage" in said:
+        _boolean(said, "resetUsage")  # nothing is used yet
     return Draft(**fields, rules=tuple(_rules(said) or ()))
 
 
-def _changes(said: dict[str, Any], accounts: set[str]) -> dict[str, Any]:
-    """The fields that a body sets, under the names of `Key`; what is absent stays."""
+def _changes(said: dict[str, Any], accounts: set[str], end: int | None = None) -> dict[str, Any]:
+    """The fields that a body sets, under the names of `Key`; what is absent stays.
+
+    `end` is when the key ends as it stands: it may be said again, even when it has passed.
+    """
     readers: dict[str, tuple[str, Callable[[], Any]]] = {
         "name": ("name", lambda: _name(said["name"])),
         "allowedModels": ("models", lambda: _texts(said, "allowedModels", _MOST["models"])),
         "assignedAccountIds": ("accounts", lambda: _known(said, accounts)),
-        "expiresAt": ("expires_at", lambda: _time(said["expiresAt"])),
+        "expiresAt": ("expires_at", lambda: _end(said["expiresAt"], end)),
         "isActive": ("active", lambda: _boolean(said, "isActive")),
     }
     return {field: read() for key, (field, read) in readers.items() if key in said}
@@ -179,7 +184,7 @@ def _accounts(services: Services) -> set[str]:
     return {candidate.id for candidate in services.pool.candidates()}
 
 
-def _time(value: Any) -> int | None:
+def _end(value: Any, before: int | None) -> int | None:
     if value is None:
         return None
     try:
@@ -187,7 +192,12 @@ def _time(value: Any) -> int | None:
     except (ValueError, OverflowError):
         at = -1
     if not 0 <= at <= _LAST_TIME:
-        raise Unprocessable("expiresAt must be null or a time such as 2026-12-31T00:00:00Z.")
+        raise Unprocessable("expiresAt must be null or a time such as 2030-12-31T00:00:00Z.")
+    if at <= db.now_ms() and at != before:
+        raise Unprocessable(
+            "expiresAt has passed already. Give a time to come, or switch the key off with "
+            "“isActive”: false."
+        )
     return at
 
 
@@ -200,6 +210,7 @@ def _boolean(said: dict[str, Any], what: str) -> bool:
 
 def _rules(said: dict[str, Any]) -> list[Rule] | None:
     """The limits that a body sets; None when it does not speak of limits."""
+    weekly = _weekly(said)
     if "limits" in said:
         value = said["limits"]
         if value is None:
@@ -207,17 +218,19 @@ def _rules(said: dict[str, Any]) -> list[Rule] | None:
         if not isinstance(value, list) or len(value) > _MOST["limits"]:
             raise Unprocessable(f"limits must be a list of at most {_MOST['limits']} rules.")
         rules = [_rule(item) for item in value]
-    elif "weeklyTokenLimit" in said:
-        # An older client's one number for a week; `limits` beats it.
-        value = said["weeklyTokenLimit"]
-        if value is None:
-            return []
-        rules = [Rule("total_tokens", "weekly", _maximum(value, "weeklyTokenLimit"))]
     else:
-        return None
+        return weekly
     if len({rule.identity for rule in rules}) < len(rules):
         raise _payload("Two limits have the same type, window and model. Keep one of them.")
     return rules
+
+
+def _weekly(said: dict[str, Any]) -> list[Rule] | None:
+    """An older client's one number for a week, which `limits` beats."""
+    value = said.get("weeklyTokenLimit")
+    if value is None:
+        return [] if "weeklyTokenLimit" in said else None
+    return [Rule("total_tokens", "weekly", _maximum(value, "weeklyTokenLimit"))]
 
 
 def _rule(value: Any) -> Rule:

@@ -13,6 +13,8 @@ from server.errors import Unprocessable
 if TYPE_CHECKING:
     from server.app import Services
 
+_LONGEST_ID = 4096  # the provider's own, opaque to us
+
 
 def blueprint(services: Services) -> Blueprint:
     """The routes of this module."""
@@ -32,16 +34,16 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.post("/api/oauth/complete")
     def complete() -> Any:
-        given = body.read(optional=True).get("deviceAuthId")
-        if not (given is None or isinstance(given, str)):
-            raise Unprocessable("deviceAuthId must be text.")
-        return jsonify(signs.complete(given))
+        given = body.read(optional=True)
+        body.text(given, "userCode")  # older clients send it along; the device's id says enough
+        device, wanted = body.text(given, "deviceAuthId", _LONGEST_ID), body.text(given, "flowId")
+        return jsonify(signs.complete(device, wanted))
 
     @routes.post("/api/oauth/manual-callback")
     def pasted() -> Any:
         given = body.read()
-        address, wanted = given.get("callbackUrl"), given.get("flowId")
-        if not isinstance(address, str) or not (wanted is None or isinstance(wanted, str)):
+        address, wanted = given.get("callbackUrl"), body.text(given, "flowId")
+        if not isinstance(address, str):
             raise Unprocessable("callbackUrl must be the address as text.")
         return jsonify(signs.pasted(address, wanted))
 

@@ -23,7 +23,8 @@ def read(text: str, tier: str = "standard") -> dict[str, Any]:
     """
     try:
         given = json.loads(text) if text.lstrip().startswith("{") else {"models": _page(text, tier)}
-        tables(given)
+        if not tables(given)["models"]:
+            raise ValueError("it names no model")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Unprocessable(
             "No prices were understood in this text. Give a pricing.json, or the price page "
