@@ -36,6 +36,8 @@ PATHS = (
     "/api/calls?sort=cost",
     "/api/calls?history=active",
     "/api/calls?q=s50",
+    "/api/calls?q=thread",
+    "/api/calls?q=r5",
     "/api/calls/options",
     "/api/calls/r500000",
     "/api/threads",
@@ -53,6 +55,9 @@ PATHS = (
     "/api/trends/heat",
     "/api/trends/heat?from={year}",
     "/api/summary?by=model",
+    "/api/summary",
+    "/api/summary?by=thread",
+    "/api/pricing/coverage",
     "/api/dashboard/overview",
     "/api/tray",
 )

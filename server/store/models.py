@@ -429,6 +429,53 @@ class ThreadUsage(_Measures):
         indexes = ((("last_at",), False),)
 
 
+class QuarterUsage(_Usage):
+    """A rollup: all calls of a quarter of an hour, for maps of hours in any zone."""
+
+    quarter = IntegerField()  # in 15 minutes since 1970
+    provider = TextField()
+    calls = IntegerField()
+    tokens = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("quarter", "provider")
+        indexes = ((("quarter", "provider", "calls", "tokens"), False),)  # all that is read
+
+
+class DaySessions(_Usage):
+    """A rollup: how many sessions had a call on a day of the zone in the settings."""
+
+    day = IntegerField()  # date.toordinal()
+    provider = TextField()
+    sessions = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("day", "provider")
+
+
+class HeadingUsage(_Usage):
+    """A rollup: all calls under one heading."""
+
+    heading = TextField()  # model effort project account provider
+    name = TextField()
+    provider = TextField()
+    sessions = IntegerField()
+    calls = IntegerField()
+    input = IntegerField()
+    cached = IntegerField()
+    output = IntegerField()
+    reasoning = IntegerField()
+    cost = IntegerField()
+    credits = IntegerField()  # micro-credits
+    rated = IntegerField()  # stretches that have a credit rate
+    unpriced = IntegerField()  # calls without a price
+    unpriced_tokens = IntegerField()
+    estimated = IntegerField()  # calls whose price is an estimate
+
+    class Meta:
+        primary_key = CompositeKey("heading", "name", "provider")
+
+
 class TelemetryEvent(_Usage):
     """One OTLP record that a client sent us; never holds a prompt, argument or output."""
 
@@ -697,6 +744,9 @@ USAGE_TABLES = [
     Slice,
     Stretch,
     ThreadUsage,
+    QuarterUsage,
+    DaySessions,
+    HeadingUsage,
     TelemetryEvent,
     TelemetryUsage,
     TelemetrySession,

@@ -21,6 +21,8 @@ _PAIRS = {
     "command": ("tool_run", "x.part = 0 and x.root = ? and x.child = ?"),
     "git": ("tool_run", "x.root = ? and x.operation = ?"),
 }
+# Who saw a call: the numbers of the data's quality.
+_SEEN = {"log": 1, "proxy": 2, "telemetry": 4}
 _FACT = f"{_CALLS.format('fact')} where x.type = ? and x.name = ?"
 
 
@@ -29,6 +31,8 @@ def condition(fact: str) -> tuple[str, list[Any]]:
     kind, _, name = fact.partition(":")
     if not kind or not name:
         raise Unprocessable("“fact” must be a type and a name, such as command_family:pytest.")
+    if kind == "witness":
+        return "c.seen & ?", [_SEEN.get(name, 0)]
     if kind in _PAIRS:
         table, where = _PAIRS[kind]
         values: list[Any] = [*name.partition(" ")[::2]]

@@ -9,6 +9,7 @@ from server.errors import Unprocessable
 
 # No zone changes its offset within a quarter of an hour that starts on the quarter.
 QUARTER = 900_000
+_DAY = 25 * 4  # quarters of the longest day
 _LONGEST = 32_503_680_000_000  # the year 3000
 
 
@@ -59,6 +60,25 @@ class Days:
         """The weekday (Monday is 0) and the hour of a time in ms."""
         moment = self._local(at)
         return moment.weekday(), moment.hour
+
+    def shifts(self, first: date, last: date) -> list[tuple[int, int, int]]:
+        """The quarters of some days by their distance from UTC: `(from, until, quarters)`."""
+        begin, end = (self.start(day) // QUARTER for day in (first, last + timedelta(days=1)))
+        found, at, shift = [], begin, self._shift(begin)
+        for day in range(first.toordinal() + 1, last.toordinal() + 2):
+            place = self.start(date.fromordinal(day)) // QUARTER
+            if (now := self._shift(place)) != shift:
+                low, high = place - _DAY, place  # the hour changes in between
+                while high - low > 1:
+                    middle = (low + high) // 2
+                    low, high = (middle, high) if self._shift(middle) == shift else (low, middle)
+                found.append((at, high, shift))
+                at, shift = high, now
+        return [*found, (at, end, shift)]
+
+    def _shift(self, quarter: int) -> int:
+        away = self._local(quarter * QUARTER).utcoffset() or timedelta()
+        return round(away.total_seconds() * 1000) // QUARTER
 
     def last(self, count: int, now: int) -> list[str]:
         """The `count` days that end with today, oldest first."""

@@ -51,8 +51,14 @@ _HAS = {
     "provisional": f"u.key is not null and u.call is null and e.at <= ? and not {_LATER}",
     "waiting": f"u.key is not null and u.call is null and e.at > ? and not {_LATER}",
 }
+_KIND = "e.session_id in (select session_id from telemetry_session where kind = '{}')"
+_HAS["helper"] = _KIND.format("helper")  # in a conversation that Codex started for itself
 HAS = ("", *_HAS)
-_LACKS = ("model", "tool", "user", "decision", "conversation")
+_LACKS = {
+    name: f"coalesce(e.{TEXTS[name]}, '') = ''"
+    for name in ("model", "tool", "user", "decision", "conversation")
+}
+_LACKS["helper"] = _KIND.format("user")
 LACKS = ("", *_LACKS)
 # A terminal's name without its version stands for all of them.
 _FAMILY = "substr(e.terminal, 1, instr(e.terminal || '/', '/') - 1)"
@@ -72,7 +78,11 @@ class Wanted:
 def events(wanted: Wanted, limit: int, cursor: str) -> dict[str, Any]:
     """The newest first, `limit` a page; `nextCursor` continues after the last one."""
     sql, values = _where(wanted)
-    total = db.rows(f"select count(*), coalesce(sum(e.count), 0) {sql}", values)[0]  # noqa: S608
+    total = db.rows(
+        "select count(*), coalesce(sum(e.count), 0), "  # noqa: S608 - our own words
+        f"count(distinct nullif(e.session_id, '')) {sql}",
+        values,
+    )[0]
     if cursor:
         at, number = _place(cursor)
         sql += " and (e.at, e.id) < (?, ?)"
@@ -92,6 +102,7 @@ def events(wanted: Wanted, limit: int, cursor: str) -> dict[str, Any]:
         "events": [_row(row, now) for row in page],
         "total": total[0],
         "records": total[1],
+        "conversations": total[2],
         "hasMore": more,
         "nextCursor": f"{page[-1][1]}.{page[-1][0]}" if more else None,
     }
@@ -125,7 +136,7 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
         sql += " and e.success = ?"
         values.append(wanted.success)
     if wanted.lacks:
-        sql += f" and coalesce(e.{TEXTS[wanted.lacks]}, '') = ''"
+        sql += f" and {_LACKS[wanted.lacks]}"
     if wanted.has:
         sql += f" and {_HAS[wanted.has]}"
         if "?" in _HAS[wanted.has]:
@@ -187,9 +198,10 @@ def quality(asked: Span, now: int) -> dict[str, Any]:
         "records": _standings(span, now),
         "conversations": dict(
             db.rows(
-                "select kind, count(*) from telemetry_session where last_at >= ? and first_at < ? "
-                "and provider = ? group by kind",
-                tuple(span),
+                "select t.kind, count(distinct k.session_id) from telemetry_talk k "
+                "join telemetry_session t on t.session_id = k.session_id "
+                "where k.quarter >= ? and k.quarter < ? and k.provider = ? group by 1",
+                span.quarters(),
             )
         ),
         "silence": silence(span.provider, now),

@@ -26,6 +26,7 @@ from server.usage.days import QUARTER, Days, chosen
 
 log = logging.getLogger(__name__)
 
+_MADE = 2  # goes up when rollups are made otherwise, so that they are made anew
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
 KEYS = ("session", "quarter", "model", "effort", "account", "price_status", "provider")
@@ -249,13 +250,13 @@ def _bring_up() -> None:
             return
         note = db.rows("select value from ledger_note where name = 'slices'")
         known = json.loads(note[0][0]) if note else {}
-        same = known.get("limits") == limits
+        same = known.get("limits") == limits and known.get("made") == _MADE
         touched = _touched(known["row"], newest) if same else _everything()
         if same and known.get("zone") != zone:
             _other_days()
         for start in range(0, len(touched), _CHUNK):
             _sum_up(touched[start : start + _CHUNK], limits)
-        now = {"row": newest, "limits": limits, "zone": zone}
+        now = {"row": newest, "limits": limits, "zone": zone, "made": _MADE}
         if known != now:
             _remember(now)
         _fresh[:] = [mark, newest]
@@ -279,8 +280,8 @@ def _touched(row: int, newest: int) -> list[int]:
 def _everything() -> list[int]:
     with db.writing() as connection:
         connection.execute("delete from slice")
-        connection.execute("delete from stretch")
-        connection.execute("delete from thread_usage")
+        for table in ("stretch", "thread_usage", "quarter_usage", "day_sessions", "heading_usage"):
+            connection.execute(f"delete from {table}")  # noqa: S608 - our own words
     return [int(s) for (s,) in db.rows("select distinct coalesce(session, 0) from call")]
 
 
@@ -290,6 +291,8 @@ def _other_days() -> None:
         _know_days(connection)
         connection.execute("delete from stretch")
         connection.execute(f"{_INSERT_STRETCH} group by 1, 2, 3, 4, 5, 6, 7, 8")
+        connection.execute("delete from day_sessions")
+        connection.execute(_COUNT_SESSIONS.format(""), {"sign": 1})
 
 
 def _know_days(connection: sqlite3.Connection) -> None:
@@ -301,6 +304,9 @@ def _differences() -> list[Any] | None:
     sums = "total(calls), total(input), total(output), total(cost)"
     ours = db.rows(f"select {sums} from slice")  # noqa: S608
     theirs = db.rows(f"select {sums} from daily_usage where heading = 'model'")  # noqa: S608
+    ours += db.rows("select total(calls), total(tokens) from quarter_usage")
+    ours += db.rows("select total(calls), total(cost) from heading_usage where heading = 'effort'")
+    theirs += [(theirs[0][0], theirs[0][1] + theirs[0][2]), (theirs[0][0], theirs[0][3])]
     left = db.rows(
         "select thread from thread_usage where thread not in (select thread from session) limit 1"
     )
@@ -321,6 +327,7 @@ def _remember(known: dict[str, Any]) -> None:
 def _sum_up(sessions: Sequence[int], limits: dict[str, float]) -> None:
     with db.writing() as connection:
         _know_days(connection)
+        _count(connection, sessions, -1)
         for session in sessions:
             connection.execute("delete from slice where session = ?", (session,))
             connection.execute(_insert(session), limits | {"session": session})
@@ -328,10 +335,19 @@ def _sum_up(sessions: Sequence[int], limits: dict[str, float]) -> None:
             connection.execute(
                 f"{_INSERT_STRETCH} where l.session = ? group by 1, 2, 3, 4, 5, 6, 7, 8", (session,)
             )
+        _count(connection, sessions, 1)
         threads = _threads(connection, sessions)
         for thread in threads:
             connection.execute("delete from thread_usage where thread = ?", (thread,))
             connection.execute(_INSERT_THREAD, (thread,))
+
+
+def _count(connection: sqlite3.Connection, sessions: Sequence[int], sign: int) -> None:
+    """Add sessions to what is summed up over all of them, or with -1 take them out of it."""
+    given = {"sign": sign, "among": json.dumps(list(sessions))}
+    among = "and session in (select value from json_each(:among))"
+    for statement in (_COUNT_QUARTERS, _COUNT_SESSIONS, *_COUNT_HEADINGS):
+        connection.execute(statement.format(among), given)
 
 
 def _threads(connection: sqlite3.Connection, sessions: Sequence[int]) -> set[str]:
@@ -385,6 +401,30 @@ _INSERT_STRETCH = (
     f"{', '.join(_SUMS)}) select day_number(l.quarter), l.session, l.model, l.effort, "
     f"coalesce(s.project, ''), l.account, l.price_status, l.provider, {measures()} "
     "from slice l left join session s on s.id = l.session"
+)
+_COUNT_QUARTERS = (
+    "insert into quarter_usage select quarter, provider, :sign * sum(calls), "
+    ":sign * sum(input + output) from slice where 1 {} group by 1, 2 on conflict do update set "
+    "calls = calls + excluded.calls, tokens = tokens + excluded.tokens"
+)
+_COUNT_SESSIONS = (
+    "insert into day_sessions select day, provider, :sign * count(distinct session) "
+    "from stretch where session != 0 {} group by 1, 2 "
+    "on conflict do update set sessions = sessions + excluded.sessions"
+)
+HEADINGS = ("model", "effort", "project", "account", "provider")
+_HEADED = (
+    "calls", "input", "cached", "output", "reasoning", "cost", "credits", "unpriced",
+    "unpriced_tokens", "estimated",
+)  # fmt: skip
+_COUNT_HEADINGS = tuple(
+    f"insert into heading_usage(heading, name, provider, sessions, rated, {', '.join(_HEADED)}) "  # noqa: S608
+    f"select '{heading}', {heading}, provider, :sign * count(distinct nullif(session, 0)), "
+    ":sign * count(credits), "
+    f"{', '.join(f'coalesce(:sign * sum({name}), 0)' for name in _HEADED)} from stretch "
+    "where 1 {} group by 2, 3 on conflict do update set "
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in ("sessions", "rated", *_HEADED))
+    for heading in HEADINGS
 )
 KINDS = (
     "count(distinct l.session) as sessions, "

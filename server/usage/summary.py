@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -44,32 +46,98 @@ def grouped(
     `tags` are those of each project; calls count under each tag of theirs, or under none.
     """
     slices.refresh()
+    everything = wanted == Filter(names=wanted.names)
+    if by == "date" and slices.by_day(wanted, days):
+        found, total = _newest(wanted, limit)
+    elif by == "thread" and everything:
+        found, total = _threads(limit)
+    else:
+        found = _all(wanted, by, days, tags or {})
+        total = len(found)
+    rows = [_row(values, by) for values in (found[:limit] if limit else found)]
+    if by == "thread":
+        titles = dict(
+            db.rows(
+                "select id, title from thread where id in (select value from json_each(?))",
+                (json.dumps([row["name"] for row in rows]),),
+            )
+        )
+        rows = [{**row, "threadId": row["name"], "threadTitle": titles.get(row["name"])}
+                for row in rows]  # fmt: skip
+    return {"by": by, "groups": rows, "total": total}
+
+
+def _all(
+    wanted: Filter, by: str, days: Days, tags: Mapping[str, Sequence[str]]
+) -> list[tuple[Any, ...]]:
     if by == "date":
-        found = _by_day(wanted, days)
+        return _by_day(wanted, days)
+    if _HEADED.get(by) and replace(wanted, provider="", names=True) == Filter():
+        found = _headed(_HEADED[by], wanted.provider)
     else:
         source, values = slices.summed(wanted, joined=GROUPS[by].startswith("s."))
         found = db.rows(
-            f"select {GROUPS[by]}, count(distinct l.session), {_SUMS} {source} "  # noqa: S608
+            f"select {GROUPS[by]}, count(distinct nullif(l.session, 0)), {_SUMS} {source} "  # noqa: S608
             "group by 1 order by sum(l.input + l.output) desc, 1",
             values,
         )
-    if by == "tag":
-        found = _by_tag(found, tags or {})
-    rows = [_row(values, by) for values in (found[:limit] if limit else found)]
-    if by == "thread":
-        titles = dict(db.rows("select id, title from thread"))
-        rows = [{**row, "threadId": row["name"], "threadTitle": titles.get(row["name"])}
-                for row in rows]  # fmt: skip
-    return {"by": by, "groups": rows, "total": len(found)}
+    return _by_tag(found, tags) if by == "tag" else found
+
+
+_HEADED = {name: name for name in slices.HEADINGS} | {"tag": "project"}
+
+
+def _headed(heading: str, provider: str) -> list[tuple[Any, ...]]:
+    """All calls by a heading, from the rollup that has them."""
+    only = " and provider = ?" if provider else ""
+    return db.rows(
+        "select nullif(name, ''), sum(sessions), sum(calls), sum(input), sum(cached), sum(output), "  # noqa: S608
+        "sum(reasoning), sum(cost), sum(unpriced), iif(sum(rated) > 0, sum(credits), null) "
+        f"from heading_usage where heading = ?{only} group by 1 having sum(calls) > 0 "
+        "order by sum(input + output) desc, 1",
+        [heading, *([provider] if provider else [])],
+    )
+
+
+_LOOSE = f"select null, 0, {_SUMS} from stretch l where l.session = 0 having count(*) > 0"  # noqa: S608
+_BY_THREAD = (
+    "select * from (select thread, sessions, calls, input, cached, output, reasoning, cost, "  # noqa: S608
+    f"unpriced, credits from thread_usage union all {_LOOSE}) order by input + output desc, 1"
+)
+
+
+def _threads(limit: int) -> tuple[list[tuple[Any, ...]], int]:
+    """All calls by thread, those of none among them, and how many there are."""
+    count = "select (select count(*) from thread_usage) + "
+    count += "exists(select 1 from stretch where session = 0)"
+    return db.rows(f"{_BY_THREAD} limit ?", (limit or -1,)), int(db.rows(count)[0][0])
+
+
+def _newest(wanted: Filter, limit: int) -> tuple[list[tuple[Any, ...]], int]:
+    """The sums of the newest days, and how many days have any."""
+    source, values = slices.summed(wanted)
+    days = [day for (day,) in db.rows(f"select distinct l.day {source}", values)]  # noqa: S608
+    days.sort(reverse=True)
+    oldest = days[:limit][-1] if limit and days else 0
+    found = db.rows(
+        f"select l.day, count(distinct nullif(l.session, 0)), {_SUMS} {source} "  # noqa: S608
+        "and l.day >= ? group by 1 order by 1 desc",
+        [*values, oldest],
+    )
+    return [(date.fromordinal(day).isoformat(), *sums) for day, *sums in found], len(days)
 
 
 def coverage(wanted: Filter) -> dict[str, Any]:
     """Tokens and calls by model, those without a price first, and the share that has one."""
     slices.refresh()
-    source, values = slices.summed(wanted)
+    if wanted == Filter(names=wanted.names):
+        source = "from heading_usage l where l.heading = 'model' and l.calls > 0"
+        model, values = "l.name", list[Any]()
+    else:
+        (source, values), model = slices.summed(wanted), "l.model"
     rows = [
         {
-            "model": model or None,
+            "model": name or None,
             "provider": provider,
             "calls": count,
             "tokens": tokens,
@@ -77,8 +145,8 @@ def coverage(wanted: Filter) -> dict[str, Any]:
             "priceStatus": threads.price_status(count, unpriced, estimated),
             "unpricedTokens": without,
         }
-        for model, provider, count, tokens, cost, unpriced, estimated, without in db.rows(
-            "select l.model, l.provider, sum(l.calls), sum(l.input + l.output), sum(l.cost), "  # noqa: S608
+        for name, provider, count, tokens, cost, unpriced, estimated, without in db.rows(
+            f"select {model}, l.provider, sum(l.calls), sum(l.input + l.output), sum(l.cost), "  # noqa: S608
             "sum(l.unpriced), sum(l.estimated), sum(l.unpriced_tokens) "
             f"{source} group by 1, 2 order by 8 desc, 4 desc",
             values,
@@ -104,19 +172,17 @@ def _by_tag(
 
 
 def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:
+    source, values = slices.summed(wanted, local=days)
     sums: dict[str, list[Any]] = {}
     sessions: dict[str, set[int]] = {}
-    daily = slices.by_day(wanted, days)
-    source, values = slices.summed(wanted, local=days)
-    at = "l.day" if daily else "l.quarter"
-    for when, session, *found in db.rows(
-        f"select {at}, l.session, {_SUMS} {source} group by 1, 2",  # noqa: S608
+    for quarter, session, *measured in db.rows(
+        f"select l.quarter, l.session, {_SUMS} {source} group by 1, 2",  # noqa: S608
         values,
     ):
-        day = date.fromordinal(when).isoformat() if daily else days.of(when * QUARTER)
-        sessions.setdefault(day, set()).add(session)
+        day = days.of(quarter * QUARTER)
+        sessions.setdefault(day, set()).update({session} - {0})  # 0: calls of none
         total = sums.setdefault(day, [0] * 7 + [None])
-        for place, value in enumerate(found):
+        for place, value in enumerate(measured):
             if value is not None:
                 total[place] = (total[place] or 0) + value
     return [(day, len(sessions[day]), *sums[day]) for day in sorted(sums, reverse=True)]

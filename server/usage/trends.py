@@ -16,7 +16,6 @@ from server.usage.slices import Filter
 
 EVERYTHING = Filter()
 _LONG = 60  # days
-_HOUR = 4 * QUARTER
 LONGEST = 3700  # days in one answer: ten years
 HEADINGS = ("kind", "model", "project", "account")
 _KINDS = ("cachedInput", "uncachedInput", "output", "reasoningOutput")
@@ -165,22 +164,30 @@ def heat(
     """Tokens and calls by weekday (Monday first) and hour of the zone."""
     slices.refresh()
     local = _local(zone)
-    where, values = slices.narrowed(_within(first, last, wanted, local))
-    joined = " left join session s on s.id = l.session" if wanted.projects or wanted.history else ""
-    # Where every day begins on an hour, the hours are summed up before they are told apart.
-    starts = map(local.start, map(date.fromisoformat, _between(first, last)))
-    step = 4 if all(at % _HOUR == 0 for at in starts) else 1
     tokens, counts = ([[0] * 24 for _ in range(7)] for _ in range(2))
-    for part, used, count in db.rows(
-        f"select quarter / {step}, sum(tokens), sum(calls) from (select l.quarter, "  # noqa: S608
-        f"sum(l.input + l.output) as tokens, sum(l.calls) as calls from slice l{joined} "
-        f"where {where} group by l.quarter) group by 1",
-        values,
-    ):
-        weekday, hour = local.hour(part * step * QUARTER)
-        tokens[weekday][hour] += used
-        counts[weekday][hour] += count
+    source, given = _quarters(wanted)
+    for begin, end, shift in local.shifts(date.fromisoformat(first), date.fromisoformat(last)):
+        # The first hour of 1970 was a Thursday's.
+        for hour, used, count in db.rows(
+            f"select (quarter + ?) / 4 % 168, sum(tokens), sum(calls) {source} "  # noqa: S608
+            "and quarter >= ? and quarter < ? group by 1",
+            (shift, *given, begin, end),
+        ):
+            weekday, hour = divmod((hour + 72) % 168, 24)  # noqa: PLW2901
+            tokens[weekday][hour] += used
+            counts[weekday][hour] += count
     return {"tokens": tokens, "calls": counts}
+
+
+def _quarters(wanted: Filter) -> tuple[str, list[Any]]:
+    """`from … where …` of the tokens and calls of each quarter of an hour."""
+    if replace(wanted, provider="") == EVERYTHING:
+        only = " and provider = ?" if wanted.provider else ""
+        return f"from quarter_usage where 1{only}", [wanted.provider] if only else []
+    where, values = slices.narrowed(wanted)
+    joined = " left join session s on s.id = l.session" if wanted.projects or wanted.history else ""
+    sums = "l.quarter, l.input + l.output as tokens, l.calls"
+    return f"from (select {sums} from slice l{joined} where {where}) where 1", values  # noqa: S608
 
 
 def _sum(
@@ -232,6 +239,8 @@ def _sessions(first: str, last: str, wanted: Filter, local: Days) -> Iterable[tu
     inside = _within(first, last, wanted, local)
     source, values = slices.summed(inside, local=local)
     if slices.by_day(inside, local):
+        if replace(wanted, provider="") == EVERYTHING:
+            return _sessions_counted(first, last, wanted.provider)
         counted = db.rows(
             f"select l.day, count(distinct l.session) {source} and l.session != 0 group by 1",  # noqa: S608
             values,
@@ -242,6 +251,16 @@ def _sessions(first: str, last: str, wanted: Filter, local: Days) -> Iterable[tu
         if session:
             seen.setdefault(local.of(quarter * QUARTER), set()).add(session)
     return [(day, len(sessions)) for day, sessions in seen.items()]
+
+
+def _sessions_counted(first: str, last: str, provider: str) -> Iterable[tuple[str, int]]:
+    only = " and provider = ?" if provider else ""
+    span = [date.fromisoformat(day).toordinal() for day in (first, last)]
+    counted = db.rows(
+        f"select day, sum(sessions) from day_sessions where day between ? and ?{only} group by 1",  # noqa: S608
+        [*span, *([provider] if provider else [])],
+    )
+    return [(date.fromordinal(day).isoformat(), count) for day, count in counted]
 
 
 def _between(first: str, last: str) -> Iterable[str]:
