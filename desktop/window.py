@@ -4,7 +4,8 @@ The tray speaks to it on stdin, one line an order: first `first` and a one-time 
 while the server is away), then `raise`, `open /path` or `quit`; `raise` and `open` are answered on
 stdout, for they may come while the window is closing. The end of stdin closes it, so
 it never outlives its tray. Size and place are remembered from the events of moving
-and resizing: asking the window itself while it closes waits for the thread that is asking.
+and resizing: asking the window itself while it closes waits for the thread that is asking. They
+are written down while it is open, so that the end of a desktop's session loses nothing.
 """
 
 from __future__ import annotations
@@ -183,6 +184,7 @@ class Window:
             **self._place.start(_screens(webview)),
         )
         events = self._window.events
+        in_order(events)
         events.resized += self._place.resized
         events.moved += self._place.moved
         events.maximized += lambda: self._place.maximize(True)
@@ -276,6 +278,7 @@ class Window:
     def _watch(self) -> None:
         """Raise when asked by another start; load again when another server process is there."""
         while not self._closed.wait(_LOOK):
+            self._place.keep()
             if self._wake.changed():
                 self._raise()
             address = find(self._config)
@@ -395,6 +398,17 @@ class Api:
         return {"saved": True, "message": str(place)}
 
 
+def in_order(events: Any) -> None:
+    """Have what moves a window told one after the other, before the handlers are added.
+
+    pywebview starts a thread for each event, and of two sizes the earlier could be noted last.
+    """
+    from webview.event import Event
+
+    for name in ("resized", "moved", "maximized", "restored"):
+        setattr(events, name, Event(None, should_lock=True))
+
+
 def zoomed(level: float, step: int) -> float:
     """The next zoom up (1) or down (-1) from `level`; 0 is 100 %."""
     if step == 0:
@@ -411,6 +425,8 @@ class _Place:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._now: dict[str, Any] = {**_DEFAULT, **self._read()}
+        self._kept = dict(self._now)
+        self._saving = threading.Lock()
 
     @property
     def zoom(self) -> float:
@@ -439,12 +455,19 @@ class _Place:
         """Remember whether it fills the screen."""
         self._now["maximized"] = on
 
+    def keep(self) -> None:
+        """Write down what changed since the last time, if anything did."""
+        if self._now != self._kept:
+            self.save()
+
     def save(self) -> None:
         """Write it down whole."""
         temporary = self._path.with_suffix(f".{os.getpid()}")
-        with suppress(OSError):
-            temporary.write_text(json.dumps(self._now), encoding="utf-8")
+        with self._saving, suppress(OSError):
+            now = dict(self._now)
+            temporary.write_text(json.dumps(now), encoding="utf-8")
             temporary.replace(self._path)
+            self._kept = now
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,29 @@ def test_what_it_remembers(tmp_path: Path) -> None:
     expected = {"width": 900, "height": 640, "x": 20, "y": 30, "maximized": True, "zoom": 1.25}
     assert kept == expected
     assert _Place(path).zoom == 1.25
+
+
+def test_what_changed_is_written_down_while_it_is_open(tmp_path: Path) -> None:
+    path = tmp_path / "window.json"
+    place = _Place(path)
+    place.keep()
+    assert not path.exists(), "nothing changed"
+    place.resized(900, 640)
+    place.keep()
+    assert json.loads(path.read_text())["width"] == 900
+    path.unlink()
+    place.keep()
+    assert not path.exists(), "it is written down already"
+
+
+def test_the_last_of_many_sizes_is_the_one_it_remembers(tmp_path: Path) -> None:
+    events = types.SimpleNamespace()
+    window.in_order(events)
+    place = _Place(tmp_path / "window.json")
+    events.resized += place.resized
+    for width in range(500, 900):
+        events.resized.set(width, 640)
+        assert place.start(SCREEN)["width"] == width
 
 
 class _NoWindow:

@@ -50,7 +50,7 @@ def missing() -> list[str]:
     return [name for name in PROGRAMS if not shutil.which(name)]
 
 
-def until(look: Callable[[], T], seconds: float = 20.0, why: str = "") -> T:
+def until(look: Callable[[], T], seconds: float = 30.0, why: str = "") -> T:
     """Wait until `look` returns something true, and return it; its errors count as not yet."""
     limit = time.monotonic() + seconds
     last: object = None
@@ -93,7 +93,7 @@ def desktop(folder: Path, screen: str = "1280x800x24") -> Iterator[Desktop]:
             process.terminate()
         for process in started:
             try:
-                process.wait(5)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(5)
@@ -157,12 +157,12 @@ class TrayHost:
         ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
         self._thread.start()
-        assert ready.wait(5)
+        assert ready.wait(30)
 
     def close(self) -> None:
         """Leave the bus."""
         self._loop.quit()
-        self._thread.join(5)
+        self._thread.join(30)
         self._bus.close_sync(None)
 
     def mute(self) -> None:
@@ -186,7 +186,7 @@ class TrayHost:
         with self._news:
             self._items.clear()
 
-    def item(self, seconds: float = 20.0) -> tuple[str, str]:
+    def item(self, seconds: float = 30.0) -> tuple[str, str]:
         """The newest tray icon, waited for."""
         with self._news:
             if not self._news.wait_for(lambda: self._items, seconds):
@@ -205,6 +205,7 @@ class TrayHost:
         name = "com.canonical.dbusmenu"
         self._call(owner, path, name, "AboutToShow", GLib.Variant("(i)", (0,)))
         layout = self._call(owner, path, name, "GetLayout", GLib.Variant("(iias)", (0, -1, [])))
+        self._settle()
         return list(_flat(layout[1], -1))
 
     def lines(self) -> list[str]:
@@ -212,19 +213,23 @@ class TrayHost:
         return [str(item) for item in self.menu()]
 
     def click(self, label: str, under: str | None = None) -> None:
-        """Click the row with this label; with `under`, in the submenu of the row beginning so."""
-        rows = self.menu()
-        first = 0
-        if under is not None:
-            first = 1 + next(i for i, row in enumerate(rows) if row.label.startswith(under))
-        found = next((row for row in rows[first:] if row.label == label), None)
-        if found is None:
-            raise LookupError(f"no row “{label}” in {[row.label for row in rows]}")
+        """Click the row with this label, once it can be clicked.
+
+        With `under`, in the submenu of the row beginning so.
+        """
+        found = until(lambda: self._clickable(label, under), why=f"a row “{label}” to click")[0]
         event = GLib.Variant(
             "(isvu)", (found.number, "clicked", GLib.Variant("i", 0), int(time.time()))
         )
         menu = self.properties()["Menu"]
         self._call(self.item()[0], menu, "com.canonical.dbusmenu", "Event", event)
+
+    def _clickable(self, label: str, under: str | None) -> list[Item]:
+        rows = self.menu()
+        first = 0
+        if under is not None:
+            first = 1 + next(i for i, row in enumerate(rows) if row.label.startswith(under))
+        return [row for row in rows[first:] if row.label == label and row.enabled]
 
     # --- Our side of the bus --------------------------------------------------------------------
 
@@ -241,6 +246,14 @@ class TrayHost:
         ready.set()
         self._loop.run()
         self._context.pop_thread_default()
+
+    def _settle(self) -> None:
+        """Wait until what came before has been taken in: an answer overtakes what others say."""
+        done = threading.Event()
+        rest = GLib.Idle()  # of a lower priority than messages
+        rest.set_callback(lambda *_: done.set())
+        rest.attach(self._context)
+        assert done.wait(30), "the tray's host hangs"
 
     def _own(self, name: str) -> None:
         self._call(
@@ -286,7 +299,7 @@ class TrayHost:
     def _call(self, *call: Any) -> Any:
         owner, path, interface, method, argument = call
         answer = self._bus.call_sync(
-            owner, path, interface, method, argument, None, Gio.DBusCallFlags.NONE, 5000, None
+            owner, path, interface, method, argument, None, Gio.DBusCallFlags.NONE, 30_000, None
         )
         return answer.unpack()
 
