@@ -489,6 +489,24 @@ def test_quality_says_what_was_left_out(client: FlaskClient) -> None:
     assert found["receiver"]["waitingBatches"] == 0
 
 
+def test_numbers_of_the_quality_lead_to_as_many_rows(client: FlaskClient) -> None:
+    store(*RUNS)
+    see_in_log(skip=3)
+    with db.writing() as connection:
+        connection.execute("update call set seen = seen | 2 where rowid % 2")
+    witness.reconcile()
+    told = client.get(f"/api/telemetry/quality?{WHEN}").get_json()
+    for name in ("log", "proxy"):
+        calls = client.get(f"/api/calls?{WHEN}&fact=witness:{name}").get_json()
+        assert calls["total"] == told["coverage"][name] > 0
+    counted = client.get(f"/api/telemetry/events?{WHEN}&has=counted").get_json()
+    assert counted["total"] == told["coverage"]["telemetry"]
+    for kind, query in (("user", "lacks=helper"), ("helper", "has=helper")):
+        events = client.get(f"/api/telemetry/events?{WHEN}&provider=codex&{query}").get_json()
+        assert events["conversations"] == told["conversations"].get(kind, 0)
+    assert told["conversations"]["user"] > 0
+
+
 def test_silence_is_told(database: None) -> None:
     assert received.silence("codex", NOW)["silentSince"] is None
     store("logs-only")

@@ -10,7 +10,7 @@ from server.dashboard import body, filters, query
 from server.errors import Unprocessable
 from server.store import db
 from server.times import iso
-from server.usage import received, telemetry
+from server.usage import received, slices, telemetry
 from server.usage.days import Days, chosen
 from server.usage.privacy import short
 from server.usage.received import Wanted
@@ -51,6 +51,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/telemetry/quality")
     def quality() -> Any:
         span, now = _span(_days()), db.now_ms()
+        slices.refresh()
         status = services.telemetry.status()
         found = received.quality(span, now)
         alone = found["records"]["provisional"]

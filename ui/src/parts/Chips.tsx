@@ -30,7 +30,7 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
       )}
       {fact && (
         <Off
-          text={`${t("diag.col.fact")}: ${factName(fact)}`}
+          text={`${t(fact.startsWith("witness:") ? "calls.witnesses" : "diag.col.fact")}: ${factName(fact)}`}
           title={fact}
           off={() => filters.change({ fact: null, open: null })}
         />
@@ -59,6 +59,7 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
 function factName(fact: string): string {
   const [type = "", ...rest] = fact.split(":");
   const name = rest.join(":");
+  if (type === "witness") return tIf(`calls.witness.${name}`, name);
   return tIf(`diag.name.${name}`, type === "reader" ? (rest[1] ?? name) : name);
 }
 

@@ -6,7 +6,7 @@ import { count, duration, exact, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
 import { BESIDE, rows, type Scope } from "../panels";
 import type { Usage } from "../usage";
-import { t, tIf } from "../words";
+import { t, tIf, type Word } from "../words";
 import { Dialog } from "./Dialog";
 import { Failure, Skeleton } from "./States";
 
@@ -34,6 +34,7 @@ interface EventPage {
   events: TelemetryEvent[];
   total: number;
   records: number;
+  conversations: number;
   hasMore: boolean;
   nextCursor: string | null;
 }
@@ -71,9 +72,10 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
     <>
       <p className="note">
         {t("panels.events.count", { count: first.total })}
+        {first.conversations > 0 && ` · ${t("panels.conversations")}: ${count(first.conversations)}`}
         {Object.entries(filters).map(([key, value]) => (
           <span key={key} className="chip filter-chip">
-            {tIf(`panels.events.by.${key}`, tIf(`filter.${key}`, key))}: {value}
+            {tIf(`panels.events.by.${key}`, tIf(`filter.${key}`, key))}: <bdi>{shownValue(key, value)}</bdi>
           </span>
         ))}
       </p>
@@ -86,6 +88,20 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
       )}
     </>
   );
+}
+
+const VALUES: Record<string, Word> = {
+  matched: "quality.matched", waiting: "quality.waiting", replaced: "quality.replaced", provisional: "quality.provisional",
+  helper: "quality.helpers", counted: "calls.witness.telemetry", failed: "panels.success.failed", tokens: "requests.col.tokens",
+  durationMs: "calls.col.duration", callId: "panels.col.toolCalls",
+}; // prettier-ignore
+
+/** What an event has or lacks, and how it went, in words; any other value is a name. */
+function shownValue(key: string, value: string): string {
+  if (key === "success") return t(value === "true" ? "panels.success.succeeded" : "panels.success.failed");
+  if (key !== "has" && key !== "lacks") return value;
+  const word = VALUES[value];
+  return word ? t(word) : tIf(`panels.events.by.${value}`, value);
 }
 
 interface LedgerProps {

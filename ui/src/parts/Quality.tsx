@@ -5,7 +5,7 @@ import { Link } from "wouter";
 import { api, query } from "../api";
 import { ago, count, full, percent, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
-import { eventName, eventsOf, rows, type Coverage, type Scope } from "../panels";
+import { eventsOf, rows, type Coverage, type Scope } from "../panels";
 import { changed } from "../url";
 import type { Usage } from "../usage";
 import { t, tIf } from "../words";
@@ -86,14 +86,15 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
       )}
       <dl className="pairs">
         <Pair name={t("quality.calls")}>{calls}</Pair>
-        <Pair name={t("calls.witness.log")}>
-          {coverage.log && coverage.log === coverage.calls ? (
-            <Link href={rows("/calls", scope)}>{part(coverage.log, coverage.calls)}</Link>
-          ) : (
-            part(coverage.log, coverage.calls)
-          )}
-        </Pair>
-        <Pair name={t("calls.witness.proxy")}>{part(coverage.proxy, coverage.calls)}</Pair>
+        {(["log", "proxy"] as const).map((key) => (
+          <Pair key={key} name={t(`calls.witness.${key}`)}>
+            {coverage[key] ? (
+              <Link href={rows("/calls", scope, { fact: `witness:${key}` })}>{part(coverage[key], coverage.calls)}</Link>
+            ) : (
+              part(0, coverage.calls)
+            )}
+          </Pair>
+        ))}
         <Pair name={t("calls.witness.telemetry")}>
           {coverage.telemetry ? events({ has: "counted" }, part(coverage.telemetry, coverage.calls)) : part(0, coverage.calls)}
         </Pair>
@@ -103,10 +104,10 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
           </Pair>
         ))}
         <Pair name={t("quality.conversations")}>
-          {conversations.user ? events({ name: eventName("user_prompt", scope.provider) }, count(conversations.user)) : count(0)}
+          {conversations.user ? events({ lacks: "helper" }, count(conversations.user)) : count(0)}
         </Pair>
         <Pair name={t("quality.helpers")} title={t("quality.helpers.title")}>
-          {count(conversations.helper ?? 0)}
+          {conversations.helper ? events({ has: "helper" }, count(conversations.helper)) : count(0)}
         </Pair>
         <Pair name={t("quality.repeated")}>{count(found.repeated)}</Pair>
         <Pair name={t("quality.waitingEvents")}>{count(receiver.waitingEvents)}</Pair>
