@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from server.ingest.codex import time_ms, whole
 
 # What goes into a call, what comes out of it, and what is only said about it.
@@ -494,6 +496,14 @@ def shares(line: Json, size: int) -> dict[str, int]:
     return found
 
 
+def _length(value: Any) -> int:
+    """How long a value is as JSON; what a compaction keeps can be some MB."""
+    try:
+        return len(orjson.dumps(value))
+    except TypeError:  # too deep for it, or half a character
+        return len(_dumped(value))
+
+
 def _measure(value: Json, found: dict[str, int], depth: int) -> None:
     for key, inner in value.items():
         group = None
@@ -504,7 +514,7 @@ def _measure(value: Json, found: dict[str, int], depth: int) -> None:
         elif key in _TEXTS and inner:
             group = "visible_payload_fields"
         if group:
-            length = len(inner) if isinstance(inner, str) else len(_dumped(inner))
+            length = len(inner) if isinstance(inner, str) else _length(inner)
             found[group] = found.get(group, 0) + length
         elif isinstance(inner, dict) and depth < 4:
             _measure(inner, found, depth + 1)
