@@ -15,6 +15,7 @@ from waitress.channel import HTTPChannel
 
 from server.config import Config
 from server.proxy import carry, upstream
+from server.proxy.forward import Turn
 from tests.rig import BODY, CODEX, OPENAI, Rig, running, wait_until
 from tests.upstream import Silence, Stream, completed, created, item, message, spoken
 
@@ -263,6 +264,29 @@ def test_stopping_ends_open_streams(rig: Rig) -> None:
         response.read()
     response.close()
     rig.proxy.start = lambda: None  # type: ignore[method-assign]
+
+
+def test_what_ends_while_the_proxy_stops_has_its_row(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending, go = threading.Event(), threading.Event()
+    close = Turn.close
+
+    def slowly(turn: Turn) -> None:
+        ending.set()
+        go.wait(30)
+        close(turn)
+
+    monkeypatch.setattr(Turn, "close", slowly)
+    response = rig.open()
+    assert ending.wait(30)
+    assert rig.proxy.active() == 1, "not over before its row is queued"
+    stopping = threading.Thread(target=rig.proxy.stop)
+    stopping.start()
+    go.set()
+    stopping.join(30)
+    assert [row["status"] for row in rig.rows()] == ["success"]
+    response.close()
 
 
 def test_many_streams_at_once_keep_their_order(rig: Rig) -> None:

@@ -64,6 +64,7 @@ class Record:
     tokens: Tokens | None = None
     first_event_ms: int | None = None
     duration_ms: int | None = None
+    ending: threading.Lock = field(default_factory=threading.Lock)  # held by who ended it
     written: threading.Event = field(default_factory=threading.Event)
     then: Callable[[], None] | None = None  # called by the recorder once the row is on disk
 

@@ -499,7 +499,7 @@ class Proxy:
 
         With `then` it does not wait: that is called once the row is there.
         """
-        if self._open.pop(record.id, None) is None:
+        if not record.ending.acquire(blocking=False):
             return
         try:
             if turn is not None:
@@ -509,7 +509,11 @@ class Proxy:
             record.duration_ms = record.elapsed()
             self._gate.settle(record)
             record.then = then
-            self._recorder.put(record, wait=0 if then else WAIT_SECONDS)
+            self._recorder.put(record, wait=0)
+            # Open until it is queued: `stop` writes only what has queued once nothing is open.
+            self._open.pop(record.id, None)
+        if then is None:
+            record.written.wait(WAIT_SECONDS)
 
     def _pool_headers(self) -> list[headers.Header]:
         """The pool's allowance and our catalogue's tag: what every answer carries."""
