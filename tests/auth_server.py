@@ -34,9 +34,11 @@ def id_token(
     account: str | None = "ws-1",
     user: str | None = "user-1",
     plan: str | None = "plus",
+    **more: Any,
 ) -> str:
-    """An id token as the provider writes it."""
+    """An id token as the provider writes it; `more` are further claims about the sign-in."""
     auth = {"chatgpt_account_id": account, "chatgpt_user_id": user, "chatgpt_plan_type": plan}
+    auth.update(more)
     return jwt({"email": email, "https://api.openai.com/auth": auth})
 
 

@@ -59,7 +59,7 @@ def pool(here: Config, database: None, clock: Clock) -> Iterator[Pool]:
     vault.forget()
 
 
-def until(true: Callable[[], Any], seconds: float = 5.0) -> None:
+def until(true: Callable[[], Any], seconds: float = 30.0) -> None:
     limit = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < limit, "it did not come about"
@@ -166,6 +166,74 @@ def test_two_workspaces_of_one_email_live_side_by_side(pool: Pool) -> None:
     shown = pool.summaries(db.now_ms(), auth=False)
     assert len({account["accountId"] for account in shown}) == 2
     assert len({account["displayName"] for account in shown}) == 2
+
+
+def organization(title: str, **more: Any) -> list[dict[str, Any]]:
+    return [{"id": "org-other", "title": "Other"}, {"id": "org-1", "title": title, **more}]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        pytest.param({}, {"plan": "team"}, ["(plus)", "(team)"], id="the plan tells them apart"),
+        pytest.param(
+            {"organizations": organization("Acme", is_default=True)},
+            {"organizations": organization("Home", is_default=True)},
+            ["(Acme, plus)", "(Home, plus)"],
+            id="the workspace does",
+        ),
+        pytest.param(
+            {"organizations": organization("Acme"), "organization_id": "org-1"},
+            {"organizations": organization("Acme"), "plan": "team"},
+            ["(Acme, plus)", "(Other, team)"],
+            id="the one that the sign-in is for, else the first",
+        ),
+        pytest.param(
+            {"organizations": organization("Personal", is_default=True)},
+            {"organizations": organization("Personal", is_default=True), "plan": "team"},
+            ["(plus)", "(team)"],
+            id="a name that all have says nothing",
+        ),
+        pytest.param({}, {}, ["(plus, {})", "(plus, {})"], id="nothing does but the id"),
+        pytest.param(
+            {"plan": None}, {"plan": None}, ["({})", "({})"], id="nothing is known of them"
+        ),
+        pytest.param(
+            {"organizations": [5, {"title": "\ud800"}, {"title": "x" * 500}]},
+            {"organizations": "Acme", "plan": "team"},
+            ["(plus)", "(team)"],
+            id="odd claims",
+        ),
+    ],
+)
+def test_accounts_of_one_email_are_told_apart_by_what_they_are(
+    pool: Pool,
+    upstream: Provider,
+    first: dict[str, Any],
+    second: dict[str, Any],
+    expected: list[str],
+) -> None:
+    upstream.usage = lambda _: (200, usage(plan_type=None))
+    ids = [add(pool, account="ws-1", **first), add(pool, account="ws-2", **second)]
+    shown = {a["accountId"]: a["displayName"] for a in pool.summaries(db.now_ms(), auth=False)}
+    wanted = [f"ada@example.com {e.format(i[:4])}" for e, i in zip(expected, ids, strict=True)]
+    assert [shown[account] for account in ids] == wanted
+    tray = pool.snapshot(db.now_ms())["accounts"]
+    assert sorted(each["name"] for each in tray) == sorted(wanted)
+    assert sorted(candidate.label for candidate in pool.candidates()) == sorted(wanted)
+
+
+def test_the_provider_says_what_a_workspace_is_called(pool: Pool, upstream: Provider) -> None:
+    upstream.usage = lambda _: (200, usage(workspace_label="Acme Research"))
+    account = add(pool, account="ws-1", organizations=organization("Acme"))
+    quiet(pool)
+    upstream.usage = lambda _: (200, usage())
+    add(pool, account="ws-2")
+    names = {a["accountId"]: a["displayName"] for a in pool.summaries(db.now_ms(), auth=False)}
+    assert names[account] == "ada@example.com (Acme Research, plus)"
+    pool.flush()
+    pool.load()
+    assert pool.summary(account, db.now_ms())["workspaceLabel"] == "Acme Research"
 
 
 def test_copies_are_made_only_when_asked_for(pool: Pool) -> None:

@@ -65,6 +65,7 @@ class Usage:
     plan: str | None = None
     credits: Credits | None = None
     reset_credits: int | None = None  # banked resets that can be redeemed
+    workspace: str | None = None  # what the provider calls it
 
 
 @dataclass(frozen=True)
@@ -346,6 +347,7 @@ def merge(before: Usage, after: Usage, *, whole: bool) -> Usage:
         after.plan or before.plan,
         after.credits or before.credits,
         before.reset_credits if after.reset_credits is None else after.reset_credits,
+        after.workspace or before.workspace,
     )
 
 
@@ -455,6 +457,7 @@ def windows_from_usage(payload: Any, now: int) -> Usage:
         plan_name(body.get("plan_type")),
         _credits(_mapping(body.get("credits")), ("has_credits", "unlimited", "balance")),
         None if banked is None else int(banked),
+        workspace_name(body.get("workspace_label")),
     )
 
 
@@ -579,6 +582,13 @@ def plan_name(value: Any) -> str | None:
     plan = str(value).strip().lower()
     fits = re.fullmatch(r"[a-z0-9][a-z0-9_ .-]{0,39}", plan)
     return plan if fits and plan not in ("unknown", "none", "null") else None
+
+
+def workspace_name(value: Any) -> str | None:
+    """A workspace's name as we store it; None when the text says nothing."""
+    if not isinstance(value, str) or not value.isprintable():
+        return None
+    return value.strip()[:80] or None
 
 
 def _credits(raw: Mapping[str, Any], names: tuple[str, str, str]) -> Credits | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from server.accounts.allowance import plan_name
+from server.accounts.allowance import plan_name, workspace_name
 from server.errors import BadRequest
 from server.sentences import say
 
@@ -37,6 +37,7 @@ class SignIn:
     email: str
     plan: str | None
     workspace: str | None
+    workspace_name: str | None
     refreshed_at: int | None
     expires_at: int | None
 
@@ -86,6 +87,7 @@ def sign_in(
     upstream = _identifier(account) or _identifier(_claim("chatgpt_account_id", auth, about, more))
     if not email and not upstream:
         raise invalid(say("file.whose"))
+    place = _workspace(auth, upstream)
     return SignIn(
         access_token=access,
         refresh_token=refresh,
@@ -94,7 +96,8 @@ def sign_in(
         user_id=_identifier(_claim("chatgpt_user_id", auth, about, more) or auth.get("user_id")),
         email=email or "",
         plan=plan_name(_claim("chatgpt_plan_type", auth, about, more)),
-        workspace=_workspace(auth),
+        workspace=_identifier(place.get("id")),
+        workspace_name=workspace_name(place.get("title") or place.get("name")),
         refreshed_at=moment(refreshed),
         expires_at=expiry(access),
     )
@@ -205,8 +208,11 @@ def _identifier(value: Any) -> str | None:
     return str(value) if fits else None
 
 
-def _workspace(auth: Mapping[str, Any]) -> str | None:
+def _workspace(auth: Mapping[str, Any], upstream: str | None) -> Mapping[str, Any]:
+    """The organisation that the sign-in is for, else the user's own; empty when none is named."""
     known = auth.get("organizations")
     found = [each for each in known if isinstance(each, Mapping)] if isinstance(known, list) else []
-    default = next((each for each in found if each.get("is_default") is True), None)
-    return _identifier((default or (found[0] if found else {})).get("id"))
+    wanted = {upstream, _identifier(auth.get("organization_id"))} - {None}
+    meant = [each for each in found if _identifier(each.get("id")) in wanted]
+    meant += [each for each in found if each.get("is_default") is True]
+    return next(iter(meant + found), {})

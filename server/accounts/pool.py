@@ -259,6 +259,8 @@ class Pool:
             live.usage = allowance.merge(before, usage, whole=source == "api")
             if usage.plan and usage.plan != profile.plan:
                 self._change(account, plan=usage.plan)
+            if usage.workspace and usage.workspace != profile.workspace_name:
+                self._change(account, workspace_name=usage.workspace)
             standing = Standing(profile.status, profile.blocked_until, profile.status_reason)
             settled = allowance.settle(standing, before, live.usage, now)
             if settled != standing:
@@ -747,6 +749,7 @@ class Pool:
             upstream_id=found.upstream_id,
             user_id=found.user_id,
             workspace=found.workspace,
+            workspace_name=found.workspace_name,
             status=ACTIVE,
             status_reason=None,
             blocked_until=None,
@@ -876,6 +879,7 @@ def _signed_in_again(known: Profile, found: oauth.SignIn, now: int) -> Profile:
         plan=found.plan or known.plan,
         user_id=found.user_id or known.user_id,
         workspace=found.workspace or known.workspace,
+        workspace_name=found.workspace_name or known.workspace_name,
         updated_at=now,
         **_fields(standing),
     )

@@ -36,6 +36,7 @@ class Profile:
     upstream_id: str | None
     user_id: str | None
     workspace: str | None
+    workspace_name: str | None
     status: str
     status_reason: str | None
     blocked_until: int | None
@@ -61,15 +62,38 @@ class View:
 
 
 def names(profiles: Sequence[Profile]) -> dict[str, str]:
-    """What each account is called: its alias, else its e-mail, told apart when two share one."""
-    shared = Counter(p.email.casefold() for p in profiles if not p.label)
-    found = {}
+    """What each account is called: its alias, else its e-mail.
+
+    Accounts of one e-mail are told apart by what differs of their workspaces' names and plans,
+    and by a piece of their id only where both are the same.
+    """
+    found = {p.id: p.label or p.email or f"account {p.id[:6]}" for p in profiles}
+    shared: dict[str, list[Profile]] = {}
     for profile in profiles:
-        name = profile.label or profile.email or f"account {profile.id[:6]}"
-        if not profile.label and profile.email and shared[profile.email.casefold()] > 1:
-            name = f"{profile.email} ({profile.plan or 'plan unknown'}, {profile.id[:4]})"
-        found[profile.id] = name
+        if profile.email and not profile.label:
+            shared.setdefault(profile.email.casefold(), []).append(profile)
+    for same in shared.values():
+        if len(same) > 1:
+            found.update(_apart(same))
     return found
+
+
+def _apart(same: Sequence[Profile]) -> dict[str, str]:
+    """Names for accounts of one e-mail."""
+    # A workspace that they all share says nothing, and may be the provider's for everybody.
+    differ = len({profile.workspace_name for profile in same}) > 1
+    about = {p.id: (p.workspace_name if differ else None, p.plan) for p in same}
+    often = Counter(about.values())
+    found = {}
+    for profile in same:
+        alike = often[about[profile.id]] > 1
+        found[profile.id] = _called(profile, (*about[profile.id], profile.id[:4] if alike else ""))
+    return found
+
+
+def _called(profile: Profile, about: Sequence[str | None]) -> str:
+    words = ", ".join(word for word in about if word)
+    return f"{profile.email} ({words})" if words else profile.email
 
 
 def account(view: View, now: int, *, auth: bool, stale_after: int) -> dict[str, Any]:
@@ -91,6 +115,7 @@ def account(view: View, now: int, *, auth: bool, stale_after: int) -> dict[str, 
         ),
         "chatgptAccountId": profile.upstream_id,
         "workspaceId": profile.workspace,
+        "workspaceLabel": profile.workspace_name,
         "routingPolicy": profile.policy,
         "auth": _auth(view.health) if auth else None,
         "windows": [_window(each, now, stale_after) for each in usage.windows],

@@ -97,6 +97,7 @@ class Account(_Usage):
     upstream_id = TextField(null=True)  # chatgpt_account_id
     user_id = TextField(null=True)
     workspace = TextField(null=True)
+    workspace_name = TextField(null=True)  # as the provider calls it
     status = TextField(default="active")  # active paused rate_limited quota_exceeded
     #                                       sign_in_needed deactivated
     status_reason = TextField(null=True)

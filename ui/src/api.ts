@@ -46,6 +46,7 @@ export interface Account {
   priority: number;
   routingPolicy: string | null;
   workspaceId: string | null;
+  workspaceLabel: string | null;
   chatgptAccountId: string | null;
   availableResetCredits: number | null;
   credits: { has: boolean; unlimited: boolean; balance: number | string | null } | null;

@@ -272,9 +272,11 @@ function Details({ account, now }: { account: Account; now: number }) {
           [t("accounts.streams"), count(account.activeStreams)],
           [
             t("accounts.workspace"),
-            <span key="w" className="mono">
-              {account.workspaceId ?? UNKNOWN}
-            </span>,
+            account.workspaceLabel ?? (
+              <span key="w" className="mono">
+                {account.workspaceId ?? UNKNOWN}
+              </span>
+            ),
           ],
           [
             t("accounts.id"),
