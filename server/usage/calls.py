@@ -12,8 +12,17 @@ from typing import Any
 from server.errors import AppError, NotFound, Unprocessable
 from server.store import db
 from server.times import iso
-from server.usage import behind, ownfiles, pricing, projects, recommendations, slices, thresholds
-from server.usage.slices import Filter, Found
+from server.usage import (
+    behind,
+    finding,
+    ownfiles,
+    pricing,
+    projects,
+    recommendations,
+    slices,
+    thresholds,
+)  # fmt: skip
+from server.usage.slices import Filter
 
 _FROM = "from call c left join session s on s.id = c.session left join thread t on t.id = s.thread"
 _COLUMNS = (
@@ -51,12 +60,6 @@ PRESETS = {
     "usage-credits": "coalesce(c.credits, 0) > 0",
     "reasoning-spike": slices.SPIKE,
 }
-# What a text is looked for in; the second part only where the privacy mode shows it.
-_SEARCHED = ("key", "parent", "role")
-_NAMES = ("cwd", "branch")
-_MODELS = "select distinct name from daily_usage where heading = 'model'"
-_PROJECTS = "select name from daily_usage where heading = 'project'"
-_TURN = re.compile(r"(?=.*\d)[\w-]{16,}")  # what a turn's id could be
 _NAMED = re.compile(r":([a-z_]+)")
 _WITNESSES = ((1, "log"), (2, "proxy"), (4, "telemetry"))
 
@@ -78,7 +81,7 @@ _FEW, _SESSIONS, _SEVERAL = 2000, 200, 20
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
     """One page of calls, and totals over everything the filter finds."""
     slices.refresh()
-    wanted = found(wanted)
+    wanted = finding.found(wanted)
     where, values = conditions(wanted)
     order = SORTS[page.sort]
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
@@ -88,10 +91,9 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         after = read_cursor(page.cursor, page)
         paged = f"{where} and ({order}, c.id) {beyond} (?, ?)"
     with db.reading() as connection:
-        totals = _totals(connection, wanted, where, values)
-        if slices.whole(wanted):
-            lead = _leading(connection, wanted, page, after, totals["calls"])
-            paged = f"{lead} and {paged}"
+        sums = totals(_sums(connection, wanted, where, values))
+        lead = _leading(connection, wanted, page, after, sums["calls"])
+        paged = f"{lead} and {paged}"
         rows = connection.execute(
             f"select {_COLUMNS}, {order} {_FROM} where {paged} "  # noqa: S608 - our own words
             f"order by {order} {way}, c.id {way} limit ? offset ?",
@@ -101,8 +103,8 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
     rows = rows[: page.limit]
     return {
         "calls": [_row(values) for values in rows],
-        "total": totals["calls"],
-        "totals": totals,
+        "total": sums["calls"],
+        "totals": sums,
         "hasMore": more,
         "nextCursor": cursor(rows[-1][-1], rows[-1][0], page) if more else None,
     }
@@ -112,6 +114,17 @@ def _leading(
     connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...], count: int
 ) -> str:
     """A condition that leads to a page's calls without reading all that lie before them."""
+    seen = wanted.found
+    if seen is not None and seen.calls:
+        # These few lie anywhere, beside what the sessions hold.
+        rest = replace(wanted, found=replace(seen, calls=()))
+        lead = _leading(connection, rest, page, after, count)
+        ids = "select rowid from call where id in (select value from json_each(?))"
+        rows = connection.execute(ids, (json.dumps(seen.calls),))
+        named = f"({lead} or c.rowid in ({','.join(str(row) for (row,) in rows)}))"
+        return "1" if lead == "1" else named
+    if not slices.whole(wanted):
+        return "1"
     if count <= _FEW:
         return _in_sessions(connection, wanted)
     if page.sort != "time" or wanted in (Filter(), Filter(names=False)):
@@ -165,41 +178,6 @@ def _in_sessions(connection: Any, wanted: Filter) -> str:
     return f"c.session in ({','.join(map(str, sessions))})"
 
 
-def found(wanted: Filter) -> Filter:
-    """The filter with its text looked up: in which sessions, models, efforts and calls it is."""
-    if not wanted.text or wanted.found is not None:
-        return wanted
-    pattern, text = like(wanted.text), wanted.text
-    columns = _SEARCHED + (_NAMES if wanted.names else ())
-    parts = [f"s.{column} like ? escape '\\'" for column in columns]
-    parts.append(f"s.project in ({','.join('?' * len(wanted.meant))})")
-    if wanted.names:
-        # Titles are looked through once a thread, and projects once, not once a session.
-        parts.append("s.thread in (select id from thread where title like ? escape '\\')")
-        parts.append(f"s.project in ({_PROJECTS} and name like ? escape '\\')")
-    sessions = db.rows(
-        f"select s.id from session s where {' or '.join(parts)}",  # noqa: S608
-        [pattern] * len(columns) + list(wanted.meant) + [pattern] * (2 * wanted.names),
-    )
-    models = db.rows(f"{_MODELS} and name like ? escape '\\'", (pattern,))  # noqa: S608
-    efforts = [one for (one,) in db.rows(_EFFORTS) if text.casefold() in one.casefold()]
-    # An id is found by its beginning, a turn by the whole of it.
-    names = db.rows(
-        "select id from call where id >= ? and id < ? limit 200", (text, text + "\U0010ffff")
-    )
-    if _TURN.fullmatch(text):
-        names += db.rows("select id from call where turn_id = ? limit 2000", (text,))
-    return replace(
-        wanted,
-        found=Found(
-            json.dumps([session for (session,) in sessions]),
-            tuple(model for (model,) in models),
-            tuple(efforts),
-            tuple(name for (name,) in names),
-        ),
-    )
-
-
 def options() -> dict[str, list[str]]:
     """What can be filtered by; read from the rollups, so that it costs nothing."""
     slices.refresh()
@@ -208,7 +186,7 @@ def options() -> dict[str, list[str]]:
         "select distinct heading, name from daily_usage where name != '' order by name"
     ):
         named[heading].append(name)
-    efforts = [row[0] for row in db.rows(_EFFORTS)]
+    efforts = [row[0] for row in db.rows(finding.EFFORTS)]
     return {
         "models": named["model"],
         "efforts": sorted(efforts),
@@ -217,12 +195,6 @@ def options() -> dict[str, list[str]]:
     }
 
 
-# Few efforts exist: an index leads from each to the next.
-_EFFORTS = (
-    "with recursive e(name) as (select min(effort) from stretch union all "
-    "select (select min(effort) from stretch where effort > e.name) from e where e.name is not null"
-    ") select name from e where name != ''"
-)
 _HEADINGS = ("model", "effort")
 # From here on a sort needs an index of its own; below, reading all calls is as quick.
 _MANY = 50_000
@@ -242,6 +214,11 @@ def keep() -> None:
         if sort not in ("time", "model", "effort") and name not in known:
             with db.writing() as connection:
                 connection.execute(f"create index {name} on call({order.replace('c.', '')})")
+    for column in finding.COLUMNS:
+        name = f"session_by_{column}"
+        if name not in known:
+            with db.writing() as connection:
+                connection.execute(f"create index {name} on session({column})")
     for heading in _HEADINGS:
         name = f"stretch_by_{heading}"
         if name not in known:
@@ -307,7 +284,7 @@ def conditions(wanted: Filter) -> tuple[str, list[Any]]:
     """The condition on a call (`c`, its session `s`, its thread `t`), and its values."""
     parts: list[str] = ["1"]
     values: list[Any] = []
-    seen = found(wanted).found
+    seen = finding.found(wanted).found
     if seen is not None:
         condition, given = seen.condition("c")
         parts.append(condition)
@@ -355,38 +332,77 @@ def _narrow(wanted: Filter, parts: list[str], values: list[Any]) -> None:
         parts.append(_NAMED.sub(lambda name: repr(limits[name[1]]), PRESETS[wanted.preset]))
 
 
-def like(text: str) -> str:
-    """A pattern for `like … escape '\\'` that finds `text` anywhere, whatever is in it."""
-    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-
-
 _SUMMED = (
     "total(calls), total(input), total(cached), total(output), total(reasoning), total(cost), "
     "total(unpriced), sum(credits)"
 )
+_SINGLY = (
+    "count(*), total(c.input), total(c.cached), total(c.output), total(c.reasoning), "
+    "total(c.cost), total(c.cost is null), sum(c.credits)"
+)
+Sums = tuple[Any, ...]
 
 
-def _totals(connection: Any, wanted: Filter, where: str, values: list[Any]) -> dict[str, Any]:
-    if wanted == Filter(names=wanted.names):
-        # Two sums of few rows answer in a millisecond what a million calls answer in a hundred.
-        parts = [
-            connection.execute(f"select {_SUMMED} from {source}").fetchone()  # noqa: S608
-            for source in ("thread_usage", "stretch where session = 0")
-        ]
-        known = [credits for *_, credits in parts if credits is not None]
-        sums = [one + other for one, other in zip(*(part[:-1] for part in parts), strict=True)]
-        return totals((*sums, sum(known) if known else None))
+def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sums:
+    """What `totals` writes, of all that the filter finds."""
+    seen = wanted.found
+    if seen is not None and seen.calls:
+        rest = replace(wanted, found=replace(seen, calls=()))
+        if slices.whole(rest):
+            condition, given = seen.condition("l")
+            named = (json.dumps(seen.calls), *values, *given)
+            alone = connection.execute(
+                f"select {_SINGLY} {_FROM} where c.id in (select value from json_each(?)) "  # noqa: S608
+                f"and {where} and not coalesce({condition.replace('l.', 'c.')}, 0)",
+                named,
+            ).fetchone()
+            return _together(_sums(connection, rest, where, values), alone)
+    bare = replace(wanted, text="", meant=(), names=True, found=None)
+    if bare == Filter() and (seen is None or seen.but):
+        return _together(_everything(connection), _left_out(connection, seen), -1)
     if slices.whole(wanted):
         source, given = slices.summed(wanted)
-        found = connection.execute(f"select {_SUMMED} {source}", given).fetchone()  # noqa: S608
-        return totals(found)
-    found = connection.execute(
-        "select count(*), total(c.input), total(c.cached), total(c.output), "  # noqa: S608
-        "total(c.reasoning), total(c.cost), total(c.cost is null), sum(c.credits) "
-        f"{_FROM} where {where}",
-        values,
+        sql = f"select {_SUMMED} {source}"  # noqa: S608
+    else:
+        sql, given = f"select {_SINGLY} {_FROM} where {where}", values  # noqa: S608
+    sums: Sums = connection.execute(sql, given).fetchone()
+    return sums
+
+
+def _everything(connection: Any) -> Sums:
+    # Two sums of few rows answer in a millisecond what a million calls answer in a hundred.
+    parts = [
+        connection.execute(f"select {_SUMMED} from {source}").fetchone()  # noqa: S608
+        for source in ("thread_usage", "stretch where session = 0")
+    ]
+    return _together(*parts)
+
+
+def _left_out(connection: Any, seen: slices.Found | None) -> Sums:
+    """The sums of what a text that most sessions have is not in."""
+    if seen is None:
+        return (0,) * 7 + (None,)
+    named = (*seen.models, *seen.efforts)
+    found: Sums = connection.execute(
+        f"select {_SUMMED} from stretch where (session = 0 or session in "  # noqa: S608
+        f"(select value from json_each(?))) and model not in ({_marks(seen.models)}) "
+        f"and effort not in ({_marks(seen.efforts)})",
+        (seen.sessions, *named),
     ).fetchone()
-    return totals(found)
+    return found
+
+
+def _marks(named: tuple[str, ...]) -> str:
+    return ",".join("?" * len(named))
+
+
+def _together(one: Sums, other: Sums, sign: int = 1) -> Sums:
+    """Sums added up, or with -1 taken away; credits stay unknown where nothing has them."""
+    known = [credits for credits in (one[7], other[7]) if credits is not None]
+    credits = None if not known else (one[7] or 0) + sign * (other[7] or 0)
+    if sign < 0 and not credits:
+        credits = None if one[7] is None or other[7] else one[7]
+    return (*(a + sign * b for a, b in zip(one[:7], other[:7], strict=True)), credits)
 
 
 def totals(sums: tuple[Any, ...]) -> dict[str, Any]:

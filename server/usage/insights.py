@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from server.store import db
-from server.usage import calls, recommendations, slices, threads, thresholds
+from server.usage import finding, recommendations, slices, threads, thresholds
 from server.usage.slices import Filter
 
 _MOST_CARDS = 7
@@ -34,7 +34,7 @@ _NAMES = (
 def found(wanted: Filter) -> dict[str, Any]:
     """Cards, presets and top threads over the filtered calls, and the thresholds used."""
     slices.refresh()
-    sums = _sums(calls.found(wanted))
+    sums = _sums(finding.found(wanted))
     number, dearest, top = threads.outstanding(wanted, _TOP)
     counts = {
         "highest-cost": number,

@@ -53,13 +53,17 @@ class Found:
     models: tuple[str, ...]
     efforts: tuple[str, ...]
     calls: tuple[str, ...] = ()
+    but: bool = False  # everywhere but in these sessions
 
     def condition(self, table: str) -> tuple[str, list[Any]]:
         """The condition on calls (`c`) or a rollup (`l`, which knows no single calls)."""
         names = [("model", self.models), ("effort", self.efforts)]
         if table == "c":
             names.append(("id", self.calls))
-        parts = [f"{table}.session in (select value from json_each(?))"]  # noqa: S608
+        listed = "in (select value from json_each(?))"
+        parts = [f"{table}.session {listed}"]
+        if self.but:
+            parts = [f"({table}.session > 0 and {table}.session not {listed})"]
         parts += [f"{table}.{column} in ({','.join('?' * len(v))})" for column, v in names if v]
         return f"({' or '.join(parts)})", [self.sessions, *(one for _, v in names for one in v)]
 
@@ -86,7 +90,7 @@ class Filter:
     least_credits: int = 0
     names: bool = True  # whether `text` may find what a privacy mode hides
     meant: tuple[str, ...] = ()  # the projects whose shown name or tags hold `text`
-    found: Found | None = None  # what `calls.found` made of `text`
+    found: Found | None = None  # what `finding.found` made of `text`
 
 
 # What Codex keeps under `sessions`; a session without a log of its own is no archived one.

@@ -11,7 +11,7 @@ from typing import Any
 from server.errors import NotFound
 from server.store import db
 from server.times import iso
-from server.usage import afresh, calls, recommendations, slices, thresholds
+from server.usage import afresh, calls, finding, recommendations, slices, thresholds
 from server.usage.calls import Page
 from server.usage.days import QUARTER
 from server.usage.slices import Filter
@@ -305,7 +305,7 @@ def _holding(wanted: Filter) -> tuple[str, list[Any]]:
     found = [f"{c} like ? escape '\\'" for c in columns]
     found.append(f"t.project in ({','.join('?' * len(wanted.meant))})")
     found.append(f"g.thread in (select x.thread from session x where {within})")  # noqa: S608
-    pattern = calls.like(wanted.text)
+    pattern = finding.like(wanted.text)
     values = [pattern] * len(columns) + list(wanted.meant) + [pattern] * len(inner)
     return f"({' or '.join(found)})", values
 

@@ -1,0 +1,145 @@
+"""Where a text is found: in which sessions, models, efforts and calls."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from server.store import db
+from server.usage.slices import Filter, Found
+
+# What a text is looked for in; the second part only where the privacy mode shows it. Of these
+# columns few values exist, so that the text is looked for in each of them once.
+_WORDS = ("role",)
+_NAMES = ("cwd", "branch")
+COLUMNS = (*_WORDS, *_NAMES, "project")
+_MODELS = "select distinct name from daily_usage where heading = 'model'"
+_PROJECTS = "select name from daily_usage where heading = 'project'"
+_TURN = re.compile(r"(?=.*\d)[\w-]{16,}")  # what a turn's id could be
+_LARGE = 3000  # sessions
+_MOST_VALUES = 2000
+_MOST_CALLS = 200
+# Few efforts exist: an index leads from each to the next.
+EFFORTS = (
+    "with recursive e(name) as (select min(effort) from stretch union all "
+    "select (select min(effort) from stretch where effort > e.name) from e where e.name is not null"
+    ") select name from e where name != ''"
+)
+_VALUES = (
+    "with recursive e(name) as (select min({0}) from session union all "
+    "select (select min({0}) from session where {0} > e.name) from e where e.name is not null "
+    "limit {1}) select name, name like ? escape '\\' from e where name is not null"
+)
+
+Part = tuple[str, list[Any]]  # a condition on a session `s`, and its values
+
+
+def found(wanted: Filter) -> Filter:
+    """The filter with its text looked up, if it has one."""
+    if not wanted.text or wanted.found is not None:
+        return wanted
+    pattern, text = like(wanted.text), wanted.text
+    models = db.rows(f"{_MODELS} and name like ? escape '\\'", (pattern,))  # noqa: S608
+    efforts = [one for (one,) in db.rows(EFFORTS) if text.casefold() in one.casefold()]
+    sessions, but = _sessions(wanted, pattern)
+    seen = Found(sessions, tuple(m for (m,) in models), tuple(efforts), _calls(text), but)
+    return replace(wanted, found=seen)
+
+
+def like(text: str) -> str:
+    """A pattern for `like … escape '\\'` that finds `text` anywhere, whatever is in it."""
+    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+
+
+def _calls(text: str) -> tuple[str, ...]:
+    """An id is found by its beginning, unless very many begin so; a turn by the whole of it."""
+    begins = (text, text + "\U0010ffff", _MOST_CALLS + 1)
+    names = db.rows("select id from call where id >= ? and id < ? limit ?", begins)
+    if len(names) > _MOST_CALLS:
+        return ()
+    if _TURN.fullmatch(text):
+        names += db.rows("select id from call where turn_id = ? limit 2000", (text,))
+    return tuple(name for (name,) in names)
+
+
+def _sessions(wanted: Filter, pattern: str) -> tuple[str, bool]:
+    """The sessions with the text as a JSON list; with True, those without it, as they are fewer."""
+    count = int(db.rows("select count(*) from session")[0][0])
+    if count > _LARGE:
+        rest = _few_without(wanted, pattern, count)
+        if rest is not None:
+            return json.dumps(rest), True
+    sessions: set[int] = set()
+    for condition, values in _parts(wanted, pattern):
+        rows = db.rows(f"select s.id from session s where {condition}", values)  # noqa: S608
+        sessions.update(session for (session,) in rows)
+    return json.dumps(list(sessions)), False
+
+
+def _few_without(wanted: Filter, pattern: str, count: int) -> list[int] | None:
+    """The sessions without the text, when its key or its thread's title alone leaves few."""
+    for table, column, lead in _BROAD[: 2 if wanted.names else 1]:
+        having = f"select count(*) from {table} where {column} {_HOLDS}"  # noqa: S608
+        number, among = db.rows(f"select ({having}), (select count(*) from {table})", (pattern,))[0]  # noqa: S608
+        if 2 * number <= among:
+            continue
+        without = f"{lead} not coalesce({column} {_HOLDS}, 0)"
+        left = [session for (session,) in db.rows(without + ")" * ("(" in lead), (pattern,))]
+        if 2 * len(left) <= count:
+            return _without(wanted, pattern, left)
+    return None
+
+
+_HOLDS = "like ? escape '\\'"
+# What a text that most sessions have is mostly in.
+_BROAD = (
+    ("session", "key", "select id from session where"),
+    ("thread", "title", "select id from session where thread in (select id from thread where"),
+)
+
+
+def _without(wanted: Filter, pattern: str, sessions: list[int]) -> list[int]:
+    """Those of some sessions that do not have the text at all."""
+    among = json.dumps(sessions)
+    gone: set[int] = set()
+    for condition, values in _parts(wanted, pattern):
+        rows = db.rows(
+            "select s.id from session s where s.id in (select value from json_each(?)) "  # noqa: S608
+            f"and ({condition})",
+            [among, *values],
+        )
+        gone.update(session for (session,) in rows)
+    return [session for session in sessions if session not in gone]
+
+
+def _parts(wanted: Filter, pattern: str) -> Iterator[Part]:
+    """The conditions, of which a session with the text meets one; those that none meets are left
+    out.
+    """
+    yield "s.key like ? escape '\\'", [pattern]
+    yield "s.parent is not null and s.parent like ? escape '\\'", [pattern]
+    for column in _WORDS + (_NAMES if wanted.names else ()):
+        yield from _valued(column, pattern)
+    projects = set(wanted.meant)
+    if wanted.names:
+        titled = "select id from thread where title like ? escape '\\'"
+        yield f"s.thread in ({titled})", [pattern]
+        projects |= {
+            name
+            for (name,) in db.rows(f"{_PROJECTS} and name like ? escape '\\'", (pattern,))  # noqa: S608
+        }
+    if projects:
+        yield f"s.project in ({','.join('?' * len(projects))})", list(projects)
+
+
+def _valued(column: str, pattern: str) -> Iterator[Part]:
+    """A column of few values, in some of which the text is."""
+    values = db.rows(_VALUES.format(column, _MOST_VALUES), (pattern,))
+    having = [value for value, holds in values if holds]
+    if len(values) + 1 >= _MOST_VALUES:
+        yield f"s.{column} like ? escape '\\'", [pattern]
+    elif having:
+        yield f"s.{column} in (select value from json_each(?))", [json.dumps(having)]  # noqa: S608

@@ -1,0 +1,95 @@
+"""A text finds the same calls by whatever way the ledger's size makes the quicker one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from server.config import Config
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db, settings
+from server.usage import calls, finding
+from server.usage.calls import Page
+from server.usage.slices import Filter
+from tests.rollouts import Tree
+
+
+@pytest.fixture
+def tree(config: Config, database: None) -> Tree:
+    """A tree with titles, and a call that belongs to no session."""
+    settings.change({"timeZone": "UTC"})
+    built = Tree(config.codex_home, seed=5, body=20)
+    built.grow(14)
+    Indexer(config, Ledger()).scan()
+    with db.writing("calls") as connection:
+        connection.execute("update thread set title = 'Mend the sundial ' || id where rowid % 5")
+        connection.execute("update session set role = 'Curie', branch = 'fix_%' where id % 4 = 0")
+        connection.execute(
+            "insert into call(id, provider, model, initiator, started_at, input, cached, "
+            "cache_written, output, reasoning, price_status, seen) values "
+            "('alone-1', 'codex', 'odd', 'unknown', 1780000000000, 9, 0, 0, 1, 0, 'unpriced', 2)"
+        )
+        Ledger().rebuild(connection)
+    return built
+
+
+def slow(text: str) -> list[tuple[Any, ...]]:
+    """Every call with the text: id, input, output, cost, credits; newest first."""
+    sql = (
+        "select c.id, c.input, c.output, c.cost, c.credits, s.key, s.parent, s.role, s.cwd, "
+        "s.branch, s.project, t.title, c.model, c.effort from call c left join session s on "
+        "s.id = c.session left join thread t on t.id = s.thread order by c.started_at desc, c.id "
+        "desc"
+    )
+    wanted = text.casefold()
+    return [
+        row[:5]
+        for row in db.rows(sql)
+        if row[0].startswith(text) or any(wanted in (word or "").casefold() for word in row[5:])
+    ]
+
+
+TEXTS = ["sundial", "-", "a", "e", "Curie", "fix_%", "%", "_", "project-1", "gpt", "gpt-5.5",
+         "high", "odd", "alone", "nothing at all", "'", "7"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("_LARGE", 1 << 30, id="few sessions"),
+        pytest.param("_LARGE", 0, id="many sessions"),
+        pytest.param("_MOST_VALUES", 1, id="many folders"),
+    ],
+)
+def test_a_text_finds_what_holds_it(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, text: str, name: str, value: int
+) -> None:
+    monkeypatch.setattr(finding, name, value)
+    monkeypatch.setattr(calls, "_FEW", 10 if value else 2000)
+    expected = slow(text)
+    found = calls.search(Filter(text=text), Page(limit=7))
+    totals = found["totals"]
+    assert totals["calls"] == found["total"] == len(expected)
+    assert totals["input"] == sum(row[1] for row in expected)
+    assert totals["output"] == sum(row[2] for row in expected)
+    assert totals["unpriced"] == sum(row[3] is None for row in expected)
+    credits = [row[4] for row in expected if row[4] is not None]
+    assert totals["credits"] == (pytest.approx(sum(credits) / 1e6) if credits else None)
+    assert [row["id"] for row in found["calls"]] == [row[0] for row in expected[:7]]
+    more = calls.search(Filter(text=text), Page(limit=7, cursor=found["nextCursor"] or ""))
+    if found["nextCursor"]:
+        assert [row["id"] for row in more["calls"]] == [row[0] for row in expected[7:14]]
+
+
+def test_the_beginning_that_very_many_ids_share_is_no_text(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = "resp_"
+    assert db.rows("select count(*) from call where id like 'resp_%'")[0][0] > 20
+    monkeypatch.setattr(finding, "_MOST_CALLS", 20)
+    assert calls.search(Filter(text=start), Page())["total"] == 0
+    one = db.rows("select id from call where id like 'resp_%' limit 1")[0][0]
+    assert [row["id"] for row in calls.search(Filter(text=one), Page())["calls"]] == [one]
