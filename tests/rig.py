@@ -17,6 +17,7 @@ import waitress.server
 from server.accounts.pool import Pool
 from server.config import Config
 from server.proxy.lane import Channel, Workers
+from server.proxy.loop import Loop
 from server.proxy.routes import Proxy
 from server.store import db
 from tests.upstream import Provider, auth_json
@@ -48,8 +49,10 @@ class Rig:
         self.proxy = Proxy(config, self.pool, self.ledger)
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(listener.getsockname()[1])
+        loop = Loop()
         self._server = waitress.server.create_server(
             self.proxy.wsgi(_nothing),
+            map=loop.map,
             sockets=[listener],
             _dispatcher=Workers(config.threads),
             channel_request_lookahead=1,
@@ -60,6 +63,7 @@ class Rig:
             asyncore_loop_timeout=0.05,  # so that the end of a test is quick
         )
         self._server.channel_class = Channel
+        self._server.asyncore = loop
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     def start(self) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 
+from server.proxy.loop import Watched
+
 KEY = "brimline.lane"
 
 
@@ -161,6 +163,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     task_class: Any = _Task
     _detached = False
+    _carried = False  # an answer goes on without a thread, and none is ending it
 
     def service(self) -> None:
         """Serve one request, or begin to."""
@@ -168,8 +171,28 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         try:
             super().service()
         except Detached as left:
-            self._detached = True
+            self._detached = self._carried = True
             left.carry_on()
+        self.stir()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether only a client's word, or `stir`, can change what to watch this for."""
+        quiet = not (self.total_outbufs_len or self.will_close or self.close_when_flushed)
+        return quiet and (self._carried or not self.requests)
+
+    def stir(self) -> None:
+        """Something has changed that the server's loop does not see by itself."""
+        if (number := self._fileno) is not None and isinstance(self._map, Watched):
+            self._map.stir(number)
+
+    def write_soon(self, data: Any) -> int:
+        """Send this, or keep it until the client reads."""
+        sent = int(super().write_soon(data))
+        if self._carried and self.total_outbufs_len:
+            self.stir()
+            self.server.pull_trigger()
+        return sent
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         """Wait for a client that does not read; not for the relay, whose other streams go on."""
@@ -183,11 +206,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         # More than one request in hand: the next would begin before this answer is read.
         end.close_on_finish = end.close_on_finish or len(self.requests) > 1
         self.task_class = lambda *_: end
+        self._carried = False
         try:
             with suppress(ClientDisconnected):
                 super().service()
         finally:
             self.task_class = _Task
+            self.stir()
+            self.server.pull_trigger()
 
 
 class Workers(ThreadedTaskDispatcher):  # type: ignore[misc]
