@@ -17,6 +17,7 @@ from flask import Flask
 
 from desktop import cli
 from server.accounts import codexlb
+from server.accounts.allowance import SIGN_IN_NEEDED
 from server.app import Services, create_app
 from server.config import Config
 from server.errors import BadRequest
@@ -188,11 +189,35 @@ def test_everything_is_brought_over(app: Flask, folder: Path) -> None:
 
 
 def test_twice_is_once(app: Flask, folder: Path) -> None:
+    built: Services = app.extensions["brimline"]
     client = app.test_client()
-    for _ in range(2):
-        found = client.post("/api/import/codex-lb", json={"folder": str(folder)}).get_json()
+    first = client.post("/api/import/codex-lb", json={"folder": str(folder)}).get_json()
+    assert not any(each["known"] for each in (*first["accounts"], *first["keys"]))
+    ada = first["accounts"][0]["accountId"]
+    client.put(f"/api/accounts/{ada}/alias", json={"alias": "Renamed here"})
+    theirs, renewed = codexlb.read(folder).accounts[0].sign_in, access_token("renewed")
+    assert theirs is not None
+    built.pool.sign_in(replace(theirs, access_token=renewed))
+    again = client.post("/api/import/codex-lb", json={"folder": str(folder)}).get_json()
+    assert [each["known"] for each in again["accounts"]] == [True, True, False]
+    assert (again["keys"][0]["known"], again["keys"][0]["problem"]) == (True, None)
+    assert again["settings"] == {}, "they stand already"
     assert len(client.get("/api/accounts").get_json()["accounts"]) == 2
-    assert found["keys"][0]["problem"] == "It is here already, and was left as it is."
+    assert built.pool.token(ada).access_token == renewed, "the folder's tokens are used up"
+    assert built.pool.summary(ada, db.now_ms())["alias"] == "Renamed here"
+
+
+def test_an_account_that_needs_a_sign_in_gets_the_one_of_the_folder(
+    app: Flask, folder: Path
+) -> None:
+    built: Services = app.extensions["brimline"]
+    client = app.test_client()
+    first = client.post("/api/import/codex-lb", json={"folder": str(folder)}).get_json()
+    ada = first["accounts"][0]["accountId"]
+    built.pool.block(ada, SIGN_IN_NEEDED, 0, "Its sign-in has ended.")
+    assert built.pool.summary(ada, db.now_ms())["status"] == SIGN_IN_NEEDED
+    again = client.post("/api/import/codex-lb", json={"folder": str(folder)}).get_json()
+    assert (again["accounts"][0]["known"], again["accounts"][0]["status"]) == (False, "active")
 
 
 def test_the_oldest_release_is_read_too(tmp_path: Path) -> None:
@@ -265,6 +290,13 @@ def test_the_command_works_without_a_server(
     assert "Do not start codex-lb again" in shown
     assert cli.main([*data, "accounts"]) == 0
     assert "Work" in capsys.readouterr().out
+    with closing(sqlite3.connect(folder / "store.db")) as database:
+        database.execute("delete from accounts where email = 'eve@example.com'")
+        database.commit()
+    assert cli.main([*data, "import", "codex-lb", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "account ada@example.com: here already, left as it is" in shown
+    assert "Nothing is new" in shown
     assert cli.main([*data, "import", "codex-lb", str(folder / "nothing")]) == 1
     assert "There is no store.db" in capsys.readouterr().err
     vault.forget()

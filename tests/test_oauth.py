@@ -122,9 +122,19 @@ def test_opencodes_file_is_read() -> None:
             dump({"tokens": {**SNAKE, "access_token": "x" * 40_000}}), "damaged", id="a long token"
         ),
         pytest.param(
-            dump({"tokens": {"access_token": "opaque", "id_token": "a.b.c"}}),
+            dump({"tokens": {"access_token": "opaque", "id_token": jwt({"sub": "x"})}}),
             "whose they are",
             id="nobody's tokens",
+        ),
+        pytest.param(
+            dump({"tokens": {**SNAKE, "id_token": "a.b.c", "account_id": "ws-1"}}),
+            "^id_token in this file is damaged",
+            id="an id token that says nothing",
+        ),
+        pytest.param(
+            dump({"tokens": {**SNAKE, "access_token": "a.b.c", "account_id": "ws-1"}}),
+            "^access_token in this file is damaged",
+            id="an access token that says nothing",
         ),
     ],
 )

@@ -58,7 +58,7 @@ def signs(
     found.stop()
 
 
-def until(true: Callable[[], Any], seconds: float = 5.0) -> None:
+def until(true: Callable[[], Any], seconds: float = 30.0) -> None:
     limit = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < limit, "it did not come about"
@@ -68,7 +68,7 @@ def until(true: Callable[[], Any], seconds: float = 5.0) -> None:
 def get(url: str) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False
-        return session.get(url, timeout=5)
+        return session.get(url, timeout=30)
 
 
 def asked(shown: dict[str, Any]) -> dict[str, str]:
@@ -297,6 +297,42 @@ def test_sign_in_by_device_code(
     assert form["redirect_uri"] == f"{upstream.url}/deviceauth/callback"
     assert hasty[:5] == [5, 5, 5, 10, 10]
     assert len(pool.candidates()) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds"),
+    [
+        pytest.param({"expires_in": 3}, 3, id="shorter than a poll"),
+        pytest.param({"expires_in": "1200"}, 1200, id="digits"),
+        pytest.param({"expires_in": 7200}, 7200, id="long"),
+        pytest.param({"expires_in": 10**9}, 86_400, id="nobody waits longer than a day"),
+        pytest.param({"expires_at": "2100-01-01T00:00:00Z"}, 86_400, id="by its end"),
+        pytest.param({"expires_at": "2000-01-01T00:00:00Z"}, 900, id="an end in the past"),
+        pytest.param({"expires_in": 0, "expires_at": 5}, 900, id="nonsense"),
+        pytest.param({"expires_in": "NaN"}, 900, id="no number"),
+        pytest.param({"expires_in": True}, 900, id="a boolean"),
+        pytest.param({"expires_in": [3]}, 900, id="a list"),
+        pytest.param({"expires_in": 10**400}, 900, id="beyond floats"),
+        pytest.param({}, 900, id="not said"),
+    ],
+)
+def test_a_device_code_lasts_as_long_as_the_provider_says(
+    signs: SignIns, upstream: Provider, more: dict[str, Any], seconds: int
+) -> None:
+    code = {"device_auth_id": "dev-1", "user_code": "AB-12", "interval": "60", **more}
+    upstream.other = Device((403, {}), start=(200, code))
+    assert signs.start("device")["expiresInSeconds"] == seconds
+
+
+def test_a_short_device_code_ends_before_the_next_poll(signs: SignIns, upstream: Provider) -> None:
+    code = {"device_auth_id": "dev-1", "user_code": "AB-12", "interval": 60, "expires_in": 0.05}
+    upstream.other = Device((403, {}), start=(200, code))
+    shown = signs.start("device")
+    flow = signs._flow
+    assert flow is not None
+    until(flow.ended.is_set)
+    found = signs.status(shown["flowId"])
+    assert (found["status"], found["errorSaid"]["key"]) == ("error", "signin.codeLate")
 
 
 def test_a_device_code_runs_out(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,17 +193,32 @@ def _bring(settings: Config, arguments: argparse.Namespace) -> int:
     failed = any(each["problem"] for each in (*found["accounts"], *found["keys"]))
     if arguments.json:
         print(json.dumps(found))
-        return EXIT_ERROR if failed else 0
+    else:
+        _tell(found)
+    return EXIT_ERROR if failed else 0
+
+
+def _tell(found: Mapping[str, Any]) -> None:
+    """Say in lines what was brought over."""
     for each in found["accounts"]:
-        print(f"account {each['email']}: {each['problem'] or each['status']}")
+        print(f"account {each['email']}: {_outcome(each, each['status'])}")
     for each in found["keys"]:
-        print(f"key {each['name']} ({each['keyPrefix']}…): {each['problem'] or 'works here'}")
+        print(f"key {each['name']} ({each['keyPrefix']}…): {_outcome(each, 'works here')}")
     for name, value in found["settings"].items():
         print(f"setting {name}: {json.dumps(value)}")
     for left in found["settingsLeft"]:
         print(f"setting left out: {left}")
+    rows = (*found["accounts"], *found["keys"])
+    if all(each["known"] for each in rows) and not found["settings"]:
+        print("Nothing is new: what this folder holds is here already, and was left as it is.")
     print(found["note"])
-    return EXIT_ERROR if failed else 0
+
+
+def _outcome(row: Mapping[str, Any], new: str) -> str:
+    """What became of an account or a key that was to be brought over."""
+    if row["known"]:
+        return "here already, left as it is"
+    return str(row["problem"] or new)
 
 
 def _pause(settings: Config, arguments: argparse.Namespace) -> int:

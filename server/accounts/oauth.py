@@ -65,6 +65,12 @@ def parse(raw: bytes) -> SignIn:
     identity = _token(data, "id_token", "idToken")
     if access is None:
         raise invalid(say("file.noToken"))
+    # A token that has a JWT's shape but says nothing would be an account without a name, which
+    # the provider refuses. An access token of another shape may be one of a later day.
+    if identity is not None and not claims(identity):
+        raise invalid(say("file.damaged", field="id_token"))
+    if access.count(".") == 2 and not claims(access):
+        raise invalid(say("file.damaged", field="access_token"))
     refresh = _token(data, "refresh_token", "refreshToken", "refresh")
     account = _first(data, "account_id", "accountId")
     return sign_in(access, refresh, identity, account=account, refreshed=data.get("when"))

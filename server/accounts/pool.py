@@ -294,6 +294,11 @@ class Pool:
         """
         return self.sign_in(oauth.parse(auth_json))
 
+    def known(self, found: oauth.SignIn) -> str | None:
+        """The account that these tokens belong to, if it is here."""
+        with self._lock:
+            return next((p.id for p in self._profiles.values() if _fits(p, found)), None)
+
     def sign_in(self, found: oauth.SignIn) -> Imported:
         """Add or renew the account that these tokens belong to, then ask for its allowance."""
         now = db.now_ms()

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import html
 import logging
+import math
 import secrets
 import threading
 import time
@@ -26,6 +27,7 @@ from server.accounts.pool import Pool
 from server.config import Config
 from server.errors import AppError, BadRequest, Conflict
 from server.sentences import say, told
+from server.store import db
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 PORTS = (1455, 1457)
 SCOPE = "openid profile email offline_access"
 LIFE_SECONDS = 900
+_LONGEST_LIFE = 86_400.0
 _SLOWER = 5.0  # seconds added when the provider asks to slow down
 _LONGEST_ADDRESS = 8192
 
@@ -101,7 +104,7 @@ class SignIns:
         if wanted is not None and wanted != flow.id:
             return _said("error", say("signin.replaced"), None, None)
         if flow.status == "pending" and time.monotonic() > flow.ends_at:
-            self._fail(flow, say("signin.late"))
+            self._fail(flow, say("signin.codeLate" if flow.device else "signin.late"))
         return _said(flow.status, flow.error, flow.id, flow.account)
 
     def complete(self, device_id: str | None, wanted: str | None = None) -> dict[str, Any]:
@@ -223,7 +226,7 @@ class SignIns:
                 f"The sign-in server gave no device code (HTTP {answer.status}). "
                 "Try again, or sign in by browser or by file."
             )
-        life = min(max(_seconds(data.get("expires_in"), LIFE_SECONDS), 30.0), 3600.0)
+        life = _life(data)
         flow.device = {
             "id": device[:500],
             "code": code[:50],
@@ -238,8 +241,8 @@ class SignIns:
     def _wait_for_device(self, flow: Flow) -> None:
         interval = float(flow.device["interval"])
         question = {"device_auth_id": flow.device["id"], "user_code": flow.device["code"]}
-        while not flow.ended.wait(interval):
-            if time.monotonic() > flow.ends_at:
+        while not flow.ended.wait(min(interval, max(0.0, flow.ends_at - time.monotonic()))):
+            if time.monotonic() >= flow.ends_at:
                 self._fail(flow, say("signin.codeLate"))
                 return
             try:
@@ -317,7 +320,7 @@ class SignIns:
             "userCode": device.get("code"),
             "deviceAuthId": device.get("id"),
             "intervalSeconds": int(device["interval"]) if device else None,
-            "expiresInSeconds": int(device["life"]) if device else LIFE_SECONDS,
+            "expiresInSeconds": math.ceil(device["life"]) if device else LIFE_SECONDS,
         }
 
 
@@ -338,10 +341,20 @@ def _still_waiting(status: int, code: str, data: dict[str, Any]) -> bool:
 
 
 def _seconds(value: Any, default: float) -> float:
+    """Seconds as the provider spells them, as a number or as its digits."""
     try:
-        return float(value) if isinstance(value, int | float | str) else default
-    except ValueError:
+        number = isinstance(value, int | float | str) and not isinstance(value, bool)
+        found = float(value) if number else default
+    except (ValueError, OverflowError):
         return default
+    return found if math.isfinite(found) and found > 0 else default
+
+
+def _life(data: dict[str, Any]) -> float:
+    """How long a device code lasts, as the provider said: by seconds or by its end."""
+    ends = oauth.moment(data.get("expires_at"))
+    left = 0.0 if ends is None else (ends - db.now_ms()) / 1000
+    return min(_seconds(data.get("expires_in"), left if left > 0 else LIFE_SECONDS), _LONGEST_LIFE)
 
 
 # ── the page that the browser comes back to ───────────────────────────────────────────────

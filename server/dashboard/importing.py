@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify
 
 from server.accounts import codexlb
+from server.accounts.allowance import DEACTIVATED, SIGN_IN_NEEDED
+from server.accounts.oauth import SignIn
 from server.accounts.pool import POLICIES
 from server.auth import limits
 from server.auth.keys import Key
@@ -42,7 +44,10 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def bring_over(services: Services, found: codexlb.Found) -> dict[str, Any]:
-    """Take over what was found; what cannot be taken is said and stops nothing else."""
+    """Take over what was found; what cannot be taken is said and stops nothing else.
+
+    What is here already is left as it is (`known`); only settings that differ are changed.
+    """
     accounts, ids = [], {}
     for account in found.accounts:
         row = _account(services, account)
@@ -61,11 +66,25 @@ def bring_over(services: Services, found: codexlb.Found) -> dict[str, Any]:
 
 
 def _account(services: Services, found: codexlb.Account) -> dict[str, Any]:
-    row = {"email": found.email, "accountId": None, "status": None, "problem": found.problem}
+    row = {
+        "email": found.email,
+        "accountId": None,
+        "status": None,
+        "problem": found.problem,
+        "known": False,
+    }
     if found.sign_in is None:
         return row
     pool = services.pool
     try:
+        known = _works_here(services, found.sign_in)
+        if known is not None:
+            return {
+                **row,
+                "accountId": known["accountId"],
+                "status": known["status"],
+                "known": True,
+            }
         account = pool.sign_in(found.sign_in).id
         if found.alias:
             pool.rename(account, found.alias)
@@ -78,8 +97,21 @@ def _account(services: Services, found: codexlb.Account) -> dict[str, Any]:
     return {**row, "accountId": account, "status": pool.summary(account, db.now_ms())["status"]}
 
 
+def _works_here(services: Services, found: SignIn) -> dict[str, Any] | None:
+    """The account of these tokens, when it is here and its own sign-in works.
+
+    Since the folder was read first, that sign-in has been renewed: the folder's refresh token
+    may be used up, and taking it again would sign the account out.
+    """
+    account = services.pool.known(found)
+    if account is None:
+        return None
+    shown = services.pool.summary(account, db.now_ms())
+    return None if shown["status"] in (SIGN_IN_NEEDED, DEACTIVATED) else shown
+
+
 def _key(services: Services, found: codexlb.ApiKey, ids: dict[str, str]) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": found.name, "keyPrefix": found.prefix, "problem": None}
+    row = {"name": found.name, "keyPrefix": found.prefix, "problem": None, "known": False}
     now = db.now_ms()
     rules = [_limit(limit, now) for limit in found.limits]
     missing = [name for name in found.accounts or () if name not in ids]
@@ -99,12 +131,12 @@ def _key(services: Services, found: codexlb.ApiKey, ids: dict[str, str]) -> dict
         created_at=found.created_at or now,
         limits=tuple(rule for rule in rules if rule is not None),
     )
+    if not services.keys.adopt(key):
+        return {**row, "known": True}
     if None in rules:
         row["problem"] = "One of its limits is of a kind that does not exist here."
     if missing:
         row["problem"] = "Some of its accounts were not brought over."
-    if not services.keys.adopt(key):
-        row["problem"] = "It is here already, and was left as it is."
     return row
 
 
@@ -119,12 +151,13 @@ def _limit(found: codexlb.Limit, now: int) -> limits.Limit | None:
 
 
 def _settings(found: dict[str, Any], ids: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
-    wanted = dict(found)
+    wanted, before = dict(found), settings.everything()
     left = []
     if "singleAccountId" in wanted:
         wanted["singleAccountId"] = ids.get(wanted["singleAccountId"])
     if wanted.get("routingStrategy", settings.STRATEGIES[0]) not in settings.STRATEGIES:
         left.append(f"routingStrategy {wanted.pop('routingStrategy')}")
+    wanted = {key: value for key, value in wanted.items() if value != before.get(key)}
     settings.change(wanted)
     return wanted, left
 
