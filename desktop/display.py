@@ -28,6 +28,7 @@ class View:
     can_start: bool = False  # the restart budget is spent: offer to start the server by hand
     login: bool = False  # start at login is on
     zone: tzinfo | None = None  # the user's, for clock times
+    unheard: str | None = None  # why no alert can be shown; None where they can
 
     @property
     def choices(self) -> Mapping[str, Any]:
@@ -174,9 +175,10 @@ def _headline(view: View, now: int) -> tuple[Row, ...]:
     if shot is None:
         return tuple(rows)
     rows += [Row(f"⚠ {text}", enabled=False) for text in list(shot.get("notices") or ())[:3]]
-    action = () if view.accounts else ("open", "/accounts")
-    rows += [Row(text, action, bool(action)) for text in pool_rows(shot, now)]
-    rows.append(Row(_today_row(shot, now), enabled=False))
+    # They can be clicked, as a desktop greys what cannot, and these are what people look for.
+    page = "/" if view.accounts else "/accounts"
+    rows += [Row(text, ("open", page)) for text in pool_rows(shot, now)]
+    rows.append(Row(_today_row(shot, now), ("open", "/calls")))
     return tuple(rows)
 
 
@@ -395,7 +397,7 @@ def _options(view: View, alive: bool) -> tuple[Row, ...]:
     hidden = bool(choices.get("trayHideAddresses"))
     return (
         Row("Icon", enabled=alive, children=_icon_rows(view, alive)),
-        Row("Alerts", enabled=alive, children=_alert_rows(choices, alive)),
+        Row("Alerts", enabled=alive, children=_alert_rows(view, alive)),
         Row("Hide addresses", _set(trayHideAddresses=not hidden), alive, checked=hidden),
         Row("Start at login", ("login",), checked=view.login),
     )
@@ -429,7 +431,11 @@ def _one_of(
     )
 
 
-def _alert_rows(choices: Mapping[str, Any], alive: bool) -> tuple[Row, ...]:
+def _alert_rows(view: View, alive: bool) -> tuple[Row, ...]:
+    choices = view.choices
+    said = (view.unheard or "").split("; ")  # what is missing; how to get it
+    unheard = [Row(part[:1].upper() + part[1:], enabled=False) for part in said if part]
+    unheard += [SEPARATOR] if unheard else []
     switches = [
         Row(text, _set(**{key: not choices.get(key, True)}), alive, choices.get(key, True))
         for text, key in _SWITCHES
@@ -447,7 +453,7 @@ def _alert_rows(choices: Mapping[str, Any], alive: bool) -> tuple[Row, ...]:
         )
         for start, end in hours
     ]
-    return (*switches, SEPARATOR, *quiet)
+    return (*unheard, *switches, SEPARATOR, *quiet)
 
 
 def _quiet_words(start: int, end: int) -> str:

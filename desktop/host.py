@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 _TRAY_PACKAGES = "gir1.2-ayatanaappindicator3-0.1"
 _WINDOW_PACKAGES = "gir1.2-webkit2-4.1"
@@ -29,14 +30,33 @@ def require_tray() -> str:
     try:
         import pystray
     except Exception as error:  # Xlib raises its own DisplayNameError, gi a ValueError
-        raise Missing(f"no tray icon is possible here ({_first_line(error)})") from error
+        why = _first_line(error)
+        mend = (
+            "look at DISPLAY; `brimline serve` works without one"
+            if "display" in why.lower()
+            else f"it needs Gtk 3 and {_TRAY_PACKAGES} (Debian: apt install {_TRAY_PACKAGES})"
+        )
+        raise Missing(f"no tray icon is possible here ({why}); {mend}") from error
     backend = str(pystray.Icon.__module__).rpartition(".")[2].lstrip("_")
+    if backend == "appindicator" and not _indicator_loads():
+        raise Missing(
+            "libayatana-appindicator3, which shows tray icons, is not installed "
+            f"(Debian: apt install {_TRAY_PACKAGES})"
+        )
     if not pystray.Icon.HAS_MENU:
         raise Missing(
             f"the tray has no menu here; install {_TRAY_PACKAGES} and python3-gi "
             f"(Debian: apt install {_TRAY_PACKAGES})"
         )
     return backend
+
+
+def _indicator_loads() -> bool:
+    """Whether the library behind its description is there; the binary brings the description."""
+    from pystray import _appindicator
+
+    # A type whose library cannot be loaded is `void`.
+    return bool(_appindicator.AppIndicator.Indicator.__gtype__.name != "void")
 
 
 def require_session_bus() -> str:
@@ -57,7 +77,7 @@ def require_host() -> str:
     if sys.platform in ("darwin", "win32"):
         return sys.platform
     require_display()
-    if _watcher():
+    if _owned("org.kde.StatusNotifierWatcher"):
         return "StatusNotifier"
     if _x_tray():
         return "X system tray"
@@ -67,25 +87,41 @@ def require_host() -> str:
     )
 
 
-def _watcher() -> bool:
+def require_notifications() -> str:
+    """Name who shows notifications; raises `Missing` when this desktop shows none."""
+    if sys.platform in ("darwin", "win32"):
+        return sys.platform
+    require_session_bus()
+    name = "org.freedesktop.Notifications"
+    if _owned(name):
+        return "a notification service"
     try:
-        from gi.repository import Gio, GLib
+        startable = name in _ask_bus("ListActivatableNames", None)
+    except Exception:  # a bus that does not answer starts nothing
+        startable = False
+    if startable:
+        return "a notification service, which starts when it is needed"
+    raise Missing(
+        "nothing shows notifications here, so alerts stay silent; install a notification service "
+        "(Debian: apt install dunst, or the one of your desktop)"
+    )
 
-        bus = Gio.bus_get_sync(Gio.BusType.SESSION, None)
-        answer = bus.call_sync(
-            "org.freedesktop.DBus",
-            "/org/freedesktop/DBus",
-            "org.freedesktop.DBus",
-            "NameHasOwner",
-            GLib.Variant("(s)", ("org.kde.StatusNotifierWatcher",)),
-            None,
-            0,
-            2000,
-            None,
-        )
-        return bool(answer.unpack()[0])
-    except Exception:  # no bus, no gi: then there is no watcher either
+
+def _owned(name: str) -> bool:
+    try:
+        from gi.repository import GLib
+
+        return bool(_ask_bus("NameHasOwner", GLib.Variant("(s)", (name,))))
+    except Exception:  # no bus, no gi: then nobody is there either
         return False
+
+
+def _ask_bus(method: str, argument: Any) -> Any:
+    from gi.repository import Gio
+
+    bus = Gio.bus_get_sync(Gio.BusType.SESSION, None)
+    name, path = "org.freedesktop.DBus", "/org/freedesktop/DBus"
+    return bus.call_sync(name, path, name, method, argument, None, 0, 2000, None).unpack()[0]
 
 
 def _x_tray() -> bool:

@@ -19,6 +19,7 @@ _DESKTOP: tuple[tuple[str, Callable[[], str]], ...] = (
     ("display", host.require_display),
     ("tray", host.require_tray),
     ("tray host", host.require_host),
+    ("notifications", host.require_notifications),
     ("window", host.require_web_view),
 )
 

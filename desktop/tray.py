@@ -47,6 +47,7 @@ _ANXIOUS = 0.5  # while the server is not there
 _TICK = 0.5  # how soon a second start is noticed
 _WINDOW_SECONDS = 15.0
 _TICKET_SECONDS = 2.0
+_SERVER_SECONDS = 60.0  # how long the browser waits for a server that is starting
 _SLEPT = 20.0  # the clocks disagree by so much only when the computer slept
 _ASKED = ("active", "rate_limited", "quota_exceeded")  # whose allowance the provider tells
 
@@ -253,6 +254,7 @@ class Tray:
             can_start=self._supervisor.exhausted,
             login=autostart.enabled(),
             zone=datetime.now().astimezone().tzinfo,
+            unheard=_unheard(),
         )
         self._tell(before)
         if trouble is None and snapshot is not None:
@@ -492,16 +494,36 @@ class _Window:
             self._tray.ask("open", self._wanted)
         elif code and time.monotonic() - started < _WINDOW_SECONDS:
             log.warning("the window ended with code %d; opening the browser", code)
+            self._browse(path)
+
+    def _browse(self, path: str) -> None:
+        """Open the browser, once the server is there: at a first start it takes a moment."""
+        limit = time.monotonic() + _SERVER_SECONDS
+        while not self._tray.stopping:
             try:
-                webbrowser.open(self._tray.ticket_url(path))
+                url = self._tray.ticket_url(path)
             except AppError as error:
-                log.warning("the browser was not opened: %s", error.message)
+                if time.monotonic() > limit:
+                    log.warning("the browser was not opened: %s", error.message)
+                    return
+                time.sleep(_ANXIOUS)
+                continue
+            webbrowser.open(url)
+            return
 
 
 def _window_errors(config: Config) -> IO[bytes]:
     folder = config.data_dir / "logs"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return (folder / "window.err").open("wb")
+
+
+def _unheard() -> str | None:
+    try:
+        host.require_notifications()
+    except host.Missing as missing:
+        return str(missing)
+    return None
 
 
 def _now() -> int:

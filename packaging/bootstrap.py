@@ -150,14 +150,6 @@ def sources(folder: Path) -> Iterator[Path]:
         yield from (Path(base, name) for name in files if not name.endswith(".tsbuildinfo"))
 
 
-def role(system: str, environment: Mapping[str, str], *, tray: bool) -> list[str]:
-    """What to start: the tray and its window where there is a desktop, else the server alone."""
-    screen = system in ("darwin", "win32") or any(
-        environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )
-    return ["tray", "--open"] if screen and tray else ["serve"]
-
-
 def shortened(lines: Sequence[str]) -> list[str]:
     """The two ends of a long output: npm says what is wrong at the start, pip at the end."""
     if len(lines) <= 26:
@@ -436,11 +428,6 @@ def desktop_step(progress: Progress) -> str:
         return "could not be built, so the tray is off"
 
 
-def has_tray() -> bool:
-    """Whether set-up has put in what the tray needs; elsewhere than on Linux it always has."""
-    return not sys.platform.startswith("linux") or bool(stamps().get(DESKTOP_LOCK))
-
-
 def project_step(progress: Progress) -> str:
     """Install Brimline itself, editable, which makes the `brimline` command."""
 
@@ -535,9 +522,9 @@ def set_up(*, tests: bool, build: bool = False) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Set up, then become Brimline."""
+    """Set up, then become Brimline: the tray where there is a desktop, else the server."""
     set_up(tests=False)
-    words = [str(BIN / "brimline"), *role(sys.platform, os.environ, tray=has_tray()), *arguments]
+    words = [str(BIN / "brimline"), *arguments]
     sys.stdout.flush()
     if os.name != "nt":
         os.execv(words[0], words)

@@ -61,22 +61,6 @@ def test_wanted_packages(tests: bool, ensurepip: bool, headers: bool, extra: set
 
 
 @pytest.mark.parametrize(
-    ("system", "environment", "tray", "expected"),
-    [
-        pytest.param("linux", {"DISPLAY": ":0"}, True, "tray", id="X11"),
-        pytest.param("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True, "tray", id="Wayland"),
-        pytest.param("linux", {}, True, "serve", id="a server has no screen"),
-        pytest.param("linux", {"DISPLAY": ""}, True, "serve", id="an empty display is none"),
-        pytest.param("linux", {"DISPLAY": ":0"}, False, "serve", id="a screen, but no PyGObject"),
-        pytest.param("darwin", {}, True, "tray", id="macOS always has one"),
-        pytest.param("win32", {}, True, "tray", id="Windows always has one"),
-    ],
-)
-def test_role(system: str, environment: dict[str, str], tray: bool, expected: str) -> None:
-    assert bootstrap.role(system, environment, tray=tray)[0] == expected
-
-
-@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         pytest.param(["setup"], ("setup", []), id="alone"),
@@ -192,7 +176,7 @@ def test_a_tray_that_cannot_be_built_does_not_stop_set_up(
     told = capsys.readouterr().out
     assert "could not be built, so the tray is off" in told
     assert "girepository-1.0 not found" in told
-    assert not bootstrap.has_tray()
+    assert not bootstrap.stamps().get(bootstrap.DESKTOP_LOCK)
 
 
 def test_page_sources_leave_out_what_the_build_makes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -198,6 +199,33 @@ def test_the_whole_menu_in_order() -> None:
         "Quit",
     ]
     assert [found.text for found in rows if found.default] == ["Open dashboard"]
+
+
+def test_what_people_look_for_is_not_grey() -> None:
+    """A desktop greys what cannot be clicked; the figures lead to their page."""
+    rows = display.menu(view(account()), NOW)
+    assert [(row.action, row.enabled) for row in rows[:3]] == [
+        (("open", "/"), True),
+        (("open", "/"), True),
+        (("open", "/calls"), True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unheard", "first"),
+    [
+        pytest.param(None, ["50 and 20% left"], id="alerts can be shown"),
+        pytest.param(
+            "nothing shows notifications here; install dunst",
+            ["Nothing shows notifications here", "Install dunst", "-", "50 and 20% left"],
+            id="what is missing stands above the switches, with its remedy",
+        ),
+    ],
+)
+def test_alerts_that_nobody_would_see_say_so(unheard: str | None, first: list[str]) -> None:
+    rows = display.menu(replace(view(account()), unheard=unheard), NOW)
+    alerts = next(row for row in rows if row.text == "Alerts")
+    assert texts(alerts.children)[: len(first)] == first
 
 
 @pytest.mark.parametrize(

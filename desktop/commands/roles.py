@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from desktop.commands.terminal import EXIT_NO_TRAY, add_shown, asked_language, client_of, command
@@ -117,12 +120,39 @@ def _seconds(text: str) -> float:
 
 
 def usual(settings: Config, arguments: argparse.Namespace) -> int:
-    """No command: the tray where there is a desktop, else the server."""
+    """No command: the tray where there is a desktop, else the server.
+
+    Where there is a screen but no tray is possible, the window opens beside the server.
+    """
     if not _has_screen():
         return _serve(settings, arguments)
     arguments.open, arguments.refresh = True, None
     code = _tray(settings, arguments)
-    return _serve(settings, arguments) if code == EXIT_NO_TRAY else code
+    if code != EXIT_NO_TRAY:
+        return code
+    with _beside(settings) as show:
+        return _serve(settings, arguments, show)
+
+
+@contextmanager
+def _beside(settings: Config) -> Iterator[Callable[[], None]]:
+    """Give what opens the window, or the browser, as a process that ends with this one."""
+    from desktop.supervisor import child_environment, self_command
+
+    opened: list[subprocess.Popen[bytes]] = []
+
+    def show() -> None:
+        words = self_command("window", "--data-dir", str(settings.data_dir))
+        frozen = bool(getattr(sys, "frozen", False))
+        env = child_environment(os.environ, outlives=False, frozen=frozen)
+        opened.append(subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL))  # noqa: S603
+
+    try:
+        yield show
+    finally:
+        for window in opened:
+            window.terminate()
+            window.wait(10)
 
 
 def _has_screen() -> bool:
@@ -131,7 +161,9 @@ def _has_screen() -> bool:
     )
 
 
-def _serve(settings: Config, arguments: argparse.Namespace) -> int:
+def _serve(
+    settings: Config, arguments: argparse.Namespace, ready: Callable[[], None] | None = None
+) -> int:
     from desktop import autostart, leftovers
     from server import runtime
 
@@ -143,7 +175,13 @@ def _serve(settings: Config, arguments: argparse.Namespace) -> int:
             _speak(api, arguments)
     # The page offers "start at login" where there is somebody to log in, to what is not invented.
     login = autostart if _has_screen() and not os.environ.get("BRIMLINE_DEMO") else None
-    return runtime.serve(settings, lambda line: print(line, flush=True), login)
+
+    def announce(line: str) -> None:
+        print(line, flush=True)
+        if ready is not None:
+            ready()
+
+    return runtime.serve(settings, announce, login)
 
 
 def _tray(settings: Config, arguments: argparse.Namespace) -> int:
