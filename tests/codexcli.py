@@ -95,7 +95,7 @@ class Codex:
         """One `codex exec` to its end."""
         with self.start(prompt, *flags, **environ) as running:
             try:
-                out, stderr = running.communicate(timeout=60)
+                out, stderr = running.communicate(timeout=100)
             except subprocess.TimeoutExpired:
                 running.kill()
                 raise
@@ -131,7 +131,7 @@ class Codex:
             env=self._environment({}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=30,
+            timeout=60,
             check=True,
         )
 

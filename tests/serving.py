@@ -61,8 +61,8 @@ def serving(config: Config, provider: Provider) -> Iterator[Served]:
         built.proxy.drain()
         built.proxy.stop()
         server.trigger.pull_trigger(server.close)  # in its own thread, which wakes for it
-        server.task_dispatcher.shutdown(timeout=5)
-        web.join(5)
+        server.task_dispatcher.shutdown(timeout=30)
+        web.join(30)
         db.close_databases()
 
 

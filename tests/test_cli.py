@@ -70,7 +70,7 @@ def server(tmp_path: Path, provider: upstream.Provider) -> Iterator[None]:
         assert process.stdout.readline().startswith(b"Brimline is ready")
         yield
         process.terminate()
-    assert process.wait(40) == 0
+    assert process.wait(60) == 0
 
 
 # --- Words ----------------------------------------------------------------------------------------

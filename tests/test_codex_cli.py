@@ -106,7 +106,7 @@ def commands(run: Run) -> list[str]:
 
 
 def wait_until(true: Callable[[], Any]) -> None:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 30
     while not true():
         assert time.monotonic() < limit, "it did not happen"
         time.sleep(0.01)
@@ -251,13 +251,13 @@ def first_fails(provider: Provider, failure: Script) -> None:
     provider.default = script
 
 
-IN_AN_HOUR = int(time.time()) + 3600
+IN_HOURS = int(time.time()) + 3 * 3600
 
 
 @pytest.mark.parametrize(
     ("failure", "outcome"),
     [
-        pytest.param(usage_limit(IN_AN_HOUR), "status 429", id="its allowance is used up"),
+        pytest.param(usage_limit(IN_HOURS), "status 429", id="its allowance is used up"),
         pytest.param(refusal(503, "server_is_overloaded"), "status 503", id="overloaded"),
         pytest.param(Answer(500, b"<html>oh</html>"), "status 500", id="an HTML page"),
         pytest.param(HangUp(), "it hung up", id="it hangs up"),
@@ -295,11 +295,10 @@ def test_a_spent_key_says_when_to_come_back(
     keys.settle(keys.reserve(made, "gpt-5.5"), None)
     settings.change({"apiKeyAuthEnabled": True})
     codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
-    began = time.monotonic()
     run = codex.run("Say one.", CLIENT_KEY=secret)
     assert run.code == 1
     assert "You’ve hit your usage limit. Try again at" in run.errors[-1]
-    assert time.monotonic() - began < 15
+    # One row: it did not ask again.
     assert [row["error_code"] for row in served.rows()] == ["rate_limit_exceeded"]
     assert not provider.responses()
 
@@ -307,10 +306,10 @@ def test_a_spent_key_says_when_to_come_back(
 def test_a_dry_pool_says_when_to_come_back(
     codex: Codex, served: Served, provider: Provider
 ) -> None:
-    provider.default = usage_limit(IN_AN_HOUR)
+    provider.default = usage_limit(IN_HOURS)
     codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/backend-api/codex"))
     run = codex.run("Say one.", CLIENT_KEY=KEY)
-    at = time.gmtime(IN_AN_HOUR)
+    at = time.gmtime(IN_HOURS)
     clock = f"{at.tm_hour % 12 or 12}:{at.tm_min:02} {'PM' if at.tm_hour >= 12 else 'AM'}"
     assert run.code == 1
     assert "You’ve hit your usage limit. Try again at" in run.errors[-1]
@@ -349,8 +348,8 @@ def test_ctrl_c_reaches_the_provider(codex: Codex, served: Served, provider: Pro
         wait_until(lambda: served.services.proxy.live() and provider.responses())
         wait_until(lambda: served.services.proxy.live()[0]["firstEventMs"] is not None)
         running.send_signal(signal.SIGINT)
-        assert provider.responses()[0].closed.wait(5)
-        running.communicate(timeout=20)
+        assert provider.responses()[0].closed.wait(30)
+        running.communicate(timeout=60)
     wait_until(lambda: not served.services.proxy.active())
     wait_until(lambda: [row["status"] for row in served.rows()] == ["cancelled"])
 
@@ -429,7 +428,7 @@ def program(config: Config, port: int, provider: Provider) -> Iterator[subproces
             yield running
         finally:
             running.terminate()
-            assert running.wait(15) == 0
+            assert running.wait(60) == 0
 
 
 def free_port() -> int:
@@ -454,7 +453,7 @@ def test_a_restart_in_mid_session(codex: Codex, config: Config, provider: Provid
         first_line = next(line for line in waiting.stdout if "econnecting" in line)
         assert "waiting for network" in first_line
         with program(config, port, provider):
-            waiting.communicate(timeout=30)
+            waiting.communicate(timeout=100)
     assert waiting.returncode == 0
     assert len({request.account for request in provider.responses()}) == 1
     with serving(config, provider) as last:

@@ -293,7 +293,7 @@ def served(config: Config, codex: Codex, provider: Provider) -> Iterator[Served]
 
 
 def ask(served: Served, client: str, verb: str) -> dict[str, Any]:
-    given = requests.post(f"{served.url}/api/connect/{client}/{verb}", json={}, timeout=10)
+    given = requests.post(f"{served.url}/api/connect/{client}/{verb}", json={}, timeout=30)
     assert given.status_code == 200, given.text
     return dict(given.json())
 
@@ -339,7 +339,7 @@ def test_codex_without_any_sign_in(codex: Codex, served: Served) -> None:
     codex.configure("")
     before = (codex.codex_home / "config.toml").read_bytes()
     url = f"{served.url}/api/connect/codex/apply"
-    assert requests.post(url, json={"style": "provider"}, timeout=10).ok
+    assert requests.post(url, json={"style": "provider"}, timeout=30).ok
     run = codex.run("Hello.")
     assert (run.code, run.text, run.errors) == (0, "Hello back.", []), run.stderr
     ask(served, "codex", "undo")
@@ -348,7 +348,7 @@ def test_codex_without_any_sign_in(codex: Codex, served: Served) -> None:
 
 def test_codex_with_a_demanded_key(codex: Codex, served: Served, provider: Provider) -> None:
     settings.change({"apiKeyAuthEnabled": True})
-    made = requests.post(f"{served.url}/api/api-keys", json={"name": "codex"}, timeout=10).json()
+    made = requests.post(f"{served.url}/api/api-keys", json={"name": "codex"}, timeout=30).json()
     codex.configure("")
     before = (codex.codex_home / "config.toml").read_bytes()
     assert made["key"] not in ask(served, "codex", "apply")["diff"]

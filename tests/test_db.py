@@ -240,9 +240,9 @@ def test_a_job_on_a_full_disk_writes_one_line(caplog: pytest.LogCaptureFixture) 
 
     scheduler = runtime.Scheduler([("rollups", lambda: 0.01, job)])
     scheduler.start()
-    assert ended.wait(10)
+    assert ended.wait(30)
     scheduler.stop()
-    scheduler.join(5)
+    scheduler.join(30)
     told = [(record.levelname, bool(record.exc_info)) for record in caplog.records]
     assert told == [("WARNING", False), ("ERROR", True)]
     assert "disk is full" in caplog.records[0].getMessage()

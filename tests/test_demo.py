@@ -40,7 +40,7 @@ def test_percentages_stay_percentages(account: str) -> None:
     assert {row[0] for row in rows} == {"primary", "secondary"}
 
 
-def wait_for(look: Any, seconds: float = 20) -> Any:
+def wait_for(look: Any, seconds: float = 60) -> Any:
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         if found := look():
@@ -64,7 +64,7 @@ def test_the_demo_is_the_whole_program(tmp_path: Path) -> None:
         url = process.stdout.readline().split()[-1].rstrip("/")
 
         def get(path: str) -> Any:
-            with urllib.request.urlopen(url + path, timeout=10) as answer:
+            with urllib.request.urlopen(url + path, timeout=30) as answer:
                 return json.load(answer)
 
         try:
@@ -89,7 +89,7 @@ def test_the_demo_is_the_whole_program(tmp_path: Path) -> None:
             assert [place for place in places if not place.startswith(str(temporary))] == []
         finally:
             process.terminate()
-    assert process.wait(40) == 0
+    assert process.wait(60) == 0
     assert list(temporary.iterdir()) == [], "the demo's folder is gone"
     assert list(home.iterdir()) == [], "nothing of the user's was touched"
 

@@ -22,7 +22,7 @@ def put(server: Server, value: Any) -> tuple[int, Any]:
         method="PUT",
     )
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:

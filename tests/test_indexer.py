@@ -445,7 +445,7 @@ def test_the_thread_finds_what_is_new(config: Config, indexer: Indexer) -> None:
     indexer.start()
     path = put(config, REAL[1])
     indexer.scan(wait=False)
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 30
     while (not db.rows("select 1 from source_file") or counted()[0] < 3) and (
         time.monotonic() < limit
     ):

@@ -25,13 +25,13 @@ def add_account(server: Server, name: str) -> None:
         body,
         {"Content-Type": "multipart/form-data; boundary=B"},
     )
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def turns(port: int, seen: list[str], stop: threading.Event) -> None:
     """One request after the other; notes each response whose end this client saw."""
     while not stop.is_set():
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:
             body = json.dumps({"model": "gpt-5.5", "stream": True, "input": []})
             connection.request("POST", "/backend-api/codex/responses", body)
@@ -64,7 +64,7 @@ def test_a_row_whose_end_was_seen_survives_a_kill(tmp_path: Path, moment: float)
         server.end(signal.SIGKILL)
         stop.set()
         for client in clients:
-            client.join(10)
+            client.join(60)
     opened = sqlite3.connect(tmp_path / "data" / "usage.db")
     kept = {row[0] for row in opened.execute("select response_id from request_log")}
     calls = {row[0] for row in opened.execute("select id from call")}

@@ -106,7 +106,7 @@ def opencode(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,  # its first start unpacks itself
+        timeout=200,  # its first start unpacks itself
         check=False,
     )
 
@@ -134,7 +134,7 @@ def test_it_is_connected_and_disconnected(
         b'{\n  "$schema": "https://opencode.ai/config.json",\n  "share": "disabled", // mine\n}\n'
     )
     file.write_bytes(mine)
-    given = requests.post(f"{served.url}/api/connect/opencode/apply", json={}, timeout=10).json()
+    given = requests.post(f"{served.url}/api/connect/opencode/apply", json={}, timeout=30).json()
     assert (given["path"], given["status"]["state"]) == (str(file), "connected")
     connected = file.read_bytes()
     done = opencode(tmp_path, "--format", "json", "Say one.")
@@ -142,7 +142,7 @@ def test_it_is_connected_and_disconnected(
     assert [part["text"] for part in parts if part["type"] == "text"] == ["It said one."]
     assert {row["endpoint"] for row in served.rows()} == {"/v1/chat/completions"}
     assert file.read_bytes() == connected  # it leaves the file as we wrote it
-    requests.post(f"{served.url}/api/connect/opencode/undo", json={}, timeout=10)
+    requests.post(f"{served.url}/api/connect/opencode/undo", json={}, timeout=30)
     assert file.read_bytes() == mine
 
 

@@ -23,7 +23,7 @@ def served(config: Config) -> Iterator[Served]:
 
 
 def get(served: Served, path: str) -> Any:
-    with urllib.request.urlopen(served.url + path, timeout=10) as answer:
+    with urllib.request.urlopen(served.url + path, timeout=30) as answer:
         return json.loads(answer.read())
 
 
@@ -44,7 +44,7 @@ def test_the_shapes_of_both_documents(served: Served) -> None:
     request = urllib.request.Request(
         f"{served.url}/v1/responses", body, {"Content-Type": "application/json"}
     )
-    urllib.request.urlopen(request, timeout=10).read()
+    urllib.request.urlopen(request, timeout=30).read()
     found = get(served, "/api/dashboard/overview")
     assert {"lastSyncAt", "accounts", "summary", "windows", "trends"} <= set(found)
     assert {"primary", "secondary"} == set(found["windows"])

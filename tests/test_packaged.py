@@ -55,10 +55,10 @@ def test_it_serves_its_pages_and_stops(tmp_path: Path) -> None:
     assert process.stdout is not None
     with process.stdout:
         url = process.stdout.readline().split()[-1]
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             assert b"<script" in answer.read()
         process.terminate()
-    assert process.wait(40) == 0
+    assert process.wait(60) == 0
 
 
 def test_autostart_names_the_binary_itself(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class TestPassword:
 
     def test_at_most_two_are_checked_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         password, now, most = self.built(), [0], [0]
-        lock, both = threading.Lock(), threading.Barrier(2, timeout=5)
+        lock, both = threading.Lock(), threading.Barrier(2, timeout=30)
 
         class Slow:
             def hash(self, text: bytes) -> str:

@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-m", "desktop", "serve"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def until(check: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(check: Callable[[], Any], seconds: float = 30.0) -> Any:
     """The first true answer of `check`, or a failure after `seconds`."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
@@ -58,7 +58,7 @@ class Server:
     def get(self, path: str, **headers: str) -> tuple[int, Any]:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -67,7 +67,7 @@ class Server:
     def end(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(40)
+        code = self.process.wait(60)
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()
@@ -102,12 +102,12 @@ def test_many_signals_at_once_end_it_once(server: Server) -> None:
     limit = time.monotonic() + 0.1
     while time.monotonic() < limit:
         server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
 
 
 def test_a_second_start_leaves_the_first_alone(server: Server) -> None:
     second = Server(server.folder)
-    assert second.process.wait(10) == 0
+    assert second.process.wait(60) == 0
     second.end()
     assert "already runs" in second.line
     assert server.get("/health")[0] == 200
@@ -115,7 +115,7 @@ def test_a_second_start_leaves_the_first_alone(server: Server) -> None:
 
 def test_a_busy_port_names_its_holder(server: Server, tmp_path: Path) -> None:
     other = Server(tmp_path / "other", port=server.port)
-    assert other.process.wait(10) == 3
+    assert other.process.wait(60) == 3
     assert other.process.stderr is not None
     said = other.process.stderr.read()
     other.end()
@@ -127,7 +127,7 @@ def test_a_busy_port_of_a_stranger(tmp_path: Path) -> None:
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
         other = Server(tmp_path / "data", port=stranger.getsockname()[1])
-        assert other.process.wait(10) == 3
+        assert other.process.wait(60) == 3
         assert other.process.stderr is not None
         said = other.process.stderr.read()
         other.end()
@@ -150,7 +150,7 @@ def test_with_an_admin_token_strangers_get_401(tmp_path: Path) -> None:
 
 def test_it_will_not_open_to_the_network_without_a_sign_in(tmp_path: Path) -> None:
     server = Server(tmp_path / "data", "--host", "0.0.0.0")
-    assert server.process.wait(10) != 0
+    assert server.process.wait(60) != 0
     assert server.process.stderr is not None
     said = server.process.stderr.read()
     server.end()

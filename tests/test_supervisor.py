@@ -59,7 +59,7 @@ server.serve_forever()
 """
 
 
-def until(look: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(look: Callable[[], Any], seconds: float = 30.0) -> Any:
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         found = look()
@@ -229,14 +229,14 @@ def test_another_version_is_drained_and_replaced(stubs: Stubs, tended: Superviso
     assert tended.trouble == "Replacing the server of version 0.0.1"
     new = alive(tended).address
     assert (new.version, new.pid == old.pid) == (__version__, False)
-    assert stubs.started[0].wait(10) == 0
+    assert stubs.started[0].wait(30) == 0
 
 
 def test_stop_ends_an_adopted_one_too(config: Config, stubs: Stubs, tended: Supervisor) -> None:
     stubs.start()
     assert tended.tend() is not None
     tended.stop()
-    assert stubs.started[0].wait(10) == 0
+    assert stubs.started[0].wait(30) == 0
     assert not config.server_file.exists()
 
 

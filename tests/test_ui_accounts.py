@@ -164,7 +164,7 @@ def test_a_request_in_flight_is_a_row_that_becomes_a_finished_one(
     expect(row).to_contain_text("gpt-5.5")
     watched.check()
     go_on.set()
-    client.join(10)
+    client.join(30)
     expect(row).to_have_count(0)
     expect(page.locator("tbody tr.openable")).to_have_count(1)
     expect(page.locator("tbody tr.openable")).to_contain_text("the only account")

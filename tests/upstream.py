@@ -338,7 +338,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for number, part in enumerate(self._parts(script)):
             if script.hold and number == script.hold[0]:
-                script.hold[1].wait(20)
+                script.hold[1].wait(60)
             if number and script.gap and self._left_within(script.gap, request):
                 return
             self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if self._chunked(script) else part)
