@@ -89,7 +89,19 @@ def add(command: Add) -> None:
     expensive.add_argument("--preset", choices=["today", "last-7-days"])
     threads = command("threads", _threads, "List threads.", ["brimline threads --sort cost"])
     threads.add_argument(
-        "--sort", choices=["time", "tokens", "calls", "cost", "credits", "cache", "attention"]
+        "--sort",
+        choices=[
+            "time",
+            "tokens",
+            "calls",
+            "cost",
+            "credits",
+            "cache",
+            "attention",
+            "thread",
+            "model",
+            "effort",
+        ],
     )
     for name in ("insights", "recommendations"):
         parser = command(name, _insights, "Print what needs attention.", [f"brimline {name}"])
@@ -258,7 +270,11 @@ def _call_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-credits", type=_amount, metavar="N", help="calls of at least so many Codex credits"
     )
-    parser.add_argument("--sort", choices=["time", "tokens", "cost", "cache", "context", "credits"])
+    parser.add_argument(
+        "--sort",
+        choices=["time", "thread", "model", "effort", "tokens", "cost", "cache", "context",
+                 "credits", "duration"],
+    )  # fmt: skip
 
 
 def common(parser: argparse.ArgumentParser) -> None:

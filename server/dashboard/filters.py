@@ -24,7 +24,7 @@ _MOST_CREDITS = 1_000_000_000
 # A name that stands for nothing finds nothing, rather than everything.
 _NOBODY = ("\0",)
 _MODELS = "select distinct name from daily_usage where heading = 'model'"
-_ASCENDING = ("model", "effort", "cache")
+_ASCENDING = ("model", "effort", "cache", "thread")
 _PROJECTS = "select distinct name from daily_usage where heading = 'project' and name != ''"
 
 

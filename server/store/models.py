@@ -425,6 +425,8 @@ class ThreadUsage(_Measures):
     sessions = IntegerField()
     subagents = IntegerField()
     reviews = IntegerField()
+    model = TextField()  # of most of its calls
+    effort = TextField()
 
     class Meta:
         indexes = ((("last_at",), False),)
@@ -662,6 +664,121 @@ class FileChange(_Usage):
         indexes = ((("path",), False), (("source", "number"), False))
 
 
+class FactTouched(_Usage):
+    """A log whose facts changed since they were summed up."""
+
+    source = IntegerField(primary_key=True)
+
+
+class FactDay(_Usage):
+    """A rollup: a log's calls of one local day that have facts, by what can be filtered by."""
+
+    source = IntegerField()  # SourceFile
+    session = IntegerField()  # Session; 0 for none
+    day = IntegerField()  # date.toordinal(), of the zone in the settings
+    model = TextField()
+    effort = TextField()
+    account = TextField()
+    provider = TextField()
+    calls = IntegerField()
+    shells = IntegerField()  # command lines with a step of git or gh
+    patches = IntegerField()  # edits of one file or more
+
+    class Meta:
+        indexes = (
+            (("source", "session", "day", "model", "effort", "account", "provider"), True),
+            (("day",), False),
+        )
+
+
+class DayFact(_Usage):
+    """A rollup: one fact of a day's calls; without a name, each call once for its type."""
+
+    day = IntegerField(index=True)  # FactDay
+    type = TextField()
+    name = TextField()
+    category = TextField()
+    count = IntegerField()
+    calls = IntegerField()
+    input = IntegerField()
+    cached = IntegerField()
+    output = IntegerField()
+    reasoning = IntegerField()
+    latest = IntegerField()
+    ratios = FloatField()  # the cached shares of the calls that have one, added up
+    rated = IntegerField()  # how many these are
+    largest = IntegerField()  # tokens of the largest call, and below them its row
+
+    class Meta:
+        primary_key = False
+
+
+class DayRun(_Usage):
+    """A rollup: a day's tool runs by everything that a section tells them apart by."""
+
+    day = IntegerField(index=True)  # FactDay
+    function = TextField()
+    root = TextField(null=True)
+    child = TextField(null=True)
+    operation = TextField(null=True)
+    missing = TextField(null=True)
+    first = BooleanField()  # no further git step of a command line
+    count = IntegerField()
+    outputs = IntegerField()
+    counted = IntegerField()
+    uncounted = IntegerField()
+    tokens = IntegerField(null=True)
+
+    class Meta:
+        primary_key = False
+
+
+class DayRead(_Usage):
+    """A rollup: a day's readings of one file by one reader."""
+
+    day = IntegerField(index=True)  # FactDay
+    path = TextField()
+    reader = TextField()
+    label = TextField()
+    events = IntegerField()
+    counted = IntegerField()
+    tokens = IntegerField(null=True)
+    productive = IntegerField()  # readings of a file that the log changes further on
+
+    class Meta:
+        primary_key = False
+
+
+class DayChange(_Usage):
+    """A rollup: a day's changes of one file."""
+
+    day = IntegerField(index=True)  # FactDay
+    path = TextField()
+    extension = TextField()
+    label = TextField()
+    count = IntegerField()
+    latest = IntegerField()
+
+    class Meta:
+        primary_key = False
+
+
+class DayTop(_Usage):
+    """A rollup: the largest readings and edits of a day, single ones."""
+
+    day = IntegerField(index=True)  # FactDay
+    kind = TextField()  # read change
+    size = IntegerField()  # tokens of the output, or files
+    label = TextField()
+    reader = TextField(null=True)
+    paths = IntegerField()
+    call = TextField()
+    at = IntegerField()
+
+    class Meta:
+        primary_key = False
+
+
 class DiagnosticSnapshot(_Usage):
     """A section of the diagnostics as it was computed last."""
 
@@ -761,5 +878,12 @@ USAGE_TABLES = [
     ToolRun,
     FileRead,
     FileChange,
+    FactTouched,
+    FactDay,
+    DayFact,
+    DayRun,
+    DayRead,
+    DayChange,
+    DayTop,
     DiagnosticSnapshot,
 ]

@@ -21,6 +21,7 @@ from server.usage import (
     recommendations,
     slices,
     thresholds,
+    titled,
 )  # fmt: skip
 from server.usage.slices import Filter
 
@@ -51,6 +52,7 @@ SORTS = {
     "duration": "coalesce(c.duration_ms, -1)",
     "context": "coalesce(1.0 * c.input / nullif(c.context_window, 0), -1.0)",
     "credits": "coalesce(c.credits, -1)",
+    "thread": titled.of_calls(names=True),
 }
 PRESETS = {
     "context-bloat": slices.GROWN,
@@ -83,7 +85,7 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
     slices.refresh()
     wanted = finding.found(wanted)
     where, values = conditions(wanted)
-    order = SORTS[page.sort]
+    order = SORTS[page.sort] if page.sort != "thread" else titled.of_calls(wanted.names)
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
     after: tuple[Any, ...] = ()
     paged = where
@@ -127,6 +129,9 @@ def _leading(
         return "1"
     if count <= _FEW:
         return _in_sessions(connection, wanted)
+    if page.sort == "thread":
+        need = page.offset + page.limit + 1
+        return titled.lead(connection, wanted, after, page.descending, need)
     if page.sort != "time" or wanted in (Filter(), Filter(names=False)):
         return "1"  # an index has them in order
     return _nearest(connection, wanted, page, after[0] if after else None)
@@ -211,7 +216,7 @@ def keep() -> None:
     known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
     for sort, order in SORTS.items():
         name = f"call_by_{sort}"
-        if sort not in ("time", "model", "effort") and name not in known:
+        if sort not in ("time", "model", "effort", "thread") and name not in known:
             with db.writing() as connection:
                 connection.execute(f"create index {name} on call({order.replace('c.', '')})")
     for column in finding.COLUMNS:

@@ -14,8 +14,8 @@ from typing import Any
 
 from server.store import db
 from server.times import iso
-from server.usage import slices
-from server.usage.sections import BUILDERS, FROM, Scope, scoped
+from server.usage import factsums, slices
+from server.usage.sections import BUILDERS, FROM, Scope, counted, scoped
 from server.usage.slices import Filter
 
 SECTIONS = {
@@ -54,6 +54,7 @@ _KEPT = (*SECTIONS, _FACTS, _SUMMARY)
 def compute(only: Iterable[str] = _KEPT) -> None:
     """Compute sections without a filter and store them, for both scopes."""
     slices.refresh()
+    factsums.keep()
     archived = bool(db.rows("select 1 from source_file where archived limit 1"))
     for section in only:
         found: dict[str, dict[str, Any]] = {"all": _built(section, Filter())}
@@ -92,8 +93,8 @@ def live(section: str, wanted: Filter) -> dict[str, Any]:
     return _built(section, wanted)
 
 
-def _built(section: str, wanted: Filter) -> dict[str, Any]:
-    scope = scoped(wanted)
+def _built(section: str, wanted: Filter, *, single: bool = False) -> dict[str, Any]:
+    scope = scoped(wanted, single=single)
     body: dict[str, Any]
     if section == _FACTS:
         body = {"rows": _facts(scope)}
@@ -106,7 +107,7 @@ def _built(section: str, wanted: Filter) -> dict[str, Any]:
         "computed_at": iso(db.now_ms()),
         "history_scope": wanted.history or "all",
         "source_logs_scanned": int(logs),
-        "usage_rows_scanned": int(scope.calls("count(*)")[0][0]),
+        "usage_rows_scanned": counted(scope),
         "raw_content_included": False,
     }
     return body
@@ -122,6 +123,11 @@ _FACT_COLUMNS = (
     "avg(case when c.input > 0 then 1.0 * c.cached / c.input end), "
     # The largest call and its row, in one pass: its tokens lead.
     f"max({_TOTAL} << {_ROW_BITS} | c.rowid)"
+)
+_SUMMED_COLUMNS = (
+    "r.type, r.name, max(r.category), sum(r.count), sum(r.calls), sum(r.input), sum(r.cached), "
+    "sum(r.output), sum(r.reasoning), max(r.latest), sum(r.ratios) / nullif(sum(r.rated), 0), "
+    "max(r.largest)"
 )
 FACT_SORTS = {
     "uncached": "associated_uncached_input_tokens",
@@ -168,8 +174,11 @@ def _stored_rows(table: str, wanted: Filter, least: int) -> list[dict[str, Any]]
 
 
 def _facts(scope: Scope, least: int = 0) -> list[dict[str, Any]]:
-    condition = f"{_TOTAL} >= ? group by r.type, r.name"
-    found = scope.rows("fact", _FACT_COLUMNS, condition, least)
+    if scope.days is not None and not least:
+        found = scope.summed("day_fact", _SUMMED_COLUMNS, "r.name != '' group by r.type, r.name")
+    else:
+        condition = f"{_TOTAL} >= ? group by r.type, r.name"
+        found = scope.single("fact", _FACT_COLUMNS, condition, least)
     largest = sorted({row[-1] % (1 << _ROW_BITS) for row in found})
     names: dict[int, str] = dict(
         db.rows(
@@ -225,14 +234,7 @@ def summary(wanted: Filter, least: int = 0) -> list[dict[str, Any]]:
 
 
 def _summary(scope: Scope, rows: list[dict[str, Any]], least: int = 0) -> list[dict[str, Any]]:
-    # A call's facts lie in the order of their types, so that this needs no sorting.
-    inner = "r.type as type, c.input as input, c.cached as cached, c.output as output"
-    where = f"where {scope.where} and {_TOTAL} >= ? group by k.source, k.number, r.type"
-    found = db.rows(
-        "select type, count(*), sum(input), sum(cached), sum(output) from "  # noqa: S608
-        f"(select {inner} {FROM.format('fact')} {where}) group by type",
-        (*scope.values, least),
-    )
+    found = _types(scope, least)
     made = []
     for kind, number, first, cached, output in found:
         mine = [row for row in rows if row["fact_type"] == kind]
@@ -251,6 +253,21 @@ def _summary(scope: Scope, rows: list[dict[str, Any]], least: int = 0) -> list[d
             }
         )
     return sorted(made, key=lambda row: -row["associated_uncached_input_tokens"])
+
+
+def _types(scope: Scope, least: int) -> list[tuple[Any, ...]]:
+    """Each type's calls, and what these used."""
+    if scope.days is not None and not least:
+        sums = "r.type, sum(r.calls), sum(r.input), sum(r.cached), sum(r.output)"
+        return scope.summed("day_fact", sums, "r.name = '' group by r.type")
+    # A call's facts lie in the order of their types, so that this needs no sorting.
+    inner = "r.type as type, c.input as input, c.cached as cached, c.output as output"
+    where = f"where {scope.where} and {_TOTAL} >= ? group by k.source, k.number, r.type"
+    return db.rows(
+        "select type, count(*), sum(input), sum(cached), sum(output) from "  # noqa: S608
+        f"(select {inner} {FROM.format('fact')} {where}) group by type",
+        (*scope.values, least),
+    )
 
 
 def ordered(rows: list[dict[str, Any]], sort: str, descending: bool) -> list[dict[str, Any]]:

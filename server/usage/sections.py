@@ -11,7 +11,7 @@ from typing import Any
 
 from server.store import db
 from server.times import iso
-from server.usage import calls, slices, vcs
+from server.usage import calls, factsums, slices, vcs
 from server.usage.days import QUARTER, chosen
 from server.usage.slices import Filter
 
@@ -24,47 +24,130 @@ FROM = (
     f"from fact_call k cross join call c on c.id = k.call {_CALLS} "
     "cross join {0} r on r.source = k.source and r.number = k.number"
 )
-_TOLD = "sum(r.outputs), sum(r.tokens is not null), sum(r.outputs and r.tokens is null)"
-_SUM = "sum(r.tokens)"
+_SUMMED = "from fact_day l left join session s on s.id = l.session cross join {0} r on r.day = l.id"
+# The file is changed further on in the same log.
+_PRODUCTIVE = (
+    "exists(select 1 from file_change m where m.path = f.path and m.source = f.source "
+    'and m."offset" > f."offset")'
+)
+# By name: single rows in the form of the rollup's, and the rollup.
+_TABLES = {
+    "runs": (
+        "(select source, number, function, root, child, operation, missing, part = 0 as first, "
+        "1 as count, outputs, tokens is not null as counted, outputs and tokens is null as "
+        "uncounted, tokens from tool_run)",
+        "day_run",
+    ),
+    "families": (
+        "(select source, number, name, count from fact where type = 'command_family')",
+        "(select day, name, count from day_fact where type = 'command_family' and name != '')",
+    ),
+    "reads": (
+        "(select source, number, path, reader, label, 1 as events, "  # noqa: S608 - our own words
+        f"tokens is not null as counted, tokens, {_PRODUCTIVE} as productive from file_read f)",
+        "day_read",
+    ),
+    "changes": (
+        "(select f.source, f.number, f.path, f.extension, f.label, 1 as count, k.at as latest "
+        "from file_change f join fact_call k on k.source = f.source and k.number = f.number)",
+        "day_change",
+    ),
+}
+_TOLD = "sum(r.outputs), sum(r.counted), sum(r.uncounted), sum(r.tokens)"
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which calls: the condition and its values, and the filter they came from."""
+    """Which calls: the condition and its values, and the filter they came from.
+
+    `days` are the same for the rollup of the facts, where that tells them.
+    """
 
     where: str
     values: tuple[Any, ...]
     wanted: Filter
+    days: tuple[str, tuple[Any, ...]] | None = None
 
-    def rows(self, table: str, columns: str, rest: str, *given: Any) -> list[tuple[Any, ...]]:
-        """Rows of a fact table (`r`), of the scope's calls only."""
-        head, _, tail = rest.partition(" group by ")
-        group = f" group by {tail}" if tail else ""
-        sql = f"select {columns} {FROM.format(table)} where {self.where} and {head}{group}"  # noqa: S608 - our own words
-        return db.rows(sql, (*self.values, *given))
+    def rows(self, name: str, columns: str, rest: str, *given: Any) -> list[tuple[Any, ...]]:
+        """Rows of one of `_TABLES` (`r`), of the scope's calls only."""
+        single, summed = _TABLES[name]
+        if self.days is not None:
+            return self.summed(summed, columns, rest, *given)
+        return self.single(single, columns, rest, *given)
+
+    def single(self, table: str, columns: str, rest: str, *given: Any) -> list[tuple[Any, ...]]:
+        """Rows of a table of facts, of the scope's calls only."""
+        return _selected(columns, FROM.format(table), self.where, rest, (*self.values, *given))
+
+    def summed(self, table: str, columns: str, rest: str, *given: Any) -> list[tuple[Any, ...]]:
+        """Rows of a table of the rollup; only where `days` are known."""
+        where, values = self.days or ("", ())
+        return _selected(columns, _SUMMED.format(table), where, rest, (*values, *given))
+
+    def day(self, columns: str) -> tuple[Any, ...]:
+        """Sums of the rollup's days themselves."""
+        where, values = self.days or ("", ())
+        source = "from fact_day l left join session s on s.id = l.session"
+        return _selected(columns, source, where, "1", values)[0]
 
     def calls(self, columns: str, rest: str = "") -> list[tuple[Any, ...]]:
         """Rows of the ledger itself."""
-        sql = f"select {columns} from call c {_CALLS} where {self.where} {rest}"  # noqa: S608
+        joined = _CALLS if "s." in self.where or "s." in columns else ""
+        sql = f"select {columns} from call c {joined} where {self.where} {rest}"  # noqa: S608
         return db.rows(sql, self.values)
 
 
-def scoped(wanted: Filter) -> Scope:
-    """The calls of a filter."""
+def _selected(
+    columns: str, source: str, where: str, rest: str, values: tuple[Any, ...]
+) -> list[tuple[Any, ...]]:
+    head, _, tail = rest.partition(" group by ")
+    group = f" group by {tail}" if tail else ""
+    sql = f"select {columns} {source} where {where} and {head}{group}"  # noqa: S608 - our own words
+    return db.rows(sql, values)
+
+
+def scoped(wanted: Filter, *, single: bool = False) -> Scope:
+    """The calls of a filter; `single` reads the facts themselves, whatever the rollup knows."""
     where, values = calls.conditions(wanted)
-    return Scope(where, tuple(values), wanted)
+    days = None if single else factsums.condition(wanted)
+    if days is not None and not factsums.refresh():
+        days = None
+    return Scope(where, tuple(values), wanted, days and (days[0], tuple(days[1])))
+
+
+def counted(scope: Scope) -> int:
+    """How many calls of the ledger the scope has."""
+    if scope.days is None:
+        return int(scope.calls("count(*)")[0][0])
+    source, values = slices.summed(scope.wanted)
+    return int(db.rows(f"select total(l.calls) {source}", values)[0][0])  # noqa: S608
 
 
 def _overview(scope: Scope) -> dict[str, Any]:
-    row = scope.calls(
-        "count(*), count(distinct c.session), count(distinct s.thread), "
-        "count(distinct coalesce(c.model, '')), min(c.started_at), max(c.started_at), "
-        "total(c.input), total(c.cached), total(c.output), total(c.reasoning), "
-        "avg(case when c.input > 0 then 1.0 * c.cached / c.input end)"
-    )[0]
+    mean = "avg(case when c.input > 0 then 1.0 * c.cached / c.input end)"
+    if scope.days is not None:
+        source, values = slices.summed(scope.wanted, joined=True)
+        row = (
+            db.rows(
+                "select total(l.calls), count(distinct nullif(l.session, 0)), "  # noqa: S608
+                "count(distinct s.thread), count(distinct l.model), min(l.first_at), "
+                "max(l.last_at), total(l.input), total(l.cached), total(l.output), "
+                f"total(l.reasoning) {source}",
+                values,
+            )[0]
+            + scope.calls(mean)[0]
+        )
+        facts = scope.summed("day_fact", "total(r.calls)", "r.name != ''")[0][0]
+    else:
+        row = scope.calls(
+            "count(*), count(distinct c.session), count(distinct s.thread), "
+            "count(distinct coalesce(c.model, '')), min(c.started_at), max(c.started_at), "
+            f"total(c.input), total(c.cached), total(c.output), total(c.reasoning), {mean}"
+        )[0]
+        facts = scope.single("fact", "count(*)", "1")[0][0]
     first, cached, output, reasoning = (int(value) for value in row[6:10])
     return {
-        "usage_rows": row[0],
+        "usage_rows": int(row[0]),
         "session_count": row[1],
         "thread_count": row[2],
         "model_count": row[3],
@@ -78,7 +161,7 @@ def _overview(scope: Scope) -> dict[str, Any]:
         "reasoning_output_tokens": reasoning,
         "cache_ratio": cached / first if first else None,
         "avg_call_cache_ratio": row[10],
-        "diagnostic_fact_rows": int(scope.rows("fact", "count(*)", "1")[0][0]),
+        "diagnostic_fact_rows": int(facts),
         "notes": [],
     }
 
@@ -101,9 +184,9 @@ def _tool_output(scope: Scope) -> dict[str, Any]:
     roots: dict[str, list[Any]] = {}
     reasons: dict[str, int] = {}
     for function, root, missing, *told in scope.rows(
-        "tool_run",
-        f"r.function, r.root, r.missing, count(*), {_TOLD}, {_SUM}",
-        "r.part = 0 group by r.function, r.root, r.missing",
+        "runs",
+        f"r.function, r.root, r.missing, sum(r.count), {_TOLD}",
+        "r.first group by r.function, r.root, r.missing",
     ):
         _plus(whole, told)
         _plus(functions.setdefault(function, [0, 0, 0, 0, None]), told)
@@ -136,6 +219,7 @@ def _plus(total: list[Any], more: list[Any]) -> None:
             total[place] = (total[place] or 0) + value
 
 
+_EVENTS = "count(distinct r.source || ':' || r.\"offset\")"
 _MOST_ROWS = 200
 _MOST_CHILDREN = 25
 
@@ -147,16 +231,16 @@ def _most(rows: list[dict[str, Any]], *keys: str, limit: int = _MOST_ROWS) -> li
 
 def _commands(scope: Scope) -> dict[str, Any]:
     found = scope.rows(
-        "tool_run",
-        "r.root, r.child, count(*)",
-        "r.part = 0 and r.root is not null group by r.root, r.child",
+        "runs",
+        "r.root, r.child, sum(r.count)",
+        "r.first and r.root is not null group by r.root, r.child",
     )
     roots: dict[str, list[dict[str, Any]]] = {}
     for root, child, count in found:
         roots.setdefault(root, []).append({"child": child, "count": count})
     marks = ",".join("?" * len(_SHELLS))
     nothing = scope.rows(
-        "tool_run", "count(*)", f"r.root is null and r.function in ({marks})", *_SHELLS
+        "runs", "total(r.count)", f"r.root is null and r.function in ({marks})", *_SHELLS
     )[0][0]
     named = sum(count for _, _, count in found)
     return {
@@ -179,9 +263,7 @@ def _commands(scope: Scope) -> dict[str, Any]:
         "families": [
             {"family": name, "count": count}
             for name, count in scope.rows(
-                "fact",
-                "r.name, sum(r.count)",
-                "r.type = 'command_family' group by r.name order by 2 desc",
+                "families", "r.name, sum(r.count)", "1 group by r.name order by 2 desc, 1"
             )
         ],
         "notes": ["programs-only"],
@@ -189,10 +271,9 @@ def _commands(scope: Scope) -> dict[str, Any]:
 
 
 def _git(scope: Scope) -> dict[str, Any]:
-    columns = f"count(*), {_TOLD}, {_SUM}"
     found = scope.rows(
-        "tool_run",
-        f"r.root, r.operation, {columns}",
+        "runs",
+        f"r.root, r.operation, sum(r.count), {_TOLD}",
         "r.operation is not null group by r.root, r.operation",
     )
     rows = []
@@ -212,11 +293,10 @@ def _git(scope: Scope) -> dict[str, Any]:
                 "original_token_sum": counted["original_token_sum"],
             }
         )
-    shell_calls = scope.rows(
-        "tool_run",
-        "count(distinct r.source || ':' || r.\"offset\")",
-        "r.operation is not null",
-    )[0][0]
+    if scope.days is not None:
+        shell_calls = scope.day("total(l.shells)")[0]
+    else:
+        shell_calls = scope.single("tool_run", _EVENTS, "r.operation is not null")[0][0]
     sums = [row["original_token_sum"] for row in rows if row["original_token_sum"] is not None]
     return {
         "summary": {
@@ -257,21 +337,29 @@ _PRIVACY = {
 
 
 def _reads(scope: Scope) -> dict[str, Any]:
-    columns = "count(*), sum(r.tokens is not null), sum(r.tokens is null), sum(r.tokens)"
-    whole = scope.rows("file_read", f"{columns}, count(distinct r.path)", "1")[0]
-    readers = scope.rows("file_read", f"r.reader, {columns}", "1 group by r.reader")
+    columns = "total(r.events), total(r.counted), sum(r.tokens)"
+    whole = scope.rows("reads", f"{columns}, count(distinct r.path)", "1")[0]
+    readers = scope.rows("reads", f"r.reader, {columns}", "1 group by r.reader")
     paths = scope.rows(
-        "file_read",
+        "reads",
         f"r.path, max(r.label), {columns}",
-        f"1 group by r.path order by 6 desc, 3 desc limit {_TOP_PATHS}",
+        f"1 group by r.path order by 5 desc, 3 desc, 1 limit {_TOP_PATHS}",
     )
-    largest = scope.rows(
-        "file_read",
-        "r.reader, max(r.label), count(*), sum(r.tokens), c.id, max(k.at)",
-        f'r.tokens is not null group by r.source, r."offset" order by 4 desc limit {_TOP_COMMANDS}',
-    )
+    if scope.days is not None:
+        largest = scope.summed(
+            "day_top",
+            "r.reader, r.label, r.paths, r.size, r.call, r.at",
+            f"r.kind = 'read' order by 4 desc, 6 desc, 5 limit {_TOP_COMMANDS}",
+        )
+    else:
+        largest = scope.single(
+            "file_read",
+            "r.reader, max(r.label), count(*), sum(r.tokens), c.id, max(k.at)",
+            'r.tokens is not null group by r.source, r."offset" '
+            f"order by 4 desc, 6 desc, 5 limit {_TOP_COMMANDS}",
+        )
     return {
-        "summary": {**_read_counts(whole[:4]), "unique_paths": whole[4]},
+        "summary": {**_read_counts(whole[:3]), "unique_paths": whole[3]},
         "readers": _most(
             [{"reader": row[0], **_read_counts(row[1:])} for row in readers], "read_events"
         ),
@@ -295,40 +383,46 @@ def _reads(scope: Scope) -> dict[str, Any]:
 
 
 def _read_counts(values: tuple[Any, ...]) -> dict[str, Any]:
-    events, counted, missing, tokens = values
+    events, counted, tokens = values
     return {
         "read_events": int(events),
-        "with_original_token_count": int(counted or 0),
-        "missing_original_token_count": int(missing or 0),
+        "with_original_token_count": int(counted),
+        "missing_original_token_count": int(events - counted),
         "original_token_sum": tokens,
     }
 
 
 def _changes(scope: Scope) -> dict[str, Any]:
-    event = "r.source || ':' || r.\"offset\""
-    whole = scope.rows(
-        "file_change", f"count(distinct {event}), count(*), count(distinct r.path)", "1"
-    )[0]
+    whole = scope.rows("changes", "total(r.count), count(distinct r.path)", "1")[0]
     paths = scope.rows(
-        "file_change",
-        "r.path, max(r.label), count(*), max(k.at)",
-        f"1 group by r.path order by 3 desc, 4 desc limit {_TOP_PATHS}",
+        "changes",
+        "r.path, max(r.label), sum(r.count), max(r.latest)",
+        f"1 group by r.path order by 3 desc, 4 desc, 1 limit {_TOP_PATHS}",
     )
     extensions = scope.rows(
-        "file_change",
-        "r.extension, count(*), count(distinct r.path)",
-        "1 group by r.extension order by 2 desc limit 50",
+        "changes",
+        "r.extension, sum(r.count), count(distinct r.path)",
+        "1 group by r.extension order by 2 desc, 1 limit 50",
     )
-    largest = scope.rows(
-        "file_change",
-        "count(*), max(r.label), c.id, max(k.at)",
-        f'1 group by r.source, r."offset" order by 1 desc, 4 desc limit {_TOP_COMMANDS}',
-    )
+    if scope.days is not None:
+        events = scope.day("total(l.patches)")[0]
+        largest = scope.summed(
+            "day_top",
+            "r.size, r.label, r.call, r.at",
+            f"r.kind = 'change' order by 1 desc, 4 desc, 3 limit {_TOP_COMMANDS}",
+        )
+    else:
+        events = scope.single("file_change", _EVENTS, "1")[0][0]
+        largest = scope.single(
+            "file_change",
+            "count(*), max(r.label), c.id, max(k.at)",
+            f'1 group by r.source, r."offset" order by 1 desc, 4 desc, 3 limit {_TOP_COMMANDS}',
+        )
     return {
         "summary": {
-            "modification_events": whole[0],
-            "modified_path_events": whole[1],
-            "unique_paths_modified": whole[2],
+            "modification_events": int(events),
+            "modified_path_events": int(whole[0]),
+            "unique_paths_modified": whole[1],
             "largest_event_path_count": largest[0][0] if largest else None,
         },
         "top_paths": [
@@ -358,21 +452,14 @@ def _changes(scope: Scope) -> dict[str, Any]:
     }
 
 
-# The file is changed further on in the same log.
-_PRODUCTIVE = (
-    "exists(select 1 from file_change m where m.path = r.path and m.source = r.source "
-    'and m."offset" > r."offset")'
-)
-
-
 def _productivity(scope: Scope) -> dict[str, Any]:
-    columns = f"count(*), sum({_PRODUCTIVE})"
-    whole = scope.rows("file_read", columns, "1")[0]
-    readers = scope.rows("file_read", f"r.reader, {columns}", "1 group by r.reader")
+    columns = "total(r.events), total(r.productive)"
+    whole = scope.rows("reads", columns, "1")[0]
+    readers = scope.rows("reads", f"r.reader, {columns}", "1 group by r.reader")
     paths = scope.rows(
-        "file_read",
+        "reads",
         f"r.path, max(r.label), {columns}",
-        f"1 group by r.path order by 3 desc limit {_TOP_PATHS}",
+        f"1 group by r.path order by 3 desc, 1 limit {_TOP_PATHS}",
     )
     return {
         "summary": _productive(whole),

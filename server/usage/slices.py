@@ -26,7 +26,7 @@ from server.usage.days import QUARTER, Days, chosen
 
 log = logging.getLogger(__name__)
 
-_MADE = 2  # goes up when rollups are made otherwise, so that they are made anew
+_MADE = 3  # goes up when rollups are made otherwise, so that they are made anew
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
 KEYS = ("session", "quarter", "model", "effort", "account", "price_status", "provider")
@@ -435,8 +435,15 @@ KINDS = (
     "count(distinct case when s.kind = 'subagent' then l.session end) as subagents, "
     "count(distinct case when s.kind = 'review' then l.session end) as reviews"
 )
+# A thread's reviews say less of it than its own work.
+LEAST = "{name} in ('codex-auto-review', '')"
+_MOST = (
+    "(select x.{0} from session y join slice x on x.session = y.id where y.thread = s.thread "  # noqa: S608
+    f"group by 1 order by {LEAST.format(name='1')}, sum(x.calls) desc, 1 limit 1)"
+)
 _INSERT_THREAD = (
-    f"insert into thread_usage(thread, provider, sessions, subagents, reviews, {', '.join(_SUMS)}) "  # noqa: S608
-    f"select s.thread, min(l.provider), {KINDS}, {measures()} "
+    "insert into thread_usage(thread, provider, sessions, subagents, reviews, "  # noqa: S608
+    f"{', '.join(_SUMS)}, model, effort) select s.thread, min(l.provider), {KINDS}, {measures()}, "
+    f"{_MOST.format('model')}, {_MOST.format('effort')} "
     "from session s join slice l on l.session = s.id where s.thread = ? group by s.thread"
 )

@@ -11,7 +11,7 @@ from typing import Any
 from server.errors import NotFound
 from server.store import db
 from server.times import iso
-from server.usage import afresh, calls, finding, recommendations, slices, thresholds
+from server.usage import afresh, calls, finding, recommendations, slices, thresholds, titled
 from server.usage.calls import Page
 from server.usage.days import QUARTER
 from server.usage.slices import Filter
@@ -39,6 +39,9 @@ SORTS = {
     "context": "coalesce(g.max_context, -1)",
     "duration": "coalesce(g.duration, -1)",
     "attention": _ATTENTION,
+    "thread": titled.of_threads(names=True),
+    "model": "g.model",  # that of most calls
+    "effort": "g.effort",
 }
 _COLUMNS = (
     "g.thread, g.provider, g.sessions, g.subagents, g.reviews, g.calls, g.input, g.cached, "
@@ -69,19 +72,19 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
     """One page of threads, each with the sums of its filtered calls, and the sums of all."""
     slices.refresh()
     groups = _Groups(wanted, page.sort)
-    order = SORTS[page.sort]
+    order, name = groups.order, groups.name
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
     paged = ""
     after: tuple[Any, ...] = ()
     if page.cursor:
         after = calls.read_cursor(page.cursor, page)
-        paged = f" and ({order}, g.thread) {beyond} (?, ?)"
+        paged = f" and ({order}, {name}) {beyond} (?, ?)"
     with db.reading() as connection:
         # The groups are made once: for rows and number, and where that needs them for all sums.
         extra = "0" if page.cursor or not groups.prefix else groups.windows
         found = connection.execute(
             f"{groups.prefix} select g.thread, {order}, {extra} {groups.tail}"  # noqa: S608
-            f"{paged} order by {order} {way}, g.thread {way} limit ? offset ?",
+            f"{paged} order by {order} {way}, {name} {way} limit ? offset ?",
             (*groups.values, *after, page.limit + 1, page.offset),
         ).fetchall()
         sums: tuple[Any, ...] = found[0][2:] if found and extra != "0" else ()
@@ -124,9 +127,10 @@ def keep() -> None:
     if db.rows("select count(*) from thread_usage")[0][0] < _MANY:
         return
     known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
+    titled.keep()
     for sort, order in SORTS.items():
         name = f"thread_by_{sort}"
-        if name not in known:
+        if name not in known and sort != "thread":
             with db.writing() as connection:
                 connection.execute(
                     f"create index {name} on thread_usage({order.replace('g.', '')}, thread)"
@@ -178,6 +182,8 @@ class _Groups:
         elif wanted.provider:
             parts.append("g.provider = ?")
             given.append(wanted.provider)
+        self.order, self.name, beside = _ordered(sorts[0], wanted.names, bool(self.prefix))
+        source += beside
         if wanted.thread:
             parts.append("g.thread = ?")
             given.append(wanted.thread)
@@ -185,7 +191,7 @@ class _Groups:
             condition, found = _holding(wanted)
             parts.append(condition)
             given += found
-            source += " left join thread t on t.id = g.thread"
+            source += " left join thread t on t.id = g.thread" if " t on " not in beside else ""
         if wanted.preset in _HAVING:
             parts.append(_HAVING[wanted.preset])
         self.tail = f"{source} where {' and '.join(parts)}"
@@ -233,7 +239,7 @@ class _Groups:
         """What sums calls up by thread; only the measures that `needed` names, if it names any,
         and only the threads `among`, if those are given.
         """
-        columns = slices.measures(needed=needed)
+        columns = slices.measures(needed=needed) or "sum(l.calls) as calls"
         kinds = f"{slices.KINDS}, " if not needed or "g.subagents" in needed else ""
         only = f" and s.thread in ({','.join('?' * len(among))})" if among else ""
         source, values = self._across() if self.spanned else self._source()
@@ -297,6 +303,18 @@ class _Groups:
         )
 
 
+def _ordered(sort: str, names: bool, summed_up: bool) -> tuple[str, str, str]:
+    """What threads are ordered by, the name beside it, and the join that this needs."""
+    if sort == "thread":
+        if not names:
+            return titled.of_threads(names), "g.thread", ""
+        return titled.of_threads(names), "t.id", " join thread t on t.id = g.thread"
+    if sort in ("model", "effort") and summed_up:
+        # The same as is shown: of all the thread's calls, not of those that a filter finds.
+        return f"u.{sort}", "g.thread", " join thread_usage u on u.thread = g.thread"
+    return SORTS[sort], "g.thread", ""
+
+
 def _holding(wanted: Filter) -> tuple[str, list[Any]]:
     """The condition that a thread, or a session of it, holds the filter's text."""
     columns = ("g.thread", *(("t.title", "t.project") if wanted.names else ()))
@@ -330,7 +348,7 @@ def _tally(column: str, threads: list[str]) -> dict[str, list[dict[str, Any]]]:
     for thread, name, count in db.rows(
         f"select s.thread, l.{column}, sum(l.calls) from session s join slice l "  # noqa: S608
         f"on l.session = s.id where s.thread in ({','.join('?' * len(threads))}) "
-        "group by 1, 2 order by 3 desc, 2",
+        f"group by 1, 2 order by {slices.LEAST.format(name='2')}, 3 desc, 2",
         threads,
     ):
         found.setdefault(thread, []).append({"name": name or None, "calls": count})

@@ -69,6 +69,8 @@ export const COLUMNS: Column[] = [
   {
     key: "thread",
     word: "calls.col.thread",
+    sort: "thread",
+    upFirst: true,
     width: 150,
     grow: true,
     show: (c) => c.threadTitle ?? <span className="muted">{t("calls.untitled")}</span>,

@@ -51,6 +51,13 @@ export function Attention({ thread }: { thread: ThreadRow }) {
   );
 }
 
+/** What the first column, which every table draws for itself, sorts by. */
+export const TITLE_COLUMN: Pick<ThreadColumn, "word" | "sort" | "upFirst" | "number"> = {
+  word: "calls.col.thread",
+  sort: "thread",
+  upFirst: true,
+};
+
 export const THREAD_COLUMNS: ThreadColumn[] = [
   {
     key: "time",
@@ -69,12 +76,16 @@ export const THREAD_COLUMNS: ThreadColumn[] = [
   {
     key: "model",
     word: "calls.col.model",
+    sort: "model",
+    upFirst: true,
     show: (row) => mix(row.models),
     title: (row) => listed(row.models),
   },
   {
     key: "effort",
     word: "calls.col.effort",
+    sort: "effort",
+    upFirst: true,
     show: (row) => mix(row.efforts),
     title: (row) => listed(row.efforts),
   },

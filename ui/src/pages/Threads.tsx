@@ -14,7 +14,7 @@ import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { plain, useOptions, UsageBar } from "../parts/UsageBar";
-import { THREAD_COLUMNS, type ThreadColumn } from "../threads";
+import { THREAD_COLUMNS, TITLE_COLUMN } from "../threads";
 import { NO_FILTER, useUsage } from "../usage";
 import { t } from "../words";
 
@@ -23,7 +23,8 @@ const MOST_OPEN = 30;
 
 function useThreadFilters() {
   const usage = useUsage();
-  const sort = THREAD_COLUMNS.find((column) => column.sort === usage.get("sort"))?.sort ?? "time";
+  const sort =
+    [TITLE_COLUMN, ...THREAD_COLUMNS].find((column) => column.sort === usage.get("sort"))?.sort ?? "time";
   const up = usage.get("direction") === "asc";
   const asked = {
     ...usage.shared,
@@ -183,7 +184,7 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
         <table className="rows threads">
           <thead>
             <tr>
-              <th scope="col">{t("calls.col.thread")}</th>
+              <Heading column={TITLE_COLUMN} filters={filters} />
               {THREAD_COLUMNS.map((column) => (
                 <Heading key={column.key} column={column} filters={filters} />
               ))}
@@ -219,7 +220,7 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
   );
 }
 
-function Heading({ column, filters }: { column: ThreadColumn; filters: Filters }) {
+function Heading({ column, filters }: { column: typeof TITLE_COLUMN; filters: Filters }) {
   const sorted = column.sort === filters.sort;
   const order = () => {
     const up = sorted ? !filters.up : Boolean(column.upFirst);

@@ -1,0 +1,94 @@
+"""Calls and threads in the order of their threads' titles; those without one come last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.store import db
+from server.usage import slices
+from server.usage.slices import Filter
+
+# Below every letter, so that titles and the names behind them compare one after the other.
+_GAP = "\x1f"
+_LAST = "char(1114111)"
+TITLE = f"coalesce(nullif(t.title, ''), {_LAST}) collate nocase"
+_MANY = 2000  # threads
+
+
+def of_calls(names: bool) -> str:
+    """What a call (`s` its session, `t` its thread) is ordered by: thread, then time. Without
+    `names` titles are hidden, and the order must not tell them.
+    """
+    title = f"coalesce(nullif(t.title, ''), {_LAST})" if names else "''"
+    return (
+        f"({title} || char(31) || coalesce(s.thread, {_LAST}) || char(31) || "
+        "printf('%015d', c.started_at)) collate nocase"
+    )
+
+
+def of_threads(names: bool) -> str:
+    """What a thread (`t`, its sums `g`) is ordered by."""
+    return TITLE if names else "g.thread"
+
+
+def keep() -> None:
+    """A scheduler job: an index over the titles of many threads."""
+    if db.rows("select count(*) from thread")[0][0] >= _MANY:
+        with db.writing() as connection:
+            connection.execute(
+                f"create index if not exists thread_by_title on thread({_plain(TITLE)}, id)"
+            )
+
+
+def lead(
+    connection: Any, wanted: Filter, after: tuple[Any, ...], descending: bool, need: int
+) -> str:
+    """A condition on a call that leads to a page's threads, walked from its beginning on."""
+    order = TITLE if wanted.names else "''"
+    way, beyond = ("desc", "<=") if descending else ("asc", ">=")
+    values: list[Any] = []
+    where = "1"
+    if after:
+        # The thread at the cursor counts: some of its calls may be left.
+        title, thread, _ = str(after[0]).rsplit(_GAP, 2)
+        where = f"({order}, t.id) {beyond} (?, ?)"
+        values += [title, thread]
+    source, given = _counted(wanted)
+    loose = int(connection.execute(*_loose(wanted)).fetchone()[0])
+    found: list[str] = []
+    for name, count in connection.execute(
+        f"select t.id, {source} where {where} and t.id is not null "  # noqa: S608
+        f"order by {order} {way}, t.id {way}",
+        [*given, *values],
+    ):
+        found.append(name)
+        need -= count if not values or name != values[1] else 0
+        if need <= 0:
+            break
+    return _among(connection, found, loose > 0)
+
+
+def _plain(sql: str) -> str:
+    return sql.replace("t.", "")
+
+
+def _counted(wanted: Filter) -> tuple[str, list[Any]]:
+    """The threads `t` with how many of the filter's calls each has."""
+    if wanted == Filter(names=wanted.names):
+        return "u.calls from thread t join thread_usage u on u.thread = t.id", []
+    source, values = slices.summed(wanted, joined=True)
+    grouped = f"select s.thread as thread, sum(l.calls) as calls {source} group by 1"  # noqa: S608
+    return f"u.calls from ({grouped}) u join thread t on t.id = u.thread", values
+
+
+def _loose(wanted: Filter) -> tuple[str, list[Any]]:
+    """How many of the filter's calls belong to no thread; they stand at the end."""
+    source, values = slices.summed(wanted)
+    return f"select total(l.calls) {source} and l.session = 0", values  # noqa: S608
+
+
+def _among(connection: Any, threads: list[str], loose: bool) -> str:
+    marks = ",".join("?" * len(threads))
+    sessions = connection.execute(f"select id from session where thread in ({marks})", threads)  # noqa: S608
+    listed = f"c.session in ({','.join(str(session) for (session,) in sessions)})"
+    return f"({listed} or c.session is null)" if loose else listed
