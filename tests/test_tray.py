@@ -632,12 +632,15 @@ def test_without_web_kit_the_browser_opens(app: App, tmp_path: Path) -> None:
     (tmp_path / "WebKit2-4.1.typelib").write_bytes(b"broken")
     (tmp_path / "WebKit2-4.0.typelib").write_bytes(b"broken")
     app.host.forget()
-    app.process = app.popen("tray", "--refresh", "0.3", GI_TYPELIB_PATH=str(tmp_path))
+    # The window gives up before the server is there, which the browser waits for.
+    words = ("tray", "--open", "--refresh", "0.3")
+    app.process = app.popen(*words, GI_TYPELIB_PATH=str(tmp_path))
     app.host.item(30)
     until(lambda: app.says("Today   "), 30, "a live menu")
+    first = until(lambda: app.browsed.read_text().splitlines(), 30, "the browser")
     app.host.click("Open dashboard")
-    url = until(lambda: app.browsed.read_text().strip(), 30, "the browser")
-    assert "/?ticket=" in url
+    until(lambda: len(app.browsed.read_text().splitlines()) == 2, 30, "the browser again")
+    assert "/?ticket=" in first[0]
     assert not app.windows()
     assert app.quit() == 0
 
@@ -679,6 +682,13 @@ def test_a_desktop_without_notifications_is_served(app: App) -> None:
     try:
         app.spend(85, 52)
         until(lambda: app.says("15%"), 30, "it goes on")
+        said = "Nothing shows notifications here, so alerts stay silent (off)"
+        until(lambda: app.says(said), 30, "the menu says what is missing")
+        assert app.says("Install a notification service (Debian: apt install dunst")
+        app.host.unmute()
+        until(lambda: not app.says(said), 30, "and no longer when it is there")
+        app.host.mute()
+        until(lambda: app.says(said), 30, "it is gone again")
         assert app.quit() == 0
     finally:
         app.host.unmute()
