@@ -111,7 +111,9 @@ class Xdg:
     """`autostart/brimline.desktop` in the user's configuration folder."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")) / ".config")
+        base = environ.get("XDG_CONFIG_HOME", "")
+        if not Path(base).is_absolute():  # as XDG's specification says
+            base = str(Path(environ.get("HOME", "~")) / ".config")
         self.path = Path(base).expanduser() / "autostart" / f"{NAME}.desktop"
 
     def read(self) -> str | None:

@@ -45,9 +45,11 @@ def folders(data_dir: str | None, env: Mapping[str, str]) -> Folders | None:
         if value and name.startswith(_OURS) and name not in _KNOWN:
             return None
     settings = env.get("XDG_CONFIG_HOME", "").strip() or f"{home}/.config"
+    share = env.get("XDG_DATA_HOME", "").strip() or f"{home}/.local/share"
+    if not (os.path.isabs(settings) and os.path.isabs(share)):
+        return None
     if os.path.lexists(f"{settings}/brimline/config.toml"):
         return None
-    share = env.get("XDG_DATA_HOME", "") or f"{home}/.local/share"
     found = [
         data_dir or env.get("BRIMLINE_DATA_DIR") or f"{share}/brimline",
         _first(env, _HOMES["codex_home"]) or f"{home}/.codex",

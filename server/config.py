@@ -89,7 +89,18 @@ _ROOT_SUFFIXES = {
 
 def config_dir() -> Path:
     """The folder of the config file and of the key that opens the vault."""
+    if _relative(os.environ, "XDG_CONFIG_HOME"):
+        return Path.home() / ".config" / NAME
     return Path(platformdirs.user_config_dir(NAME, appauthor=False))
+
+
+def _relative(env: Mapping[str, str], name: str) -> bool:
+    """Whether a base folder is set to a relative path, which XDG's specification says to ignore.
+
+    It would mean another folder in each folder that a program is started from.
+    """
+    value = env.get(name, "").strip()
+    return bool(value) and not Path(value).is_absolute()
 
 
 def load(
@@ -118,6 +129,11 @@ def load(
         if name.startswith("BRIMLINE_") and name not in known and env[name]
     ]
     warnings += _older_names(env)
+    warnings += [
+        f"{name} is not an absolute path, so it is ignored."
+        for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME")
+        if _relative(env, name)
+    ]
     if 0 < len(str(values["admin_token"])) < 16:
         warnings.append("The admin token is short; take at least 32 random characters.")
     return Config(**{f.name: _coerce(f.name, values[f.name]) for f in fields(Config)}), warnings
@@ -126,8 +142,11 @@ def load(
 def _defaults(env: Mapping[str, str]) -> dict[str, Any]:
     plain = {f.name: f.default for f in fields(Config)}
     home = Path(env.get("HOME") or Path.home())
-    data = env.get("XDG_DATA_HOME")
-    own = Path(data) / NAME if data else Path(platformdirs.user_data_dir(NAME, appauthor=False))
+    data = env.get("XDG_DATA_HOME", "").strip()
+    if _relative(env, "XDG_DATA_HOME"):
+        own = home / ".local" / "share" / NAME
+    else:
+        own = Path(data) / NAME if data else Path(platformdirs.user_data_dir(NAME, appauthor=False))
     return {
         **plain,
         "data_dir": own,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from desktop import autostart
 from server import config
 from server.config import ConfigError, load
 
@@ -61,6 +63,27 @@ def test_our_name_beats_the_seed_name(tmp_path: Path) -> None:
 
 def test_empty_means_unset(tmp_path: Path) -> None:
     assert read(tmp_path, BRIMLINE_PORT="", CODEX_HOME="")[0].port == 2455
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have no such base")
+@pytest.mark.parametrize("base", ["share", "./share", "../share", "~/share"])
+def test_a_relative_base_folder_is_ignored_and_said(
+    tmp_path: Path, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, warnings = read(tmp_path, XDG_DATA_HOME=base, XDG_CONFIG_HOME=base)
+    assert found.data_dir == tmp_path / ".local" / "share" / "brimline"
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        assert f"{name} is not an absolute path, so it is ignored." in warnings
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", base)
+    assert config.config_dir() == tmp_path / ".config" / "brimline"
+    where = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": base}
+    assert autostart.Xdg(where).path.parent == tmp_path / ".config" / "autostart"
+
+
+def test_an_absolute_base_folder_counts(tmp_path: Path) -> None:
+    found, warnings = read(tmp_path, XDG_DATA_HOME=str(tmp_path / "share"))
+    assert (found.data_dir, warnings) == (tmp_path / "share" / "brimline", [])
 
 
 def test_unknown_keys_are_reported(tmp_path: Path) -> None:

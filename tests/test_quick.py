@@ -56,6 +56,8 @@ def test_the_folders_are_those_of_the_configuration(
         pytest.param({"BRIMLINE_DATA_DIR": "~/x"}, id="a home to fill in"),
         pytest.param({"BRIMLINE_DATA_DIR": "x"}, id="a relative folder"),
         pytest.param({"HOME": ""}, id="no home"),
+        pytest.param({"XDG_DATA_HOME": "share"}, id="a relative base to warn of"),
+        pytest.param({"XDG_CONFIG_HOME": "./etc"}, id="another"),
     ],
 )
 def test_what_is_not_usual_goes_the_long_way(tmp_path: Path, given: dict[str, str]) -> None:
