@@ -312,22 +312,34 @@ class Supervisor:
 
     def stop(self, seconds: float = 5.0) -> None:
         """Stop the server; open streams may take longer and then end without us."""
-        client = self._client
+        client, asked = self._client, False
         if client is not None:
             with suppress(AppError):
                 client.post("/api/shutdown")
+                asked = True
             client.close()
         elif self._child is not None and self._child.poll() is None:
             self._child.terminate()
         self._client = None
         limit = time.monotonic() + seconds
-        while time.monotonic() < limit and self._lives():
+        while time.monotonic() < limit and self._lives(asked):
             time.sleep(0.05)
+        self._sweep()
 
-    def _lives(self) -> bool:
+    def _lives(self, asked: bool) -> bool:
         if self._child is not None and self._child.poll() is None:
             return True
-        return self.config.server_file.exists()
+        return asked and self.config.server_file.exists()
+
+    def _sweep(self) -> None:
+        """Remove what a server that was killed left: its address and our token for it."""
+        if not self.config.server_file.exists():
+            return
+        lock = Lock(self.config.data_dir / "serve.lock")
+        with suppress(AppError, OSError):
+            if lock.acquire():  # nobody serves this folder
+                self.config.server_file.unlink(missing_ok=True)
+        lock.release()
 
     def _adopt(self) -> Client | None:
         address = find(self.config)

@@ -18,6 +18,7 @@ from desktop import supervisor
 from desktop.supervisor import Address, Budget, Client, NotRunning, Refused, Supervisor, Wake
 from server import __version__
 from server.config import Config
+from server.store.lock import Lock
 
 # A server process in little: what the supervisor sees of ours, of any version and health.
 STUB = """
@@ -238,6 +239,31 @@ def test_stop_ends_an_adopted_one_too(config: Config, stubs: Stubs, tended: Supe
     tended.stop()
     assert stubs.started[0].wait(30) == 0
     assert not config.server_file.exists()
+
+
+def test_stop_sweeps_up_after_one_that_was_killed(
+    config: Config, stubs: Stubs, tended: Supervisor
+) -> None:
+    stubs.start()
+    assert until(tended.tend) is not None
+    stubs.started[0].kill()
+    stubs.started[0].wait()
+    assert config.server_file.exists()
+    began = time.monotonic()
+    tended.stop(seconds=30)
+    assert not config.server_file.exists()
+    assert time.monotonic() - began < 20, "nobody is left to wait for"
+
+
+def test_stop_leaves_the_file_of_one_that_hangs(config: Config, stubs: Stubs) -> None:
+    stubs.start()
+    lock = Lock(config.data_dir / "serve.lock")
+    assert lock.acquire()
+    try:
+        Supervisor(config).stop(seconds=0)
+        assert config.server_file.exists()
+    finally:
+        lock.release()
 
 
 def test_the_budget_refills_with_time() -> None:
