@@ -124,8 +124,12 @@ def _until_reset(window: Mapping[str, Any], now: int) -> str | None:
     return countdown(reset - now) if reset is not None and reset > now else None
 
 
+def _outlook(window: Mapping[str, Any], now: int) -> str:
+    """What an old figure or the pace means for the user; nothing while it is too early to tell."""
+    return "not fresh" if window.get("stale") else _pace_words(window, now)
+
+
 def _pace_words(window: Mapping[str, Any], now: int) -> str:
-    """What the pace means for the user; nothing while it is too early to tell."""
     pace = window.get("pace")
     if not pace:
         return ""
@@ -217,11 +221,8 @@ def _window_row(window: Mapping[str, Any], choices: Mapping[str, Any], now: int)
     reset = _until_reset(window, now)
     if reset:
         said.append(f"resets in {reset}")
-    if window.get("stale"):
-        said.append("not fresh")
-    elif _pace_words(window, now):
-        said.append(_pace_words(window, now))
-    return "  ·  ".join(said)
+    outlook = _outlook(window, now)
+    return "  ·  ".join([*said, outlook] if outlook else said)
 
 
 def _today_row(shot: Mapping[str, Any], now: int) -> str:
@@ -320,11 +321,12 @@ def _account_row(account: Mapping[str, Any], view: View, now: int) -> Row:
 def _facts(account: Mapping[str, Any], view: View, now: int) -> list[str]:
     """What the submenu of an account says before its verbs."""
     word = "used" if view.choices.get("trayPercent") == "used" else "left"
-    said = [
-        f"{w['name']}: {percent(share(w.get('remainingPercent'), view.choices))} {word}"
-        f"{reset_tail(w, now)}"
-        for w in ordered(account.get("windows"))
-    ]
+    said = []
+    for window in ordered(account.get("windows")):
+        shown = percent(share(window.get("remainingPercent"), view.choices))
+        outlook = _outlook(window, now)
+        fact = f"{window['name']}: {shown} {word}{reset_tail(window, now)}"
+        said.append(f"{fact}, {outlook}" if outlook else fact)
     credits = account.get("credits") or {}
     if credits.get("unlimited"):
         said.append("Credits: unlimited")

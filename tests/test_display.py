@@ -263,6 +263,16 @@ def test_a_window_says_what_its_pace_means(more: dict[str, Any], tail: str) -> N
     assert display.menu(view(pool=pool), NOW)[0].text.endswith(tail)
 
 
+def test_an_account_says_what_its_pace_means() -> None:
+    deficit = {"state": "in deficit", "runsOutAt": iso(NOW + 80 * MINUTE)}
+    windows = [window(62, pace=deficit), week(41, stale=True)]
+    row = next(row for row in display.menu(view(account(windows=windows)), NOW) if row.children)
+    assert texts(row.children)[:2] == [
+        "5 h: 62% left, resets in 2h 05m, runs out in 1h 20m",
+        "week: 41% left, resets in 3d 4h, not fresh",
+    ]
+
+
 @pytest.mark.parametrize(
     ("windows", "names"),
     [
