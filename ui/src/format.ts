@@ -89,7 +89,7 @@ export function share(ratio: Maybe<number>): string {
 /** How long something took. */
 export function duration(ms: Maybe<number>): string {
   if (ms == null) return UNKNOWN;
-  if (ms < SECOND) return t("unit.ms", { n: Math.round(ms) });
+  if (ms < SECOND) return t("unit.ms", { n: count(Math.round(ms)) });
   if (ms < MINUTE) {
     return t("unit.s", { n: numbers({ maximumFractionDigits: 1 }).format(ms / SECOND) });
   }
