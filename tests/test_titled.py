@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,6 +96,7 @@ def test_threads_are_sorted_by_what_is_shown(
     assert shown == sorted(shown, reverse=direction == "desc")
 
 
+@pytest.mark.parametrize("sort", ["thread", "model", "effort"])
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 @pytest.mark.parametrize("few", [0, 2000], ids=["many calls", "few calls"])
 @pytest.mark.parametrize(
@@ -107,22 +109,29 @@ def test_threads_are_sorted_by_what_is_shown(
         pytest.param({"privacy": "strict"}, id="names hidden"),
     ],
 )
-def test_calls_are_sorted_by_thread_and_within_it_by_time(
+def test_calls_are_sorted_by_name_and_within_it_the_newest_first(
     client: FlaskClient,
     monkeypatch: pytest.MonkeyPatch,
+    sort: str,
     direction: str,
     few: int,
     asked: dict[str, str],
 ) -> None:
     monkeypatch.setattr(calls, "_FEW", few)
-    found = everything(client, "calls", sort="thread", direction=direction, **asked)
-    last = chr(0x10FFFF)
-    keys = [
-        (
-            "" if "privacy" in asked else folded(row["threadTitle"]),
-            row["threadId"] or last,
-            row["at"],
-        )
-        for row in found
-    ]
-    assert keys == sorted(keys, reverse=direction == "desc")
+    found = everything(client, "calls", sort=sort, direction=direction, **asked)
+    names = []
+    times: dict[Any, list[str]] = {}
+    for row in found:
+        name = (name_of(row, "privacy" in asked),) if sort == "thread" else (row[sort] or "",)
+        names.append(name)
+        times.setdefault(name, []).append(row["at"])
+    assert list(times) == sorted(times, reverse=direction == "desc")
+    for listed in times.values():
+        assert listed == sorted(listed, reverse=True)
+    changes = sum(one != other for one, other in itertools.pairwise(names))
+    assert changes == len(times) - 1  # each name's calls stand together
+
+
+def name_of(row: dict[str, Any], hidden: bool) -> tuple[str, str]:
+    title = "" if hidden else folded(row["threadTitle"])
+    return title, row["threadId"] or chr(0x10FFFF)

@@ -36,6 +36,7 @@ _COLUMNS = (
     "and p.started_at < c.started_at)) from session x where x.thread = s.thread), "
     "c.running, s.kind"
 )
+_NAMED = ("thread", "model", "effort")  # sorts by a name, in which the newest come first
 # Unknown sorts below everything, so that no row gets lost between pages.
 SORTS = {
     "time": "c.started_at",
@@ -47,12 +48,10 @@ SORTS = {
     "reasoning": "c.reasoning",
     "cost": "coalesce(c.cost, -1)",
     "cache": "(case when c.input > 0 then 1.0 * c.cached / c.input else -1.0 end)",
-    "model": "coalesce(c.model, '')",
-    "effort": "coalesce(c.effort, '')",
     "duration": "coalesce(c.duration_ms, -1)",
     "context": "coalesce(1.0 * c.input / nullif(c.context_window, 0), -1.0)",
     "credits": "coalesce(c.credits, -1)",
-    "thread": titled.of_calls(names=True),
+    **{name: titled.of_calls(name, True, True) for name in _NAMED},
 }
 PRESETS = {
     "context-bloat": slices.GROWN,
@@ -62,7 +61,7 @@ PRESETS = {
     "usage-credits": "coalesce(c.credits, 0) > 0",
     "reasoning-spike": slices.SPIKE,
 }
-_NAMED = re.compile(r":([a-z_]+)")
+_PLACED = re.compile(r":([a-z_]+)")
 _WITNESSES = ((1, "log"), (2, "proxy"), (4, "telemetry"))
 
 
@@ -85,7 +84,9 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
     slices.refresh()
     wanted = finding.found(wanted)
     where, values = conditions(wanted)
-    order = SORTS[page.sort] if page.sort != "thread" else titled.of_calls(wanted.names)
+    order = SORTS[page.sort]
+    if page.sort in _NAMED:
+        order = titled.of_calls(page.sort, wanted.names, page.descending)
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
     after: tuple[Any, ...] = ()
     paged = where
@@ -132,6 +133,8 @@ def _leading(
     if page.sort == "thread":
         need = page.offset + page.limit + 1
         return titled.lead(connection, wanted, after, page.descending, need)
+    if page.sort in _NAMED:
+        return _newest(connection, wanted, page, after)
     if page.sort != "time" or wanted in (Filter(), Filter(names=False)):
         return "1"  # an index has them in order
     return _nearest(connection, wanted, page, after[0] if after else None)
@@ -168,6 +171,26 @@ def _nearest(connection: Any, wanted: Filter, page: Page, at: int | None) -> str
     if times and (0 in sessions or len(sessions) > _SEVERAL):
         return f"c.started_at between {min(times)} and {max(times)}"
     return f"c.session in ({','.join(map(str, sessions))})"
+
+
+def _newest(connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...]) -> str:
+    """The newest days of the models or efforts that the page shows."""
+    parts: list[str] = []
+    newest = Page(limit=page.limit, offset=page.offset)
+    at = titled.moment(after[0], page.descending) if after else None
+    for name, calls in titled.headings(connection, wanted, page.sort, after, page.descending):
+        models = page.sort == "model"
+        only = replace(wanted, models=(name,)) if models else replace(wanted, efforts=(name,))
+        lead = _nearest(connection, only, newest, at)
+        if lead == "1":
+            return lead
+        parts.append(lead)
+        # Of the one at the cursor it is not known how many are left.
+        newest = replace(newest, limit=newest.limit - (calls if at is None else 0))
+        at = None
+        if newest.offset + newest.limit < 0:
+            break
+    return f"({' or '.join(parts or ['0'])})"
 
 
 def _in_sessions(connection: Any, wanted: Filter) -> str:
@@ -216,7 +239,7 @@ def keep() -> None:
     known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
     for sort, order in SORTS.items():
         name = f"call_by_{sort}"
-        if sort not in ("time", "model", "effort", "thread") and name not in known:
+        if sort not in ("time", *_NAMED) and name not in known:
             with db.writing() as connection:
                 connection.execute(f"create index {name} on call({order.replace('c.', '')})")
     for column in finding.COLUMNS:
@@ -334,7 +357,7 @@ def _narrow(wanted: Filter, parts: list[str], values: list[Any]) -> None:
     if wanted.preset:
         limits = thresholds.current()
         # Named places would not mix with the others; a threshold is a number of ours.
-        parts.append(_NAMED.sub(lambda name: repr(limits[name[1]]), PRESETS[wanted.preset]))
+        parts.append(_PLACED.sub(lambda name: repr(limits[name[1]]), PRESETS[wanted.preset]))
 
 
 _SUMMED = (

@@ -57,8 +57,11 @@ def compute(only: Iterable[str] = _KEPT) -> None:
     factsums.keep()
     archived = bool(db.rows("select 1 from source_file where archived limit 1"))
     for section in only:
-        found: dict[str, dict[str, Any]] = {"all": _built(section, Filter())}
-        found["active"] = _built(section, Filter(history="active")) if archived else found["all"]
+        single = section == "overview"  # it tells when the ledger has other calls
+        found = {"all": _built(section, Filter(), single=single)}
+        found["active"] = found["all"]
+        if archived:
+            found["active"] = _built(section, Filter(history="active"), single=single)
         now = db.now_ms()
         with db.writing("diagnostics") as connection:
             connection.executemany(

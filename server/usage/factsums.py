@@ -20,6 +20,7 @@ from server.usage.slices import Filter
 
 _CHUNK = 40  # logs in one transaction, so that the proxy's recorder never waits long
 _FEW = 20  # logs that a request brings up itself
+_ALL = 1 << 40
 _TOP = 25  # of a day's largest readings and edits
 _NOTE = "factsums"
 _TABLES = ("day_fact", "day_run", "day_read", "day_change", "day_top")
@@ -51,7 +52,19 @@ def touch(connection: sqlite3.Connection, source: int) -> None:
 
 
 def refresh(*, most: int = _FEW) -> bool:
-    """Bring the rollup up to the facts, unless more than `most` logs changed; whether it is."""
+    """Bring the rollup up to the facts, unless more than `most` logs changed; whether it is.
+
+    On a disk that takes no more the facts themselves must answer.
+    """
+    try:
+        return _brought_up(most)
+    except sqlite3.Error as error:
+        if db.fault(error) is None:
+            raise
+        return False
+
+
+def _brought_up(most: int) -> bool:
     with _lock:
         newest = int(db.rows("select coalesce(max(rowid), 0) from call")[0][0])
         now = {"row": newest, "zone": chosen().mark}
@@ -72,14 +85,24 @@ def refresh(*, most: int = _FEW) -> bool:
         return True
 
 
+def catch_up() -> None:
+    """Bring the rollup up where a request would leave it: many logs changed."""
+    if not _known() or db.rows("select count(*) from fact_touched")[0][0] > _FEW:
+        refresh(most=_ALL)
+
+
+def forget() -> None:
+    """Sum everything up anew at the next `refresh`."""
+    _remember({})
+
+
 def keep() -> None:
     """Bring everything up; and anew, where calls went without a trace."""
-    everything = 1 << 40
-    refresh(most=everything)
+    refresh(most=_ALL)
     ours = db.rows("select total(calls) from fact_day")
     if ours != db.rows("select total(1) from fact_call k join call c on c.id = k.call"):
-        _remember({})
-        refresh(most=everything)
+        forget()
+        refresh(most=_ALL)
 
 
 def _known() -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Calls and threads in the order of their threads' titles; those without one come last."""
+"""Calls and threads in the order of names: of threads, those without one last, or of models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from server.store import db
@@ -12,17 +13,47 @@ from server.usage.slices import Filter
 _GAP = "\x1f"
 _LAST = "char(1114111)"
 TITLE = f"coalesce(nullif(t.title, ''), {_LAST}) collate nocase"
+_END = 999_999_999_999_999  # no time is later
 _MANY = 2000  # threads
 
 
-def of_calls(names: bool) -> str:
-    """What a call (`s` its session, `t` its thread) is ordered by: thread, then time. Without
-    `names` titles are hidden, and the order must not tell them.
+def of_calls(sort: str, names: bool, descending: bool) -> str:
+    """What a call (`c`, its session `s` and thread `t`) is ordered by: a name, and within it the
+    newest first. Without `names` titles are hidden, and the order must not tell them.
     """
+    time = f"printf('%015d', {'' if descending else f'{_END} - '}c.started_at)"
+    if sort != "thread":
+        return f"(coalesce(c.{sort}, '') || char(31) || {time})"
     title = f"coalesce(nullif(t.title, ''), {_LAST})" if names else "''"
-    return (
-        f"({title} || char(31) || coalesce(s.thread, {_LAST}) || char(31) || "
-        "printf('%015d', c.started_at)) collate nocase"
+    thread = f"coalesce(s.thread, {_LAST})"
+    return f"({title} || char(31) || {thread} || char(31) || {time}) collate nocase"
+
+
+def moment(value: Any, descending: bool) -> int | None:
+    """The time in what `of_calls` made; None when there is none in it."""
+    digits = str(value).rpartition(_GAP)[2]
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    return int(digits) if descending else _END - int(digits)
+
+
+def headings(
+    connection: Any, wanted: Filter, sort: str, after: tuple[Any, ...], descending: bool
+) -> Iterator[tuple[str, int]]:
+    """The models or efforts of the filter's calls in their order, each with how many calls."""
+    if wanted == Filter(names=wanted.names):
+        source, values = "name as name, calls from heading_usage where heading = ?", [sort]
+    else:
+        source, values = slices.summed(wanted)
+        source = f"l.{sort} as name, l.calls as calls {source}"
+    way, beyond = ("desc", "<=") if descending else ("asc", ">=")
+    where = ""
+    if after:
+        where = f"where name {beyond} ?"
+        values = [*values, str(after[0]).rpartition(_GAP)[0]]
+    yield from connection.execute(
+        f"select name, sum(calls) from (select {source}) {where} group by 1 order by 1 {way}",  # noqa: S608
+        values,
     )
 
 
@@ -50,7 +81,7 @@ def lead(
     where = "1"
     if after:
         # The thread at the cursor counts: some of its calls may be left.
-        title, thread, _ = str(after[0]).rsplit(_GAP, 2)
+        title, thread, _ = [*str(after[0]).rsplit(_GAP, 2), "", ""][:3]
         where = f"({order}, t.id) {beyond} (?, ?)"
         values += [title, thread]
     source, given = _counted(wanted)
