@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
-from server.usage import diagnostics, sections
+from server.usage import diagnostics, factsums, sections, slices
+from server.usage.days import chosen
 from server.usage.slices import Filter
 from tests.rig import wait_until
 from tests.rollouts import Tree
@@ -555,6 +558,122 @@ def test_filters_narrow_every_section(ready: FlaskClient) -> None:
     assert got(ready, "facts?model=gpt-5.5&limit=0")["rows"] == got(ready, "facts?limit=0")["rows"]
     assert got(ready, "facts?until=2020-01-01")["rows"] == []
     assert got(ready, "facts?min_tokens=999999999")["rows"] == []
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A ledger of several days, zones' edges, projects and models, with its facts."""
+    folder = tmp_path_factory.mktemp("many")
+    config = Config(data_dir=folder / "data", codex_home=folder / "codex", claude_home=folder / "c",
+                    port=80)  # fmt: skip
+    for number in range(1, 7):
+        log = rich(number, modern=number % 3 > 0)
+        for step in range(5):
+            log.run(f"git add . && git commit -m x && cat a{step}.py b.py", tokens=7 * step)
+            log.run("rg -n x src", tokens=step)
+        log.save(config.codex_home, archived=number == 6)
+    for path in REAL:
+        day = config.codex_home / "sessions/2026/11/21"
+        day.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, day / path.name.partition("__")[2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRIMLINE_NO_KEYRING", "1")
+        services: Services = create_app(config).extensions["brimline"]
+    services.indexer.scan()
+    services.facts.refresh()
+    with db.writing() as connection:
+        connection.execute(
+            "update call set account = 'a' || (rowid % 2), model = 'm' || (rowid % 3), "
+            "effort = case rowid % 4 when 0 then null else 'high' end, "
+            "started_at = started_at + (rowid % 4) * 47000000"
+        )
+        connection.execute("update session set project = 'p' || (id % 2)")
+    slices.forget()
+    slices.refresh()
+    factsums.forget()
+    db.close_databases()
+    yield config.data_dir
+
+
+def filters() -> dict[str, Filter]:
+    found = db.rows("select min(started_at), max(started_at) from call")[0]
+    days = [chosen().start(date.fromisoformat(chosen().of(at))) for at in found]
+    second = chosen().start(date.fromisoformat(chosen().of(days[0] + 36 * 3_600_000)))
+    session, thread = db.rows("select key, thread from session order by id limit 1")[0]
+    return {
+        "all": Filter(),
+        "active": Filter(history="active"),
+        "a day": Filter(since=days[0], until=second),
+        "from the second day": Filter(since=second),
+        "until the last day": Filter(until=days[1]),
+        "nobody's days": Filter(since=1, until=2),
+        "a model": Filter(models=("m1",)),
+        "two models, an effort": Filter(models=("m0", "m2"), efforts=("high",)),
+        "an account": Filter(accounts=("a1",), since=second),
+        "a project": Filter(projects=("p0",)),
+        "a provider": Filter(provider="codex"),
+        "another provider": Filter(provider="claude"),
+        "a session": Filter(session=session),
+        "a thread": Filter(thread=thread),
+    }
+
+
+SECTION_NAMES = [*diagnostics.SECTIONS, "facts", "summary"]
+
+
+@pytest.mark.parametrize("section", SECTION_NAMES)
+def test_the_rollup_tells_what_the_facts_do(many: Path, section: str) -> None:
+    db.open_databases(many, strict=True)
+    settings.load()
+    try:
+        assert factsums.refresh(most=100)
+        told = 0
+        for name, wanted in filters().items():
+            assert sections.scoped(wanted).days is not None or name == "nobody's days"
+            summed = diagnostics._built(section, wanted)
+            single = diagnostics._built(section, wanted, single=True)
+            for found in (summed, single):
+                found["snapshot"].pop("computed_at")
+            assert alike(summed) == alike(single), name
+            told += single["snapshot"]["usage_rows_scanned"] > 0
+        assert told == len(filters()) - 2
+    finally:
+        db.close_databases()
+
+
+def alike(value: Any) -> Any:
+    """Without the order of rows that are level, and what adding up in another order changes."""
+    if isinstance(value, dict):
+        return {key: alike(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return sorted((alike(inner) for inner in value), key=repr)
+    return round(value, 9) if isinstance(value, float) else value
+
+
+def test_the_rollup_follows_the_facts(config: Config, indexer: Indexer) -> None:
+    log = rich()
+    log.save(config.codex_home)
+    up_to_date(indexer)
+    wanted = Filter(provider="codex")
+
+    def runs(*, single: bool = False) -> Any:
+        found = diagnostics._built("tool-output", wanted, single=single)
+        return found["summary"]
+
+    before = runs()
+    assert before == runs(single=True)
+    log.run("pytest -q", tokens=5)
+    log.save(config.codex_home)
+    rich(2).save(config.codex_home)
+    indexer.scan()
+    gatherer = Gatherer()
+    gatherer.bring_up()
+    assert runs() == runs(single=True) != before  # a request brings it up
+    with db.writing("calls") as connection:
+        connection.execute("delete from call where rowid % 2")
+    slices.forget()
+    gatherer.refresh()  # what went without a trace is found out
+    assert runs() == runs(single=True)
 
 
 def test_archived_logs_count_when_they_are_asked_for(config: Config, client: FlaskClient) -> None:

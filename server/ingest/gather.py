@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from server.ingest import claude, claudefacts, facts, files, reader
 from server.store import db
-from server.usage import diagnostics
+from server.usage import diagnostics, factsums
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +137,7 @@ class Gatherer:
     def _turn(self) -> None:
         wanted = self._wanted
         self.bring_up(gently=not wanted)
+        factsums.catch_up()
         late = time.monotonic() - self._computed >= SNAPSHOT_SECONDS
         if (
             wanted
@@ -257,6 +258,8 @@ class Gatherer:
                 found.append((now, source, number))
         for start in range(0, len(found), 500):
             with db.writing() as connection:
+                for source in {source for _, source, _ in found[start : start + 500]}:
+                    factsums.touch(connection, source)
                 connection.executemany(
                     "update fact_call set call = ? where source = ? and number = ?",
                     found[start : start + 500],
@@ -282,6 +285,7 @@ def _calls_of(source: int) -> dict[int, str]:
 
 def _store(connection: Any, job: _Job, found: facts.Found, names: dict[int, str]) -> None:
     source = job.source
+    factsums.touch(connection, source)
     connection.executemany(
         "insert or ignore into fact_call values (?,?,?,?,?)",
         [(source, number, offset, at, names.get(offset)) for number, offset, at in found.calls],
@@ -309,6 +313,7 @@ def _store(connection: Any, job: _Job, found: facts.Found, names: dict[int, str]
 
 
 def _move(connection: Any, source: int, last: int) -> None:
+    factsums.touch(connection, source)
     connection.execute(
         "insert into fact select source, ?2, type, name, category, count, first_at, last_at "
         "from fact where source = ?1 and number > ?2 "
@@ -358,6 +363,7 @@ def _forget(source: int) -> None:
     with db.writing() as connection:
         for table in _TABLES:
             connection.execute(f"delete from {table} where source = ?", (source,))  # noqa: S608
+        factsums.touch(connection, source)
 
 
 def _forget_lost() -> None:
