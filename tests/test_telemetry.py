@@ -501,6 +501,9 @@ def test_numbers_of_the_quality_lead_to_as_many_rows(client: FlaskClient) -> Non
         assert calls["total"] == told["coverage"][name] > 0
     counted = client.get(f"/api/telemetry/events?{WHEN}&has=counted").get_json()
     assert counted["total"] == told["coverage"]["telemetry"]
+    panel = client.get(f"/api/telemetry/panels?{WHEN}&id=success").get_json()["panels"][0]
+    failed = client.get(f"/api/telemetry/events?{WHEN}&provider=codex&has=failed").get_json()
+    assert failed["total"] == panel["failedBy"]["telemetry"] > 0
     for kind, query in (("user", "lacks=helper"), ("helper", "has=helper")):
         events = client.get(f"/api/telemetry/events?{WHEN}&provider=codex&{query}").get_json()
         assert events["conversations"] == told["conversations"].get(kind, 0)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _DAY = 86_400_000
 _LONGEST = 3660 * _DAY
-_PROVIDERS = ("codex", "claude")
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -120,8 +119,8 @@ def _span(days: Days, *, any_provider: bool = False) -> Span:
     if not 0 <= until - since <= _LONGEST:
         raise Unprocessable("“from” must lie before “to”, by at most ten years.")
     if any_provider:
-        return Span(since, until, query.choice("provider", "", ("", *_PROVIDERS)))
-    return Span(since, until, query.choice("provider", "codex", _PROVIDERS))
+        return Span(since, until, query.choice("provider", "", ("", *telemetry.PROVIDERS)))
+    return Span(since, until, query.choice("provider", "codex", telemetry.PROVIDERS))
 
 
 def _flag(name: str) -> bool | None:

@@ -33,6 +33,7 @@ class Ending(NamedTuple):
     at: int
     what: str  # refused: an HTTP error; failed: the stream's own failure; cut: its end; done
     attempt: int = 0
+    id: int = 0  # of the event
 
 
 def ending(
@@ -61,6 +62,7 @@ class Failure(NamedTuple):
 
     session: str | None
     at: int
+    id: int = 0  # of the event that tells it
 
 
 def failures(endings: Iterable[Ending]) -> list[Failure]:
@@ -75,17 +77,21 @@ def failures(endings: Iterable[Ending]) -> list[Failure]:
     for one in endings:
         before = refused.pop(one.session, None)
         if before is not None and one.attempt <= before.attempt:
-            found.append(Failure(before.session, before.at))
+            found.append(_failure(before))
         if one.what == "refused":
             refused[one.session] = one
         elif one.what == "failed":
             failed[one.session] = one.at
-            found.append(Failure(one.session, one.at))
+            found.append(_failure(one))
         elif one.what == "cut":
             told = failed.pop(one.session, None)
             if told is None or one.at - told > _SAME_FAILURE_MS:
-                found.append(Failure(one.session, one.at))
-    return found + [Failure(one.session, one.at) for one in refused.values()]
+                found.append(_failure(one))
+    return found + [_failure(one) for one in refused.values()]
+
+
+def _failure(one: Ending) -> Failure:
+    return Failure(one.session, one.at, one.id)
 
 
 def percentile(histogram: Mapping[int, int], share: float) -> float | None:

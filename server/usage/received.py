@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from server.store import db
 from server.times import iso
 from server.usage.outcomes import PATIENCE_MS, standing
 from server.usage.steps import Span, whole_quarters
+from server.usage.telemetry import PROVIDERS, failures_told
 
 # Events that come at least this long after the last one mean that telemetry has stopped.
 SILENCE_MS = 10 * 60_000
@@ -42,7 +44,8 @@ _HAS = {
     "conversation": "e.session_id is not null",
     "durationMs": "e.duration_ms is not null",
     "tokens": "u.key is not null",
-    "failed": "e.ending in ('refused', 'failed', 'cut')",
+    # Each request that failed for good by one event, as the panels count them.
+    "failed": "e.id in (select value from json_each(?))",
     # What the panels count of the responses: those of a call, and those that nobody else saw.
     "counted": f"(u.call is not null or (u.key is not null and e.at <= ? and not {_LATER}))",
     # The standings of a response (`outcomes.standing`); `?` is the last moment that is not young.
@@ -139,9 +142,26 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
         sql += f" and {_LACKS[wanted.lacks]}"
     if wanted.has:
         sql += f" and {_HAS[wanted.has]}"
-        if "?" in _HAS[wanted.has]:
-            values.append(db.now_ms() - PATIENCE_MS)
+        values += _given(wanted)
     return sql, values
+
+
+def _given(wanted: Wanted) -> list[Any]:
+    """The values that what an event must have asks for."""
+    if wanted.has == "failed":
+        return [_failed(wanted.span)]
+    return [db.now_ms() - PATIENCE_MS] if "?" in _HAS[wanted.has] else []
+
+
+def _failed(span: Span) -> str:
+    """The events that tell failures which the panels count as telemetry's, as a JSON list."""
+    providers = (span.provider,) if span.provider else PROVIDERS
+    found = [
+        one.id
+        for provider in providers
+        for one in failures_told(whole_quarters(span._replace(provider=provider)))
+    ]
+    return json.dumps(found)
 
 
 def _place(cursor: str) -> tuple[int, int]:

@@ -18,11 +18,12 @@ from server.usage import literal, slices
 from server.usage.days import Days
 from server.usage.durations import Durations
 from server.usage.logtools import LogTools
-from server.usage.outcomes import PATIENCE_MS, Ending, failures
+from server.usage.outcomes import PATIENCE_MS, Ending, Failure, failures
 from server.usage.steps import Span, Steps, whole_quarters
 
 _MOST_DETAILS = 200
 LOCAL_USER = "local user"
+PROVIDERS = ("codex", "claude")
 IDS = (
     "input", "output", "cached", "cacheRate", "conversations", "modelCalls", "models",
     "modelTokens", "tools", "users", "terminals", "success", "decisions",
@@ -233,34 +234,39 @@ _PROMPTED = (
 )
 
 
-def _failed(span: Span) -> dict[str, int]:
-    """Requests that failed: the proxy tells each of a session it served, telemetry the others'."""
+def failures_told(span: Span) -> list[Failure]:
+    """Requests that failed as only telemetry tells; the proxy tells each of a session it served."""
     endings = db.rows(
-        "select session_id, at, ending, coalesce(json_extract(attributes, '$.attempt'), 0) "
+        "select session_id, at, ending, coalesce(json_extract(attributes, '$.attempt'), 0), id "
         "from telemetry_event where provider = ? and at >= ? and at < ? and ending is not null "
         "order by at, id",
         (span.provider, span.since, span.until),
     )
     told = failures(Ending(*row) for row in endings)
     if span.provider != "codex":
-        return {"proxy": 0, "telemetry": len(told)}
-    within = (span.since, span.until)
-    proxied: int = db.rows(
-        "select count(*) from request_log where status = 'error' "
-        "and started_at >= ? and started_at < ?",
-        within,
-    )[0][0]
-    sessions = {one.session for one in told if one.session}
+        return told
     served = {
         name
-        for name in sessions
+        for name in {one.session for one in told if one.session}
         if db.rows(
             "select 1 from request_log where session_id = ? and started_at >= ? "
             "and started_at < ? limit 1",
-            (name, *within),
+            (name, span.since, span.until),
         )
     }
-    return {"proxy": proxied, "telemetry": sum(one.session not in served for one in told)}
+    return [one for one in told if one.session not in served]
+
+
+def _failed(span: Span) -> dict[str, int]:
+    """Requests that failed, by who says so."""
+    proxied = 0
+    if span.provider == "codex":
+        proxied = db.rows(
+            "select count(*) from request_log where status = 'error' "
+            "and started_at >= ? and started_at < ?",
+            (span.since, span.until),
+        )[0][0]
+    return {"proxy": proxied, "telemetry": len(failures_told(span))}
 
 
 # ── tiles ─────────────────────────────────────────────────────────────────────────────────

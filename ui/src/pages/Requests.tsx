@@ -1,4 +1,6 @@
-/** What went through us? The request log, newest first, with what is in flight on top. */
+/** What went through us? The request log, newest first, with what is in flight on top.
+ *
+ * Below 1,300 px the columns that a row's details show as well are left to these. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Fragment, useState } from "react";
 import { Link } from "wouter";
@@ -38,7 +40,10 @@ function useFilters() {
     ...address,
     size,
     page,
-    range: address.get("range") || "all",
+    /** Moments, where a number elsewhere leads to just its rows. */
+    from: address.get("from"),
+    to: address.get("to"),
+    range: address.get("from") || address.get("to") ? "custom" : address.get("range") || "all",
     q: address.get("q"),
     accounts: address.all("account"),
     models: address.all("model"),
@@ -58,9 +63,9 @@ export function Requests() {
   const accounts = useAccounts().data;
   const keys = useApiKeys().data;
   const [explaining, setExplaining] = useState(false);
-  const { size, page, range, q, accounts: ids, models, statuses, keys: keyIds } = filters;
+  const { size, page, range, from, to, q, accounts: ids, models, statuses, keys: keyIds } = filters;
   const found = useQuery({
-    queryKey: ["requests", { size, page, range, q, ids, models, statuses, keyIds }],
+    queryKey: ["requests", { size, page, range, from, to, q, ids, models, statuses, keyIds }],
     queryFn: ({ signal }) => {
       const asked = {
         limit: size,
@@ -71,7 +76,8 @@ export function Requests() {
         model: models,
         status: statuses,
       };
-      return api<RequestPage>(`/api/request-logs${query({ ...asked, since: since(range, Date.now()) })}`, {
+      const within = range === "custom" ? { since: from, until: to } : { since: since(range, Date.now()) };
+      return api<RequestPage>(`/api/request-logs${query({ ...asked, ...within })}`, {
         signal,
       });
     },
@@ -139,6 +145,7 @@ function FilterBar({ filters, accounts, keys, filtered }: BarProps) {
     queryFn: ({ signal }) => api<Options>("/api/request-logs/options", { signal }),
     meta: { topics: ["requests", "accounts"] },
   }).data;
+  const now = useNow();
   const models = [
     ...new Set(options?.modelOptions.map(({ model }) => model).filter((model) => model !== null)),
   ];
@@ -157,8 +164,14 @@ function FilterBar({ filters, accounts, keys, filtered }: BarProps) {
       <One
         label={t("filter.range")}
         value={filters.range}
-        options={TIME_RANGES.map((value) => ({ value, label: t(`range.${value}`) }))}
-        change={(range) => filters.filter("range", range === "all" ? "" : range)}
+        options={[
+          ...TIME_RANGES.map((value) => ({ value: value as string, label: t(`range.${value}`) })),
+          ...(filters.range === "custom" ? [{ value: "custom", label: between(filters, now) }] : []),
+        ]}
+        change={(range) =>
+          range !== "custom" &&
+          filters.change({ range: range === "all" ? null : range, from: null, to: null, page: null, open: null })
+        }
       />
       <Many
         label={t("filter.account")}
@@ -200,12 +213,16 @@ function FilterBar({ filters, accounts, keys, filtered }: BarProps) {
   );
 }
 
+function between({ from, to }: Filters, now: number): string {
+  return `${from ? stamp(from, now) : "…"} – ${to ? stamp(to, now) : "…"}`;
+}
+
 function plain(values: string[]): Option[] {
   return values.map((value) => ({ value, label: value }));
 }
 
 function Clear({ filters }: { filters: Filters }) {
-  const none = { q: null, range: null, account: null, model: null, status: null, key: null, page: null, open: null };
+  const none = { q: null, range: null, from: null, to: null, account: null, model: null, status: null, key: null, page: null, open: null };
   return (
     <button type="button" className="quiet" onClick={() => filters.change(none)}>
       {t("do.clear")}
@@ -262,25 +279,27 @@ function Table({ rows, live, accounts, keys, filters }: TableProps) {
           <tr>
             <th scope="col">{t("requests.col.time")}</th>
             <th scope="col">{t("requests.col.account")}</th>
-            <th scope="col">{t("requests.col.reason")}</th>
+            <th scope="col" className="reason">
+              {t("requests.col.reason")}
+            </th>
             <th scope="col">{t("requests.col.model")}</th>
             <th scope="col">{t("requests.col.status")}</th>
             <th scope="col" className="num">
               {t("requests.col.tokens")}
             </th>
-            <th scope="col" className="num">
+            <th scope="col" className="num roomy">
               {t("requests.col.cached")}
             </th>
             <th scope="col" className="num">
               {t("requests.col.cost")}
             </th>
-            <th scope="col" className="num">
+            <th scope="col" className="num roomy">
               {t("requests.col.first")}
             </th>
-            <th scope="col" className="num">
+            <th scope="col" className="num end">
               {t("requests.col.total")}
             </th>
-            <th scope="col" className="num">
+            <th scope="col" className="num roomy">
               {t("requests.col.attempts")}
             </th>
           </tr>
@@ -312,7 +331,7 @@ function LiveRow({ row, accounts, now }: { row: InFlight; accounts: Account[] | 
     <tr className="live-row">
       <th scope="row">{stamp(row.startedAt, now)}</th>
       <td className="clip">{nameOf(accounts, row.accountId) ?? UNKNOWN}</td>
-      <td className="muted why">{told(row.reason, row.reasonSaid)}</td>
+      <td className="muted why reason">{told(row.reason, row.reasonSaid)}</td>
       <td className="model" title={row.model ?? undefined}>
         {row.model ?? UNKNOWN}
       </td>
@@ -320,10 +339,12 @@ function LiveRow({ row, accounts, now }: { row: InFlight; accounts: Account[] | 
         <span className="pulse" aria-hidden="true" />
         {t(row.firstEventMs === null ? "requests.waiting" : "requests.streaming")}
       </td>
-      <td colSpan={3} />
-      <td className="num">{duration(row.firstEventMs)}</td>
-      <td className="num">{duration(Math.max(0, now - Date.parse(row.startedAt)))}</td>
       <td />
+      <td className="roomy" />
+      <td />
+      <td className="num roomy">{duration(row.firstEventMs)}</td>
+      <td className="num end">{duration(Math.max(0, now - Date.parse(row.startedAt)))}</td>
+      <td className="roomy" />
     </tr>
   );
 }
@@ -359,7 +380,7 @@ function Row({ row, now, open, filters }: RowProps) {
       <td className="clip" title={row.accountName ?? undefined}>
         {row.accountName ?? row.accountId ?? UNKNOWN}
       </td>
-      <td className="muted why">
+      <td className="muted why reason">
         {why || UNKNOWN}
       </td>
       <td className="model" title={row.model ?? undefined}>
@@ -372,11 +393,11 @@ function Row({ row, now, open, filters }: RowProps) {
       <td className="num" title={exact(row.tokens)}>
         {count(row.tokens)}
       </td>
-      <td className="num muted">{count(row.cachedInputTokens)}</td>
+      <td className="num muted roomy">{count(row.cachedInputTokens)}</td>
       <td className="num">{money(row.costUsd)}</td>
-      <td className="num">{duration(row.firstEventMs)}</td>
-      <td className="num">{duration(row.latencyMs)}</td>
-      <td className="num">{count(row.attempts.length)}</td>
+      <td className="num roomy">{duration(row.firstEventMs)}</td>
+      <td className="num end">{duration(row.latencyMs)}</td>
+      <td className="num roomy">{count(row.attempts.length)}</td>
     </tr>
   );
 }

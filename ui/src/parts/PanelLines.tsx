@@ -7,7 +7,7 @@ import { changed } from "../url";
 import { t } from "../words";
 import { ChartHead } from "./ChartHead";
 import type { Shown } from "./Panels";
-import { LiteralNote, source } from "./PanelTables";
+import { EventsLink, LiteralNote, Said, source } from "./PanelTables";
 import { Stack, StackTable, type Bar } from "./Stack";
 import { Trend } from "./Trend";
 
@@ -95,7 +95,19 @@ export function DurationPanel({ panel, shown }: { panel: Panel; shown: Shown }) 
       />
       <LiteralNote panel={panel.id} shown={shown} />
       <p className="note panel-foot">
-        {t("panels.p95", { value: duration(value) })}
+        <Said
+          text={({ value: mark = "" }) => t("panels.p95", { value: mark })}
+          parts={{
+            value:
+              value == null ? (
+                duration(value)
+              ) : (
+                <EventsLink shown={shown} more={literal ? literalEvents(panel.id) : { name: eventName("tool_result", scope.provider), has: "durationMs" }}>
+                  {duration(value)}
+                </EventsLink>
+              ),
+          }}
+        />
         {guessed && ` ${t("panels.estimate")}`}
         {!literal && ` ${t("panels.approval")}`}
       </p>

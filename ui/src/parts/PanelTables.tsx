@@ -1,6 +1,7 @@
 /** Panels made of figures: tiles, shares of a whole as sorted bars, and the conversations. */
-import type { ReactNode } from "react";
+import { Fragment, type ReactNode } from "react";
 import { Link } from "wouter";
+import { query } from "../api";
 import { csv, download } from "../csv";
 import { count, duration, exact, percent, share, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
@@ -181,13 +182,42 @@ function Beside({ panel, shown }: { panel: Panel; shown: Shown }) {
   return <>{parts.flatMap((part, index) => (index ? [" · ", part] : [part]))}</>;
 }
 
-/** Where failures are told: the request log, or the events when the proxy saw none of them. */
-function FailedLink({ panel, shown, children }: { panel: Panel; shown: Shown; children: ReactNode }) {
-  if (panel.failedBy?.proxy) return <Link href="/requests?status=error">{children}</Link>;
+/** A failed request is stored as one of these. */
+const FAILED = ["error", "rate_limit", "quota"];
+
+/** The failed requests that one of the two tells: in the request log, or as events. */
+function FailedBy({ by, shown, children }: { by: "proxy" | "telemetry"; shown: Shown; children: ReactNode }) {
+  const { from, to } = shown.page;
+  const until = new Date(Date.parse(to) - 1).toISOString();
+  if (by === "proxy") return <Link href={`/requests${query({ status: FAILED, from, to: until })}`}>{children}</Link>;
   return (
     <EventsLink shown={shown} more={{ has: "failed" }}>
       {children}
     </EventsLink>
+  );
+}
+
+/** All failures, where one list has them; else the two lists are told beside it. */
+function FailedLink({ panel, shown, children }: { panel: Panel; shown: Shown; children: ReactNode }) {
+  const { proxy = 0, telemetry = 0 } = panel.failedBy ?? {};
+  if (proxy && telemetry) return <>{children}</>;
+  return (
+    <FailedBy by={proxy ? "proxy" : "telemetry"} shown={shown}>
+      {children}
+    </FailedBy>
+  );
+}
+
+/** A sentence with links in the place of some of its numbers. */
+export function Said({ text, parts }: { text: (marks: Record<string, string>) => string; parts: Record<string, ReactNode> }) {
+  const names = Object.keys(parts);
+  const said = text(Object.fromEntries(names.map((name, index) => [name, `\u0001${index}\u0001`])));
+  return (
+    <>
+      {said.split("\u0001").map((part, index) => (
+        <Fragment key={index}>{index % 2 ? parts[names[Number(part)] ?? ""] : part}</Fragment>
+      ))}
+    </>
   );
 }
 
@@ -208,7 +238,7 @@ const MORE: Partial<Record<PanelId, Column[]>> = {
     { word: "panels.col.succeeded", key: "succeeded", show: count, events: { success: "true" } },
     { word: "panels.col.failed", key: "failed", show: count, events: { success: "false" } },
     { word: "panels.col.rate", key: "successPercent", show: percent },
-    { word: "panels.col.p95", key: "p95Ms", show: duration },
+    { word: "panels.col.p95", key: "p95Ms", show: duration, events: { has: "durationMs" } },
   ],
   users: [
     { word: "panels.col.conversations", key: "conversations", show: count, calls: true },
@@ -464,7 +494,18 @@ function Aside({ panel, shown }: { panel: Panel; shown: Shown }) {
       {panel.id === "success" && (
         <p className="note panel-foot">
           {t("panels.success.rate", { share: percent(panel.successPercent) })}
-          {failedBy && <> {t("panels.failedBy", { proxy: count(failedBy.proxy), telemetry: count(failedBy.telemetry) })}</>}
+          {failedBy && (
+            <>
+              {" "}
+              <Said
+                text={(marks) => t("panels.failedBy", { proxy: marks.proxy ?? "", telemetry: marks.telemetry ?? "" })}
+                parts={{
+                  proxy: failedBy.proxy ? <FailedBy by="proxy" shown={shown}>{count(failedBy.proxy)}</FailedBy> : count(0),
+                  telemetry: failedBy.telemetry ? <FailedBy by="telemetry" shown={shown}>{count(failedBy.telemetry)}</FailedBy> : count(0),
+                }}
+              />
+            </>
+          )}
           {tools && Boolean(tools.succeeded || tools.failed) && (
             <>
               {" "}
