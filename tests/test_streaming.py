@@ -240,7 +240,10 @@ def test_deadlines(
         shown = b""
         while events and b"output_item.done" not in shown:
             shown += opening.result(30).read1(65536)
-        assert getattr(exchange(rig), attribute) - time.monotonic() > 1000
+        # (The deadline is set anew whenever something is read.)
+        wait_until(
+            lambda: (getattr(exchange(rig), attribute) or 0) > time.monotonic() + 1000, limit
+        )
 
         def over() -> bool:
             for each in list(rig.proxy.upstream.watcher._open):
@@ -333,6 +336,25 @@ def test_a_stream_leaves_the_clients_connection_open(rig: Rig) -> None:
         response = connection.getresponse()
         assert response.read().endswith(completed())
         assert not response.will_close
+    connection.close()
+
+
+def test_the_next_request_may_come_before_the_last_one_is_put_away(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = HTTPChannel.service
+
+    def slowly(channel: HTTPChannel) -> None:
+        served(channel)
+        if threading.current_thread() is rig.proxy._relay:
+            time.sleep(0.1)  # the client has its end, and asks on
+
+    monkeypatch.setattr(HTTPChannel, "service", slowly)
+    rig.provider.play(Stream(gap=0.02))  # so that the relay has it
+    connection = http.client.HTTPConnection("127.0.0.1", rig.port, timeout=30)
+    for _ in range(3):
+        connection.request("POST", CODEX, json.dumps(BODY))
+        assert connection.getresponse().read().endswith(completed())
     connection.close()
 
 

@@ -205,13 +205,19 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return  # the server stopped meanwhile
         # More than one request in hand: the next would begin before this answer is read.
         end.close_on_finish = end.close_on_finish or len(self.requests) > 1
-        self.task_class = lambda *_: end
         self._carried = False
+
+        def once(*_: Any) -> Any:
+            # Taken back before the last chunk goes out: with it the client may send its next
+            # request, and another thread takes that up while this one is still here.
+            self.task_class = _Task
+            return end
+
+        self.task_class = once
         try:
             with suppress(ClientDisconnected):
                 super().service()
         finally:
-            self.task_class = _Task
             self.stir()
             self.server.pull_trigger()
 
