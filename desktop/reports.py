@@ -348,6 +348,15 @@ def run(api: Api, arguments: argparse.Namespace) -> str:
     return text
 
 
+def problems(api: Api) -> list[str]:
+    """What is wrong in the user's own files, which change every figure: sentences."""
+    return [
+        problem["text"]
+        for file in api.get("/api/usage/files").values()
+        for problem in file.get("problems", ())
+    ]
+
+
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "from": arguments.since,

@@ -140,6 +140,22 @@ SENTENCES = {
         "Several accounts have this identity, so it is unclear which to sign in again. "
         "Remove all but one of them, then import the file again."
     ),
+    # What is wrong in a file of the user's own.
+    "own.broken": (
+        "{file} cannot be used: {why}. Mend or remove it; until then the defaults hold."
+    ),
+    "own.number": (
+        "{file}: {name} must be a number from 0 up. Until it is corrected, {usual} holds."
+    ),
+    "own.object": (
+        "{file}: {name} must be an object in braces. Until it is corrected, it is left out."
+    ),
+    "own.list": ("{file}: {name} must be a list of texts. Until it is corrected, it is left out."),
+    "own.text": ("{file}: {name} must be a text in quotes. Until it is corrected, it is left out."),
+    "own.percent": (
+        "{file}: {name} must say what is left as a number from 0 to 100. Until it is corrected, "
+        "it is left out."
+    ),
     # Why a sign-in to the pages, or what was pasted, was refused.
     "door.password": "That is not the password.",
     "door.passwordWait": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,7 +54,8 @@ def client(config: Config) -> Iterator[FlaskClient]:
             id="words between, as /status has them",
         ),
         pytest.param("5h 79%\n5h 12%", [("five_hour", 79, None)], id="the first one counts"),
-        pytest.param("weekly 140%", [], id="more than all is a mistake"),
+        pytest.param("5h - 79% left", [("five_hour", 79, "left")], id="a dash between is no sign"),
+        pytest.param("weekly 12,5 % Jun 7", [("weekly", 12.5, "Jun 7")], id="a comma"),
         pytest.param("15h 30%", [], id="a label inside another word is none"),
         pytest.param("", [], id="nothing"),
         pytest.param("5h " * 9000, [], id="a lot of nothing"),
@@ -62,6 +64,102 @@ def client(config: Config) -> Iterator[FlaskClient]:
 def test_parse(text: str, found: list[tuple[str, float, str | None]]) -> None:
     read = allowance_copy.parse(text)
     assert [(one["key"], one["remainingPercent"], one["resetText"]) for one in read] == found
+
+
+@pytest.mark.parametrize(
+    "text", ["5h -5%", "weekly 140%", "5h 79% Weekly -1%", "five-hour: \u221212 %", "5h 1000%"]
+)
+def test_a_percentage_that_cannot_be_is_refused_and_nothing_kept(
+    client: FlaskClient, text: str
+) -> None:
+    bad = client.post("/api/allowance/parse", json={"text": text, "save": True})
+    assert (bad.status_code, bad.get_json()["error"]["code"]) == (422, "invalid_percent")
+    assert "between 0 and 100" in bad.get_json()["error"]["message"]
+    assert not ownfiles.path("allowance.json").exists()
+
+
+def test_one_window_that_is_copied_leaves_the_other(client: FlaskClient) -> None:
+    def copied(text: str) -> dict[str, float]:
+        sent = {"text": text, "save": True}
+        assert client.post("/api/allowance/parse", json=sent).status_code == 200
+        kept = client.get("/api/allowance").get_json()["copied"]
+        return {one["key"]: one["remainingPercent"] for one in kept}
+
+    assert copied("5h 79% 6:50 PM Weekly 33% Jun 7") == {"five_hour": 79, "weekly": 33}
+    assert copied("Weekly 1%") == {"five_hour": 79, "weekly": 1}
+    assert copied("5h 0.5%") == {"five_hour": 0.5, "weekly": 1}
+    ownfiles.write("allowance.json", {"windows": {"weekly": {"remaining_percent": 0.4}}})
+    assert copied("5h 0%") == {"five_hour": 0, "weekly": 40}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        pytest.param("thresholds", {"high_cost_usd": "much", "low_cache_ratio": 0.2},
+                     ["high_cost_usd must be a number"], id="a word for a number"),
+        pytest.param("thresholds", {"low_output_tokens": -1, "high_cost_usd": True},
+                     ["low_output_tokens must be", "high_cost_usd must be"], id="below nothing"),
+        pytest.param("thresholds", {"other": "x"}, [], id="an unknown name is left alone"),
+        pytest.param("projects", {"aliases": [], "tags": {"a": "b"}, "ignored_paths": "x"},
+                     ["aliases must be an object", "tags.a must be a list",
+                      "ignored_paths must be a list"], id="every part is of another kind"),
+        pytest.param("projects", {"aliases": {"a": 5}}, ["aliases.a must be a text"],
+                     id="an alias"),
+        pytest.param("allowance", {"windows": [{"key": "weekly", "remaining_percent": 140}]},
+                     ["windows.weekly must say"], id="more than all is left"),
+        pytest.param("allowance", {"windows": 5}, ["windows must be a list"], id="no windows"),
+        pytest.param("allowance", {"windows": [7], "credit_rates": 3},
+                     ["windows.0 must say", "credit_rates must be an object"], id="no rates"),
+        pytest.param("pricing", {"models": {"m": {"input_per_million": "x"}}},
+                     ["a rate of m is no number"], id="a price"),
+        pytest.param("pricing", {"models": [1]}, ["models and aliases must be objects"],
+                     id="a list of models"),
+        pytest.param("rate-card", {"models": {"m": [1, 2]}}, ["m has no rates"], id="two rates"),
+    ],
+)  # fmt: skip
+def test_wrong_values_in_own_files_are_told_and_the_rest_goes_on(
+    client: FlaskClient, name: str, value: Any, said: list[str]
+) -> None:
+    ownfiles.write(f"{name}.json", value)
+    about = client.get("/api/usage/files").get_json()[name]
+    texts = [one["text"] for one in about["problems"]]
+    assert len(texts) == len(said)
+    for text, part in zip(texts, said, strict=True):
+        assert part in text and text.startswith(f"{name}.json") and "until" in text.casefold()
+    assert all(one["said"]["key"].startswith("own.") for one in about["problems"])
+    reprice.keep()
+    for path in ("/api/insights", "/api/calls", "/api/threads", "/api/allowance", "/api/summary"):
+        assert client.get(path).status_code == 200
+    if name == "thresholds":
+        current = client.get("/api/insights").get_json()["thresholds"]
+        assert current["high_cost_usd"] == 1.0
+        assert current["low_cache_ratio"] == value.get("low_cache_ratio", 0.3)
+
+
+def test_templates_have_nothing_wrong_with_them(client: FlaskClient) -> None:
+    for name in ("thresholds", "projects", "allowance", "pricing"):
+        assert client.post(f"/api/usage/files/{name}").status_code == 200
+    client.post("/api/pricing/update", json={"rateCard": True})
+    files = client.get("/api/usage/files").get_json()
+    assert set(files) == {"thresholds", "projects", "allowance", "pricing", "rate-card"}
+    assert all(one["configured"] and one["problems"] == [] for one in files.values())
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "closed"])
+def test_an_own_file_that_is_none(client: FlaskClient, kind: str) -> None:
+    place = ownfiles.path("thresholds.json")
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    else:
+        if os.geteuid() == 0:
+            pytest.skip("root may read everything")
+        place.write_text("{}")
+        place.chmod(0)
+    problems = client.get("/api/usage/files").get_json()["thresholds"]["problems"]
+    assert problems and "thresholds.json cannot be used" in problems[0]["text"]
+    assert client.get("/api/insights").status_code == 200
 
 
 @pytest.mark.parametrize(

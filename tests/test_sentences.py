@@ -31,6 +31,7 @@ INVENTED = {
     "most": 200,
     "why": "disk is full",
     "field": "access_token",
+    "usual": "0.3",
 }
 NESTED: dict[str, Any] = {
     "room": {"key": "room.left", "values": {"left": 71}},

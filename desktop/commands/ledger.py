@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from desktop.commands.terminal import add_shown, asked_language, client_of, command, json_flag
+from desktop.commands.terminal import (
+    add_shown,
+    asked_language,
+    client_of,
+    command,
+    json_flag,
+    say,
+)
 from server.config import Config
 
 
@@ -61,6 +68,8 @@ def _ledger(settings: Config, arguments: argparse.Namespace) -> int:
         arguments.lang = asked_language(arguments)
         arguments.folder = settings.data_dir
         print(reports.run(api, arguments))
+        for problem in reports.problems(api):
+            say(f"brimline: {problem}")
     return 0
 
 

@@ -14,9 +14,10 @@ from server.accounts.allowance import Window
 from server.dashboard import body, filters, query
 from server.errors import AppError, NotFound, Unprocessable
 from server.ingest import reprice
+from server.sentences import told
 from server.store import db
 from server.times import iso, parse
-from server.usage import allowance_copy, ownfiles, ownprices, privacy, tables, thresholds
+from server.usage import allowance_copy, ownchecks, ownfiles, ownprices, privacy, tables, thresholds
 from server.usage.days import chosen
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _add_files(routes: Blueprint) -> None:
 
     @routes.get("/api/usage/files")
     def overview() -> Any:
-        return filters.answer({name: _about(name) for name in TEMPLATES})
+        return filters.answer({name: _about(name) for name in (*TEMPLATES, "rate-card")})
 
     @routes.post("/api/usage/files/<name>")
     def template(name: str) -> Any:
@@ -103,10 +104,12 @@ def _about(name: str) -> dict[str, Any]:
         given = ownfiles.read(file)
     except AppError:
         given = {}
+    wrong = ownchecks.problems(file)
     found: dict[str, Any] = {
         "path": str(ownfiles.path(file)),
         "configured": ownfiles.stamp(file) is not None,
         "error": ownfiles.error(file),
+        "problems": [{"text": text, "said": told(text)} for text in wrong],
     }
     if name == "thresholds":
         found["values"] = thresholds.merged(given)
@@ -118,7 +121,8 @@ def _about(name: str) -> dict[str, Any]:
     elif name == "allowance":
         found["windows"] = allowance_copy.listed(given)
     else:
-        found["models"] = len(given.get("models") or ())
+        models = given.get("models")
+        found["models"] = len(models) if isinstance(models, dict) else 0
     return found
 
 
@@ -150,7 +154,13 @@ def _copied(given: dict[str, Any]) -> list[dict[str, Any]]:
     text, save = given.get("text"), given.get("save", False)
     if not isinstance(text, str) or not isinstance(save, bool):
         raise Unprocessable("Send the copied text as “text”, and “save” as true or false.")
-    windows = allowance_copy.parse(text)
+    try:
+        windows = allowance_copy.parse(text)
+    except ValueError as error:
+        raise Unprocessable(
+            f"What is left must lie between 0 and 100 %, not {error}. Correct the number.",
+            code="invalid_percent",
+        ) from error
     if not windows:
         raise Unprocessable(
             "No allowance was found in this text. It should say, for example: "
@@ -160,7 +170,8 @@ def _copied(given: dict[str, Any]) -> list[dict[str, Any]]:
     if save:
         before = ownfiles.read("allowance.json") or TEMPLATES["allowance"]
         fresh = allowance_copy.stored(windows, iso(db.now_ms()))
-        ownfiles.write("allowance.json", {**before, "windows": fresh})
+        kept = allowance_copy.merged(before.get("windows"), fresh)
+        ownfiles.write("allowance.json", {**before, "windows": kept})
     return windows
 
 

@@ -15,9 +15,10 @@ _LABELS = {
 }
 _SHOWN = {"five_hour": "5h", "weekly": "Weekly"}
 _LABEL = r"(5h|5-hour|five-hour|weekly|week)"
-_LINE = re.compile(rf"\s*{_LABEL}\s+(\d{{1,3}}(?:\.\d+)?)\s*%\s*(.*?)\s*", re.IGNORECASE)
+_NUMBER = r"([-\u2212]?\d+(?:[.,]\d+)?)"
+_LINE = re.compile(rf"\s*{_LABEL}\s+{_NUMBER}\s*%\s*(.*?)\s*", re.IGNORECASE)
 _ANY = re.compile(rf"(?<![\w-]){_LABEL}(?![\w-])", re.IGNORECASE)
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*%")
+_PERCENT = re.compile(rf"{_NUMBER}\s*%")
 _LONGEST = 20_000
 _RESET = 80
 
@@ -26,7 +27,8 @@ def parse(text: str) -> list[dict[str, Any]]:
     """The windows named in what Codex shows, each `{key, label, remainingPercent, resetText}`.
 
     A line may hold one window (`5h 79% 6:50 PM`), or one text several. The first of a kind
-    counts, the number is what remains, and a number above 100 is none. Nothing found is `[]`.
+    counts, and the number is what remains. Nothing found is `[]`. Raises `ValueError` with the
+    window and its number when that is below 0 or above 100.
     """
     text = text[:_LONGEST].replace("\u00a0", " ")
     found: dict[str, dict[str, Any]] = {}
@@ -46,8 +48,11 @@ def parse(text: str) -> list[dict[str, Any]]:
 
 
 def _keep(found: dict[str, dict[str, Any]], label: str, number: str, rest: str) -> None:
-    key, percent = _LABELS[label.lower()], float(number)
-    if key not in found and percent <= 100:
+    key = _LABELS[label.lower()]
+    percent = float(number.replace("\u2212", "-").replace(",", "."))
+    if not 0 <= percent <= 100:
+        raise ValueError(f"{_SHOWN[key]} {percent:g} %")
+    if key not in found:
         found[key] = {
             "key": key,
             "label": _SHOWN[key],
@@ -62,12 +67,28 @@ def stored(windows: list[dict[str, Any]], captured_at: str | None) -> list[dict[
         {
             "key": one["key"],
             "label": one["label"],
-            "remaining_percent": one["remainingPercent"],
+            # In this file a number up to 1 is a share of 1.
+            "remaining_percent": one["remainingPercent"]
+            / (1 if one["remainingPercent"] > 1 else 100),
             "reset_at": one["resetText"],
             "captured_at": captured_at,
         }
         for one in windows
+        for left in [one["remainingPercent"]]
     ]
+
+
+def merged(before: Any, fresh: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The windows of an allowance.json with some of them new; the others stay as they were."""
+    if isinstance(before, dict):
+        before = [{"key": key, **one} for key, one in before.items() if isinstance(one, dict)]
+    kept = before if isinstance(before, list) else []
+    named = {one["key"]: one for one in fresh}
+    merged = [
+        named.pop(one["key"]) if isinstance(one, dict) and one.get("key") in named else one
+        for one in kept
+    ]
+    return [*merged, *named.values()]
 
 
 def listed(given: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import AppError, Conflict, Unprocessable
+from server.sentences import say
 from server.store import db
 
 _LARGEST = 4 << 20
@@ -87,15 +88,15 @@ def _parse(place: Path, size: int) -> dict[str, Any] | AppError:
         raise ValueError(f"{name} is no number")
 
     try:
+        if not place.is_file():  # a pipe would be waited for
+            raise ValueError("it is no regular file")
         if size > _LARGEST:
             raise ValueError("it is larger than 4 MiB")
         value = json.loads(place.read_bytes(), parse_constant=refuse)
         if not isinstance(value, dict):
             raise ValueError("it is not a JSON object")
     except (OSError, ValueError, RecursionError) as problem:
-        return Unprocessable(
-            f"{place.name} cannot be used: {problem}. Mend or remove it; until then the "
-            "defaults hold.",
-            code="file_not_usable",
-        )
+        strerror = problem.strerror if isinstance(problem, OSError) else None
+        why = (strerror or str(problem)).rstrip(".")
+        return Unprocessable(say("own.broken", file=place.name, why=why), code="file_not_usable")
     return value

@@ -18,6 +18,7 @@ import { Chips } from "../parts/Chips";
 import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
+import { OwnFileProblems } from "../parts/OwnFiles";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
@@ -84,6 +85,7 @@ export function Calls() {
       </header>
       <FilterBar filters={filters} />
       <Chips filters={filters} unpriced={head.data?.totals.unpriced ?? 0} />
+      <OwnFileProblems names={["projects", "pricing", "rate-card"]} />
       {!filters.wrong && (
         <>
           {head.data && <Totals totals={head.data.totals} />}

@@ -7,6 +7,7 @@ import { useTitle } from "../hooks";
 import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights";
 import { AllowanceCard } from "../parts/AllowanceCard";
 import { CopyLink } from "../parts/Chips";
+import { OwnFileProblems } from "../parts/OwnFiles";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -36,6 +37,7 @@ export function Insights() {
         </span>
       </header>
       <UsageBar usage={usage} />
+      <OwnFileProblems names={["thresholds", "projects", "pricing", "rate-card", "allowance"]} />
       {found.data ? (
         <Loaded data={found.data} search={usage.search} />
       ) : (

@@ -7,6 +7,7 @@ import { useTitle } from "../hooks";
 import { LANGUAGES } from "../languages";
 import { Connect } from "../parts/Connect";
 import { Choice, Switch, Whole } from "../parts/Fields";
+import { OwnFiles } from "../parts/OwnFiles";
 import { Relay } from "../parts/Relay";
 import { Security } from "../parts/Security";
 import { Failure, Skeleton } from "../parts/States";
@@ -47,6 +48,7 @@ export function Settings() {
         </section>
       )}
       {found.data && <Groups values={found.data} />}
+      <OwnFiles />
       {found.data && <Telemetry values={found.data} />}
       <Look values={found.data} />
     </>

@@ -10,6 +10,7 @@ import { CopyLink, shownOf } from "../parts/Chips";
 import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { NestedCalls } from "../parts/NestedCalls";
+import { OwnFileProblems } from "../parts/OwnFiles";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
@@ -69,6 +70,7 @@ export function Threads() {
         </span>
       </header>
       <Bar filters={filters} />
+      <OwnFileProblems names={["thresholds", "projects", "pricing", "rate-card"]} />
       {first && first.total > 0 && <Totals totals={first.totals} threads={first.total} />}
       {!first ? (
         <section className="card">

@@ -12,6 +12,7 @@ import { One } from "../parts/Filters";
 import { HeatMap } from "../parts/Heat";
 import { Panels } from "../parts/Panels";
 import { RankedDays } from "../parts/Ranked";
+import { OwnFileProblems } from "../parts/OwnFiles";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Stack, StackTable, type Bar } from "../parts/Stack";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -56,6 +57,7 @@ export function Trends() {
         </span>
       </header>
       <UsageBar usage={usage} />
+      <OwnFileProblems names={["projects", "pricing", "rate-card"]} />
       <Part found={sums}>{(data) => <Sums data={data} />}</Part>
       <Part found={days} lines={8}>
         {(data) => (
