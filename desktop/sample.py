@@ -341,13 +341,13 @@ class _Maker:
         # A thread stays on its account.
         account = _SERVING[int(session.key[-4:], 16) % len(_SERVING)]
         chance = self._random.random()
-        reason = "this thread's account"
+        reason = "same thread"
         attempts = [_attempt(account, "ok", 200, took, reason)]
         if chance < 0.015:
             other = "work" if account != "work" else "studio"
-            reason = "the most headroom"
+            reason = "most headroom, 63% left"
             attempts = [
-                _attempt(other, "status 429", 429, 210, "this thread's account"),
+                _attempt(other, "status 429", 429, 210, "same thread"),
                 _attempt(account, "ok", 200, took, reason),
             ]
         request = {

@@ -220,6 +220,15 @@ def test_every_page_is_sound(chromium: Browser, lived_in: Served, theme: str, wi
             watched.check()
 
 
+@pytest.mark.parametrize("width", [900, 1000, 1100, 1400])
+def test_no_column_of_the_requests_is_cut(chromium: Browser, lived_in: Served, width: int) -> None:
+    with watching(chromium, width=width) as watched:
+        page = watched.open(f"{lived_in.url}/requests", "Requests")
+        expect(page.locator("table.rows tbody tr").first).to_be_visible(timeout=30_000)
+        hidden = "element => element.scrollWidth - element.clientWidth"
+        assert page.locator(".scroll.sticky").evaluate(hidden) <= 1
+
+
 def test_empty_pages_say_what_would_fill_them(served: Served, watched: Watched) -> None:
     said = {
         "/": ["No account yet", "~/.codex/auth.json", "~/.codex/sessions"],
