@@ -26,7 +26,7 @@ class View:
     snapshot: Mapping[str, Any] | None = None  # the last answer of /api/tray
     trouble: str | None = None  # why the server does not answer; None while it does
     can_start: bool = False  # the restart budget is spent: offer to start the server by hand
-    login: bool = False  # start at login is on
+    login: bool | None = False  # start at login is on; None where it is not offered (the demo)
     zone: tzinfo | None = None  # the user's, for clock times
     unheard: str | None = None  # why no alert can be shown; None where they can
 
@@ -401,7 +401,7 @@ def _options(view: View, alive: bool) -> tuple[Row, ...]:
         Row("Icon", enabled=alive, children=_icon_rows(view, alive)),
         Row("Alerts", enabled=alive, children=_alert_rows(view, alive)),
         Row("Hide addresses", _set(trayHideAddresses=not hidden), alive, checked=hidden),
-        Row("Start at login", ("login",), checked=view.login),
+        Row("Start at login", ("login",), view.login is not None, checked=bool(view.login)),
     )
 
 

@@ -142,6 +142,7 @@ class Tray:
         self._shows: int | None = None
         self._used_at = time.monotonic()
         self._sleep = Sleep()
+        self._demo = bool(os.environ.get("BRIMLINE_DEMO"))  # it changes nothing of the user's
         self._painted: tuple[Any, ...] = ()
         self._told: alerts.Told = {}
         self._verbs: dict[str, Callable[..., None]] = {
@@ -164,8 +165,9 @@ class Tray:
         from desktop import livemenu
 
         self._on_main = livemenu.on_main_thread()
-        with suppress(OSError):
-            autostart.heal()
+        if not self._demo:
+            with suppress(OSError):
+                autostart.heal()
         self._icon = livemenu.icon_class()(
             "brimline", icon.draw(display.mark(self.view)), "Brimline", self._menu()
         )
@@ -252,7 +254,7 @@ class Tray:
             snapshot=snapshot,
             trouble=trouble,
             can_start=self._supervisor.exhausted,
-            login=autostart.enabled(),
+            login=None if self._demo else autostart.enabled(),
             zone=datetime.now().astimezone().tzinfo,
             unheard=_unheard(),
         )

@@ -212,6 +212,20 @@ def test_what_people_look_for_is_not_grey() -> None:
 
 
 @pytest.mark.parametrize(
+    ("login", "enabled", "checked"),
+    [
+        pytest.param(True, True, True, id="on"),
+        pytest.param(False, True, False, id="off"),
+        pytest.param(None, False, False, id="the demo does not start at the user's login"),
+    ],
+)
+def test_start_at_login(login: bool | None, enabled: bool, checked: bool) -> None:
+    rows = display.menu(replace(view(account()), login=login), NOW)
+    found = next(row for row in rows if row.text == "Start at login")
+    assert (found.enabled, found.checked) == (enabled, checked)
+
+
+@pytest.mark.parametrize(
     ("unheard", "first"),
     [
         pytest.param(None, ["50 and 20% left"], id="alerts can be shown"),

@@ -130,7 +130,7 @@ def guarded(of: dict[str, Any], least: float) -> dict[str, Any]:
     known = [w for w in windows if w.get("remainingPercent") is not None and not w.get("stale")]
     idle = of.get("status") or of.get("state")
     if idle in _OUT_OF_WORK:
-        code, said = EXIT_ERROR, f"Nothing can serve now: {idle.replace('_', ' ')}."
+        code, said = EXIT_ERROR, f"Nothing can serve now: {_OUT_OF_WORK[idle]}."
     elif not known or len(known) < len(windows):
         code, said = EXIT_UNAVAILABLE, "What is left is not known, or the figures are old."
     else:
@@ -142,9 +142,15 @@ def guarded(of: dict[str, Any], least: float) -> dict[str, Any]:
     return {"ok": code == 0, "exitCode": code, "message": said, "remaining": figures}
 
 
-_OUT_OF_WORK = (
-    "paused", "spent", "empty", "sign_in_needed", "deactivated", "rate_limited", "quota_exceeded",
-)  # fmt: skip
+_OUT_OF_WORK = {
+    "paused": "paused",
+    "empty": "there is no account yet",
+    "sign_in_needed": "a new sign-in is needed",
+    "deactivated": "deactivated",
+    "rate_limited": "blocked by the provider for a while",
+    "spent": "the allowance is used up",
+    "quota_exceeded": "the allowance is used up",
+}
 
 
 def _stored_snapshot(settings: Config) -> dict[str, Any]:
