@@ -107,7 +107,9 @@ def test_the_twelve_steps(served: Served, tmp_path: Path) -> None:
     ]
     assert [each["currentValue"] for each in json.loads(steps["9"])["limits"]] == [0, 0, 0]
     assert json.loads(steps["10"])["key"] != json.loads(steps["4"])["key"]
-    assert json.loads(steps["11"])["object"] == "list"
+    listed = json.loads(steps["11"])
+    assert listed["object"] == "list"
+    assert [model["id"] for model in listed["data"]] == ["gpt-5.2"], "as step 4 allowed"
     assert steps["12"].startswith("HTTP/1.1 204")
 
 
@@ -122,6 +124,22 @@ def test_a_revoke_counts_at_once(served: Served) -> None:
     assert ask(served, "GET", "/v1/models", secret)[0] == 200
     ask(served, "DELETE", f"/api/api-keys/{identity}", ADMIN)
     assert ask(served, "GET", "/v1/models", secret)[0] == 401
+
+
+def test_a_key_lists_what_it_may_use_and_nothing_else(served: Served) -> None:
+    served.account("acc-1")
+    identity, secret = key(served)
+    ask(
+        served, "PATCH", f"/api/api-keys/{identity}", ADMIN,
+        {"allowedModels": ["a-new-one", "gpt-5.5"]},
+    )  # fmt: skip
+    models = ask(served, "GET", "/v1/models", secret)[1]["data"]
+    assert [model["id"] for model in models] == ["gpt-5.5", "a-new-one"]
+    assert {"object", "created", "owned_by", "metadata"} < set(models[0]) == set(models[1])
+    assert models[0]["metadata"]["supported_reasoning_levels"]
+    assert models[1]["metadata"] == {}
+    ask(served, "PATCH", f"/api/api-keys/{identity}", ADMIN, {"allowedModels": []})
+    assert ask(served, "GET", "/v1/models", secret)[1]["data"] == []
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,14 @@ log = logging.getLogger(__name__)
 # What Codex called itself when this was written; a newer one that asks us replaces it.
 _CLIENT_VERSION = "0.169.0"
 _MOST_BYTES = 8 * 1024 * 1024
+# What the plain list tells of a model; the rest is Codex's own.
+_ABOUT = (
+    "display_name", "description", "context_window", "input_modalities",
+    "supported_reasoning_levels", "default_reasoning_level", "supports_reasoning_summaries",
+    "support_verbosity", "default_verbosity", "prefer_websockets",
+    "supports_parallel_tool_calls", "supported_in_api", "minimal_client_version", "priority",
+    "available_in_plans",
+)  # fmt: skip
 _ANSWER_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 60.0  # a client that waits does not ask a silent provider each time
 
@@ -141,18 +149,13 @@ def _priority(model: dict[str, Any]) -> tuple[float, str]:
 
 def _listed(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
     entries = [
-        {
-            "id": model["slug"],
-            "object": "model",
-            "created": 0,
-            "owned_by": "openai",
-            "metadata": {
-                key: model[key]
-                for key in ("display_name", "description", "context_window", "input_modalities")
-                if key in model
-            },
-        }
+        {**entry(model["slug"]), "metadata": {key: model[key] for key in _ABOUT if key in model}}
         for model in models
         if model.get("visibility") != "hide"
     ]
     return {"object": "list", "data": entries}
+
+
+def entry(name: str) -> dict[str, Any]:
+    """A model of which no more than the name is known, as the OpenAI API lists it."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "openai", "metadata": {}}

@@ -13,6 +13,7 @@ import orjson
 from server.auth.keys import Estimate, Key, Keys, Spent, bearer
 from server.errors import AppError
 from server.proxy.body import Body
+from server.proxy.catalogue import entry
 from server.proxy.recorder import Record
 from server.store import settings
 from server.usage.pricing import Tokens, price
@@ -80,6 +81,10 @@ class Gate:
         for name, field in (("models", "slug"), ("data", "id")):
             if name in found:
                 found[name] = [model for model in found[name] if model[field] in key.models]
+        if "data" in found:
+            # What the owner allowed by name may be asked for, whether the list knows it or not.
+            listed = {model["id"] for model in found["data"]}
+            found["data"] += [entry(name) for name in key.models if name not in listed]
         return orjson.dumps(found)
 
 
