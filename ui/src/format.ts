@@ -1,4 +1,5 @@
 /** How numbers, money and times are shown. Pure; unknown is always an en dash. */
+import { direction } from "./languages";
 import { language, t } from "./words";
 
 export const UNKNOWN = "–";
@@ -75,9 +76,15 @@ export function credits(n: Maybe<number>): string {
 /** A whole percentage; never "0%" while something is left, nor "100%" while something is gone. */
 export function percent(value: Maybe<number>): string {
   if (value == null) return UNKNOWN;
-  if (value > 0 && value < 1) return `<${percent(1)}`;
+  // Isolated, as the sign would stand behind the number in a text from right to left.
+  if (value > 0 && value < 1) return direction(language()) === "rtl" ? `\u2066<${percent(1)}\u2069` : `<${percent(1)}`;
   if (value > 99 && value < 100) return percent(99);
   return numbers({ style: "percent", maximumFractionDigits: 0 }).format(value / 100);
+}
+
+/** A number with one decimal. */
+export function decimal(n: number): string {
+  return numbers({ minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(n);
 }
 
 /** A ratio of 0 to 1 as a percentage with one decimal. */

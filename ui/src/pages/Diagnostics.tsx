@@ -23,7 +23,7 @@ import {
   type ToolOutput,
 } from "../diagnostics";
 import { csv, download } from "../csv";
-import { ago, compact, count, day as dayName, exact, full, percent, share, stamp } from "../format";
+import { ago, compact, count, day as dayName, decimal, exact, full, percent, share, stamp } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { CopyLink } from "../parts/Chips";
 import { Many, One } from "../parts/Filters";
@@ -197,8 +197,8 @@ function Figures({ data, runs, usage }: { data: Overview; runs: number | undefin
     [t("series.calls"), <Link key="calls" href={calls}>{count(data.usage_rows)}</Link>, exact(data.usage_rows)],
     [t("diag.by.source_log"), count(data.session_count), exact(data.session_count)],
     [t("nav.threads"), <Link key="threads" href={onward("/threads", usage.search)}>{count(data.thread_count)}</Link>, exact(data.thread_count)],
-    [t("calls.col.tokens"), compact(data.total_tokens), exact(data.total_tokens)],
-    [t("calls.col.new"), compact(data.uncached_input_tokens), exact(data.uncached_input_tokens)],
+    [t("calls.col.tokens"), <Link key="tokens" href={calls}>{compact(data.total_tokens)}</Link>, exact(data.total_tokens)],
+    [t("calls.col.new"), <Link key="new" href={calls}>{compact(data.uncached_input_tokens)}</Link>, exact(data.uncached_input_tokens)],
     [t("calls.col.cache"), share(data.cache_ratio), ""],
     [t("diag.runs"), count(runs), exact(runs)],
     [t("diag.facts"), count(data.diagnostic_fact_rows), exact(data.diagnostic_fact_rows)],
@@ -825,7 +825,7 @@ function By({ dimension, usage }: { dimension: Dimension; usage: Usage }) {
       </dl>
       <p className="note">
         {dimension.effective_group_count !== null &&
-          t("diag.effective", { n: dimension.effective_group_count.toFixed(1) })}
+          t("diag.effective", { n: decimal(dimension.effective_group_count) })}
       </p>
       <table className="listing">
         <thead>

@@ -585,9 +585,9 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
         <thead>
           <tr>
             <th scope="col">{t("panels.col.conversation")}</th>
-            <th scope="col">{t("requests.col.model")}</th>
+            <th scope="col" className="wide-only">{t("requests.col.model")}</th>
             {(["panels.modelCalls", "requests.col.tokens", "panels.col.toolCalls", "panels.col.toolTime"] as const).map((word) => (
-              <th key={word} scope="col" className="num">
+              <th key={word} scope="col" className={word === "panels.col.toolTime" ? "num wide-only" : "num"}>
                 {t(word)}
               </th>
             ))}
@@ -600,7 +600,7 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
               <th scope="row" title={row.conversation ?? undefined}>
                 <TalkName row={row} shown={shown} /> {row.kind && row.kind !== "user" && <span className="chip">{tIf(`panels.kind.${row.kind}`, row.kind)}</span>}
               </th>
-              <td>{row.model ?? UNKNOWN}</td>
+              <td className="wide-only">{row.model ?? UNKNOWN}</td>
               <td className="num">
                 <TalkCalls row={row} shown={shown}>
                   {count(row.modelCalls)}
@@ -624,7 +624,7 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
                   count(row.toolCalls)
                 )}
               </td>
-              <td className="num">{duration(row.toolDurationMs)}</td>
+              <td className="num wide-only">{duration(row.toolDurationMs)}</td>
               <td>{stamp(row.lastAt, now)}</td>
             </tr>
           ))}
