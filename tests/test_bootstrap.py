@@ -241,3 +241,12 @@ def test_npm_locks_hold_every_system_s_part(folder: Path) -> None:
     locked = {name.rpartition("node_modules/")[2] for name in packages}
     wanted = {part for entry in packages.values() for part in entry.get("optionalDependencies", {})}
     assert sorted(wanted - locked) == []
+
+
+def test_every_test_of_the_binary_is_named() -> None:
+    marked = {
+        path.relative_to(bootstrap.ROOT).as_posix()
+        for path in (bootstrap.ROOT / "tests").glob("test_*.py")
+        if "pytest.mark.packaged" in path.read_text(encoding="utf-8")
+    }
+    assert marked - {"tests/test_bootstrap.py"} == set(bootstrap.PACKAGED_TESTS)
