@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from server.config import Config
+from tests.rig import wait_until
 from tests.serving import Served, serving
 from tests.upstream import Provider, Stream, auth_json
 
@@ -124,6 +125,35 @@ def test_a_revoke_counts_at_once(served: Served) -> None:
     assert ask(served, "GET", "/v1/models", secret)[0] == 200
     ask(served, "DELETE", f"/api/api-keys/{identity}", ADMIN)
     assert ask(served, "GET", "/v1/models", secret)[0] == 401
+
+
+def test_a_key_asks_what_it_used(served: Served) -> None:
+    served.account("acc-1")
+    identity, secret = key(served, limitType="requests", limitWindow="5h", maxValue=7)
+    assert ask(served, "POST", "/v1/responses", secret, TURN)[0] == 200
+
+    def counted() -> bool:
+        return bool(ask(served, "GET", "/v1/usage", secret)[1]["request_count"])
+
+    wait_until(counted, "the request is in the log", 30)
+    ask(served, "PATCH", f"/api/api-keys/{identity}", ADMIN, {"allowedModels": ["other"]})
+    assert ask(served, "POST", "/v1/responses", secret, TURN)[0] == 403
+    said = ask(served, "GET", "/v1/usage", secret)[1]
+    (limit,) = said["limits"]
+    assert limit.pop("reset_at") > 1_600_000_000
+    assert limit == {
+        "limit_type": "requests",
+        "limit_window": "5h",
+        "max_value": 7,
+        "current_value": 1,
+        "remaining_value": 6,
+        "model_filter": None,
+        "source": "api_key_limit",
+    }
+    assert (said["request_count"], said["total_tokens"]) == (1, 1050), "a refusal uses nothing"
+    assert said["cached_input_tokens"] == 800 and said["total_cost_usd"] > 0
+    assert set(said["account_pool_usage"]) == {"primary", "secondary"}
+    assert ask(served, "GET", "/v1/usage", "")[0] == 401
 
 
 def test_a_key_lists_what_it_may_use_and_nothing_else(served: Served) -> None:

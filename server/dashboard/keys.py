@@ -83,7 +83,8 @@ def _add_usage(routes: Blueprint, services: Services) -> None:
     @routes.get("/v1/usage")
     def own() -> Any:
         key = keys.authenticate(bearer(request.environ))
-        return jsonify(_own_usage(key, _pool_usage(services)))
+        # A key that was authenticated is without its limits, which change with every call.
+        return jsonify(_own_usage(keys.get(key.id), _pool_usage(services)))
 
 
 def summary(key: Key) -> dict[str, Any]:
@@ -270,7 +271,8 @@ def _payload(message: str) -> BadRequest:
 def _used(key: Key, since: int) -> dict[str, Any]:
     found = db.rows(
         "select count(*), sum(coalesce(input, 0) + coalesce(output, 0)), sum(cached), sum(cost) "
-        "from request_log where key = ? and started_at >= ?",
+        # What was refused here asked no account, and used nothing.
+        "from request_log where key = ? and started_at >= ? and attempts != '[]'",
         (key.id, since),
     )
     requests, tokens, cached, cost = found[0]
