@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,16 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
     monkeypatch.setenv("BRIMLINE_NO_KEYRING", "1")
+
+
+@pytest.fixture(autouse=True)
+def _rows_before_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of an answer waits for its row, however slow this machine is.
+
+    (That it waits for 50 ms at most, and what happens then, are `test_request_log`'s.)
+    """
+    if routes := sys.modules.get("server.proxy.routes"):
+        monkeypatch.setattr(routes, "WAIT_SECONDS", 30.0)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import waitress.server
+import waitress.wasyncore
 
 from server.accounts.pool import Pool
 from server.config import Config
@@ -72,9 +73,7 @@ class Rig:
 
     def stop(self) -> None:
         self.proxy.stop()
-        self._server.close()
-        self._server.task_dispatcher.shutdown(timeout=2)
-        self._thread.join(5)
+        end(self._server, self._thread)
 
     def send(self, body: Any = None, path: str = CODEX, **headers: str) -> Reply:
         """POST a body (JSON unless bytes); header names with `_` for `-`."""
@@ -150,7 +149,28 @@ def _nothing(environ: Any, start_response: Any) -> Any:
     return [b""]
 
 
-def wait_until(what: Callable[[], object], name: str, seconds: float = 10) -> None:
+def end(server: Any, web: threading.Thread) -> None:
+    """Stop a waitress: its connections, then its threads, then its loop, which closes what it has.
+
+    In this order, for a thread that still works writes to the loop's trigger, whose descriptor
+    somebody else may have by then.
+    """
+
+    def let_go() -> None:
+        waitress.wasyncore.dispatcher.close(server)
+        for channel in list(server.active_channels.values()):
+            channel.handle_close()
+
+    server.trigger.pull_trigger(let_go)  # in the loop's own thread
+    server.task_dispatcher.shutdown(timeout=30)
+    with server.trigger.lock:  # the loop takes it before it does what it was given
+        server.trigger.thunks.append(server.trigger.close)
+        server.trigger.pull_trigger()
+    web.join(30)
+    assert not web.is_alive(), "the web loop did not end"
+
+
+def wait_until(what: Callable[[], object], name: str, seconds: float = 30) -> None:
     """Wait until something holds, or fail with its name."""
     limit = time.monotonic() + seconds
     while not what():

@@ -13,6 +13,7 @@ from server import runtime
 from server.app import Services, create_app
 from server.config import Config
 from server.store import db
+from tests.rig import end, wait_until
 from tests.upstream import Provider, auth_json
 
 
@@ -25,7 +26,9 @@ class Served:
     services: Services
 
     def rows(self) -> list[dict[str, Any]]:
-        """The request log, oldest first."""
+        """The request log once every request is in it, oldest first."""
+        proxy = self.services.proxy
+        wait_until(lambda: not proxy.active() and not proxy._recorder._queue, "every row")
         names = (
             "response_id", "session_id", "account", "endpoint", "model", "effort", "status",
             "error_code", "http_status", "reason", "attempts", "input", "cached", "output",
@@ -60,9 +63,7 @@ def serving(config: Config, provider: Provider) -> Iterator[Served]:
     finally:
         built.proxy.drain()
         built.proxy.stop()
-        server.trigger.pull_trigger(server.close)  # in its own thread, which wakes for it
-        server.task_dispatcher.shutdown(timeout=30)
-        web.join(30)
+        end(server, web)
         db.close_databases()
 
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import sqlite3
+import sys
 import threading
 import time
 import urllib.request
@@ -15,6 +16,15 @@ import pytest
 
 from tests.test_runtime import Server, until
 from tests.upstream import Provider, Received, Stream, auth_json, spoken
+
+# The end of an answer waits 50 ms for its row and not longer, which a busy machine may need.
+PATIENT = [
+    sys.executable,
+    "-c",
+    "from server.proxy import routes; routes.WAIT_SECONDS = 30.0\n"
+    "from desktop.__main__ import main; main()",
+    "serve",
+]
 
 
 def add_account(server: Server, name: str) -> None:
@@ -52,7 +62,7 @@ def test_a_row_whose_end_was_seen_survives_a_kill(tmp_path: Path, moment: float)
         return Stream(spoken(name=f"resp_{next(numbers)}"))
 
     with Provider(default=answer) as provider:
-        server = Server(tmp_path / "data", BRIMLINE_UPSTREAM_BASE_URL=provider.url)
+        server = Server(tmp_path / "data", BRIMLINE_UPSTREAM_BASE_URL=provider.url, command=PATIENT)
         add_account(server, "acc-1")
         seen: list[str] = []
         stop = threading.Event()

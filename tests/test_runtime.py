@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,17 @@ def until(check: Callable[[], Any], seconds: float = 30.0) -> Any:
 class Server:
     """One `brimline serve` of its own."""
 
-    def __init__(self, folder: Path, *more: str, port: int = 0, **env: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *more: str,
+        port: int = 0,
+        command: Sequence[str] = COMMAND,
+        **env: str,
+    ) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [*COMMAND, "--port", str(port), "--data-dir", str(folder), *more],
+            [*command, "--port", str(port), "--data-dir", str(folder), *more],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
