@@ -1,4 +1,4 @@
-"""One stream's way through the relay, from the moment its thread lets go of it to its end."""
+"""One stream's way through the relay, from the moment its request is sent to its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from waitress.channel import ClientDisconnected
 
-from server.proxy.forward import Turn
+from server.errors import AppError
+from server.proxy.forward import BREATH, Gone, PassOn, Turn
 from server.proxy.lane import Lane
 from server.proxy.relay import Relay
 
@@ -36,6 +37,8 @@ _LAST_BREATH = 0.1
 class Ends:
     """What the routes do for a stream."""
 
+    start: Callable[[], None]  # say that an answer begins
+    refuse: Callable[[Exception], bytes]  # say that none does: its body; frees all
     shape: Callable[[list[bytes]], bytes]  # events as this client reads them
     finish: Callable[[Callable[[], None]], None]  # free all and write the row; then call this
     failed: Callable[[], None]  # note a fault of ours
@@ -72,7 +75,7 @@ class Keeper:
 
 
 class Carry:
-    """A stream without a thread: `begin`, and the relay does the rest."""
+    """A stream without a thread: `begin` after `Turn.launch`, and the relay does the rest."""
 
     def __init__(self, keeper: Keeper, lane: Lane, turn: Turn, ends: Ends) -> None:
         self._keeper = keeper
@@ -82,6 +85,8 @@ class Carry:
         self._turn = turn
         self._ends = ends
         self._sock: socket.socket | None = None
+        self._opened = False  # the answer has begun
+        self._slowly = False  # a thread sees to it that it does
         self._last = False  # the end of the answer has been given a moment to come
         self._over = False
         self._ended = False
@@ -89,13 +94,8 @@ class Carry:
         self._least = 0  # what it had not read yet at the last look
 
     def begin(self) -> None:
-        """Show what there is, and go on in the relay; for the thread that opened the stream."""
-        self._safely(self._start)()
-
-    def _start(self) -> None:
-        self._sock, found = self._turn.detach()
-        shown = self._sock is not None and self._write(found)
-        self._relay.post(self._safely(self._watch if shown else self._finish_soon))
+        """Wait for the answer in the relay; for the thread that sent the request."""
+        self._relay.post(self._safely(self._await))
 
     # ── in the relay's thread ─────────────────────────────────────────────────────────────
 
@@ -109,12 +109,58 @@ class Carry:
         except ClientDisconnected:
             self._finish_soon()
 
+    def _await(self) -> None:
+        self._sock = self._turn.watched()
+        if self._sock is None:
+            return self._open_slowly()
+        self._relay.watch(self._sock, self._safely(self._come))
+        return self._arrive()
+
+    def _come(self) -> None:
+        if self._opened:
+            self._ready()
+        else:
+            self._arrive()
+
+    def _arrive(self, *, last: bool = False) -> None:
+        """Look whether the answer has begun."""
+        if self._opened or self._over or self._slowly:
+            return
+        state = self._turn.arrive(last=last)
+        if state == "soon":
+            self._relay.after(BREATH, self._safely(lambda: self._arrive(last=True)))
+        elif state == "failing":
+            self._open_slowly()
+        elif state == "open":
+            self._open()
+            if not self._over:
+                self._keeper.add(self)
+                self._ready()
+
+    def _open(self) -> None:
+        self._opened = True
+        self._ends.start()
+        if self._turn.news:
+            self._lane.work(self._turn.learn)
+        self._sock, found = self._turn.detach()
+        if not self._write(found):
+            self._finish_soon()
+
+    def _open_slowly(self) -> None:
+        """What has failed goes on in a thread that may wait."""
+        self._slowly = True
+        self._forget()
+        self._lane.work(self._safely(self._settle))
+
     def _ready(self) -> None:
+        if self._over:
+            return
         following = "now"
         while following == "now" and self._lane.waiting <= _MUCH:
             found, following = self._turn.step()
             if not self._write(found):
-                return self._finish_soon()
+                self._finish_soon()
+                return
         if following in ("more", "now", "last") and self._lane.waiting > _MUCH:
             self._forget()
             self._turn.pause()
@@ -127,7 +173,6 @@ class Carry:
             self._lane.work(self._safely(self._replace))
         elif following == "over":
             self._finish_soon()
-        return None
 
     def _look(self) -> None:
         """Read on once the client has."""
@@ -195,6 +240,9 @@ class Carry:
         if self._ended:
             return
         self._ended = True
+        if not self._opened:  # by a fault of ours
+            self._refuse(RuntimeError("no answer began"))
+            return
         whole = self._turn.ended
         with suppress(ClientDisconnected):
             if not whole and (said := self._ends.broken_off()):
@@ -214,12 +262,44 @@ class Carry:
 
     # ── in any thread ─────────────────────────────────────────────────────────────────────
 
+    def _settle(self) -> None:
+        try:
+            self._turn.settle()
+        except (AppError, PassOn, Gone) as error:
+            self._refuse(error)
+        else:
+            self._go_on(self._open)
+
+    def _refuse(self, error: Exception) -> None:
+        """There is no stream: an error instead, or nothing for a client that has left."""
+        self._over = self._ended = True
+        body = self._ends.refuse(error)
+        with suppress(ClientDisconnected):
+            if body:
+                self._lane.write(body)
+        self._lane.end(whole=bool(body))
+
     def _replace(self) -> None:
         found = self._turn.replace()
         if found:
             self._relay.post(self._safely(lambda: self._close_with(found)))
         else:
-            self.begin()
+            self._go_on(self._reopen)
+
+    def _reopen(self) -> None:
+        self._sock, found = self._turn.detach()
+        if self._sock is None or not self._write(found):
+            self._finish_soon()
+
+    def _go_on(self, show: Callable[[], None]) -> None:
+        """Show what another account answers, and relay the rest."""
+
+        def run() -> None:
+            show()
+            if not self._over:
+                self._watch()
+
+        self._relay.post(self._safely(run))
 
     def _close_with(self, found: list[bytes]) -> None:
         self._write(found)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from server.accounts.allowance import windows_from_headers
+from server.accounts.allowance import Usage, windows_from_headers
 from server.accounts.pool import Pool
 from server.accounts.provider import SignInNeeded
 from server.errors import AppError
@@ -35,10 +35,9 @@ from server.store import db
 log = logging.getLogger(__name__)
 
 # Long enough to see an error that came in one breath with `response.created`, too short to feel.
-_BREATH = 0.0002
+BREATH = 0.0002
 _LAST_BREATH = 0.1
 _ERROR_BODY = 256 * 1024
-_SHORT = 256 * 1024  # far below what the server keeps for a client before it waits
 _MOST_ATTEMPTS = 200  # every account may be tried; this only ends a mistake of ours
 
 
@@ -103,6 +102,9 @@ class _Live:
 
     account: str
     exchange: Exchange
+    began: int = 0  # ms of the request
+    greeted: bool = False  # its head has been looked at
+    outcome: Outcome | None = None  # how it failed before it was shown
     reader: sse.Reader = field(default_factory=sse.Reader)
     held: list[bytes] = field(default_factory=list)
     broken: str = ""
@@ -128,8 +130,10 @@ class Turn:
         self._tries = Tries()
         self._choice = Choice(None, "")
         self._access_token = ""
+        self._pending: _Live | None = None  # sent, and not known to be an answer
         self._live: _Live | None = None
         self._last: _Live | None = None  # the one whose end is the request's end
+        self.news: tuple[str, Usage] | None = None  # for `learn`
         self._shown = False  # something reached the client
         self._sure = False  # an item did, or is about to
         self._left = False  # the client takes no more
@@ -149,7 +153,8 @@ class Turn:
 
         Raises `AppError` (our answer), `PassOn` (the provider's) or `Gone`.
         """
-        self._serve(None, fresh=False)
+        self.launch()
+        self.settle()
 
     def events(self) -> Iterator[list[bytes]]:
         """The events for the client, each whole, as they come. Raises `Cut` when they break off."""
@@ -161,18 +166,85 @@ class Turn:
         if not self.ended:
             raise Cut
 
-    # ── without a thread ──────────────────────────────────────────────────────────────────
+    # ── opening ───────────────────────────────────────────────────────────────────────────
 
-    @property
-    def complete(self) -> bool:
-        """Whether the whole answer is at hand and short: nothing has to be waited for.
+    def launch(self, again: str | None = None, fresh: bool = False) -> None:
+        """Send the request to one account after the other until one takes it.
 
-        Not for the provider, and not for a client that does not read.
+        Its answer is then to be read: by `settle`, or by `watched` and `arrive`. Raises as `open`.
         """
-        live = self._live
-        if live is None or live.reader.terminal is None or not live.exchange.at_hand:
-            return False
-        return sum(map(len, live.held)) <= _SHORT
+        for _ in range(_MOST_ATTEMPTS):
+            account = again or self._choose()
+            if again is not None:
+                self._pool.opened(account)
+            outcome = self._dispatch(account, fresh=fresh)
+            if outcome is None:
+                return
+            again, fresh = self._next(account, outcome)
+        raise policy.give_up(self._tries)
+
+    def settle(self) -> None:
+        """Wait for the answer, and attempt on until there is one to show. Raises as `open`."""
+        while (live := self._pending) is not None:
+            self._pending = None
+            live.exchange.attach()
+            outcome = live.outcome or self._begin(live)
+            self.learn()
+            if outcome is None:
+                self._show(live)
+            else:
+                self._note_attempt(live.account, live.began, outcome)
+                self._drop(live)
+                self.launch(*self._next(live.account, outcome))
+
+    def watched(self) -> socket.socket | None:
+        """The socket to watch for the answer of what was launched."""
+        return self._pending.exchange.detach() if self._pending else None
+
+    def arrive(self, *, last: bool) -> str:
+        """Read what has come of the answer, without waiting.
+
+        more: again when there is something to read; soon: again after a breath, and then with
+        `last`; open: `detach` shows it; failing: `settle`, in a thread that may wait.
+        """
+        live = self._pending
+        if live is None:
+            return "failing"
+        try:
+            if not live.exchange.answered():
+                return "more"
+            state = "failing" if self._refused(live) else self._arrive(live)
+        except (HungUp, Aborted) as error:
+            live.outcome = broken(error)
+            return "failing"
+        if state == "open" or (state == "soon" and last):
+            self._pending = None
+            self._show(live)
+            return "open"
+        return state
+
+    def _arrive(self, live: _Live) -> str:
+        while (chunk := live.exchange.read_ready()) is not None:
+            known = self._take_in(live, chunk)
+            if isinstance(known, Outcome):
+                live.outcome = known
+                return "failing"
+            if known:
+                return "open"
+        return "soon" if self._may_show(live) else "more"
+
+    def learn(self) -> None:
+        """Keep what an answer said of its account's allowance; may write to the database."""
+        news, self.news = self.news, None
+        if news is not None:
+            self._pool.observe(*news, "headers")
+
+    def _show(self, live: _Live) -> None:
+        """This answer is the client's."""
+        self._note_attempt(live.account, live.began, None)
+        self._live = self._last = live
+
+    # ── without a thread ──────────────────────────────────────────────────────────────────
 
     def detach(self) -> tuple[socket.socket | None, list[bytes]]:
         """Go on by `step` instead of `events`; returns the socket to watch and the first events."""
@@ -244,25 +316,14 @@ class Turn:
 
     def close(self) -> None:
         """Release what is held, and note in the record how it ended. Call it once."""
-        live, self._live = self._live, None
+        held = [live for live in (self._live, self._pending) if live is not None]
+        self._live = self._pending = None
         if self._last is not None:
             self._note_end(self._last)
-        if live is not None:
+        for live in held:
             self._drop(live)
 
     # ── choosing ──────────────────────────────────────────────────────────────────────────
-
-    def _serve(self, again: str | None, *, fresh: bool) -> None:
-        """Attempt with one account after the other until one answers."""
-        for _ in range(_MOST_ATTEMPTS):
-            account = again or self._choose()
-            if again is not None:
-                self._pool.opened(account)
-            outcome = self._attempt(account, fresh=fresh)
-            if outcome is None:
-                return
-            again, fresh = self._next(account, outcome)
-        raise policy.give_up(self._tries)
 
     def _choose(self) -> str:
         """An account whose stream is ours now; waits in line while all are busy."""
@@ -312,47 +373,45 @@ class Turn:
 
     # ── one attempt ───────────────────────────────────────────────────────────────────────
 
-    def _attempt(self, account: str, *, fresh: bool) -> Outcome | None:
-        """Send the request to one account; None once its answer can be shown."""
-        before = self._record.elapsed()
+    def _dispatch(self, account: str, *, fresh: bool) -> Outcome | None:
+        """Send the request to one account; None once it is under way."""
+        began = self._record.elapsed()
         self._record.account, self._record.reason = account, self._choice.reason
-        outcome = self._send(account, fresh=fresh)
+        sent = self._send(account, fresh=fresh)
+        if isinstance(sent, Outcome):
+            self._chooser.give(account)
+            self._note_attempt(account, began, sent)
+            return sent
+        self._pending = _Live(account, sent, began)
+        return None
+
+    def _note_attempt(self, account: str, began: int, outcome: Outcome | None) -> None:
         self._record.attempts.append(
             {
                 "account": account,
                 "outcome": "ok" if outcome is None else policy.describe(outcome),
                 "status": 200 if outcome is None else outcome.seen,
-                "ms": self._record.elapsed() - before,
+                "ms": self._record.elapsed() - began,
                 "reason": self._choice.reason,
             }
         )
-        return outcome
 
-    def _send(self, account: str, *, fresh: bool) -> Outcome | None:
+    def _send(self, account: str, *, fresh: bool) -> Outcome | Exchange:
         try:
             token = self._pool.token(account)
         except AppError as error:
             # It needs a sign-in, could not be renewed now, or was removed meanwhile.
-            self._chooser.give(account)
             needed = isinstance(error, SignInNeeded)
             return Outcome("token", code="sign_in_needed" if needed else "refresh_failed")
         self._access_token = token.access_token
         body, given = self._work.body, self._own_state(account)
         sent = headers.to_upstream(given, token.access_token, token.upstream_id, plain=body.plain)
         self._pool.used(account, db.now_ms())
+        outgoing = Outgoing("POST", "/codex/responses", sent, body.sent)
         try:
-            outgoing = Outgoing("POST", "/codex/responses", sent, body.sent)
-            exchange = self._upstream.open(outgoing, gone=self._work.gone, fresh=fresh)
+            return self._upstream.begin(outgoing, gone=self._work.gone, fresh=fresh)
         except (Unreachable, HungUp, Aborted) as error:
-            self._chooser.give(account)
             return broken(error)
-        live = _Live(account, exchange)
-        outcome = self._begin(live)
-        if outcome is None:
-            self._live = self._last = live
-        else:
-            self._drop(live)
-        return outcome
 
     def _own_state(self, account: str) -> Mapping[str, str]:
         """The client's headers; without a turn state that another account issued."""
@@ -370,47 +429,65 @@ class Turn:
 
     def _begin(self, live: _Live) -> Outcome | None:
         """Read until the answer is known to be good, or not; what was read is held back."""
-        named = {name.lower(): value for name, value in live.exchange.headers}
-        self._observe(live.account, named)
-        status = live.exchange.status
-        if status != 200 or "text/html" in named.get("content-type", ""):
-            return policy.refused(status, _error_body(live.exchange), named)
-        self._memory.own(named.get("x-codex-turn-state"), live.account)
         try:
+            live.exchange.answered()
+            if self._refused(live):
+                named = {name.lower(): value for name, value in live.exchange.headers}
+                return policy.refused(live.exchange.status, _error_body(live.exchange), named)
             return self._first_events(live)
         except (HungUp, Aborted) as error:
             return broken(error)
-        except sse.EventTooLarge:
-            return Outcome("empty")
+
+    def _refused(self, live: _Live) -> bool:
+        """Whether the head says that this is no answer; notes what else it says."""
+        if live.greeted:
+            return False
+        named = {name.lower(): value for name, value in live.exchange.headers}
+        self._observe(live.account, named)
+        if live.exchange.status != 200 or "text/html" in named.get("content-type", ""):
+            return True
+        live.greeted = True
+        self._memory.own(named.get("x-codex-turn-state"), live.account)
+        return False
 
     def _first_events(self, live: _Live) -> Outcome | None:
         while True:
-            chunk = live.exchange.read1()
+            known = self._take_in(live, live.exchange.read1())
+            if isinstance(known, Outcome):
+                return known
+            if known or (self._may_show(live) and not live.exchange.more_soon(BREATH)):
+                return None
+
+    def _take_in(self, live: _Live, chunk: bytes) -> Outcome | bool:
+        """Hold back what these bytes complete: a failure, or whether the answer is surely good."""
+        try:
             found = live.reader.feed(chunk) if chunk else live.reader.end()
-            # After a change of account the client has seen an opening already.
-            live.held += [e for e in found if not (self._shown and sse.is_opening(e))]
-            if live.reader.failure and not live.reader.begun:
-                outcome = _outcome_of(live.reader.failure)
-                if policy.classify(outcome, db.now_ms()).retry != "R4":
-                    return outcome
-                # It would end the same anywhere, and clients know what to do with it.
-                self._sure = True
-                return None
-            if live.reader.begun or live.reader.terminal:
-                self._commit(live)
-                return None
-            if not chunk:
-                return Outcome("empty")
-            early = live.held and self._work.early and not self._shown
-            if early and not live.exchange.more_soon(_BREATH):
-                return None
+        except sse.EventTooLarge:
+            return Outcome("empty")
+        # After a change of account the client has seen an opening already.
+        live.held += [e for e in found if not (self._shown and sse.is_opening(e))]
+        if live.reader.failure and not live.reader.begun:
+            outcome = _outcome_of(live.reader.failure)
+            if policy.classify(outcome, db.now_ms()).retry != "R4":
+                return outcome
+            # It would end the same anywhere, and clients know what to do with it.
+            self._sure = True
+            return True
+        if live.reader.begun or live.reader.terminal:
+            self._commit(live)
+            return True
+        return False if chunk else Outcome("empty")
+
+    def _may_show(self, live: _Live) -> bool:
+        """Whether an opening may be shown before more is known."""
+        return bool(live.held) and self._work.early and not self._shown
 
     def _observe(self, account: str, named: Mapping[str, str]) -> None:
         if self._memory.said_before(account, named):
             return
         usage = windows_from_headers(named, db.now_ms())
         if usage.windows or usage.credits is not None:
-            self._pool.observe(account, usage, "headers")
+            self.news = account, usage
 
     def _commit(self, live: _Live) -> None:
         """An account answers for certain: no other may any more, and the thread stays with it."""
@@ -531,7 +608,8 @@ class Turn:
         self._drop(live)
         try:
             again, fresh = self._after(live.account, outcome)
-            self._serve(again, fresh=fresh)
+            self.launch(again, fresh)
+            self.settle()
         except (AppError, PassOn, Gone) as error:
             log.info("no other account took over: %s", type(error).__name__)
             return False

@@ -19,6 +19,8 @@ from contextlib import suppress
 
 log = logging.getLogger(__name__)
 
+_FINEST = 0.001  # selectors wait for whole milliseconds
+
 
 class Relay(threading.Thread):
     """Watches sockets and calls back; runs what other threads `post`. Nothing in it may wait."""
@@ -63,8 +65,7 @@ class Relay(threading.Thread):
     def run(self) -> None:
         """Carry until `stop`."""
         while not self._stopping:
-            wait = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
-            for key, _ in self._selector.select(wait):
+            for key, _ in self._selector.select(self._patience()):
                 if key.data is None:
                     self._listen()
                 else:
@@ -78,6 +79,16 @@ class Relay(threading.Thread):
         self._selector.close()
         self._bell.close()
         self._ear.close()
+
+    def _patience(self) -> float | None:
+        """How long to wait for sockets until something else is due."""
+        if not self._later:
+            return None
+        wait = max(0.0, self._later[0][0] - time.monotonic())
+        if not 0 < wait < _FINEST:
+            return wait
+        time.sleep(wait)
+        return 0
 
     def stop(self) -> None:
         """End the thread; what it still carried is left where it is."""

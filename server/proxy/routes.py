@@ -311,10 +311,16 @@ class Proxy:
         try:
             work, collect = self._work(environ, record, openai=path.startswith("/v1/"))
             turn = Turn(self, work)
+            lane: Lane | None = environ.get(KEY)
+            if lane is not None and not collect:
+                turn.launch()
+                ends = self._ends(turn, work, start_response)
+                raise Detached(Carry(self._keeper, lane, turn, ends).begin)
             turn.open()
             if collect:
                 return self._collected(turn, work.fold, record, start_response)
-            return self._stream(turn, work, environ.get(KEY), start_response)
+            self._start(turn, record, self._pool_headers(), start_response)
+            return self._events(turn, work, record)
         except Detached:
             raise
         except Gone:
@@ -365,28 +371,35 @@ class Proxy:
         )
         return work, not read.stream
 
-    def _stream(
-        self, turn: Turn, work: Work, lane: Lane | None, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        record = work.record
+    @staticmethod
+    def _start(
+        turn: Turn, record: Record, pool: list[headers.Header], start_response: StartResponse
+    ) -> None:
         own = [
             ("Content-Type", "text/event-stream"),
             ("Cache-Control", "no-cache"),
             ("X-Accel-Buffering", "no"),
-            *self._pool_headers(),
+            *pool,
         ]
         record.http_status = 200
         start_response("200 OK", headers.to_client(turn.upstream_headers, own=own))
-        if lane is None or turn.complete:
-            return self._events(turn, work, record)
-        raise Detached(Carry(self._keeper, lane, turn, self._ends(turn, work)).begin)
 
-    def _ends(self, turn: Turn, work: Work) -> Ends:
+    def _ends(self, turn: Turn, work: Work, start_response: StartResponse) -> Ends:
         """What a stream without a thread needs of us."""
         fold, record = work.fold, work.record
+        own = self._pool_headers()  # now: the relay, which starts the answer, must not wait for it
 
         def shape(found: list[bytes]) -> bytes:
             return b"".join(found if fold is None else map(fold.pass_on, found))
+
+        def refuse(error: Exception) -> bytes:
+            if isinstance(error, Gone):
+                record.status, record.http_status = "cancelled", None
+                self._finish(turn, record)
+                return b""
+            if not isinstance(error, AppError | PassOn):
+                error = AppError("Something went wrong inside Brimline; see its log.")
+            return b"".join(self._failed(error, turn, record, start_response))
 
         def failed() -> None:
             record.error_code, record.http_status = "internal_error", 500
@@ -395,6 +408,8 @@ class Proxy:
             return b"" if record.status == "cancelled" else _broken_off(record, fold)
 
         return Ends(
+            start=lambda: self._start(turn, record, own, start_response),
+            refuse=refuse,
             shape=shape,
             finish=lambda then: self._finish(turn, record, then),
             failed=failed,

@@ -74,7 +74,8 @@ class Exchange:
     Only the thread that opened it reads; any thread may `abort`.
     """
 
-    def __init__(self, gone: Callable[[], bool]) -> None:
+    def __init__(self, gone: Callable[[], bool], *, kept: bool = False) -> None:
+        self.kept = kept  # its connection has served before
         self.status = 0
         self.headers: list[Header] = []
         self.aborted: str | None = None
@@ -84,6 +85,7 @@ class Exchange:
         self.total = time.monotonic() + TOTAL_SECONDS
         self._sock: socket.socket | None = None
         self._body: wire.Body | None = None
+        self._head = b""  # of the answer, while it is not whole
         self._ready = b""  # of the body, read and not yet handed out
         self._keeps = False
         self._ended = False
@@ -95,7 +97,7 @@ class Exchange:
             raise Aborted(self.aborted)
 
     def send(self, head: bytes, body: bytes) -> None:
-        """Send the request and wait for the answer's head."""
+        """Send the request. `answered` waits for what comes back."""
         sock = self._sock
         if sock is None:
             raise HungUp(kept=False)
@@ -104,17 +106,35 @@ class Exchange:
         else:
             sock.sendall(head)
             sock.sendall(body)
-        came = b""
-        while (found := wire.read_head(came)) is None:
-            piece = sock.recv(_CHUNK)
-            if not piece:
-                raise HungUp(kept=False)
-            came += piece
+
+    def answered(self) -> bool:
+        """Wait for the answer's head; when detached: whether it has come.
+
+        Raises `HungUp`, or `Aborted` after `abort`.
+        """
+        try:
+            while self._body is None:
+                self._more_head()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except (OSError, ValueError, HungUp) as error:
+            raise self.ended_by(kept=self.kept) from error
+        return True
+
+    def _more_head(self) -> None:
+        sock = self._sock
+        piece = sock.recv(_CHUNK) if sock is not None else b""
+        if not piece:
+            raise HungUp(kept=False)
+        self._head += piece
+        found = wire.read_head(self._head)
+        if found is None:
+            return
         answer, rest = found
-        self.status, self.headers = answer.status, answer.headers
+        self.status, self.headers, self._head = answer.status, answer.headers, b""
         self._body, self._keeps = answer.body, answer.keeps
         self._ready = self._body.feed(rest) if rest else b""
-        self.expected = "idle"
+        self.expected, self.deadline = "idle", None
 
     def read1(self) -> bytes:
         """The next bytes as soon as there are any; empty at the end of the body.
@@ -156,10 +176,17 @@ class Exchange:
 
     def detach(self) -> socket.socket | None:
         """Read without waiting from now on; returns the socket to watch. See `read_ready`."""
+        self._block(False)
+        return self._sock
+
+    def attach(self) -> None:
+        """Wait again when reading."""
+        self._block(True)
+
+    def _block(self, waits: bool) -> None:
         if self._sock is not None:
             with suppress(OSError):
-                self._sock.setblocking(False)
-        return self._sock
+                self._sock.setblocking(waits)
 
     def read_ready(self) -> bytes | None:
         """`read1` for a detached exchange; None when nothing has come yet."""
@@ -341,20 +368,34 @@ class Upstream:
         Raises `Unreachable`, `HungUp` or `Aborted`. `gone` tells whether whoever waits for
         this has left; `fresh` asks for a new connection.
         """
-        exchange = Exchange(gone)
+        exchange = self.begin(outgoing, gone=gone, fresh=fresh, first_byte=first_byte)
+        try:
+            exchange.answered()
+        except BaseException:
+            self.release(exchange)
+            raise
+        return exchange
+
+    def begin(
+        self,
+        outgoing: Outgoing,
+        *,
+        gone: Callable[[], bool] = lambda: False,
+        fresh: bool = False,
+        first_byte: float | None = None,
+    ) -> Exchange:
+        """`open`, but return once the request is sent; `Exchange.answered` reads on."""
         sock = None if fresh else self._kept_one()
-        kept = sock is not None
+        exchange = Exchange(gone, kept=sock is not None)
         self.watcher.add(exchange)
         try:
             exchange.connected(sock or self._connect())
             exchange.deadline = time.monotonic() + (first_byte or FIRST_BYTE_SECONDS)
             try:
-                exchange.send(
-                    _head(outgoing, self._path + outgoing.path, self._name), outgoing.body
-                )
+                head = _head(outgoing, self._path + outgoing.path, self._name)
+                exchange.send(head, outgoing.body)
             except (OSError, ValueError, HungUp) as error:
-                raise exchange.ended_by(kept=kept) from error
-            exchange.deadline = None
+                raise exchange.ended_by(kept=exchange.kept) from error
         except BaseException:
             self.watcher.discard(exchange)
             exchange.close()
