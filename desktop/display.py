@@ -170,20 +170,22 @@ def menu(view: View, now: int) -> tuple[Row, ...]:
 
 
 def _headline(view: View, now: int) -> tuple[Row, ...]:
-    rows = []
-    if view.trouble is not None:
-        rows.append(Row(view.trouble, enabled=False))
-        if view.can_start:
-            rows.append(Row("Start the server again", ("restart",)))
     shot = view.snapshot
     if shot is None:
-        return tuple(rows)
-    rows += [Row(f"⚠ {text}", enabled=False) for text in list(shot.get("notices") or ())[:3]]
+        return (_trouble_row(view),) if view.trouble is not None else ()
+    rows = [Row(f"⚠ {text}", enabled=False) for text in list(shot.get("notices") or ())[:3]]
     # They can be clicked, as a desktop greys what cannot, and these are what people look for.
     page = "/" if view.accounts else "/accounts"
     rows += [Row(text, ("open", page)) for text in pool_rows(shot, now)]
-    rows.append(Row(_today_row(shot, now), ("open", "/calls")))
-    return tuple(rows)
+    # Trouble takes the place of today's figures: a row more would move all others under the cursor.
+    last = Row(_today_row(shot, now), ("open", "/calls"))
+    return (*rows, last if view.trouble is None else _trouble_row(view))
+
+
+def _trouble_row(view: View) -> Row:
+    if view.can_start:
+        return Row(f"⚠ {view.trouble}: start it again", ("restart",))
+    return Row(f"⚠ {view.trouble}", enabled=False)
 
 
 def pool_rows(shot: Mapping[str, Any], now: int) -> list[str]:

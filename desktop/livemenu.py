@@ -1,9 +1,9 @@
 """A tray icon whose open menu survives a refresh.
 
 pystray builds a new Gtk menu at each update, and the one that the user has open vanishes (pystray
-issues 35 and 59). Here a menu of the same shape is edited in place: labels, sensitivity and check
-marks change under the cursor, and a click runs what the row means now. On macOS every change goes
-to the main thread, which AppKit insists on.
+issues 35 and 59). Here the menu is edited in place: labels, sensitivity and check marks change
+under the cursor, a click runs what the row means now, and only rows that come or go move others. On
+macOS every change goes to the main thread, which AppKit insists on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def shape(items: Any) -> Any:
     )
 
 
+def _same_but_below(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
+    """Whether rows differ only in what their submenus, which all of them have, are made of."""
+    return (
+        len(before) == len(after)
+        and all(
+            was[:-1] == now[:-1] and bool(was[-1]) and bool(now[-1])
+            for was, now in zip(before, after, strict=True)
+            if was != "-" != now
+        )
+        and "-" not in (*before, *after)
+    )
+
+
 class LiveIcon(pystray.Icon):  # type: ignore[misc]
     """pystray's Gtk icon with menu edits in place and its pictures in a folder of ours."""
 
@@ -68,10 +82,35 @@ class LiveIcon(pystray.Icon):  # type: ignore[misc]
         if now == self._shape and self._menu_handle is not None:
             self._apply(self._menu_handle, items)
             return
-        self._shape = now
+        before, self._shape = self._shape, now
+        if before and now and self._menu_handle is not None:
+            self._reshape(self._menu_handle, before, items)
+            self._apply(self._menu_handle, items)
+            return
         self._menu_handle = self._create_menu(items)
         if hasattr(self, "_appindicator") and self._menu_handle is not None:
             self._appindicator.set_menu(self._menu_handle)
+
+    def _reshape(self, menu: Any, before: tuple[Any, ...], items: list[Any]) -> None:
+        """Put rows in and take rows out; the others stay, and so does a menu that is open."""
+        children, after = menu.get_children(), shape(items)
+        steps = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+        # What stands before a step has its place already, so a row goes where it will stand.
+        for what, old, old_end, new, new_end in steps:
+            if what == "equal":
+                continue
+            if what == "replace" and _same_but_below(before[old:old_end], after[new:new_end]):
+                for child, was, item in zip(
+                    children[old:old_end], before[old:old_end], items[new:new_end], strict=True
+                ):
+                    self._reshape(child.get_submenu(), was[-1], list(item.submenu))
+                continue
+            for child in children[old:old_end]:
+                menu.remove(child)
+            for place in range(new, new_end):
+                child = self._create_menu_item(items[place])
+                menu.insert(child, place)
+                child.show_all()
 
     def _create_menu_item(self, descriptor: Any) -> Any:
         item = super()._create_menu_item(descriptor)

@@ -365,16 +365,28 @@ def test_the_shape_stays_whatever_an_account_does() -> None:
     assert shape(display.menu(view(account(serving=True), state="low"), NOW + HOUR)) == active
 
 
-def test_trouble_comes_first_and_old_figures_stay() -> None:
-    rows = display.menu(View(snapshot(), "The server is starting", zone=UTC), NOW)
-    assert rows[0] == Row("The server is starting", enabled=False)
-    assert "71%" in rows[1].text
+def test_trouble_moves_no_row_and_old_figures_stay() -> None:
+    well = display.menu(view(account()), NOW)
+    shot = snapshot(account())
+    rows = display.menu(View(shot, "The server is starting", zone=UTC), NOW)
+    assert rows[2] == Row("⚠ The server is starting", enabled=False)
+    assert "71%" in rows[0].text
     assert not row(rows, "Pause all").enabled
+    assert texts(rows)[3:] == texts(well)[3:]
 
 
-def test_a_spent_restart_budget_offers_a_start() -> None:
-    rows = display.menu(View(None, "It stopped", can_start=True), NOW)
-    assert rows[1] == Row("Start the server again", ("restart",))
+def test_trouble_before_anything_is_known_comes_first() -> None:
+    rows = display.menu(View(None, "The server is starting"), NOW)
+    assert rows[0] == Row("⚠ The server is starting", enabled=False)
+
+
+@pytest.mark.parametrize(
+    ("shot", "place"),
+    [pytest.param(None, 0, id="nothing known"), pytest.param(snapshot(), 2, id="old figures")],
+)
+def test_a_spent_restart_budget_offers_a_start(shot: dict[str, Any] | None, place: int) -> None:
+    rows = display.menu(View(shot, "It stopped", can_start=True), NOW)
+    assert rows[place] == Row("⚠ It stopped: start it again", ("restart",))
 
 
 def test_notices_are_shown() -> None:

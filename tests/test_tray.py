@@ -371,6 +371,38 @@ def test_an_open_menu_survives_a_refresh(app: App) -> None:
     until(lambda: app.statuses() == ["active", "paused"], 30)
 
 
+def test_rows_that_come_and_go_leave_the_others_open(app: App) -> None:
+    """A panel keeps what it shows: the rows that stay keep their numbers."""
+
+    def numbers() -> dict[str, int]:
+        return {row.label: row.number for row in app.host.menu() if row.depth == 0 and row.label}
+
+    stay = ("Pause all", "Alerts", "Quit")
+    app.ready()
+    before = {name: numbers()[name] for name in stay}
+    said = "Nothing shows notifications here, so alerts stay silent"
+    app.host.mute()
+    try:
+        until(lambda: app.row(said).depth == 1, 30, "a row more in a submenu")
+        assert {name: numbers()[name] for name in stay} == before
+        app.host.click("Used up", under="Alerts")
+        until(lambda: app.get("/api/settings")["alertSpent"] is False, 30, "each row is its own")
+        app.settings(alertSpent=True)
+    finally:
+        app.host.unmute()
+    until(lambda: not app.says(said), 30, "and it goes again")
+    path = app.home / "third.json"
+    path.write_bytes(upstream.auth_json("third"))
+    assert app.run("accounts", "import", str(path)).returncode == 0
+    until(lambda: app.row("third@").depth == 0, 30, "a row for the new account")
+    assert {name: numbers()[name] for name in stay} == before
+    found = app.get("/api/accounts")["accounts"]
+    third = next(a["accountId"] for a in found if a["email"].startswith("third@"))
+    app._ask(f"/api/accounts/{third}", None, app.info()["token"], "DELETE")
+    until(lambda: not app.says("third@"), 30, "and it goes with it")
+    assert {name: numbers()[name] for name in stay} == before
+
+
 def test_a_crossing_is_told_once(app: App) -> None:
     app.later = 600  # a new cycle: nothing has been told of it
     # In two steps, so that half a step (one account is asked before the other) crosses nothing.
@@ -517,7 +549,7 @@ def test_a_killed_server_comes_back(app: App) -> None:
     old = app.info()["pid"]
     os.kill(old, signal.SIGKILL)
     until(lambda: app.info()["pid"] != old and app.get("/health")["pid"] == app.info()["pid"])
-    until(lambda: app.host.menu()[0].label.startswith("█"), 30, "no row of trouble is left")
+    until(lambda: app.says("Today   "), 30, "no row of trouble is left")
     assert tray is not None
     assert tray.poll() is None
 
