@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ def inspect(path: Path) -> dict[str, Any]:
     models: dict[str, int] = {}
     warnings: dict[str, int] = {}
     base = rate_limits = 0
-    for piece in _pieces(path):
+    pieces = _Pieces(path)
+    for piece in pieces:
         records, state = fold(memoryview(piece), base, state)
         base += len(piece)
         found["lines"] += piece.count(b"\n")
@@ -44,29 +45,89 @@ def inspect(path: Path) -> dict[str, Any]:
             found["calls"] += 1
             for key, place in (("input", 7), ("cached", 8), ("output", 10), ("reasoning", 11)):
                 found[key] += call[place]
+    if pieces.too_long:
+        warnings["too_long"] = pieces.too_long
     return {
         "path": str(path),
         "provider": "codex" if rollout else "claude",
         "session": state.owner if rollout else claude.owner_of(name),
-        "bytes": base,
+        "bytes": pieces.size,
         **found,
         "models": models,
         "rateLimits": rate_limits,
         "warnings": warnings,
+        "unfinishedBytes": pieces.rest,
+        "notes": _notes(pieces, warnings, found["calls"]),
     }
 
 
-def _pieces(path: Path) -> Any:
+# What a warning means, for a person; the words of the pages are in the catalogues.
+_KINDS = {
+    "not_json": "is not JSON, or ends too early",
+    "not_object": "is no JSON object",
+    "binary": "is not text",
+    "too_deep": "is nested too deeply",
+    "too_long": "is longer than 64 MB",
+    "bad_number": "has a figure that cannot be",
+    "bad_time": "has no time that can be",
+    "bad_record": "has a usage record in an unknown form",
+    "rate_limits": "has an allowance in an unknown form",
+}
+
+
+def _notes(pieces: _Pieces, warnings: dict[str, int], calls: int) -> list[str]:
+    """What there is to say about the file, in sentences."""
+    said = [
+        f"{count:,} × a line {_KINDS[kind]}; it is left out."
+        for kind, count in sorted(warnings.items())
+        if kind in _KINDS
+    ]
+    if "mended_number" in warnings:
+        said.append("Some figures cannot be (a part larger than its whole); they are mended.")
+    if pieces.size == 0:
+        said.append("The file is empty.")
+    elif pieces.nothing:
+        said.append(
+            "The file holds nothing but NUL bytes: what was written never reached the disk, as "
+            "after a power cut. Nothing in it can be read."
+        )
+    elif pieces.rest:
+        said.append(
+            f"The last {pieces.rest:,} bytes are a line without an end. They are read once the "
+            "line is finished; if the program that wrote it was stopped, they stay unread."
+        )
+    if not calls and pieces.size and not pieces.nothing:
+        said.append("No call was found: either none has ended yet, or this is no session log.")
+    return said
+
+
+class _Pieces:
     """Whole lines in pieces; a last line without an end is left out, as the indexer does."""
-    rest = b""
-    for piece in _bytes_of(path):
-        rest += piece
-        end = rest.rfind(b"\n") + 1
-        if end:
-            yield rest[:end]
-            rest = rest[end:]
-        elif len(rest) > _LONGEST:
-            raise AppError(f"{path} has a line longer than 64 MB; it is no session log.")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = self.rest = self.too_long = 0
+        self.nothing = True  # but NUL bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        rest, endless = b"", False
+        for piece in _bytes_of(self.path):
+            self.size += len(piece)
+            self.nothing = self.nothing and not piece.strip(b"\0")
+            rest += piece
+            end = rest.rfind(b"\n") + 1
+            if endless and end:
+                # What is left of a line that was too long ends here.
+                begin = rest.find(b"\n") + 1
+                rest, end, endless = rest[begin:], end - begin, False
+            if end and not endless:
+                yield rest[:end]
+                rest = rest[end:]
+            elif len(rest) > _LONGEST:
+                self.too_long += not endless
+                rest, endless = b"", True
+        self.rest = len(rest)
+        self.nothing = self.nothing and self.size > 0
 
 
 def _bytes_of(path: Path) -> Any:

@@ -147,7 +147,30 @@ def report(totals: dict[str, Any], seconds: float, *, as_json: bool) -> str:
     )
     if totals["skippedLines"]:
         said += f"\n{totals['skippedLines']:,} lines could not be read and were left out."
-    return said
+    return said + "".join(f"\n{line}" for line in quality(totals.get("quality") or {}))
+
+
+LEFT_OUT = {
+    "unreadable": "a log that cannot be read",
+    "closed_folder": "a folder that cannot be opened",
+    "linked_again": "a link to a folder that is read already",
+    "broken_link": "a link that leads nowhere",
+    "no_file": "no file, but a pipe or a device",
+    "odd_name": "its name is not UTF-8",
+}
+
+
+def quality(found: dict[str, Any]) -> list[str]:
+    """What was mended or left out, in sentences."""
+    said = []
+    if found.get("mendedLines"):
+        said.append(f"{found['mendedLines']:,} lines had figures or times that cannot be; mended.")
+    shown = found.get("leftOut", [])[:10]
+    for one in shown:
+        path = "".join(c if c.isprintable() else "?" for c in one["path"])
+        said.append(f"Left out: {path} ({LEFT_OUT.get(one['kind'], one['kind'])}).")
+    more = found.get("leftOutTotal", 0) - len(shown)
+    return [*said, f"Left out: {more:,} more."] if more > 0 else said
 
 
 class Progress:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from desktop import diagnosing
+from desktop import diagnosing, quick
 from server import __version__
 from server.errors import AppError
 
@@ -488,7 +488,8 @@ def _refresh(api: Api, arguments: argparse.Namespace) -> str:
     said = api.get("/api/scan")
     if arguments.json:
         return json.dumps(said)
-    return f"{said['files']} files, {said['calls']} calls, {said['skippedLines']} lines skipped."
+    text = f"{said['files']} files, {said['calls']} calls, {said['skippedLines']} lines skipped."
+    return "\n".join((text, *quick.quality(said.get("quality") or {})))
 
 
 def _export(api: Api, arguments: argparse.Namespace) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from desktop import logs
+from desktop import logs, quick
+from server.config import Config
 from server.errors import AppError
+from server.ingest import reader, scan
 from server.ingest.files import Finder
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db
+from tests.rollouts import Tree
 
 
 def test_a_name_that_is_no_text_is_left_out_and_said(
@@ -25,6 +32,118 @@ def test_a_name_that_is_no_text_is_left_out_and_said(
     Finder().codex_files(str(folder), found, archived=False)
     assert [name for _, name in found] == ["rollout-ä"]
     assert "rollout-\\xff.jsonl is left out: its name is not UTF-8" in caplog.text
+
+
+def test_what_is_passed_by_is_said(config: Config, database: None, tmp_path: Path) -> None:
+    sessions = config.codex_home / "sessions"
+    day = sessions / "2026" / "11" / "21"
+    day.mkdir(parents=True)
+    (sessions / "loop").symlink_to(sessions)
+    (sessions / "self").symlink_to(sessions / "self")
+    os.mkfifo(day / "rollout-2026-11-21T00-00-00-pipe.jsonl")
+    os.mkfifo(day / "any-pipe")  # no log by its name
+    (day / "rollout-2026-11-21T00-00-00-gone.jsonl").symlink_to(sessions / "nowhere")
+    indexer = Indexer(config, Ledger())
+    for _ in range(2):  # folders that did not change are not listed again
+        indexer.scan()
+        found = {(Path(one["path"]).name, one["kind"]) for one in scan.quality()["leftOut"]}
+        assert found == {
+            ("loop", "linked_again"),
+            ("self", "broken_link"),
+            ("rollout-2026-11-21T00-00-00-pipe.jsonl", "no_file"),
+            ("rollout-2026-11-21T00-00-00-gone.jsonl", "broken_link"),
+        }
+    assert scan.quality()["leftOutTotal"] == 4
+    for one in list(sessions.rglob("*")):
+        if one.is_symlink() or not (one.is_dir() or one.is_file()):
+            one.unlink()
+    indexer.scan()
+    assert scan.quality()["leftOut"] == []
+
+
+def test_a_folder_that_cannot_be_opened_is_said(
+    config: Config, database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = config.codex_home / "sessions" / "closed"
+    closed.mkdir(parents=True)
+    usual = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path) == str(closed):  # root, who may run these tests, may open everything
+            raise PermissionError(13, "Permission denied")
+        return usual(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        Indexer(config, Ledger()).scan()
+    assert scan.quality()["leftOut"] == [{"path": str(closed), "kind": "closed_folder"}]
+    said = quick.quality(scan.quality())
+    assert said == [f"Left out: {closed} (a folder that cannot be opened)."]
+
+
+def test_a_log_that_could_not_be_read_is_said_until_it_can(
+    config: Config, database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tree(config.codex_home, seed=3, body=20).grow(1)
+    indexer = Indexer(config, Ledger())
+
+    def refuse(path: str) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "open_log", refuse)
+        indexer.scan()
+    assert {one["kind"] for one in scan.quality()["leftOut"]} == {"unreadable"}
+    assert scan.totals()["skippedLines"] == 0
+    indexer.scan()
+    assert scan.quality()["leftOut"] == []
+
+
+def test_lines_that_are_kept_are_not_called_skipped(config: Config, database: None) -> None:
+    folder = config.claude_home / "projects" / "p"
+    folder.mkdir(parents=True)
+    usage = {"input_tokens": 5, "cache_read_input_tokens": -1, "output_tokens": 7}
+
+    def line(number: int, at: str | None, **more: Any) -> str:
+        message = {"id": f"msg_{number}", "model": "claude-x", "usage": usage | more}
+        return json.dumps({"type": "assistant", "sessionId": "s", "timestamp": at,
+                           "message": message}) + "\n"  # fmt: skip
+
+    (folder / "s.jsonl").write_text(
+        line(1, "2026-11-20T10:00:00Z")  # a figure below nothing is none
+        + line(2, "1970-01-01T00:00:01Z", cache_read_input_tokens=1)  # before any log
+        + line(3, None)  # at no time: nobody can say on which day it counts
+    )
+    Indexer(config, Ledger()).scan()
+    assert db.rows("select count(*), sum(output) from call") == [(2, 14)]
+    quality = scan.quality()
+    assert (quality["skippedLines"], quality["mendedLines"]) == (1, 2)
+    warnings = json.loads(db.rows("select warnings from source_file")[0][0])
+    assert warnings == {"mended_number": 1, "mended_time": 1, "bad_time": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(b"\0" * 9000, "nothing but NUL bytes", id="only NULs"),
+        pytest.param(b"", "is empty", id="nothing"),
+        pytest.param(b'{"a": 1}\n{"b', "The last 3 bytes are a line without an end", id="torn"),
+        pytest.param(b"[1]\n", "is no JSON object", id="another value"),
+        pytest.param(b"{}\n\0\0\0\n", "is not text", id="a line of NULs"),
+        pytest.param(b"x" * (3 << 20) + b"\n{}\n", "is longer than 64 MB", id="an endless line"),
+    ],
+)
+def test_inspecting_explains_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str
+) -> None:
+    monkeypatch.setattr(logs, "_LONGEST", 1 << 20)
+    monkeypatch.setattr(logs, "_PIECE", 1 << 18)
+    path = tmp_path / "rollout-2026-11-21T00-00-00-x.jsonl"
+    path.write_bytes(content)
+    found = logs.inspect(path)
+    assert any(said in note for note in found["notes"]), found
+    assert found["bytes"] == len(content)
+    assert path.read_bytes() == content
 
 
 def test_a_damaged_packed_log_is_a_sentence(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_part_is_never_larger_than_its_whole(
     batch = read(tmp_path / NAME, meta() + kind(figures))
     ((first, cached, _, output, reasoning),) = [row[7:12] for row in batch.rows]
     assert (first, cached, output, reasoning) == kept
-    assert told(batch) == {"bad_number": 1}
+    assert told(batch) == {"mended_number": 1}
     assert batch.rows[0][15] is None or batch.rows[0][15] >= 0
 
 
@@ -97,7 +97,7 @@ def test_a_call_at_an_impossible_time_is_dated_by_its_file(
 ) -> None:
     batch = read(tmp_path / NAME, meta() + kind(GOOD, at))
     assert [row[5] for row in batch.rows] == [WRITTEN]
-    assert told(batch) == {"bad_time": 1}
+    assert told(batch) == {"mended_time": 1}
     assert [day for day, _ in batch.days] == [chosen().of(WRITTEN)]
     assert batch.last == WRITTEN
 
@@ -139,7 +139,7 @@ def test_an_impossible_figure_of_claude_counts_as_nothing(
     ((first, cached, _, output, _),) = [row[7:12] for row in batch.rows]
     assert first == expected["input_tokens"] + expected["cache_read_input_tokens"]
     assert (cached, output) == (expected["cache_read_input_tokens"], expected["output_tokens"])
-    assert told(batch) == {"bad_number": 1}
+    assert told(batch) == {"mended_number": 1}
 
 
 def test_the_ledger_holds_nothing_impossible(config: Config, database: None) -> None:
@@ -151,4 +151,4 @@ def test_the_ledger_holds_nothing_impossible(config: Config, database: None) -> 
     sums = db.rows("select total(calls), total(input), total(cached) from daily_usage")
     assert tuple(int(value) for value in sums[0]) == (6, 3 * 200, 3 * 140)
     warnings = db.rows("select warnings from source_file")[0][0]
-    assert json.loads(warnings)["bad_number"] == 1
+    assert json.loads(warnings)["mended_number"] == 1

@@ -23,7 +23,7 @@ def test_it_counts_everything_and_says_how_far_it_is(config: Config) -> None:
     seen: list[dict[str, int]] = []
     answer = scan.run(config, lambda now: seen.append(dict(now)))
     tokens = answer["tokens"]
-    assert set(answer) == {"files", "calls", "tokens", "skippedLines", "seconds"}
+    assert set(answer) == {"files", "calls", "tokens", "skippedLines", "seconds", "quality"}
     assert (answer["calls"], tokens["input"], tokens["output"]) == (
         tree.sums[0], tree.sums[1], tree.sums[3],
     )  # fmt: skip

@@ -80,6 +80,8 @@ def _inspect_log(settings: Config, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found))
         return 0
+    for note in found.pop("notes"):
+        print(note)
     for name, value in found.items():
         said = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
         print(f"{name}: {said or 'none' if isinstance(value, dict) else said}")

@@ -13,7 +13,7 @@ from server.accounts import allowance
 from server.accounts.allowance import Window
 from server.dashboard import body, filters, query
 from server.errors import AppError, NotFound, Unprocessable
-from server.ingest import reprice
+from server.ingest import reprice, scan
 from server.sentences import told
 from server.store import db
 from server.times import iso, parse
@@ -245,5 +245,4 @@ def parser_warnings() -> dict[str, Any]:
         files.append({"name": _named(name), "provider": provider, "warnings": said})
         for kind, count in said.items():
             kinds[kind] = kinds.get(kind, 0) + count
-    skipped = int(db.rows("select total(skipped) from source_file")[0][0])
-    return {"files": files[:1000], "kinds": kinds, "skippedLines": skipped}
+    return {"files": files[:1000], "kinds": kinds, **scan.quality()}

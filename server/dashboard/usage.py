@@ -39,7 +39,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/api/scan")
     def totals() -> Any:
-        return jsonify(scan.totals())
+        return filters.answer({**scan.totals(), "quality": scan.quality()})
 
     @routes.post("/api/scan")
     def bring_up_to_date() -> Any:
@@ -49,7 +49,7 @@ def blueprint(services: Services) -> Blueprint:
         services.indexer.scan(wait=wait)
         if wait:
             reprice.keep()
-        return jsonify(scan.totals())
+        return filters.answer({**scan.totals(), "quality": scan.quality()})
 
     return routes
 

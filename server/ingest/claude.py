@@ -80,9 +80,11 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
         call = call_of(line, base + start)
         if call is not None:
             if _odd(line["message"]["usage"]):
-                _warn(records, "bad_number")
+                _warn(records, "mended_number")
             before = calls.get(call[0])
             calls[call[0]] = call if before is None else _larger(before, call)
+        elif (kind := _lost(line)) is not None:
+            _warn(records, kind)
     records.calls = list(calls.values())
     return records, state
 
@@ -182,6 +184,16 @@ def call_of(line: dict[str, Any], place: int) -> Call | None:
         name, request, model, None, initiator, at, None, first, read, written, output, 0, None,
         None, place,
     )  # fmt: skip
+
+
+def _lost(line: dict[str, Any]) -> str | None:
+    """Why a line that tells of tokens is no call; None for a line that tells of none."""
+    message = line.get("message")
+    if line.get("type") != "assistant" or not isinstance(message, dict):
+        return None
+    if not isinstance(message.get("usage"), dict) or message.get("model") == SYNTHETIC:
+        return None
+    return "bad_time" if time_ms(line.get("timestamp")) is None else "bad_record"
 
 
 def _written(usage: dict[str, Any]) -> int:

@@ -54,6 +54,7 @@ class Found(NamedTuple):
 
 if TYPE_CHECKING:
     Files = dict[tuple[str, str], Found]  # (provider, name) → file
+    LeftOut = tuple[str, str]  # path, kind
 
 
 @record(slots=True)
@@ -93,11 +94,12 @@ class Finder:
         self._folders: dict[tuple[str, str], _Folder] = {}
         self._visited: dict[tuple[str, str], _Folder] = {}
         self.changed = True  # whether the last `find` differs from the one before
+        self._odd: list[LeftOut] = []
 
     def find(self, config: Folders) -> Files:
-        """Every log file, one a name. Loops of links, pipes and closed folders are passed by."""
+        """Every log file, one a name; `left_out` says what was passed by."""
         found: Files = {}
-        self._visited, self.changed = {}, False
+        self._visited, self.changed, self._odd = {}, False, []
         for folder, archived in (("sessions", False), ("archived_sessions", True)):
             root = os.path.join(config.codex_home, folder)
             self.codex_files(root, found, archived=archived)
@@ -106,6 +108,9 @@ class Finder:
         if self._folders.keys() != self._visited.keys():
             self.changed = True
         self._folders = self._visited
+        _left_out[:] = self._odd
+        for listed in self._visited.values():
+            _left_out.extend(listed.odd)
         return found
 
     def codex_files(self, folder: str, found: Files, *, archived: bool) -> None:
@@ -125,8 +130,11 @@ class Finder:
             try:
                 said = stat(path := stack.pop())
             except OSError:
+                if os.path.lexists(path):  # noqa: PTH110 - `Path.exists` follows links
+                    self._odd.append((path, "closed_folder"))
                 continue
             if (said.st_dev, said.st_ino) in seen:
+                self._odd.append((path, "linked_again"))
                 continue
             seen.add((said.st_dev, said.st_ino))
             folder = self._visited[root, path] = self._listing(path, said, root, name_of)
@@ -173,21 +181,35 @@ class Finder:
             return known
         self.changed = True
         folders, files = [], []
+        odd: list[LeftOut] = []
         before = {file.path: file for file in known.files} if known else {}
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
-                    with suppress(OSError):
-                        if not entry.is_file():
-                            if entry.is_dir():
-                                folders.append(entry.path)
-                        elif (name := name_of(root, entry.path)) and _sayable(entry.path):
-                            files.append(
-                                before.get(entry.path) or _File(entry.path, entry.name, name)
-                            )
+                    name = name_of(root, entry.path)
+                    kind = _kind(entry)
+                    if kind == "folder":
+                        folders.append(entry.path)
+                    elif kind == "file" and (not name or _sayable(entry.path)):
+                        if name:
+                            last = before.get(entry.path)
+                            files.append(last or _File(entry.path, entry.name, name))
+                    elif name or kind == "broken_link":
+                        odd.append((_shown(entry.path), "odd_name" if kind == "file" else kind))
         except OSError:
-            return _Folder((0, 0, 0), now, [], [])
-        return _Folder(stamp, now, folders, files)
+            return _Folder((0, 0, 0), now, [], [], [(path, "closed_folder")])
+        return _Folder(stamp, now, folders, files, odd)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        if entry.is_file():
+            return "file"
+        if entry.is_dir():
+            return "folder"
+        return "broken_link" if entry.is_symlink() else "no_file"
+    except OSError:  # a link to itself, or out of a folder that is closed
+        return "broken_link"
 
 
 @record(slots=True)
@@ -224,6 +246,17 @@ class _Folder:
     at: int  # when it was listed
     folders: list[str]
     files: list[_File]
+    odd: list[LeftOut]
+
+
+_left_out: list[LeftOut] = []
+
+
+def left_out() -> list[LeftOut]:
+    """What this process passed by when it last looked for logs: path and kind, of `closed_folder`,
+    `linked_again` (read once), `broken_link`, `no_file` (a pipe or device), `odd_name`.
+    """
+    return list(_left_out)
 
 
 def _as_found(kind: tuple[str, bool], file: _File, now: os.stat_result) -> Found:
@@ -260,10 +293,14 @@ def _sayable(path: str) -> bool:
             _unsayable.add(path)
             import logging  # rare, and a scan starts sooner without it
 
-            shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+            shown = _shown(path)
             said = "the log %s is left out: its name is not UTF-8; rename it to have it counted"
             logging.getLogger(__name__).warning(said, shown)
         return False
+
+
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _claude_name(root: str, path: str) -> str | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Delta = tuple[str, str, str, str, str]  # day, provider, model, project, account
 
 # The kinds of warning that are no lost line.
-_HARMLESS = {"unusual_shape"}
+_HARMLESS = {"unusual_shape", "mended_number", "mended_time", "unreadable"}
 _DEPTH = 50  # forks of forks; what goes deeper is a circle
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))
@@ -607,14 +607,14 @@ def _move_cursor(
     connection: sqlite3.Connection, source: Source, batch: Batch, added: Sequence[int]
 ) -> None:
     skipped = skipped_lines(batch)
-    warnings = batch.warnings
-    if warnings:
-        before = connection.execute(
-            "select warnings from source_file where id = ?", (source.id,)
-        ).fetchone()
-        warnings = json.loads(before[0]) if before else {}
-        for kind, count in batch.warnings.items():
-            warnings[kind] = warnings.get(kind, 0) + count
+    before = connection.execute(
+        "select warnings from source_file where id = ?", (source.id,)
+    ).fetchone()
+    warnings = json.loads(before[0]) if before else {}
+    known = dict(warnings)
+    warnings.pop("unreadable", None)  # now it was read
+    for kind, count in batch.warnings.items():
+        warnings[kind] = warnings.get(kind, 0) + count
     connection.execute(
         'update source_file set path = ?, inode = ?, size = ?, mtime_ns = ?, "offset" = ?, '
         "fingerprint = ?, state = ?, archived = ?, missing = 0, calls = calls + ?, "
@@ -632,7 +632,7 @@ def _move_cursor(
             source.archived,
             *added[:5],
             skipped,
-            bool(warnings),
+            warnings != known,
             json.dumps(warnings),
             db.now_ms(),
             source.id,

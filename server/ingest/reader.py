@@ -231,10 +231,10 @@ def _mended(call: Row, batch: Batch, path: str) -> Row:
     cached = min(cached, first)
     figures = first, cached, min(written, first - cached), output, min(reasoning, output)
     if figures != call[7:12]:
-        batch.warnings["bad_number"] = batch.warnings.get("bad_number", 0) + 1
+        batch.warnings["mended_number"] = batch.warnings.get("mended_number", 0) + 1
     if _possible(at) is None:
         # The tokens were used all the same: when the file was last written is the nearest guess.
-        batch.warnings["bad_time"] = batch.warnings.get("bad_time", 0) + 1
+        batch.warnings["mended_time"] = batch.warnings.get("mended_time", 0) + 1
         at = _possible(os.stat(path).st_mtime_ns // 1_000_000) or time.time_ns() // 1_000_000
     return (*call[:5], at, call[6], *figures, *call[12:])
 

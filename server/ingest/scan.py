@@ -46,6 +46,34 @@ def totals() -> dict[str, Any]:
     }
 
 
+_MOST_PLACES = 200
+
+
+def quality() -> dict[str, Any]:
+    """What the logs held that could not be taken as it stands (database open): lines lost, lines
+    mended, and the files and folders that were left out, with the kind of trouble.
+    """
+    from server.ingest.files import left_out
+    from server.store import db
+
+    figures = "coalesce(json_extract(warnings, '$.mended_{}'), 0)".format
+    skipped, mended = db.rows(
+        f"select total(skipped), total({figures('number')} + {figures('time')}) "  # noqa: S608
+        "from source_file where warnings != '{}'"
+    )[0]
+    closed = db.rows(
+        "select path, 'unreadable' from source_file where not missing "
+        "and warnings like '%\"unreadable\"%' order by path"
+    )
+    places = [*closed, *left_out()]
+    return {
+        "skippedLines": int(skipped),
+        "mendedLines": int(mended),
+        "leftOut": [{"path": path, "kind": kind} for path, kind in places[:_MOST_PLACES]],
+        "leftOutTotal": len(places),
+    }
+
+
 def run(
     config: Folders, progress: Callable[[dict[str, int]], None] | None = None
 ) -> dict[str, Any]:
@@ -126,4 +154,4 @@ def _fill(
         indexer = Indexer(config, Ledger(), alone=True)
         indexer.watch, indexer.early = progress, early
         indexer.scan()
-        return totals()
+        return {**totals(), "quality": quality()}

@@ -7,25 +7,35 @@ import { t, tIf } from "../words";
 import { Dialog } from "./Dialog";
 import { Failure, Skeleton } from "./States";
 
-interface Found {
+/** What the logs held that could not be taken as it stands. */
+interface Quality {
+  skippedLines: number;
+  mendedLines: number;
+  leftOut: { path: string; kind: string }[];
+  leftOutTotal: number;
+}
+
+interface Found extends Quality {
   kinds: Record<string, number>;
   files: { name: string; warnings: Record<string, number> }[];
-  skippedLines: number;
 }
 
 const MOST_FILES = 50;
-/** These lines were read, only by the longer way. */
-const HARMLESS = "unusual_shape";
+/** These lines were read: by the longer way, or with a figure mended. Files are listed by themselves. */
+const HARMLESS = ["unusual_shape", "mended_number", "mended_time", "unreadable"];
 
-/** Hidden while nothing was skipped. */
+/** Hidden while everything was taken as it stands. */
 export function Warnings() {
   const [open, setOpen] = useState(false);
-  const skipped = useQuery({
+  const quality = useQuery({
     queryKey: ["scan"],
-    queryFn: ({ signal }) => api<{ skippedLines: number }>("/api/scan", { signal }),
+    queryFn: ({ signal }) => api<{ quality: Quality }>("/api/scan", { signal }),
     meta: { topics: ["calls"] },
-  }).data?.skippedLines;
-  if (!skipped) return null;
+  }).data?.quality;
+  const skipped = quality?.skippedLines ?? 0;
+  const left = quality?.leftOutTotal ?? 0;
+  const mended = quality?.mendedLines ?? 0;
+  if (!skipped && !left && !mended) return null;
   return (
     <>
       <button
@@ -34,7 +44,11 @@ export function Warnings() {
         title={t("calls.chip.skipped.title")}
         onClick={() => setOpen(true)}
       >
-        {t("calls.chip.skipped", { count: skipped })}
+        {skipped
+          ? t("calls.chip.skipped", { count: skipped })
+          : left
+            ? t("calls.chip.leftOut", { number: count(left) })
+            : t("calls.chip.mended", { number: count(mended) })}
       </button>
       <Dialog title={t("warnings.title")} open={open} close={() => setOpen(false)} place="wide">
         {open && <Kinds />}
@@ -58,21 +72,69 @@ function Kinds() {
     .sort((one, other) => other.lines - one.lines);
   return (
     <>
-      <p className="note">{t("calls.chip.skipped.title")}</p>
-      <Counts
-        label={t("warnings.kind")}
-        rows={kinds.map(([kind, lines]) => [tIf(`warnings.kind.${kind}`, kind), lines])}
-      />
-      <Counts mono label={t("warnings.file")} rows={files.slice(0, MOST_FILES).map((f) => [f.name, f.lines])} />
+      {kinds.length > 0 && (
+        <>
+          <p className="note">{t("calls.chip.skipped.title")}</p>
+          <Counts
+            label={t("warnings.kind")}
+            rows={kinds.map(([kind, lines]) => [tIf(`warnings.kind.${kind}`, kind), lines])}
+          />
+          <Counts
+            mono
+            label={t("warnings.file")}
+            rows={files.slice(0, MOST_FILES).map((f) => [f.name, f.lines])}
+          />
+        </>
+      )}
       {files.length > MOST_FILES && (
         <p className="note">{t("calls.shown", { shown: count(MOST_FILES), total: count(files.length) })}</p>
+      )}
+      {found.data.mendedLines > 0 && (
+        <p className="note">
+          {t("calls.chip.mended", { number: count(found.data.mendedLines) })}: {t("warnings.mended")}
+        </p>
+      )}
+      <LeftOut found={found.data} />
+    </>
+  );
+}
+
+/** Files and folders that hold no log that can be read, and why. */
+function LeftOut({ found }: { found: Quality }) {
+  if (!found.leftOutTotal) return null;
+  return (
+    <>
+      <div className="scroll" tabIndex={0} role="group" aria-label={t("warnings.leftOut")}>
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">{t("warnings.leftOut")}</th>
+              <th scope="col">{t("warnings.why")}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {found.leftOut.slice(0, MOST_FILES).map(({ path, kind }) => (
+              <tr key={path}>
+                <th scope="row" className="mono" dir="ltr">
+                  {path}
+                </th>
+                <td>{tIf(`warnings.left.${kind}`, kind)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {found.leftOutTotal > MOST_FILES && (
+        <p className="note">
+          {t("calls.shown", { shown: count(MOST_FILES), total: count(found.leftOutTotal) })}
+        </p>
       )}
     </>
   );
 }
 
 function skipped(kinds: Record<string, number>): [string, number][] {
-  return Object.entries(kinds).filter(([kind]) => kind !== HARMLESS);
+  return Object.entries(kinds).filter(([kind]) => !HARMLESS.includes(kind));
 }
 
 interface CountsProps {
