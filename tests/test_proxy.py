@@ -116,6 +116,84 @@ def test_bad_bodies_are_refused_in_openai_words(
     assert {row["status"] for row in rig.rows()} == {"error"}
 
 
+HI = {"role": "user", "content": "Hi."}
+
+
+def v1(given: dict[str, Any]) -> bytes:
+    return json.dumps({"model": "gpt-5.5", "stream": True, **given}).encode()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(
+            {"messages": [{"role": "system", "content": "Be brief."}, HI]},
+            {
+                "instructions": "Be brief.",
+                "input": [
+                    {
+                        "type": "message",
+                        "role": "user",
+                        "content": [{"type": "input_text", "text": "Hi."}],
+                    }
+                ],
+            },
+            id="messages instead of input",
+        ),
+        pytest.param(
+            {"messages": [HI], "instructions": "Be kind."},
+            {"instructions": "Be kind."},
+            id="with instructions beside them",
+        ),
+        pytest.param(
+            {
+                "input": "x",
+                "reasoningEffort": "low",
+                "reasoningSummary": "auto",
+                "verbosity": "low",
+            },
+            {"reasoning": {"effort": "low", "summary": "auto"}, "text": {"verbosity": "low"}},
+            id="older spellings",
+        ),
+        pytest.param(
+            {"input": "x", "reasoningEffort": "low", "reasoning": {"effort": "high"}},
+            {"reasoning": {"effort": "high"}},
+            id="which never beat the proper field",
+        ),
+        pytest.param(
+            {"input": "x", "textVerbosity": 5, "reasoningEffort": "low", "reasoning": 5},
+            {"reasoning": 5},
+            id="nor spoil it",
+        ),
+    ],
+)
+def test_other_spellings_of_the_openai_surface(
+    rig: Rig, given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert rig.send(v1(given), OPENAI).status == 200
+    sent = json.loads(rig.provider.responses()[0].body)
+    assert {key: sent[key] for key in expected} == expected
+    assert not {"messages", "reasoningEffort", "reasoningSummary", "verbosity"} & set(sent)
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        pytest.param({"messages": [HI], "input": "x"}, "messages", id="both"),
+        pytest.param({}, "input", id="neither"),
+        pytest.param({"messages": None}, "input", id="null is neither"),
+        pytest.param({"messages": []}, "messages", id="none"),
+        pytest.param({"messages": "Hi."}, "messages", id="no list"),
+        pytest.param({"messages": [5]}, "messages[0]", id="no message"),
+        pytest.param({"messages": [{"role": "x"}]}, "messages[0].role", id="nobody's"),
+    ],
+)
+def test_messages_that_cannot_be_understood(rig: Rig, given: dict[str, Any], param: str) -> None:
+    reply = rig.send(v1(given), OPENAI)
+    assert (reply.status, reply.error["param"]) == (400, param)
+    assert not rig.provider.responses()
+
+
 def test_only_the_chosen_accounts_identity_goes_upstream(rig: Rig) -> None:
     rig.send(
         None,

@@ -18,6 +18,7 @@ import orjson
 import zstandard
 
 from server.errors import AppError, BadRequest, TooLarge
+from server.proxy.translate import conversation
 
 MAX_DECODED = 128 * 1024 * 1024
 _STEP = 65536
@@ -51,6 +52,7 @@ class _Seen(msgspec.Struct):
     service_tier: Any = None
     reasoning: Any = None
     client_metadata: Any = None
+    messages: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _INLINE = re.compile(rb";base64,[A-Za-z0-9+/=_-]+")
@@ -62,6 +64,13 @@ _SHAPES = {
     "input": "a text or a list of items",
     "tools": "a list of tools",
     "previous_response_id": "the id of a response, as text",
+}
+# Older spellings that clients put beside the fields they mean: field → (where, name there).
+_ALIASES = {
+    "reasoningEffort": ("reasoning", "effort"),
+    "reasoningSummary": ("reasoning", "summary"),
+    "textVerbosity": ("text", "verbosity"),
+    "verbosity": ("text", "verbosity"),
 }
 # Where the parser stumbled; the rest of its message is not shown.
 _FIELD = re.compile(r"\$\.(input|tools|previous_response_id)\b")
@@ -128,7 +137,16 @@ def _check(seen: _Seen, *, openai: bool) -> None:
     if isinstance(seen.input, list):
         _check_objects(seen.input, "input")
     _check_objects(seen.tools or [], "tools")
-    if openai and seen.input is None and seen.previous_response_id is None:
+    if openai:
+        _check_asked(seen)
+
+
+def _check_asked(seen: _Seen) -> None:
+    """Refuse what asks nothing, or asks in two ways at once."""
+    messages = bytes(seen.messages) != b"null"
+    if messages and seen.input is not None:
+        raise invalid("Send either “input” or “messages”, not both.", "messages")
+    if seen.input is None and not messages and seen.previous_response_id is None:
         raise invalid("“input” is missing: send a text or a list of items.", "input")
 
 
@@ -288,4 +306,24 @@ def _for_backend(decoded: bytes, seen: _Seen) -> bytes | None:
         text = {"type": "input_text", "text": value["input"]}
         value["input"] = [{"type": "message", "role": "user", "content": [text]}]
         changed = True
+    changed |= _spelled_out(value)
     return orjson.dumps(value) if changed else None
+
+
+def _spelled_out(value: dict[str, Any]) -> bool:
+    """Put what is spelled in another way where the backend looks; whether there was any."""
+    changed = False
+    if value.get("messages") is not None:
+        said, value["input"] = conversation(value)
+        value["instructions"] = "\n".join(
+            text for text in (value.get("instructions"), said) if isinstance(text, str) and text
+        )
+        del value["messages"]
+        changed = True
+    for alias in _ALIASES.keys() & value.keys():
+        place, name = _ALIASES[alias]
+        given, found = value.pop(alias), value.get(place)
+        changed = True
+        if isinstance(given, str) and isinstance(found, dict | None):
+            value[place] = {name: given, **(found or {})}
+    return changed

@@ -308,6 +308,11 @@ def _allowed(allowed: dict[str, Any]) -> dict[str, Any]:
 # Messages
 
 
+def conversation(body: dict[str, Any]) -> tuple[str, list[Any]]:
+    """The instructions and input items of `messages`, where a Responses request has these."""
+    return _conversation(_messages(body), False)
+
+
 def _messages(chat: dict[str, Any]) -> list[dict[str, Any]]:
     messages = chat.get("messages")
     if not isinstance(messages, list):
