@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 EXIT_PORT_BUSY = 3
 DRAIN_SECONDS = 30.0
+_GLANCE_SECONDS = 1.0
 
 
 class PortBusy(AppError):
@@ -148,11 +149,22 @@ def _run(
     _write_server_file(config, built)
     announce(f"Brimline is ready at {address}")
     sys.stdout.flush()
-    asked.get()
+    _wait(asked)
     stopping.set()
     _stop(built, server, scheduler, config)
     _deaf()
     return 0
+
+
+def _wait(asked: queue.SimpleQueue[None]) -> None:
+    """Wait until the end is asked for.
+
+    With a glance every second: a signal that came while the whole process was stopped may be taken
+    by another thread, and Python's handlers run in this one, which nothing would wake.
+    """
+    while True:
+        with suppress(queue.Empty):
+            return asked.get(timeout=_GLANCE_SECONDS)
 
 
 def _collect_seldom() -> None:
@@ -201,8 +213,10 @@ def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) ->
     scheduler.stop()
     built.facts.stop()
     built.indexer.stop()
-    server.close()
+    # Threads first: one that ends an answer later would wake a loop whose descriptor is closed, and
+    # write into whatever has that number by then.
     server.task_dispatcher.shutdown(timeout=1)
+    server.close()
     built.telemetry.stop()
     for save in (built.pool.stop, built.keys.save):
         with suppress(Exception):

@@ -112,6 +112,13 @@ def test_many_signals_at_once_end_it_once(server: Server) -> None:
     assert server.process.wait(60) == 0
 
 
+def test_a_signal_that_came_while_it_was_stopped_ends_it(server: Server) -> None:
+    """As after Ctrl-Z, or in a frozen container: any thread may take the signal then."""
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
+        server.process.send_signal(number)
+    assert server.process.wait(60) == 0
+
+
 def test_a_second_start_leaves_the_first_alone(server: Server) -> None:
     second = Server(server.folder)
     assert second.process.wait(60) == 0
