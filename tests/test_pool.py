@@ -109,16 +109,16 @@ def test_an_added_account_has_its_allowance_at_once(pool: Pool, upstream: Provid
 
 
 def test_a_provider_that_hangs_does_not_hold_the_import(pool: Pool, upstream: Provider) -> None:
-    go = threading.Event()
+    go, answered = threading.Event(), threading.Event()
 
     def slow(headers: dict[str, str]) -> Reply:
-        go.wait(10)
+        go.wait(60)
+        answered.set()
         return 200, usage()
 
     upstream.usage = slow
-    start = time.monotonic()
     add(pool)
-    assert time.monotonic() - start < 2
+    assert not answered.is_set()
     (shown,) = pool.summaries(db.now_ms(), auth=False)
     assert shown["usage"]["primaryRemainingPercent"] is None  # unknown, not 0 and not 100
     go.set()
@@ -706,18 +706,16 @@ def test_polling_asks_everyone_a_few_at_a_time_and_returns_at_once(
         with lock:
             inside += 1
             most = max(most, inside)
-        go.wait(5)
+        go.wait(60)
         with lock:
             inside -= 1
         return 200, usage(1)
 
     upstream.usage = slow
     upstream.calls.clear()
-    start = time.monotonic()
     pool.poll_usage()
     pool.poll_usage()  # those under way are not asked twice
-    assert time.monotonic() - start < 0.5
-    until(lambda: inside == 4)
+    until(lambda: inside == 4)  # nobody was answered yet
     go.set()
     quiet(pool)
     assert (len(upstream.calls), most) == (6, 4)
@@ -733,7 +731,7 @@ def test_an_account_that_is_refused_is_asked_less_often(
     upstream.calls.clear()
     for _ in range(20):
         pool.poll_usage()
-        pool.ask(account).wait(5) if pool._live[account].asking else None
+        pool.ask(account).wait(30) if pool._live[account].asking else None
         monotonic[0] += 60
     assert 3 <= len(upstream.calls) <= 8
 
@@ -797,13 +795,13 @@ def test_stopping_waits_for_the_rotated_token(
 
     def token(body: dict[str, Any]) -> Reply:
         asked.set()
-        go.wait(5)
+        go.wait(60)
         return 200, {"access_token": access_token("new"), "refresh_token": "r2"}
 
     upstream.token = token
     stale = access_token("ada")
     threading.Thread(target=pool.refresh, args=(account, stale), daemon=True).start()
-    assert asked.wait(5)
+    assert asked.wait(30)
     pool.pin("session", "t", account, clock.now)
     threading.Timer(0.05, go.set).start()
     pool.stop()
