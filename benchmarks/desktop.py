@@ -158,7 +158,7 @@ def grown(command: list[str], host: TrayHost, env: dict[str, str], updates: int)
         print(f"  open files            {files:6d} → {handles(tray.pid)}")
     finally:
         host.click("Quit")
-        tray.wait(30)
+        tray.wait(120)  # what was clicked before is carried out first
 
 
 # --- /proc ----------------------------------------------------------------------------------------

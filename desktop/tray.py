@@ -142,6 +142,7 @@ class Tray:
         self._shows: int | None = None
         self._used_at = time.monotonic()
         self._sleep = Sleep()
+        self._refreshing = threading.Lock()  # held while the provider is asked
         self._demo = bool(os.environ.get("BRIMLINE_DEMO"))  # it changes nothing of the user's
         self._painted: tuple[Any, ...] = ()
         self._told: alerts.Told = {}
@@ -371,16 +372,19 @@ class Tray:
     def _refresh_now(self) -> None:
         """Have the server ask the provider; in a thread, for a provider may take its time."""
         client = self._client
-        if client is None:
-            return
+        if client is None or not self._refreshing.acquire(blocking=False):
+            return  # one is on its way: another would only ask the provider the same again
         keys = [str(a["id"]) for a in self.view.accounts if a.get("status") in _ASKED]
 
         def ask() -> None:
             other = Client(client.address, timeout=20.0)
-            for key in keys:
-                with suppress(AppError):  # the account's own row says what is wrong with it
-                    other.post(f"/api/accounts/{key}/probe")
-            other.close()
+            try:
+                for key in keys:
+                    with suppress(AppError):  # the account's own row says what is wrong with it
+                        other.post(f"/api/accounts/{key}/probe")
+            finally:
+                other.close()
+                self._refreshing.release()
             self.ask("look")
 
         threading.Thread(target=ask, name="refresh", daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from desktop import desk
 from desktop.display import View
 from server.config import Config
+from tests.rig import wait_until
 from tests.test_display import account, snapshot, week, window
 
 tray = pytest.importorskip("desktop.tray", exc_type=ImportError)
@@ -45,3 +47,39 @@ def test_a_report_names_parts_and_states_but_nobody(config: Config) -> None:
 
 def test_a_report_before_anything_is_known(config: Config) -> None:
     assert "Pool: unknown; accounts unknown" in desk.diagnostics(config, View())
+
+
+def test_a_refresh_under_way_is_not_doubled(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten clicks would ask the provider ten times for the same."""
+    asked: list[str] = []
+    answered = threading.Event()
+
+    class Slow:
+        address = None
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def post(self, path: str) -> None:
+            asked.append(path)
+            assert answered.wait(30)
+
+        def close(self) -> None:
+            pass
+
+    config.data_dir.mkdir(parents=True)
+    monkeypatch.setattr(tray, "Client", Slow)
+    found = tray.Tray(config, 30.0)
+    found._client = Slow()
+    found.view = View(snapshot(account("me@example.com")))
+    for _ in range(3):
+        found._refresh_now()
+    wait_until(lambda: asked, "the first", 30)
+    answered.set()
+    wait_until(lambda: not found._refreshing.locked(), "its end", 30)
+    assert len(asked) == 1
+    found._refresh_now()
+    wait_until(lambda: len(asked) == 2, "another, once the first is done", 30)
+    wait_until(lambda: not found._refreshing.locked(), "its end", 30)
