@@ -17,6 +17,10 @@ from server.ingest.files import Finder
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
+from server.usage import calls, deltas, summary, threads, trends
+from server.usage.calls import Page
+from server.usage.days import Days
+from server.usage.slices import Filter
 from tests.rollouts import Tree
 
 
@@ -151,3 +155,36 @@ def test_a_damaged_packed_log_is_a_sentence(tmp_path: Path) -> None:
     path.write_bytes(b"\x28\xb5\x2f\xfdgarbage")
     with pytest.raises(AppError, match="is damaged: it cannot be unpacked"):
         logs.inspect(path)
+
+
+def test_reasoning_that_a_log_does_not_tell_is_unknown(
+    config: Config, database: None, tmp_path: Path
+) -> None:
+    folder = config.claude_home / "projects" / "p"
+    folder.mkdir(parents=True)
+    lines = [
+        {"type": "assistant", "sessionId": "s", "timestamp": f"2026-11-20T10:0{n}:00Z",
+         "message": {"id": f"msg_{n}", "model": "claude-x",
+                     "usage": {"input_tokens": 5, "output_tokens": 7}}}
+        for n in range(2)
+    ]  # fmt: skip
+    (folder / "s.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    Tree(config.codex_home, seed=3, body=20).grow(1)
+    Indexer(config, Ledger()).scan()
+    only = Filter(provider="claude")
+    listed = calls.search(only, Page())
+    assert [row["reasoningTokens"] for row in listed["calls"]] == [None, None]
+    assert listed["totals"]["reasoningOutput"] is None
+    assert calls.search(Filter(provider="codex"), Page())["totals"]["reasoningOutput"] is not None
+    found = threads.search(only, Page())
+    assert found["threads"][0]["reasoningTokens"] is found["totals"]["reasoningOutput"] is None
+    groups = summary.grouped(Filter(), "provider", Days("UTC"), 0)["groups"]
+    assert {one["name"]: one["reasoningTokens"] is None for one in groups} == {
+        "claude": True, "codex": False,
+    }  # fmt: skip
+    series = trends.series("2026-11-20", "2026-11-20", zone="UTC", wanted=only)
+    assert series["names"] == ["cachedInput", "uncachedInput", "output"]
+    assert series["days"][0]["reasoningOutput"] is None
+    detail = calls.one(listed["calls"][0]["id"])
+    assert detail["previous"] and detail["flags"] == []
+    assert deltas.deltas(detail, calls.one(detail["previous"]))["reasoningTokens"] is None  # type: ignore[index]

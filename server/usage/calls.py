@@ -95,6 +95,7 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         paged = f"{where} and ({order}, c.id) {beyond} (?, ?)"
     with db.reading() as connection:
         sums = totals(_sums(connection, wanted, where, values))
+        sums["reasoningOutput"] = told_reasoning(wanted.provider, sums["reasoningOutput"])
         lead = _leading(connection, wanted, page, after, sums["calls"])
         paged = f"{lead} and {paged}"
         rows = connection.execute(
@@ -110,7 +111,14 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         "totals": sums,
         "hasMore": more,
         "nextCursor": cursor(rows[-1][-1], rows[-1][0], page) if more else None,
+        **(_times(wanted) if wanted.fact else {}),
     }
+
+
+def _times(wanted: Filter) -> dict[str, Any]:
+    """How often the fact came that the calls are narrowed to."""
+    where, values = conditions(replace(wanted, fact=""))
+    return {"occurrences": behind.occurrences(wanted.fact, where, values)}
 
 
 def _leading(
@@ -450,6 +458,11 @@ def totals(sums: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
+def told_reasoning(provider: str, reasoning: int) -> int | None:
+    """The reasoning tokens; None for Claude, whose logs do not tell them apart from the output."""
+    return None if provider == "claude" and not reasoning else reasoning
+
+
 def cost_usd(cost: int, calls: int, unpriced: int) -> float | None:
     """Dollars; None when there are calls and none of them has a price."""
     return None if calls and unpriced >= calls else cost / 1e6
@@ -479,7 +492,7 @@ def _row(values: tuple[Any, ...]) -> dict[str, Any]:
         "uncachedInputTokens": first - cached,
         "cacheWriteTokens": written,
         "outputTokens": output,
-        "reasoningTokens": reasoning,
+        "reasoningTokens": told_reasoning(provider, reasoning),
         "totalTokens": first + output,
         "cacheRatio": cached / first if first else None,
         "contextPercent": 100 * first / window if window else None,

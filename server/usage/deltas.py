@@ -23,8 +23,8 @@ def deltas(call: Row, previous: Row | None) -> dict[str, Any] | None:
     """The differences to the call before; None for the first call of a thread."""
     if previous is None:
         return None
-    found: dict[str, Any] = {key: call[key] - previous[key] for key in _COUNTS}
-    for key in ("cacheRatio", "costUsd", "contextPercent"):
+    found: dict[str, Any] = {}
+    for key in (*_COUNTS, "cacheRatio", "costUsd", "contextPercent"):
         pair = call[key], previous[key]
         found[key] = None if None in pair else pair[0] - pair[1]
     return {**found, "reading": reading(found)}

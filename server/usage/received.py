@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from server.store import db
 from server.times import iso
 from server.usage.outcomes import PATIENCE_MS, standing
 from server.usage.steps import Span, whole_quarters
-from server.usage.telemetry import PROVIDERS, failures_told
+from server.usage.telemetry import PROVIDERS, failures_told, sessions_told
 
 # Events that come at least this long after the last one mean that telemetry has stopped.
 SILENCE_MS = 10 * 60_000
@@ -29,6 +30,7 @@ TEXTS = {
     "user": "user", "terminal": "terminal", "tool": "tool", "callId": "call_id",
     "decision": "decision", "version": "version", "service": "service",
 }  # fmt: skip
+_BY_USER = "lower(coalesce(e.kind, '')) like 'user%'"
 _LATER = (
     "exists (select 1 from call c join session s on s.id = c.session "
     "where s.key = e.session_id and c.started_at > e.at and c.seen & 3)"
@@ -46,6 +48,9 @@ _HAS = {
     "tokens": "u.key is not null",
     # Each request that failed for good by one event, as the panels count them.
     "failed": "e.id in (select value from json_each(?))",
+    # Of a conversation with a prompt that the ledger has no call of.
+    "alone": "e.session_id in (select value from json_each(?))",
+    "userDecision": f"e.decision is not null and {_BY_USER}",
     # What the panels count of the responses: those of a call, and those that nobody else saw.
     "counted": f"(u.call is not null or (u.key is not null and e.at <= ? and not {_LATER}))",
     # The standings of a response (`outcomes.standing`); `?` is the last moment that is not young.
@@ -62,6 +67,7 @@ _LACKS = {
     for name in ("model", "tool", "user", "decision", "conversation")
 }
 _LACKS["helper"] = _KIND.format("user")
+_LACKS["userDecision"] = f"e.decision is not null and not {_BY_USER}"  # the configuration's
 LACKS = ("", *_LACKS)
 # A terminal's name without its version stands for all of them.
 _FAMILY = "substr(e.terminal, 1, instr(e.terminal || '/', '/') - 1)"
@@ -83,7 +89,8 @@ def events(wanted: Wanted, limit: int, cursor: str) -> dict[str, Any]:
     sql, values = _where(wanted)
     total = db.rows(
         "select count(*), coalesce(sum(e.count), 0), "  # noqa: S608 - our own words
-        f"count(distinct nullif(e.session_id, '')) {sql}",
+        "count(distinct nullif(e.session_id, '')), count(u.key), total(u.input), "
+        f"total(u.cached), total(u.output) {sql}",
         values,
     )[0]
     if cursor:
@@ -106,9 +113,17 @@ def events(wanted: Wanted, limit: int, cursor: str) -> dict[str, Any]:
         "total": total[0],
         "records": total[1],
         "conversations": total[2],
+        "tokens": _tokens(*map(int, total[3:])),
         "hasMore": more,
         "nextCursor": f"{page[-1][1]}.{page[-1][0]}" if more else None,
     }
+
+
+def _tokens(told: int, taken: int, cached: int, output: int) -> dict[str, int] | None:
+    """What responses used; None where no event is one's."""
+    if not told:
+        return None
+    return {"inputTokens": taken, "cachedInputTokens": cached, "outputTokens": output}
 
 
 def first() -> int:
@@ -148,20 +163,22 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
 
 def _given(wanted: Wanted) -> list[Any]:
     """The values that what an event must have asks for."""
-    if wanted.has == "failed":
-        return [_failed(wanted.span)]
+    if wanted.has in _TOLD:
+        return [_told(wanted.span, _TOLD[wanted.has])]
     return [db.now_ms() - PATIENCE_MS] if "?" in _HAS[wanted.has] else []
 
 
-def _failed(span: Span) -> str:
-    """The events that tell failures which the panels count as telemetry's, as a JSON list."""
+_TOLD: dict[str, Callable[[Span], list[Any]]] = {
+    "failed": lambda span: [one.id for one in failures_told(span)],
+    "alone": sessions_told,
+}
+
+
+def _told(span: Span, found: Callable[[Span], list[Any]]) -> str:
+    """What the panels count as telemetry's of a span, as a JSON list."""
     providers = (span.provider,) if span.provider else PROVIDERS
-    found = [
-        one.id
-        for provider in providers
-        for one in failures_told(whole_quarters(span._replace(provider=provider)))
-    ]
-    return json.dumps(found)
+    whole = whole_quarters(span)
+    return json.dumps([one for name in providers for one in found(whole._replace(provider=name))])
 
 
 def _place(cursor: str) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def spikes(call: Row, limits: Mapping[str, float]) -> bool:
     return (
         output > 0
         and output >= limits["reasoning_min_output_tokens"]
-        and call["reasoningTokens"] / output >= limits["high_reasoning_ratio"]
+        and (call["reasoningTokens"] or 0) / output >= limits["high_reasoning_ratio"]
     )
 
 
@@ -88,7 +88,7 @@ def flags(call: Row) -> list[str]:
     rules = (
         ("high-context", context >= 0.8),
         ("elevated-context", 0.5 <= context < 0.8),
-        ("high-reasoning", output >= 100 and call["reasoningTokens"] / output >= 0.75),
+        ("high-reasoning", output >= 100 and (call["reasoningTokens"] or 0) / output >= 0.75),
         ("low-cache", first >= 10_000 and ratio is not None and ratio < 0.1),
         ("low-output", total >= 20_000 and output <= 100),
         ("high-cost", (call["costUsd"] or 0) >= 1),

@@ -10,7 +10,7 @@ from typing import Any
 
 from server.store import db
 from server.usage import slices, threads
-from server.usage.calls import cost_usd
+from server.usage.calls import cost_usd, told_reasoning
 from server.usage.days import QUARTER, Days
 from server.usage.slices import Filter
 
@@ -54,7 +54,7 @@ def grouped(
     else:
         found = _all(wanted, by, days, tags or {})
         total = len(found)
-    rows = [_row(values, by) for values in (found[:limit] if limit else found)]
+    rows = [_row(values, by, wanted.provider) for values in (found[:limit] if limit else found)]
     if by == "thread":
         titles = dict(
             db.rows(
@@ -188,7 +188,7 @@ def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:
     return [(day, len(sessions[day]), *sums[day]) for day in sorted(sums, reverse=True)]
 
 
-def _row(values: tuple[Any, ...], by: str) -> dict[str, Any]:
+def _row(values: tuple[Any, ...], by: str, provider: str) -> dict[str, Any]:
     name, sessions, count, first, cached, output, reasoning, cost, unpriced, credits = values
     # A project's own key, so that the privacy modes know it.
     named = {"project": name} if by == "project" else {"name": name or None}
@@ -201,7 +201,7 @@ def _row(values: tuple[Any, ...], by: str) -> dict[str, Any]:
         "cachedInputTokens": cached,
         "uncachedInputTokens": first - cached,
         "outputTokens": output,
-        "reasoningTokens": reasoning,
+        "reasoningTokens": told_reasoning(name if by == "provider" else provider, reasoning),
         "cacheRatio": cached / first if first else None,
         "costUsd": cost_usd(cost, count, unpriced),
         "unpriced": unpriced,

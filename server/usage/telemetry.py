@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from server.store import db
 from server.times import iso
 from server.usage import literal, slices
+from server.usage.behind import LOCAL_USER
 from server.usage.days import Days
 from server.usage.durations import Durations
 from server.usage.logtools import LogTools
@@ -22,7 +23,6 @@ from server.usage.outcomes import PATIENCE_MS, Ending, Failure, failures
 from server.usage.steps import Span, Steps, whole_quarters
 
 _MOST_DETAILS = 200
-LOCAL_USER = "local user"
 PROVIDERS = ("codex", "claude")
 IDS = (
     "input", "output", "cached", "cacheRate", "conversations", "modelCalls", "models",
@@ -226,12 +226,28 @@ class Facts:
 
 # Conversations that telemetry saw a user's prompt in, under the thread that they belong to.
 _PROMPTED = (
-    "select k.quarter as quarter, coalesce(s.thread, k.session_id) as name from telemetry_talk k "
+    "select k.quarter as quarter, coalesce(s.thread, k.session_id) as name, "
+    "k.session_id as session from telemetry_talk k "
     "join telemetry_session t on t.session_id = k.session_id "
     "left join session s on s.key = k.session_id "
     "where k.quarter >= ?1 and k.quarter < ?2 and k.provider = ?3 and t.kind = 'user' "
     "and k.prompts > 0"
 )
+
+
+def sessions_told(span: Span) -> list[str]:
+    """The conversations with a prompt of which the ledger has no call in the span."""
+    quarters = span.quarters()
+    ledger = {
+        name
+        for (name,) in db.rows(
+            "select distinct s.thread from slice l join session s on s.id = l.session "
+            "where l.quarter >= ? and l.quarter < ? and l.provider = ? and s.kind != 'title'",
+            quarters,
+        )
+    }
+    told = db.rows(f"select distinct name, session from ({_PROMPTED})", quarters)  # noqa: S608
+    return [session for name, session in told if name not in ledger]
 
 
 def failures_told(span: Span) -> list[Failure]:

@@ -92,10 +92,12 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
             sums = (*sums, *connection.execute(*groups.sums(counted=bool(sums))).fetchone())
     more = len(found) > page.limit
     found = found[: page.limit]
+    totals = calls.totals(sums[1:])
+    told = calls.told_reasoning(wanted.provider, totals["reasoningOutput"])
     return {
         "threads": _rows(groups.rows([row[0] for row in found])),
         "total": sums[0],
-        "totals": calls.totals(sums[1:]),
+        "totals": totals | {"reasoningOutput": told},
         "hasMore": more,
         "nextCursor": calls.cursor(found[-1][1], found[-1][0], page) if more else None,
     }
@@ -375,7 +377,7 @@ def _row(values: tuple[Any, ...], about: tuple[Any, ...]) -> dict[str, Any]:
         "cachedInputTokens": cached,
         "uncachedInputTokens": first - cached,
         "outputTokens": output,
-        "reasoningTokens": reasoning,
+        "reasoningTokens": calls.told_reasoning(provider, reasoning),
         "totalTokens": first + output,
         "costUsd": calls.cost_usd(cost, count, unpriced),
         "unpriced": unpriced,

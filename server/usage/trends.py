@@ -10,7 +10,7 @@ from typing import Any
 from server.store import db
 from server.times import iso
 from server.usage import slices
-from server.usage.calls import cost_usd
+from server.usage.calls import cost_usd, told_reasoning
 from server.usage.days import QUARTER, Days, chosen
 from server.usage.slices import Filter
 
@@ -102,8 +102,20 @@ def series(
         rows[day]["sessions"] = count
     for row in rows.values():
         _finish(row, by)
-    ordered = sorted(names, key=lambda name: (-names[name], name)) if names else list(_KINDS)
-    return {"days": list(rows.values()), "names": ordered if by != "kind" else list(_KINDS)}
+    kinds = _told_kinds(list(rows.values()), wanted.provider)
+    ordered = sorted(names, key=lambda name: (-names[name], name)) if names else kinds
+    return {"days": list(rows.values()), "names": ordered if by != "kind" else kinds}
+
+
+def _told_kinds(rows: list[dict[str, Any]], provider: str) -> list[str]:
+    """The kinds of tokens that the provider's logs tell apart; the others become unknown."""
+    reasoned = sum(row["reasoningOutput"] for row in rows)
+    if told_reasoning(provider, reasoned) is not None:
+        return list(_KINDS)
+    for row in rows:
+        row["reasoningOutput"] = None
+        row["series"].pop(_KINDS[-1], None)
+    return list(_KINDS[:-1])
 
 
 def _tell_apart(

@@ -110,7 +110,7 @@ export interface Day {
   cachedInput: number;
   uncachedInput: number;
   output: number;
-  reasoningOutput: number;
+  reasoningOutput: number | null;
   costUsd: number | null;
 }
 
@@ -221,7 +221,7 @@ export interface CallRow {
   cachedInputTokens: number;
   uncachedInputTokens: number;
   outputTokens: number;
-  reasoningTokens: number;
+  reasoningTokens: number | null;
   totalTokens: number;
   cacheRatio: number | null;
   contextPercent: number | null;
@@ -239,7 +239,7 @@ export interface CallTotals {
   cachedInput: number;
   uncachedInput: number;
   output: number;
-  reasoningOutput: number;
+  reasoningOutput: number | null;
   totalTokens: number;
   costUsd: number | null;
   unpriced: number;
@@ -250,6 +250,8 @@ export interface CallPage {
   calls: CallRow[];
   total: number;
   totals: CallTotals;
+  /** How often the fact came that was asked for. */
+  occurrences?: number | null;
   hasMore: boolean;
   nextCursor: string | null;
 }
@@ -317,7 +319,7 @@ export interface ThreadRow {
   cachedInputTokens: number;
   uncachedInputTokens: number;
   outputTokens: number;
-  reasoningTokens: number;
+  reasoningTokens: number | null;
   totalTokens: number;
   costUsd: number | null;
   unpriced: number;

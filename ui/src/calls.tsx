@@ -29,7 +29,7 @@ const tokens = (
   key: string,
   word: Word,
   sort: string,
-  pick: (call: CallRow) => number,
+  pick: (call: CallRow) => number | null,
   width = 82,
 ): Column => ({
   key,

@@ -37,7 +37,7 @@ export interface Deltas {
   cachedInputTokens: number;
   uncachedInputTokens: number;
   outputTokens: number;
-  reasoningTokens: number;
+  reasoningTokens: number | null;
   totalTokens: number;
   cacheRatio: number | null;
   costUsd: number | null;

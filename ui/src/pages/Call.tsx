@@ -231,11 +231,11 @@ function Compared({ call }: { call: Investigated }) {
   );
 }
 
-function Change({ now, by }: { now: number; by: number }) {
+function Change({ now, by }: { now: number | null; by: number | null }) {
   return (
     <>
-      <td className="num">{exact(now - by)}</td>
-      <td className="num">{signed(by, exact(Math.abs(by)))}</td>
+      <td className="num">{exact(now === null || by === null ? null : now - by)}</td>
+      <td className="num">{by === null ? UNKNOWN : signed(by, exact(Math.abs(by)))}</td>
     </>
   );
 }
