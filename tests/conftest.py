@@ -25,14 +25,20 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIMLINE_NO_KEYRING", "1")
 
 
-@pytest.fixture(autouse=True)
-def _rows_before_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of an answer waits for its row, however slow this machine is.
+# Waits that the product cuts short for its user's sake: here they last as long as this machine
+# needs. (That they are cut short is what `test_request_log` and `test_pool` look at.)
+_PATIENCE = (
+    ("server.proxy.routes", "WAIT_SECONDS"),  # the end of an answer, for its row
+    ("server.accounts.pool", "ANSWER_SECONDS"),  # an import, for the first allowance
+)
 
-    (That it waits for 50 ms at most, and what happens then, are `test_request_log`'s.)
-    """
-    if routes := sys.modules.get("server.proxy.routes"):
-        monkeypatch.setattr(routes, "WAIT_SECONDS", 30.0)
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine gives the same answers as a quick one."""
+    for name, limit in _PATIENCE:
+        if module := sys.modules.get(name):
+            monkeypatch.setattr(module, limit, 30.0)
 
 
 @pytest.fixture

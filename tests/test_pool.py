@@ -108,7 +108,10 @@ def test_an_added_account_has_its_allowance_at_once(pool: Pool, upstream: Provid
     assert headers["chatgpt-account-id"] == "ws-1"
 
 
-def test_a_provider_that_hangs_does_not_hold_the_import(pool: Pool, upstream: Provider) -> None:
+def test_a_provider_that_hangs_does_not_hold_the_import(
+    pool: Pool, upstream: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.accounts.pool.ANSWER_SECONDS", 0.2)
     go, answered = threading.Event(), threading.Event()
 
     def slow(headers: dict[str, str]) -> Reply:
