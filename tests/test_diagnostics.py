@@ -512,6 +512,7 @@ def test_facts_and_their_calls_agree(ready: FlaskClient) -> None:
         assert max(call["totalTokens"] for call in calls["rows"]) == row["largest_call_tokens"]
         listed = ready.get(f"/api/calls?fact={row['fact_type']}:{row['fact_name']}").get_json()
         assert listed["total"] == row["associated_calls"]
+        assert listed["occurrences"] == row["occurrences"]
 
 
 @pytest.mark.parametrize(
@@ -525,6 +526,24 @@ def test_facts_and_their_calls_agree(ready: FlaskClient) -> None:
 def test_every_number_leads_to_its_calls(ready: FlaskClient, fact: str, calls: int) -> None:
     found = ready.get("/api/calls", query_string={"fact": fact}).get_json()
     assert found["total"] == len(found["calls"]) == calls
+
+
+def test_a_list_says_how_often_its_fact_came(ready: FlaskClient) -> None:
+    def times(fact: str) -> int:
+        return int(ready.get("/api/calls", query_string={"fact": fact}).get_json()["occurrences"])
+
+    found = got(ready, "tool-output")
+    assert times("tool_run:*") == times("silent_tool_run:*") == found["summary"]["function_calls"]
+    for row in found["functions"]:
+        assert times(f"tool_run:{row['function']}") == row["calls"]
+    for row in got(ready, "commands")["commands"]:
+        assert times(f"command_root:{row['root']}") == row["total"]
+    for row in got(ready, "git-interactions")["interactions"]:
+        assert times(f"git:{row['root']} {row['operation']}") == row["calls"]
+    for row in got(ready, "read-productivity")["readers"]:
+        assert times(f"reader:{row['reader']}") == row["read_events"]
+    for row in got(ready, "file-modifications")["top_paths"]:
+        assert times(f"changed:{row['path_hash']}") == row["modifications"]
 
 
 def test_paths_lead_to_their_calls(ready: FlaskClient) -> None:

@@ -510,6 +510,47 @@ def test_numbers_of_the_quality_lead_to_as_many_rows(client: FlaskClient) -> Non
     assert told["conversations"]["user"] > 0
 
 
+def panel_of(client: FlaskClient, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/api/telemetry/panels?{WHEN}&id={name}").get_json()
+    return dict(found["panels"][0])
+
+
+def test_numbers_of_the_panels_lead_to_as_many_rows(client: FlaskClient) -> None:
+    def events(query: str) -> dict[str, Any]:
+        return dict(client.get(f"/api/telemetry/events?{WHEN}&provider=codex&{query}").get_json())
+
+    def calls(query: str) -> dict[str, Any]:
+        return dict(client.get(f"/api/calls?{WHEN}&provider=codex&{query}").get_json())
+
+    store(*RUNS)
+    see_in_log(skip=3)
+    witness.reconcile()
+    with db.writing() as connection:  # a conversation that telemetry saw nothing of
+        connection.execute(
+            "insert into session(key, provider, thread, forked, inherited, guessed, kind, source, "
+            "client) values ('quiet', 'codex', 'quiet', 0, 0, 0, 'user', 1, 'codex_exec')"
+        )
+        connection.execute(
+            "update call set session = (select id from session where key = 'quiet') "
+            "where id = 'resp_4'"
+        )
+    decisions = panel_of(client, "decisions")
+    for items, way in ((decisions["items"], "has"), (decisions["configured"], "lacks")):
+        for item in items:
+            assert events(f"{way}=userDecision&decision={item['name']}")["total"] == item["value"]
+    talks = panel_of(client, "conversations")["sources"]
+    assert events("has=alone")["conversations"] == talks["telemetry"]
+    for name, place in (("input", "inputTokens"), ("cached", "cachedInputTokens")):
+        told = panel_of(client, name)["sources"]
+        assert events("has=provisional")["tokens"][place] == told["telemetry"]
+        assert calls("")["totals"]["input" if name == "input" else "cachedInput"] == told["ledger"]
+    for item in panel_of(client, "users")["items"]:
+        found = calls(f"fact=user:{item['name']}")
+        assert found["total"] == item["sources"]["ledger"]
+    for item in panel_of(client, "terminals")["surfaces"]:
+        assert calls(f"fact=client:{item['name'] or '?'}")["occurrences"] == item["value"] > 0
+
+
 def test_silence_is_told(database: None) -> None:
     assert received.silence("codex", NOW)["silentSince"] is None
     store("logs-only")

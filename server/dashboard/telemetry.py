@@ -11,6 +11,7 @@ from server.errors import Unprocessable
 from server.store import db
 from server.times import iso
 from server.usage import received, slices, telemetry
+from server.usage.behind import LOCAL_USER
 from server.usage.days import Days, chosen
 from server.usage.privacy import short
 from server.usage.received import Wanted
@@ -77,7 +78,7 @@ def _private(found: dict[str, Any]) -> dict[str, Any]:
             for item in panel["items"]:
                 item["conversation"] = None
             for item in panel["items"] + ((panel["literal"] or {}).get("items") or []):
-                if item["name"] not in (None, telemetry.LOCAL_USER):
+                if item["name"] not in (None, LOCAL_USER):
                     item["name"] = f"User {short(item['name'])}"
     return found
 

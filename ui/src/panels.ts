@@ -156,7 +156,7 @@ export function eventsOf(more: Record<string, string>): string {
 }
 
 /** How the list of the ledger's rows is kept in `events` beside the filters of the telemetry. */
-export const BESIDE = { calls: "calls", account: "callsAccount", fact: "callsFact" } as const;
+export const BESIDE = { calls: "calls", fact: "callsFact", threads: "threads" } as const;
 
 /**
  * Where the rows of a number lie: in the ledger, in the telemetry that nobody else has, or in
@@ -165,7 +165,6 @@ export const BESIDE = { calls: "calls", account: "callsAccount", fact: "callsFac
 export function placeOf(
   { ledger, telemetry }: Sources,
   filters: Record<string, string>,
-  account = "",
 ): { events: Record<string, string> } | { calls: Record<string, string> } {
   const { conversation, model, from, to } = filters;
   if (!telemetry)
@@ -173,7 +172,6 @@ export function placeOf(
       calls: {
         ...(conversation && { session: conversation }),
         ...(model && { model }),
-        ...(account && { account }),
         ...(from && { from }),
         ...(to && { to }),
       },
@@ -182,7 +180,7 @@ export function placeOf(
     events: {
       has: "provisional",
       ...filters,
-      ...(ledger && { [BESIDE.calls]: String(Math.round(ledger)), ...(account && { [BESIDE.account]: account }) }),
+      ...(ledger && { [BESIDE.calls]: String(Math.round(ledger)) }),
     },
   };
 }

@@ -79,7 +79,12 @@ export function Calls() {
       <header>
         <h1>{t("calls.title")}</h1>
         <span className="tools">
-          {head.data && <span className="note">{t("calls.count", { count: head.data.total })}</span>}
+          {head.data && (
+            <span className="note">
+              {t("calls.count", { count: head.data.total })}
+              {head.data.occurrences != null && ` · ${t(ofTalks(filters.asked.fact) ? "panels.conversations" : "diag.col.times")}: ${count(head.data.occurrences)}`}
+            </span>
+          )}
           {Boolean(head.data?.total || filters.filtered) && <ReadLogs />}
         </span>
       </header>
@@ -96,6 +101,11 @@ export function Calls() {
       <ToTop />
     </div>
   );
+}
+
+/** Whether a fact counts conversations, and not how often something happened. */
+function ofTalks(fact: string): boolean {
+  return fact.startsWith("user:") || fact.startsWith("client:");
 }
 
 function Totals({ totals }: { totals: CallTotals }) {

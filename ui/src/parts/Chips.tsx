@@ -6,7 +6,7 @@ import { count } from "../format";
 import { PRESETS } from "../insights";
 import type { CallFilters } from "../pages/Calls";
 import { say } from "../say";
-import { t, tIf } from "../words";
+import { t, tIf, type Word } from "../words";
 import { Warnings } from "./Warnings";
 
 export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: number }) {
@@ -30,7 +30,7 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
       )}
       {fact && (
         <Off
-          text={`${t(fact.startsWith("witness:") ? "calls.witnesses" : "diag.col.fact")}: ${factName(fact)}`}
+          text={`${t(FACTS[fact.split(":")[0] ?? ""] ?? "diag.col.fact")}: ${factName(fact)}`}
           title={fact}
           off={() => filters.change({ fact: null, open: null })}
         />
@@ -55,11 +55,16 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
   );
 }
 
+const FACTS: Record<string, Word> = { witness: "calls.witnesses", user: "panels.events.by.user", client: "requests.client" };
+
 /** A fact as the diagnostics call it; of a file only its hash is known here. */
 function factName(fact: string): string {
   const [type = "", ...rest] = fact.split(":");
   const name = rest.join(":");
   if (type === "witness") return tIf(`calls.witness.${name}`, name);
+  if (type === "user" && name === "local user") return t("panels.localUser");
+  if (type === "client" && name === "?") return t("calls.initiator.unknown");
+  if (name === "*") return t("filter.any");
   return tIf(`diag.name.${name}`, type === "reader" ? (rest[1] ?? name) : name);
 }
 

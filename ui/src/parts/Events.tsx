@@ -35,6 +35,7 @@ interface EventPage {
   total: number;
   records: number;
   conversations: number;
+  tokens: { inputTokens: number; cachedInputTokens: number; outputTokens: number } | null;
   hasMore: boolean;
   nextCursor: string | null;
 }
@@ -54,7 +55,7 @@ export function Events({ scope, usage }: { scope: Scope; usage: Usage }) {
 }
 
 function List({ asked, scope }: { asked: string; scope: Scope }) {
-  const { [BESIDE.calls]: calls = "", [BESIDE.account]: account = "", [BESIDE.fact]: fact = "", ...filters } = Object.fromEntries(new URLSearchParams(asked));
+  const { [BESIDE.calls]: calls = "", [BESIDE.fact]: fact = "", [BESIDE.threads]: threads = "", ...filters } = Object.fromEntries(new URLSearchParams(asked));
   const found = useInfiniteQuery({
     queryKey: ["telemetry-events", asked, scope],
     queryFn: ({ signal, pageParam }) =>
@@ -73,13 +74,19 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
       <p className="note">
         {t("panels.events.count", { count: first.total })}
         {first.conversations > 0 && ` · ${t("panels.conversations")}: ${count(first.conversations)}`}
+        {first.tokens && <Used tokens={first.tokens} />}
         {Object.entries(filters).map(([key, value]) => (
           <span key={key} className="chip filter-chip">
             {tIf(`panels.events.by.${key}`, tIf(`filter.${key}`, key))}: <bdi>{shownValue(key, value)}</bdi>
           </span>
         ))}
       </p>
-      {calls && <Ledger calls={calls} beside={{ account, fact }} filters={filters} scope={scope} />}
+      {calls && <Ledger calls={calls} fact={fact} filters={filters} scope={scope} />}
+      {threads && (
+        <p className="note panel-foot">
+          <Link href={rows("/threads", withDays(scope, filters))}>{t("panels.inLedger", { n: count(Number(threads)) })}</Link>
+        </p>
+      )}
       {events.length ? <Table events={events} /> : <p className="note">{t("panels.nothing")}</p>}
       {found.hasNextPage && (
         <button type="button" disabled={found.isFetchingNextPage} onClick={() => void found.fetchNextPage()}>
@@ -90,10 +97,26 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
   );
 }
 
+/** What the responses among the events used. */
+function Used({ tokens: { inputTokens, cachedInputTokens, outputTokens } }: { tokens: NonNullable<EventPage["tokens"]> }) {
+  const parts: [Word, number][] = [
+    ["requests.col.tokens", inputTokens + outputTokens],
+    ["panels.input", inputTokens],
+    ["panels.cached", cachedInputTokens],
+    ["panels.output", outputTokens],
+  ];
+  return <>{parts.map(([word, number]) => ` · ${t(word)}: ${count(number)}`)}</>;
+}
+
+function withDays(scope: Scope, { from, to }: Record<string, string>): Scope {
+  return { ...scope, ...(from && { from }), ...(to && { to }) };
+}
+
 const VALUES: Record<string, Word> = {
   matched: "quality.matched", waiting: "quality.waiting", replaced: "quality.replaced", provisional: "quality.provisional",
   helper: "quality.helpers", counted: "calls.witness.telemetry", failed: "panels.success.failed", tokens: "requests.col.tokens",
-  durationMs: "calls.col.duration", callId: "panels.col.toolCalls",
+  durationMs: "calls.col.duration", callId: "panels.col.toolCalls", alone: "panels.standing.provisional",
+  userDecision: "panels.decisions",
 }; // prettier-ignore
 
 /** What an event has or lacks, and how it went, in words; any other value is a name. */
@@ -106,18 +129,18 @@ function shownValue(key: string, value: string): string {
 
 interface LedgerProps {
   calls: string;
-  beside: { account: string; fact: string };
+  fact: string;
   filters: Record<string, string>;
   scope: Scope;
 }
 
 /** What of the number lies in the ledger: its calls are a list of their own. */
-function Ledger({ calls, beside, filters, scope }: LedgerProps) {
-  const { model = "", conversation = "", from, to } = filters;
-  const href = rows("/calls", { ...scope, ...(from && { from }), ...(to && { to }) }, { model, session: conversation, ...beside });
+function Ledger({ calls, fact, filters, scope }: LedgerProps) {
+  const { model = "", conversation = "" } = filters;
+  const href = rows("/calls", withDays(scope, filters), { model, session: conversation, fact });
   const number = Number(calls);
   const said = Number.isFinite(number) ? t("panels.inLedger.calls", { n: count(number) }) : t("panels.inLedger.rest");
-  return <p className="note panel-foot">{"lacks" in filters && !beside.fact ? said : <Link href={href}>{said}</Link>}</p>;
+  return <p className="note panel-foot">{"lacks" in filters && !fact ? said : <Link href={href}>{said}</Link>}</p>;
 }
 
 function Table({ events }: { events: TelemetryEvent[] }) {

@@ -2,7 +2,7 @@
 import { useMemo, useState } from "react";
 import { csv, download } from "../csv";
 import { clock, day as dayName, dayOf, duration, month } from "../format";
-import { dayAt, daysOf, eventName, eventsOf, literalEvents, placeOf, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
+import { BESIDE, dayAt, daysOf, eventName, eventsOf, literalEvents, placeOf, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
 import { changed } from "../url";
 import { t } from "../words";
 import { ChartHead } from "./ChartHead";
@@ -33,8 +33,10 @@ export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
     const days = daysOf(points, index, page, scope.tz);
     if (!literal) {
       const { v, told = 0 } = points[index] ?? { v: 0 };
-      const prompts = !tokens && told > 0 && told === v;
-      if (prompts) return opened({ name: eventName("user_prompt", scope.provider), ...days });
+      if (!tokens && told > 0) {
+        const threads = (v ?? 0) - told;
+        return opened({ has: "alone", ...days, ...(threads && { [BESIDE.threads]: String(threads) }) });
+      }
       if (!tokens) return rows("/threads", { ...scope, ...days });
       const place = placeOf({ ledger: (v ?? 0) - told, telemetry: told }, days);
       if (!("events" in place)) return rows("/calls", { ...scope, ...days });

@@ -55,15 +55,14 @@ interface BothProps {
   shown: Shown;
   sources: Sources;
   filters?: Record<string, string>;
-  account?: string;
   /** What the parts count, when these are no calls. */
   calls?: boolean;
   children: ReactNode;
 }
 
 /** A number of ledger and telemetry together, which leads to the rows of whichever has some. */
-function Both({ shown, sources, filters = {}, account = "", calls = true, children }: BothProps) {
-  const place = placeOf(sources, filters, account);
+function Both({ shown, sources, filters = {}, calls = true, children }: BothProps) {
+  const place = placeOf(sources, filters);
   if ("calls" in place) {
     // Calls have no filter for what has no model: rather no link than one to every call.
     if ("lacks" in filters) return <>{children}</>;
@@ -132,8 +131,8 @@ function Tile({ panel, shown, value }: { panel: Panel; shown: Shown; value: numb
   }
   return (
     <>
-      {panel.id === "conversations" && panel.sources?.telemetry && !panel.sources.ledger ? (
-        <EventsLink shown={shown} more={{ name: eventName("user_prompt", shown.scope.provider) }}>
+      {panel.id === "conversations" && panel.sources?.telemetry ? (
+        <EventsLink shown={shown} more={{ has: "alone", ...(panel.sources.ledger && { [BESIDE.threads]: String(panel.sources.ledger) }) }}>
           {figure}
         </EventsLink>
       ) : panel.id === "conversations" || !panel.sources ? (
@@ -154,9 +153,7 @@ function Tile({ panel, shown, value }: { panel: Panel; shown: Shown; value: numb
 function Beside({ panel, shown }: { panel: Panel; shown: Shown }) {
   const told = panel.sources?.telemetry;
   const more: Record<string, string> =
-    panel.id === "conversations"
-      ? { name: eventName("user_prompt", shown.scope.provider) }
-      : { has: "provisional" };
+    { has: panel.id === "conversations" ? "alone" : "provisional" };
   const parts: ReactNode[] = [];
   if (told && panel.id !== "cacheRate")
     parts.push(
@@ -296,7 +293,7 @@ interface CellProps {
 function Cell({ panel, item, column, shown }: CellProps) {
   if (column.calls && item[column.key])
     return (
-      <ItemLink panel={panel} item={item} shown={shown} page={column.key === "conversations" ? "/threads" : "/calls"}>
+      <ItemLink panel={panel} item={item} shown={shown}>
         {plainCell(item, column)}
       </ItemLink>
     );
@@ -384,26 +381,25 @@ interface ItemLinkProps {
   panel: PanelId;
   item: Item;
   shown: Shown;
-  page?: "/calls" | "/threads";
   children: string;
 }
 
-function ItemLink({ panel, item, shown, page = "/calls", children }: ItemLinkProps) {
+function ItemLink({ panel, item, shown, children }: ItemLinkProps) {
   const { scope, literal } = shown;
   const events = literal ? literalEvents(panel, item.name) : eventsBehind(panel, item.name, scope.provider);
   const { telemetry, log } = item.sources ?? {};
-  const fact = !literal && log && item.name ? `tool_run:${item.name}` : "";
+  const fact = !literal && log && item.name ? `silent_tool_run:${item.name}` : "";
   if (fact && !telemetry) return <Link href={rows("/calls", scope, { fact })}>{children}</Link>;
   if (events)
     return (
-      <EventsLink shown={shown} more={{ ...events, ...(fact && { [BESIDE.calls]: "?", [BESIDE.fact]: fact }) }}>
+      <EventsLink shown={shown} more={{ ...events, ...(fact && { [BESIDE.calls]: String(log), [BESIDE.fact]: fact }) }}>
         {children}
       </EventsLink>
     );
   if (!item.sources || !item.value) return <>{children}</>;
   if (panel === "users")
     return (
-      <UserLink item={item} sources={item.sources} shown={shown} page={page}>
+      <UserLink item={item} sources={item.sources} shown={shown}>
         {children}
       </UserLink>
     );
@@ -419,33 +415,18 @@ interface UserLinkProps {
   item: Item;
   sources: Sources;
   shown: Shown;
-  page: "/calls" | "/threads";
   children: string;
 }
 
-/** A user's rows: of the account that served the calls, of the only conversation, or the telemetry's. */
-function UserLink({ item, sources, shown, page, children }: UserLinkProps) {
-  const { account, conversation, name } = item;
-  if (!sources.telemetry && account) return <Link href={rows(page, shown.scope, { account })}>{children}</Link>;
-  if (!sources.telemetry && conversation)
-    return <Link href={rows("/calls", shown.scope, { session: conversation })}>{children}</Link>;
-  const who: Record<string, string> = name === "local user" ? { lacks: "user" } : { user: name ?? "" };
-  if (sources.telemetry && !sources.ledger)
-    return (
-      <EventsLink shown={shown} more={{ has: "provisional", ...who }}>
-        {children}
-      </EventsLink>
-    );
-  if (sources.telemetry && account)
-    return (
-      <Both shown={shown} sources={sources} filters={who} account={account} calls={page === "/calls"}>
-        {children}
-      </Both>
-    );
-  // Some calls of the ledger have no account: telemetry knows who was signed in.
-  if (!shown.page.coverage.telemetry) return <>{children}</>;
+/** A user's rows: the calls that count for them, and what only telemetry has of theirs. */
+function UserLink({ item, sources, shown, children }: UserLinkProps) {
+  const name = item.name ?? "";
+  const fact = `user:${name}`;
+  if (!sources.telemetry) return <Link href={rows("/calls", shown.scope, { fact })}>{children}</Link>;
+  const who: Record<string, string> = name === "local user" ? { lacks: "user" } : { user: name };
+  const beside: Record<string, string> = sources.ledger ? { [BESIDE.calls]: String(sources.ledger), [BESIDE.fact]: fact } : {};
   return (
-    <EventsLink shown={shown} more={{ has: "counted", ...who }}>
+    <EventsLink shown={shown} more={{ has: "provisional", ...who, ...beside }}>
       {children}
     </EventsLink>
   );
@@ -455,7 +436,7 @@ function UserLink({ item, sources, shown, page, children }: UserLinkProps) {
 function eventsBehind(panel: PanelId, item: string | null, provider: string): Record<string, string> | null {
   const named = item ?? "";
   if (panel === "tools") return { name: eventName("tool_result", provider), ...(named ? { tool: named } : { lacks: "tool" }) };
-  if (panel === "decisions") return { name: eventName("tool_decision", provider), ...(named ? { decision: named } : { lacks: "decision" }) };
+  if (panel === "decisions") return { name: eventName("tool_decision", provider), has: "userDecision", decision: named };
   if (panel === "terminals") return named ? { terminal: named } : { has: "terminal" };
   return null;
 }
@@ -473,7 +454,7 @@ function Aside({ panel, shown }: { panel: Panel; shown: Shown }) {
             <span key={name ?? ""}>
               {index > 0 && ", "}
               {name ?? t("calls.initiator.unknown")}{" "}
-              <EventsLink shown={shown} more={{ name: eventName("tool_decision", provider), ...(name ? { decision: name } : { lacks: "decision" }) }}>
+              <EventsLink shown={shown} more={{ name: eventName("tool_decision", provider), lacks: "userDecision", decision: name ?? "" }}>
                 {count(value)}
               </EventsLink>
             </span>
@@ -486,7 +467,7 @@ function Aside({ panel, shown }: { panel: Panel; shown: Shown }) {
           {surfaces.map(({ name, value }, index) => (
             <span key={name ?? ""}>
               {index > 0 && ", "}
-              {name ?? t("calls.initiator.unknown")} <Link href={rows("/threads", shown.scope)}>{count(value)}</Link>
+              {name ?? t("calls.initiator.unknown")} <Link href={rows("/calls", shown.scope, { fact: `client:${name ?? "?"}` })}>{count(value)}</Link>
             </span>
           ))}
         </p>
@@ -613,7 +594,7 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
               </td>
               <td className="num">
                 {row.toolCalls && row.conversation && row.toolsFrom === "log" ? (
-                  <Link href={rows("/calls", shown.scope, { session: row.conversation })} title={t("calls.witness.log")}>
+                  <Link href={rows("/calls", shown.scope, { session: row.conversation, fact: "tool_run:*" })} title={t("calls.witness.log")}>
                     {count(row.toolCalls)}
                   </Link>
                 ) : row.toolCalls && row.conversation ? (
