@@ -548,7 +548,8 @@ def _gtk_dark() -> bool:
     settings = Gtk.Settings.get_default()
     if settings is None:
         return False
-    name = str(settings.props.gtk_theme_name or "")
+    # The variable goes before the setting, also for the pages.
+    name = os.environ.get("GTK_THEME") or str(settings.props.gtk_theme_name or "")
     return bool(settings.props.gtk_application_prefer_dark_theme) or name.lower().endswith("dark")
 
 
