@@ -189,6 +189,61 @@ SENTENCES = {
     "paste.other": "This address belongs to another sign-in. Use the newest sign-in page.",
     "paste.none": "No browser sign-in is under way. Start one.",
     "device.none": "The provider offers no device codes now. Sign in by browser or by file.",
+    # Why a page's wish was refused, or found nothing.
+    "account.gone": "There is no account “{name}”. `brimline accounts` lists them.",
+    "account.out": "{name} is out of rotation already. {reason}",
+    "account.resetUnknown": "It is not known when this account's allowance resets. Give a time.",
+    "account.signIn": "It needs a new sign-in.",
+    "key.gone": "There is no API key with this id.",
+    "key.same": "Two limits have the same type, window and model. Keep one of them.",
+    "key.past": (
+        "The end of the key has passed already. Give a time to come, or switch the key off."
+    ),
+    "session.gone": "There is no open session with this id.",
+    "signin.over": "That sign-in is over. Start it again.",
+    "signin.noCode": (
+        "The sign-in server gave no device code (HTTP {status}). Try again, or sign in by "
+        "browser or by file."
+    ),
+    "signin.unreachable": "The sign-in server could not be reached. Check the network.",
+    "signin.unsafe": (
+        "The sign-in server could not be reached safely: its certificate was not accepted. "
+        "Check the network."
+    ),
+    "signin.slow": "The sign-in server did not answer in time. Check the network.",
+    "signin.cut": "The sign-in server ended the connection early. Check the network.",
+    "signin.status": "The sign-in server answered HTTP {status}.",
+    "signin.noJson": "The sign-in server sent an answer that is not JSON.",
+    "signin.noTokens": "The sign-in server did not give the tokens (HTTP {status}). Sign in again.",
+    "usage.unsafe": (
+        "The provider could not be reached safely: its certificate was not accepted. Check "
+        "the network."
+    ),
+    "credit.unsaid": "The provider did not say whether the reset was redeemed. Probe it.",
+    "door.noPassword": "No password is set.",
+    "door.noCodes": "One-time codes are not set up.",
+    "door.passwordFirst": "Set a password first; the one-time code is asked after it.",
+    "door.codesSet": "One-time codes are already set up. Turn them off first, with a code.",
+    "door.passwordSet": "A password is already set. Change it with the present one.",
+    "door.passwordBefore": "Sign in with the password first.",
+    "door.kept": (
+        "Brimline listens on {host}, so it keeps its password. Change it instead, or listen "
+        "on 127.0.0.1."
+    ),
+    "settings.codesFirst": "Set up one-time codes first, then ask for them at sign-in.",
+    "settings.keysNeeded": (
+        "Brimline listens on {host}: without API keys, anyone on the network could spend your"
+        " allowance. Listen on 127.0.0.1 before turning them off."
+    ),
+    "desktop.noLogin": (
+        "This server was started without a desktop, so there is no login to start at."
+    ),
+    "desktop.failed": "Start at login could not be changed: {why}.",
+    "connect.demo": "The demo leaves your own files alone.",
+    "connect.changed": "The file changed since you saw the change. Look at it again.",
+    "evidence.off": "Log lines are switched off here. Turn them on on the call's page.",
+    "call.gone": "There is no such call. It may have been read anew; go back to the list.",
+    "thread.gone": "There is no such thread, or it has no calls. Go back to the list.",
     # Why something was not done.
     "store.refused": (
         "This could not be stored ({why}). Make sure that the data folder is writable "
@@ -246,7 +301,7 @@ SENTENCES = {
     ),
 }
 _NUMBERS = ("left", "points", "count", "status", "taken", "port", "seconds", "least", "most")
-_NESTED = ("room", "outcome")
+_NESTED = ("room", "outcome", "reason")
 
 
 def say(key: str, **values: Any) -> str:

@@ -31,11 +31,13 @@ INVENTED = {
     "most": 200,
     "why": "disk is full",
     "field": "access_token",
+    "host": "0.0.0.0",
     "usual": "0.3",
 }
 NESTED: dict[str, Any] = {
     "room": {"key": "room.left", "values": {"left": 71}},
     "outcome": {"key": "outcome.status", "values": {"status": 503}},
+    "reason": {"key": "state.expired", "values": {}},
 }
 PLURAL = re.compile(r"_(zero|one|two|few|many|other)$")
 
@@ -66,6 +68,21 @@ def test_what_is_said_is_read_back(key: str) -> None:
 )
 def test_any_other_text_has_no_key(text: str | None) -> None:
     assert told(text) is None
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "could not be reached",
+        "could not be reached safely: its certificate was not accepted",
+        "did not answer in time",
+        "ended the connection early",
+    ],
+)
+def test_how_a_server_was_not_reached_is_read_back(how: str) -> None:
+    for server, keys in (("The provider", "usage."), ("The sign-in server", "signin.")):
+        found = told(f"{server} {how}. Check the network.")
+        assert found is not None and found["key"].startswith(keys)
 
 
 def test_a_room_that_is_not_known_here_stays_text() -> None:

@@ -330,8 +330,8 @@ class Pool:
         with self._changing:
             profile = self._profile(account)
             if profile.status not in (*IN_ROTATION, PAUSED):
-                why = profile.status_reason or "It needs a new sign-in."
-                message = f"{self.name(account)} is out of rotation already. {why}"
+                why = profile.status_reason or say("account.signIn")
+                message = say("account.out", name=self.name(account), reason=why)
                 raise Conflict(message, code=profile.status)
             self._save(
                 profile,
@@ -891,7 +891,4 @@ def _signed_in_again(known: Profile, found: oauth.SignIn, now: int) -> Profile:
 
 
 def _unknown(name: str) -> NotFound:
-    return NotFound(
-        f"There is no account “{name[:80]}”. `brimline accounts` lists them.",
-        code="account_not_found",
-    )
+    return NotFound(say("account.gone", name=name[:80]), code="account_not_found")

@@ -127,7 +127,7 @@ def renew(auth_base_url: str, refresh_token: str, reason: str) -> Renewed:
     if answer.status != 200:
         raise _refused(answer)
     if not isinstance(answer.data, dict):
-        raise RefreshFailed("The sign-in server sent an answer that is not JSON.")
+        raise RefreshFailed(say("signin.noJson"))
     parts = [answer.data.get(f"{kind}_token") for kind in ("access", "refresh", "id")]
     return Renewed(*(part if _is_token(part) else None for part in parts))
 
@@ -146,16 +146,13 @@ def exchange(auth_base_url: str, form: dict[str, str]) -> SignedIn:
     try:
         answer = ask("POST", f"{auth_base_url}/oauth/token", form=form)
     except Unreachable as error:
-        message = f"The sign-in server {error}. Check the network, then sign in again."
-        raise RefreshFailed(message) from None
+        raise RefreshFailed(f"The sign-in server {error}. Check the network.") from None
     if answer.page:
         raise RefreshFailed(say("error.page", status=answer.status))
     data = answer.data if isinstance(answer.data, dict) else {}
     parts = [data.get(f"{kind}_token") for kind in ("access", "refresh", "id")]
     if answer.status != 200 or not all(_is_token(part) for part in parts):
-        raise RefreshFailed(
-            f"The sign-in server did not give the tokens (HTTP {answer.status}). Sign in again."
-        )
+        raise RefreshFailed(say("signin.noTokens", status=answer.status))
     return SignedIn(*(str(part) for part in parts))
 
 
@@ -240,7 +237,7 @@ def redeem(
     url = f"{base_url}/wham/rate-limit-reset-credits/consume"
     code = _credits_answer("POST", url, headers, body).get("code")
     if code not in ("reset", "already_redeemed", "nothing_to_reset", "no_credit"):
-        raise CreditsFailed("The provider did not say whether the reset was redeemed. Probe it.")
+        raise CreditsFailed(say("credit.unsaid"))
     return str(code)
 
 

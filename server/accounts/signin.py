@@ -113,7 +113,7 @@ class SignIns:
             flow = self._flow
         other = device_id is not None and (flow is None or flow.device.get("id") != device_id)
         if other or (wanted and (flow is None or flow.id != wanted)):
-            raise Conflict("That sign-in is over. Start it again.", code="sign_in_replaced")
+            raise Conflict(say("signin.over"), code="sign_in_replaced")
         return self.status()
 
     def pasted(self, address: str, wanted: str | None = None) -> dict[str, Any]:
@@ -222,10 +222,7 @@ class SignIns:
                 code="device_auth_unavailable",
             )
         if answer.status != 200 or not isinstance(code, str) or not isinstance(device, str):
-            raise SignInFailed(
-                f"The sign-in server gave no device code (HTTP {answer.status}). "
-                "Try again, or sign in by browser or by file."
-            )
+            raise SignInFailed(say("signin.noCode", status=answer.status))
         life = _life(data)
         flow.device = {
             "id": device[:500],

@@ -22,6 +22,7 @@ from typing import Any
 from server.auth import limits
 from server.auth.limits import Estimate, Limit, Rule, Spent
 from server.errors import Forbidden, NotFound, TooMany, Unauthorized
+from server.sentences import say
 from server.store import db
 
 # `Estimate` and `Spent` belong to the limits, but callers meet them here.
@@ -419,7 +420,7 @@ class Keys:
         with self._lock:
             held = self._held.get(identity)
             if held is None:
-                raise NotFound("There is no API key with this id.")
+                raise NotFound(say("key.gone"))
             return _view(held, now)
 
     def _write(self, key: Key) -> list[Limit]:

@@ -16,6 +16,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from server.errors import NotFound
+from server.sentences import say
 from server.store import db
 
 IDLE_MS = 12 * 3600 * 1000
@@ -128,7 +129,7 @@ class Sessions:
         with self._lock:
             found = [s.digest for s in self._open.values() if s.id == identity]
         if not found:
-            raise NotFound("There is no open session with this id.")
+            raise NotFound(say("session.gone"))
         self._end(found)
 
     def close_all(self, *, but: str = "") -> int:

@@ -284,9 +284,7 @@ def _until(services: Services, account: str, value: Any, now: int) -> int | None
     if value == "reset":
         end = services.pool.reset_of(account, now)
         if end is None:
-            raise Unprocessable(
-                "It is not known when this account's allowance resets. Give a time."
-            )
+            raise Unprocessable(say("account.resetUnknown"))
         return end
     try:
         end = parse(value) if isinstance(value, str) else 0

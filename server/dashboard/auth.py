@@ -52,10 +52,7 @@ def _add_password(routes: Blueprint, services: Services, throttle: Throttle) -> 
     def set_up() -> Any:
         wanted = passwords.checked(body.read().get("password"))
         if password.configured or not password.put(wanted, first=True):
-            raise Conflict(
-                "A password is already set. Change it with the present one.",
-                code="password_already_configured",
-            )
+            raise Conflict(say("door.passwordSet"), code="password_already_configured")
         # The step is new for everybody: a session from before did not know a password.
         return _signed_in(services, verified=True, others_end=True)
 
@@ -109,7 +106,7 @@ def _add_totp(routes: Blueprint, services: Services, throttle: Throttle) -> None
     @routes.post(f"{_ROOT}/totp/verify")
     def verify() -> Any:
         if _caller().kind != "session":
-            raise Unauthorized("Sign in with the password first.")
+            raise Unauthorized(say("door.passwordBefore"))
         _check_code(services, throttle)
         return _signed_in(services, verified=True)
 
@@ -224,7 +221,7 @@ def _check(services: Services, throttle: Throttle, given: Any, what: str = "pass
     right = services.password.matches(given)
     if not services.password.configured:
         throttle.give_back()
-        raise BadRequest("No password is set.", code="password_not_configured")
+        raise BadRequest(say("door.noPassword"), code="password_not_configured")
     if not right:
         raise Unauthorized(say("door.password"), code="invalid_credentials")
     throttle.give_back()
@@ -233,7 +230,7 @@ def _check(services: Services, throttle: Throttle, given: Any, what: str = "pass
 def _check_code(services: Services, throttle: Throttle) -> None:
     code = _code(body.read(), "code")
     if not services.totp.configured:
-        raise BadRequest("One-time codes are not set up.", code="invalid_totp_setup")
+        raise BadRequest(say("door.noCodes"), code="invalid_totp_setup")
     wait = throttle.take()
     if wait:
         raise TooMany(
@@ -258,23 +255,16 @@ def _code(said: dict[str, Any], what: str) -> str:
 
 def _may_set_up(services: Services) -> None:
     if not services.password.configured:
-        raise BadRequest(
-            "Set a password first; the one-time code is asked after it.",
-            code="password_not_configured",
-        )
+        raise BadRequest(say("door.passwordFirst"), code="password_not_configured")
     if services.totp.configured:
-        raise BadRequest(
-            "One-time codes are already set up. Turn them off first, with a code.",
-            code="invalid_totp_setup",
-        )
+        raise BadRequest(say("door.codesSet"), code="invalid_totp_setup")
 
 
 def _keep_the_network_closed(services: Services) -> None:
     config = services.config
     if not config.loopback and not config.admin_token:
         raise AppError(
-            f"Brimline listens on {config.host}, so it keeps its password. Change it instead, or "
-            "listen on 127.0.0.1.",
+            say("door.kept", host=config.host),
             status=409,
             code="password_required",
         )

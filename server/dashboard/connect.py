@@ -14,6 +14,7 @@ from server.clientfiles import Change, Clients, places, read_text, signed_in, ta
 from server.clients import Target, Wish
 from server.dashboard import body
 from server.errors import AppError, Conflict, Unprocessable
+from server.sentences import say
 from server.store import settings
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _carried_out(
     services: Services, mine: Clients, change: Change, given: dict[str, Any], *, on: bool
 ) -> Any:
     if os.environ.get("BRIMLINE_DEMO"):
-        raise Conflict("The demo leaves your own files alone.", code="demo")
+        raise Conflict(say("connect.demo"), code="demo")
     seen = given.get("seen")
     if not (seen is None or isinstance(seen, str)):
         raise Unprocessable("“seen” must be the text that the preview gave.")

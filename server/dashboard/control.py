@@ -36,6 +36,9 @@ def blueprint(services: Services) -> Blueprint:
                 "version": __version__,
                 "pid": os.getpid(),
                 "startedAt": iso(db.revisions()["started"]),
+                # As the recalc service that Brimline replaces said it, for its users' scripts.
+                "ok": True,
+                "service": "codex_usage_recalc",
             }
         )
 

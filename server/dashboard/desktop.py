@@ -8,12 +8,12 @@ from flask import Blueprint, jsonify
 
 from server.dashboard import body
 from server.errors import AppError
+from server.sentences import say
 
 if TYPE_CHECKING:
     from server.app import Services
 
 _WRONG = "validation_error"
-_NO_LOGIN = "This server was started without a desktop, so there is no login to start at."
 
 
 def _desktop(services: Services) -> dict[str, Any]:
@@ -37,11 +37,11 @@ def blueprint(services: Services) -> Blueprint:
             raise AppError("startAtLogin must be true or false.", status=422, code=_WRONG)
         login = services.login
         if login is None:
-            raise AppError(_NO_LOGIN, status=409, code="conflict")
+            raise AppError(say("desktop.noLogin"), status=409, code="conflict")
         try:
             (login.enable if wanted else login.disable)()
         except OSError as error:
-            said = f"Start at login could not be changed: {error.strerror}."
+            said = say("desktop.failed", why=error.strerror)
             raise AppError(said, status=409, code="conflict") from error
         return jsonify(_desktop(services))
 

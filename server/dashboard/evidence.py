@@ -10,6 +10,7 @@ from server.dashboard import body, filters, query
 from server.errors import Forbidden, Unprocessable
 from server.ingest import evidence
 from server.ingest.evidence import CHARS, ENTRIES, MODES, MOST_CHARS, MOST_ENTRIES, Wanted
+from server.sentences import say
 from server.store import settings
 from server.usage import calls
 
@@ -65,7 +66,7 @@ def _add_older_names(routes: Blueprint, services: Services) -> None:
 def _answer(services: Services, name: str, wanted: Wanted) -> Any:
     if not _permitted(services):
         raise Forbidden(
-            "Log lines are switched off here. Turn them on on the call's page.",
+            say("evidence.off"),
             code="evidence_off",
         )
     return filters.answer(evidence.read(services.config, name, wanted))

@@ -12,6 +12,7 @@ from server.auth.keys import Draft, Key, bearer
 from server.auth.limits import Limit, Rule
 from server.dashboard import body
 from server.errors import BadRequest, Unprocessable
+from server.sentences import say
 from server.store import db
 from server.times import iso, parse
 
@@ -195,10 +196,7 @@ def _end(value: Any, before: int | None) -> int | None:
     if not 0 <= at <= _LAST_TIME:
         raise Unprocessable("expiresAt must be null or a time such as 2030-12-31T00:00:00Z.")
     if at <= db.now_ms() and at != before:
-        raise Unprocessable(
-            "expiresAt has passed already. Give a time to come, or switch the key off with "
-            "“isActive”: false."
-        )
+        raise Unprocessable(say("key.past"))
     return at
 
 
@@ -222,7 +220,7 @@ def _rules(said: dict[str, Any]) -> list[Rule] | None:
     else:
         return weekly
     if len({rule.identity for rule in rules}) < len(rules):
-        raise _payload("Two limits have the same type, window and model. Keep one of them.")
+        raise _payload(say("key.same"))
     return rules
 
 

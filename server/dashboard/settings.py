@@ -10,6 +10,7 @@ from flask import Blueprint, jsonify
 from server import words
 from server.dashboard import body
 from server.errors import BadRequest, Unprocessable
+from server.sentences import say
 from server.store import db, settings
 
 if TYPE_CHECKING:
@@ -54,14 +55,10 @@ def _with_derived(services: Services, values: dict[str, Any]) -> dict[str, Any]:
 def _check_safe(services: Services, said: dict[str, Any]) -> None:
     """Refuse what would lock the owner out or leave the proxy open to a network."""
     if said.get("totpRequiredOnLogin") is True and not services.totp.configured:
-        raise BadRequest(
-            "Set up one-time codes first, then ask for them at sign-in.",
-            code="invalid_totp_config",
-        )
+        raise BadRequest(say("settings.codesFirst"), code="invalid_totp_config")
     if said.get("apiKeyAuthEnabled") is False and not services.config.loopback:
         raise BadRequest(
-            f"Brimline listens on {services.config.host}: without API keys, anyone on the network "
-            "could spend your allowance. Listen on 127.0.0.1 before turning them off.",
+            say("settings.keysNeeded", host=services.config.host),
             code="invalid_settings",
         )
 
