@@ -63,6 +63,7 @@ _PRESETS: dict[str, dict[str, str]] = {
     "by-subagent-type": {"by": "kind"},
     "by-subagent-role": {"by": "role"},
     "by-project-tag": {"by": "tag"},
+    "expensive": {},  # as the verb
 }
 _SAME = {
     "cwd": "project", "thread_source": "kind", "subagent_type": "kind", "agent_role": "role",
@@ -338,6 +339,12 @@ def _limit(text: str) -> int:
 
 def run(api: Api, arguments: argparse.Namespace) -> str:
     """Answer one verb; returns what to print."""
+    if arguments.since and arguments.until and arguments.since > arguments.until:
+        raise AppError(
+            f"--since {arguments.since} lies after --until {arguments.until}. Give the earlier "
+            "day to --since.",
+            code="invalid_span",
+        )
     # A file for others is made of all there is; a look at figures does not wait for that.
     fresh = arguments.fresh if arguments.fresh is not None else arguments.verb in (
         _report, _export, _refresh
@@ -368,6 +375,9 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _summary(api: Api, arguments: argparse.Namespace) -> str:
+    if arguments.preset == "expensive":
+        arguments.preset = None
+        return _expensive(api, arguments)
     preset = _PRESETS.get(arguments.preset or "", {})
     by = arguments.group_by or preset.get("by", "date")
     asked = {**_asked(arguments), "by": _SAME.get(by, by)}
@@ -586,17 +596,51 @@ def _table(
 ) -> str:
     if arguments.json:
         return json.dumps(whole)
+    if not rows:
+        return _NOTHING.get(kind, "")
     columns = _COLUMNS[kind]
     lines = [[title for _, title in columns]]
-    lines += [[_cell(key, row.get(key)) for key, _ in columns] for row in rows]
+    lines += [
+        [_cell(key, row.get(key)) + (_mark(row) if key == "costUsd" else "") for key, _ in columns]
+        for row in rows
+    ]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
-    return "\n".join(
+    text = "\n".join(
         "  ".join(
             text.rjust(width) if _number(key) else text.ljust(width)
             for text, width, (key, _) in zip(line, widths, columns, strict=True)
         ).rstrip()
         for line in lines
     )
+    return "\n".join((text, *_legend(rows)))
+
+
+_WIDEN = "Read the logs with `brimline scan`, or ask for more days or another filter."
+_NOTHING = {
+    "calls": f"No call is found. {_WIDEN}",
+    "threads": f"No thread is found. {_WIDEN}",
+    "groups": f"Nothing was used. {_WIDEN}",
+    "models": f"Nothing was used. {_WIDEN}",
+    "cards": "Nothing needs attention.",
+}
+
+
+def _legend(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What the marks beside costs mean, of those that are there."""
+    marks = {_mark(row) for row in rows}
+    said = {
+        "*": "* estimated price",
+        "+": "+ some of it has no price (`brimline pricing-coverage`)",
+    }
+    return [text for mark, text in said.items() if mark in marks]
+
+
+def _mark(row: dict[str, Any]) -> str:
+    if row.get("costUsd") is None:
+        return ""
+    if row.get("unpriced"):
+        return "+"
+    return "*" if row.get("priceStatus") in ("estimated", "mixed") else ""
 
 
 def _number(key: str) -> bool:
@@ -605,7 +649,7 @@ def _number(key: str) -> bool:
 
 def _cell(key: str, value: Any) -> str:
     if value is None:
-        return "–"
+        return "no price" if key == "costUsd" else "–"
     if key == "costUsd":
         return f"${value:,.4f}" if 0 < value < 0.01 else f"${value:,.2f}"
     if key == "cacheRatio":

@@ -124,3 +124,9 @@ def test_usage_in_the_words_of_the_tracker(client: FlaskClient) -> None:
 
 def test_an_idle_poll_is_small(client: FlaskClient) -> None:
     assert len(client.get("/api/live").get_data()) <= 2000
+
+
+def test_the_recalc_services_health_is_understood(client: FlaskClient) -> None:
+    said = client.get("/health").get_json()
+    assert said["ok"] is True and said["service"] == "codex_usage_recalc"
+    assert said["status"] == "ok" and said["name"] == "brimline"

@@ -12,6 +12,7 @@ from desktop import cli, offline_api, reports, sharing
 from desktop.offline_api import address
 from server import config, runtime
 from server.errors import AppError
+from server.store import settings
 from server.usage import pricing
 from tests.commandline import Brimline
 from tests.rollouts import Tree
@@ -56,6 +57,46 @@ def test_lists(brimline: Brimline, tree: Tree) -> None:
     assert brimline.json("session", latest[0]["threadId"])["row_count"] >= len(latest)
     brimline("session", "nobody", code=1)
     assert "no session" in brimline.error
+
+
+def test_days_the_wrong_way_round_are_told(brimline: Brimline) -> None:
+    for verb in ("summary", "calls", "report", "export"):
+        brimline(verb, "--since", "2026-06-02", "--until", "2026-06-01", code=1)
+        assert "--since 2026-06-02 lies after --until 2026-06-01" in brimline.error
+
+
+def test_nothing_found_says_what_to_do(brimline: Brimline) -> None:
+    for verb in ("calls", "threads", "expensive", "summary"):
+        said = brimline(verb, "--since", "2001-01-01", "--until", "2001-01-02")
+        assert "brimline scan" in said and "\n" not in said.strip()
+    assert brimline.json("calls", "--since", "2001-01-01", "--until", "2001-01-02")["rows"] == []
+
+
+def test_costs_that_are_not_whole_are_marked(brimline: Brimline) -> None:
+    listed = brimline("calls", "--limit", "0")
+    rows = brimline.json("calls", "--limit", "0")["rows"]
+    assert listed.count("no price") == sum(row["costUsd"] is None for row in rows) > 0
+    said = brimline("summary", "--group-by", "date", "--limit", "0")
+    groups = brimline.json("summary", "--group-by", "date", "--limit", "0")["groups"]
+    partly = [one for one in groups if one["unpriced"] and one["costUsd"] is not None]
+    assert partly and said.count("+") == len(partly) + 1
+    assert "+ some of it has no price" in said
+
+
+def test_the_presets_of_the_summary(brimline: Brimline, capsys: pytest.CaptureFixture[str]) -> None:
+    assert brimline.json("summary", "--preset", "expensive") == brimline.json("expensive")
+    with pytest.raises(SystemExit):
+        brimline("summary", "--preset", "everything")
+    assert "by-model" in (said := capsys.readouterr().err) and "expensive" in said
+
+
+def test_what_is_wrong_in_own_files_is_said_beside_the_figures(brimline: Brimline) -> None:
+    folder = Path(brimline("init-thresholds").strip()).parent
+    (folder / "thresholds.json").write_text('{"high_cost_usd": "x"}')
+    (folder / "projects.json").write_text("{")
+    assert brimline.json("summary")["groups"]
+    assert "thresholds.json: high_cost_usd must be a number" in brimline.error
+    assert "projects.json cannot be used" in brimline.error
 
 
 def test_only_large_calls(brimline: Brimline) -> None:
@@ -217,6 +258,22 @@ def test_a_server_begins_with_a_language_and_keeps_the_chosen_one(
     assert _kept(brimline) == "ja"
     brimline("--lang", "de", verb)
     assert _kept(brimline) == "ja"
+
+
+def test_the_privacy_of_a_run_is_not_stored(
+    brimline: Brimline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def serve(*_args: Any) -> int:
+        seen.append((settings.get("privacyMode"), settings.everything()["privacyMode"]))
+        return 0
+
+    monkeypatch.setattr(runtime, "serve", serve)
+    brimline("--privacy-mode", "strict", "serve-dashboard", "--no-refresh")
+    assert seen == [("strict", "strict")]
+    brimline("serve-dashboard", "--no-refresh")
+    assert seen[1] == ("normal", "normal")
 
 
 def test_an_address() -> None:

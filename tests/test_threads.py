@@ -285,6 +285,7 @@ def test_privacy_hides_names_everywhere(client: FlaskClient, mode: str) -> None:
         pytest.param("/api/threads", {"cursor": "x"}, id="a cursor of nobody"),
         pytest.param("/api/calls", {"preset": "everything"}, id="an unknown preset"),
         pytest.param("/api/insights", {"from": "soon"}, id="a day that is none"),
+        pytest.param("/api/calls", {"from": "2026-06-02", "to": "2026-06-01"}, id="backwards"),
         pytest.param("/api/trends/heat", {"tz": "Mars/Base"}, id="an unknown zone"),
         pytest.param("/api/calls", {"privacy": "none"}, id="an unknown mode"),
     ],

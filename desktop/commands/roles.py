@@ -7,10 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from desktop.commands.terminal import EXIT_NO_TRAY, add_shown, asked_language, client_of, command
+from desktop.commands.terminal import (
+    EXIT_NO_TRAY,
+    add_shown,
+    asked_language,
+    client_of,
+    command,
+    say,
+)
 from server import config
 from server.config import Config
 
@@ -214,21 +221,27 @@ def _serve_dashboard(settings: Config, arguments: argparse.Namespace) -> int:
     client = client_of(settings)
     with offline_api.opened(settings, client) as api:
         _speak(api, arguments)
-        if arguments.privacy_mode:
-            api.put("/api/settings", {"privacyMode": arguments.privacy_mode})
         if not arguments.no_refresh:
             api.post("/api/scan", {"wait": True})
     if client is not None:
         print(f"Brimline already runs at {client.address.url}/")
+        if arguments.privacy_mode:
+            say(
+                "brimline: --privacy-mode holds for a server that it starts. Stop the one that "
+                "runs first, or choose the mode under Settings."
+            )
         _browse(settings, arguments)
         return 0
     from server import runtime
+    from server.store import settings as stored
 
     def announce(line: str) -> None:
         print(line, flush=True)
         _browse(settings, arguments)
 
-    return runtime.serve(settings, announce)
+    mode = arguments.privacy_mode
+    with stored.held("privacyMode", mode) if mode else nullcontext():
+        return runtime.serve(settings, announce)
 
 
 def _browse(settings: Config, arguments: argparse.Namespace) -> None:

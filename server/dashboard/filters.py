@@ -124,14 +124,18 @@ def full() -> Filter:
     local = days()
     first = request.args.get("from") == "first"
     text = query.text("q")
+    since = None if first else query.moment("from", local, end=False)
+    until = query.moment("to", local, end=True)
+    if since is not None and until is not None and since >= until:
+        raise Unprocessable("“from” must not lie after “to”. Exchange them, or leave one out.")
     return replace(
         usage(),
         text=text,
         meant=_meant(text) if text else (),
         names=not privacy().hides,
         efforts=query.names("effort"),
-        since=None if first else query.moment("from", local, end=False),
-        until=query.moment("to", local, end=True),
+        since=since,
+        until=until,
         price_status=query.choice("priceStatus", "", ("", "exact", "estimated", "unpriced")),
         thread=query.text("thread"),
         session=query.text("session"),

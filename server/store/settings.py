@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 
 from server.errors import Unprocessable
 from server.lazy import NamedTuple
@@ -11,6 +12,7 @@ from server.store import db
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 
@@ -78,6 +80,7 @@ OPTIONS = [
 TRAY = [option.key for option in OPTIONS if option.key.startswith(("tray", "alert", "quiet"))]
 _BY_KEY = {option.key: option for option in OPTIONS}
 _cache: dict[str, Any] = {}
+_held: dict[str, Any] = {}  # for this run only
 
 
 def load() -> None:
@@ -89,7 +92,17 @@ def load() -> None:
 
 def get(key: str) -> Any:
     """The value of a setting: what the user chose, else the default."""
-    return _cache.get(key, _BY_KEY[key].default)
+    return _held.get(key, _cache.get(key, _BY_KEY[key].default))
+
+
+@contextmanager
+def held(key: str, value: Any) -> Iterator[None]:
+    """Let a setting have this value in the block, until somebody changes it; nothing is stored."""
+    _held[key] = _checked(_BY_KEY[key], value)
+    try:
+        yield
+    finally:
+        _held.pop(key, None)
 
 
 def everything() -> dict[str, Any]:
@@ -111,6 +124,7 @@ def change(values: dict[str, Any]) -> dict[str, Any]:
             else:
                 connection.execute("replace into setting values (?, ?)", (key, json.dumps(value)))
     for key, value in wanted.items():
+        _held.pop(key, None)
         _cache[key] = value
     return everything()
 
