@@ -79,12 +79,8 @@ export function Calls() {
       <header>
         <h1>{t("calls.title")}</h1>
         <span className="tools">
-          {head.data && (
-            <span className="note">
-              {t("calls.count", { count: head.data.total })}
-              {head.data.occurrences != null && ` · ${t(ofTalks(filters.asked.fact) ? "panels.conversations" : "diag.col.times")}: ${count(head.data.occurrences)}`}
-            </span>
-          )}
+          {head.data && <span className="note">{t("calls.count", { count: head.data.total })}</span>}
+          {head.data && <Occurrences page={head.data} fact={filters.asked.fact} />}
           {Boolean(head.data?.total || filters.filtered) && <ReadLogs />}
         </span>
       </header>
@@ -103,9 +99,11 @@ export function Calls() {
   );
 }
 
-/** Whether a fact counts conversations, and not how often something happened. */
-function ofTalks(fact: string): boolean {
-  return fact.startsWith("user:") || fact.startsWith("client:");
+/** How often the fact came, where that is not once a call; of a user or a client how many conversations. */
+function Occurrences({ page: { total, occurrences }, fact }: { page: CallPage; fact: string }) {
+  if (occurrences == null || occurrences === total) return null;
+  const talks = fact.startsWith("user:") || fact.startsWith("client:");
+  return <span className="note">{`${t(talks ? "panels.conversations" : "diag.col.times")}: ${count(occurrences)}`}</span>;
 }
 
 function Totals({ totals }: { totals: CallTotals }) {

@@ -161,7 +161,9 @@ function Beside({ panel, shown }: { panel: Panel; shown: Shown }) {
         {t("panels.onlyTelemetry", { n: count(told) })}
       </EventsLink>,
     );
-  if (panel.failed)
+  if (panel.failedBy?.proxy && panel.failedBy.telemetry)
+    parts.push(<FailedByBoth key="failed" by={panel.failedBy} shown={shown} />);
+  else if (panel.failed)
     parts.push(
       <FailedLink key="failed" panel={panel} shown={shown}>
         {t("panels.failed", { n: count(panel.failed) })}
@@ -202,6 +204,24 @@ function FailedLink({ panel, shown, children }: { panel: Panel; shown: Shown; ch
     <FailedBy by={proxy ? "proxy" : "telemetry"} shown={shown}>
       {children}
     </FailedBy>
+  );
+}
+
+/** Both kinds of failures, each with its list. */
+function FailedByBoth({ by, shown }: { by: { proxy: number; telemetry: number }; shown: Shown }) {
+  const part = (name: keyof typeof by) =>
+    by[name] ? (
+      <FailedBy by={name} shown={shown}>
+        {count(by[name])}
+      </FailedBy>
+    ) : (
+      count(0)
+    );
+  return (
+    <Said
+      text={({ proxy = "", telemetry = "" }) => t("panels.failedBy", { proxy, telemetry })}
+      parts={{ proxy: part("proxy"), telemetry: part("telemetry") }}
+    />
   );
 }
 
@@ -478,13 +498,7 @@ function Aside({ panel, shown }: { panel: Panel; shown: Shown }) {
           {failedBy && (
             <>
               {" "}
-              <Said
-                text={(marks) => t("panels.failedBy", { proxy: marks.proxy ?? "", telemetry: marks.telemetry ?? "" })}
-                parts={{
-                  proxy: failedBy.proxy ? <FailedBy by="proxy" shown={shown}>{count(failedBy.proxy)}</FailedBy> : count(0),
-                  telemetry: failedBy.telemetry ? <FailedBy by="telemetry" shown={shown}>{count(failedBy.telemetry)}</FailedBy> : count(0),
-                }}
-              />
+              <FailedByBoth by={failedBy} shown={shown} />
             </>
           )}
           {tools && Boolean(tools.succeeded || tools.failed) && (
