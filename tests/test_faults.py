@@ -43,6 +43,7 @@ NOT_TAKEN: dict[str, Script] = {
     "workspace gone": refusal(402, "deactivated_workspace"),
     "challenge page": Answer(403, b"<html>", {"content-type": "text/html"}),
     "overloaded": refusal(503, "server_is_overloaded"),
+    "a page of the edge": Answer(523, b"<html>", {"content-type": "text/html"}),
     "overloaded, its own status": refusal(529, "overloaded_error"),
     "limit inside the stream": Stream([failed("rate_limit_exceeded")]),
     "overload after the opening": Stream([created(), failed("server_is_overloaded")]),

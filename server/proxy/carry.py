@@ -247,6 +247,7 @@ class Carry:
         with suppress(ClientDisconnected):
             if not whole and (said := self._ends.broken_off()):
                 self._lane.write(said)
+                whole = True
         self._lane.end(whole=whole)
         if self._lane.waiting:
             self._wait(self._see_off)

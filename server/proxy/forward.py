@@ -327,8 +327,7 @@ class Turn:
 
     def _choose(self) -> str:
         """An account whose stream is ours now; waits in line while all are busy."""
-        tried = frozenset(self._tries.accounts)
-        choice = self._chooser.take_patiently(self._wanted, tried, self._work.gone)
+        choice = self._take(frozenset(self._tries.accounts))
         self._choice = choice
         if choice.account is None:
             if choice.state == "busy" and self._work.gone():
@@ -340,6 +339,15 @@ class Turn:
                 return account
             raise self._nobody(choice)
         return choice.account
+
+    def _take(self, tried: frozenset[str]) -> Choice:
+        if self._tries.ambiguous:
+            # Nothing else may be tried after this: not one whose last request failed, if possible.
+            failed = {c.id for c in self._pool.candidates() if c.errors}
+            choice = self._chooser.take(self._wanted, tried | failed)
+            if choice.account is not None:
+                return choice
+        return self._chooser.take_patiently(self._wanted, tried, self._work.gone)
 
     def _nobody(self, choice: Choice) -> Exception:
         """The answer when no account can take the request (any more)."""

@@ -203,8 +203,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         """End an answer that went on without a thread: waitress' own after-care, once more."""
         if not self.requests:
             return  # the server stopped meanwhile
-        # More than one request in hand: the next would begin before this answer is read.
-        end.close_on_finish = end.close_on_finish or len(self.requests) > 1
+        # The client sends on but does not read: its next answer would keep a thread waiting.
+        unread = len(self.requests) > 1 and self.total_outbufs_len > 0
+        end.close_on_finish = end.close_on_finish or unread
         self._carried = False
 
         def once(*_: Any) -> Any:

@@ -43,6 +43,8 @@ _ASKED = frozenset(
         "cyber_policy",
     }
 )
+# No room; or an edge that did not get through: down, unreachable, no TLS with it, no address.
+_NOT_TAKEN = frozenset({503, 529, 521, 523, 525, 526, 530})
 _WAIT = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|s|m\b)", re.IGNORECASE)
 _NO_MODEL = re.compile(r"model is not supported", re.IGNORECASE)
 
@@ -122,7 +124,7 @@ def _classify_answer(outcome: Outcome, now: int) -> Verdict:
         return Verdict("R0", "unauthorised")
     if status in (402, 403):
         return Verdict("R0", "refused", counts=True)
-    if status in (503, 529) or code in _OVERLOAD:
+    if status in _NOT_TAKEN or code in _OVERLOAD:
         return Verdict("R0", "overloaded", counts=True)
     if (status is not None and status >= 500) or code in _TRANSIENT or status == 408:
         return Verdict("R1", "server error", counts=True)

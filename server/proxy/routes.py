@@ -424,10 +424,9 @@ class Proxy:
                 yield b"".join(found if fold is None else map(fold.pass_on, found))
         except Cut:
             self._finish(turn, record)
-            if record.status != "cancelled":
-                yield _broken_off(record, fold)
-            # Ends the connection without the last chunk, so that the client can tell.
-            raise ClientDisconnected from None
+            if record.status == "cancelled":
+                raise ClientDisconnected from None
+            yield _broken_off(record, fold)
         finally:
             self._finish(turn, record)
 
@@ -613,7 +612,18 @@ def _broken_off(record: Record, fold: Fold | Answer | None) -> bytes:
     message = record.error_message or "The provider's stream broke off."
     if isinstance(fold, Answer):
         return fold.broken_off(message)
-    return encode({"type": "error", "code": record.error_code, "message": message, "param": None})
+    # A bare `error` means nothing to Codex (it reports a stream that closed too soon).
+    response = {
+        "id": record.response_id or record.id,
+        "object": "response",
+        "created_at": record.started_at // 1000,
+        "status": "failed",
+        "error": {"code": record.error_code, "message": message, "type": "server_error"},
+        "incomplete_details": None,
+        "model": record.model,
+        "output": [],
+    }
+    return encode({"type": "response.failed", "response": response})
 
 
 def _answer_error(
