@@ -4,6 +4,7 @@ import { useEffect } from "react";
 import { Link, Redirect, Route, Switch, useSearch } from "wouter";
 import { api, onSignedOut, type Session, type Settings as Values } from "./api";
 import { callPath } from "./evidence";
+import { inZone } from "./format";
 import { useTitle } from "./hooks";
 import { useLive } from "./live";
 import { AccountPage } from "./pages/Account";
@@ -72,9 +73,11 @@ function Inside({ canSignOut }: { canSignOut: boolean }) {
   useEffect(() => {
     if (typeof chosen === "string") follow(chosen);
   }, [chosen]);
-  // Drawn anew in another language: words are looked up while drawing.
+  const zone = live?.zone ?? "";
+  inZone(zone);
+  // Drawn anew in another language or zone: words and times are looked up while drawing.
   return (
-    <Shell key={language} live={live} away={away} canSignOut={canSignOut}>
+    <Shell key={`${language} ${zone}`} live={live} away={away} canSignOut={canSignOut}>
       <Switch>
         <Route path="/" component={Overview} />
         <Route path="/accounts" component={Accounts} />

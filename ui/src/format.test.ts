@@ -102,3 +102,26 @@ test.each([
 
 test("csv has a heading and RFC 4180 line ends", () =>
   expect(csv(["a", "b"], [[1, "x"]])).toBe("a,b\r\n1,x\r\n"));
+
+describe("a zone that was chosen", () => {
+  const moment = "2026-11-21T23:30:00Z";
+  const later = Date.parse("2026-11-22T01:00:00Z");
+  test.each([
+    ["Asia/Kathmandu", "05:15:00", "2026-11-22"],
+    ["America/Los_Angeles", "15:30:00", "2026-11-21"],
+  ])("%s", (zone, time, day) => {
+    show.inZone(zone);
+    expect(show.stamp(moment, later)).toBe(time);
+    expect(show.clock(Date.parse(moment))).toBe(time.slice(0, 5));
+    expect(show.full(moment)).toContain(time);
+    expect(show.dayOf(Date.parse(moment))).toBe(day);
+    expect(show.day("2026-11-08")).toBe("Nov 8");
+    show.inZone("");
+  });
+  test("one that this browser does not know is the browser's own", () => {
+    const own = show.full(moment);
+    show.inZone("Mars/Base");
+    expect(show.full(moment)).toBe(own);
+    show.inZone("");
+  });
+});

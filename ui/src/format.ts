@@ -17,9 +17,22 @@ function numbers(options: Intl.NumberFormatOptions): Intl.NumberFormat {
   return formats.get(key) as Intl.NumberFormat;
 }
 
+let chosen = "";
+
+/** Show times in this zone from now on; in the browser's when it is empty or not known here. */
+export function inZone(zone: string): void {
+  try {
+    if (zone) new Intl.DateTimeFormat("en", { timeZone: zone });
+    chosen = zone;
+  } catch {
+    chosen = "";
+  }
+}
+
 function dates(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
-  const key = `d${language()}${JSON.stringify(options)}`;
-  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(language(), options));
+  const key = `d${language()}${chosen}${JSON.stringify(options)}`;
+  if (!formats.has(key))
+    formats.set(key, new Intl.DateTimeFormat(language(), { timeZone: chosen || undefined, ...options }));
   return formats.get(key) as Intl.DateTimeFormat;
 }
 
@@ -171,7 +184,7 @@ export function stamp(iso: Maybe<string>, now: number): string {
   const at = iso ? Date.parse(iso) : NaN;
   if (Number.isNaN(at)) return UNKNOWN;
   if (dayOf(at) === dayOf(now)) return dates({ timeStyle: "medium", hourCycle: "h23" }).format(at);
-  const sameYear = new Date(at).getFullYear() === new Date(now).getFullYear();
+  const sameYear = dayOf(at).slice(0, 4) === dayOf(now).slice(0, 4);
   const date = dates(
     sameYear ? { month: "short", day: "numeric" } : { year: "numeric", month: "short", day: "numeric" },
   ).format(at);
@@ -220,7 +233,7 @@ function dayIn(at: number, zone: string): string {
 }
 
 /** The calendar day of a moment as YYYY-MM-DD, in a zone that has a name, else in the viewer's. */
-export function dayOf(at: number, zone = ""): string {
+export function dayOf(at: number, zone = chosen): string {
   const named = zone && dayIn(at, zone);
   if (named) return named;
   const date = new Date(at);
