@@ -15,7 +15,7 @@ from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
 from server.times import iso
-from server.usage import insights, slices, threads
+from server.usage import insights, slices, threads, thresholds
 from tests.rollouts import Tree
 
 
@@ -156,6 +156,23 @@ def test_a_threads_story(client: FlaskClient) -> None:
     assert listed["total"] == row["calls"]
     assert listed["calls"][-1]["gapMs"] is None
     assert all(one["gapMs"] >= 0 for one in listed["calls"][:-1])
+
+
+@pytest.mark.parametrize(
+    ("cached", "told"),
+    [
+        pytest.param((66, 66), set(), id="no change is no news"),
+        pytest.param((66, 20), {"cache-trend"}, id="a loss"),
+    ],
+)
+def test_a_trend_is_told_where_there_is_one(
+    client: FlaskClient, cached: tuple[int, int], told: set[str]
+) -> None:
+    story: threads.Story = [
+        (f"r{n}", n, 100, share, 1, 0, 1000, None, "user", "user") for n, share in enumerate(cached)
+    ]
+    found = {signal["key"] for signal in threads.lifecycle(story, thresholds.current())}
+    assert found & {"cache-trend", "context-trend"} == told
 
 
 def test_a_long_threads_curve_stays_drawable() -> None:

@@ -536,11 +536,12 @@ def _jump(story: Story) -> dict[str, Any] | None:
 def _trends(story: Story) -> list[dict[str, Any]]:
     cache = [row[3] / row[2] for row in story if row[2]]
     context = [100 * row[2] / row[6] for row in story if row[6]]
-    return [
-        _signal(key) | dict(zip(("from", "to"), _ends(values), strict=True))
-        for key, values in (("cache-trend", cache), ("context-trend", context))
-        if len(values) >= 2
-    ]
+    found = []
+    for key, values, least in (("cache-trend", cache, 0.001), ("context-trend", context, 0.1)):
+        begin, end = _ends(values) if len(values) > 1 else (0, 0)
+        if abs(end - begin) >= least:  # less would be told by the same words twice
+            found.append(_signal(key) | {"from": begin, "to": end})
+    return found
 
 
 def _ends(values: list[float]) -> tuple[float, float]:
