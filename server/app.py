@@ -226,7 +226,9 @@ def _add_error_answers(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
-        return answer(_as_ours(error))
+        response = answer(_as_ours(error))
+        response.headers.extend(_allow(error, response.status_code))
+        return response
 
     @app.errorhandler(sqlite3.Error)
     @app.errorhandler(PeeweeException)
@@ -251,11 +253,24 @@ def _as_ours(error: HTTPException) -> AppError:
     said = error.description or error.name
     if status == 404:
         said = f"There is nothing at {request.path[:200]}."
+    elif status == 405:
+        said = f"{request.method[:20]} is not possible here. Possible: {_methods(error)}."
     elif status == 413 and request.path == "/api/accounts/import":
         said = say("file.large")
     elif status == 413:
         said = say("file.body", most=(request.max_content_length or _BODY) >> 20)
     return AppError(said, status=status, code=codes.get(status, f"http_{status}"))
+
+
+def _methods(error: HTTPException) -> str:
+    """What may be asked at an address, besides what every address answers."""
+    known = set(getattr(error, "valid_methods", None) or ())
+    return ", ".join(sorted(known - {"HEAD", "OPTIONS"}))
+
+
+def _allow(error: HTTPException, status: int) -> dict[str, str]:
+    # A 405 must name what is allowed (RFC 9110, 15.5.6).
+    return {"Allow": _methods(error)} if status == 405 else {}
 
 
 def _only_a_page(error: MethodNotAllowed) -> bool:

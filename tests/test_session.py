@@ -581,5 +581,9 @@ def test_a_removed_account_does_not_spoil_the_other_settings(config: Config, clo
 def test_unknown_paths_are_told_from_wrong_methods(
     config: Config, clock: Clock, method: str, path: str, expected: int
 ) -> None:
-    assert Page(create_app(config))(method, path).status_code == expected
+    answer = Page(create_app(config))(method, path)
+    assert answer.status_code == expected
+    if expected == 405:
+        assert "GET" in answer.headers["Allow"]
+        assert "Possible: GET" in answer.get_json()["error"]["message"]
     db.close_databases()
