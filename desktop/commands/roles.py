@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import subprocess
 import sys
@@ -171,6 +172,7 @@ def _has_screen() -> bool:
 def _serve(
     settings: Config, arguments: argparse.Namespace, ready: Callable[[], None] | None = None
 ) -> int:
+    gc.disable()  # while it loads: all of that stays. The running server turns it on.
     from desktop import autostart, leftovers
     from server import runtime
 

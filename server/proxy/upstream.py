@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import selectors
 import socket
 import ssl
 import threading
@@ -20,7 +21,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import certifi
-from urllib3.util.wait import wait_for_read
 
 from server.proxy import wire
 from server.proxy.headers import Header
@@ -34,6 +34,8 @@ TOTAL_SECONDS = 7200.0
 _KEPT_SECONDS = 30.0
 _KEPT_CONNECTIONS = 64
 _CHUNK = 65536
+# select() cannot take a descriptor beyond 1,023; Windows, which has no poll(), can.
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 _STRAY = re.compile(r"[\r\n\0]")
 TICK = 0.1
 
@@ -476,8 +478,9 @@ def _head(outgoing: Outgoing, path: str, host: str) -> bytes:
 
 
 def _readable(sock: socket.socket, seconds: float) -> bool:
-    # Not select(): it cannot take a descriptor beyond 1,023.
-    return bool(wait_for_read(sock, timeout=seconds))
+    with _Selector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
 
 
 def _tls() -> ssl.SSLContext:
