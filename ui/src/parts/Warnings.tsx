@@ -101,29 +101,28 @@ function Kinds() {
 
 /** Files and folders that hold no log that can be read, and why. */
 function LeftOut({ found }: { found: Quality }) {
-  if (!found.leftOutTotal) return null;
+  if (!found.leftOut.length) return null;
   return (
     <>
-      <div className="scroll" tabIndex={0} role="group" aria-label={t("warnings.leftOut")}>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">{t("warnings.leftOut")}</th>
-              <th scope="col">{t("warnings.why")}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {found.leftOut.slice(0, MOST_FILES).map(({ path, kind }) => (
-              <tr key={path}>
-                <th scope="row" className="mono" dir="ltr">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t("warnings.leftOut")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {found.leftOut.slice(0, MOST_FILES).map(({ path, kind }) => (
+            <tr key={path}>
+              <td>
+                <bdi className="mono" dir="ltr" style={{ overflowWrap: "anywhere" }}>
                   {path}
-                </th>
-                <td>{tIf(`warnings.left.${kind}`, kind)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+                </bdi>
+                <p className="note">{tIf(`warnings.left.${kind}`, kind)}</p>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
       {found.leftOutTotal > MOST_FILES && (
         <p className="note">
           {t("calls.shown", { shown: count(MOST_FILES), total: count(found.leftOutTotal) })}
