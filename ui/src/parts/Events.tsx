@@ -169,7 +169,12 @@ function Table({ events }: { events: TelemetryEvent[] }) {
               <td>{stamp(event.at, now)}</td>
               <td>
                 <span className="mono">{event.name}</span>
-                {event.kind && <small className="muted"> {event.kind}</small>}
+                {event.kind && (
+                  <small className="muted">
+                    {" "}
+                    <bdi dir="ltr">{event.kind}</bdi>
+                  </small>
+                )}
                 {event.count > 1 && <small className="muted"> × {count(event.count)}</small>}
               </td>
               <td>{event.tool ?? event.model ?? event.terminal ?? UNKNOWN}</td>
