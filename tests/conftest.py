@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from werkzeug.routing import Rule
 
 from server.config import Config
 from server.store import db, migrations, settings
@@ -24,6 +26,21 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
     monkeypatch.setenv("BRIMLINE_NO_KEYRING", "1")
 
+
+_BUILDERS: dict[object, Any] = {}
+_compile_builder = Rule._compile_builder
+
+
+def _known_builder(rule: Rule, append_unknown: bool = True) -> Any:
+    key = (rule.rule, append_unknown, tuple(rule._trace), repr(rule.defaults))
+    if key not in _BUILDERS:
+        _BUILDERS[key] = _compile_builder(rule, append_unknown)
+    return _BUILDERS[key]
+
+
+# Half of the time to make the app goes into functions that build addresses from its routes, which
+# werkzeug compiles for each app anew.
+Rule._compile_builder = _known_builder  # type: ignore[assignment, method-assign]
 
 # Waits that the product cuts short for its user's sake: here they last as long as this machine
 # needs. (That they are cut short is what `test_request_log` and `test_pool` look at.)
