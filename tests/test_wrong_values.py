@@ -76,6 +76,8 @@ KEY_FIELDS = {
 REFRESH = ({"wait": False, "include_archived": False},
            {"wait": BOOLEAN, "include_archived": (*BOOLEAN, "null")})  # fmt: skip
 AUTH = "/api/dashboard-auth"
+# What of an account only a request changes; the rest may change by itself meanwhile.
+WISHES = ("accountId", "alias", "status", "pausedUntil", "priority", "routingPolicy")
 
 # Route → a right body, and for each of its fields those of WRONG that are right, too.
 BODIES: dict[str, tuple[dict[str, Any], dict[str, tuple[str, ...]]]] = {
@@ -216,7 +218,7 @@ class Asking:
         clients = Path(services.config.codex_home) / "config.toml"
         relay = self.client.get("/api/telemetry/relay", headers=OWNER)
         return (
-            [{**a, "lastUsedAt": None} for a in accounts], services.keys.all(),
+            [{name: each[name] for name in WISHES} for each in accounts], services.keys.all(),
             settings.everything(), files, clients.exists() and clients.read_bytes(),
             relay.get_json()["headerName"], services.password.configured,
         )  # fmt: skip
