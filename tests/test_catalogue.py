@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,3 +122,12 @@ def test_the_shipped_list_is_whole() -> None:
     models = catalogue.shipped()
     assert len(models) >= 10
     assert all(model["display_name"] and model["slug"] for model in models)
+
+
+def test_the_documents_name_models_that_there_are() -> None:
+    root = Path(__file__).resolve().parent.parent
+    known = {model["slug"] for model in catalogue.shipped()}
+    for document in (root / "README.md", *(root / "docs").glob("*.md")):
+        text = document.read_text(encoding="utf-8")
+        named = {found.rstrip(".") for found in re.findall(r"\bgpt-\d[\w.-]*", text)}
+        assert named <= known, document.name
