@@ -121,7 +121,10 @@ def test_a_tool_round_trip(tmp_path: Path, served: Served, provider: Provider) -
     assert reasons == ["tool-calls", "stop"]
     agent = [request for request in provider.responses() if "tools" in request.json]
     assert len({request.account for request in agent}) == 1
-    assert all(row["status"] == "success" for row in served.rows())
+    statuses = [row["status"] for row in served.rows()]
+    assert statuses.count("success") >= len(agent)
+    # It may end before the answer to its other question is there: what to call the session.
+    assert set(statuses) <= {"success", "cancelled"}
 
 
 def test_it_is_connected_and_disconnected(

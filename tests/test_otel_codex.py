@@ -66,7 +66,7 @@ def test_the_panels_equal_the_rollout(codex: Codex, served: Served) -> None:
     connect(codex, served)
     run = codex.run("say a-secret-prompt", CLIENT_KEY="sk-local")
     assert run.code == 0, run.stderr
-    assert served.services.telemetry.settled(5)
+    assert served.services.telemetry.settled(30)
     served.services.indexer.scan()
     served.services.telemetry.reconcile()
 
@@ -100,7 +100,7 @@ def test_a_conversation_that_leaves_no_log_is_counted(codex: Codex, served: Serv
     run = codex.run("hello", "--ephemeral", CLIENT_KEY="sk-local")
     assert run.code == 0, run.stderr
     assert codex.rollouts() == []
-    assert served.services.telemetry.settled(5)
+    assert served.services.telemetry.settled(30)
     with db.writing() as connection:  # as if it had not gone through our proxy
         connection.execute("delete from call")
         connection.execute("delete from session")
@@ -116,7 +116,7 @@ def test_a_turn_that_fails_makes_no_call(codex: Codex, served: Served, provider:
     provider.play(Answer(400, {"error": {"message": "bad", "type": "invalid_request_error"}}))
     connect(codex, served)
     assert codex.run("hello", CLIENT_KEY="sk-local").code != 0
-    assert served.services.telemetry.settled(5)
+    assert served.services.telemetry.settled(30)
     assert db.rows("select count(*) from telemetry_usage") == [(0,)]
     # Codex loses its last batch when it ends with an error; what came is only its start.
     names = {name for (name,) in db.rows("select name from telemetry_event")}

@@ -60,7 +60,7 @@ def post(served: Served, one: Body, path: str = "") -> int:
 
 
 def settle(served: Served) -> None:
-    assert served.services.telemetry.settled(5)
+    assert served.services.telemetry.settled(30)
 
 
 def counted() -> dict[tuple[str, str], int]:
