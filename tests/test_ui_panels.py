@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -114,6 +114,36 @@ def test_a_number_leads_to_its_rows(told: Served, watched: Watched) -> None:
     expect(dialog.locator("tbody tr")).to_have_count(min(100, int(many.replace(",", ""))))
     dialog.get_by_role("button", name="Close").click()
     assert "events" not in asked(page)
+
+
+def test_days_are_the_viewers(told: Served, chromium: Browser) -> None:
+    context = chromium.new_context(timezone_id="Pacific/Auckland", locale="en-US")
+    context.set_default_timeout(30_000)
+    try:
+        page = context.new_page()
+        for path, part in (("/trends", "panels"), ("/diagnostics?range=30d", "quality")):
+            with page.expect_request(
+                lambda one, part=part: f"telemetry/{part}?" in one.url
+            ) as sent:
+                page.goto(told.url + path)
+            assert parse_qs(urlsplit(sent.value.url).query)["tz"] == ["Pacific/Auckland"]
+        page.goto(f"{told.url}/trends?range=30d")
+        card = page.locator(".card", has=page.get_by_role("heading", name="Tokens over time"))
+        card.get_by_role("button", name="View as table").click()
+        expect(card.locator("tbody tr")).to_have_count(30)
+    finally:
+        context.close()
+
+
+def test_the_quality_leads_to_its_calls(told: Served, watched: Watched) -> None:
+    page = watched.open(f"{told.url}/diagnostics?range=30d", "Diagnostics")
+    pair = page.locator("#quality dl > div", has=page.get_by_text("Session log", exact=True))
+    number = pair.get_by_role("link")
+    many = number.inner_text().split(" ")[0]
+    number.click()
+    expect(page.locator("header .note").first).to_have_text(f"{many} calls")
+    expect(page.get_by_role("button", name="Witnesses: Session log")).to_be_visible()
+    watched.check()
 
 
 def test_a_chart_has_a_table_and_a_file(told: Served, watched: Watched) -> None:
