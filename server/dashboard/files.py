@@ -123,6 +123,10 @@ def _about(name: str) -> dict[str, Any]:
     else:
         models = given.get("models")
         found["models"] = len(models) if isinstance(models, dict) else 0
+        stamped = given.get("_source")
+        found["source"] = stamped if isinstance(stamped, dict) else None
+        shipped = "prices.json" if name == "pricing" else "credit_rates.json"
+        found["shipped"] = tables.read(shipped)["sources"]
     return found
 
 

@@ -1,12 +1,13 @@
 /** What a list of calls is narrowed to, and what to know about its numbers, in a line of chips. */
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "wouter";
+import { Link, useLocation } from "wouter";
 import { api, type CallPage, type Settings } from "../api";
 import { count } from "../format";
-import { PRESETS } from "../insights";
+import { PRESETS, presetLink } from "../insights";
 import type { CallFilters } from "../pages/Calls";
 import { say } from "../say";
 import { t, tIf, type Word } from "../words";
+import { LeftChip, PriceChips } from "./Sources";
 import { Warnings } from "./Warnings";
 
 export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: number }) {
@@ -47,6 +48,8 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
       )}
       <Warnings />
       <Privacy />
+      <LeftChip />
+      <PriceChips />
       <span className="tools push">
         <Presets filters={filters} />
         <CopyLink />
@@ -114,6 +117,7 @@ function Privacy() {
 }
 
 function Presets({ filters }: { filters: CallFilters }) {
+  const [, navigate] = useLocation();
   return (
     <label className="field">
       <span className="muted">{t("calls.preset")}</span>
@@ -121,6 +125,8 @@ function Presets({ filters }: { filters: CallFilters }) {
         value={filters.asked.preset}
         onChange={(event) => {
           const chosen = PRESETS.find(({ key }) => key === event.target.value);
+          const elsewhere = chosen?.view === "threads" && presetLink(chosen.key, filters.search);
+          if (elsewhere) return navigate(elsewhere);
           filters.change({
             preset: chosen?.key ?? null,
             sort: chosen?.sort ?? null,
@@ -130,7 +136,7 @@ function Presets({ filters }: { filters: CallFilters }) {
         }}
       >
         <option value="">{t("calls.preset.none")}</option>
-        {PRESETS.filter(({ view }) => view === "calls").map(({ key }) => (
+        {PRESETS.map(({ key }) => (
           <option key={key} value={key}>
             {t(`preset.${key}`)}
           </option>

@@ -4,15 +4,19 @@ import { api } from "../api";
 import { told, type Said } from "../told";
 import { t } from "../words";
 
-interface OwnFile {
+export interface OwnFile {
   path: string;
   configured: boolean;
   problems: { text: string; said: Said | null }[];
+  /** Of prices: how many models the file names, its own stamp, and what Brimline brings along. */
+  models?: number;
+  source?: { name?: string; fetched_at?: string } | null;
+  shipped?: { name: string; checked: string }[];
 }
 
 export type OwnFileName = "thresholds" | "projects" | "allowance" | "pricing" | "rate-card";
 
-function useFiles() {
+export function useOwnFiles() {
   return useQuery({
     queryKey: ["own-files"],
     queryFn: ({ signal }) => api<Record<OwnFileName, OwnFile>>("/api/usage/files", { signal }),
@@ -28,7 +32,7 @@ function sentences(file: OwnFile): string[] {
 
 /** What is wrong in the files that the page's figures come from; nothing while all is well. */
 export function OwnFileProblems({ names }: { names: readonly OwnFileName[] }) {
-  const files = useFiles();
+  const files = useOwnFiles();
   const wrong = files ? names.flatMap((name) => sentences(files[name])) : [];
   if (!wrong.length) return null;
   return (
@@ -44,7 +48,7 @@ export function OwnFileProblems({ names }: { names: readonly OwnFileName[] }) {
 
 /** Every file, where it lies and whether it holds. */
 export function OwnFiles() {
-  const files = useFiles();
+  const files = useOwnFiles();
   if (!files) return null;
   return (
     <section className="card" id="own-files">

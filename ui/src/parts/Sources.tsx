@@ -1,0 +1,78 @@
+/** Short chips on what figures rest on: what is left of the allowance, and where prices come from. */
+import { useQuery } from "@tanstack/react-query";
+import { windowName } from "../allowance";
+import { api, type Allowance } from "../api";
+import { ago, day, percent } from "../format";
+import { useNow } from "../hooks";
+import { t } from "../words";
+import { useOwnFiles, type OwnFile } from "./OwnFiles";
+
+type Observed = Allowance & { source: "account" | "log" };
+
+/** Windows that limit everything, and of which something is known. */
+function known<T extends Allowance>(windows: T[]): T[] {
+  return windows.filter((one) => one.remainingPercent !== null && !one.key.includes(":"));
+}
+
+/** What is left of the allowance; nothing where that is not known. */
+export function LeftChip() {
+  const now = useNow();
+  const found = useQuery({
+    queryKey: ["allowances"],
+    queryFn: ({ signal }) =>
+      api<{ observed: Observed[]; copied: { label: string; remainingPercent: number }[] }>("/api/allowance", {
+        signal,
+      }),
+    meta: { topics: ["accounts", "calls"] },
+  }).data;
+  const pool = useQuery({
+    queryKey: ["tray-pool"],
+    queryFn: ({ signal }) => api<{ pool: { windows: Allowance[] } }>("/api/tray", { signal }),
+    meta: { topics: ["accounts"] },
+  }).data?.pool.windows;
+  if (!found || !pool) return null;
+  // Of all accounts together, without any of what the logs say.
+  const shared = known(pool);
+  const windows = shared.length ? shared : known(found.observed.filter(({ source }) => source === "log"));
+  const shown = windows.length
+    ? windows.map((one) => `${windowName(one, one.key === "primary" ? "primary" : "secondary")} ${percent(one.remainingPercent)}`)
+    : found.copied.map((one) => `${one.label} ${percent(one.remainingPercent)}`);
+  if (!shown.length) return null;
+  const seen = windows.map(({ observedAt }) => ago(observedAt, now)).join(" · ");
+  return (
+    <span className="chip" title={[t("calls.chip.left.title"), seen].filter(Boolean).join("\n")}>
+      {t("calls.chip.left", { windows: shown.join(" · ") })}
+    </span>
+  );
+}
+
+/** Where prices and credit rates come from, and of when they are. */
+export function PriceChips() {
+  const files = useOwnFiles();
+  if (!files) return null;
+  return (
+    <>
+      <Priced file={files.pricing} name="pricing.json" word="calls.chip.prices" />
+      <Priced file={files["rate-card"]} name="rate-card.json" word="calls.chip.rates" />
+    </>
+  );
+}
+
+interface PricedProps {
+  file: OwnFile;
+  name: string;
+  word: "calls.chip.prices" | "calls.chip.rates";
+}
+
+function Priced({ file, name, word }: PricedProps) {
+  const shipped = file.shipped ?? [];
+  const newest = shipped.map(({ checked }) => checked).sort().at(-1);
+  const own = Boolean(file.models) && !file.problems.length;
+  const stamp = own && file.source ? [file.source.name, file.source.fetched_at].filter(Boolean).join(", ") : "";
+  const said = [own ? [name, stamp].filter(Boolean).join(": ") : "", ...shipped.map((one) => `${one.name}, ${one.checked}`)];
+  return (
+    <span className="chip" title={said.filter(Boolean).join("\n")}>
+      {t(word, { source: own ? name : newest ? `${day(newest)} ${newest.slice(0, 4)}` : "–" })}
+    </span>
+  );
+}
