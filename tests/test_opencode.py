@@ -106,7 +106,7 @@ def opencode(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=200,  # its first start unpacks itself
+        timeout=280,  # its first start unpacks itself
         check=False,
     )
 
