@@ -163,7 +163,7 @@ def test_flask_stays_at_the_edge() -> None:
 # Without a server the command line opens the data folder itself, under the server's lock.
 WITHOUT_A_SERVER = {
     "cli.py": ("server.ingest",),
-    "roles.py": ("server.runtime",),
+    "roles.py": ("server.runtime", "server.store.settings"),
     "figures.py": ("server.ingest",),
     "quick.py": ("server.ingest",),
     "offline.py": ("server.store", "server.accounts"),
