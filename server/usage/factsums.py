@@ -21,6 +21,7 @@ from server.usage.slices import Filter
 _CHUNK = 40  # logs in one transaction, so that the proxy's recorder never waits long
 _FEW = 20  # logs that a request brings up itself
 _ALL = 1 << 40
+_PATIENCE = 2.0  # seconds
 _TOP = 25  # of a day's largest readings and edits
 _NOTE = "factsums"
 _TABLES = ("day_fact", "day_run", "day_read", "day_change", "day_top")
@@ -65,7 +66,10 @@ def refresh(*, most: int = _FEW) -> bool:
 
 
 def _brought_up(most: int) -> bool:
-    with _lock:
+    # A page waits for its fellows, not for all logs to be summed up.
+    if not _lock.acquire(timeout=_PATIENCE if most <= _FEW else -1):
+        return False
+    try:
         newest = int(db.rows("select coalesce(max(rowid), 0) from call")[0][0])
         now = {"row": newest, "zone": chosen().mark}
         known = _known()
@@ -83,6 +87,8 @@ def _brought_up(most: int) -> bool:
         if known != now:
             _remember(now)
         return True
+    finally:
+        _lock.release()
 
 
 def catch_up() -> None:
@@ -134,6 +140,8 @@ def _empty() -> None:
     with db.writing() as connection:
         for table in (*_TABLES, "fact_day", "fact_touched"):
             connection.execute(f"delete from {table}")  # noqa: S608 - our own words
+        # Until all is summed up again nothing is known, also after a kill.
+        connection.execute("delete from ledger_note where name = ?", (_NOTE,))
 
 
 def _sum_up(sources: Sequence[int]) -> None:
