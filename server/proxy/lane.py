@@ -149,6 +149,7 @@ class _Task(WSGITask):  # type: ignore[misc]
         """The WSGI environment."""
         environ: dict[str, Any] = super().get_environment()
         environ[KEY] = Lane(self)
+        self.environ = None  # waitress' copy: with the lane it would be a cycle, body included
         return environ
 
     def set_close_on_finish(self) -> None:

@@ -147,8 +147,9 @@ class Recorder(threading.Thread):
         for record in batch:
             self._queue.popleft()
             record.written.set()
-            if record.then is not None:
-                record.then()
+            then, record.then = record.then, None  # it holds the stream, which holds the record
+            if then is not None:
+                then()
         if NOTICE in self.notices:
             self.notices.remove(NOTICE)
             log.warning("requests are written again; %d were lost", self._dropped)
