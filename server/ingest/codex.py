@@ -35,6 +35,12 @@ except ImportError:  # pragma: no cover - there is a wheel for every platform we
     Text = bytes
 
 
+try:  # reads usual lines compiled (usual.c); without it they are all read here
+    from server.ingest import usual
+except ImportError:  # there was no C compiler at set-up
+    usual = None  # type: ignore[assignment]
+
+
 def needle(text: str) -> Any:
     """A word as the search that is in use wants it."""
     return text if Text is not bytes else text.encode()
@@ -43,6 +49,7 @@ def needle(text: str) -> Any:
 MAX_NUMBER = 2**53
 _TITLE = 80
 _TITLE_SOURCE = 4000  # of a text; spaces and secrets in it become shorter
+_ODD = 30  # unusual lines in a piece; after so many the rest of it is read here
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
 
 _NO_KIND, _TURN, _META, _COMPACTED, _USER, _ITEM, _TASK = range(7)
@@ -71,7 +78,7 @@ _NAMES = re.compile(
     r'"session_id":"[^"\\\n]*","root_turn_id":"[^"\\\n]*","response_id":"'
 ).match
 _REST = re.compile(
-    r'([^"\\]+)","usage":'
+    r'([^"\\\n]+)","usage":'
     + _FIGURES.replace("(?:", "").replace(",)?", ",").removesuffix(r"(\d{1,15})")
     + r'\d{1,15}\},"turn_token_usage":\{'
 ).match
@@ -98,7 +105,6 @@ _TAIL = re.compile(
     r'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
 ).match
 _EVENT = '"event_msg","payload":{"type":'
-_COUNTED = _EVENT + '"token_count","info":{"total_token_usage":{"input_tokens":'
 _NOTHING = _EVENT + '"token_count","info":null,"rate_limits":null}}\n'
 
 
@@ -169,6 +175,10 @@ class Records:
     decoded: int = 0  # lines of an unusual shape
     lines: int = 0
 
+    def warn(self, kind: str) -> None:
+        """Count a line that could not be used."""
+        self.warnings[kind] = self.warnings.get(kind, 0) + 1
+
 
 def owner_of(name: str) -> str | None:
     """The thread id at the end of a rollout's name."""
@@ -187,27 +197,51 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
     Reading a file in any pieces that end at line ends gives the same as reading it at once,
     but for `compactions`: they name calls of earlier pieces.
     """
-    reader = _Reader(data, base, State(**vars(state)))
-    reader.read()
-    return reader.records, reader.state
+    records, now = Records(), State(**vars(state))
+    if usual is None:
+        _Reader(data, base, now, records).read()
+    else:
+        _quickly(data, base, now, records)
+    return records, now
+
+
+def _quickly(data: memoryview, base: int, state: State, records: Records) -> None:
+    """Let the compiled part take what it knows, and read the lines it leaves."""
+    limits: list[tuple[int, bytes]] = []
+    place, odd = 0, 0
+    while place < len(data):
+        place, end, lines = usual.read(
+            data, place, base, vars(state), _prefix(state.owner), _asked(state),
+            records.calls, records.compactions, limits,
+        )  # fmt: skip
+        records.lines += lines
+        while limits:
+            _add_limits(records, *limits.pop(0))
+        if place < end:
+            odd += 1
+            # A log of another shape is read at once: that is quicker than line by line.
+            end = len(data) if odd > _ODD else end
+            _Reader(data[place:end], base + place, state, records).read()
+            place = end
 
 
 class _Reader:
-    def __init__(self, data: memoryview, base: int, state: State) -> None:
+    def __init__(self, data: memoryview, base: int, state: State, records: Records) -> None:
         self.data = data
         # Each byte a letter: text is read faster than bytes, and places are the same.
         self.letters = str(data, "latin-1")
         self.text = Text(data)
         self.base = base
         self.state = state
-        self.records = Records()
-        self.add = self.records.calls.append
+        self.records = records
+        self.add = records.calls.append
         self.bad: set[int] = set()
         self.prefix = ""  # of the ids we make up
         # What the next line of the same kind probably repeats.
         self.names = ""  # a record's text from its kind to its response id
         self.thread, self.turn = "", ""
         self.tail = ""  # a count's text after its figures
+        self.taken = -1  # the last line with tokens: one that names them twice counts once
 
     def read(self) -> None:
         if not len(self.data):
@@ -255,13 +289,14 @@ class _Reader:
     def _check(self) -> None:
         """Find lines that are no JSON objects; only odd ones are looked at one by one."""
         count = self.text.count
-        self.records.lines = count(needle("\n"))
-        usual = count(needle('}\n{"timestamp":"')) == self.records.lines - 1
-        usual = (
-            usual and bytes(self.data[:14]) == b'{"timestamp":"' and bytes(self.data[-2:]) == b"}\n"
+        lines = count(needle("\n"))
+        self.records.lines += lines
+        alike = count(needle('}\n{"timestamp":"')) == lines - 1
+        alike = (
+            alike and bytes(self.data[:14]) == b'{"timestamp":"' and bytes(self.data[-2:]) == b"}\n"
         )
         whole = self.letters.isascii() or is_utf8(self.data)
-        if usual and whole and self.text.find(needle("\0")) < 0:
+        if alike and whole and self.text.find(needle("\0")) < 0:
             return
         start = 0
         for line in lines_of(self.data):
@@ -272,7 +307,7 @@ class _Reader:
             start += len(line)
 
     def _warn(self, kind: str) -> None:
-        self.records.warnings[kind] = self.records.warnings.get(kind, 0) + 1
+        self.records.warn(kind)
 
     def _start(self, place: int) -> int:
         """Where the line of `place` begins."""
@@ -312,8 +347,9 @@ class _Reader:
         if letters[place - 1] == "\\" or letter not in "cu":  # quoted text, another word
             return
         start = self._start(place)
-        if start in self.bad:
+        if start in self.bad or start == self.taken:
             return
+        self.taken = start
         # "token_usage_record" or "token_count"
         usual = self._usual_record(start) if letter == "u" else self._usual_count(start)
         if not usual:
@@ -322,9 +358,11 @@ class _Reader:
     def _next_record(self, place: int) -> bool:
         """A record of the same turn as the one before it."""
         letters, names = self.letters, self.names
-        if not names or not letters.startswith(names, place) or self.bad:
+        if not names or not letters.startswith(names, place):
             return False
         start = letters.rfind("\n", place - 100 if place > 100 else 0, place) + 1
+        if start in self.bad:
+            return False
         opening, rest = _OPENING(letters, start), _REST(letters, place + len(names))
         if opening is None or rest is None or opening.end() != place:
             return False
@@ -340,6 +378,7 @@ class _Reader:
         response, *figures = rest.groups()
         own = tuple(map(int, figures))
         state = self.state
+        self.taken = start
         known = state.last_turn == self.turn and state.owner == self.thread and state.last_id
         if not known or state.user or state.turn_at or not response.isascii():
             names3 = self.thread, self.turn, _decoded(response)
@@ -360,24 +399,18 @@ class _Reader:
         """A count that ends as the one before it."""
         letters, tail, state = self.letters, self.tail, self.state
         end = letters.find("\n", place) + 1 - len(tail)
-        if not tail or not letters.startswith(tail, end) or self.bad:
+        if not tail or not letters.startswith(tail, end):
             return False
         start = letters.rfind("\n", place - 100 if place > 100 else 0, place) + 1
-        if not state.records:
-            figures = _OLD_COUNT(letters, start)
-            if figures is None or figures.end() != end:
-                return False
-            minute, *numbers = figures.groups()
-            self._counted(minute, start, *map(int, numbers))
+        figures = (_COUNT if state.records else _OLD_COUNT)(letters, start)
+        if figures is None or figures.end() != end or start in self.bad:
+            return False
+        self.taken = start
+        if state.records:
+            state.output_at = _clock(*figures.groups()[:3])
             return True
-        opening = _OPENING(letters, start)
-        if opening is None or opening.end() + len(_EVENT) != place:
-            return False
-        if not letters.startswith(_COUNTED, opening.end()):
-            return False
-        minute, second, ms = opening.groups()
-        base = _minutes.get(minute) or _minute(minute)
-        state.output_at = base + int(second) * 1000 + int(ms)
+        minute, *numbers = figures.groups()
+        self._counted(minute, start, *map(int, numbers))
         return True
 
     def _usual_record(self, start: int) -> bool:
@@ -408,7 +441,7 @@ class _Reader:
             checksum = zlib.crc32(limits)
             if checksum != state.limits and raw != "null":
                 state.limits = checksum
-                self._limits(_clock(*found.groups()[:3]), limits)
+                _add_limits(self.records, _clock(*found.groups()[:3]), limits)
         minute, *numbers = found.groups()
         figures = [int(number or 0) for number in numbers]
         second, ms, a, b, _, c, d, running, first, cached, written, output, reasoning, _ = figures
@@ -451,7 +484,7 @@ class _Reader:
             return
         # What `_advance` does in the midst of a turn, without calling anything.
         state.totals = sums
-        prefix = self.prefix or self._prefix()
+        prefix = self.prefix = self.prefix or _prefix(state.owner)
         # An f-string takes twice as long here.
         name = state.last_id = "%s_%d_%x_%x_%x_%x" % (prefix, state.epoch, a, b, c, d)  # noqa: UP031
         initiator = "tool" if state.count else "unknown"
@@ -460,15 +493,6 @@ class _Reader:
             (name, state.turn, state.model, state.effort, initiator, at, None, *own, running,
              state.window, self.base + start)
         )  # fmt: skip
-
-    def _limits(self, at: int, raw: bytes) -> None:
-        try:
-            value = json.loads(raw)
-        except (ValueError, RecursionError):
-            self._warn("rate_limits")
-            return
-        if isinstance(value, dict):
-            self.records.limits.append((at, value))
 
     def _unusual(self, start: int) -> None:
         head = _HEAD(self.letters, start)
@@ -561,18 +585,14 @@ class _Reader:
     ) -> None:
         state = self.state
         a, b, c, d = (sums or [at, own[0], own[1], own[3]])[:4]
-        name = f"{self.prefix or self._prefix()}_{state.epoch}_{a:x}_{b:x}_{c:x}_{d:x}"
+        self.prefix = self.prefix or _prefix(state.owner)
+        name = f"{self.prefix}_{state.epoch}_{a:x}_{b:x}_{c:x}_{d:x}"
         began = state.turn_at
         initiator = "tool" if state.count else "unknown"
         if state.user:
-            initiator = self._asked()
+            initiator = _asked(state)
         running = None if sums is None else sums[4]
         self._add(name, state.turn, initiator, at, _lasted(at, began), own, start, running)
-
-    def _prefix(self) -> str:
-        digest = blake2b((self.state.owner or "").encode(), digest_size=10).hexdigest()
-        self.prefix = f"log_{digest}"
-        return self.prefix
 
     def _record(
         self,
@@ -589,14 +609,10 @@ class _Reader:
             state.owner = thread
         if thread != state.owner:
             return  # copied history: the call belongs to the thread it names
-        initiator = self._asked() if turn != state.last_turn or state.user else "tool"
+        initiator = _asked(state) if turn != state.last_turn or state.user else "tool"
         began = max(state.output_at or 0, state.turn_at or 0) or None
         state.last_turn = turn
         self._add(response, turn or None, initiator, at, _lasted(at, began), own, start, running)
-
-    def _asked(self) -> str:
-        kind = (self.state.meta or {}).get("kind")
-        return "user" if kind in (None, "user") else "agent"
 
     def _add(  # noqa: PLR0913 - one row, built once
         self,
@@ -699,7 +715,7 @@ class _Reader:
             return
         state = self.state
         if state.meta is None:
-            state.owner = name
+            state.owner, self.prefix = name, ""
             state.meta = _described(payload, time_ms(line.get("timestamp")))
         elif name != state.owner:
             state.foreign = state.foreign or name
@@ -720,6 +736,27 @@ class _Reader:
             except (ValueError, RecursionError):
                 pass
         return self._decode(start)
+
+
+def _prefix(owner: str | None) -> str:
+    """What the ids begin with that we make up for a thread's calls."""
+    return f"log_{blake2b((owner or '').encode(), digest_size=10).hexdigest()}"
+
+
+def _asked(state: State) -> str:
+    """Who asks when a turn begins."""
+    kind = (state.meta or {}).get("kind")
+    return "user" if kind in (None, "user") else "agent"
+
+
+def _add_limits(records: Records, at: int, raw: bytes) -> None:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        records.warn("rate_limits")
+        return
+    if isinstance(value, dict):
+        records.limits.append((at, value))
 
 
 def searchable(data: memoryview) -> Any:

@@ -1,0 +1,716 @@
+/* Reads the usual lines of Codex rollouts: what `codex.py` does with them, compiled.
+ *
+ * read() takes lines as long as each is one whose meaning is certain from its shape, and stops
+ * before the first that is not: a head it does not know, bytes that are no text, figures in
+ * another order. Those are left to the Python next door, which knows every shape, so nothing
+ * here guesses. Without this module the Python reads all lines, with the same result.
+ *
+ * No byte outside the line at hand is looked at: every step is given the end of the line.
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
+#include <Python.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#define IDLE_MS (6LL * 3600000)
+#define NONE INT64_MIN
+#define NEAR 400 /* bytes of a line in which the name of an event may stand */
+
+typedef const unsigned char *Place;
+
+/* ── text ────────────────────────────────────────────────────────────────────────────── */
+
+#define TAKE(at, end, text) take(at, end, text, sizeof(text) - 1)
+#define HAS(from, end, text) (memmem(from, (size_t)((end) - (from)), text, sizeof(text) - 1) != NULL)
+
+/* Step over `text`; false where it does not stand. */
+static int take(Place *at, Place end, const char *text, Py_ssize_t size)
+{
+    if (end - *at < size || memcmp(*at, text, (size_t)size) != 0)
+        return 0;
+    *at += size;
+    return 1;
+}
+
+/* Step over a number of at most `most` digits (15 fit in any case). */
+static int number(Place *at, Place end, int most, int64_t *value)
+{
+    Place p = *at;
+    int64_t sum = 0;
+    while (p < end && *p >= '0' && *p <= '9' && p - *at < most)
+        sum = sum * 10 + (*p++ - '0');
+    if (p == *at)
+        return 0;
+    *at = p, *value = sum;
+    return 1;
+}
+
+static int digits(Place *at, Place end, int count, int64_t *value)
+{
+    Place p = *at;
+    return number(at, end, count, value) && *at - p == count;
+}
+
+/* Step over the rest of a JSON text without escapes, and the quote that ends it. */
+static int text(Place *at, Place end, Place *from, Py_ssize_t *size)
+{
+    Place quote = memchr(*at, '"', (size_t)(end - *at));
+    if (!quote || memchr(*at, '\\', (size_t)(quote - *at)))
+        return 0;
+    *from = *at, *size = quote - *at, *at = quote + 1;
+    return 1;
+}
+
+static int word(Place *at, Place end, Py_ssize_t most)
+{
+    Place p = *at;
+    while (p < end && p - *at <= most &&
+           ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+            *p == '_'))
+        p++;
+    if (p == *at || p - *at > most)
+        return 0;
+    *at = p;
+    return 1;
+}
+
+static int is_utf8(Place p, Place end)
+{
+    while (p < end) {
+        unsigned c = *p++;
+        int more = c < 0x80 ? 0 : c < 0xc2 ? -1 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : -1;
+        if (more < 0 || end - p < more)
+            return 0;
+        if (more >= 2 && ((c == 0xe0 && *p < 0xa0) || (c == 0xed && *p > 0x9f) ||
+                          (c == 0xf0 && *p < 0x90) || (c == 0xf4 && *p > 0x8f)))
+            return 0;
+        while (more--)
+            if ((*p++ & 0xc0) != 0x80)
+                return 0;
+    }
+    return 1;
+}
+
+/* Whether a line is text without a NUL; eight bytes a step, as nearly all are letters. */
+static int is_text(Place p, Place end)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    uint64_t zero = 0, other = 0, eight;
+    Place from = p;
+    for (; end - p >= 8; p += 8) {
+        memcpy(&eight, p, 8);
+        zero |= (eight - ones) & ~eight;
+        other |= eight;
+    }
+    for (; p < end; p++) {
+        other |= *p;
+        zero |= *p ? 0 : high;
+    }
+    if (!((zero | other) & high))
+        return 1;
+    if (memchr(from, 0, (size_t)(end - from)))
+        return 0;
+    return is_utf8(from, end);
+}
+
+/* The checksum of zlib, which the stored state has. */
+static uint32_t crc32_of(Place p, Place end)
+{
+    static uint32_t table[256];
+    uint32_t sum = 0xffffffffu;
+    if (!table[1])
+        for (uint32_t n = 0; n < 256; n++) {
+            uint32_t c = n;
+            for (int bit = 0; bit < 8; bit++)
+                c = c & 1 ? 0xedb88320u ^ (c >> 1) : c >> 1;
+            table[n] = c;
+        }
+    while (p < end)
+        sum = table[(sum ^ *p++) & 0xff] ^ (sum >> 8);
+    return ~sum;
+}
+
+/* ── heads and figures ───────────────────────────────────────────────────────────────── */
+
+/* Milliseconds of a UTC minute; false for a date that is none. */
+static int minute_ms(const int64_t part[5], int64_t *ms)
+{
+    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int64_t y = part[0], m = part[1], d = part[2];
+    if (y < 1970 || m < 1 || m > 12 || d < 1 || part[3] > 23 || part[4] > 59)
+        return 0;
+    int leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+    if (d > lengths[m - 1] + (m == 2 && leap))
+        return 0;
+    int64_t days = (y - 1970) * 365 + (y - 1969) / 4 - (y - 1901) / 100 + (y - 1601) / 400 + d - 1;
+    for (int n = 0; n < m - 1; n++)
+        days += lengths[n];
+    days += m > 2 && leap;
+    *ms = ((days * 24 + part[3]) * 60 + part[4]) * 60000;
+    return 1;
+}
+
+/* {"timestamp":"2026-01-02T03:04:05.678Z","ordinal":9,"type": */
+static int opening(Place *at, Place end, int64_t *ms)
+{
+    static const char after[] = "--T::.";
+    static const int sizes[] = {4, 2, 2, 2, 2, 2, 3};
+    int64_t part[7], base;
+    if (!TAKE(at, end, "{\"timestamp\":\""))
+        return 0;
+    for (int n = 0; n < 7; n++)
+        if (!digits(at, end, sizes[n], &part[n]) || (n < 6 && !take(at, end, after + n, 1)))
+            return 0;
+    if (!TAKE(at, end, "Z\",") || !minute_ms(part, &base))
+        return 0;
+    *ms = base + part[5] * 1000 + part[6];
+    if (TAKE(at, end, "\"ordinal\":") && (!number(at, end, 15, &base) || !TAKE(at, end, ",")))
+        return 0;
+    return TAKE(at, end, "\"type\":\"");
+}
+
+enum { INPUT, CACHED, WRITTEN, OUTPUT, REASONING, TOTAL, FIGURES };
+
+/* {"input_tokens":1,…,"total_tokens":2 ; `written`: whether what was written must be told. */
+static int figures(Place *at, Place end, int written, int64_t found[FIGURES])
+{
+    if (!TAKE(at, end, "{\"input_tokens\":") || !number(at, end, 15, &found[INPUT]) ||
+        !TAKE(at, end, ",\"cached_input_tokens\":") || !number(at, end, 15, &found[CACHED]))
+        return 0;
+    found[WRITTEN] = 0;
+    if (TAKE(at, end, ",\"cache_write_input_tokens\":")) {
+        if (!number(at, end, 15, &found[WRITTEN]))
+            return 0;
+    } else if (written)
+        return 0;
+    return TAKE(at, end, ",\"output_tokens\":") && number(at, end, 15, &found[OUTPUT]) &&
+           TAKE(at, end, ",\"reasoning_output_tokens\":") &&
+           number(at, end, 15, &found[REASONING]) && TAKE(at, end, ",\"total_tokens\":") &&
+           number(at, end, 15, &found[TOTAL]);
+}
+
+/* ── the state, and what is found ────────────────────────────────────────────────────── */
+
+enum { OWNER, MODEL, EFFORT, TURN, LAST_TURN, LAST_ID, TEXTS };
+enum { EPOCH, TURN_AT, OUTPUT_AT, COUNT, WINDOW, LIMITS, NUMBERS };
+enum { A, B, C, D, RUNNING, SUMS };
+
+static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
+static const char *const number_names[] = {"epoch", "turn_at", "output_at",
+                                           "count", "window", "limits"};
+
+typedef struct {
+    PyObject *texts[TEXTS]; /* NULL: none */
+    int64_t numbers[NUMBERS];
+    int64_t totals[SUMS];
+    int totals_size; /* 0: none; SUMS; -1: of another kind */
+    int records, user, has_meta, has_title, totals_new;
+    const char *prefix;
+    PyObject *asked, *tool, *unknown;
+    PyObject *calls, *compactions, *limits;
+    Place data;
+    int64_t base;
+    Place raw, raw_end; /* the rate limits that `LIMITS` is the checksum of */
+} State;
+
+/* What became of a line. */
+enum { FAILED = -1, ODD = 0, DONE = 1 };
+
+static void keep(State *state, int which, PyObject *value) /* takes the reference */
+{
+    Py_XDECREF(state->texts[which]);
+    state->texts[which] = value;
+}
+
+static int equals(PyObject *known, Place from, Py_ssize_t size)
+{
+    Py_ssize_t length = 0;
+    const char *bytes = known ? PyUnicode_AsUTF8AndSize(known, &length) : NULL;
+    if (!bytes) {
+        PyErr_Clear();
+        return 0;
+    }
+    return length == size && memcmp(bytes, from, (size_t)size) == 0;
+}
+
+static PyObject *as_text(Place from, Py_ssize_t size)
+{
+    return PyUnicode_DecodeUTF8((const char *)from, size, "strict");
+}
+
+static PyObject *or_none(PyObject *value)
+{
+    value = value ? value : Py_None;
+    Py_INCREF(value);
+    return value;
+}
+
+static PyObject *as_number(int64_t value)
+{
+    return value == NONE ? or_none(NULL) : PyLong_FromLongLong(value);
+}
+
+static int64_t lasted(int64_t at, int64_t began)
+{
+    return began != NONE && at >= began && at - began <= IDLE_MS ? at - began : NONE;
+}
+
+typedef struct {
+    PyObject *name, *turn, *initiator; /* borrowed; turn may be NULL */
+    int64_t at, duration, running;
+    const int64_t *own;
+    Place line;
+} Call;
+
+static int add(State *state, const Call *call)
+{
+    PyObject *row = PyTuple_New(15);
+    if (!row)
+        return FAILED;
+    int64_t numbers[] = {call->at,         call->duration,       call->own[INPUT],
+                         call->own[CACHED], call->own[WRITTEN],  call->own[OUTPUT],
+                         call->own[REASONING], call->running,    state->numbers[WINDOW],
+                         state->base + (call->line - state->data)};
+    PyTuple_SetItem(row, 0, or_none(call->name));
+    PyTuple_SetItem(row, 1, or_none(call->turn));
+    PyTuple_SetItem(row, 2, or_none(state->texts[MODEL]));
+    PyTuple_SetItem(row, 3, or_none(state->texts[EFFORT]));
+    PyTuple_SetItem(row, 4, or_none(call->initiator));
+    for (int n = 0; n < 10; n++) {
+        PyObject *value = as_number(numbers[n]);
+        if (!value) {
+            Py_DECREF(row);
+            return FAILED;
+        }
+        PyTuple_SetItem(row, 5 + n, value);
+    }
+    int failed = PyList_Append(state->calls, row);
+    Py_DECREF(row);
+    if (failed)
+        return FAILED;
+    Py_INCREF(call->name);
+    keep(state, LAST_ID, call->name);
+    state->numbers[COUNT]++;
+    state->user = 0;
+    state->numbers[TURN_AT] = NONE;
+    return DONE;
+}
+
+/* ── kinds of lines ──────────────────────────────────────────────────────────────────── */
+
+/* A response that names itself. */
+static int usage_record(State *state, Place at, Place line, Place end, int64_t ms)
+{
+    Place from[3], none;
+    Py_ssize_t size[3], skipped;
+    int64_t own[FIGURES], running;
+    if (!TAKE(&at, end, ",\"payload\":{\"thread_id\":\"") || !text(&at, end, &from[0], &size[0]) ||
+        !size[0] || !TAKE(&at, end, ",\"turn_id\":\"") || !text(&at, end, &from[1], &size[1]) ||
+        !TAKE(&at, end, ",\"session_id\":\"") || !text(&at, end, &none, &skipped) ||
+        !TAKE(&at, end, ",\"root_turn_id\":\"") || !text(&at, end, &none, &skipped) ||
+        !TAKE(&at, end, ",\"response_id\":\"") || !text(&at, end, &from[2], &size[2]) || !size[2] ||
+        !TAKE(&at, end, ",\"usage\":") || !figures(&at, end, 1, own) ||
+        !TAKE(&at, end, "},\"turn_token_usage\":{"))
+        return ODD;
+    /* The session's total is the last figure of the line. */
+    if (end - at < 4 || memcmp(end - 3, "}}}", 3) != 0)
+        return ODD;
+    Place digit = end - 3, last;
+    while (digit > at && digit[-1] >= '0' && digit[-1] <= '9' && end - 3 - digit < 16)
+        digit--;
+    last = digit;
+    if (last - at < 15 || memcmp(last - 15, "\"total_tokens\":", 15) != 0 ||
+        !number(&last, end - 3, 15, &running) || last != end - 3)
+        return ODD;
+
+    PyObject **texts = state->texts;
+    state->records = 1;
+    if (!texts[OWNER] || (!state->has_meta && !texts[LAST_ID])) {
+        PyObject *thread = as_text(from[0], size[0]);
+        if (!thread)
+            return FAILED;
+        keep(state, OWNER, thread);
+    } else if (!equals(texts[OWNER], from[0], size[0]))
+        return DONE; /* copied history: the call belongs to the thread it names */
+    int same = equals(texts[LAST_TURN], from[1], size[1]);
+    Call call = {NULL, NULL, same && !state->user ? state->tool : state->asked,
+                 ms, NONE, running, own, line};
+    int64_t began = state->numbers[OUTPUT_AT];
+    if (state->numbers[TURN_AT] > began)
+        began = state->numbers[TURN_AT];
+    call.duration = lasted(ms, began > 0 ? began : NONE);
+    if (!same) {
+        PyObject *turn = as_text(from[1], size[1]);
+        if (!turn)
+            return FAILED;
+        keep(state, LAST_TURN, turn);
+    }
+    call.turn = size[1] ? texts[LAST_TURN] : NULL;
+    call.name = as_text(from[2], size[2]);
+    if (!call.name)
+        return FAILED;
+    int done = add(state, &call);
+    Py_DECREF(call.name);
+    return done;
+}
+
+/* A call of a client that named none: its counter moved. */
+static int legacy_call(State *state, Place line, int64_t at, const int64_t own[FIGURES])
+{
+    char name[160];
+    const int64_t *sums = state->totals;
+    int size = snprintf(name, sizeof name, "%s_%lld_%llx_%llx_%llx_%llx", state->prefix,
+                        (long long)state->numbers[EPOCH], (long long)sums[A], (long long)sums[B],
+                        (long long)sums[C], (long long)sums[D]);
+    if (size < 0 || size >= (int)sizeof name)
+        return ODD;
+    Call call = {as_text((Place)name, size), state->texts[TURN],
+                 state->user ? state->asked : state->numbers[COUNT] ? state->tool : state->unknown,
+                 at, lasted(at, state->numbers[TURN_AT]), sums[RUNNING], own, line};
+    if (!call.name)
+        return FAILED;
+    int done = add(state, &call);
+    Py_DECREF(call.name);
+    return done;
+}
+
+static int counted(State *state, Place line, int64_t at, const int64_t told[FIGURES],
+                   int64_t own[FIGURES])
+{
+    const int64_t sums[] = {told[INPUT], told[CACHED], told[OUTPUT], told[REASONING], told[TOTAL]};
+    int64_t *before = state->totals;
+    state->numbers[OUTPUT_AT] = at;
+    if (state->records)
+        return DONE;
+    int known = state->totals_size == SUMS, lower = 0;
+    if (known && memcmp(sums, before, sizeof sums) == 0)
+        return DONE;
+    for (int n = 0; n < SUMS; n++)
+        lower |= known && sums[n] < before[n];
+    if (!own[INPUT] && !own[CACHED] && !own[WRITTEN] && !own[OUTPUT] && !own[REASONING]) {
+        int since = known && !lower;
+        own[INPUT] = sums[A] - (since ? before[A] : 0);
+        own[CACHED] = sums[B] - (since ? before[B] : 0);
+        own[OUTPUT] = sums[C] - (since ? before[C] : 0);
+        own[REASONING] = sums[D] - (since ? before[D] : 0);
+    }
+    state->numbers[EPOCH] += lower;
+    memcpy(before, sums, sizeof sums);
+    state->totals_size = SUMS, state->totals_new = 1;
+    if (!own[INPUT] && !own[CACHED] && !own[WRITTEN] && !own[OUTPUT] && !own[REASONING])
+        return DONE;
+    return legacy_call(state, line, at, own);
+}
+
+/* Keep rate limits that differ from the last; a NULL `raw` is none. */
+static int rate_limits(State *state, Place raw, Place end, int64_t at)
+{
+    if (!raw)
+        return DONE;
+    if (state->raw && end - raw == state->raw_end - state->raw &&
+        memcmp(raw, state->raw, (size_t)(end - raw)) == 0)
+        return DONE;
+    int64_t sum = crc32_of(raw, end);
+    if (sum != state->numbers[LIMITS]) {
+        PyObject *pair = Py_BuildValue("(Ly#)", (long long)at, (const char *)raw, end - raw);
+        int failed = !pair || PyList_Append(state->limits, pair);
+        Py_XDECREF(pair);
+        if (failed)
+            return FAILED;
+    }
+    state->numbers[LIMITS] = sum;
+    state->raw = raw, state->raw_end = end;
+    return DONE;
+}
+
+static int token_count(State *state, Place at, Place line, Place end, int64_t ms)
+{
+    int64_t told[FIGURES], own[FIGURES], window = NONE;
+    Place raw = NULL;
+    if (state->totals_size < 0 && !state->records)
+        return ODD;
+    if (TAKE(&at, end, ",\"info\":null,\"rate_limits\":null}}")) {
+        if (at != end)
+            return ODD;
+        state->numbers[OUTPUT_AT] = ms;
+        return DONE;
+    }
+    if (!TAKE(&at, end, ",\"info\":{\"total_token_usage\":") || !figures(&at, end, 0, told) ||
+        !TAKE(&at, end, "},\"last_token_usage\":") || !figures(&at, end, 0, own) ||
+        !TAKE(&at, end, "},"))
+        return ODD;
+    if (TAKE(&at, end, "\"last_usage_includes_reasoning\":") &&
+        (!word(&at, end, 60) || !TAKE(&at, end, ",")))
+        return ODD;
+    if (!TAKE(&at, end, "\"model_context_window\":") ||
+        (!TAKE(&at, end, "null") && !number(&at, end, 15, &window)) || !TAKE(&at, end, "}"))
+        return ODD;
+    if (TAKE(&at, end, ",\"rate_limits\":")) {
+        if (end - at < 4 || end[-1] != '}' || end[-2] != '}')
+            return ODD;
+        if (!(end - 2 - at == 4 && memcmp(at, "null", 4) == 0)) {
+            if (*at != '{' || end[-3] != '}' || end - 3 == at)
+                return ODD;
+            raw = at;
+        }
+    } else if (!TAKE(&at, end, "}}") || at != end)
+        return ODD;
+    int kept = rate_limits(state, raw, end - 2, ms);
+    if (kept != DONE)
+        return kept;
+    if (window != NONE)
+        state->numbers[WINDOW] = window;
+    return counted(state, line, ms, told, own);
+}
+
+/* The first text behind a key that is not empty, of at most `most` bytes and without escapes. */
+static PyObject *given(Place line, Place end, const char *key, int most, const char *also)
+{
+    size_t size = strlen(key), head = also ? strlen(also) : 0;
+    Place from = line, place;
+    while ((place = memmem(from, (size_t)(end - from), key, size)) != NULL) {
+        from = place + size;
+        int headed = (place > line && place[-1] == '"') ||
+                     (also && (size_t)(place - line) >= head && !memcmp(place - head, also, head));
+        Place at = from;
+        TAKE(&at, end, " ");
+        if (!headed || !TAKE(&at, end, "\""))
+            continue;
+        from = at;
+        Place quote = memchr(from, '"', (size_t)(end - from));
+        if (quote && quote > from && quote - from <= most &&
+            !memchr(from, '\\', (size_t)(quote - from)))
+            return as_text(from, quote - from);
+    }
+    return or_none(NULL);
+}
+
+static int turn_context(State *state, Place line, Place end, int64_t ms)
+{
+    static const struct {
+        int which, most;
+        const char *key, *also;
+    } wanted[] = {{MODEL, 200, "model\":", NULL},
+                  {EFFORT, 40, "effort\":", "\"reasoning_"},
+                  {TURN, 200, "turn_id\":", NULL}};
+    for (int n = 0; n < 3; n++) {
+        PyObject *said = given(line, end, wanted[n].key, wanted[n].most, wanted[n].also);
+        if (!said)
+            return FAILED;
+        if (said != Py_None)
+            keep(state, wanted[n].which, said);
+        else {
+            Py_DECREF(said);
+            if (wanted[n].which != MODEL)
+                keep(state, wanted[n].which, NULL);
+        }
+    }
+    state->numbers[TURN_AT] = ms;
+    return DONE;
+}
+
+/* The call before it made the summary. */
+static int compacted(State *state, Place at, Place end)
+{
+    PyObject *name = state->texts[LAST_ID];
+    if (HAS(at, end, "\"compacted\""))
+        return ODD;
+    if (!state->records || !name)
+        return DONE;
+    Py_ssize_t size = PyList_Size(state->calls);
+    PyObject *last = size ? PyList_GetItem(state->calls, size - 1) : NULL;
+    if (!last || PyUnicode_Compare(PyTuple_GetItem(last, 0), name) != 0)
+        return PyList_Append(state->compactions, name) ? FAILED : DONE;
+    PyObject *parts = PySequence_List(last), *kind = PyUnicode_FromString("compaction");
+    if (!parts || !kind || PyList_SetItem(parts, 4, kind)) {
+        Py_XDECREF(parts); /* a failed PyList_SetItem has taken `kind` */
+        return FAILED;
+    }
+    PyObject *row = PyList_AsTuple(parts);
+    Py_DECREF(parts);
+    return !row || PyList_SetItem(state->calls, size - 1, row) ? FAILED : DONE;
+}
+
+static int event(State *state, Place at, Place line, Place end, int64_t ms)
+{
+    if (!TAKE(&at, end, ",\"payload\":{\"type\":\""))
+        return ODD;
+    Place name = at;
+    if (!word(&at, end, 60) || !TAKE(&at, end, "\""))
+        return ODD;
+    Py_ssize_t size = at - name; /* its last quote included */
+#define IS(text) (size == sizeof(text) && !memcmp(name, text "\"", sizeof(text)))
+    if (IS("token_count"))
+        return token_count(state, at, line, end, ms);
+    if (HAS(name - 1, end, "\"token_"))
+        return ODD;
+    at--; /* that quote may begin a word */
+    Place near = end - line > NEAR + 16 ? line + NEAR + 16 : end;
+    if (at < near && (HAS(at, near, "\"user_message\"") || HAS(at, near, "\"task_started\"")))
+        return ODD;
+    if (!state->has_title && (IS("user_message") || HAS(at, near, "\"UserMessage\"")))
+        return ODD;
+    if (IS("task_started"))
+        return state->numbers[WINDOW] > 0 ? DONE : ODD;
+    if (IS("user_message"))
+        state->user = 1;
+    return DONE;
+}
+
+/* One line, its newline left out. */
+static int read_line(State *state, Place line, Place end)
+{
+    Place at = line;
+    int64_t ms;
+    if (end == line || end[-1] != '}' || !opening(&at, end, &ms) || !is_text(at, end))
+        return ODD;
+    Place name = at;
+    if (!word(&at, end, 60) || !TAKE(&at, end, "\""))
+        return ODD;
+    Py_ssize_t size = at - name;
+    if (IS("event_msg"))
+        return event(state, at, line, end, ms);
+    if (IS("token_usage_record"))
+        return usage_record(state, at, line, end, ms);
+    if (IS("turn_context"))
+        return turn_context(state, line, end, ms);
+    if (IS("compacted"))
+        return compacted(state, at, end);
+    return IS("session_meta") ? ODD : DONE;
+}
+
+/* ── from Python and back ────────────────────────────────────────────────────────────── */
+
+static int64_t whole(PyObject *value)
+{
+    int64_t found = PyLong_Check(value) ? PyLong_AsLongLong(value) : NONE;
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        return NONE;
+    }
+    return found;
+}
+
+static PyObject *item(PyObject *values, const char *name) /* borrowed, never NULL */
+{
+    PyObject *found = PyDict_GetItemString(values, name);
+    return found ? found : Py_None;
+}
+
+static void load(State *state, PyObject *values)
+{
+    for (int n = 0; n < TEXTS; n++) {
+        PyObject *value = item(values, text_names[n]);
+        state->texts[n] = PyUnicode_Check(value) ? or_none(value) : NULL;
+    }
+    for (int n = 0; n < NUMBERS; n++)
+        state->numbers[n] = whole(item(values, number_names[n]));
+    if (state->numbers[EPOCH] == NONE)
+        state->numbers[EPOCH] = 0;
+    if (state->numbers[COUNT] == NONE)
+        state->numbers[COUNT] = 0;
+    state->records = PyObject_IsTrue(item(values, "records")) == 1;
+    state->user = PyObject_IsTrue(item(values, "user")) == 1;
+    state->has_meta = item(values, "meta") != Py_None;
+    state->has_title = item(values, "title") != Py_None;
+    PyObject *totals = item(values, "totals");
+    state->totals_size = totals == Py_None ? 0 : -1;
+    if (PyList_Check(totals) && PyList_Size(totals) == SUMS) {
+        state->totals_size = SUMS;
+        for (int n = 0; n < SUMS; n++) {
+            state->totals[n] = whole(PyList_GetItem(totals, n));
+            if (state->totals[n] == NONE)
+                state->totals_size = -1;
+        }
+    }
+}
+
+static int put(PyObject *values, const char *name, PyObject *value) /* takes the reference */
+{
+    int failed = !value || PyDict_SetItemString(values, name, value);
+    Py_XDECREF(value);
+    return failed;
+}
+
+static int save(State *state, PyObject *values)
+{
+    for (int n = 0; n < TEXTS; n++)
+        if (put(values, text_names[n], or_none(state->texts[n])))
+            return FAILED;
+    for (int n = 0; n < NUMBERS; n++)
+        if (put(values, number_names[n], as_number(state->numbers[n])))
+            return FAILED;
+    if (put(values, "records", PyBool_FromLong(state->records)) ||
+        put(values, "user", PyBool_FromLong(state->user)))
+        return FAILED;
+    if (!state->totals_new)
+        return DONE;
+    const int64_t *t = state->totals;
+    PyObject *totals = Py_BuildValue("[LLLLL]", (long long)t[A], (long long)t[B], (long long)t[C],
+                                     (long long)t[D], (long long)t[RUNNING]);
+    return put(values, "totals", totals) ? FAILED : DONE;
+}
+
+static const char read_doc[] =
+    "read(data, place, base, state, prefix, asked, calls, compactions, limits)\n"
+    "    -> (place, end, lines)\n\n"
+    "Take the usual lines of `data` (whole lines) from `place` on. Calls, names of compactions and\n"
+    "(time, rate limits as bytes) are appended to the lists, and `state` (a dict) is brought up to\n"
+    "date. Returns where the first line that is not usual begins and ends, or twice the end of\n"
+    "`data`, and how many lines were taken.";
+
+static PyObject *read_(PyObject *module, PyObject *args)
+{
+    Py_buffer data;
+    Py_ssize_t place, lines = 0;
+    long long base;
+    PyObject *values;
+    State state = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*nLO!sUO!O!O!", &data, &place, &base, &PyDict_Type, &values,
+                          &state.prefix, &state.asked, &PyList_Type, &state.calls, &PyList_Type,
+                          &state.compactions, &PyList_Type, &state.limits))
+        return NULL;
+    Place end = (Place)data.buf + data.len, stop = end;
+    Place line = (Place)data.buf + (place < 0 || place > data.len ? data.len : place);
+    int done = DONE;
+    state.data = data.buf, state.base = base;
+    state.tool = PyUnicode_InternFromString("tool");
+    state.unknown = PyUnicode_InternFromString("unknown");
+    if (!state.tool || !state.unknown)
+        done = FAILED;
+    load(&state, values);
+    while (done == DONE && line < end) {
+        Place next = memchr(line, '\n', (size_t)(end - line));
+        stop = next ? next + 1 : end;
+        done = next ? read_line(&state, line, next) : ODD;
+        if (done == DONE)
+            line = stop, lines++;
+    }
+    if (done != FAILED && save(&state, values) == FAILED)
+        done = FAILED;
+    for (int n = 0; n < TEXTS; n++)
+        Py_XDECREF(state.texts[n]);
+    Py_XDECREF(state.tool);
+    Py_XDECREF(state.unknown);
+    Py_ssize_t at = line - (Place)data.buf, after = stop - (Place)data.buf;
+    PyBuffer_Release(&data);
+    return done == FAILED ? NULL : Py_BuildValue("(nnn)", at, after, lines);
+}
+
+static PyMethodDef methods[] = {{"read", read_, METH_VARARGS, read_doc}, {NULL, NULL, 0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "usual", "The usual lines of Codex rollouts.", -1, methods,
+    NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit_usual(void)
+{
+    return PyModule_Create(&definition);
+}

@@ -1,0 +1,15 @@
+"""The usual lines of Codex rollouts, compiled from usual.c where there is a C compiler."""
+
+from typing import Any
+
+def read(
+    data: memoryview,
+    place: int,
+    base: int,
+    state: dict[str, Any],
+    prefix: str,
+    asked: str,
+    calls: list[tuple[Any, ...]],
+    compactions: list[str],
+    limits: list[tuple[int, bytes]],
+) -> tuple[int, int, int]: ...
