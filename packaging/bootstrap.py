@@ -37,6 +37,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 LOG = ROOT / "build" / "setup.log"
+LINES = ROOT / "server" / "ingest" / "usual.c"
 
 PYTHON_MINIMUM = (3, 11)
 # Vite 8 asks for 20.19.
@@ -441,6 +442,45 @@ def project_step(progress: Progress) -> str:
     return once("project", digest([ROOT / "pyproject.toml"], interpreter()), install_project)
 
 
+def compiler() -> str | None:
+    """A C compiler that takes cc's words; Windows' own does not."""
+    return None if sys.platform == "win32" else shutil.which("cc") or shutil.which("gcc")
+
+
+def compile_lines(target: Path) -> None:
+    """Compile what reads usual log lines. Raises `SetUpError`, and then leaves no target."""
+    cc = compiler()
+    target.unlink(missing_ok=True)
+    if cc is None or not has_headers():
+        raise SetUpError("a C compiler or Python's C headers are missing")
+    mac = ("-bundle", "-undefined", "dynamic_lookup")
+    made = target.with_suffix(".new")  # a server that runs keeps the file it began with
+    words = [
+        *(cc, "-std=c11", "-O3", "-fPIC", *(mac if sys.platform == "darwin" else ("-shared",))),
+        *(f"-I{sysconfig.get_path('include')}", str(LINES), "-o", str(made)),
+    ]
+    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace")
+    if found.returncode != 0:
+        made.unlink(missing_ok=True)
+        raise SetUpError("\n".join(shortened(found.stderr.splitlines())))
+    made.replace(target)
+
+
+def compiled_step(progress: Progress) -> str:
+    """Compile what makes scans quicker; Python does the same without it."""
+    target = LINES.with_suffix(".abi3.so")
+
+    def build() -> str:
+        compile_lines(target)
+        return "compiled"
+
+    try:
+        return once("lines", digest([LINES], interpreter(), str(compiler())), build, target)
+    except SetUpError as error:
+        progress.notes.append(str(error))
+        return "left out, so scans are slower"
+
+
 # --- Node.js and the web page -------------------------------------------------------------------
 
 
@@ -507,6 +547,7 @@ def set_up(*, tests: bool, build: bool = False) -> None:
         ("Python environment", environment_step),
         ("Python packages", lambda p: lock_step(p, "runtime.lock", source=SOURCE_ONLY)),
         ("Brimline itself", project_step),
+        ("Quick scans", compiled_step),
         ("Node.js", node_step),
         ("Web packages", lambda p: npm_step(p, UI)),
         ("Web page", page_step),

@@ -179,6 +179,40 @@ def test_a_tray_that_cannot_be_built_does_not_stop_set_up(
     assert not bootstrap.stamps().get(bootstrap.DESKTOP_LOCK)
 
 
+@pytest.mark.parametrize(
+    ("source", "compiler", "told"),
+    [
+        pytest.param("int main(", "cc", "error", id="it does not compile"),
+        pytest.param("", None, "a C compiler or Python's C headers are missing", id="no compiler"),
+    ],
+)
+def test_a_part_that_cannot_be_compiled_does_not_stop_set_up(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    compiler: str | None,
+    told: str,
+) -> None:
+    if compiler and bootstrap.compiler() is None:
+        pytest.skip("there is no C compiler")
+    lines = tmp_path / "usual.c"
+    lines.write_text(source)
+    old = tmp_path / "usual.abi3.so"
+    old.write_text("compiled from what it was before")
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
+    monkeypatch.setattr(bootstrap, "LINES", lines)
+    monkeypatch.setattr(bootstrap, "has_headers", lambda: True)
+    monkeypatch.setattr(bootstrap, "compiler", lambda: compiler)
+    for _ in range(2):
+        bootstrap.Progress(total=1).step("Quick scans", bootstrap.compiled_step)
+        said = capsys.readouterr().out
+        assert "left out, so scans are slower" in said
+        assert told in said
+        assert not old.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stamps.json", "usual.c"]
+
+
 def test_page_sources_leave_out_what_the_build_makes(tmp_path: Path) -> None:
     for name in ("src/App.tsx", "index.html", "dist/index.html", "node_modules/a/b.js"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,15 @@ REAL = sorted((Path(__file__).parent / "data" / "rollouts").glob("*.jsonl"))
 META = {"id": "0198-owner", "timestamp": stamp(1000), "cwd": "/home/dev/x"}
 
 
+@pytest.fixture(autouse=True, params=["compiled", "python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test twice: usual lines by the compiled part, where it is, and all by Python."""
+    if request.param == "python":
+        monkeypatch.setattr(codex, "usual", None)
+    elif codex.usual is None:
+        pytest.skip("the compiled part is not there")
+
+
 def line(kind: str, payload: dict[str, Any], at: int = 5000, **style: Any) -> bytes:
     style = style or {"separators": (",", ":")}
     text = json.dumps({"timestamp": stamp(at), "type": kind, "payload": payload}, **style)

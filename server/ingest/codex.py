@@ -37,6 +37,9 @@ except ImportError:  # pragma: no cover - there is a wheel for every platform we
 
 try:  # reads usual lines compiled (usual.c); without it they are all read here
     from server.ingest import usual
+
+    if usual.FORM != 1:  # compiled before the last update
+        usual = None  # type: ignore[assignment]
 except ImportError:  # there was no C compiler at set-up
     usual = None  # type: ignore[assignment]
 
@@ -740,7 +743,8 @@ class _Reader:
 
 def _prefix(owner: str | None) -> str:
     """What the ids begin with that we make up for a thread's calls."""
-    return f"log_{blake2b((owner or '').encode(), digest_size=10).hexdigest()}"
+    name = (owner or "").encode("utf-8", "surrogatepass")
+    return f"log_{blake2b(name, digest_size=10).hexdigest()}"
 
 
 def _asked(state: State) -> str:

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FORM 1 /* what codex.py expects; raise both when read() or what it does changes */
 #define IDLE_MS (6LL * 3600000)
 #define NONE INT64_MIN
 #define NEAR 400 /* bytes of a line in which the name of an event may stand */
@@ -712,5 +713,10 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit_usual(void)
 {
-    return PyModule_Create(&definition);
+    PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddIntConstant(module, "FORM", FORM)) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
 }

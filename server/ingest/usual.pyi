@@ -2,6 +2,8 @@
 
 from typing import Any
 
+FORM: int
+
 def read(
     data: memoryview,
     place: int,

@@ -1,0 +1,166 @@
+"""The compiled reader of usual lines: the same as the Python, byte for byte of the state.
+
+It is compiled here anew, so that what is tested is what stands in the source.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import re
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
+from typing import Any
+
+import bootstrap
+import pytest
+
+from server.ingest import codex
+from tests.rollouts import Tree
+
+REAL = sorted((Path(__file__).parent / "data" / "rollouts").glob("*.jsonl"))
+WORDS = [
+    b'"token_count"', b'"token_usage_record"', b'"user_message"', b'"compacted"', b'"session_meta"',
+    b'"turn_context"', b'"UserMessage"', b'"task_started"', b'"model":"x"', b'"effort":"h"',
+    b"\\", b'"', b"\0", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\n", b"\r", b"}", b"{", b"}}\n",
+    b"9" * 16, b"-1", b"1.5", b"0", b" ", b"null", b"2026-13-", b"24:00",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    if bootstrap.compiler() is None or not bootstrap.has_headers():
+        pytest.skip("there is no C compiler, or no Python.h")
+    path = tmp_path_factory.mktemp("compiled") / "usual.abi3.so"
+    bootstrap.compile_lines(path)
+    spec = importlib.util.spec_from_file_location(
+        "usual", path, loader=ExtensionFileLoader("usual", str(path))
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def both(usual: Any, data: bytes, base: int, state: codex.State) -> list[Any]:
+    """What is read compiled, and what is read by Python alone."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        for way in (usual, None):
+            patch.setattr(codex, "usual", way)
+            records, after = codex.fold(memoryview(data), base, state)
+            found.append((vars(records), vars(after)))
+    return found
+
+
+def lines_of(tmp_path: Path, seed: int) -> list[list[bytes]]:
+    tree = Tree(tmp_path / str(seed), seed=seed, body=60, turns=4)
+    tree.grow(6)
+    paths = [path for path in tree.paths if path.suffix == ".jsonl"]
+    return [path.read_bytes().splitlines(keepends=True) for path in [*paths, *REAL]]
+
+
+def broken(lines: list[bytes], chance: random.Random) -> bytes:
+    """Some lines, a few of them changed in ways that a disk, a bug or an enemy might."""
+    lines = list(lines)
+    for _ in range(chance.choice((0, 1, 1, 2, 4, 30))):
+        number = chance.randrange(len(lines))
+        line = bytearray(lines[number])
+        # The heads of lines decide, so they are hit more often.
+        place = chance.randrange(min(len(line), chance.choice((60, 200, 700, 4000))) or 1)
+        how = chance.randrange(7)
+        digits = [found.start() for found in re.finditer(rb"\d", bytes(line))]
+        if how == 0 and line:
+            line[place] = chance.randrange(256)
+        elif how == 1:
+            del line[place : place + chance.randint(1, 9)]
+        elif how == 2:
+            line[place:place] = chance.choice(WORDS)
+        elif how == 3:
+            lines.insert(chance.randrange(len(lines)), bytes(line))
+            continue
+        elif how == 4:
+            del line[place:-1]
+        elif how == 5 and digits:
+            line[chance.choice(digits)] = ord(chance.choice("0123456789"))
+        else:
+            other = chance.randrange(len(lines))
+            lines[number], lines[other] = lines[other], lines[number]
+            continue
+        lines[number] = bytes(line)
+    data = b"".join(lines)
+    return data[: data.rfind(b"\n") + 1]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_usual_files_are_read_the_same(usual: Any, tmp_path: Path, seed: int) -> None:
+    for lines in lines_of(tmp_path, seed):
+        compiled, plain = both(usual, b"".join(lines), 0, codex.State())
+        assert compiled == plain
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_broken_files_are_read_the_same(usual: Any, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    files = [lines for lines in lines_of(tmp_path, seed) if lines]
+    for _ in range(150):
+        data = broken(chance.choice(files), chance)
+        # In two pieces: what is left of the first is where the second begins.
+        cut = data.find(b"\n", chance.randrange(len(data) or 1)) + 1
+        state = codex.State(owner=chance.choice((None, "a thread")))
+        for part, base in ((data[:cut], 0), (data[cut:], cut)):
+            compiled, plain = both(usual, part, base, state)
+            assert compiled == plain
+            state = codex.State(**plain[1])
+
+
+@pytest.mark.parametrize(
+    ("kept", "given"),
+    [
+        pytest.param("totals", [1, 2, 3], id="totals of another kind"),
+        pytest.param("totals", [2**70, 0, 0, 0, 0], id="totals beyond any integer"),
+        pytest.param("totals", [0, "1", None, 0, 0], id="totals that are none"),
+        pytest.param("owner", "\ud800", id="an owner that is no text"),
+        pytest.param("last_turn", "\udfff", id="a turn that is no text"),
+        pytest.param("window", 0, id="a window of nothing"),
+        pytest.param("turn_at", 2**80, id="a time beyond any integer"),
+        pytest.param("model", 7, id="a model that is a number"),
+    ],
+)
+def test_an_odd_state_breaks_nothing(usual: Any, tmp_path: Path, kept: str, given: Any) -> None:
+    for lines in lines_of(tmp_path, 3):
+        state = codex.State(**{kept: given})
+        records: tuple[list[Any], list[str], list[Any]] = ([], [], [])
+        data = memoryview(b"".join(lines))
+        asked = (data, 0, 0, vars(state), "log_0", "user", *records)
+        place, end, count = usual.read(*asked)
+        assert 0 <= place <= end <= len(data)
+        assert 0 <= count <= len(lines)
+
+
+def test_what_is_no_line_is_left(usual: Any) -> None:
+    for data in (b"", b"\n", b"{", b"{}\n", b'{"timestamp":"', b'{"timestamp":"2026-01-02T03:04'):
+        for place in (-1, 0, 1, 10**9):
+            found = usual.read(memoryview(data), place, 0, {}, "p", "user", [], [], [])
+            assert found[2] == 0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param((), id="nothing"),
+        pytest.param((b"", 0, 0, [], "p", "user", [], [], []), id="a state that is a list"),
+        pytest.param((b"", 0, 0, {}, "p", "user", (), [], []), id="calls that are a tuple"),
+        pytest.param(("x", 0, 0, {}, "p", "user", [], [], []), id="text"),
+    ],
+)
+def test_a_wrong_call_is_an_error(usual: Any, asked: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError):
+        usual.read(*asked)
+
+
+def test_it_is_used_where_it_was_compiled(usual: Any) -> None:
+    assert usual.FORM == 1
+    if bootstrap.LINES.with_suffix(".abi3.so").exists():
+        assert codex.usual is not None
