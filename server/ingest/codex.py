@@ -66,50 +66,6 @@ _NEEDLES = (
 _TITLE_NEEDLE = ('"UserMessage"', _ITEM)
 _TASK_NEEDLE = ('"task_started"', _TASK)
 
-# Patterns take long to make, so there are few: of what most lines are. They read Latin-1 text,
-# where a place is a byte's place.
-_AT = r'\{"timestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d):(\d\d)\.(\d{3})Z",(?:"ordinal":\d+,)?"type":'
-_FIGURES = (
-    r'\{"input_tokens":(\d{1,15}),"cached_input_tokens":(\d{1,15}),'
-    r'(?:"cache_write_input_tokens":(\d{1,15}),)?"output_tokens":(\d{1,15}),'
-    r'"reasoning_output_tokens":(\d{1,15}),"total_tokens":(\d{1,15})'
-)
-_OPENING = re.compile(_AT).match
-# A record's names, and what follows from its response id to the figures of the turn.
-_NAMES = re.compile(
-    r'"token_usage_record","payload":\{"thread_id":"([^"\\\n]+)","turn_id":"([^"\\\n]*)",'
-    r'"session_id":"[^"\\\n]*","root_turn_id":"[^"\\\n]*","response_id":"'
-).match
-_REST = re.compile(
-    r'([^"\\\n]+)","usage":'
-    + _FIGURES.replace("(?:", "").replace(",)?", ",").removesuffix(r"(\d{1,15})")
-    + r'\d{1,15}\},"turn_token_usage":\{'
-).match
-# Up to the last figure of a count: `}` and what follows is its tail. Older clients told no
-# figure of what was written to the cache.
-_COUNT = re.compile(
-    _AT
-    + r'"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
-    + _FIGURES
-    + r'\},"last_token_usage":'
-    + _FIGURES
-).match
-_OLD = _FIGURES.replace(r'(?:"cache_write_input_tokens":(\d{1,15}),)?', "")
-_OLD_COUNT = re.compile(
-    _AT
-    + r'"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
-    + _OLD
-    + r'\},"last_token_usage":'
-    + _OLD.removesuffix(r"(\d{1,15})")
-    + r"\d{1,15}"
-).match
-_TAIL = re.compile(
-    r'\},(?:"last_usage_includes_reasoning":\w+,)?"model_context_window":(\d{1,15}|null)\}'
-    r'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
-).match
-_EVENT = '"event_msg","payload":{"type":'
-_NOTHING = _EVENT + '"token_count","info":null,"rate_limits":null}}\n'
-
 
 def _late(pattern: str, how: str = "search") -> Any:
     """A pattern that is made when it is used for the first time."""
@@ -122,6 +78,55 @@ def _late(pattern: str, how: str = "search") -> Any:
 
     return use
 
+
+def _match(pattern: str) -> Any:
+    """A pattern of a usual line; the compiled part needs few of them."""
+    return _late(pattern, "match") if usual else re.compile(pattern, re.ASCII).match
+
+
+# Patterns take long to make, so there are few: of what most lines are. They read Latin-1 text,
+# where a place is a byte's place.
+_AT = r'\{"timestamp":"(\d{4}-\d\d-\d\dT\d\d:\d\d):(\d\d)\.(\d{3})Z",(?:"ordinal":\d+,)?"type":'
+_FIGURES = (
+    r'\{"input_tokens":(\d{1,15}),"cached_input_tokens":(\d{1,15}),'
+    r'(?:"cache_write_input_tokens":(\d{1,15}),)?"output_tokens":(\d{1,15}),'
+    r'"reasoning_output_tokens":(\d{1,15}),"total_tokens":(\d{1,15})'
+)
+_OPENING = _match(_AT)
+# A record's names, and what follows from its response id to the figures of the turn.
+_NAMES = _match(
+    r'"token_usage_record","payload":\{"thread_id":"([^"\\\n]+)","turn_id":"([^"\\\n]*)",'
+    r'"session_id":"[^"\\\n]*","root_turn_id":"[^"\\\n]*","response_id":"'
+)
+_REST = _match(
+    r'([^"\\\n]+)","usage":'
+    + _FIGURES.replace("(?:", "").replace(",)?", ",").removesuffix(r"(\d{1,15})")
+    + r'\d{1,15}\},"turn_token_usage":\{'
+)
+# Up to the last figure of a count: `}` and what follows is its tail. Older clients told no
+# figure of what was written to the cache.
+_COUNT = _match(
+    _AT
+    + r'"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
+    + _FIGURES
+    + r'\},"last_token_usage":'
+    + _FIGURES
+)
+_OLD = _FIGURES.replace(r'(?:"cache_write_input_tokens":(\d{1,15}),)?', "")
+_OLD_COUNT = _match(
+    _AT
+    + r'"event_msg","payload":\{"type":"token_count","info":\{"total_token_usage":'
+    + _OLD
+    + r'\},"last_token_usage":'
+    + _OLD.removesuffix(r"(\d{1,15})")
+    + r"\d{1,15}"
+)
+_TAIL = _match(
+    r'\},(?:"last_usage_includes_reasoning":\w+,)?"model_context_window":(\d{1,15}|null)\}'
+    r'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
+)
+_EVENT = '"event_msg","payload":{"type":'
+_NOTHING = _EVENT + '"token_count","info":null,"rate_limits":null}}\n'
 
 _HEAD = _late(r'\{[^{}\n]{0,300}?"type":\s?"(\w+)"', "match")
 _STAMP = _late(r'"timestamp":\s?"([^"]{10,40})"')
@@ -275,7 +280,7 @@ class _Reader:
         needles = list(_NEEDLES)
         if state.title is None:
             needles.append(_TITLE_NEEDLE)
-        if state.window is None:
+        if not state.window:
             needles.append(_TASK_NEEDLE)
         found = [(len(self.data), _NO_KIND)]
         for word, kind in needles:

@@ -537,6 +537,22 @@ static int compacted(State *state, Place at, Place end)
     return !row || PyList_SetItem(state->calls, size - 1, row) ? FAILED : DONE;
 }
 
+/* The first whole number behind a name, unless it is 0 or too long. */
+static int context_window(State *state, Place at, Place end)
+{
+    static const char name[] = "\"model_context_window\":";
+    int64_t window;
+    at = memmem(at, (size_t)(end - at), name, sizeof name - 1);
+    if (!at)
+        return DONE;
+    at += sizeof name - 1;
+    while (at < end && *at == ' ')
+        at++;
+    if (number(&at, end, 15, &window) && window && (at == end || *at < '0' || *at > '9'))
+        state->numbers[WINDOW] = window;
+    return DONE;
+}
+
 static int event(State *state, Place at, Place line, Place end, int64_t ms)
 {
     if (!TAKE(&at, end, ",\"payload\":{\"type\":\""))
@@ -556,8 +572,8 @@ static int event(State *state, Place at, Place line, Place end, int64_t ms)
         return ODD;
     if (!state->has_title && (IS("user_message") || HAS(at, near, "\"UserMessage\"")))
         return ODD;
-    if (IS("task_started"))
-        return state->numbers[WINDOW] > 0 ? DONE : ODD;
+    if (IS("task_started") && state->numbers[WINDOW] <= 0) /* 0 is as good as none */
+        return context_window(state, at, end);
     if (IS("user_message"))
         state->user = 1;
     return DONE;
