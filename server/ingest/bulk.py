@@ -29,10 +29,6 @@ _COLUMNS = COLUMNS.replace("offset", '"offset"')
 _COUNT = COLUMNS.count(",") + 1
 _ROWS = (
     f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
-    f"({','.join('?' * _COUNT)}, 'codex', %d, %d, {reconcile.LOG})"
-)
-_OWN_ROWS = (
-    f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
     f"({','.join('?' * _COUNT)}, 'codex', ?, ?, {reconcile.LOG})"
 )
 _TABLE = (
@@ -106,15 +102,23 @@ class Bulk:
             cursor = connection.execute(_TABLE, (self._session, self._source))
             added = cursor.rowcount
         else:
-            added = 0
-            for read in wanted:
-                sql = _ROWS % (self._session + read.number, self._source + read.number)
-                added += connection.executemany(sql, read.batch.rows).rowcount
+            added = self._insert_rows(connection, {read.number: read.batch.rows for read in wanted})
         whole = added == sum(read.rows for read in wanted)
         if not whole:
             connection.execute("rollback to rows")
         connection.execute("release rows")
         return whole
+
+    def _insert_rows(
+        self, connection: sqlite3.Connection, wanted: dict[int, list[tuple[Any, ...]]]
+    ) -> int:
+        """Insert rows by their jobs' numbers; returns how many were not there."""
+        rows = [
+            (*row, self._session + number, self._source + number)
+            for number, part in wanted.items()
+            for row in part
+        ]
+        return connection.executemany(_ROWS, rows).rowcount if rows else 0
 
     def _take_out(
         self, connection: sqlite3.Connection, plain: Iterable[Read], again: set[int]
@@ -180,14 +184,8 @@ class Bulk:
         reads = [read for _, read in pairs]
         self._heads.update({read.number: copied(connection, read.batch) for read in reads})
         own = {read.number: read.batch.rows[self._heads[read.number][0] :] for read in reads}
-        rows = [
-            (*row, self._session + number, self._source + number)
-            for number, part in own.items()
-            for row in part
-        ]
         connection.execute("savepoint copies")
-        added = connection.executemany(_OWN_ROWS, rows).rowcount if rows else 0
-        whole = added == len(rows)
+        whole = self._insert_rows(connection, own) == sum(map(len, own.values()))
         if whole:
             for read in reads:
                 read.batch.rows = own[read.number]
@@ -262,10 +260,11 @@ _ADD_SESSION = (
 
 def _source_row(job: Job, read: Read, sums: Sequence[int], now: int) -> tuple[Any, ...]:
     source, batch = job.source, read.batch
+    warnings = json.dumps(batch.warnings) if batch.warnings else "{}"
     return (
         source.id, source.provider, source.name, source.path, source.inode, source.size,
         source.mtime_ns, source.archived, source.fingerprint, batch.offset, read.state,
-        *sums[: SUMS - 2], skipped_lines(batch), json.dumps(batch.warnings), now,
+        *sums[: SUMS - 2], skipped_lines(batch), warnings, now,
     )  # fmt: skip
 
 

@@ -252,7 +252,42 @@ def _add(batch: Batch, records: codex.Records, days: Days, path: str) -> None:
         batch.warnings["unusual_shape"] = batch.warnings.get("unusual_shape", 0) + records.decoded
 
 
-def _add_calls(batch: Batch, calls: Sequence[codex.Call], days: Days, path: str) -> None:
+def _add_calls(batch: Batch, calls: list[codex.Call], days: Days, path: str) -> None:
+    if codex.usual is None:
+        _add_exactly(batch, calls, days, path)
+    else:
+        place = 0
+        while place < len(calls):
+            place = _add_run(batch, calls, place, days, path)
+    batch.last = batch.rows[-1][5]
+
+
+def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path: str) -> int:
+    """Price the next calls that cost by the same rates; returns the first that does not."""
+    model, at = calls[place][2:6:3]
+    since, until, rates, credit, longest = tariff(model, at)
+    after = place
+    if rates and credit:
+        quarter = at // QUARTER * QUARTER  # lies in one day
+        after, sums = codex.usual.price(
+            calls, place, batch.rows, model, rates.status,
+            (rates.normal, rates.long or rates.normal, credit, int(min(longest, codex.MAX_NUMBER)),
+             max(since, quarter, _EARLIEST), min(until, quarter + QUARTER, _latest())),
+        )  # fmt: skip
+    if after > place:
+        total = batch.days.setdefault((days.of(at), model), [0] * SUMS)
+        for number, value in enumerate(sums):
+            total[number] += value
+        return after
+    # Calls of a model without a price, or one that is not as it should be.
+    after += 1
+    while not (rates and credit) and after < len(calls) and calls[after][2] == model:
+        after += 1
+    _add_exactly(batch, calls[place:after], days, path)
+    return after
+
+
+def _add_exactly(batch: Batch, calls: Sequence[codex.Call], days: Days, path: str) -> None:
     earliest, latest = _EARLIEST, _latest()
     add, sums = batch.rows.append, batch.days
     total: list[int] = []
@@ -291,4 +326,3 @@ def _add_calls(batch: Batch, calls: Sequence[codex.Call], days: Days, path: str)
             total[6] += 1
         else:
             total[5] += cost
-    batch.last = batch.rows[-1][5]

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORM 1 /* what codex.py expects; raise both when read() or what it does changes */
+#define FORM 2 /* what codex.py expects; raise both when read() or what it does changes */
 #define IDLE_MS (6LL * 3600000)
 #define NONE INT64_MIN
 #define NEAR 400 /* bytes of a line in which the name of an event may stand */
@@ -720,7 +720,108 @@ static PyObject *read_(PyObject *module, PyObject *args)
     return done == FAILED ? NULL : Py_BuildValue("(nnn)", at, after, lines);
 }
 
-static PyMethodDef methods[] = {{"read", read_, METH_VARARGS, read_doc}, {NULL, NULL, 0, NULL}};
+/* ── prices ──────────────────────────────────────────────────────────────────────────── */
+
+#define MOST (1LL << 40) /* tokens, and rates below 2^20: no sum of four products overflows */
+#define HIGHEST (1LL << 20)
+
+enum { CALLS_SUM, INPUT_SUM, CACHED_SUM, OUTPUT_SUM, REASONING_SUM, COST_SUM, DAY_SUMS };
+
+typedef struct {
+    long long normal[4], extended[4], credit[4];
+    long long longest, since, until; /* longest: the input above which a call is a long one */
+} Tariff;
+
+static int64_t price(const long long rates[4], const int64_t tokens[FIGURES])
+{
+    int64_t fresh = tokens[INPUT] - tokens[CACHED] - tokens[WRITTEN];
+    return (fresh * rates[0] + tokens[CACHED] * rates[1] + tokens[WRITTEN] * rates[2] +
+            tokens[OUTPUT] * rates[3] + 500) / 1000;
+}
+
+/* The time and the tokens of a call, where they can be; `model` is what the tariff is for. */
+static int plain(PyObject *call, PyObject *model, int64_t *at, int64_t tokens[FIGURES])
+{
+    if (!PyTuple_Check(call) || PyTuple_Size(call) != 15)
+        return 0;
+    PyObject *own = PyTuple_GetItem(call, 2);
+    if (own != model && (!PyUnicode_Check(own) || PyUnicode_Compare(own, model) != 0))
+        return 0;
+    *at = whole(PyTuple_GetItem(call, 5));
+    for (int n = 0; n <= REASONING; n++) {
+        tokens[n] = whole(PyTuple_GetItem(call, 7 + n));
+        if (tokens[n] < 0 || tokens[n] >= MOST)
+            return 0;
+    }
+    return tokens[CACHED] + tokens[WRITTEN] <= tokens[INPUT] && tokens[REASONING] <= tokens[OUTPUT];
+}
+
+static int add_priced(PyObject *rows, PyObject *call, int64_t cost, int64_t credits, PyObject *status)
+{
+    PyObject *row = PyTuple_New(18);
+    if (!row)
+        return FAILED;
+    for (int n = 0; n < 15; n++)
+        PyTuple_SetItem(row, n, or_none(PyTuple_GetItem(call, n)));
+    PyObject *values[] = {as_number(cost), as_number(credits), or_none(status)};
+    for (int n = 0; n < 3; n++)
+        PyTuple_SetItem(row, 15 + n, values[n]);
+    int failed = !values[0] || !values[1] || PyList_Append(rows, row);
+    Py_DECREF(row);
+    return failed ? FAILED : DONE;
+}
+
+static int in_range(const long long rates[4])
+{
+    for (int n = 0; n < 4; n++)
+        if (rates[n] < 0 || rates[n] >= HIGHEST)
+            return 0;
+    return 1;
+}
+
+static const char price_doc[] =
+    "price(calls, place, rows, model, status, tariff) -> (place, sums)\n\n"
+    "Append the calls from `place` on to `rows`, with their prices, as long as the tariff (normal,\n"
+    "extended and credit rates, the longest normal input, since, until) holds for them. Returns\n"
+    "the first call for which it does not, and the sums over those before it: calls, input, cached,\n"
+    "output, reasoning, cost.";
+
+static PyObject *price_(PyObject *module, PyObject *args)
+{
+    PyObject *calls, *rows, *model, *status;
+    Py_ssize_t place, size;
+    Tariff t;
+    int64_t tokens[FIGURES], at;
+    long long sums[DAY_SUMS] = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!nO!UU((LLLL)(LLLL)(LLLL)LLL)", &PyList_Type, &calls, &place,
+                          &PyList_Type, &rows, &model, &status, &t.normal[0], &t.normal[1],
+                          &t.normal[2], &t.normal[3], &t.extended[0], &t.extended[1],
+                          &t.extended[2], &t.extended[3], &t.credit[0], &t.credit[1], &t.credit[2],
+                          &t.credit[3], &t.longest, &t.since, &t.until))
+        return NULL;
+    size = place < 0 || !in_range(t.normal) || !in_range(t.extended) || !in_range(t.credit)
+               ? 0
+                : PyList_Size(calls);
+    for (; place < size; place++) {
+        PyObject *call = PyList_GetItem(calls, place);
+        if (!plain(call, model, &at, tokens) || at < t.since || at >= t.until)
+            break;
+        int64_t cost = price(tokens[INPUT] > t.longest ? t.extended : t.normal, tokens);
+        if (add_priced(rows, call, cost, price(t.credit, tokens), status) == FAILED)
+            return NULL;
+        const int64_t told[] = {1, tokens[INPUT], tokens[CACHED], tokens[OUTPUT],
+                                tokens[REASONING], cost};
+        for (int n = 0; n < DAY_SUMS; n++)
+            sums[n] += told[n];
+    }
+    return Py_BuildValue("(n[LLLLLL])", place, sums[CALLS_SUM], sums[INPUT_SUM], sums[CACHED_SUM],
+                         sums[OUTPUT_SUM], sums[REASONING_SUM], sums[COST_SUM]);
+}
+
+static PyMethodDef methods[] = {{"read", read_, METH_VARARGS, read_doc},
+                                {"price", price_, METH_VARARGS, price_doc},
+                                {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "usual", "The usual lines of Codex rollouts.", -1, methods,

@@ -15,3 +15,11 @@ def read(
     compactions: list[str],
     limits: list[tuple[int, bytes]],
 ) -> tuple[int, int, int]: ...
+def price(
+    calls: list[tuple[Any, ...]],
+    place: int,
+    rows: list[tuple[Any, ...]],
+    model: str,
+    status: str,
+    tariff: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int, int, int],
+) -> tuple[int, list[int]]: ...
