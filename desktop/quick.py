@@ -6,6 +6,7 @@ takes to read 50 MB of logs. Here is only the usual case; whatever is not usual 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -88,6 +89,7 @@ def scan(words: Sequence[str]) -> str | None:
     where = folders(order[1], os.environ) if order else None
     if order is None or where is None or os.path.lexists(f"{where.data_dir}/server.json"):
         return None
+    gc.disable()  # nothing here makes cycles, and even loading is quicker without the search
     from server.errors import AppError
     from server.ingest import scan as scanning
 
@@ -95,6 +97,7 @@ def scan(words: Sequence[str]) -> str | None:
         with Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
             totals = scanning.run(where, progress.show)
     except AppError:
+        gc.enable()
         return None  # `cli` meets it again, and says what to do
     return report(totals, round(time.monotonic() - began, 3), as_json=order[0])
 
