@@ -38,7 +38,7 @@ except ImportError:  # pragma: no cover - there is a wheel for every platform we
 try:  # reads usual lines compiled (usual.c); without it they are all read here
     from server.ingest import usual as usual
 
-    if usual.FORM != 3:  # compiled before the last update
+    if usual.FORM != 4:  # compiled before the last update
         usual = None  # type: ignore[assignment]
 except ImportError:  # there was no C compiler at set-up
     usual = None  # type: ignore[assignment]
@@ -55,6 +55,7 @@ _TITLE_SOURCE = 4000  # of a text; spaces and secrets in it become shorter
 _ODD = 30  # unusual lines in a piece; after so many the rest of it is read here
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
 
+# The compiled part knows a head as `_META`.
 _NO_KIND, _TURN, _META, _COMPACTED, _USER, _ITEM, _TASK = range(7)
 _NEEDLES = (
     ('"turn_context"', _TURN),
@@ -218,7 +219,7 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
     limits: list[tuple[int, bytes]] = []
     place, odd = 0, 0
     while place < len(data):
-        place, end, lines = usual.read(
+        place, end, lines, kind = usual.read(
             data, place, base, vars(state), _prefix(state.owner), _asked(state),
             records.calls, records.compactions, limits,
         )  # fmt: skip
@@ -229,7 +230,11 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
             odd += 1
             # A log of another shape is read at once: that is quicker than line by line.
             end = len(data) if odd > _ODD else end
-            _Reader(data[place:end], base + place, state, records).read()
+            reader = _Reader(data[place:end], base + place, state, records)
+            if kind and odd <= _ODD:
+                reader.read_known(kind)
+            else:
+                reader.read()
             place = end
 
 
@@ -273,6 +278,14 @@ class _Reader:
         while others:
             self._other(ahead, kind)
             ahead, kind = others.pop()
+
+    def read_known(self, kind: int) -> None:
+        """Read the only line, which the compiled part found whole and of this kind."""
+        self.records.lines += 1
+        if kind == _META:
+            self._meta(0)
+        else:
+            self._event(0, _USER)
 
     def _others(self) -> list[tuple[int, int]]:
         """Where the other words that matter are, last one first, behind an end that none has."""

@@ -14,7 +14,7 @@ def read(
     calls: list[tuple[Any, ...]],
     compactions: list[str],
     limits: list[tuple[int, bytes]],
-) -> tuple[int, int, int]: ...
+) -> tuple[int, int, int, int]: ...
 def price(
     calls: list[tuple[Any, ...]],
     place: int,
