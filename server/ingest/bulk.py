@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 
-from server.ingest import codex, reconcile
+from server.ingest import reconcile
 from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
 from server.ingest.reader import COLUMNS, SUMS
-from server.ingest.workers import copied_head, table_of
+from server.ingest.workers import copied_head
 from server.store import db
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -113,9 +113,6 @@ class Bulk:
         self, connection: sqlite3.Connection, wanted: dict[int, list[tuple[Any, ...]]]
     ) -> int:
         """Insert rows by their jobs' numbers; returns how many were not there."""
-        if codex.usual is not None:
-            connection.deserialize(table_of(list(wanted.items())), name="chunk")
-            return connection.execute(_TABLE, (self._session, self._source)).rowcount
         rows = [
             (*row, self._session + number, self._source + number)
             for number, part in wanted.items()

@@ -38,7 +38,7 @@ except ImportError:  # pragma: no cover - there is a wheel for every platform we
 try:  # reads usual lines compiled (usual.c); without it they are all read here
     from server.ingest import usual as usual
 
-    if usual.FORM != 4:  # compiled before the last update
+    if usual.FORM != 1:  # compiled before the last update
         usual = None  # type: ignore[assignment]
 except ImportError:  # there was no C compiler at set-up
     usual = None  # type: ignore[assignment]

@@ -372,8 +372,8 @@ class Indexer:
                 connection.execute("attach ':memory:' as chunk")
                 while self._load_some(bulk, chunks, left):
                     pass
-                left = self._store_copies(bulk, left)
                 connection.execute("detach chunk")
+                left = self._store_copies(bulk, left)
         except BaseException:
             self._ledger.forget()
             self._known = None  # it names files whose rows were rolled back

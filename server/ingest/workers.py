@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from server.ingest.files import Job
-    from server.ingest.reader import Row
     from server.usage.days import Days
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
@@ -203,54 +202,42 @@ class _Table:
     """Results that wait to be sent, and their rows."""
 
     def __init__(self) -> None:
+        self._reads: list[tuple[Any, ...]] = []
         self._empty()
 
     def _empty(self) -> None:
+        import sqlite3  # here: only helpers need it, and the others wait for it
+
         self.rows = 0
-        self._reads: list[tuple[Any, ...]] = []
-        self._parts: list[tuple[int, list[Row]]] = []
+        self._reads.clear()
+        self._database = sqlite3.connect(":memory:", isolation_level=None)
+        columns = COLUMNS.replace("offset", '"offset"')
+        self._database.execute(f"create table row({columns}, number)")
+        self._database.execute("begin")
 
     def add(self, read: Read) -> None:
         """Keep a result."""
         batch = read.batch
         if read.rows:
-            self._parts.append((read.number, batch.rows))
+            self._database.executemany(
+                f"insert into row values ({_MARKS}, {int(read.number)})",  # noqa: S608
+                batch.rows,
+            )
             batch.rows = []
         self.rows += max(read.rows, 20)
         self._reads.append((*read[:2], batch.plain(), *read[3:]))
 
     def send(self, pipe: int) -> None:
         """Write a chunk and begin the next."""
-        table = table_of(self._parts)
+        self._database.execute("commit")
+        table = self._database.serialize()
         facts = marshal.dumps(self._reads)
         for part in (len(facts), len(table)):
             _write(pipe, part.to_bytes(8, "little"))
         _write(pipe, facts)
         _write(pipe, table)
+        self._database.close()
         self._empty()
-
-
-def table_of(parts: list[tuple[int, list[Row]]]) -> bytes:
-    """A database with the table `row`: COLUMNS, and the number that stands with the rows."""
-    columns = COLUMNS.replace("offset", '"offset"')
-    sql = f"CREATE TABLE row({columns}, number)"
-    if codex.usual is not None:
-        with suppress(ValueError):  # a row is too long: SQLite knows how to store that
-            return codex.usual.pages(sql, parts)
-    import sqlite3  # here: only helpers need it, and the others wait for it
-
-    database = sqlite3.connect(":memory:", isolation_level=None)
-    database.execute(sql)
-    database.execute("begin")
-    for number, rows in parts:
-        database.executemany(
-            f"insert into row values ({_MARKS}, {int(number)})",  # noqa: S608
-            rows,
-        )
-    database.execute("commit")
-    table = database.serialize()
-    database.close()
-    return table
 
 
 class _Helper:
