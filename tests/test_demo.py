@@ -40,7 +40,7 @@ def test_percentages_stay_percentages(account: str) -> None:
     assert {row[0] for row in rows} == {"primary", "secondary"}
 
 
-def wait_for(look: Any, seconds: float = 60) -> Any:
+def wait_for(look: Any, seconds: float = 200) -> Any:
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         if found := look():
