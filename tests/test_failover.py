@@ -198,7 +198,8 @@ def test_the_one_repeat_goes_to_an_account_that_did_not_fail(
         for name in names[:3]:
             rig.provider.play(refusal(500, "server_error"), account=name)
         found = [rig.send().status for _ in range(40)]
-    assert found.count(200) >= 39, "one may meet two that nobody knew of"
+    # The first may meet two bad ones, a later one a known bad one and then the third.
+    assert found.count(200) >= 38, "each loss finds out about one that nobody knew of"
 
 
 def test_nothing_is_replayed_after_an_item(rig: Rig) -> None:
