@@ -28,5 +28,6 @@ export default defineConfig({
     chunkSizeWarningLimit: 800,
   },
   server: { proxy: { "/api": { target: server, changeOrigin: true } } },
-  test: { include: ["src/**/*.test.ts"] },
+  // A minute: how quick the machine is is not what these tests are about.
+  test: { include: ["src/**/*.test.ts"], testTimeout: 60_000 },
 });
