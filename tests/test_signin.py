@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -169,6 +170,32 @@ def test_a_second_sign_in_replaces_the_first(signs: SignIns, pool: Pool) -> None
         signs.pasted(callback(first), first["flowId"])
     assert signs.pasted(callback(second), second["flowId"])["status"] == "success"
     assert len(pool.candidates()) == 1
+
+
+def test_every_new_sign_in_gets_the_port_of_the_one_before(
+    signs: SignIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = signs.start()
+    port = urlsplit(first["callbackUrl"]).port
+    monkeypatch.setattr(signin, "PORTS", (port, 0))
+    for _ in range(3):
+        shown = signs.start()
+        assert shown["callbackUrl"] == first["callbackUrl"]
+        assert (shown["listening"], shown["note"]) == (True, None)
+    assert "You are signed in" in get(callback(shown)).text
+    assert signs.start()["callbackUrl"] == first["callbackUrl"]  # after one that is done, too
+
+
+def test_two_that_start_at_once_do_not_take_each_others_port(
+    signs: SignIns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = signs.start()
+    monkeypatch.setattr(signin, "PORTS", (urlsplit(first["callbackUrl"]).port, 0))
+    with ThreadPoolExecutor(4) as several:
+        found = list(several.map(lambda _: signs.start(), range(4)))
+    assert {(shown["callbackUrl"], shown["note"]) for shown in found} == {
+        (first["callbackUrl"], None)
+    }
 
 
 @pytest.mark.parametrize(
@@ -354,19 +381,23 @@ def test_a_refused_device_code(signs: SignIns, upstream: Provider, hasty: list[f
 
 
 @pytest.mark.parametrize(
-    ("reply", "code"),
+    ("reply", "code", "says"),
     [
-        pytest.param((404, {}), "device_auth_unavailable", id="not offered"),
-        pytest.param((200, b"<html>"), "sign_in_failed", id="HTML"),
-        pytest.param((200, {"user_code": 5}), "sign_in_failed", id="nonsense"),
-        pytest.param((0, {}), "sign_in_failed", id="hung up"),
+        pytest.param((404, {}), "device_auth_unavailable", "no device codes", id="not offered"),
+        pytest.param((200, b"<html>"), "sign_in_failed", "A web page came", id="HTML"),
+        pytest.param((403, b"<!doctype html>"), "sign_in_failed", "A web page came", id="barred"),
+        pytest.param((200, {"user_code": 5}), "sign_in_failed", "HTTP 200", id="nonsense"),
+        pytest.param((0, {}), "sign_in_failed", "Check the network", id="hung up"),
     ],
 )
-def test_no_device_code(signs: SignIns, upstream: Provider, reply: Reply, code: str) -> None:
+def test_no_device_code(
+    signs: SignIns, upstream: Provider, reply: Reply, code: str, says: str
+) -> None:
     upstream.other = Device(start=reply)
     with pytest.raises(SignInFailed) as caught:
         signs.start("device")
     assert (caught.value.code, caught.value.status) == (code, 502)
+    assert says in caught.value.message
 
 
 def test_a_device_sign_in_that_was_replaced(

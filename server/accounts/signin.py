@@ -39,6 +39,8 @@ LIFE_SECONDS = 900
 _LONGEST_LIFE = 86_400.0
 _SLOWER = 5.0  # seconds added when the provider asks to slow down
 _LONGEST_ADDRESS = 8192
+_TICK = 0.25  # seconds after which a listener looks whether its sign-in is over
+_CLOSING = 10.0  # seconds that are given to it to close its socket
 
 
 class SignInFailed(AppError):
@@ -64,6 +66,7 @@ class Flow:
     account: str | None = None
     claimed: bool = False  # a code came in; a second one is not exchanged
     ended: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Event | None = None  # set once its listener's socket is closed
     ends_at: float = field(default_factory=lambda: time.monotonic() + LIFE_SECONDS)
 
 
@@ -75,14 +78,20 @@ class SignIns:
         self._host = config.callback_host
         self._pool = pool
         self._lock = threading.Lock()
+        self._starting = threading.Lock()  # two at once would take each other's port
         self._flow: Flow | None = None
 
     def start(self, method: str | None = None) -> dict[str, Any]:
         """Begin a sign-in; without a method, the first that works here.
 
         By browser with a local callback; where its ports are taken, by device code; where the
-        provider has none, by browser with the address pasted by hand.
+        provider has none, by browser with the address pasted by hand. The sign-in before has
+        ended and closed its port by then, so that this one gets the same.
         """
+        with self._starting:
+            return self._start(method)
+
+    def _start(self, method: str | None) -> dict[str, Any]:
         self._replace(None)
         if method == "device":
             return self._begin_device(None)
@@ -165,6 +174,7 @@ class SignIns:
             except OSError:
                 continue
             server.daemon_threads = True
+            flow.closed = threading.Event()
             threading.Thread(target=_serve, args=(server, flow), daemon=True).start()
             return server
         return None
@@ -221,6 +231,8 @@ class SignIns:
                 say("device.none"),
                 code="device_auth_unavailable",
             )
+        if answer.page:
+            raise SignInFailed(say("error.page", status=answer.status))
         if answer.status != 200 or not isinstance(code, str) or not isinstance(device, str):
             raise SignInFailed(say("signin.noCode", status=answer.status))
         life = _life(data)
@@ -301,6 +313,8 @@ class SignIns:
             before, self._flow = self._flow, flow
         if before is not None and before is not flow:
             before.ended.set()
+            if before.closed is not None:
+                before.closed.wait(_CLOSING)
 
     def _shown(self, flow: Flow) -> dict[str, Any]:
         browser = flow.method == "browser"
@@ -365,11 +379,13 @@ _PAGE = (
 def _serve(server: ThreadingHTTPServer, flow: Flow) -> None:
     """Wait for the browser until the sign-in has ended or its time is over."""
     try:
-        server.timeout = 0.25
+        server.timeout = _TICK
         while not flow.ended.is_set() and time.monotonic() < flow.ends_at:
             server.handle_request()
     finally:
         server.server_close()
+        if flow.closed is not None:
+            flow.closed.set()
 
 
 def _handler(signs: SignIns, flow: Flow) -> type[BaseHTTPRequestHandler]:
