@@ -228,6 +228,24 @@ def test_a_finished_connection_is_kept_and_a_cut_one_is_not(provider: Provider) 
         way.release(third)
 
 
+@pytest.mark.skipif(upstream._ACK_NOW is None, reason="only Linux lets a program ask for it")
+def test_what_has_come_is_acknowledged_at_once() -> None:
+    """Else a provider with Nagle's algorithm sends its next event 40 ms late."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as sock,
+        server.accept()[0] as other,
+    ):
+        exchange = Exchange(lambda: False)
+        exchange.connected(sock)
+        # So the system itself does on a connection that has served before.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 0
+        other.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+        assert exchange.answered()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
+
+
 def test_a_kept_connection_that_ended_is_not_used(provider: Provider) -> None:
     provider.play(Stream(), HangUp())
     with towards(provider) as way:

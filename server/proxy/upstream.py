@@ -36,6 +36,7 @@ _KEPT_CONNECTIONS = 64
 _CHUNK = 65536
 # select() cannot take a descriptor beyond 1,023; Windows, which has no poll(), can.
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+_ACK_NOW = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _STRAY = re.compile(r"[\r\n\0]")
 TICK = 0.1
 
@@ -125,7 +126,7 @@ class Exchange:
 
     def _more_head(self) -> None:
         sock = self._sock
-        piece = sock.recv(_CHUNK) if sock is not None else b""
+        piece = _receive(sock) if sock is not None else b""
         if not piece:
             raise HungUp(kept=False)
         self._head += piece
@@ -170,7 +171,7 @@ class Exchange:
         sock, body = self._sock, self._body
         if sock is None or body is None:
             raise HungUp(kept=False)
-        piece = sock.recv(_CHUNK)
+        piece = _receive(sock)
         if piece:
             self._ready = body.feed(piece)
         elif not body.closed():
@@ -475,6 +476,20 @@ def _head(outgoing: Outgoing, path: str, host: str) -> bytes:
         raise ValueError("a header holds a line end")
     # waitress decoded the client's bytes as latin-1; so do they go out again.
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def _receive(sock: socket.socket) -> bytes:
+    """What has come; its receipt is told at once.
+
+    On a connection that has served before, Linux tells it up to 40 ms later, and a provider that
+    sends small packets one after the other (Nagle's algorithm) waits for it before the next.
+    """
+    piece = sock.recv(_CHUNK)
+    if piece and _ACK_NOW is not None:
+        # Not kept by the system, so it is asked for each time.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, _ACK_NOW, 1)
+    return piece
 
 
 def _readable(sock: socket.socket, seconds: float) -> bool:
