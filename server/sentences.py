@@ -72,6 +72,8 @@ SENTENCES = {
     "choice.only": "the only account",
     "choice.most": "most headroom, {room}",
     "choice.share": "a share by headroom, {room}",
+    "choice.mostSized": "most headroom by plan size, {room}",
+    "choice.shareSized": "a share by headroom and plan size, {room}",
     "choice.least": "least used, {room}",
     "choice.turn": "its turn",
     "choice.fullest": "fullest first, {room}",

@@ -283,6 +283,27 @@ def test_the_reason_says_what_is_left() -> None:
     assert choice.reason == "a share by headroom, 10% left"
 
 
+@pytest.mark.parametrize(
+    ("sizes", "draw", "expected"),
+    [
+        pytest.param((50_400, 7560), 0.0, "most headroom by plan size, 60% left", id="large"),
+        pytest.param(
+            (50_400, 7560), 0.999, "a share by headroom and plan size, 90% left", id="small"
+        ),
+        pytest.param((7560, 7560), 0.999, "most headroom, 90% left", id="the same size"),
+        pytest.param((None, 7560), 0.999, "most headroom, 90% left", id="counts as usual"),
+    ],
+)
+def test_the_reason_says_when_plans_of_other_sizes_were_weighed(
+    sizes: tuple[float | None, float], draw: float, expected: str
+) -> None:
+    pair = [
+        replace(account(name, used), capacity=size)
+        for name, used, size in zip("ab", (40, 10), sizes, strict=True)
+    ]
+    assert choose(pair, Ask(), Rules(), NOW, draw).reason == expected
+
+
 def spark(name: str, used: float | None, **rest: Any) -> Candidate:
     """An account with an allowance for Spark, or without one."""
     found = account(name, **rest)

@@ -344,10 +344,17 @@ def _capacity_weighted(group: Sequence[Candidate], now: int, rand: float) -> _Pi
     for candidate, weight in zip(group, weights, strict=True):
         point -= weight
         if point < 0:
-            most = weight == max(weights)
-            key = "choice.most" if most else "choice.share"
-            return candidate, say(key, room=_said(candidate, now))
-    return group[-1], say("choice.share", room=_said(group[-1], now))
+            key = "choice.most" if weight == max(weights) else "choice.share"
+            return candidate, say(key + _sized(group), room=_said(candidate, now))
+    return group[-1], say("choice.share" + _sized(group), room=_said(group[-1], now))
+
+
+def _sized(group: Sequence[Candidate]) -> str:
+    """What the reason's name ends with when plans of different sizes were weighed.
+
+    Half of a large plan is more than nine tenths of a small one: the sentence must say so.
+    """
+    return "Sized" if len({c.capacity for c in group if c.capacity}) > 1 else ""
 
 
 def _usage_weighted(group: Sequence[Candidate], now: int, rand: float) -> _Picked:
