@@ -25,6 +25,7 @@ LOW, SPENT, BACK, MOVED, SIGN_IN, SERVER, ERROR = (
 )
 THRESHOLDS = (50, 20)
 _JITTER = 5 * 60_000  # a reset that moved by less is the same reset
+_NAMES = 6  # that a notification lists
 _REBOUND = 10.0  # so many points above a threshold is a new cycle where no reset is known
 
 
@@ -50,12 +51,7 @@ def news(before: View, after: View, told: Told, now: int) -> tuple[list[Alert], 
         return found, told
     crossings, told = _crossings(before.snapshot, after.snapshot, told, now)
     found += crossings
-    known = {account["id"]: account for account in before.snapshot.get("accounts") or ()}
-    for account in after.snapshot.get("accounts") or ():
-        old = known.get(account["id"])
-        if old is not None and old.get("status") != account.get("status"):
-            found += _account_news(old, account, after, now)
-    return found, told
+    return found + _accounts_news(before, after, now), told
 
 
 def audible(found: Sequence[Alert], choices: Mapping[str, Any], hour: int) -> list[Alert]:
@@ -129,21 +125,51 @@ def _crossing(
     return Alert(f"{name}: under {crossed[-1]}% left", text, LOW), crossed[-1]
 
 
-def _account_news(
-    old: Mapping[str, Any], account: Mapping[str, Any], view: View, now: int
-) -> list[Alert]:
-    name, status = display.account_name(account, view), account.get("status")
-    heir = _heir(account, view)
-    if status == "sign_in_needed":
-        text = f"Its sign-in ended; {heir or 'no other account can serve'}."
-        return [Alert(f"{name}: sign in again", text, SIGN_IN)]
-    if status == "quota_exceeded":
-        state = display.account_state(account, now, view.zone)
-        text = f"{heir[0].upper()}{heir[1:]}." if heir else "No other account can serve now."
-        return [Alert(f"{name} is {state}", text, MOVED)]
-    if status == "active" and old.get("status") == "quota_exceeded":
-        return [Alert(f"{name} is back", "It serves again.", BACK)]
-    return []
+def _accounts_news(before: View, after: View, now: int) -> list[Alert]:
+    """What became of the accounts: each kind of news is one notification, however many it names."""
+    known = {account["id"]: account.get("status") for account in before.accounts}
+    ended, spent, back = [], [], []
+    for account in after.accounts:
+        was, status = known.get(account["id"]), account.get("status")
+        if was is None or was == status:
+            continue
+        if status == "sign_in_needed":
+            ended.append(account)
+        elif status in display.BLOCKED and was not in display.BLOCKED:
+            spent.append(account)
+        elif status == "active" and was in display.BLOCKED:
+            back.append(account)
+    found = [_signed_out(account, after) for account in ended]
+    found += [_moved(spent, after, now)] if spent else []
+    return found + ([_back(back, after)] if back else [])
+
+
+def _signed_out(account: Mapping[str, Any], view: View) -> Alert:
+    text = f"Its sign-in ended; {_heir(account, view) or 'no other account can serve'}."
+    return Alert(f"{display.account_name(account, view)}: sign in again", text, SIGN_IN)
+
+
+def _moved(spent: Sequence[Mapping[str, Any]], view: View, now: int) -> Alert:
+    heir = _heir(spent[0], view)
+    text = f"{heir[0].upper()}{heir[1:]}." if heir else "No other account can serve now."
+    if len(spent) == 1:
+        state = display.account_state(spent[0], now, view.zone)
+        return Alert(f"{display.account_name(spent[0], view)} is {state}", text, MOVED)
+    return Alert(f"{len(spent)} accounts are spent", f"{_named(spent, view)}. {text}", MOVED)
+
+
+def _back(back: Sequence[Mapping[str, Any]], view: View) -> Alert:
+    if len(back) == 1:
+        return Alert(f"{_named(back, view)} is back", "It serves again.", BACK)
+    return Alert(f"{len(back)} accounts are back", f"{_named(back, view)} serve again.", BACK)
+
+
+def _named(accounts: Sequence[Mapping[str, Any]], view: View) -> str:
+    """Their names as a list that a notification has room for."""
+    names = [display.account_name(account, view) for account in accounts]
+    if len(names) > _NAMES:
+        names = [*names[: _NAMES - 1], f"{len(names) - _NAMES + 1} more"]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _heir(account: Mapping[str, Any], view: View) -> str | None:

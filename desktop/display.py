@@ -260,7 +260,8 @@ _STATES = {
 }
 
 
-_PAUSABLE = ("active", "rate_limited", "quota_exceeded")
+BLOCKED = ("rate_limited", "quota_exceeded")  # for a while, by a used-up window or the provider
+_PAUSABLE = ("active", *BLOCKED)
 
 
 def account_name(account: Mapping[str, Any], view: View) -> str:
@@ -280,7 +281,9 @@ def account_state(account: Mapping[str, Any], now: int, zone: tzinfo | None) -> 
         return f"paused until {clock(until, now, zone)}" if until else "paused"
     if status in _STATES:
         until = moment(account.get("blockedUntil"))
-        return _STATES[status] + (f" until {clock(until, now, zone)}" if until else "")
+        worst = _worst_level({"windows": _standard(account)})
+        word = "spent" if status == "rate_limited" and worst == "spent" else _STATES[status]
+        return word + (f" until {clock(until, now, zone)}" if until else "")
     return _worst_level(account)
 
 

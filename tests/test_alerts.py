@@ -11,6 +11,9 @@ from desktop.display import View
 from tests.test_display import HOUR, MINUTE, NOW, account, iso, view, week, window
 
 
+SPENT = window(0, level="spent")
+
+
 def pool(five: float | None, weekly: float | None = 48, reset: int = 2 * HOUR) -> View:
     windows = [window(five, resetAt=iso(NOW + reset)), week(weekly)]
     return view(pool={"windows": windows, "state": "ok"})
@@ -43,6 +46,18 @@ def titles(before: View, after: View, told: alerts.Told | None = None) -> list[s
             view(account(status="quota_exceeded", blockedUntil=iso(NOW + HOUR))),
             ["work@ is spent until 16:00"],
             id="an account is spent",
+        ),
+        pytest.param(
+            view(account()),
+            view(account(status="rate_limited", windows=[SPENT], blockedUntil=iso(NOW + HOUR))),
+            ["work@ is spent until 16:00"],
+            id="an account's 5 hours are spent",
+        ),
+        pytest.param(
+            view(account(status="rate_limited")),
+            view(account(status="quota_exceeded")),
+            [],
+            id="it was out of work before",
         ),
         pytest.param(view(account()), view(account(status="paused")), [], id="the user knows"),
         pytest.param(
@@ -127,8 +142,21 @@ def test_who_takes_over_is_named(others: list[dict[str, Any]], text: str) -> Non
     assert (alert.text, alert.kind) == (text, alerts.MOVED)
 
 
-def test_an_account_that_is_back_is_told() -> None:
-    assert titles(view(account(status="quota_exceeded")), view(account())) == ["work@ is back"]
+@pytest.mark.parametrize("status", ["quota_exceeded", "rate_limited"])
+def test_an_account_that_is_back_is_told(status: str) -> None:
+    assert titles(view(account(status=status)), view(account())) == ["work@ is back"]
+
+
+def test_several_accounts_in_one_look_are_one_notification() -> None:
+    names = [f"a{n}" for n in range(1, 9)]
+    well = view(*(account(name) for name in names), account("spare"))
+    spent = view(*(account(name, "rate_limited") for name in names), account("spare"))
+    (gone,) = alerts.news(well, spent, {}, NOW)[0]
+    assert gone.title == "8 accounts are spent"
+    assert gone.text == "a1, a2, a3, a4, a5 and 3 more. Work goes on with spare."
+    (back,) = alerts.news(spent, well, {}, NOW)[0]
+    assert back.title == "8 accounts are back"
+    assert back.text == "a1, a2, a3, a4, a5 and 3 more serve again."
 
 
 def test_hidden_addresses_stay_hidden() -> None:
