@@ -10,7 +10,6 @@ from desktop import alerts
 from desktop.display import View
 from tests.test_display import HOUR, MINUTE, NOW, account, iso, view, week, window
 
-
 SPENT = window(0, level="spent")
 
 
