@@ -170,6 +170,78 @@ def test_a_command_that_the_user_ran() -> None:
     assert counted(found)["outcome/command_failed"] == 1
 
 
+def ran(log: ToolLog, source: str | None = None, **more: object) -> None:
+    item = {"type": "CommandExecution", "id": "c1", "command": ["bash", "-lc", "git status"]}
+    log.done({**item, **({"source": source} if source else {}), "exit_code": 1, **more})
+
+
+def run_item(log: ToolLog) -> None:
+    ran(log, "unified_exec_startup")
+
+
+def run_item_of_no_source(log: ToolLog) -> None:
+    ran(log)
+
+
+def run_event(log: ToolLog) -> None:
+    log.event("exec_command_end", call_id="c1", command=["git", "status"], exit_code=1)
+
+
+def run_item_and_event(log: ToolLog) -> None:
+    ran(log, "agent")
+    run_event(log)
+
+
+def run_function(log: ToolLog) -> None:
+    arguments = json.dumps({"cmd": "git status"})
+    log.item(type="function_call", name="exec_command", arguments=arguments, call_id="c1")
+
+
+def run_both(log: ToolLog) -> None:
+    run_function(log)
+    ran(log, "unified_exec_startup")
+
+
+def run_all(log: ToolLog) -> None:
+    run_function(log)
+    log.output("c1", code=1)
+    ran(log, "unified_exec_startup")
+    run_event(log)
+
+
+def run_item_first(log: ToolLog) -> None:
+    ran(log, "unified_exec_startup")
+    run_function(log)
+    log.output("c1", code=1)
+
+
+def run_with_input(log: ToolLog) -> None:
+    ran(log, "unified_exec_startup")
+    ran(log, "unified_exec_interaction", id="c2", exit_code=None)
+
+
+RUNS = [run_item, run_item_of_no_source, run_event, run_item_and_event, run_both, run_all,
+        run_item_first, run_with_input]  # fmt: skip
+
+
+@pytest.mark.parametrize("write", RUNS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "line by line"])
+def test_a_command_is_counted_once(write: Callable[[ToolLog], None], cut: bool) -> None:
+    log = ToolLog()
+    write(log)
+    log.call()
+    runs, counts, state, base = [], {"command_family/git": 0, "outcome/command_failed": 0}, None, 0
+    for data in [line.encode() for line in log.lines] if cut else [log.text()]:
+        found, state = facts.fold(data, base, state or facts.State())
+        base += len(data)
+        runs += found.runs
+        for name, number in counted(found).items():
+            counts[name] = counts.get(name, 0) + number
+    assert [row[4:7] for row in runs] == [("git", "status", "status")]
+    assert counts["command_family/git"] == 1
+    assert counts["outcome/command_failed"] == 1
+
+
 @pytest.mark.parametrize(
     ("output", "tokens", "missing"),
     [

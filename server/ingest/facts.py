@@ -74,6 +74,7 @@ class State:
     # Tool runs whose output is to come: [offset, reads, patched files or None]
     waiting: dict[str, list[Any]] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)  # ids whose end was told already
+    called: list[str] = field(default_factory=list)  # ids whose run was counted already
     searches: int = 0  # in a row
     failures: int = 0  # in a row within a turn, of any command
     compacted: int = -1  # the number whose compaction was counted
@@ -203,6 +204,15 @@ class Counter:
         while len(waiting) >= _MOST_WAITING:
             waiting.pop(next(iter(waiting)))
         waiting[name] = [self.place, len(command.reads) if command else 0, files, int(mcp)]
+
+    def asked(self, name: Any) -> bool:
+        """Remember the id of a tool run; whether it was counted before."""
+        if not isinstance(name, str) or len(name) > 200:
+            return False
+        if name in self.state.called:
+            return True
+        self.state.called = [*self.state.called[1 - _MOST_WAITING :], name]
+        return False
 
     def finished(self, name: str, code: int) -> None:
         """A command ended with an exit code."""
@@ -334,8 +344,11 @@ class _Reader(Counter):
             files = [list(one) for one in command.patched]
         if name != "write_stdin" and not command:
             self.state.searches = 0
+        call = payload.get("call_id") or payload.get("id")
+        if self.asked(call):
+            return  # its item came first and was counted
         self.run(name, command)
-        self.wait(payload.get("call_id") or payload.get("id"), command, files, bool(mcp))
+        self.wait(call, command, files, bool(mcp))
 
     def _command(self, name: str, payload: dict[str, Any]) -> Command | None:
         last = re.split(r"\.|__", name)[-1]
@@ -407,9 +420,13 @@ class _Reader(Counter):
         name = item.get("id") or item.get("call_id")
         if not isinstance(name, str) or name in self.state.ended:
             return
-        if name not in self.state.waiting and item.get("source") == "user_shell":
-            cwd = item.get("cwd")
-            self.run("user_shell", self.described(item.get("command"), str(cwd or "")))
+        # What code calls by itself has no line of its own but this; input to a running command
+        # has it as well, and is no further run.
+        function = _SOURCES.get(str(item.get("source")), "shell")
+        if function and not self.asked(name):
+            command = self.described(item.get("command"), str(item.get("cwd") or self.state.cwd))
+            self.run(function, command)
+            self.wait(name, command, None, False)
         code = codex_int(item.get("exit_code"))
         if code is not None:
             self.finished(name, code)
@@ -483,6 +500,12 @@ class _Reader(Counter):
 
 
 _ITEM = re.compile(rb'"item":\{"type":"(\w+)"').search
+# Who started a command → what its run is called.
+_SOURCES = {
+    "user_shell": "user_shell",
+    "unified_exec_startup": "exec_command",
+    "unified_exec_interaction": "",
+}
 _FOLDERS = ("workdir", "working_directory", "cwd")
 _CHANGES = ("changes", "changed_paths", "paths", "files", "modified_paths")
 _OUTCOMES = {
