@@ -163,7 +163,36 @@ _PROGRAM = re.compile(r"[a-z][a-z0-9_+.-]{0,31}$")
 _VERSIONED = re.compile(r"^(python|pip)[\d.]+$")
 _SAFE = re.compile(r"[A-Za-z0-9_.:-]{1,80}$")
 _SECRET = re.compile(r"(?:sk-|gh[pousr]_|github_pat_|eyJ|AKIA|xox)\w|[A-Za-z0-9_-]{32,}")
-_PREFIXES = _words("env sudo command exec time nohup nice builtin stdbuf doas setsid xargs")
+_PREFIXES = _words(
+    "env sudo command exec time nohup nice builtin stdbuf doas setsid xargs timeout ionice chrt "
+    "taskset chroot gtimeout caffeinate"
+)
+# The options of programs that start others, where the value is a word of its own.
+_STARTERS = {
+    name: _words(options)
+    for name, options in {
+        "sudo": "-u -g -h -p -C -r -t -T -U -D -R -c -a --user --group --host --prompt "
+        "--close-from --role --type --command-timeout --other-user --chdir --chroot "
+        "--login-class --auth-type",
+        "doas": "-u -C -a",
+        "env": "-u -C -P --unset --chdir",
+        "exec": "-a",
+        "time": "-f -o --format --output",
+        "nice": "-n --adjustment",
+        "ionice": "-c -n --class --classdata",
+        "stdbuf": "-i -o -e --input --output --error",
+        "timeout": "-k -s --kill-after --signal",
+        "gtimeout": "-k -s --kill-after --signal",
+        "caffeinate": "-t -w",
+        "xargs": "-n -P -I -L -s -a -d -E -J -R -S --max-args --max-procs --max-lines "
+        "--max-chars --arg-file --delimiter",
+        "npx": "-p -c --package --call --from --with --python --spec",
+        "uv": "-p -C -F --with --with-editable --with-requirements --extra --group --only-group "
+        "--no-group --python --project --directory --env-file --index-url --package --dir --filter",
+    }.items()
+}
+# What comes before their program: how long, which processors, which folder.
+_FIRST_A_VALUE = _words("timeout gtimeout chrt taskset chroot")
 _KEYWORDS = _words("if while until then do else elif ! { time")
 _DROPPED = _words("for case done fi esac function } select in ;;")
 _PRELUDE = _words(
@@ -320,24 +349,43 @@ def _step(words: Sequence[str], piped: bool) -> Step | None:
             return None
         if _ASSIGNMENT.match(rest[0]) or name in _KEYWORDS:
             rest.pop(0)
-        elif name == "timeout" and len(rest) > 2:
-            rest = _after_options(rest[1:])[1:]
         elif name in _PREFIXES and len(rest) > 1:
-            rest = _after_options(rest[1:])
+            rest = _started(name, rest[1:]) or [name]
         elif name in _RUNNERS and len(rest) > 2 and rest[1] in ("run", "exec") and name != "npm":
-            rest = _after_options(rest[2:])
+            rest = _after_options(rest[2:], _STARTERS["uv"]) or [name]
         elif name in ("npx", "uvx", "bunx", "pipx") and len(rest) > 1:
-            rest = _after_options(rest[1:])
+            rest = _after_options(rest[1:], _STARTERS["npx"]) or [name]
         else:
             break
     return Step(tuple(rest), piped) if rest and rest[0] else None
 
 
-def _after_options(words: list[str]) -> list[str]:
+def _started(name: str, words: list[str]) -> list[str]:
+    """What a program that merely starts another is given to start."""
+    rest = _after_options(words, _STARTERS.get(name, frozenset()))
+    return rest[1:] if name in _FIRST_A_VALUE else rest
+
+
+def _after_options(words: list[str], valued: frozenset[str]) -> list[str]:
+    """The words after the options and the values that stand apart from them."""
     rest = list(words)
-    while len(rest) > 1 and rest[0].startswith("-"):
-        rest.pop(0)
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option == "--":
+            break
+        if _takes_next(option, valued) and rest:
+            rest.pop(0)
     return rest
+
+
+def _takes_next(option: str, valued: frozenset[str]) -> bool:
+    if option.startswith("--") or option in valued:
+        return option in valued
+    # Short ones may be joined (`-nu me`); the value of one that takes it ends the word (`-ume`).
+    for place, letter in enumerate(option[1:], start=1):
+        if f"-{letter}" in valued:
+            return place == len(option) - 1
+    return False
 
 
 @lru_cache(maxsize=4096)
