@@ -291,6 +291,50 @@ def test_a_sign_in_that_ended_is_named(config: Config, database: None) -> None:
         assert len(rig.provider.refreshes) == 1, "it is not asked again"
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "says"),
+    [
+        pytest.param("token_expired", "sign_in_needed", "no longer accepts", id="new, yet refused"),
+        pytest.param("token_revoked", "sign_in_needed", "revoked", id="revoked"),
+        pytest.param("account_deactivated", "deactivated", "deactivated", id="the account is gone"),
+    ],
+)
+def test_a_sign_in_refused_after_its_renewal_is_over(
+    rig: Rig, code: str, status: str, says: str
+) -> None:
+    first_fails(rig, refusal(401, code))
+    for _ in range(3):
+        assert rig.send().status == 200, "the other account serves"
+    bad = rig.served()[0]
+    assert rig.served().count(bad) == 2, "with the old and the new token, then never again"
+    assert len(rig.provider.refreshes) == 1
+    shown = rig.pool.summary(rig.accounts[bad], db.now_ms())
+    assert (shown["status"], says in shown["statusReason"]) == (status, True)
+    rig.pool.flush()
+    rig.pool.load()  # as after a restart
+    assert rig.pool.summary(rig.accounts[bad], db.now_ms())["status"] == status
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(refusal(503, "busy"), id="busy"),
+        pytest.param(Answer(401, b"<html>", {"content-type": "text/html"}), id="a Wi-Fi page"),
+        pytest.param(HangUp(), id="hang-up"),
+    ],
+)
+def test_a_sign_in_that_could_not_be_renewed_now_stays(
+    config: Config, database: None, answer: Script
+) -> None:
+    with running(config, ("acc-1",)) as rig:
+        rig.provider.token_answer = answer
+        rig.provider.play(refusal(401, "token_expired"))
+        assert rig.send().status == 400
+        assert {c.status for c in rig.pool.candidates()} == {"active"}
+        rig.provider.play(Stream())
+        assert rig.send().status == 200
+
+
 def test_a_lacking_model_is_remembered(rig: Rig) -> None:
     text = "The 'gpt-9' model is not supported when using Codex with a ChatGPT account."
     rig.provider.play(refusal(400, "", text))

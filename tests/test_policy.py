@@ -169,6 +169,39 @@ def test_next_step(outcome: Outcome, tries: Tries, allowed: bool, step: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("outcome", "tries", "ended"),
+    [
+        pytest.param(Outcome("status", 401, json=True), Tries(), False, id="a first 401"),
+        pytest.param(
+            Outcome("status", 401, json=True),
+            Tries(refreshed={"a"}),
+            False,
+            id="no new token came: the auth server could not be read",
+        ),
+        pytest.param(
+            Outcome("status", 401, json=True), Tries(renewed={"a"}), True, id="a new one, too"
+        ),
+        pytest.param(
+            Outcome("event", 401, "token_revoked"), Tries(renewed={"a"}), True, id="inside a 200"
+        ),
+        pytest.param(
+            Outcome("status", 401, json=True), Tries(renewed={"b"}), False, id="of another account"
+        ),
+        pytest.param(
+            Outcome("status", 401, page=401), Tries(renewed={"a"}), False, id="a page in between"
+        ),
+        pytest.param(Outcome("status", 401), Tries(renewed={"a"}), False, id="nobody's words"),
+        pytest.param(
+            Outcome("status", 403, json=True), Tries(renewed={"a"}), False, id="another refusal"
+        ),
+    ],
+)
+def test_when_a_sign_in_has_ended(outcome: Outcome, tries: Tries, ended: bool) -> None:
+    verdict = policy.classify(outcome, NOW)
+    assert policy.sign_in_ended(outcome, verdict, "a", tries) is ended
+
+
+@pytest.mark.parametrize(
     ("text", "wait"),
     [
         pytest.param("Please try again in 1.2s.", 1200, id="seconds"),

@@ -190,6 +190,20 @@ class Pool:
         profile = self._profile(account)
         return self._guarded(profile, lambda: self._credentials.renew(account, stale))
 
+    def refused(self, account: str, stale: str, code: str) -> None:
+        """Note that the provider refused a token for good: the account needs a new sign-in.
+
+        Nothing changes when it was signed in again or renewed meanwhile.
+        """
+        error = provider.not_accepted(code)
+        with self._lock:
+            known = self._profiles.get(account)
+            if known is None or not self._credentials.refused(account, stale, error):
+                return
+            if known.status in (*IN_ROTATION, PAUSED):
+                self._stand(account, Standing(error.standing, None, error.reason))
+        log.info("account %s needs a new sign-in: %s", account, error.reason)
+
     def used(self, account: str, now: int) -> None:
         """Note that the account was chosen for a request."""
         with self._lock:

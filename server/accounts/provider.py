@@ -293,6 +293,15 @@ def _refused(answer: Answer) -> AppError:
     )
 
 
+def not_accepted(code: str) -> SignInNeeded:
+    """What a refusal of a token that was renewed just now means, by the provider's code."""
+    if code in _DEAD_REASONS:
+        return SignInNeeded(_DEAD_REASONS[code], DEACTIVATED)
+    found = _SIGN_IN_REASONS.get(code, _EXPIRED)
+    # What is new has not expired, whatever the code says.
+    return SignInNeeded(say("state.refused") if found == _EXPIRED else found)
+
+
 def problem(data: Any) -> tuple[str, str]:
     """The code and the message of an error answer, in any of the spellings it comes in."""
     body = data if isinstance(data, dict) else {}

@@ -126,6 +126,15 @@ class Credentials:
         with self._lock:
             self._dead[account] = (reason, standing)
 
+    def refused(self, account: str, access: str, error: SignInNeeded) -> bool:
+        """Give up as `give_up` does, unless the account has another access token by now."""
+        with self._lock:
+            held = self._held.get(account)
+            if held is None or held.access != access:
+                return False
+            self._dead[account] = (error.reason, error.standing)
+            return True
+
     def held(self, account: str) -> Held:
         """The account's tokens as they are. Raises `SignInNeeded` when they are of no use."""
         return self._open(account)

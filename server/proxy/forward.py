@@ -518,6 +518,8 @@ class Turn:
         verdict = policy.classify(outcome, now)
         self._tries.verdicts.append((outcome, verdict))
         self._punish(account, verdict)
+        if policy.sign_in_ended(outcome, verdict, account, self._tries):
+            self._pool.refused(account, self._access_token, outcome.code)
         if verdict.word == "no such model":
             self._memory.cannot(account, self._work.body.model, now)
         may_repeat = partial(self._budget.allows, outcome.kind)
@@ -549,6 +551,7 @@ class Turn:
             self._pool.refresh(account, self._access_token)
         except AppError:
             return False
+        self._tries.renewed.add(account)
         return True
 
     def _final(self, outcome: Outcome, verdict: policy.Verdict) -> Exception:

@@ -95,6 +95,7 @@ class Tries:
 
     accounts: set[str] = field(default_factory=set)
     refreshed: set[str] = field(default_factory=set)
+    renewed: set[str] = field(default_factory=set)  # those of them that got a new token
     ambiguous: int = 0
     stale: str | None = None  # an account that met a kept connection only, never a new one
     verdicts: list[tuple[Outcome, Verdict]] = field(default_factory=list)
@@ -224,8 +225,19 @@ def next_step(
         return "another"
     if verdict.word == "unauthorised" and account not in tries.refreshed:
         return "refresh"
-    # Every other account would meet the same wall.
-    return "stop" if outcome.kind == "unreachable" else "another"
+    if outcome.kind == "unreachable":
+        # Once more, in case it was a blink; every other account would meet the same wall.
+        return "stop" if len(tries.verdicts) > 1 else "another"
+    return "another"
+
+
+def sign_in_ended(outcome: Outcome, verdict: Verdict, account: str, tries: Tries) -> bool:
+    """Whether the provider refuses the account's sign-in for good: a token just renewed, too.
+
+    Only its own words count: a page or an empty 401 may come from something in between.
+    """
+    own = outcome.json or outcome.kind == "event"
+    return own and verdict.word == "unauthorised" and account in tries.renewed
 
 
 def serious(tries: Tries) -> list[tuple[Outcome, Verdict]]:
@@ -245,8 +257,7 @@ def give_up(tries: Tries) -> AppError:
         return AppError(
             say("error.unreachable"),
             status=503,
-            code="upstream_unreachable",
-            retry_after=3,
+            code="server_is_overloaded",
         )
     if verdict.word in ("unauthorised", "no token"):
         return AppError(
@@ -382,9 +393,8 @@ def owner_away(continues: bool) -> AppError:
 def no_account(state: str) -> AppError:
     """Nobody can serve and waiting will not help: who must do what.
 
-    Paused is 503: whoever resumes an account within half a minute saves the turn, and Codex
-    shows the sentence after that (with a Retry-After it would wait for minutes). The others
-    are 400, which Codex shows at once; a sign-in takes longer than any retry.
+    400 is shown by Codex at once, sentence and all; a 503 it would repeat thirty times in half
+    a minute before it shows one.
     """
     sentences = {
         "empty": say("error.empty"),
@@ -396,5 +406,4 @@ def no_account(state: str) -> AppError:
     if state == "unable":
         return AppError(sentences[state], status=400, code="model_not_supported")
     message = sentences.get(state, sentences["empty"])
-    status = 503 if state == "paused" else 400
-    return AppError(message, status=status, code="no_accounts")
+    return AppError(message, status=400, code="no_accounts")
