@@ -141,16 +141,31 @@ def report(totals: dict[str, Any], seconds: float, *, as_json: bool) -> str:
         import json
 
         wanted = {key: totals[key] for key in ("files", "calls", "tokens", "skippedLines")}
-        return json.dumps({**wanted, "seconds": seconds})
-    tokens = totals["tokens"]
-    said = (
-        f"{totals['calls']:,} calls in {totals['files']:,} files: {tokens['total']:,} tokens "
+        return json.dumps({**wanted, "seconds": seconds, "claude": totals["claude"]})
+    return "\n".join((*counted(totals, f" {seconds:.1f} s."), *lost(totals)))
+
+
+def counted(totals: dict[str, Any], end: str = "") -> list[str]:
+    """A sentence on what Codex used, ending in `end`, and one on Claude Code where it was used."""
+    claude = totals.get("claude") or {}
+    said = [f"Codex: {_counted(totals)}{end}"]
+    return [*said, f"Claude Code: {_counted(claude)}"] if claude.get("files") else said
+
+
+def _counted(found: dict[str, Any]) -> str:
+    tokens = found["tokens"]
+    return (
+        f"{found['calls']:,} calls in {found['files']:,} files: {tokens['total']:,} tokens "
         f"({tokens['input']:,} input, {tokens['cachedInput']:,} of it cached; "
-        f"{tokens['output']:,} output). {seconds:.1f} s."
+        f"{tokens['output']:,} output)."
     )
-    if totals["skippedLines"]:
-        said += f"\n{totals['skippedLines']:,} lines could not be read and were left out."
-    return said + "".join(f"\n{line}" for line in quality(totals.get("quality") or {}))
+
+
+def lost(totals: dict[str, Any]) -> list[str]:
+    """What of either's logs could not be taken as it stands, in sentences."""
+    skipped = totals["skippedLines"] + (totals.get("claude") or {}).get("skippedLines", 0)
+    said = [f"{skipped:,} lines could not be read and were left out."] if skipped else []
+    return [*said, *quality(totals.get("quality") or {})]
 
 
 LEFT_OUT = {

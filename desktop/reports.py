@@ -115,12 +115,19 @@ def add(command: Add) -> None:
     command("pricing-coverage", _coverage, "Print which tokens have a price.",
             ["brimline pricing-coverage"])  # fmt: skip
     setup = command(
-        "setup", _setup, "Read all session logs and say what is there: the first step.",
+        "setup", _setup, 
+        "Read all session logs and say what is there: the first step. In --json “calls” and "
+        "“tokens” are Codex's; “claude” has those of Claude Code.",
         ["brimline setup", "brimline setup --update-pricing"],
     )  # fmt: skip
     setup.add_argument("--update-pricing", action="store_true", help="fetch the list prices too")
     setup.add_argument("--skip-pricing", action="store_true", help="leave the prices as they are")
-    command("refresh", _refresh, "Read new session logs.", ["brimline refresh"])
+    command(
+        "refresh", _refresh,
+        "Read new session logs. In --json “files”, “calls” and “tokens” are Codex's; “claude” has "
+        "those of Claude Code.",
+        ["brimline refresh"],
+    )  # fmt: skip
     diagnosing.add(command)
     _add_files(command)
 
@@ -202,19 +209,23 @@ def _setup(api: Api, arguments: argparse.Namespace) -> str:
     if arguments.update_pricing and not arguments.skip_pricing:
         body = {"text": _page_text(PRICES_URL), "source": PRICES_URL, "tier": "standard"}
         api.post("/api/pricing/update", body)
+    found = api.post("/api/scan", {"wait": True})
     said = {
         "folder": str(arguments.folder),
-        **api.post("/api/scan", {"wait": True}),
+        **found,
         "pricedRatio": api.get("/api/pricing/coverage")["ratio"],
         "files": {name: one["configured"] for name, one in api.get("/api/usage/files").items()},
     }
     if arguments.json:
         return json.dumps(said)
-    return (
-        f"Data folder: {said['folder']}\n"
-        f"{said['calls']:,} calls are in the ledger; {_percent(said['pricedRatio'])} of their "
-        "tokens have a price.\n"
-        "Next: brimline serve-dashboard --open"
+    return "\n".join(
+        (
+            f"Data folder: {said['folder']}",
+            *quick.counted(found),
+            *quick.lost(found),
+            f"{_percent(said['pricedRatio'])} of the tokens have a price.",
+            "Next: brimline serve-dashboard --open",
+        )
     )
 
 
@@ -498,8 +509,7 @@ def _refresh(api: Api, arguments: argparse.Namespace) -> str:
     said = api.get("/api/scan")
     if arguments.json:
         return json.dumps(said)
-    text = f"{said['files']} files, {said['calls']} calls, {said['skippedLines']} lines skipped."
-    return "\n".join((text, *quick.quality(said.get("quality") or {})))
+    return "\n".join((*quick.counted(said), *quick.lost(said)))
 
 
 def _export(api: Api, arguments: argparse.Namespace) -> str:

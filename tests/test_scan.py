@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from desktop import quick
 from server.config import Config
 from server.errors import AppError
 from server.ingest import scan
@@ -23,7 +25,9 @@ def test_it_counts_everything_and_says_how_far_it_is(config: Config) -> None:
     seen: list[dict[str, int]] = []
     answer = scan.run(config, lambda now: seen.append(dict(now)))
     tokens = answer["tokens"]
-    assert set(answer) == {"files", "calls", "tokens", "skippedLines", "seconds", "quality"}
+    assert set(answer) == {
+        "files", "calls", "tokens", "skippedLines", "claude", "seconds", "quality",
+    }  # fmt: skip
     assert (answer["calls"], tokens["input"], tokens["output"]) == (
         tree.sums[0], tree.sums[1], tree.sums[3],
     )  # fmt: skip
@@ -32,6 +36,30 @@ def test_it_counts_everything_and_says_how_far_it_is(config: Config) -> None:
     assert seen[-1]["filesDone"] == seen[-1]["filesTotal"] == len(tree.paths)
     assert seen[-1]["bytesDone"] == seen[-1]["bytesTotal"]
     assert {**scan.run(config), "seconds": 0} == {**answer, "seconds": 0}
+
+
+def test_claude_is_said_beside_codex(config: Config) -> None:
+    tree = Tree(config.codex_home, seed=2, body=30)
+    tree.grow(2)
+    project = config.claude_home / "projects" / "p"
+    project.mkdir(parents=True)
+    usage = {"input_tokens": 5, "cache_read_input_tokens": 10, "output_tokens": 7}
+    message = {"id": "msg_1", "model": "claude-x", "usage": usage}
+    line = {"type": "assistant", "sessionId": "s", "timestamp": "2026-11-20T10:00:00Z"}
+    (project / "s.jsonl").write_text(json.dumps({**line, "message": message}) + "\n")
+    answer = scan.run(config)
+    assert answer["calls"] == tree.sums[0]
+    assert answer["claude"] == {
+        "files": 1,
+        "calls": 1,
+        "tokens": {
+            "input": 15, "cachedInput": 10, "output": 7, "reasoningOutput": 0, "total": 22,
+        },
+        "skippedLines": 0,
+    }  # fmt: skip
+    said = quick.report(answer, 1.0, as_json=False)
+    assert "Claude Code: 1 calls in 1 files: 22 tokens (15 input, 10 of it" in said
+    assert json.loads(quick.report(answer, 1.0, as_json=True))["claude"] == answer["claude"]
 
 
 def test_no_logs_is_no_error(config: Config) -> None:

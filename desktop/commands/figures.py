@@ -68,7 +68,8 @@ def add(commands: Any) -> None:
         commands,
         "scan",
         _scan,
-        "Read new session logs, then print the ledger's totals.",
+        "Read new session logs, then print the ledger's totals. In --json “files”, “calls”, "
+        "“tokens” and “skippedLines” are Codex's; “claude” has those of Claude Code.",
         ["brimline scan", "brimline scan --json"],
     )
     json_flag(scan)

@@ -25,24 +25,36 @@ _AT_ONCE = 1 << 30
 
 
 def totals() -> dict[str, Any]:
-    """What the Codex logs say in all, archived sessions included (database open)."""
+    """What the Codex logs say in all, archived sessions included, and beside it, under `claude`,
+    what those of Claude Code say (database open).
+    """
     from server.store import db
 
-    files, calls, first, cached, output, reasoning, skipped = db.rows(
-        "select count(*), total(calls), total(input), total(cached), total(output), "
-        "total(reasoning), total(skipped) from source_file where provider = 'codex'"
-    )[0]
+    found = {
+        provider: figures
+        for provider, *figures in db.rows(
+            "select provider, count(*), total(calls), total(input), total(cached), total(output), "
+            "total(reasoning), total(skipped) from source_file group by provider"
+        )
+    }
+    nothing = [0] * 7
+    claude = _said(found.get("claude", nothing))
+    return {**_said(found.get("codex", nothing)), "claude": claude}
+
+
+def _said(figures: list[float]) -> dict[str, Any]:
+    files, calls, first, cached, output, reasoning, skipped = map(int, figures)
     return {
         "files": files,
-        "calls": int(calls),
+        "calls": calls,
         "tokens": {
-            "input": int(first),
-            "cachedInput": int(cached),
-            "output": int(output),
-            "reasoningOutput": int(reasoning),
-            "total": int(first) + int(output),
+            "input": first,
+            "cachedInput": cached,
+            "output": output,
+            "reasoningOutput": reasoning,
+            "total": first + output,
         },
-        "skippedLines": int(skipped),
+        "skippedLines": skipped,
     }
 
 
