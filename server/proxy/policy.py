@@ -225,10 +225,8 @@ def next_step(
         return "another"
     if verdict.word == "unauthorised" and account not in tries.refreshed:
         return "refresh"
-    if outcome.kind == "unreachable":
-        # Once more, in case it was a blink; every other account would meet the same wall.
-        return "stop" if len(tries.verdicts) > 1 else "another"
-    return "another"
+    # Every other account would meet the same wall.
+    return "stop" if outcome.kind == "unreachable" else "another"
 
 
 def sign_in_ended(outcome: Outcome, verdict: Verdict, account: str, tries: Tries) -> bool:
@@ -257,7 +255,8 @@ def give_up(tries: Tries) -> AppError:
         return AppError(
             say("error.unreachable"),
             status=503,
-            code="server_is_overloaded",
+            code="upstream_unreachable",
+            retry_after=3,
         )
     if verdict.word in ("unauthorised", "no token"):
         return AppError(
@@ -393,8 +392,9 @@ def owner_away(continues: bool) -> AppError:
 def no_account(state: str) -> AppError:
     """Nobody can serve and waiting will not help: who must do what.
 
-    400 is shown by Codex at once, sentence and all; a 503 it would repeat thirty times in half
-    a minute before it shows one.
+    Paused is 503: whoever resumes an account within half a minute saves the turn, and Codex
+    shows the sentence after that (with a Retry-After it would wait for minutes). The others
+    are 400, which Codex shows at once; a sign-in takes longer than any retry.
     """
     sentences = {
         "empty": say("error.empty"),
@@ -406,4 +406,5 @@ def no_account(state: str) -> AppError:
     if state == "unable":
         return AppError(sentences[state], status=400, code="model_not_supported")
     message = sentences.get(state, sentences["empty"])
-    return AppError(message, status=400, code="no_accounts")
+    status = 503 if state == "paused" else 400
+    return AppError(message, status=status, code="no_accounts")
