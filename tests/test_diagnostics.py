@@ -723,6 +723,19 @@ def test_bad_input_is_told(ready: FlaskClient, method: str, path: str, status: i
     assert answer.get_json()["error"]["message"]
 
 
+def test_a_refresh_reads_what_is_new_first(config: Config, client: FlaskClient) -> None:
+    first, second = rich(1), rich(2)
+    path = first.save(config.codex_home)
+    found = client.post("/api/diagnostics/refresh", json={"wait": True}).get_json()
+    assert found["sections"]["overview"]["usage_rows"] == 7  # a log that nobody had read
+    first.run("ls")
+    path.write_bytes(first.text())
+    second.save(config.codex_home)
+    found = client.post("/api/diagnostics/refresh", json={"wait": True}).get_json()
+    assert found["sections"]["overview"]["usage_rows"] == 15
+    assert got(client, "overview")["usage_rows"] == 15
+
+
 @pytest.mark.parametrize("body", [{"wait": "x"}, {"include_archived": 7}, [], "x"])
 def test_a_bad_refresh_is_told(client: FlaskClient, body: Any) -> None:
     assert client.post("/api/diagnostics/refresh", json=body).status_code == 422

@@ -46,7 +46,8 @@ def test_pairs(telemetry: list[Seen], calls: list[Seen], expected: list[tuple[by
         pytest.param(False, 1, False, "waiting", id="its log line may be on its way"),
         pytest.param(False, 120_000, False, "provisional", id="only telemetry saw it: counted"),
         pytest.param(False, 120_000, True, "replaced", id="the log was read past it: not counted"),
-        pytest.param(False, 1, True, "replaced", id="however young"),
+        pytest.param(False, 1, True, "waiting", id="nobody may have looked for its call yet"),
+        pytest.param(True, 1, True, "matched", id="however young"),
     ],
 )
 def test_standing(matched: bool, age: int, later: bool, expected: str) -> None:

@@ -204,6 +204,23 @@ def test_what_the_log_tells_otherwise_is_not_counted(database: None) -> None:
     assert quality["records"] == {"matched": 2, "waiting": 0, "replaced": 2, "provisional": 0}
 
 
+def test_a_record_whose_match_was_not_tried_waits(client: FlaskClient) -> None:
+    store("recommended-pb")
+    see_in_log()
+    at = db.rows("select max(at) from telemetry_usage")[0][0]
+    with db.writing() as connection:  # as if all of it had come just now
+        by = db.now_ms() - at
+        for table in ("telemetry_event", "telemetry_usage"):
+            connection.execute(f"update {table} set at = at + ?", (by,))  # noqa: S608
+        connection.execute("update call set started_at = started_at + ?", (by,))
+    span = Span(at + by - 3_600_000, at + by + 1)
+    assert received.quality(span, at + by)["records"]["replaced"] == 0
+    assert received.quality(span, at + by)["records"]["waiting"] == 4
+    waiting = client.get("/api/telemetry/events?has=waiting").get_json()["events"]
+    assert [one["usage"]["standing"] for one in waiting] == ["waiting"] * 4
+    assert client.get("/api/telemetry/events?has=replaced").get_json()["total"] == 0
+
+
 def test_a_young_record_waits_for_its_log(database: None) -> None:
     store("logs-only")
     at = db.rows("select at from telemetry_usage")[0][0]
@@ -457,6 +474,8 @@ def test_an_event_shows_its_tokens_and_standing(client: FlaskClient) -> None:
         "panels?from=0001-01-01&to=0001-01-02",
         "panels?to=9999-12-31",
         "panels?provider=x",
+        "panels?id=zz",
+        "panels?id=input&id=zz",
         "events?limit=0",
         "events?limit=9999",
         "events?cursor=x",

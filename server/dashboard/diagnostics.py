@@ -117,6 +117,8 @@ def _refreshed(services: Services) -> tuple[bool, str]:
     if not isinstance(wait, bool) or not (include is None or isinstance(include, bool)):
         raise Unprocessable("“wait” and “include_archived” must be true or false.")
     archived = _archived() if include is None else include
+    if wait:
+        services.indexer.scan(wait=True)  # facts are never read beyond what the ledger has
     services.facts.refresh(wait=wait)
     return wait, "" if archived else "active"
 

@@ -33,6 +33,8 @@ def blueprint(services: Services) -> Blueprint:
         days = _days()
         said = _flag("literal") is not False
         wanted = query.names("id") or telemetry.IDS
+        if not set(wanted) <= set(telemetry.IDS):
+            raise Unprocessable(f"“id” must be one of: {', '.join(telemetry.IDS)}.")
         found = telemetry.panels(_span(days), days, db.now_ms(), said=said, wanted=wanted)
         return jsonify(_private(found))
 

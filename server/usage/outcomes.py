@@ -21,9 +21,9 @@ def standing(*, matched: bool, at: int, later_call: bool, now: int) -> str:
     """
     if matched:
         return "matched"
-    if later_call:
-        return "replaced"
-    return "waiting" if now - at < PATIENCE_MS else "provisional"
+    if now - at < PATIENCE_MS:
+        return "waiting"  # its match may not have been tried yet, whatever the log has by now
+    return "replaced" if later_call else "provisional"
 
 
 class Ending(NamedTuple):

@@ -55,9 +55,9 @@ _HAS = {
     "counted": f"(u.call is not null or (u.key is not null and e.at <= ? and not {_LATER}))",
     # The standings of a response (`outcomes.standing`); `?` is the last moment that is not young.
     "matched": "u.call is not null",
-    "replaced": f"u.key is not null and u.call is null and {_LATER}",
+    "replaced": f"u.key is not null and u.call is null and e.at <= ? and {_LATER}",
     "provisional": f"u.key is not null and u.call is null and e.at <= ? and not {_LATER}",
-    "waiting": f"u.key is not null and u.call is null and e.at > ? and not {_LATER}",
+    "waiting": f"u.key is not null and u.call is null and e.at > ?",
 }
 _KIND = "e.session_id in (select session_id from telemetry_session where kind = '{}')"
 _HAS["helper"] = _KIND.format("helper")  # in a conversation that Codex started for itself
