@@ -57,7 +57,7 @@ _HAS = {
     "matched": "u.call is not null",
     "replaced": f"u.key is not null and u.call is null and e.at <= ? and {_LATER}",
     "provisional": f"u.key is not null and u.call is null and e.at <= ? and not {_LATER}",
-    "waiting": f"u.key is not null and u.call is null and e.at > ?",
+    "waiting": "u.key is not null and u.call is null and e.at > ?",
 }
 _KIND = "e.session_id in (select session_id from telemetry_session where kind = '{}')"
 _HAS["helper"] = _KIND.format("helper")  # in a conversation that Codex started for itself
