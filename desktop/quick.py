@@ -182,7 +182,9 @@ def quality(found: dict[str, Any]) -> list[str]:
     """What was mended or left out, in sentences."""
     said = []
     if found.get("mendedLines"):
-        said.append(f"{found['mendedLines']:,} lines had figures or times that cannot be; mended.")
+        said.append(
+            f"{found['mendedLines']:,} lines had figures, times or letters that cannot be; mended."
+        )
     shown = found.get("leftOut", [])[:10]
     for one in shown:
         path = "".join(c if c.isprintable() else "?" for c in one["path"])

@@ -227,7 +227,7 @@ DEEP = b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"\n"
         pytest.param(b"\x89PNG\xff\xfe\n", "encoding", id="binary"),
         pytest.param(
             b'{"timestamp":"x","type":"response_item","payload":{"t":"\xe2\x82"}}\n',
-            "encoding",
+            "mended_text",
             id="half a letter",
         ),
         pytest.param(DEEP, "too_deep", id="10,000 deep"),
@@ -249,6 +249,35 @@ def test_a_bad_line_is_counted_and_the_rest_goes_on(bad: bytes, kind: str) -> No
     records, _ = read(line("session_meta", META), good, bad, b"\n", after)
     assert tokens(records) == [(10, 0, 2, 0), (20, 0, 2, 0)]
     assert records.warnings == {kind: 1}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(
+            line("token_usage_record", record()).replace(
+                b'root_turn_id":"t1', b'root_turn_id":"\xff'
+            ),
+            id="a record",
+        ),
+        pytest.param(
+            line(
+                "event_msg",
+                {
+                    "type": "token_count",
+                    "info": {"last_token_usage": usage((100, 40, 10, 5))},
+                    "rate_limits": {"primary": {"used_percent": 4}, "plan_type": "pl?s"},
+                },
+            ).replace(b"pl?s", b"pl\xffs"),
+            id="a count with its allowance",
+        ),
+    ],
+)
+def test_a_byte_that_is_no_text_does_not_cost_the_call(odd: bytes) -> None:
+    records, _ = read(line("session_meta", META | {"id": "0198-owner"}), odd)
+    assert tokens(records) == [(100, 40, 10, 5)]
+    assert records.warnings == {"mended_text": 1}
+    assert [limits["plan_type"] for _, limits in records.limits] in ([], ["pl\ufffds"])
 
 
 def test_rate_limits_are_kept_when_they_change() -> None:

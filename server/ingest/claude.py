@@ -6,10 +6,10 @@ inside the input, so that totals of both providers mean the same.
 
 from __future__ import annotations
 
-import json
-
 from server.ingest.codex import (
+    MENDED,
     Records,
+    as_json,
     fault,
     is_utf8,
     lines_of,
@@ -99,8 +99,9 @@ def _check(data: memoryview, records: Records) -> set[int]:
     for line in lines_of(data):
         kind = fault(line)
         if kind:
-            bad.add(start)
             _warn(records, kind)
+        if kind and kind != MENDED:
+            bad.add(start)
         start += len(line)
     return bad
 
@@ -128,7 +129,7 @@ def _starts(data: memoryview, state: State) -> list[int]:
 def _decode(data: memoryview, start: int, records: Records) -> dict[str, Any] | None:
     end = searchable(data).find(needle("\n"), start)
     try:
-        line = json.loads(bytes(data[start:end]))
+        line = as_json(bytes(data[start:end]))
         if isinstance(line, dict):
             return line
         kind = "not_object"

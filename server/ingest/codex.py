@@ -50,6 +50,7 @@ def needle(text: str) -> Any:
 
 
 MAX_NUMBER = 2**53
+MENDED = "mended_text"  # a line is kept, its bytes that are no UTF-8 replaced
 _TITLE = 80
 _TITLE_SOURCE = 4000  # of a text; spaces and secrets in it become shorter
 _ODD = 30  # unusual lines in a piece; after so many the rest of it is read here
@@ -323,8 +324,9 @@ class _Reader:
         for line in lines_of(self.data):
             kind = fault(line)
             if kind:
-                self.bad.add(start)
                 self._warn(kind)
+            if kind and kind != MENDED:
+                self.bad.add(start)
             start += len(line)
 
     def _warn(self, kind: str) -> None:
@@ -347,7 +349,7 @@ class _Reader:
             return None
         kind = "not_json"
         try:
-            value = json.loads(self._line(start))
+            value = as_json(self._line(start))
             if isinstance(value, dict):
                 self.records.decoded += 1
                 return value
@@ -751,7 +753,7 @@ class _Reader:
             while close > 0 and self.letters[close - 1] == "\\":
                 close = find('"', close + 1, end)
             try:
-                value = json.loads(bytes(self.data[start:text]) + bytes(self.data[close:end]))
+                value = as_json(bytes(self.data[start:text]) + bytes(self.data[close:end]))
                 if isinstance(value, dict):
                     return value
             except (ValueError, RecursionError):
@@ -773,7 +775,7 @@ def _asked(state: State) -> str:
 
 def _add_limits(records: Records, at: int, raw: bytes) -> None:
     try:
-        value = json.loads(raw)
+        value = as_json(raw)
     except (ValueError, RecursionError):
         records.warn("rate_limits")
         return
@@ -792,23 +794,33 @@ def lines_of(data: memoryview) -> list[bytes]:
 
 
 def fault(line: bytes) -> str | None:
-    """Why a line cannot be used; None when it can, or is blank."""
+    """Why a line cannot be used, or `MENDED`; None when there is nothing to say of it.
+
+    Bytes that are no UTF-8 do not cost the line: whoever decodes it replaces them.
+    """
     text = line.strip(b" \t\r\n")
     if not text:
         return None
     if b"\0" in text:
         return "binary"
+    mended = None
     try:
         text.decode()
-        if text.startswith(b'{"timestamp":"') and text.endswith(b"}"):
-            return None  # decoded if it turns out to be needed
-        return None if isinstance(json.loads(text), dict) else "not_object"
     except UnicodeDecodeError:
-        return "encoding"
+        mended = MENDED
+    try:
+        if text.startswith(b'{"timestamp":"') and text.endswith(b"}"):
+            return mended  # decoded if it turns out to be needed
+        return mended if isinstance(as_json(text), dict) else "not_object"
     except RecursionError:
         return "too_deep"
     except ValueError:
-        return "not_json"
+        return "encoding" if mended else "not_json"
+
+
+def as_json(line: bytes) -> Any:
+    """A line's value; what is no UTF-8 in it is replaced. Raises as `json.loads`."""
+    return json.loads(line.decode(errors="replace"))
 
 
 def is_utf8(data: memoryview) -> bool:

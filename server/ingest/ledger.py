@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Delta = tuple[str, str, str, str, str]  # day, provider, model, project, account
 
 # The kinds of warning that are no lost line.
-_HARMLESS = {"unusual_shape", "mended_number", "mended_time", "unreadable"}
+_HARMLESS = {"unusual_shape", "mended_number", "mended_time", "mended_text", "unreadable"}
 _DEPTH = 50  # forks of forks; what goes deeper is a circle
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))

@@ -244,7 +244,7 @@ def _json(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except ValueError:  # half a character, NaN, depth: the slower reader knows what to do
-        return json.loads(data)
+        return json.loads(data.decode(errors="replace"))
 
 
 def forwards(data: _Bytes, place: int, bounds: Bounds) -> Iterator[Line]:

@@ -70,7 +70,8 @@ def quality() -> dict[str, Any]:
 
     figures = "coalesce(json_extract(warnings, '$.mended_{}'), 0)".format
     skipped, mended = db.rows(
-        f"select total(skipped), total({figures('number')} + {figures('time')}) "  # noqa: S608
+        f"select total(skipped), "  # noqa: S608
+        f"total({figures('number')} + {figures('time')} + {figures('text')}) "
         "from source_file where warnings != '{}'"
     )[0]
     closed = db.rows(
