@@ -7,13 +7,15 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import expect
 
-from server.store import settings
+from server.accounts.allowance import DAY, Usage
+from server.store import db, settings
 from tests import test_ui
 from tests.serving import Served
 from tests.test_i18n import catalogue
-from tests.test_ui import Watched, ask, observe
+from tests.test_ui import Watched, ask, observe, window
 from tests.upstream import Answer, Provider, Received, Stream, auth_json, refusal
 
 pytestmark = test_ui.pytestmark
@@ -128,6 +130,23 @@ def test_a_banked_reset_is_redeemed_once(
     expect(dialog).to_have_count(0)
     expect(page.get_by_text("100% left").first).to_be_visible()
     assert len(wishes) == 1 and re.fullmatch(r"[0-9a-f]{32}", wishes[0])
+
+
+@pytest.mark.parametrize("path", ["/accounts", "/"])
+def test_a_monthly_plan_says_so_and_a_weekly_one_does_not(
+    served: Served, watched: Watched, path: str
+) -> None:
+    now = db.now_ms()
+    month = window("monthly", 29, 43_200, 20 * DAY, now)
+    served.services.pool.observe(served.account("acc-1"), Usage(windows=(month,)), "api")
+    observe(served, served.account("acc-2"), 20, 45)
+    page = watched.open(f"{served.url}{path}")
+    lanes = page.locator(".lane")
+    expect(lanes.filter(has_text="acc-1@example.com")).to_contain_text("71% left · monthly")
+    weekly = lanes.filter(has_text="acc-2@example.com")
+    expect(weekly).to_contain_text("55% left")
+    expect(weekly).not_to_contain_text("monthly")
+    watched.check()
 
 
 def test_a_lane_says_why_an_account_is_held_back_though_it_has_room(

@@ -29,6 +29,12 @@ export function windowName(
   return window?.name ?? t(slot === "primary" ? "window.5h" : "window.week");
 }
 
+/** The name of a window that is not the usual one of its place, such as a month where a week stands. */
+export function unusualName(window: Allowance, slot: "primary" | "secondary"): string | null {
+  const name = windowName(window, slot);
+  return name === windowName(undefined, slot) ? null : name;
+}
+
 /** The shape and colour of a level; a level is never told by colour alone. */
 export function mark(level: Allowance["level"]): Mark {
   if (level === "low") return "warn";

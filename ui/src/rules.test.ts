@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { lane, paceText, planName, statusText, windowName } from "./allowance";
+import { lane, paceText, planName, statusText, unusualName, windowName } from "./allowance";
 import { query, type Account, type Allowance } from "./api";
 import { moved } from "./live";
 import { cacheAdvice } from "./calls";
@@ -49,6 +49,13 @@ test.each([
 ] as const)("a window is named by its length %#", (window, slot, name) =>
   expect(windowName(window, slot)).toBe(name),
 );
+
+test.each([
+  ["a month where a week stands", allowance("monthly", 43200), "secondary", "monthly"],
+  ["a week in its place", allowance("secondary", 10080), "secondary", null],
+  ["five hours in their place", allowance("primary", 300), "primary", null],
+  ["a short window of another length", allowance("primary", 4320, { name: "3 d" }), "primary", "3 d"],
+] as const)("%s", (_, window, slot, name) => expect(unusualName(window, slot)).toBe(name));
 
 test("pace says points and whether it lasts", () => {
   const pace = {

@@ -115,8 +115,8 @@ function Row({ account, now }: { account: Account; now: number }) {
           <span className="reason">{told(account.statusReason, account.statusSaid)}</span>
         )}
       </div>
-      <Meter window={short} slot="primary" idle={idle} absent={known} now={now} />
-      <Meter window={long} slot="secondary" idle={idle} absent={known} now={now} />
+      <Meter window={short} slot="primary" idle={idle} absent={known} unnamed now={now} />
+      <Meter window={long} slot="secondary" idle={idle} absent={known} unnamed now={now} />
       <p className="sign-in">
         <SignInHealth account={account} now={now} />
       </p>

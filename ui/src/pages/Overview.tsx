@@ -213,8 +213,8 @@ function Lane({ account, now }: { account: Account; now: number }) {
           {account.serving && <> · {t("status.serving")}</>}
         </span>
       </div>
-      <Meter window={short} slot="primary" idle={idle} absent={known} now={now} />
-      <Meter window={long} slot="secondary" idle={idle} absent={known} now={now} />
+      <Meter window={short} slot="primary" idle={idle} absent={known} unnamed now={now} />
+      <Meter window={long} slot="secondary" idle={idle} absent={known} unnamed now={now} />
       <LaneButton account={account} run={(wanted) => act.mutate(wanted)} busy={act.isPending} />
       {unseen(account) && <p className="held note">{told(account.statusReason, account.statusSaid)}</p>}
     </div>

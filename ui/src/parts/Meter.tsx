@@ -1,5 +1,5 @@
 /** The headroom meter: fill = percent left, tick = where an even pace would be. */
-import { mark, windowName } from "../allowance";
+import { mark, unusualName, windowName } from "../allowance";
 import type { Allowance } from "../api";
 import { ago, percent, reset, UNKNOWN, when } from "../format";
 import { t } from "../words";
@@ -12,14 +12,17 @@ interface Props {
   idle?: boolean;
   /** The account has windows, only not this one. */
   absent?: boolean;
+  /** Nothing beside it names the window, so one that is not usual here says its name. */
+  unnamed?: boolean;
   now: number;
 }
 
-export function Meter({ window, slot, idle = false, absent = false, now }: Props) {
+export function Meter({ window, slot, idle = false, absent = false, unnamed = false, now }: Props) {
   const name = windowName(window, slot);
   const left = window?.remainingPercent ?? null;
   if (!window || left === null) return <Unknown name={name} absent={absent} />;
   const level = idle ? "ok" : mark(window.level);
+  const unusual = unnamed && unusualName(window, slot);
   return (
     <div className="meter" data-stale={window.stale || undefined}>
       <div className="row">
@@ -28,6 +31,7 @@ export function Meter({ window, slot, idle = false, absent = false, now }: Props
             <Sign mark={level} />
             {t("meter.left", { percent: percent(left) })}
           </b>
+          {unusual && <> · {unusual}</>}
           <Note window={window} idle={idle} now={now} />
         </span>
         <span
