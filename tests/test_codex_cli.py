@@ -317,6 +317,27 @@ def test_a_dry_pool_says_when_to_come_back(
     assert [row["error_code"] for row in served.rows()] == ["usage_limit_reached"]
 
 
+def test_paused_accounts_are_told_at_once(codex: Codex, served: Served, provider: Provider) -> None:
+    served.services.pool.pause_all()
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/backend-api/codex"))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    assert run.code == 1
+    assert "All accounts are paused. Resume one" in run.errors[-1]
+    # One row: it did not ask again.
+    assert [row["error_code"] for row in served.rows()] == ["no_accounts"]
+    assert not provider.responses()
+
+
+def test_a_dead_upstream_ends_soon(codex: Codex, served: Served) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    served.services.proxy.upstream._port = port
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/backend-api/codex"))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    assert run.code == 1
+    assert [row["error_code"] for row in served.rows()] == ["server_is_overloaded"] * 5
+
+
 def test_a_short_rest_is_waited_for(codex: Codex, served: Served, provider: Provider) -> None:
     first_fails(provider, refusal(429, "rate_limit_exceeded", "Slow down.", retry_after="1"))
     codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))

@@ -159,8 +159,13 @@ def test_classify(
         pytest.param(Outcome("gone"), Tries(), True, "stop", id="the client left"),
         pytest.param(status(400), Tries(), True, "stop", id="it would end the same"),
         pytest.param(
-            Outcome("unreachable"), Tries(), True, "stop", id="all accounts share the network"
+            Outcome("unreachable"),
+            Tries(verdicts=[(Outcome("unreachable"), policy.Verdict("R0", "unreachable"))] * 2),
+            True,
+            "stop",
+            id="all accounts share the network",
         ),
+        pytest.param(Outcome("unreachable"), Tries(), True, "another", id="a blink of the network"),
     ],
 )
 def test_next_step(outcome: Outcome, tries: Tries, allowed: bool, step: str) -> None:
@@ -237,7 +242,7 @@ def test_dry(retry_at: int | None, status_code: int, code: str, after: int) -> N
 @pytest.mark.parametrize(
     ("outcome", "status_code", "code"),
     [
-        pytest.param(Outcome("unreachable"), 503, "upstream_unreachable", id="no network"),
+        pytest.param(Outcome("unreachable"), 503, "server_is_overloaded", id="no network"),
         pytest.param(status(401), 400, "no_accounts", id="a 401 would be the client's"),
         pytest.param(status(500), 503, "server_is_overloaded", id="never a bare 5xx"),
         pytest.param(Outcome("slow"), 503, "server_is_overloaded", id="no answer in time"),
@@ -252,7 +257,7 @@ def test_give_up(outcome: Outcome, status_code: int, code: str) -> None:
 
 @pytest.mark.parametrize(
     ("state", "expected"),
-    [("empty", 400), ("paused", 503), ("sign_in_needed", 400), ("chosen_gone", 400)],
+    [("empty", 400), ("paused", 400), ("sign_in_needed", 400), ("chosen_gone", 400)],
 )
 def test_no_account_says_who_must_do_what(state: str, expected: int) -> None:
     answer = policy.no_account(state)

@@ -278,5 +278,5 @@ def test_a_dead_network_blames_nobody(config: Config, database: None) -> None:
     with running(replace(config)) as rig:
         rig.proxy.upstream._port = 9
         reply = rig.send({}, "/backend-api/files")
-        assert (reply.status, reply.error["code"]) == (503, "upstream_unreachable")
+        assert (reply.status, reply.error["code"]) == (503, "server_is_overloaded")
         assert {c.errors for c in rig.pool.candidates()} == {0}

@@ -99,6 +99,8 @@ def _choose(parts: Parts, errand: Errand, tries: Tries, again: str | None) -> Ch
 
 def _nobody(choice: Choice, tries: Tries) -> AppError:
     limited = any(verdict.block for _, verdict in tries.verdicts)
+    if policy.cut_off(tries):
+        return policy.give_up(tries)
     if choice.state == "busy":
         return policy.busy()
     if limited or choice.state == "blocked":

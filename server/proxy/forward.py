@@ -351,6 +351,8 @@ class Turn:
 
     def _nobody(self, choice: Choice) -> Exception:
         """The answer when no account can take the request (any more)."""
+        if policy.cut_off(self._tries):
+            return policy.give_up(self._tries)
         if choice.state == "busy":
             return policy.busy()
         if self._owner_is_away(choice):

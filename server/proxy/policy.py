@@ -225,8 +225,11 @@ def next_step(
         return "another"
     if verdict.word == "unauthorised" and account not in tries.refreshed:
         return "refresh"
-    # Every other account would meet the same wall.
-    return "stop" if outcome.kind == "unreachable" else "another"
+    if outcome.kind == "unreachable":
+        # Once more, in case it was a blink; every other account would meet the same wall.
+        met = sum(each.kind == "unreachable" for each, _ in tries.verdicts)
+        return "stop" if met > 1 else "another"
+    return "another"
 
 
 def sign_in_ended(outcome: Outcome, verdict: Verdict, account: str, tries: Tries) -> bool:
@@ -236,6 +239,11 @@ def sign_in_ended(outcome: Outcome, verdict: Verdict, account: str, tries: Tries
     """
     own = outcome.json or outcome.kind == "event"
     return own and verdict.word == "unauthorised" and account in tries.renewed
+
+
+def cut_off(tries: Tries) -> bool:
+    """Whether the provider could not be reached at last, whatever the accounts' limits are."""
+    return bool(tries.verdicts) and tries.verdicts[-1][1].word == "unreachable"
 
 
 def serious(tries: Tries) -> list[tuple[Outcome, Verdict]]:
@@ -255,8 +263,7 @@ def give_up(tries: Tries) -> AppError:
         return AppError(
             say("error.unreachable"),
             status=503,
-            code="upstream_unreachable",
-            retry_after=3,
+            code="server_is_overloaded",
         )
     if verdict.word in ("unauthorised", "no token"):
         return AppError(
@@ -392,9 +399,8 @@ def owner_away(continues: bool) -> AppError:
 def no_account(state: str) -> AppError:
     """Nobody can serve and waiting will not help: who must do what.
 
-    Paused is 503: whoever resumes an account within half a minute saves the turn, and Codex
-    shows the sentence after that (with a Retry-After it would wait for minutes). The others
-    are 400, which Codex shows at once; a sign-in takes longer than any retry.
+    400 is shown by Codex at once, sentence and all; a 503 it would repeat thirty times in half
+    a minute before it shows one.
     """
     sentences = {
         "empty": say("error.empty"),
@@ -406,5 +412,4 @@ def no_account(state: str) -> AppError:
     if state == "unable":
         return AppError(sentences[state], status=400, code="model_not_supported")
     message = sentences.get(state, sentences["empty"])
-    status = 503 if state == "paused" else 400
-    return AppError(message, status=status, code="no_accounts")
+    return AppError(message, status=400, code="no_accounts")
