@@ -54,6 +54,16 @@ def client(config: Config) -> Iterator[FlaskClient]:
             id="words between, as /status has them",
         ),
         pytest.param("5h 79%\n5h 12%", [("five_hour", 79, None)], id="the first one counts"),
+        pytest.param(
+            "5h 79% 6:50 PM\nWeekly limit: 33% left",
+            [("five_hour", 79, "6:50 PM"), ("weekly", 33, "left")],
+            id="two lines, each of another form",
+        ),
+        pytest.param(
+            "5h\n79%\nWeekly 33% Jun 7",
+            [("weekly", 33, "Jun 7"), ("five_hour", 79, None)],
+            id="one window over two lines",
+        ),
         pytest.param("5h - 79% left", [("five_hour", 79, "left")], id="a dash between is no sign"),
         pytest.param("weekly 12,5 % Jun 7", [("weekly", 12.5, "Jun 7")], id="a comma"),
         pytest.param("15h 30%", [], id="a label inside another word is none"),

@@ -26,25 +26,32 @@ _RESET = 80
 def parse(text: str) -> list[dict[str, Any]]:
     """The windows named in what Codex shows, each `{key, label, remainingPercent, resetText}`.
 
-    A line may hold one window (`5h 79% 6:50 PM`), or one text several. The first of a kind
-    counts, and the number is what remains. Nothing found is `[]`. Raises `ValueError` with the
-    window and its number when that is below 0 or above 100.
+    A line may hold one window (`5h 79% 6:50 PM`), and what lies between such lines several. The
+    first of a kind counts, and the number is what remains. Nothing found is `[]`. Raises
+    `ValueError` with the window and its number when that is below 0 or above 100.
     """
     text = text[:_LONGEST].replace("\u00a0", " ")
     found: dict[str, dict[str, Any]] = {}
+    others = [""]  # what lies between the lines of the usual form
     for line in text.splitlines():
         match = _LINE.fullmatch(line)
         if match and not _ANY.search(match[3]):
             _keep(found, match[1], match[2], match[3])
-    if not found:
-        flat = " ".join(text.split())
-        marks = list(_ANY.finditer(flat))
-        for mark, following in zip_longest(marks, marks[1:]):
-            segment = flat[mark.end() : following.start() if following else None]
-            percent = _PERCENT.search(segment)
-            if percent:
-                _keep(found, mark[1], percent[1], segment[percent.end() :])
+            others.append("")
+        else:
+            others[-1] += f"{line} "
+    for other in others:
+        _keep_all(found, " ".join(other.split()))
     return list(found.values())
+
+
+def _keep_all(found: dict[str, dict[str, Any]], flat: str) -> None:
+    marks = list(_ANY.finditer(flat))
+    for mark, following in zip_longest(marks, marks[1:]):
+        segment = flat[mark.end() : following.start() if following else None]
+        percent = _PERCENT.search(segment)
+        if percent:
+            _keep(found, mark[1], percent[1], segment[percent.end() :])
 
 
 def _keep(found: dict[str, dict[str, Any]], label: str, number: str, rest: str) -> None:
