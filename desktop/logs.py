@@ -20,7 +20,7 @@ _LEDGER = (
 
 def inspect(path: Path) -> dict[str, Any]:
     """What the parser finds in one log, without storing anything. Raises `AppError`."""
-    from server.ingest import claude, codex
+    from server.ingest import claude, codex, reader
 
     name = path.name.removesuffix(".zst").removesuffix(".jsonl")
     rollout = name.startswith("rollout-")
@@ -40,7 +40,7 @@ def inspect(path: Path) -> dict[str, Any]:
         rate_limits += len(records.limits)
         for kind, count in records.warnings.items():
             warnings[kind] = warnings.get(kind, 0) + count
-        for call in records.calls:
+        for call in (reader.mended(one, warnings, str(path)) for one in records.calls):
             models[call[2] or "unknown"] = models.get(call[2] or "unknown", 0) + 1
             found["calls"] += 1
             for key, place in (("input", 7), ("cached", 8), ("output", 10), ("reasoning", 11)):
@@ -66,12 +66,20 @@ _KINDS = {
     "not_json": "is not JSON, or ends too early",
     "not_object": "is no JSON object",
     "binary": "is not text",
+    "encoding": "is not text in UTF-8",
     "too_deep": "is nested too deeply",
     "too_long": "is longer than 64 MB",
     "bad_number": "has a figure that cannot be",
     "bad_time": "has no time that can be",
     "bad_record": "has a usage record in an unknown form",
     "rate_limits": "has an allowance in an unknown form",
+}
+
+
+_MENDED = {
+    "mended_number": "a figure cannot be (a part larger than its whole); it is cut, and counts so",
+    "mended_time": "a time cannot be; the call counts at the time of the file",
+    "mended_text": "a line holds bytes that are no UTF-8; they are replaced, and the line counts",
 }
 
 
@@ -82,8 +90,7 @@ def _notes(pieces: _Pieces, warnings: dict[str, int], calls: int) -> list[str]:
         for kind, count in sorted(warnings.items())
         if kind in _KINDS
     ]
-    if "mended_number" in warnings:
-        said.append("Some figures cannot be (a part larger than its whole); they are mended.")
+    said += [f"{warnings[kind]:,} × {what}." for kind, what in _MENDED.items() if kind in warnings]
     if pieces.size == 0:
         said.append("The file is empty.")
     elif pieces.nothing:

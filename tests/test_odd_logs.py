@@ -134,6 +134,8 @@ def test_lines_that_are_kept_are_not_called_skipped(config: Config, database: No
         pytest.param(b'{"a": 1}\n{"b', "The last 3 bytes are a line without an end", id="torn"),
         pytest.param(b"[1]\n", "is no JSON object", id="another value"),
         pytest.param(b"{}\n\0\0\0\n", "is not text", id="a line of NULs"),
+        pytest.param(b"\x89PNG\xff\n", "1 × a line is not text in UTF-8", id="another file"),
+        pytest.param(b'{"a":"\xff"}\n', "bytes that are no UTF-8; they are replaced", id="a byte"),
         pytest.param(b"x" * (3 << 20) + b"\n{}\n", "is longer than 64 MB", id="an endless line"),
     ],
 )
@@ -148,6 +150,25 @@ def test_inspecting_explains_a_file(
     assert any(said in note for note in found["notes"]), found
     assert found["bytes"] == len(content)
     assert path.read_bytes() == content
+
+
+def test_inspecting_counts_as_the_ledger_does(config: Config, database: None) -> None:
+    folder = config.codex_home / "sessions"
+    folder.mkdir(parents=True)
+    path = folder / "rollout-2026-11-21T00-00-00-x.jsonl"
+    usage = {"input_tokens": 5, "cached_input_tokens": 9, "output_tokens": 2,
+             "reasoning_output_tokens": 3, "total_tokens": 7}  # fmt: skip
+    info = {"last_token_usage": usage, "total_token_usage": usage}
+    line = {"timestamp": "1970-01-01T00:00:01.000Z", "type": "event_msg",
+            "payload": {"type": "token_count", "info": info}}  # fmt: skip
+    path.write_text(json.dumps(line) + "\n")
+    found = logs.inspect(path)
+    Indexer(config, Ledger()).scan()
+    tokens = scan.totals()["tokens"]
+    assert (found["input"], found["cached"], found["output"], found["reasoning"]) == (5, 5, 2, 2)
+    assert (tokens["input"], tokens["cachedInput"], tokens["reasoningOutput"]) == (5, 5, 2)
+    assert found["warnings"] == {"mended_number": 1, "mended_time": 1}
+    assert any("a time cannot be" in note for note in found["notes"])
 
 
 def test_a_damaged_packed_log_is_a_sentence(tmp_path: Path) -> None:

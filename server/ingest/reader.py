@@ -225,16 +225,18 @@ def _dated(meta: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**meta, "written": written, "started": _possible(meta["started"]) or written}
 
 
-def _mended(call: Row, batch: Batch, path: str) -> Row:
-    """A call whose parts are no larger than their whole, at a time that can be."""
+def mended(call: Row, warnings: dict[str, int], path: str) -> Row:
+    """A call whose parts are no larger than their whole, at a time that can be; `warnings` counts
+    what had to be mended.
+    """  # noqa: D205
     at, first, cached, written, output, reasoning = call[5], *call[7:12]
     cached = min(cached, first)
     figures = first, cached, min(written, first - cached), output, min(reasoning, output)
     if figures != call[7:12]:
-        batch.warnings["mended_number"] = batch.warnings.get("mended_number", 0) + 1
+        warnings["mended_number"] = warnings.get("mended_number", 0) + 1
     if _possible(at) is None:
         # The tokens were used all the same: when the file was last written is the nearest guess.
-        batch.warnings["mended_time"] = batch.warnings.get("mended_time", 0) + 1
+        warnings["mended_time"] = warnings.get("mended_time", 0) + 1
         at = _possible(os.stat(path).st_mtime_ns // 1_000_000) or time.time_ns() // 1_000_000
     return (*call[:5], at, call[6], *figures, *call[12:])
 
@@ -297,7 +299,7 @@ def _add_exactly(batch: Batch, calls: Sequence[codex.Call], days: Days, path: st
         model, at, first, cached, written, output = *call[2:6:3], *call[7:11]
         fresh = first - cached - written
         if fresh < 0 or call[11] > output or not earliest <= at < latest:
-            call = _mended(call, batch, path)  # noqa: PLW2901
+            call = mended(call, batch.warnings, path)  # noqa: PLW2901
             at, first, cached, written, output = call[5], *call[7:11]
             fresh = first - cached - written
         if model != priced or not since <= at < until:
