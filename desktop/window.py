@@ -186,7 +186,7 @@ class Window:
         events = self._window.events
         in_order(events)
         events.resized += self._place.resized
-        events.moved += self._place.moved
+        events.moved += self._note_place
         events.maximized += lambda: self._place.maximize(True)
         events.restored += lambda: self._place.maximize(False)
         events.loaded += self._when_loaded
@@ -217,6 +217,23 @@ class Window:
         """Make the page larger (1), smaller (-1) or as it was made (0)."""
         self._place.zoom = zoomed(self._place.zoom, step)
         self._show_zoom()
+
+    def _note_place(self, x: float, y: float) -> None:
+        """Remember where it would be put to stand here again.
+
+        GTK tells where the page began, but places the frame around it, so that the window would
+        creep by the size of its frame at each start; and only its own thread can ask for the frame.
+        """
+        if not sys.platform.startswith("linux"):
+            self._place.moved(x, y)
+            return
+        from gi.repository import GLib
+
+        GLib.idle_add(self._note_frame)
+
+    def _note_frame(self) -> None:
+        if not self._closed.is_set():
+            self._place.moved(*self._window.native.get_position())
 
     def _when_loaded(self) -> None:
         self._window.run_js(BRIDGE)

@@ -607,6 +607,26 @@ def test_the_window_remembers_its_place(app: App) -> None:
     until(lambda: "900x640" in app.xdotool("getwindowgeometry", number), 30, "its size")
 
 
+def test_the_window_does_not_creep_by_its_frame(app: App) -> None:
+    app.ready().host.click("Open dashboard")
+    number = until(app.windows, 60, "the window")[0]
+    until(app.page_shown, 30, "the page")
+    app.xdotool("windowsize", number, "700", "480")
+    until(lambda: app.memory()["width"] == 700, 30, "its size is written down")
+    app.xdotool("windowmove", number, "150", "120")
+    until(lambda: (app.memory().get("x"), app.memory().get("y")) == (150, 120), 30, "its place")
+    stood = app.xdotool("getwindowgeometry", number).splitlines()[1:]
+    app.close_window()
+    app.host.click("Open dashboard")
+    number = until(app.windows, 60, "the window again")[0]
+    until(
+        lambda: app.xdotool("getwindowgeometry", number).splitlines()[1:] == stood, 30, "its place"
+    )
+    until(app.page_shown, 30, "the page")
+    app.close_window()
+    assert (app.memory()["x"], app.memory()["y"]) == (150, 120)
+
+
 def test_the_window_zooms_and_remembers(app: App) -> None:
     app.ready().host.click("Open dashboard")
     number = until(app.windows, 60, "the window")[0]
