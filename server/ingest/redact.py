@@ -32,14 +32,22 @@ _COUNT = re.compile(r"[\d.,_]{1,12}[kKmM]?\b").match
 
 # Only the end of a name is looked for: what stands before it stays anyway.
 _NAMES = (
-    r"(?:pass(?:word|wd|phrase|code)|pwd(?![\"']{0,2}\s{0,4}[:=]\s{0,4}[\"']?(?:/|~|[A-Z]:))|secret"
-    r"|credentials?|api[_-]?key|access[_-]?key|private[_-]?key|signing[_-]?key"
+    r"(?:pass(?:word|wd|phrase|code)|pwd(?![\"']{0,2}\s{0,4}[:=]\s{0,4}[\"']?(?:/|~|[A-Z]:))"
+    r"|secret(?:[_-]?key(?:[_-]?base)?)?|credentials?|api[_-]?key|access[_-]?key|private[_-]?key|signing[_-]?key"
     r"|encryption[_-]?key|master[_-]?key|token)(?:_value|_base64|_b64)?"
 )
 _VALUE = r"(?P<value>[^\s\"'\\,;&|)}\]<>]{4,400})"
 _QUOTED = rf"(?P<quote>{_Q})(?P<text>(?:(?!(?P=quote))[^\n]){{3,2000}}?)(?P=quote)"
 _BREAK = r"(?:\r?\n|(?:\\{1,3}r)?\\{1,3}n)"  # also inside a JSON string
 _GAP = rf"(?:[ \t]|{_BREAK}){{1,40}}"
+# How languages other than English call a password.
+_WORDS = (
+    "passwort,kennwort,mot de passe,contraseña,contrasena,contrasenya,senha,palavra-passe,"
+    "wachtwoord,hasło,heslo,lösenord,adgangskode,passord,salasana,jelszó,parolă,parola,şifre,"
+    "пароль,κωδικός,mật khẩu,kata sandi,كلمة المرور,كلمة السر,סיסמה,"
+    "密码,密碼,口令,パスワード,비밀번호,암호"
+)
+_SPACE = "[ \t\u00a0\u202f]{0,8}"
 # In a sentence a password is a thing; as a file's own line, with a digit in it, it is one.
 _BARE = r"(?P<value>(?=[^\s\"'\\]{0,100}\d)[^\s\"'\\,;]{6,400})(?=[ \t]*(?:[\n\r\"'\\]|\Z))"
 
@@ -72,6 +80,12 @@ def _keeping_the_name(match: re.Match[str], said: str) -> str | None:
     begin, end = match.start(part) - match.start(), match.end(part) - match.start()
     whole = match[0]
     return f"{whole[:begin]}{said}{whole[end:]}"
+
+
+def _whole_text(match: re.Match[str], said: str) -> str | None:
+    """What stands in quotes, whatever it begins with."""
+    begin, end = match.start("text") - match.start(), match.end("text") - match.start()
+    return f"{match[0][:begin]}{said}{match[0][end:]}"
 
 
 def _one_of(match: re.Match[str], said: str) -> str | None:
@@ -171,7 +185,7 @@ KINDS: tuple[Kind, ...] = (
     _kind(
         "service_token",
         "dckr_ do dp.pt. shp dapi lin_api_ gls hvs. sq0 ntn_ secret_ figd_ vercel_ "
-        "fo1_ fm1 fm2_ gsk_ xai- r8_ ATATT3x NRAK- key- SK pul-",
+        "fo1_ fm1 fm2_ gsk_ xai- r8_ ATATT3x NRAK- key- SK pul- HRKU- sntry",
         rf"{_B}(?:dckr_(?:pat|oat)_[\w-]{{20,}}|do[opr]_v1_[a-f0-9]{{64}}|dp\.pt\.[A-Za-z0-9]{{40,}}"
         r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|dapi[a-f0-9]{32}|lin_api_[A-Za-z0-9]{32,}"
         r"|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|hvs\.[\w-]{24,}|sq0(?:atp|csp)-[\w-]{22,}"
@@ -179,7 +193,17 @@ KINDS: tuple[Kind, ...] = (
         r"|fo1_[\w-]{20,}|fm(?:1[ar]|2)_[A-Za-z0-9+/=]{20,}|gsk_[A-Za-z0-9]{20,}"
         r"|xai-[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{20,}|ATATT3x[\w=-]{20,}|NRAK-[A-Z0-9]{20,}"
         r"|key-[0-9a-f]{32}(?![A-Za-z0-9_])|SK[0-9a-f]{32}(?![A-Za-z0-9_])"
-        r"|pul-[0-9a-f]{40}(?![A-Za-z0-9_]))",
+        r"|pul-[0-9a-f]{40}(?![A-Za-z0-9_])|HRKU-[A-Za-z0-9_-]{20,}"
+        r"|sntry[su]_[A-Za-z0-9_=+/-]{30,})",
+    ),
+    # A Sentry DSN: the key stands where an address has its user.
+    Kind(
+        "service_token",
+        ("://",),
+        re.compile(
+            r"https?://(?P<value>[0-9a-f]{16,64}(?::[0-9a-f]{16,64})?)@(?=[\w\[])", re.IGNORECASE
+        ),
+        _keeping_the_name,
     ),
     _kind(
         "azure_key",
@@ -243,6 +267,20 @@ KINDS: tuple[Kind, ...] = (
         "sshpass",
         rf"{_B}sshpass[ \t]{{1,8}}-p[ \t]{{0,8}}(?:{_QUOTED}|{_VALUE})",
     ),
+    # An upper-case `-P` is a port.
+    _said(
+        "password",
+        "mysql,mariadb",
+        rf"(?:mysql|mariadb)[a-z_-]{{0,20}}(?:\.exe)?[ \t](?:[^\n;|&]{{0,200}}?[ \t])?"
+        rf"(?-i:-p)(?!(?:ort|rotocol|assword)\b)"
+        rf"(?:{_QUOTED}|(?P<value>[^\s\"'\\,;&|)}}\]<>]{{2,400}}))",
+    ),
+    _said(
+        "password",
+        _WORDS,
+        rf"(?:{_WORDS.replace(',', '|')})(?:{_Q})?{_SPACE}"
+        rf"(?::=|=>|==?|:|：){_SPACE}(?:{_QUOTED}|{_VALUE})",
+    ),
     _said(
         "registry_token",
         '"auth',
@@ -250,6 +288,19 @@ KINDS: tuple[Kind, ...] = (
         rf"(?=(?-i:[a-z]{{0,2000}}[A-Z0-9+/=]))(?P<value>[A-Za-z0-9+/]{{12,2000}}=*)(?={_Q})",
     ),
     _assigned("aws_secret_key", "aws secret", r"(?:aws_?)?secret_?access_?key"),
+    # Django draws such keys from signs that elsewhere begin a reference.
+    Kind(
+        "assignment",
+        ("secret_key", "secret-key", "secretkey"),
+        re.compile(
+            rf"secret[_-]?key(?:{_Q})?[ \t]{{0,8}}(?::=|=>|==?|:)[ \t]{{0,8}}"
+            rf"(?P<quote>{_Q})(?P<text>(?:(?!(?P=quote))\S){{32,200}})(?P=quote)",
+            re.IGNORECASE,
+        ),
+        _whole_text,
+        folded=True,
+        anchored=True,
+    ),
     _assigned(
         "assignment",
         "password passwd passphrase passcode pwd secret credential apikey api_key api-key "
