@@ -7,7 +7,7 @@ once per cycle of its window; each kind can be switched off, and quiet hours sil
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -77,6 +77,7 @@ def _crossings(
     old: Mapping[str, Any], new: Mapping[str, Any], told: Told, now: int
 ) -> tuple[list[Alert], Told]:
     before = {w["key"]: w for w in (old.get("pool") or {}).get("windows") or ()}
+    paid = bool((new.get("pool") or {}).get("onCredits"))
     found: list[Alert] = []
     kept = dict(told)
     for window in (new.get("pool") or {}).get("windows") or ():
@@ -88,6 +89,8 @@ def _crossings(
         if key in kept and _afresh(kept[key], reset, left):
             del kept[key]
         alert, threshold = _crossing(window, was, left, kept.get(key), now)
+        if alert is not None and alert.kind == SPENT and paid:
+            alert = replace(alert, text=f"Work goes on, {display.CREDITS}.")
         if alert is not None:
             found.append(alert)
         if threshold is not None:

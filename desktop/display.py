@@ -14,6 +14,8 @@ from typing import Any
 from desktop.icon import STATES, Bar, Mark, whole
 
 UNKNOWN = "–"
+USED_UP = "used up"
+CREDITS = "served by credits"  # an account, or the pool, whose windows are used up
 TOOLTIP_MAX = 127  # Windows cuts a longer one
 _MINUTE = 60_000
 _CELLS = 10
@@ -130,6 +132,8 @@ def _outlook(window: Mapping[str, Any], now: int) -> str:
 
 
 def _pace_words(window: Mapping[str, Any], now: int) -> str:
+    if window.get("remainingPercent") is not None and window["remainingPercent"] <= 0:
+        return USED_UP
     pace = window.get("pace")
     if not pace:
         return ""
@@ -195,6 +199,8 @@ def pool_rows(shot: Mapping[str, Any], now: int) -> list[str]:
         return ["No account yet: add one in the dashboard"]
     choices = shot.get("settings") or {}
     said = [_window_row(window, choices, now) for window in windows]
+    if (shot.get("pool") or {}).get("onCredits"):
+        said = [f"{row}, {CREDITS}" if row.endswith(USED_UP) else row for row in said]
     return said or [_no_windows(shot)]
 
 
@@ -284,7 +290,7 @@ def account_state(account: Mapping[str, Any], now: int, zone: tzinfo | None) -> 
         worst = _worst_level({"windows": _standard(account)})
         word = "spent" if status == "rate_limited" and worst == "spent" else _STATES[status]
         return word + (f" until {clock(until, now, zone)}" if until else "")
-    return _worst_level(account)
+    return CREDITS if account.get("onCredits") else _worst_level(account)
 
 
 def _worst_level(account: Mapping[str, Any]) -> str:
@@ -332,16 +338,23 @@ def _facts(account: Mapping[str, Any], view: View, now: int) -> list[str]:
         outlook = _outlook(window, now)
         fact = f"{window['name']}: {shown} {word}{reset_tail(window, now)}"
         said.append(f"{fact}, {outlook}" if outlook else fact)
-    credits = account.get("credits") or {}
-    if credits.get("unlimited"):
-        said.append("Credits: unlimited")
-    elif credits.get("has") and credits.get("balance") is not None:
-        said.append(f"Credits: {credits['balance']:,.0f}")
+    said += _credits(account.get("credits") or {})
     if account.get("availableResetCredits"):
         said.append(f"Resets to use: {account['availableResetCredits']}")
     if account.get("statusReason"):
         said.append(str(account["statusReason"])[:120])
     return said
+
+
+def _credits(credits: Mapping[str, Any]) -> list[str]:
+    balance = credits.get("balance")
+    if credits.get("unlimited"):
+        return ["Credits: unlimited"]
+    if balance is None:
+        return ["Credits: there are some"] if credits.get("has") else []
+    if not (credits.get("has") or balance > 0):
+        return []
+    return ["Credits: " + f"{balance:,.2f}".rstrip("0").rstrip(".")]
 
 
 def _can_be_alone(account: Mapping[str, Any], view: View) -> bool:
@@ -479,7 +492,7 @@ def tooltip(view: View, now: int) -> str:
     shown = followed(view)
     said = [_short(window, view.choices, now) for window in shown.windows]
     line = f"Brimline  {shown.name}" + (" · ".join(said) or f"allowance {UNKNOWN}")
-    state = _STATE_WORDS.get(shown.state)
+    state = CREDITS if shown.on_credits else _STATE_WORDS.get(shown.state)
     if state:
         line += f" · {state}"
     worst = _worst(view, now)
@@ -526,6 +539,7 @@ class Followed:
     name: str
     windows: tuple[Mapping[str, Any], ...]
     state: str
+    on_credits: bool = False
 
 
 def followed(view: View) -> Followed:
@@ -534,9 +548,15 @@ def followed(view: View) -> Followed:
     if account is None:
         pool = (view.snapshot or {}).get("pool") or {}
         windows = tuple(ordered(pool.get("windows")))
-        return Followed("", windows, str(pool.get("state") or "unknown"))
+        state = str(pool.get("state") or "unknown")
+        return Followed("", windows, state, bool(pool.get("onCredits")) and _spent(windows))
     name = f"{account_name(account, view)}: "
-    return Followed(name, tuple(_standard(account)), _icon_state(account))
+    paid = bool(account.get("onCredits"))
+    return Followed(name, tuple(_standard(account)), _icon_state(account), paid)
+
+
+def _spent(windows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(window.get("level") == "spent" for window in windows)
 
 
 def _chosen_account(view: View) -> Mapping[str, Any] | None:
@@ -579,7 +599,8 @@ def _icon_state(account: Mapping[str, Any]) -> str:
         return "unknown"
     if all(window.get("stale") for window in windows):
         return "stale"
-    return _worst_level({"windows": windows}) or "ok"
+    worst = _worst_level({"windows": windows}) or "ok"
+    return "low" if worst == "spent" and account.get("onCredits") else worst
 
 
 def mark(view: View) -> Mark:

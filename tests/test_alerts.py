@@ -115,6 +115,15 @@ def test_once_per_cycle(views: list[View], expected: list[str]) -> None:
     assert walk(*views) == expected
 
 
+def test_what_credits_pay_for_goes_on() -> None:
+    paid = view(pool={"windows": [SPENT], "state": "low", "onCredits": True})
+    (alert,) = alerts.news(pool(3), paid, {}, NOW)[0]
+    assert (alert.title, alert.text) == (
+        "The 5 h allowance is used up",
+        "Work goes on, served by credits.",
+    )
+
+
 @pytest.mark.parametrize(
     ("others", "text"),
     [

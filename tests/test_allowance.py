@@ -589,3 +589,26 @@ def test_credits_in_headers() -> None:
     prefix = "x-codex-credits-"
     headers = {f"{prefix}has-credits": "True", f"{prefix}unlimited": "0", f"{prefix}balance": "3"}
     assert allowance.windows_from_headers(headers, NOW).credits == Credits(True, False, 3.0)
+
+
+def test_credits_that_are_no_longer_reported_go_away() -> None:
+    window = Window("primary", 50.0, 300, NOW + HOUR, NOW)
+    rich = Usage((window,), credits=Credits(True, False, 12.5))
+    assert allowance.merge(rich, Usage((window,)), whole=True).credits is None
+    assert allowance.merge(rich, Usage((window,)), whole=False).credits == rich.credits
+
+
+@pytest.mark.parametrize(
+    ("status", "used", "credits", "paid"),
+    [
+        pytest.param("active", 100.0, Credits(True, False, 12.5), True, id="credits pay"),
+        pytest.param("active", 99.0, Credits(True, False, 12.5), False, id="not yet needed"),
+        pytest.param("active", 100.0, None, False, id="there are none"),
+        pytest.param("paused", 100.0, Credits(True, True, None), False, id="it does not serve"),
+    ],
+)
+def test_what_is_served_by_credits(
+    status: str, used: float, credits: Credits | None, paid: bool
+) -> None:
+    usage = Usage((Window("primary", used, 300, NOW + HOUR, NOW),), credits=credits)
+    assert allowance.on_credits(status, usage, NOW) is paid

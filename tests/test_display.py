@@ -267,7 +267,7 @@ def test_alerts_that_nobody_would_see_say_so(unheard: str | None, first: list[st
         pytest.param({"resetAt": iso(NOW - 1)}, "71%", id="a reset that is past is not shown"),
         pytest.param(
             {"remainingPercent": 0.0, "pace": {"state": "in deficit", "runsOutAt": None}},
-            "in deficit",
+            "used up",
             id="what is used up does not last",
         ),
     ],
@@ -601,6 +601,39 @@ def test_only_this_one(accounts: list[dict[str, Any]], verbs: list[tuple[str, st
     assert display.only(accounts, "id-a") == verbs
     rows = display.menu(view(*accounts), NOW)
     assert row(row(rows, "a ").children, "Only this one").enabled is bool(verbs)
+
+
+def test_an_account_on_credits_is_not_called_spent() -> None:
+    spent = window(0, level="spent", pace={"state": "in deficit"})
+    paid = account(windows=[spent], onCredits=True)
+    of = view(paid, pool={"windows": [spent], "state": "low", "onCredits": True})
+    assert display.account_line(paid, of, NOW).endswith("served by credits")
+    assert display.pool_rows(of.snapshot or {}, NOW)[0].endswith("used up, served by credits")
+    assert display.tooltip(of, NOW).endswith("5 h 0% (2h 05m) · served by credits")
+    pinned = view(paid, settings={"trayFollows": paid["id"]})
+    assert display.followed(pinned).state == "low"
+
+
+def test_a_used_up_window_is_called_so() -> None:
+    spent = window(0, level="spent", pace={"state": "in deficit"})
+    (row,) = display.pool_rows(
+        view(pool={"windows": [spent], "state": "spent"}).snapshot or {}, NOW
+    )
+    assert row.endswith("used up")
+
+
+@pytest.mark.parametrize(
+    ("credits", "said"),
+    [
+        pytest.param({"has": True, "balance": 12.5}, ["Credits: 12.5"], id="not rounded"),
+        pytest.param({"unlimited": True}, ["Credits: unlimited"], id="unlimited"),
+        pytest.param({"has": True, "balance": None}, ["Credits: there are some"], id="how many?"),
+        pytest.param({"has": False, "balance": 0.0}, [], id="none"),
+    ],
+)
+def test_credits_are_said_as_they_are(credits: dict[str, Any], said: list[str]) -> None:
+    facts = texts(row(display.menu(view(account(credits=credits)), NOW), "work@").children)
+    assert [fact for fact in facts if fact.startswith("Credits")] == said
 
 
 def test_credits_and_resets_are_told() -> None:

@@ -139,6 +139,8 @@ def guarded(of: dict[str, Any], least: float) -> dict[str, Any]:
         left = float(tightest["remainingPercent"])
         code = 0 if left >= least else EXIT_ERROR
         said = f"{left:g}% of the {tightest['name']} allowance is left; asked for {least:g}%."
+        if of.get("onCredits"):
+            said += " Work goes on, served by credits."
     figures = {w["name"]: w.get("remainingPercent") for w in windows}
     return {"ok": code == 0, "exitCode": code, "message": said, "remaining": figures}
 
@@ -182,19 +184,20 @@ def _print_status(shot: dict[str, Any], where: dict[str, Any]) -> None:
 def _scan(settings: Config, arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     client = client_of(settings)
+    mode = arguments.privacy_mode or "normal"
     with quick.Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
         if client is not None:
-            totals = _scan_by_server(client, progress)
+            totals = _scan_by_server(client, progress, mode)
         else:
             from server.ingest import scan
 
-            totals = scan.run(settings, progress.show)
+            totals = scan.run(settings, progress.show, mode)
     seconds = round(time.monotonic() - started, 3)
     print(quick.report(totals, seconds, as_json=arguments.json))
     return 0
 
 
-def _scan_by_server(client: Client, progress: quick.Progress) -> dict[str, Any]:
+def _scan_by_server(client: Client, progress: quick.Progress, mode: str) -> dict[str, Any]:
     """Have the running server scan, and show its progress meanwhile."""
     from desktop.supervisor import Client
 
@@ -210,7 +213,7 @@ def _scan_by_server(client: Client, progress: quick.Progress) -> dict[str, Any]:
     if progress.stream is not None:
         watcher.start()
     try:
-        answer = client.post("/api/scan", {"wait": True}, timeout=_SCAN_SECONDS)
+        answer = client.post(f"/api/scan?privacy={mode}", {"wait": True}, timeout=_SCAN_SECONDS)
     finally:
         done.set()
     return dict(answer)

@@ -334,7 +334,7 @@ def merge(before: Usage, after: Usage, *, whole: bool) -> Usage:
     """What is known after an observation.
 
     A whole answer (`/wham/usage`) that names windows replaces all of them, so that a window
-    the plan no longer has goes away; headers replace only what they name.
+    the plan no longer has goes away, and so do credits; headers replace only what they name.
     """
     named = whole and any(standard(w) for w in after.windows)
     windows = {} if named else {w.key: w for w in before.windows}
@@ -345,7 +345,7 @@ def merge(before: Usage, after: Usage, *, whole: bool) -> Usage:
     return Usage(
         ordered(windows.values()),
         after.plan or before.plan,
-        after.credits or before.credits,
+        after.credits if named else after.credits or before.credits,
         before.reset_credits if after.reset_credits is None else after.reset_credits,
         after.workspace or before.workspace,
     )
@@ -366,6 +366,12 @@ def usable(credits: Credits | None) -> bool:
     if credits.balance is not None:
         return credits.unlimited or credits.balance > 0
     return credits.unlimited or credits.has
+
+
+def on_credits(status: str, usage: Usage, now: int) -> bool:
+    """Whether an account serves by its credits: a window is used up, and they pay."""
+    spent = any(standard(w) and remaining(w, now) <= 0 for w in usage.windows)
+    return status == ACTIVE and spent and usable(usage.credits)
 
 
 def settle(standing: Standing, before: Usage, after: Usage, now: int) -> Standing:

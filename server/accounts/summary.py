@@ -134,6 +134,8 @@ def snapshot(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, 
     """The pool and its accounts in short, for the tray: the part of /api/tray that is ours."""
     shares = [Share(v.profile.plan, v.profile.status, v.usage.windows) for v in views]
     states = Counter(share.status for share in shares)
+    paid = [allowance.on_credits(v.profile.status, v.usage, now) for v in views]
+    state = allowance.pool_state(shares, now, stale_after)
     return {
         "pool": {
             "windows": [
@@ -146,7 +148,9 @@ def snapshot(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, 
                 "blocked": sum(states[status] for status in BLOCKED),
                 "signInNeeded": states[allowance.SIGN_IN_NEEDED] + states[allowance.DEACTIVATED],
             },
-            "state": allowance.pool_state(shares, now, stale_after),
+            # While credits pay for an account, work goes on.
+            "state": "low" if state == "spent" and any(paid) else state,
+            "onCredits": any(paid),
         },
         "accounts": [
             {
@@ -157,9 +161,10 @@ def snapshot(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, 
                 "windows": [_window(each, now, stale_after) for each in view.usage.windows],
                 "credits": _credits(view.usage),
                 "availableResetCredits": view.usage.reset_credits,
+                "onCredits": by_credits,
                 **_state(view),
             }
-            for view in views
+            for view, by_credits in zip(views, paid, strict=True)
         ],
     }
 
