@@ -614,6 +614,17 @@ def test_a_refused_token_is_renewed_once(pool: Pool, upstream: Provider) -> None
     assert pool.candidates()[0].windows[0].used_percent == 50
 
 
+def test_a_sign_in_that_cannot_be_renewed_now_shows_why(pool: Pool, upstream: Provider) -> None:
+    account = add(pool)
+    upstream.token = lambda _: (503, {})
+    with pytest.raises(RefreshFailed):
+        pool.refresh(account, pool.token(account).access_token)
+    shown = pool.summary(account, db.now_ms())
+    assert (shown["status"], "sign-in server" in shown["usageError"]) == ("active", True)
+    pool.probe(account)
+    assert pool.summary(account, db.now_ms())["usageError"] is None
+
+
 def test_the_plan_in_the_answer_counts(pool: Pool, upstream: Provider) -> None:
     upstream.usage = lambda _: (200, usage(plan_type="pro"))
     account = add(pool)

@@ -186,9 +186,16 @@ class Pool:
         return self._guarded(profile, lambda: self._credentials.fresh(account))
 
     def refresh(self, account: str, stale: str) -> Token:
-        """A new token after the provider refused `stale`; one call however many ask."""
+        """A new token after the provider refused `stale`; one call however many ask.
+
+        When none could be had this time, the account stays as it is and shows why.
+        """
         profile = self._profile(account)
-        return self._guarded(profile, lambda: self._credentials.renew(account, stale))
+        try:
+            return self._guarded(profile, lambda: self._credentials.renew(account, stale))
+        except RefreshFailed as error:
+            self._note_refusal(account, error)
+            raise
 
     def refused(self, account: str, stale: str, code: str) -> None:
         """Note that the provider refused a token for good: the account needs a new sign-in.
