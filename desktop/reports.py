@@ -209,7 +209,8 @@ def _setup(api: Api, arguments: argparse.Namespace) -> str:
     if arguments.update_pricing and not arguments.skip_pricing:
         body = {"text": _page_text(PRICES_URL), "source": PRICES_URL, "tier": "standard"}
         api.post("/api/pricing/update", body)
-    found = api.post("/api/scan", {"wait": True})
+    api.post("/api/scan", {"wait": True})
+    found = api.get("/api/scan", privacy=arguments.privacy_mode)
     said = {
         "folder": str(arguments.folder),
         **found,
@@ -506,7 +507,7 @@ def _coverage(api: Api, arguments: argparse.Namespace) -> str:
 
 
 def _refresh(api: Api, arguments: argparse.Namespace) -> str:
-    said = api.get("/api/scan")
+    said = api.get("/api/scan", privacy=arguments.privacy_mode)
     if arguments.json:
         return json.dumps(said)
     return "\n".join((*quick.counted(said), *quick.lost(said)))

@@ -328,6 +328,17 @@ def test_setup_reads_all_and_says_what_is_there(brimline: Brimline, tree: Tree) 
     assert "brimline serve-dashboard --open" in brimline("setup")
 
 
+def test_what_was_left_out_is_said_as_the_privacy_mode_permits(
+    brimline: Brimline, tree: Tree
+) -> None:
+    secret = tree.home / "sessions" / "secret-client"
+    secret.symlink_to(tree.home / "sessions" / "nowhere")
+    for words in (["scan"], ["refresh"], ["setup"]):
+        assert "secret-client (a link that leads nowhere)" in brimline(*words)
+        said = brimline("--privacy-mode", "strict", *words)
+        assert "Left out: [redacted path:" in said and "secret-client" not in said
+
+
 def test_the_shipped_rate_card_and_a_template_of_prices(brimline: Brimline) -> None:
     before = brimline.json("calls", "--limit", "0")["rows"]
     said = brimline.json("update-rate-card")

@@ -15,6 +15,7 @@ from desktop.commands.accounts import match
 from desktop.commands.terminal import (
     EXIT_ERROR,
     EXIT_UNAVAILABLE,
+    EXIT_USAGE,
     client_of,
     command,
     json_flag,
@@ -76,10 +77,11 @@ def add(commands: Any) -> None:
 
 
 def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError("give a percentage from 0 to 100")
-    return value
+    with suppress(ValueError):
+        value = float(text)
+        if 0 <= value <= 100:
+            return value
+    raise argparse.ArgumentTypeError("give a percentage from 0 to 100")
 
 
 def _status(settings: Config, arguments: argparse.Namespace) -> int:
@@ -108,7 +110,12 @@ def _guard(settings: Config, arguments: argparse.Namespace) -> int:
     shot = client.get("/api/tray")
     of = shot["pool"]
     if arguments.account:
-        of = _tray_account(shot["accounts"], client.get("/api/accounts"), arguments.account)
+        full = client.get("/api/accounts")
+        try:
+            of = _tray_account(shot["accounts"], full, arguments.account)
+        except AppError as error:  # a wrong name says nothing of the allowance
+            say(f"brimline: {error.message}")
+            return EXIT_USAGE
     verdict = guarded(of, arguments.min_remaining)
     if arguments.json:
         print(json.dumps(verdict))

@@ -89,10 +89,13 @@ def quality() -> dict[str, Any]:
 
 
 def run(
-    config: Folders, progress: Callable[[dict[str, int]], None] | None = None
+    config: Folders,
+    progress: Callable[[dict[str, int]], None] | None = None,
+    privacy: str = "normal",
 ) -> dict[str, Any]:
     """Scan without a server and return the totals and the seconds it took.
 
+    Places are told as the stored privacy mode, or `privacy` where it shows less, permits.
     Raises `Conflict` (code `server_running`) when a server has the data folder: ask it instead,
     with `POST /api/scan`.
     """
@@ -107,7 +110,9 @@ def run(
     gc.disable()
     early = _begin(config)
     try:
-        return {**_scan(config, early, progress), "seconds": round(time.perf_counter() - began, 4)}
+        found = _scan(config, early, progress)
+        found["quality"] = _shown(found["quality"], found.pop("privacy"), privacy)
+        return {**found, "seconds": round(time.perf_counter() - began, 4)}
     finally:
         if early is not None:
             early[1].close()
@@ -168,4 +173,13 @@ def _fill(
         indexer = Indexer(config, Ledger(), alone=True)
         indexer.watch, indexer.early = progress, early
         indexer.scan()
-        return {**totals(), "quality": quality()}
+        stored = settings.get("privacyMode")
+        return {**totals(), "quality": quality(), "privacy": str(stored)}
+
+
+def _shown(found: dict[str, Any], stored: str, asked: str) -> dict[str, Any]:
+    if stored == asked == "normal":
+        return found  # and a scan starts sooner without what follows
+    from server.usage.privacy import Privacy, stricter
+
+    return dict(Privacy(stricter(stored, asked)).shown(found))
