@@ -60,6 +60,11 @@ export function statusMark(status: Account["status"]): Mark {
   return status === "rate_limited" || status === "quota_exceeded" ? "warn" : "crit";
 }
 
+/** Whether the allowance of an account in rotation could not be asked for: then it says why. */
+export function unasked({ status, usageError }: Account): boolean {
+  return !!usageError && ["active", "rate_limited", "quota_exceeded"].includes(status);
+}
+
 /** A plan as people write it. */
 export function planName(plan: string | null): string {
   if (!plan) return t("plan.unknown");

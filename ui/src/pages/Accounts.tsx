@@ -3,7 +3,7 @@ import { useRef, useState } from "react";
 import { Link } from "wouter";
 import { useAccounts } from "../accounts";
 import { all, useAct } from "../acts";
-import { lane, planName, statusMark, statusText } from "../allowance";
+import { lane, planName, statusMark, statusText, unasked } from "../allowance";
 import type { Account } from "../api";
 import { when } from "../format";
 import { useNow, useTitle } from "../hooks";
@@ -113,6 +113,9 @@ function Row({ account, now }: { account: Account; now: number }) {
         </span>
         {account.statusReason && account.status !== "active" && (
           <span className="reason">{told(account.statusReason, account.statusSaid)}</span>
+        )}
+        {unasked(account) && (
+          <span className="reason">{told(account.usageError, account.usageErrorSaid)}</span>
         )}
       </div>
       <Meter window={short} slot="primary" idle={idle} absent={known} unnamed now={now} />

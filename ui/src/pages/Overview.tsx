@@ -2,7 +2,7 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { pause, resume, useAct } from "../acts";
-import { lane, planName, statusMark, statusText, windowName } from "../allowance";
+import { lane, planName, statusMark, statusText, unasked, windowName } from "../allowance";
 import { api, query, type Account, type Allowance, type Attention, type Overview as Data } from "../api";
 import { ago, money, percent, UNKNOWN, when } from "../format";
 import { useNow, useTitle } from "../hooks";
@@ -216,7 +216,13 @@ function Lane({ account, now }: { account: Account; now: number }) {
       <Meter window={short} slot="primary" idle={idle} absent={known} unnamed now={now} />
       <Meter window={long} slot="secondary" idle={idle} absent={known} unnamed now={now} />
       <LaneButton account={account} run={(wanted) => act.mutate(wanted)} busy={act.isPending} />
-      {unseen(account) && <p className="held note">{told(account.statusReason, account.statusSaid)}</p>}
+      {unseen(account) ? (
+        <p className="held note">{told(account.statusReason, account.statusSaid)}</p>
+      ) : (
+        unasked(account) && (
+          <p className="held note">{told(account.usageError, account.usageErrorSaid)}</p>
+        )
+      )}
     </div>
   );
 }
