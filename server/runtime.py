@@ -403,6 +403,16 @@ def _write_server_file(config: Config, built: Services) -> None:
     temporary.replace(config.server_file)
 
 
+class OwnersFile(logging.handlers.RotatingFileHandler):
+    """A log that only its owner may read, also after it was turned over."""
+
+    def _open(self) -> Any:
+        stream = super()._open()
+        with suppress(OSError):
+            Path(self.baseFilename).chmod(0o600)
+        return stream
+
+
 def start_logging(config: Config, name: str = "server") -> None:
     """Log to `<data folder>/logs/<name>.log`, five files of 1 MB; warnings to stderr as well."""
     folder = config.data_dir / "logs"
@@ -410,9 +420,7 @@ def start_logging(config: Config, name: str = "server") -> None:
     handlers: list[logging.Handler] = []
     with suppress(OSError):
         handlers.append(
-            logging.handlers.RotatingFileHandler(
-                folder / f"{name}.log", maxBytes=1 << 20, backupCount=4, encoding="utf-8"
-            )
+            OwnersFile(folder / f"{name}.log", maxBytes=1 << 20, backupCount=4, encoding="utf-8")
         )
     if sys.stderr is not None:
         console = logging.StreamHandler()

@@ -99,6 +99,8 @@ def test_the_control_file_is_private_and_leaves_with_the_server(server: Server) 
     path = server.folder / "server.json"
     said = json.loads(path.read_text())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    log = server.folder / "logs" / "server.log"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
     assert (said["port"], said["pid"]) == (server.port, server.process.pid)
     assert server.end() == 0
     assert not path.exists()
