@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from desktop import autostart
+from desktop import autostart, cli
 from desktop.autostart import LaunchAgent, RunKey, Xdg
 
 
@@ -147,3 +147,16 @@ def test_the_command_line_switches_it(tmp_path: Path) -> None:
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
     assert [said(word) for word in ("status", "on", "status", "off")] == ["off", "on", "on", "off"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the XDG entry")
+def test_a_place_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "closed").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "closed"))
+    monkeypatch.setenv("BRIMLINE_CONFIG", str(tmp_path / "config.toml"))
+    assert cli.main(["autostart", "on", "--data-dir", str(tmp_path / "data")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("brimline: Start at login was not changed:")
+    assert said.endswith("Make that place writable, then try again.\n")

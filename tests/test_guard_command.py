@@ -54,6 +54,15 @@ def test_verdicts(of: dict[str, Any], code: int) -> None:
     assert verdict["ok"] is (code == 0)
 
 
+def test_credits_are_told_but_are_no_allowance() -> None:
+    paid = {"state": "low", "windows": [window(0)], "onCredits": True}
+    verdict = figures.guarded(paid, 10)
+    assert verdict["exitCode"] == 1
+    assert verdict["message"] == (
+        "0% of the 5 h allowance is left; asked for 10%. Work goes on, served by credits."
+    )
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A data folder with a running server and one account with 71 and 48% left."""
@@ -101,7 +110,7 @@ def test_a_script_asks(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask("--min-remaining", "50", "--json") == 1
     said = json.loads(capsys.readouterr().out)
     assert said["remaining"] == {"5 h": 71.0, "week": 48.0}
-    assert ask("--min-remaining", "10", "--account", "nobody") == 1
+    assert ask("--min-remaining", "10", "--account", "nobody") == 64
     assert "There is no account “nobody”" in capsys.readouterr().err
 
 
@@ -118,7 +127,12 @@ def test_without_a_server_nothing_is_known(tmp_path: Path) -> None:
         pytest.param(["--min-remaining", "nan"], id="no number at all"),
     ],
 )
-def test_a_slip_of_the_pen_is_no_verdict(words: list[str]) -> None:
+def test_a_slip_of_the_pen_is_no_verdict(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(["guard", *words])
     assert end.value.code == 64
+    said = capsys.readouterr().err
+    assert "--min-remaining" in said
+    assert not words or "give a percentage from 0 to 100" in said

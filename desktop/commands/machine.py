@@ -9,6 +9,7 @@ from typing import Any
 from desktop.commands.terminal import EXIT_ERROR, command, json_flag
 from server import __version__
 from server.config import Config
+from server.errors import AppError
 
 
 def add(commands: Any) -> None:
@@ -36,10 +37,17 @@ def add(commands: Any) -> None:
 def _autostart(settings: Config, arguments: argparse.Namespace) -> int:
     from desktop import autostart
 
-    if arguments.state == "on":
-        autostart.enable()
-    elif arguments.state == "off":
-        autostart.disable()
+    try:
+        if arguments.state == "on":
+            autostart.enable()
+        elif arguments.state == "off":
+            autostart.disable()
+    except OSError as error:
+        where = error.filename or "the system's record"
+        raise AppError(
+            f"Start at login was not changed: {where}: {error.strerror}. "
+            "Make that place writable, then try again."
+        ) from None
     print("on" if autostart.enabled() else "off")
     return 0
 
