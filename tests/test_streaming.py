@@ -43,12 +43,13 @@ def connect(rig: Rig, path: str = CODEX, *, small: bool = False, **fields: objec
 
 
 def read_until(sock: socket.socket, mark: bytes) -> bytes:
-    found = b""
-    while mark not in found:
+    found, seen = bytearray(), 0
+    while found.find(mark, seen) < 0:
+        seen = max(0, len(found) - len(mark))
         piece = sock.recv(65536)
-        assert piece, found
+        assert piece, bytes(found)
         found += piece
-    return found
+    return bytes(found)
 
 
 @pytest.mark.parametrize("path", [CODEX, OPENAI, "/v1/chat/completions"])
