@@ -204,6 +204,18 @@ def test_what_the_log_tells_otherwise_is_not_counted(database: None) -> None:
     assert quality["records"] == {"matched": 2, "waiting": 0, "replaced": 2, "provisional": 0}
 
 
+def test_what_is_left_out_of_the_details_is_told(
+    database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(*RUNS)
+    whole = shown()["conversationDetails"]
+    assert (whole["total"], whole["hasMore"]) == (len(whole["rows"]), False)
+    monkeypatch.setattr(telemetry, "_MOST_DETAILS", 2)
+    part = shown()["conversationDetails"]
+    assert (part["total"], part["hasMore"]) == (len(whole["rows"]), True)
+    assert part["rows"] == whole["rows"][:2]
+
+
 def test_a_record_whose_match_was_not_tried_waits(client: FlaskClient) -> None:
     store("recommended-pb")
     see_in_log()

@@ -551,7 +551,7 @@ def _details(facts: Facts) -> dict[str, Any]:
     _complete(chosen, facts)
     return {
         "id": "conversationDetails", "title": "Conversation details", "kind": "table",
-        "unit": "ms", "rows": chosen,
+        "unit": "ms", "rows": chosen, "total": len(rows), "hasMore": len(rows) > len(chosen),
     }  # fmt: skip
 
 
