@@ -223,9 +223,8 @@ def ordered(windows: Any) -> list[Mapping[str, Any]]:
 
 def _window_row(window: Mapping[str, Any], choices: Mapping[str, Any], now: int) -> str:
     shown = share(window.get("remainingPercent"), choices)
-    used = " used" if choices.get("trayPercent") == "used" else ""
     # The bar first: menus have proportional letters, and bars of one length start the column.
-    said = [f"{_bar(shown)}   {window['name']} {percent(shown)}{used}"]
+    said = [f"{_bar(shown)}   {window['name']} {_shown(window, choices)}"]
     reset = _until_reset(window, now)
     if reset:
         said.append(f"resets in {reset}")
@@ -510,8 +509,14 @@ _STATE_WORDS = {
 
 def _short(window: Mapping[str, Any], choices: Mapping[str, Any], now: int) -> str:
     reset = _until_reset(window, now)
-    left = f"{window['name']} {percent(share(window.get('remainingPercent'), choices))}"
-    return f"{left} ({reset})" if reset else left
+    said = f"{window['name']} {_shown(window, choices)}"
+    return f"{said} ({reset})" if reset else said
+
+
+def _shown(window: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+    """A window's percentage as the user counts it; what is used is said to be that."""
+    used = " used" if choices.get("trayPercent") == "used" else ""
+    return percent(share(window.get("remainingPercent"), choices)) + used
 
 
 def _worst(view: View, now: int) -> str | None:

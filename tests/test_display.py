@@ -536,8 +536,9 @@ def test_percent_used_turns_every_figure() -> None:
     assert display.mark(shown).bars == (Bar(29, 40), Bar(52))
     rows = display.menu(shown, NOW)
     assert rows[0].text.startswith("███░░░░░░░   5 h 29% used")
-    assert row(rows, "work@").text == "work@   5 h 38% (2h 05m) · week 59% (3d 4h)"
+    assert row(rows, "work@").text == "work@   5 h 38% used (2h 05m) · week 59% used (3d 4h)"
     assert row(rows, "work@").children[0].text == "5 h: 38% used, resets in 2h 05m"
+    assert "5 h 29% used (2h 05m) · week 52% used" in display.tooltip(shown, NOW)
 
 
 @pytest.mark.parametrize(
