@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +281,18 @@ def test_selftest_names_what_is_missing(
     assert not checks["tray"]["ok"]
     assert "display" in checks["tray"]["detail"]
     assert said["ok"] is checks["pages"]["ok"]  # nothing else that every role needs is missing
+
+
+@pytest.mark.parametrize("state", ["sign_in_needed", "deactivated"])
+def test_resume_says_that_a_sign_in_is_needed(
+    brimline: Brimline, tmp_path: Path, state: str
+) -> None:
+    brimline("accounts", "import", brimline.auth_json("work"))
+    with closing(sqlite3.connect(tmp_path / "data" / "usage.db")) as known, known:
+        known.execute("update account set status = ?", (state,))
+    assert "Resumed" not in brimline("resume", "work", code=1)
+    assert "work@example.com needs a new sign-in" in brimline.error
+    assert "Nothing to do" in brimline("resume", "--all")
 
 
 # --- With a server --------------------------------------------------------------------------------

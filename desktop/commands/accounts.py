@@ -246,12 +246,21 @@ def _resume(settings: Config, arguments: argparse.Namespace) -> int:
     chosen = _chosen(_summaries(settings), arguments, ("paused",))
     client = client_of(settings)
     for account in chosen:
+        _can_serve(account)
         if client is not None:
             client.post(f"/api/accounts/{account['accountId']}/resume")
         else:
             _resume_offline(settings, account["accountId"])
         print(f"Resumed {_names(account)[0]}.")
     return 0
+
+
+def _can_serve(account: dict[str, Any]) -> None:
+    if account["status"] in ("sign_in_needed", "deactivated"):
+        raise AppError(
+            f"{_names(account)[0]} needs a new sign-in; resuming does not help. Open Brimline, "
+            "Accounts, and sign in again, or use `brimline accounts import` with a new auth.json."
+        )
 
 
 def _resume_offline(settings: Config, account: str) -> None:
