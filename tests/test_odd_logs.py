@@ -14,6 +14,7 @@ from server.config import Config
 from server.errors import AppError
 from server.ingest import reader, scan
 from server.ingest.files import Finder
+from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -176,6 +177,32 @@ def test_a_damaged_packed_log_is_a_sentence(tmp_path: Path) -> None:
     path.write_bytes(b"\x28\xb5\x2f\xfdgarbage")
     with pytest.raises(AppError, match="is damaged: it cannot be unpacked"):
         logs.inspect(path)
+
+
+def test_a_damaged_log_is_said_once_until_it_changes(
+    config: Config,
+    database: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Tree(config.codex_home, seed=3, body=20).grow(1)
+    indexer, gatherer = Indexer(config, Ledger()), Gatherer()
+    indexer.scan()
+    path = next(iter((config.codex_home / "sessions").rglob("*.jsonl")))
+
+    def refuse(path: str) -> Any:
+        raise OSError("the compressed log is damaged")
+
+    monkeypatch.setattr(reader, "open_log", refuse)
+    for number in (1, 2):
+        with path.open("ab") as file:
+            file.write(b"{}\n")
+        for _ in range(3):
+            indexer.scan()
+            gatherer.bring_up(gently=False)
+        said = [record.getMessage() for record in caplog.records]
+        # The indexer once, and the gatherer of facts once.
+        assert sum(f"{path.stem} cannot be read" in text for text in said) == 2 * number, said
 
 
 def test_reasoning_that_a_log_does_not_tell_is_unknown(

@@ -54,6 +54,7 @@ class Found(NamedTuple):
 
 if TYPE_CHECKING:
     Files = dict[tuple[str, str], Found]  # (provider, name) → file
+    Stamp = tuple[int, int, int] | None  # size, time, inode
     LeftOut = tuple[str, str]  # path, kind
 
 
@@ -321,6 +322,15 @@ def todays(sessions: str) -> list[str]:
     now = time.time()
     days = {time.strftime("%Y/%m/%d", time.localtime(now + shift)) for shift in (-86400, 0, 86400)}
     return [os.path.join(sessions, *day.split("/")) for day in sorted(days)]
+
+
+def stamp_of(path: str) -> Stamp:
+    """What changes when a file does; None when it cannot be looked at."""
+    try:
+        said = os.stat(path)
+    except OSError:
+        return None
+    return said.st_size, said.st_mtime_ns, said.st_ino
 
 
 def fingerprint(path: str, offset: int) -> str:

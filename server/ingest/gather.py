@@ -75,6 +75,7 @@ class Gatherer:
         self._settled = -SETTLE_SECONDS
         self._moved = False  # facts settled since the sections were computed
         self._odd: dict[int, int] = {}  # files that failed, until they grow
+        self._said: dict[int, files.Stamp] = {}  # files whose damage was said, until they change
         self.error: str | None = None  # why the last pass failed
 
     def start(self) -> None:
@@ -202,11 +203,18 @@ class Gatherer:
                 _ahead(file, job.offset)
                 self._read_open(job, file, gently)
         except OSError as error:
-            log.warning("facts: %s cannot be read: %s", job.name, error)
+            self._complain(job, error)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             # A line that nobody thought of must not keep the other logs from being read.
             self._odd[job.source] = job.limit
             log.exception("facts: %s holds a line that cannot be used", job.name)
+
+    def _complain(self, job: _Job, error: OSError) -> None:
+        """Say that a log cannot be read, once for each of its states: every pass tries it again."""
+        stamp = files.stamp_of(job.path)
+        if job.source not in self._said or self._said[job.source] != stamp:
+            self._said[job.source] = stamp
+            log.warning("facts: %s cannot be read: %s", job.name, error)
 
     def _read_open(self, job: _Job, file: BinaryIO, gently: bool) -> None:
         names = _calls_of(job.source)

@@ -61,7 +61,7 @@ class Indexer:
         self._known: dict[tuple[str, str], Known] | None = None
         self._progress: dict[str, int] | None = None
         self._titles = titles.Titles(config.codex_home)
-        self._complained: set[str] = set()
+        self._complained: dict[str, files.Stamp] = {}  # said once, until the file changes
         self._finder = files.Finder()
         self._settled = False  # the last sweep found nothing to do
         # What was found, and a team that reads all of it already: nothing was known.
@@ -343,8 +343,9 @@ class Indexer:
     def _unreadable(self, job: Job, error: str) -> None:
         """Note a file that could not be read; every sweep tries it again."""
         source = job.source
-        if source.path not in self._complained:
-            self._complained.add(source.path)
+        stamp = files.stamp_of(source.path)
+        if source.path not in self._complained or self._complained[source.path] != stamp:
+            self._complained[source.path] = stamp
             log.warning("%s cannot be read: %s", source.name, error)
         known = self._load().get((source.provider, source.name))
         source.size = _CHANGED
