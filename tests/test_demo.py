@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from desktop import sample, stage
+from desktop import cli, sample, stage
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = 1_790_000_000_000
@@ -110,3 +110,14 @@ def _settled(get: Any) -> dict[str, int] | None:
     seen = [name for name in answered if name in known]
     joined = [name for name in seen if known[name] == ["log", "proxy"]]
     return {"answered": len(seen), "joined": len(joined)} if len(joined) == len(seen) else None
+
+
+def test_it_takes_no_folder_of_the_users(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["demo", "--data-dir", str(tmp_path)])
+    assert end.value.code == 2
+    assert "unrecognized arguments: --data-dir" in capsys.readouterr().err
+    assert cli.main(["--data-dir", str(tmp_path), "demo"]) == 1
+    assert "start it without --data-dir" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from desktop.commands.terminal import (
 )
 from server import config
 from server.config import Config
+from server.errors import AppError
 
 
 def add(commands: Any) -> None:
@@ -81,6 +82,7 @@ def _add_demo(commands: Any) -> argparse.ArgumentParser:
         "Look around on invented data, in a folder that is gone afterwards.",
         ["brimline demo", "brimline demo --serve --port 2460"],
     )
+    demo.description = f"{demo.description} It takes no --data-dir: your own data is not touched."
     demo.add_argument("--serve", action="store_true", help="the server alone, without a tray")
     demo.add_argument("--port", type=_port, help="the port to listen on (default: a free one)")
     return demo
@@ -208,6 +210,9 @@ def _window(settings: Config, arguments: argparse.Namespace) -> int:
 
 def _demo(settings: Config, arguments: argparse.Namespace) -> int:
     from desktop import demo
+
+    if arguments.data_dir is not None:
+        raise AppError("The demo has a folder of its own: start it without --data-dir.")
 
     def show(own: Config) -> int:
         arguments.data_dir = own.data_dir

@@ -39,7 +39,8 @@ def command(
         epilog="examples:\n  " + "\n  ".join(examples) + "\n\n" + codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_data_dir(parser)
+    if name != "demo":  # which works on a folder of its own
+        add_data_dir(parser)
     parser.set_defaults(run=run, silent=False)
     return parser
 
