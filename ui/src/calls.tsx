@@ -73,7 +73,7 @@ export const COLUMNS: Column[] = [
     upFirst: true,
     width: 150,
     grow: true,
-    show: (c) => c.threadTitle ?? <span className="muted">{t("calls.untitled")}</span>,
+    show: (c) => (c.threadTitle ? <bdi>{c.threadTitle}</bdi> : <span className="muted">{t("calls.untitled")}</span>),
     title: (c) => c.threadTitle ?? "",
   },
   {

@@ -62,6 +62,9 @@ export interface Panel extends Measured {
   id: PanelId;
   sources?: Sources;
   literal: Measured | null;
+  /** How many rows there are; `hasMore`: the largest of them are here. */
+  total?: number;
+  hasMore?: boolean;
   failed?: number;
   failedBy?: { proxy: number; telemetry: number };
   successPercent?: number | null;

@@ -35,7 +35,7 @@ export function CallPage({ id }: { id: string }) {
           <>
             {" · "}
             <Link href={`/threads/${encodeURIComponent(call.threadId)}`}>
-              {call.threadTitle ?? t("calls.untitled")}
+              <bdi>{call.threadTitle ?? t("calls.untitled")}</bdi>
             </Link>
           </>
         )}

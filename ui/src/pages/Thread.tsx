@@ -30,7 +30,9 @@ export function ThreadPage({ id }: { id: string }) {
         <Link href="/threads">← {t("threads.title")}</Link>
       </p>
       <header>
-        <h1>{title}</h1>
+        <h1>
+          <bdi>{title}</bdi>
+        </h1>
         {thread && <CopyLink />}
       </header>
       {found.isPending && (

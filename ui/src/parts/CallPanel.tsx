@@ -49,7 +49,7 @@ function Loaded({
   return (
     <div className="panel">
       <div>
-        <p className="panel-title">{call.threadTitle ?? t("calls.untitled")}</p>
+        <p className="panel-title" dir="auto">{call.threadTitle ?? t("calls.untitled")}</p>
         <p className="note">
           {[full(call.at), call.project, call.model, call.effort].filter(Boolean).join(" · ")}
         </p>

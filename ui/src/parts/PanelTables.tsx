@@ -8,6 +8,7 @@ import { useNow } from "../hooks";
 import { BESIDE, eventName, eventsOf, literalEvents, placeOf, rows, type Item, type Panel, type PanelId, type Sources, type Talk } from "../panels";
 import { changed } from "../url";
 import { t, tIf, type Word } from "../words";
+import { shownOf } from "./Chips";
 import { Copy } from "./Copy";
 import type { Shown } from "./Panels";
 
@@ -543,6 +544,7 @@ export function DetailsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
       ) : (
         <Talks found={found} shown={shown} />
       )}
+      {!shown.literal && panel.hasMore && panel.total !== undefined && <p className="note">{shownOf(found.length, panel.total)}</p>}
     </div>
   );
 }
@@ -550,7 +552,7 @@ export function DetailsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
 /** The name of a conversation: its thread where there is one, else its events. */
 function TalkName({ row, shown }: { row: Talk; shown: Shown }) {
   const { conversation, threadId, title } = row;
-  const said = title ?? (conversation ? conversation.slice(0, SHORT_ID) : UNKNOWN);
+  const said = <bdi>{title ?? (conversation ? conversation.slice(0, SHORT_ID) : UNKNOWN)}</bdi>;
   if (threadId) return <Link href={`/threads/${encodeURIComponent(threadId)}`}>{said}</Link>;
   if (!conversation) return <>{said}</>;
   return (
