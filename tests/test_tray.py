@@ -572,7 +572,7 @@ def test_a_killed_tray_leaves_the_server_to_the_next(app: App) -> None:
 def test_the_window_shows_the_page_once(app: App) -> None:
     app.ready().host.click("Open dashboard")
     until(app.windows, 60, "the window")
-    until(app.page_shown, 30, "the page")
+    until(app.page_shown, 60, "the page")
     app.host.click("Open dashboard")
     app.host.click("Refresh now")
     until(lambda: app.run("window").returncode == 0, 30, "another start raises it")
@@ -582,7 +582,7 @@ def test_the_window_shows_the_page_once(app: App) -> None:
 def test_a_closed_window_leaves_nothing(app: App) -> None:
     app.ready().host.click("Open dashboard")
     until(app.windows, 60, "the window")
-    until(app.page_shown, 30, "the page")
+    until(app.page_shown, 60, "the page")
     app.close_window()
     until(lambda: not [n for n in app.tree().values() if "WebKit" in n], 30, "WebKit ends")
     assert app.says("Today   ")
@@ -591,7 +591,7 @@ def test_a_closed_window_leaves_nothing(app: App) -> None:
 def test_the_window_remembers_its_place(app: App) -> None:
     app.ready().host.click("Open dashboard")
     number = until(app.windows, 60, "the window")[0]
-    until(app.page_shown, 30, "the page")
+    until(app.page_shown, 60, "the page")
     app.xdotool("windowsize", "--sync", number, "900", "640")
     app.xdotool("windowmove", "--sync", number, "150", "90")
 
@@ -610,7 +610,7 @@ def test_the_window_remembers_its_place(app: App) -> None:
 def test_the_window_does_not_creep_by_its_frame(app: App) -> None:
     app.ready().host.click("Open dashboard")
     number = until(app.windows, 60, "the window")[0]
-    until(app.page_shown, 30, "the page")
+    until(app.page_shown, 60, "the page")
     app.xdotool("windowsize", number, "700", "480")
     until(lambda: app.memory()["width"] == 700, 30, "its size is written down")
     app.xdotool("windowmove", number, "150", "120")
@@ -622,7 +622,7 @@ def test_the_window_does_not_creep_by_its_frame(app: App) -> None:
     until(
         lambda: app.xdotool("getwindowgeometry", number).splitlines()[1:] == stood, 30, "its place"
     )
-    until(app.page_shown, 30, "the page")
+    until(app.page_shown, 60, "the page")
     app.close_window()
     assert (app.memory()["x"], app.memory()["y"]) == (150, 120)
 
@@ -630,7 +630,7 @@ def test_the_window_does_not_creep_by_its_frame(app: App) -> None:
 def test_the_window_zooms_and_remembers(app: App) -> None:
     app.ready().host.click("Open dashboard")
     number = until(app.windows, 60, "the window")[0]
-    until(app.page_shown, 30, "the page")
+    until(app.page_shown, 60, "the page")
     before = app.shot("usual").tobytes()
 
     def pressed(key: str, reached: Callable[[float], bool]) -> bool:
@@ -647,7 +647,7 @@ def test_the_window_zooms_and_remembers(app: App) -> None:
     assert app.memory()["zoom"] > 1
     app.host.click("Open dashboard")
     number = until(app.windows, 60, "the window again")[0]
-    until(app.page_shown, 30, "the page")
+    until(app.page_shown, 60, "the page")
     assert app.memory()["zoom"] > 1
     until(lambda: pressed("ctrl+0", lambda zoom: zoom == 1), why="as it was made")
     app.close_window()
@@ -667,7 +667,7 @@ def test_without_a_server_the_window_waits_for_it(app: App, tmp_path: Path) -> N
     window = app.popen("window", **away)
     try:
         until(app.windows, 60, "the window")
-        until(app.page_shown, 30, "it says that the server is away")
+        until(app.page_shown, 60, "it says that the server is away")
         before = app.shot("away").tobytes()
         server = app.popen("serve", **away)
         until(lambda: app.shot("back").tobytes() != before, 30, "the page comes by itself")
