@@ -66,6 +66,16 @@ def test_what_is_passed_by_is_said(config: Config, database: None, tmp_path: Pat
     assert scan.quality()["leftOut"] == []
 
 
+def test_a_log_of_another_name_is_said(config: Config, database: None) -> None:
+    Tree(config.codex_home, seed=3, body=20).grow(1)
+    path = config.codex_home / "sessions" / "myfile.jsonl"
+    path.write_text("{}\n")
+    path.with_name("notes.txt").write_text("no log")
+    Indexer(config, Ledger()).scan()
+    assert scan.quality()["leftOut"] == [{"path": str(path), "kind": "other_name"}]
+    assert "does not begin with rollout-; rename it" in quick.quality(scan.quality())[0]
+
+
 def test_a_folder_that_cannot_be_opened_is_said(
     config: Config, database: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,12 +191,11 @@ class Finder:
                     kind = _kind(entry)
                     if kind == "folder":
                         folders.append(entry.path)
-                    elif kind == "file" and (not name or _sayable(entry.path)):
-                        if name:
-                            last = before.get(entry.path)
-                            files.append(last or _File(entry.path, entry.name, name))
-                    elif name or kind == "broken_link":
-                        odd.append((_shown(entry.path), "odd_name" if kind == "file" else kind))
+                    elif kind == "file" and name and _sayable(entry.path):
+                        last = before.get(entry.path)
+                        files.append(last or _File(entry.path, entry.name, name))
+                    elif why := _passed_by(kind, name, _other_log(name_of, entry.name)):
+                        odd.append((_shown(entry.path), why))
         except OSError:
             return _Folder((0, 0, 0), now, [], [], [(path, "closed_folder")])
         return _Folder(stamp, now, folders, files, odd)
@@ -255,7 +254,8 @@ _left_out: list[LeftOut] = []
 
 def left_out() -> list[LeftOut]:
     """What this process passed by when it last looked for logs: path and kind, of `closed_folder`,
-    `linked_again` (read once), `broken_link`, `no_file` (a pipe or device), `odd_name`.
+    `linked_again` (read once), `broken_link`, `no_file` (a pipe or device), `odd_name`,
+    `other_name` (a .jsonl among Codex's logs that is not named as one).
     """
     return list(_left_out)
 
@@ -315,6 +315,18 @@ def _codex_name(root: str, path: str) -> str | None:
     if name.endswith(".jsonl"):
         return name[:-6]
     return name[:-10] if name.endswith(".jsonl.zst") else None
+
+
+def _passed_by(kind: str, name: str | None, other: bool) -> str | None:
+    """Why what lies in a folder is left out; None when nobody would look for it."""
+    if kind == "file":
+        return "odd_name" if name else "other_name" if other else None
+    return kind if name or kind == "broken_link" else None
+
+
+def _other_log(name_of: Callable[[str, str], str | None], base: str) -> bool:
+    """Whether a file that is none of Codex's by its name may yet be a log of a session."""
+    return name_of is _codex_name and base.endswith((".jsonl", ".jsonl.zst"))
 
 
 def todays(sessions: str) -> list[str]:
