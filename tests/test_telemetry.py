@@ -605,6 +605,16 @@ def test_the_relay_is_set_and_its_header_never_told(client: FlaskClient) -> None
     assert client.put(url, json={"url": ""}).get_json()["headerName"] is None
 
 
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:80", "http://localhost/v1/logs", "http://[::1]:80/"]
+)
+def test_the_relay_does_not_take_its_own_address(client: FlaskClient, url: str) -> None:
+    answer = client.put("/api/telemetry/relay", json={"url": url})
+    assert answer.status_code == 422
+    assert "own address" in answer.get_json()["error"]["message"]
+    assert client.get("/api/telemetry/relay").get_json()["url"] == ""
+
+
 @pytest.mark.parametrize("url", ["localhost:4318", "ftp://x", "http://user:pw@host", "http://a b"])
 def test_the_settings_do_not_take_a_bad_address(client: FlaskClient, url: str) -> None:
     answer = client.put("/api/settings", json={"telemetryRelayUrl": url})

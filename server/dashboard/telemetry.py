@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, jsonify, request
 
@@ -96,8 +97,23 @@ def _add_relay(routes: Blueprint, services: Services) -> None:
         url, header = given.get("url", ""), given.get("header")
         if not isinstance(url, str) or not (header is None or isinstance(header, str)):
             raise Unprocessable("“url” must be text, and “header” text or null.")
+        if _is_own(url.strip()):
+            raise Unprocessable(
+                "This is Brimline's own address. Name the other collector that gets a copy."
+            )
         services.telemetry.relay.configure(url.strip(), header)
         return jsonify(_relay(services))
+
+
+def _is_own(url: str) -> bool:
+    """Whether an address leads back to the server that was asked."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return False  # the relay says what is wrong with it
+    hosts = ("localhost", "127.0.0.1", "::1", urlsplit(request.host_url).hostname)
+    return port == int(request.environ["SERVER_PORT"]) and parts.hostname in hosts
 
 
 def _relay(services: Services) -> dict[str, Any]:
