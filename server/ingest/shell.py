@@ -188,7 +188,8 @@ _STARTERS = {
         "--max-chars --arg-file --delimiter",
         "npx": "-p -c --package --call --from --with --python --spec",
         "uv": "-p -C -F --with --with-editable --with-requirements --extra --group --only-group "
-        "--no-group --python --project --directory --env-file --index --default-index --package --dir --filter",
+        "--no-group --python --project --directory --env-file --index --default-index --package "
+        "--dir --filter",
     }.items()
 }
 # What comes before their program: how long, which processors, which folder.
