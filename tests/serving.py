@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+from flask import Flask
+
 from server import runtime
+from server.accounts import signin
 from server.app import Services, create_app
 from server.config import Config
-from server.store import db
+from server.store import db, vault
 from tests.rig import end, wait_until
 from tests.upstream import Provider, auth_json
 
@@ -40,6 +44,34 @@ class Served:
     def account(self, name: str, **rest: Any) -> str:
         """Sign an invented account in; the provider knows it as `name`."""
         return self.services.pool.add(auth_json(name, **rest)).id
+
+
+@contextmanager
+def whole_app(base: Path, **more: Any) -> Iterator[Flask]:
+    """The whole application with an account, asked without a socket; the provider is not there."""
+    nowhere = "http://127.0.0.1:9"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signin, "PORTS", (0,))  # not the computer's own ports
+        patch.setenv("XDG_CONFIG_HOME", str(base / "config"))
+        patch.setenv("HOME", str(base / "home"))
+        patch.setenv("BRIMLINE_NO_KEYRING", "1")
+        vault.forget()
+        config = replace(
+            Config(port=80, data_dir=base / "data", codex_home=base / "c", claude_home=base / "a"),
+            upstream_base_url=f"{nowhere}/backend-api",
+            auth_base_url=nowhere,
+            strict_writes=True,
+            **more,
+        )
+        built = create_app(config)
+        services: Services = built.extensions["brimline"]
+        services.pool.add(auth_json("acc-1"))
+        services.proxy.start()
+        yield built
+        services.proxy.stop()
+        services.pool.stop()
+        db.close_databases()
+        vault.forget()
 
 
 @contextmanager

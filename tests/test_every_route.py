@@ -10,7 +10,6 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -21,10 +20,8 @@ from flask.testing import FlaskClient
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
-from server.accounts import signin
-from server.app import Services, create_app
-from server.config import Config
-from server.store import db, vault
+from server.app import Services
+from tests.serving import whole_app
 from tests.upstream import auth_json
 
 CHUNKS = {
@@ -126,30 +123,8 @@ requests = st.tuples(
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """The whole application with an account and an API key; the provider is not there."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(signin, "PORTS", (0,))  # not the computer's own ports
-    base = tmp_path_factory.mktemp("every")
-    patch.setenv("XDG_CONFIG_HOME", str(base / "config"))
-    patch.setenv("HOME", str(base / "home"))
-    patch.setenv("BRIMLINE_NO_KEYRING", "1")
-    vault.forget()
-    nowhere = "http://127.0.0.1:9"
-    config = replace(
-        Config(port=80, data_dir=base / "data", codex_home=base / "c", claude_home=base / "a"),
-        upstream_base_url=f"{nowhere}/backend-api",
-        auth_base_url=nowhere,
-        strict_writes=True,
-    )
-    built = create_app(config)
-    services: Services = built.extensions["brimline"]
-    services.pool.add(auth_json("acc-1"))
-    services.proxy.start()
-    yield built
-    services.proxy.stop()
-    services.pool.stop()
-    db.close_databases()
-    vault.forget()
-    patch.undo()
+    with whole_app(tmp_path_factory.mktemp("every")) as found:
+        yield found
 
 
 def routes(app: Flask) -> list[str]:

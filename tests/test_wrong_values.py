@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from server.accounts import signin
-from server.app import Services, create_app
+from server.app import Services
 from server.auth.keys import Draft
-from server.config import Config
-from server.store import db, settings, vault
-from tests.upstream import auth_json
+from server.store import db, settings
+from tests.serving import whole_app
 
 ADMIN = "an-admin-token-of-the-test"
 OWNER = {"Authorization": f"Bearer {ADMIN}"}
@@ -163,30 +161,8 @@ NO_BODY = {
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """The application with an account and a key; the provider is not there."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(signin, "PORTS", (0,))  # not the computer's own ports
-    base = tmp_path_factory.mktemp("wrong")
-    patch.setenv("XDG_CONFIG_HOME", str(base / "config"))
-    patch.setenv("HOME", str(base / "home"))
-    patch.setenv("BRIMLINE_NO_KEYRING", "1")
-    vault.forget()
-    config = replace(
-        Config(port=80, data_dir=base / "data", codex_home=base / "c", claude_home=base / "a"),
-        upstream_base_url="http://127.0.0.1:9/backend-api",
-        auth_base_url="http://127.0.0.1:9",
-        admin_token=ADMIN,
-        strict_writes=True,
-    )
-    built = create_app(config)
-    services: Services = built.extensions["brimline"]
-    services.pool.add(auth_json("acc-1"))
-    services.proxy.start()
-    yield built
-    services.proxy.stop()
-    services.pool.stop()
-    db.close_databases()
-    vault.forget()
-    patch.undo()
+    with whole_app(tmp_path_factory.mktemp("wrong"), admin_token=ADMIN) as found:
+        yield found
 
 
 class Asking:
