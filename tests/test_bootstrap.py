@@ -213,6 +213,23 @@ def test_a_part_that_cannot_be_compiled_does_not_stop_set_up(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stamps.json", "usual.c"]
 
 
+def test_the_sources_are_compiled_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A start must not depend on whether Python may keep bytecode."""
+    for name in ("server/a.py", "desktop/b.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    for name, value in (("ROOT", tmp_path), ("LOG", tmp_path / "log"), ("PYTHON", sys.executable)):
+        monkeypatch.setattr(bootstrap, name, value)
+    monkeypatch.setattr(bootstrap, "once", lambda *_: "installed")
+    monkeypatch.setattr(bootstrap, "digest", lambda *_: "")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    bootstrap.Progress(total=1).step("Brimline itself", bootstrap.project_step)
+    assert "installed" in capsys.readouterr().out
+    assert sorted(path.name.split(".")[0] for path in tmp_path.rglob("*.pyc")) == ["a", "b"]
+
+
 def test_page_sources_leave_out_what_the_build_makes(tmp_path: Path) -> None:
     for name in ("src/App.tsx", "index.html", "dist/index.html", "node_modules/a/b.js"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
