@@ -606,13 +606,21 @@ def test_the_relay_is_set_and_its_header_never_told(client: FlaskClient) -> None
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:80", "http://localhost/v1/logs", "http://[::1]:80/"]
-)
-def test_the_relay_does_not_take_its_own_address(client: FlaskClient, url: str) -> None:
-    answer = client.put("/api/telemetry/relay", json={"url": url})
+    "url",
+    [
+        "http://127.0.0.1:80", "http://localhost/v1/logs", "http://[::1]:80/", "http://0.0.0.0",
+        "http://127.8.0.1", "http://localhost.", "http://127.1/", "http://2130706433",
+        "http://[::ffff:127.0.0.1]",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("way", ["telemetry/relay", "settings"])
+def test_the_relay_does_not_take_its_own_address(client: FlaskClient, url: str, way: str) -> None:
+    key = "url" if way == "telemetry/relay" else "telemetryRelayUrl"
+    answer = client.put(f"/api/{way}", json={key: url})
     assert answer.status_code == 422
     assert "own address" in answer.get_json()["error"]["message"]
     assert client.get("/api/telemetry/relay").get_json()["url"] == ""
+    assert client.put(f"/api/{way}", json={key: "http://localhost:4318"}).status_code == 200
 
 
 @pytest.mark.parametrize("url", ["localhost:4318", "ftp://x", "http://user:pw@host", "http://a b"])

@@ -9,6 +9,7 @@ from flask import Blueprint, jsonify
 
 from server import words
 from server.dashboard import body
+from server.dashboard.telemetry import refuse_own
 from server.errors import BadRequest, Unprocessable
 from server.sentences import say
 from server.store import db, settings
@@ -78,6 +79,8 @@ def _check_names(said: dict[str, Any]) -> None:
 def _check_name(key: str, value: str) -> None:
     if key == "timeZone":
         return  # zones have a check of their own, whose sentence says what one looks like
+    if key == "telemetryRelayUrl":
+        refuse_own(value.strip())
     if _CONTROL.search(value):
         raise Unprocessable(f"{key} must be text without control characters.")
     if key == "language" and value not in ("", *words.languages()):

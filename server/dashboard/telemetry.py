@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+from socket import inet_aton
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -97,23 +99,37 @@ def _add_relay(routes: Blueprint, services: Services) -> None:
         url, header = given.get("url", ""), given.get("header")
         if not isinstance(url, str) or not (header is None or isinstance(header, str)):
             raise Unprocessable("“url” must be text, and “header” text or null.")
-        if _is_own(url.strip()):
-            raise Unprocessable(
-                "This is Brimline's own address. Name the other collector that gets a copy."
-            )
+        refuse_own(url.strip())
         services.telemetry.relay.configure(url.strip(), header)
         return jsonify(_relay(services))
 
 
-def _is_own(url: str) -> bool:
-    """Whether an address leads back to the server that was asked."""
+def refuse_own(url: str) -> None:
+    """Raises `Unprocessable` for an address that leads back to the server that was asked."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
-        return False  # the relay says what is wrong with it
-    hosts = ("localhost", "127.0.0.1", "::1", urlsplit(request.host_url).hostname)
-    return port == int(request.environ["SERVER_PORT"]) and parts.hostname in hosts
+        return  # the relay says what is wrong with it
+    host = (parts.hostname or "").rstrip(".")
+    here = host in ("localhost", urlsplit(request.host_url).hostname) or _loops_back(host)
+    if here and port == int(request.environ["SERVER_PORT"]):
+        raise Unprocessable(
+            "This is Brimline's own address. Name the other collector that gets a copy."
+        )
+
+
+def _loops_back(host: str) -> bool:
+    """Whether an address of numbers, in any of its notations, is this computer's own."""
+    try:
+        found: Any = ip_address(host)
+    except ValueError:
+        try:
+            found = ip_address(inet_aton(host))  # 127.1 and 2130706433 lead here as well
+        except (OSError, ValueError):
+            return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return bool(found.is_loopback or found.is_unspecified)
 
 
 def _relay(services: Services) -> dict[str, Any]:

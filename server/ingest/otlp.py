@@ -168,7 +168,12 @@ def _loads(raw: bytes) -> Any:
         return orjson.loads(raw)
     except ValueError:
         # A client that cuts a text in the middle of an emoji sends half a surrogate pair.
-        return stdlib_json.loads(raw)
+        return stdlib_json.loads(raw, parse_constant=_no_json)
+
+
+def _no_json(constant: str) -> Any:
+    """Python would read NaN and Infinity, which are no JSON (OTLP writes them as texts)."""
+    raise MalformedError("The body is not JSON: it holds NaN or Infinity as a bare word.")
 
 
 @dataclass(frozen=True, slots=True)
