@@ -275,6 +275,7 @@ SENTENCES = {
         "The proxy goes on; free some space and the log will catch up."
     ),
     "notice.bypass": (
+    "other.failed": "its last request failed, so others go first",
         "Codex on this computer has chatgpt_base_url set to Brimline, so its requests can go past "
         "it, straight to the provider. Remove that line from Codex's config.toml; "
         "`brimline doctor` explains."

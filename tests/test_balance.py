@@ -78,6 +78,47 @@ A, B = account("a"), account("b", week=20)
             [account("a", errors=3, error_at=NOW - 1000), B], Ask(), "b", None, id="errors rest it"
         ),
         pytest.param(
+            [account("a", week=0, errors=1, error_at=NOW - 29_000), account("b", week=99)],
+            Ask(),
+            "b",
+            None,
+            id="whose last request failed goes last for a while",
+        ),
+        pytest.param(
+            [account("a", week=0, priority=5, errors=1, error_at=NOW), account("b", week=99)],
+            Ask(),
+            "b",
+            None,
+            id="also when it has priority",
+        ),
+        pytest.param(
+            [account("a", week=0, errors=1, error_at=NOW - 30_000), account("b", week=99)],
+            Ask(),
+            "a",
+            None,
+            id="then it may show that it is well",
+        ),
+        pytest.param(
+            [
+                account("a", week=0, errors=1, error_at=NOW - HOUR, last_used=NOW - 5),
+                account("b", week=99),
+            ],
+            Ask(),
+            "b",
+            None,
+            id="one request at a time",
+        ),
+        pytest.param(
+            [account("a", errors=1, error_at=NOW), B],
+            Ask(pinned="a"),
+            "a",
+            "same thread",
+            id="one failure does not move a thread",
+        ),
+        pytest.param(
+            [account("a", errors=1, error_at=NOW)], Ask(), "a", None, id="better than no answer"
+        ),
+        pytest.param(
             [account("a", errors=3, error_at=NOW - 31_000), account("b", status="paused")],
             Ask(),
             "a",

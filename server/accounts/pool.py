@@ -86,6 +86,7 @@ class Candidate:
     error_at: int
     recent: int = 0  # requests in the last ten minutes, while one of them failed
     recent_failed: int = 0
+    good_at: int = 0  # when a request last went well, 0 = not since the start
 
 
 @dataclass(frozen=True, repr=False)
@@ -116,6 +117,7 @@ class _Live:
     streams: int = 0
     errors: int = 0
     error_at: int = 0
+    good_at: int = 0
     recent: deque[tuple[int, bool]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     asking: threading.Event | None = None  # set when the question that is under way has ended
     ask_after: float = 0.0  # monotonic
@@ -234,8 +236,9 @@ class Pool:
         """Note a request that went well: earlier errors no longer count."""
         with self._lock:
             if account in self._live:
-                self._live[account].errors = 0
-                self._live[account].recent.append((db.now_ms(), True))
+                live, now = self._live[account], db.now_ms()
+                live.errors, live.good_at = 0, now
+                live.recent.append((now, True))
 
     def failed(self, account: str, now: int) -> None:
         """Note an error that may be the account's own."""
@@ -832,6 +835,7 @@ class Pool:
             error_at=live.error_at,
             recent=len(ends),
             recent_failed=ends.count(False),
+            good_at=live.good_at,
         )
 
     @staticmethod

@@ -27,6 +27,10 @@ _STREAM_WEIGHT = 2.5
 _ENOUGH = 8
 _PROBE_EVERY = 60_000
 _SHORT_MINUTES = 1440
+# Whoever failed goes last for so long, and then gets one request to show whether it is well.
+_SHY = 30_000
+# An account that served this lately is the surest to serve again.
+_LATELY = 10 * 60_000
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,17 @@ def rests_until(candidate: Candidate) -> int:
 
 
 def _short_window(candidate: Candidate, now: int) -> Window | None:
+def failing(candidate: Candidate, now: int) -> bool:
+    """Whether its last request failed a moment ago, or one is out to see if it is well again."""
+    met = max(candidate.error_at, candidate.last_used)
+    return candidate.errors > 0 and now < met + _SHY
+
+
+def unproved(candidate: Candidate, now: int) -> bool:
+    """Whether nothing lately says that it would serve."""
+    return candidate.errors > 0 or candidate.good_at <= now - _LATELY
+
+
     return _tightest([w for w in candidate.windows if _minutes(w) <= _SHORT_MINUTES], now)
 
 
@@ -244,6 +259,7 @@ def _sieves(holders: set[str], rules: Rules, now: int) -> list[tuple[str, _Rank]
     found: list[tuple[str, _Rank]] = [
         (say("other.model"), lambda c: c.id not in holders),
         (say("other.priority"), lambda c: -c.priority),
+        (say("other.failed"), lambda c: failing(c, now)),
         (say("other.policy"), lambda c: _POLICIES.get(c.policy, 1)),
     ]
     if rules.prefer_earlier_reset:

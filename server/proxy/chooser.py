@@ -57,7 +57,26 @@ class Chooser:
             choice = balance.choose(candidates, ask, rules(), db.now_ms(), draw)
             if choice.account is not None:
                 self._pool.opened(choice.account)
+                # At once: the next in line must see that a doubtful account is being tried.
+                self._pool.used(choice.account, db.now_ms())
             return choice
+
+    def take_surest(
+        self, wanted: Wanted, tried: frozenset[str], gone: Callable[[], bool]
+    ) -> Choice:
+        """`take_patiently` for a request that may be sent only this once more.
+
+        One that served lately, else one whose last request did not fail, else any.
+        """
+        now = db.now_ms()
+        known = self._pool.candidates()
+        unproved = frozenset(c.id for c in known if balance.unproved(c, now))
+        failed = frozenset(c.id for c in known if c.errors)
+        for doubtful in (unproved, failed):
+            choice = self.take(wanted, tried | doubtful)
+            if choice.account is not None:
+                return choice
+        return self.take_patiently(wanted, tried, gone)
 
     def take_patiently(
         self, wanted: Wanted, tried: frozenset[str], gone: Callable[[], bool]

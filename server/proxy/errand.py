@@ -91,7 +91,8 @@ def _choose(parts: Parts, errand: Errand, tries: Tries, again: str | None) -> Ch
         parts.pool.opened(again)
         return Choice(again, say("choice.again"))
     tried = frozenset(tries.accounts)
-    choice = parts.chooser.take_patiently(errand.wanted, tried, errand.gone)
+    take = parts.chooser.take_surest if tries.ambiguous else parts.chooser.take_patiently
+    choice = take(errand.wanted, tried, errand.gone)
     if choice.account is None:
         raise Gone if errand.gone() else _nobody(choice, tries)
     return choice

@@ -342,11 +342,8 @@ class Turn:
 
     def _take(self, tried: frozenset[str]) -> Choice:
         if self._tries.ambiguous:
-            # Nothing else may be tried after this: not one whose last request failed, if possible.
-            failed = {c.id for c in self._pool.candidates() if c.errors}
-            choice = self._chooser.take(self._wanted, tried | failed)
-            if choice.account is not None:
-                return choice
+            # Nothing else may be tried after this.
+            return self._chooser.take_surest(self._wanted, tried, self._work.gone)
         return self._chooser.take_patiently(self._wanted, tried, self._work.gone)
 
     def _nobody(self, choice: Choice) -> Exception:
