@@ -19,9 +19,13 @@ SENTENCES = {
     "attention.refused": "{name} is refused by the provider",
     "attention.returns": "It returns at its reset.",
     "attention.runsOut": "{name} runs out before its reset",
-    "attention.behind": "{left}% left of its {window}, {points} points behind an even pace.",
+    "attention.behind": (
+        "{left}% of its {window} allowance left, {points} points behind an even pace."
+    ),
     "attention.low": "{name} has little left",
-    "attention.left": "{left}% left of its {window}.",
+    "attention.left": "{left}% of its {window} allowance left.",
+    "attention.credits": "{name} is served by credits",
+    "attention.creditsPay": ("Its {window} allowance is used up; credits pay until the reset."),
     "attention.nobody": "No account can serve",
     "attention.resume": "Resume or add an account.",
     "attention.unpriced": "Calls of today without a price: {count}",
@@ -79,7 +83,8 @@ SENTENCES = {
     "choice.fullest": "fullest first, {room}",
     "choice.resets": "resets first, {room}",
     "choice.again": "again, with a new token",
-    "room.left": "{left}% left",
+    "room.of": "{left}% of its {window} allowance left",
+    "room.left": "{left}% left",  # as older rows say it
     "room.unknown": "allowance not known yet",
     # How an attempt ended.
     "outcome.ok": "ok",

@@ -67,6 +67,21 @@ def test_a_named_limit_shows_its_product() -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "minutes", "name"),
+    [
+        pytest.param("primary", 300, "5-hour", id="five hours"),
+        pytest.param("secondary", 10_080, "weekly", id="a week"),
+        pytest.param("monthly", 43_200, "monthly", id="a month"),
+        pytest.param("4320m", 4320, "3-day", id="another length"),
+        pytest.param("45m", 45, "45-minute", id="a length of no whole hours"),
+        pytest.param("codex_spark:primary", 300, "Spark 5-hour", id="a model's own"),
+    ],
+)
+def test_sentences_have_the_long_name_of_a_window(key: str, minutes: int, name: str) -> None:
+    assert allowance.name(key, minutes, long=True) == name
+
+
+@pytest.mark.parametrize(
     ("seen", "left", "level"),
     [
         pytest.param(window(29), 71.0, "ok", id="plain"),

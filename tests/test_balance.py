@@ -319,20 +319,20 @@ def test_an_earlier_reset_is_preferred_when_asked() -> None:
 
 def test_the_reason_says_what_is_left() -> None:
     choice = choose([account("a", 29), account("b", 90)], Ask(), Rules(), NOW, 0.0)
-    assert choice.reason == "most headroom, 71% left"
+    assert choice.reason == "most headroom, 71% of its weekly allowance left"
     choice = choose([account("a", 29), account("b", 90)], Ask(), Rules(), NOW, 0.999)
-    assert choice.reason == "a share by headroom, 10% left"
+    assert choice.reason == "a share by headroom, 10% of its weekly allowance left"
 
 
 @pytest.mark.parametrize(
     ("sizes", "draw", "expected"),
     [
-        pytest.param((50_400, 7560), 0.0, "most headroom by plan size, 60% left", id="large"),
+        pytest.param((50_400, 7560), 0.0, "most headroom by plan size, 60% of its weekly allowance left", id="large"),
         pytest.param(
-            (50_400, 7560), 0.999, "a share by headroom and plan size, 90% left", id="small"
+            (50_400, 7560), 0.999, "a share by headroom and plan size, 90% of its weekly allowance left", id="small"
         ),
-        pytest.param((7560, 7560), 0.999, "most headroom, 90% left", id="the same size"),
-        pytest.param((None, 7560), 0.999, "most headroom, 90% left", id="counts as usual"),
+        pytest.param((7560, 7560), 0.999, "most headroom, 90% of its weekly allowance left", id="the same size"),
+        pytest.param((None, 7560), 0.999, "most headroom, 90% of its weekly allowance left", id="counts as usual"),
     ],
 )
 def test_the_reason_says_when_plans_of_other_sizes_were_weighed(

@@ -112,6 +112,7 @@ def account(**changes: Any) -> dict[str, Any]:
     window = {
         "key": "secondary",
         "name": "week",
+        "longName": "weekly",
         "remainingPercent": 50.0,
         "level": "ok",
         "pace": None,
@@ -184,6 +185,12 @@ LATE = {"runsOutAt": "2026-11-21T12:00:00Z", "delta": -22.0}
                 ("info", "Calls of today without a price: 1"),
             ],
             id="a dead sign-in is not hidden behind accounts that run out",
+        ),
+        pytest.param(
+            [account(window={"level": "spent", "remainingPercent": 0.0}, onCredits=True)],
+            0,
+            [("warn", "work@ is served by credits")],
+            id="credits keep the work going",
         ),
         pytest.param(
             [account(window={"remainingPercent": 30.0, "pace": LATE})] * 6,

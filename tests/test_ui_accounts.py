@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from server.accounts.allowance import DAY, Usage
+from server.accounts.allowance import DAY, HOUR, Credits, Usage
 from server.store import db, settings
 from tests import test_ui
 from tests.serving import Served
@@ -146,6 +146,43 @@ def test_a_monthly_plan_says_so_and_a_weekly_one_does_not(
     weekly = lanes.filter(has_text="acc-2@example.com")
     expect(weekly).to_contain_text("55% left")
     expect(weekly).not_to_contain_text("monthly")
+    watched.check()
+
+
+@pytest.mark.parametrize("path", ["/accounts", "/"])
+def test_a_used_up_window_says_that_credits_pay(
+    served: Served, watched: Watched, path: str
+) -> None:
+    now = db.now_ms()
+    spent = window("primary", 100, 300, 2 * HOUR, now)
+    week = window("secondary", 40, 10_080, 3 * DAY, now)
+    usage = Usage(windows=(spent, week), credits=Credits(True, False, 12.5))
+    served.services.pool.observe(served.account("acc-1"), usage, "api")
+    page = watched.open(f"{served.url}{path}")
+    lane = page.locator(".lane")
+    expect(lane).to_contain_text("0% left · served by credits")
+    expect(lane).not_to_contain_text("used up")
+    if path == "/":
+        expect(page.locator(".attention")).to_contain_text("acc-1@example.com is served by credits")
+    watched.check()
+
+
+def test_a_window_of_accounts_out_of_rotation_alone_is_said_to_be_missing(
+    served: Served, watched: Watched
+) -> None:
+    pool, now = served.services.pool, db.now_ms()
+    weekly = served.account("acc-1")
+    pool.observe(weekly, Usage(windows=(window("secondary", 40, 10_080, DAY, now),)), "api")
+    usual = served.account("acc-2")
+    observe(served, usual, 20, 45)
+    pool.pause(usual)
+    figures = watched.open(f"{served.url}/", "Overview").locator(".figure")
+    expect(figures).to_contain_text("5-hour headroom: no account in rotation has this window")
+    expect(figures).to_contain_text("60%")
+    watched.check()
+    pool.block(weekly, "sign_in_needed", 0, "Its sign-in has ended.")
+    watched.page.reload()
+    expect(figures).to_contain_text("weekly headroom: no account can serve")
     watched.check()
 
 

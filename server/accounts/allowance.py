@@ -20,7 +20,12 @@ from server.accounts.windows import STANDARD as STANDARD
 from server.accounts.windows import classify as classify
 from server.sentences import say
 
-_SHOWN = {PRIMARY: "5 h", SECONDARY: "week", MONTHLY: "month"}
+# Short for columns and bars, long for sentences: “5 h 62%”, “the 5-hour allowance”.
+_SHOWN = {
+    PRIMARY: ("5 h", "5-hour"),
+    SECONDARY: ("week", "weekly"),
+    MONTHLY: ("month", "monthly"),
+}
 
 ACTIVE, PAUSED, SIGN_IN_NEEDED, DEACTIVATED = "active", "paused", "sign_in_needed", "deactivated"
 RATE_LIMITED, QUOTA_EXCEEDED = "rate_limited", "quota_exceeded"
@@ -97,17 +102,21 @@ _NAMED = {
     "gpt_5_3_codex_spark": ("codex_spark", "Spark"),
 }
 _LABELS = dict(_NAMED.values())
+_UNITS = (("d", "day", 1440), ("h", "hour", 60), ("min", "minute", 1))
 
 
-def name(window_key: str, minutes: int | None) -> str:
-    """What people call a window: “5 h”, “week”, “month”, “3 d”, “Spark · week”."""
+def name(window_key: str, minutes: int | None, *, long: bool = False) -> str:
+    """What people call a window: “5 h”, “week”, “month”, “3 d”, “Spark · week”.
+
+    The long form goes before a noun: “5-hour”, “weekly”, “monthly”, “3-day”, “Spark weekly”.
+    """
     limit, _, part = window_key.rpartition(":")
     if limit:
         label = _LABELS.get(limit) or limit.replace("_", " ").strip().capitalize()
-        return f"{label} · {name(part, minutes)}"
+        return f"{label}{' ' if long else ' · '}{name(part, minutes, long=long)}"
     if window_key in _SHOWN:
-        return _SHOWN[window_key]
-    return _length(minutes) if minutes else window_key
+        return _SHOWN[window_key][long]
+    return _length(minutes, long) if minutes else window_key
 
 
 def standard(window: Window) -> bool:
@@ -115,11 +124,9 @@ def standard(window: Window) -> bool:
     return ":" not in window.key
 
 
-def _length(minutes: int) -> str:
-    for unit, size in (("d", 1440), ("h", 60)):
-        if minutes % size == 0:
-            return f"{minutes // size} {unit}"
-    return f"{minutes} min"
+def _length(minutes: int, long: bool) -> str:
+    unit, word, size = next(each for each in _UNITS if minutes % each[2] == 0)
+    return f"{minutes // size}-{word}" if long else f"{minutes // size} {unit}"
 
 
 def _order(window: Window) -> tuple[bool, int]:
@@ -409,7 +416,7 @@ def _spent(windows: Sequence[Window], now: int) -> Standing | None:
         status = RATE_LIMITED if _short(window) else QUOTA_EXCEEDED
         end = window.resets_at if window.resets_at and window.resets_at > now else None
         until = end or now + (MINUTES[PRIMARY] * MINUTE if _short(window) else HOUR)
-        shown = name(window.key, window.minutes)
+        shown = name(window.key, window.minutes, long=True)
         ends[status] = max(ends.get(status, (0, "")), (until, say("state.spent", window=shown)))
     for status in (QUOTA_EXCEEDED, RATE_LIMITED):  # the longer block is the one to tell
         if status in ends:

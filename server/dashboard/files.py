@@ -216,6 +216,7 @@ def _window(window: Window, now: int, source: str, account: str | None) -> dict[
     return {
         "key": window.key,
         "name": allowance.name(window.key, window.minutes),
+        "longName": allowance.name(window.key, window.minutes, long=True),
         "source": source,
         "accountId": account,
         "usedPercent": window.used_percent,

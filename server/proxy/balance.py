@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from server.accounts.allowance import MINUTES, Window, remaining, standard
+from server.accounts.allowance import name as window_name
 from server.sentences import say
 
 if TYPE_CHECKING:
@@ -339,7 +340,8 @@ def _said(candidate: Candidate, now: int) -> str:
     window = _long_window(candidate, now) or _short_window(candidate, now)
     if window is None:
         return say("room.unknown")
-    return say("room.left", left=f"{remaining(window, now):.0f}")
+    called = window_name(window.key, window.minutes, long=True)
+    return say("room.of", left=f"{remaining(window, now):.0f}", window=called)
 
 
 _Picked = tuple["Candidate", str]

@@ -30,7 +30,7 @@ def overview(
     if today["unpriced"]:
         title = say("attention.unpriced", count=today["unpriced"])
         text = say("attention.noPrice")
-        last.append(_card("info", title, text, "/calls?priceStatus=unpriced"))
+        last.append(_card("info", title, text, "/calls?range=today&price=unpriced&history=all"))
     found = sorted(
         (urgent for account in accounts for urgent in _account(account)),
         key=lambda urgent: urgent[:3],
@@ -62,9 +62,19 @@ def _account(account: dict[str, Any]) -> list[_Urgent]:
         return [(0, kind, 0.0, _card("critical", say(key, name=name), text, href))]
     if account["status"] == "paused":
         return []
+    if account.get("onCredits"):
+        return [_paid(account, href)]
     # One card an account: its most urgent window says enough.
     cards = [urgent for window in account["windows"] for urgent in _window(name, href, window)]
     return sorted(cards, key=lambda urgent: urgent[:3])[:1]
+
+
+def _paid(account: dict[str, Any], href: str) -> _Urgent:
+    """Work goes on, but it costs credits until the reset."""
+    spent = next(w for w in account["windows"] if w["level"] == "spent" and ":" not in w["key"])
+    text = say("attention.creditsPay", window=spent["longName"])
+    card = _card("warn", say("attention.credits", name=account["displayName"]), text, href)
+    return (_RANK["warn"], _LOW, 0.0, card)
 
 
 def _window(name: str, href: str, window: dict[str, Any]) -> list[_Urgent]:
@@ -74,14 +84,14 @@ def _window(name: str, href: str, window: dict[str, Any]) -> list[_Urgent]:
         text = say(
             "attention.behind",
             left=f"{left:.0f}",
-            window=window["name"],
+            window=window["longName"],
             points=f"{-pace['delta']:.0f}",
         )
         level = "critical" if left <= 10 else "warn"
         return [(_RANK[level], _RUNS_OUT, left, _card(level, title, text, href))]
     if window["level"] in ("low", "critical", "spent"):
         level = "warn" if window["level"] == "low" else "critical"
-        text = say("attention.left", left=f"{left:.0f}", window=window["name"])
+        text = say("attention.left", left=f"{left:.0f}", window=window["longName"])
         card = _card(level, say("attention.low", name=name), text, href)
         return [(_RANK[level], _LOW, left, card)]
     return []

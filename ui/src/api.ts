@@ -50,6 +50,8 @@ export interface Account {
   chatgptAccountId: string | null;
   availableResetCredits: number | null;
   credits: { has: boolean; unlimited: boolean; balance: number | string | null } | null;
+  /** A window is used up, and credits pay. */
+  onCredits: boolean;
   usageError?: string | null;
   usageErrorSaid?: Said | null;
   lastUsedAt: string | null;

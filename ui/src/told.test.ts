@@ -9,6 +9,8 @@ test("a sentence of the server is said anew, with its values as this page writes
   expect(told("most headroom, 71% left", CHOICE)).toBe("most headroom, 71% left");
   const spent = { key: "state.spent", values: { window: "5 h" } };
   expect(told("The 5 h allowance is used up.", spent)).toBe("Its allowance is used up (5-hour).");
+  const room = { key: "room.of", values: { left: 71, window: "weekly" } };
+  expect(told("x", { key: "choice.most", values: { room } })).toBe("most headroom, 71% left (weekly)");
   i18next.addResourceBundle("de", "translation", de);
   await i18next.changeLanguage("de");
   expect(told("most headroom, 71% left", CHOICE)).toBe("größter Spielraum, noch 71\u00a0%");

@@ -8,7 +8,15 @@ export interface Said {
   values: Record<string, string | number | Said>;
 }
 
-const WINDOWS: Record<string, string> = { "5 h": "window.5h", week: "window.week", month: "window.month" };
+/** The server's names of windows, the long ones and those that older sentences have. */
+const WINDOWS: Record<string, string> = {
+  "5-hour": "window.5h",
+  weekly: "window.week",
+  monthly: "window.month",
+  "5 h": "window.5h",
+  week: "window.week",
+  month: "window.month",
+};
 
 /** The sentence to show; empty when there is none. */
 export function told(text: string | null | undefined, said: Said | null | undefined): string {

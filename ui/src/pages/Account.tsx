@@ -86,7 +86,7 @@ function Loaded({ account }: { account: Account }) {
         {account.windows.length ? (
           <div className="windows">
             {account.windows.map((window) => (
-              <Window key={window.key} window={window} idle={account.status === "paused"} now={now} />
+              <Window key={window.key} window={window} account={account} now={now} />
             ))}
           </div>
         ) : (
@@ -100,14 +100,21 @@ function Loaded({ account }: { account: Account }) {
   );
 }
 
-function Window({ window, idle, now }: { window: Allowance; idle: boolean; now: number }) {
+function Window({ window, account, now }: { window: Allowance; account: Account; now: number }) {
   const slot = window.key === "primary" ? "primary" : "secondary";
   return (
     <div className="window">
       <h3>
         {window.key === "primary" || window.key === "secondary" ? windowName(window, slot) : window.name}
       </h3>
-      <Meter window={window} slot={slot} idle={idle} now={now} />
+      <Meter
+        window={window}
+        slot={slot}
+        idle={account.status === "paused"}
+        // A named model's own allowance is not what credits stand in for.
+        paid={account.onCredits && !window.key.includes(":")}
+        now={now}
+      />
       <p className="note">{paceText(window, now)}</p>
     </div>
   );

@@ -99,8 +99,13 @@ function List({ accounts }: { accounts: Account[] }) {
 
 function Row({ account, now }: { account: Account; now: number }) {
   const [short, long] = lane(account.windows);
-  const idle = account.status === "paused";
-  const known = account.windows.length > 0;
+  const shown = {
+    idle: account.status === "paused",
+    absent: account.windows.length > 0,
+    paid: account.onCredits,
+    unnamed: true,
+    now,
+  };
   return (
     <div className="lane" role="listitem">
       <div className="who">
@@ -118,8 +123,8 @@ function Row({ account, now }: { account: Account; now: number }) {
           <span className="reason">{told(account.usageError, account.usageErrorSaid)}</span>
         )}
       </div>
-      <Meter window={short} slot="primary" idle={idle} absent={known} unnamed now={now} />
-      <Meter window={long} slot="secondary" idle={idle} absent={known} unnamed now={now} />
+      <Meter window={short} slot="primary" {...shown} />
+      <Meter window={long} slot="secondary" {...shown} />
       <p className="sign-in">
         <SignInHealth account={account} now={now} />
       </p>

@@ -14,6 +14,8 @@ import { Empty, Failure, Skeleton } from "../parts/States";
 import { told } from "../told";
 import { t, type Word } from "../words";
 
+const IN_ROTATION: Account["status"][] = ["active", "rate_limited", "quota_exceeded"];
+
 export function Overview() {
   useTitle(t("overview.title"));
   const tz = useZone();
@@ -100,12 +102,12 @@ function Loaded({ data, now }: { data: Data; now: number }) {
 
 function Figures({ data, now }: { data: Data; now: number }) {
   const [short, long] = lane(data.pool.windows);
-  const paused = data.accounts.length > 0 && data.accounts.every((account) => account.status === "paused");
+  const missing = absence(data.accounts);
   return (
     <section className="card figure" aria-label={t("overview.figures")}>
-      <Headroom window={short} slot="primary" paused={paused} now={now} />
-      <Headroom window={long} slot="secondary" paused={paused} now={now} />
-      <Link href="/calls?range=today">
+      <Headroom window={short} slot="primary" missing={missing} now={now} />
+      <Headroom window={long} slot="secondary" missing={missing} now={now} />
+      <Link href="/calls?range=today&history=all">
         <strong>{data.today.calls ? money(data.today.costUsd) : money(0)}</strong>
         <small>
           {todayText(data.today)}
@@ -121,6 +123,18 @@ function Figures({ data, now }: { data: Data; now: number }) {
   );
 }
 
+/** Why a window that the pool does not have is missing: only accounts in rotation count. */
+function absence(accounts: Account[]): Word {
+  const serving = accounts.filter(({ status }) => IN_ROTATION.includes(status));
+  if (serving.length > 0) {
+    const known = serving.every(({ windows }) => windows.length > 0);
+    return known ? "overview.headroom.none" : "overview.headroom.unknown";
+  }
+  if (accounts.length === 0) return "overview.headroom.unknown";
+  const paused = accounts.every(({ status }) => status === "paused");
+  return paused ? "overview.headroom.paused" : "overview.headroom.nobody";
+}
+
 function todayText({ calls, threads }: Data["today"]): string {
   if (!calls) return t("overview.today.none");
   // What passed the proxy alone has no thread yet; the log that names it may come later.
@@ -134,20 +148,18 @@ function todayText({ calls, threads }: Data["today"]): string {
 interface HeadroomProps {
   window: Allowance | undefined;
   slot: "primary" | "secondary";
-  /** Every account is paused: then the pool has no allowance, and that is known. */
-  paused: boolean;
+  /** Why the pool has no such window. */
+  missing: Word;
   now: number;
 }
 
-function Headroom({ window, slot, paused, now }: HeadroomProps) {
+function Headroom({ window, slot, missing, now }: HeadroomProps) {
   const left = window?.remainingPercent ?? null;
   return (
     <Link href="/accounts" data-stale={window?.stale || undefined}>
       <strong>{left === null ? UNKNOWN : percent(left)}</strong>
       <small>
-        {paused
-          ? t("overview.headroom.paused", { window: windowName(window, slot) })
-          : headroomText(window, slot, now)}
+        {left === null ? t(missing, { window: windowName(window, slot) }) : headroomText(window, slot, now)}
       </small>
     </Link>
   );
@@ -155,10 +167,9 @@ function Headroom({ window, slot, paused, now }: HeadroomProps) {
 
 function headroomText(window: Allowance | undefined, slot: "primary" | "secondary", now: number): string {
   const name = windowName(window, slot);
-  if (!window || window.remainingPercent === null) return t("overview.headroom.unknown", { window: name });
-  const runsOut = window.pace?.runsOutAt;
+  const runsOut = window?.pace?.runsOutAt;
   if (runsOut) return t("overview.headroom.until", { window: name, when: when(runsOut, now, "long") });
-  if (slot === "secondary" && window.pace && window.resetAt) {
+  if (slot === "secondary" && window?.pace && window.resetAt) {
     return t("overview.headroom.lasts", { window: name, when: when(window.resetAt, now, "long") });
   }
   return t("overview.headroom", { window: name });
@@ -193,8 +204,13 @@ function Lanes({ accounts, now }: { accounts: Account[]; now: number }) {
 function Lane({ account, now }: { account: Account; now: number }) {
   const act = useAct();
   const [short, long] = lane(account.windows);
-  const idle = account.status === "paused";
-  const known = account.windows.length > 0;
+  const shown = {
+    idle: account.status === "paused",
+    absent: account.windows.length > 0,
+    paid: account.onCredits,
+    unnamed: true,
+    now,
+  };
   return (
     <div className="lane" role="group" aria-label={account.displayName}>
       <div className="who">
@@ -213,8 +229,8 @@ function Lane({ account, now }: { account: Account; now: number }) {
           {account.serving && <> · {t("status.serving")}</>}
         </span>
       </div>
-      <Meter window={short} slot="primary" idle={idle} absent={known} unnamed now={now} />
-      <Meter window={long} slot="secondary" idle={idle} absent={known} unnamed now={now} />
+      <Meter window={short} slot="primary" {...shown} />
+      <Meter window={long} slot="secondary" {...shown} />
       <LaneButton account={account} run={(wanted) => act.mutate(wanted)} busy={act.isPending} />
       {unseen(account) ? (
         <p className="held note">{told(account.statusReason, account.statusSaid)}</p>
@@ -278,7 +294,7 @@ function AttentionList({ items }: { items: Attention[] }) {
             <Sign mark={level.mark} />
             <div>
               <b>
-                <span className="hidden">{t(level.word)}: </span>
+                <span className="hidden">{t("join.label", { name: t(level.word) })} </span>
                 {item.href ? <Link href={item.href}>{title}</Link> : title}
               </b>
               <span>{told(item.text, item.textSaid)}</span>

@@ -12,16 +12,19 @@ interface Props {
   idle?: boolean;
   /** The account has windows, only not this one. */
   absent?: boolean;
+  /** Credits pay for the account where a window is used up. */
+  paid?: boolean;
   /** Nothing beside it names the window, so one that is not usual here says its name. */
   unnamed?: boolean;
   now: number;
 }
 
-export function Meter({ window, slot, idle = false, absent = false, unnamed = false, now }: Props) {
+export function Meter({ window, slot, idle, absent = false, paid = false, unnamed = false, now }: Props) {
   const name = windowName(window, slot);
   const left = window?.remainingPercent ?? null;
   if (!window || left === null) return <Unknown name={name} absent={absent} />;
-  const level = idle ? "ok" : mark(window.level);
+  const onCredits = paid && window.level === "spent";
+  const level = idle ? "ok" : mark(onCredits ? "low" : window.level);
   const unusual = unnamed && unusualName(window, slot);
   return (
     <div className="meter" data-stale={window.stale || undefined}>
@@ -32,7 +35,7 @@ export function Meter({ window, slot, idle = false, absent = false, unnamed = fa
             {t("meter.left", { percent: percent(left) })}
           </b>
           {unusual && <> · {unusual}</>}
-          <Note window={window} idle={idle} now={now} />
+          <Note window={window} idle={idle} onCredits={onCredits} now={now} />
         </span>
         <span
           title={window.resetAt ? t("meter.reset.title", { when: when(window.resetAt, now) }) : undefined}
@@ -56,9 +59,17 @@ export function Meter({ window, slot, idle = false, absent = false, unnamed = fa
   );
 }
 
-function Note({ window, idle, now }: { window: Allowance; idle: boolean; now: number }) {
+interface NoteProps {
+  window: Allowance;
+  idle: boolean | undefined;
+  onCredits: boolean;
+  now: number;
+}
+
+function Note({ window, idle, onCredits, now }: NoteProps) {
   if (window.stale) return <> · {t("meter.stale", { ago: ago(window.observedAt, now) })}</>;
   if (idle) return null;
+  if (onCredits) return <> · {t("meter.credits")}</>;
   if (window.level === "low") return <> · {t("meter.low")}</>;
   if (window.level === "critical") return <> · {t("meter.critical")}</>;
   if (window.level === "spent") return <> · {t("meter.spent")}</>;
