@@ -204,16 +204,76 @@ def test_what_the_log_tells_otherwise_is_not_counted(database: None) -> None:
     assert quality["records"] == {"matched": 2, "waiting": 0, "replaced": 2, "provisional": 0}
 
 
-def test_what_is_left_out_of_the_details_is_told(
-    database: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_left_out_of_the_details_is_told_and_asked_for(client: FlaskClient) -> None:
     store(*RUNS)
-    whole = shown()["conversationDetails"]
-    assert (whole["total"], whole["hasMore"]) == (len(whole["rows"]), False)
-    monkeypatch.setattr(telemetry, "_MOST_DETAILS", 2)
-    part = shown()["conversationDetails"]
-    assert (part["total"], part["hasMore"]) == (len(whole["rows"]), True)
-    assert part["rows"] == whole["rows"][:2]
+
+    def details(more: str = "") -> dict[str, Any]:
+        asked = f"/api/telemetry/panels?from=first&id=conversationDetails{more}"
+        found: dict[str, Any] = client.get(asked).get_json()["panels"][0]
+        return found
+
+    whole = details()
+    assert len(whole["rows"]) > 3
+    for panel in (whole, whole["literal"]):
+        assert (panel["total"], panel["hasMore"]) == (len(panel["rows"]), False)
+    part = details("&details=2")
+    for panel, all_of_it in ((part, whole), (part["literal"], whole["literal"])):
+        assert (panel["total"], panel["hasMore"]) == (all_of_it["total"], True)
+        assert panel["rows"] == all_of_it["rows"][:2]
+    assert client.get("/api/telemetry/panels?details=0").status_code == 422
+    assert client.get("/api/telemetry/panels?details=all").status_code == 422
+
+
+def test_a_number_of_two_sources_has_one_list_of_all_its_rows(client: FlaskClient) -> None:
+    store(*RUNS)
+    see_in_log(skip=4)  # the first four were seen by telemetry alone
+    witness.reconcile()
+    panel = {
+        one["id"]: one
+        for one in client.get("/api/telemetry/panels?from=first").get_json()["panels"]
+    }
+    sources = panel["modelCalls"]["sources"]
+    assert min(sources.values()) > 0
+
+    def counted(more: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = client.get(f"/api/telemetry/counted?from=first{more}").get_json()
+        return found
+
+    whole = counted("&limit=500")
+    assert (whole["total"], whole["sources"]) == (panel["modelCalls"]["value"], sources)
+    assert len(whole["rows"]) == whole["total"]
+    for key, name in (("inputTokens", "input"), ("outputTokens", "output")):
+        assert whole["tokens"][key] == panel[name]["value"]
+        assert sum(row[key] for row in whole["rows"]) == panel[name]["value"]
+    rows, cursor = [], ""
+    while cursor is not None:  # page by page they are the same
+        page = counted(f"&limit=3&cursor={cursor}")
+        rows += page["rows"]
+        cursor = page["nextCursor"]
+    assert rows == whole["rows"]
+    assert [row["at"] for row in rows] == sorted((row["at"] for row in rows), reverse=True)
+    for item in panel["models"]["items"]:
+        asked = f"&model={item['name']}" if item["name"] else "&lacks=model"
+        assert counted(asked)["sources"] == item["sources"]
+    for item in panel["users"]["items"]:
+        found = counted(f"&user={item['name']}")
+        assert found["sources"] == item["sources"]
+        assert found["tokens"]["inputTokens"] + found["tokens"]["outputTokens"] == item["tokens"]
+    for row in panel["conversationDetails"]["rows"]:
+        found = counted(f"&conversation={row['conversation']}")
+        assert (found["total"], found["sources"]["telemetry"]) == (row["modelCalls"], row["told"])
+
+
+@pytest.mark.parametrize("cursor", ["x", "1.2", "1.2.3.4", "-1.0.1", "9" * 19 + ".0.1", "².0.1"])
+def test_a_cursor_of_elsewhere_is_refused(client: FlaskClient, cursor: str) -> None:
+    assert client.get(f"/api/telemetry/counted?cursor={cursor}").status_code == 422
+
+
+def test_the_events_of_tool_calls_say_how_many_calls_they_are(client: FlaskClient) -> None:
+    store(*RUNS)
+    panel = client.get("/api/telemetry/panels?from=first&id=modelCalls").get_json()["panels"][0]
+    events = client.get("/api/telemetry/events?from=first&provider=codex&has=callId").get_json()
+    assert events["toolCalls"] == panel["literal"]["value"] < events["total"]
 
 
 def test_a_record_whose_match_was_not_tried_waits(client: FlaskClient) -> None:

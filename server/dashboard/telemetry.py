@@ -13,12 +13,13 @@ from server.dashboard import body, filters, query
 from server.errors import Unprocessable
 from server.store import db
 from server.times import iso
-from server.usage import received, slices, telemetry
+from server.usage import counted, received, slices, telemetry
 from server.usage.behind import LOCAL_USER
 from server.usage.days import Days, chosen
 from server.usage.privacy import short
 from server.usage.received import Wanted
 from server.usage.steps import Span, whole_quarters
+from server.usage.telemetry import DETAILS, MOST_DETAILS
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -34,11 +35,15 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/telemetry/panels")
     def panels() -> Any:
         days = _days()
-        said = _flag("literal") is not False
         wanted = query.names("id") or telemetry.IDS
         if not set(wanted) <= set(telemetry.IDS):
             raise Unprocessable(f"“id” must be one of: {', '.join(telemetry.IDS)}.")
-        found = telemetry.panels(_span(days), days, db.now_ms(), said=said, wanted=wanted)
+        found = telemetry.panels(
+            _span(days), days, db.now_ms(),
+            said=_flag("literal") is not False,
+            wanted=wanted,
+            details=query.number("details", DETAILS, 1, MOST_DETAILS),
+        )  # fmt: skip
         return jsonify(_private(found))
 
     @routes.get("/api/telemetry/events")
@@ -52,6 +57,19 @@ def blueprint(services: Services) -> Blueprint:
         )
         limit = query.number("limit", 50, 1, 500)
         return filters.answer(received.events(wanted, limit, query.text("cursor")))
+
+    @routes.get("/api/telemetry/counted")
+    def responses() -> Any:
+        slices.refresh()
+        wanted = counted.Wanted(
+            span=whole_quarters(_span(_days())),
+            models=query.names("model"),
+            conversation=query.text("conversation"),
+            user=query.text("user"),
+            lacks=query.choice("lacks", "", counted.LACKS),
+        )
+        limit, cursor = query.number("limit", 50, 1, 500), query.text("cursor")
+        return filters.answer(counted.responses(wanted, limit, cursor, db.now_ms()))
 
     @routes.get("/api/telemetry/quality")
     def quality() -> Any:

@@ -48,12 +48,18 @@ def condition(fact: str) -> tuple[str, list[Any]]:
     if kind == "witness":
         return "c.seen & ?", [_SEEN.get(name, 0)]
     if kind == "user":
-        return _USER, [_shown(name)]
+        return user(name, ours=True)
     if kind == "client":
         return _CLIENT, ["" if name == "?" else name]
     table, where, values = _rows(kind.removeprefix(_SILENTLY), name)
     found = f"c.id in ({_CALLS.format(table)} where {where})"
     return (f"({found} and {_SILENT})" if kind.startswith(_SILENTLY) else found), values
+
+
+def user(name: str, ours: bool) -> tuple[str, list[Any]]:
+    """A condition on the calls (`c`) that count for a user, or on what telemetry told (`u`)."""
+    known = _shown(name)
+    return (_USER if ours else f"coalesce(u.user, '{LOCAL_USER}') = ?"), [known]
 
 
 def occurrences(fact: str, where: str, values: list[Any]) -> int | None:

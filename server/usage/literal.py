@@ -14,7 +14,6 @@ from server.store import db
 from server.usage.durations import Durations
 from server.usage.steps import Span, Steps
 
-_MOST_DETAILS = 200
 _WITHIN = " where quarter >= ? and quarter < ? and provider = ?"
 # Panels of how many records have each value of an attribute.
 _RECORDS = {"models": "model", "tools": "tool", "success": "success", "decisions": "decision"}
@@ -25,8 +24,8 @@ _TALKS = {"users": "user", "terminals": "terminal"}
 class Literal:
     """What SigNoz would show of a span in whole quarters of an hour."""
 
-    def __init__(self, span: Span, steps: Steps) -> None:
-        self._span, self._steps = span, steps
+    def __init__(self, span: Span, steps: Steps, details: int) -> None:
+        self._span, self._steps, self._details = span, steps, details
 
     def value(self, panel: str) -> dict[str, Any]:
         """One panel's value, in the same form as the corrected one."""
@@ -104,17 +103,20 @@ class Literal:
 
     def _conversationDetails(self) -> dict[str, Any]:  # noqa: N802
         """Every duration of a conversation added up, and its tool calls as model calls."""
+        timed = " and session_id != '' and duration > 0"
         found = self._rows(
             "session_id, sum(duration), sum(timed)",
             "telemetry_talk",
-            " and session_id != '' and duration > 0 group by 1 "
-            f"order by 2 desc limit {_MOST_DETAILS}",
+            f"{timed} group by 1 order by 2 desc, 1 limit {self._details}",
         )
+        total = self._rows("count(distinct session_id)", "telemetry_talk", timed)[0][0]
         return {
             "rows": [
-                {"conversation": name, "durationMs": total, "modelCalls": calls}
-                for name, total, calls in found
-            ]
+                {"conversation": name, "durationMs": took, "modelCalls": calls}
+                for name, took, calls in found
+            ],
+            "total": total,
+            "hasMore": total > len(found),
         }
 
     def _rows(self, columns: str, table: str, rest: str = "") -> list[tuple[Any, ...]]:

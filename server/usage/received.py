@@ -90,7 +90,8 @@ def events(wanted: Wanted, limit: int, cursor: str) -> dict[str, Any]:
     total = db.rows(
         "select count(*), coalesce(sum(e.count), 0), "  # noqa: S608 - our own words
         "count(distinct nullif(e.session_id, '')), count(u.key), total(u.input), "
-        f"total(u.cached), total(u.output) {sql}",
+        "total(u.cached), total(u.output), "
+        f"count(distinct coalesce(e.session_id, '') || ' ' || e.call_id) {sql}",
         values,
     )[0]
     if cursor:
@@ -113,7 +114,8 @@ def events(wanted: Wanted, limit: int, cursor: str) -> dict[str, Any]:
         "total": total[0],
         "records": total[1],
         "conversations": total[2],
-        "tokens": _tokens(*map(int, total[3:])),
+        "tokens": _tokens(*map(int, total[3:7])),
+        "toolCalls": total[7],
         "hasMore": more,
         "nextCursor": f"{page[-1][1]}.{page[-1][0]}" if more else None,
     }

@@ -22,7 +22,7 @@ from server.usage.logtools import LogTools
 from server.usage.outcomes import PATIENCE_MS, Ending, Failure, failures
 from server.usage.steps import Span, Steps, whole_quarters
 
-_MOST_DETAILS = 200
+DETAILS, MOST_DETAILS = 200, 10_000  # conversations that are told of: usually, and at most
 PROVIDERS = ("codex", "claude")
 IDS = (
     "input", "output", "cached", "cacheRate", "conversations", "modelCalls", "models",
@@ -63,18 +63,24 @@ def lone(span: Span, now: int) -> list[Lone]:
 
 
 def panels(
-    asked: Span, days: Days, now: int, *, said: bool = True, wanted: Iterable[str] = IDS
+    asked: Span,
+    days: Days,
+    now: int,
+    *,
+    said: bool = True,
+    wanted: Iterable[str] = IDS,
+    details: int = DETAILS,
 ) -> dict[str, Any]:
     """The wanted panels, corrected, with their rows' place and (if `said`) SigNoz' own value.
 
-    The span counts by whole quarters of an hour.
+    The span counts by whole quarters of an hour; of conversations the `details` largest are told.
     """
     slices.refresh()
     span = whole_quarters(asked)
     with db.reading():  # one connection, and what it has in memory, for all that follows
-        facts = Facts(span, Steps(span, days), now)
+        facts = Facts(span, Steps(span, days), now, details)
         built = [_PANELS[name](facts) for name in IDS if name in set(wanted)]
-        literally = literal.Literal(span, facts.steps)
+        literally = literal.Literal(span, facts.steps, details)
         seen = coverage(span, sum(one.calls for one in facts.alone))
         return {
             "from": iso(asked.since),
@@ -141,8 +147,8 @@ class Talk(NamedTuple):
 class Facts:
     """What several panels need, each read once and only when it is asked for."""
 
-    def __init__(self, span: Span, steps: Steps, now: int) -> None:
-        self.span, self.steps = span, steps
+    def __init__(self, span: Span, steps: Steps, now: int, details: int = DETAILS) -> None:
+        self.span, self.steps, self.details = span, steps, details
         self.alone = lone(span, now)
 
     @cached_property
@@ -547,7 +553,7 @@ def _details(facts: Facts) -> dict[str, Any]:
         row = rows.setdefault(one.session, _detail(one.session, None, one.model))
         row["told"] += one.calls
         _add(row, one.calls, one.input + one.output, one.last_at)
-    chosen = sorted(rows.values(), key=lambda row: -row["tokens"])[:_MOST_DETAILS]
+    chosen = sorted(rows.values(), key=lambda row: -row["tokens"])[: facts.details]
     _complete(chosen, facts)
     return {
         "id": "conversationDetails", "title": "Conversation details", "kind": "table",
