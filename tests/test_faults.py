@@ -134,14 +134,17 @@ def test_what_is_unclear_is_repeated_once_at_most(rig: Rig, kind: str) -> None:
     assert {c.streams for c in rig.pool.candidates()} == {0}
 
 
-# With one repeat, each loss needs two accounts that fail and of which nobody knew: measured with
-# 500 requests, none, one, one and two were lost, all among the first four.
+# With one repeat, a loss needs two accounts that fail and of which nobody knew it. Measured, 500
+# requests for each of 1 to 4 failing accounts, at 1, 6 and 32 at once: none of 6,000 was lost; the
+# unluckiest draws lose as many as stand below, all among the first four.
 @pytest.mark.parametrize(("bad", "lost"), [(1, 0), (2, 1), (3, 1), (4, 2)])
 def test_accounts_that_answer_500_are_avoided_after_the_first(
     rig: Rig, bad: int, lost: int
 ) -> None:
     for name in NAMES:
-        rig.provider.play(UNCLEAR["server error"] if name in NAMES[:bad] else Stream(), account=name)
+        rig.provider.play(
+            UNCLEAR["server error"] if name in NAMES[:bad] else Stream(), account=name
+        )
 
     def send(number: int) -> Reply:
         return rig.send(None, session_id=f"thread-{number}", x_client_request_id=f"500-{number}")

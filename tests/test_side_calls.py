@@ -215,6 +215,26 @@ def test_a_compaction_fails_over_and_is_counted(rig: Rig, script: Script) -> Non
     assert {c.streams for c in rig.pool.candidates()} == {0}
 
 
+def test_a_side_call_ends_a_sign_in_that_is_refused_after_its_renewal(rig: Rig) -> None:
+    first_fails(rig, "/codex/responses/compact", refusal(401, "token_revoked"), {"id": "resp_c"})
+    for _ in range(4):
+        assert rig.send(None, COMPACT).status == 200, "the other account serves"
+    accounts = [r.account for r in asked(rig, "/compact")]
+    assert accounts.count(accounts[0]) == 2, "with the old and the new token, then never again"
+    assert len(rig.provider.refreshes) == 1
+    shown = rig.pool.summary(rig.accounts[accounts[0]], db.now_ms())
+    assert (shown["status"], "revoked" in shown["statusReason"]) == ("sign_in_needed", True)
+
+
+def test_a_side_call_learns_that_an_account_lacks_the_model(rig: Rig) -> None:
+    text = "The 'gpt-9' model is not supported when using Codex with a ChatGPT account."
+    rig.provider.side["/codex/responses/compact"] = refusal(400, "", text)
+    for _ in range(2):
+        reply = rig.send({"model": "gpt-9"}, COMPACT)
+        assert (reply.status, "model" in reply.error["message"]) == (400, True)
+    assert len(asked(rig, "/compact")) == 2, "each account was asked once"
+
+
 def test_a_compaction_that_is_refused_is_told_so(rig: Rig) -> None:
     rig.provider.side["/codex/responses/compact"] = Answer(400, {"detail": "too long"})
     reply = rig.send(None, COMPACT)

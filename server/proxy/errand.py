@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from server.proxy import headers, policy, sse
 from server.proxy.balance import Choice
 from server.proxy.body import Body
 from server.proxy.chooser import Wanted
-from server.proxy.forward import Gone, Parts, broken, passed
+from server.proxy.forward import Gone, Parts, broken, passed, punish
 from server.proxy.policy import Outcome, Tries
 from server.proxy.recorder import Record
 from server.proxy.upstream import Aborted, Exchange, HungUp, Outgoing, Unreachable
@@ -73,7 +73,7 @@ def run(parts: Parts, errand: Errand) -> Reply:
     """
     tries = Tries()
     parts.budget.earn()
-    again: str | None = None
+    again: Choice | None = None
     for _ in range(_MOST_ATTEMPTS):
         choice = _choose(parts, errand, tries, again)
         account = str(choice.account)
@@ -82,14 +82,15 @@ def run(parts: Parts, errand: Errand) -> Reply:
             parts.pool.succeeded(account)
             _learn(parts, errand, account, got)
             return got
-        again = _after(parts, got, account, tries)
+        _note(parts, errand, choice, got, tries)
+        again = choice if _again(parts, got, account, tries) else None
     raise policy.give_up(tries)
 
 
-def _choose(parts: Parts, errand: Errand, tries: Tries, again: str | None) -> Choice:
+def _choose(parts: Parts, errand: Errand, tries: Tries, again: Choice | None) -> Choice:
     if again is not None:
-        parts.pool.opened(again)
-        return Choice(again, say("choice.again"))
+        parts.pool.opened(str(again.account))
+        return replace(again, reason=say("choice.again"))
     tried = frozenset(tries.accounts)
     take = parts.chooser.take_surest if tries.ambiguous else parts.chooser.take_patiently
     choice = take(errand.wanted, tried, errand.gone)
@@ -98,12 +99,15 @@ def _choose(parts: Parts, errand: Errand, tries: Tries, again: str | None) -> Ch
     return choice
 
 
-def _nobody(choice: Choice, tries: Tries) -> AppError:
+def _nobody(choice: Choice, tries: Tries) -> Exception:
     limited = any(verdict.block for _, verdict in tries.verdicts)
+    failed = policy.serious(tries)
     if policy.cut_off(tries):
         return policy.give_up(tries)
     if choice.state == "busy":
         return policy.busy()
+    if failed and all(verdict.word == "no such model" for _, verdict in failed):
+        return passed(failed[-1][0])
     if limited or choice.state == "blocked":
         return policy.dry(choice.retry_at, db.now_ms())
     return policy.give_up(tries) if tries.verdicts else policy.no_account(choice.state)
@@ -115,7 +119,7 @@ def _attempt(parts: Parts, errand: Errand, choice: Choice, tries: Tries) -> Repl
     record.account, record.reason = account, choice.reason
     parts.pool.used(account, db.now_ms())
     try:
-        got = _ask(parts, errand, account)
+        got = _ask(parts, errand, account, tries)
     finally:
         parts.chooser.give(account)
     record.attempts.append(
@@ -131,12 +135,13 @@ def _attempt(parts: Parts, errand: Errand, choice: Choice, tries: Tries) -> Repl
     return got
 
 
-def _ask(parts: Parts, errand: Errand, account: str) -> Reply | Outcome:
+def _ask(parts: Parts, errand: Errand, account: str, tries: Tries) -> Reply | Outcome:
     try:
         token = parts.pool.token(account)
     except AppError as error:
         needed = isinstance(error, SignInNeeded)
         return Outcome("token", code="sign_in_needed" if needed else "refresh_failed")
+    tries.token = token.access_token
     try:
         outgoing = Outgoing("POST", errand.path, _headers(errand, token), errand.body)
         # A new connection: a kept one that had died would make the end unclear.
@@ -173,30 +178,38 @@ def _read(parts: Parts, exchange: Exchange, account: str) -> Reply | Outcome:
     return policy.refused(exchange.status, bytes(body), named)
 
 
-def _after(parts: Parts, outcome: Outcome, account: str, tries: Tries) -> str | None:
-    """The account to ask again, with a new token; None to choose another. Raises the end."""
+def _note(parts: Parts, errand: Errand, choice: Choice, outcome: Outcome, tries: Tries) -> None:
+    """What a failure teaches about its account, as with a turn. Raises `Gone`."""
     if outcome.kind == "gone":
         raise Gone
-    verdict = policy.classify(outcome, db.now_ms())
+    account, now = str(choice.account), db.now_ms()
+    verdict = policy.classify(outcome, now)
     tries.verdicts.append((outcome, verdict))
-    if verdict.block and verdict.until is not None:
-        parts.pool.block(account, verdict.block, verdict.until, verdict.word)
-    elif verdict.counts:
-        parts.pool.failed(account, db.now_ms())
+    punish(parts.pool, parts.memory, account, verdict, choice.limit)
+    if policy.sign_in_ended(outcome, verdict, account, tries):
+        parts.pool.refused(account, tries.token, outcome.code)
+    if verdict.word == "no such model":
+        parts.memory.cannot(account, errand.wanted.model, now)
+
+
+def _again(parts: Parts, outcome: Outcome, account: str, tries: Tries) -> bool:
+    """Whether to ask this account again, with a new token, not another. Raises the end."""
+    verdict = tries.verdicts[-1][1]
     may_repeat = partial(parts.budget.allows, outcome.kind)
     step = policy.next_step(outcome, verdict, account, tries, may_repeat)
     tries.ambiguous += verdict.retry == "R1"
     if step == "refresh":
         tries.refreshed.add(account)
         with suppress(AppError):
-            parts.pool.refresh(account, parts.pool.token(account).access_token)
-            return account
-        return None
+            parts.pool.refresh(account, tries.token)
+            tries.renewed.add(account)
+            return True
+        return False
     if step == "stop":
         if outcome.kind == "status" and verdict.retry == "R4":
             raise passed(outcome)
         raise policy.give_up(tries)
-    return None
+    return False
 
 
 def _learn(parts: Parts, errand: Errand, account: str, reply: Reply) -> None:

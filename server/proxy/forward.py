@@ -129,7 +129,6 @@ class Turn:
         self._record = work.record
         self._tries = Tries()
         self._choice = Choice(None, "")
-        self._access_token = ""
         self._pending: _Live | None = None  # sent, and not known to be an answer
         self._live: _Live | None = None
         self._last: _Live | None = None  # the one whose end is the request's end
@@ -410,7 +409,7 @@ class Turn:
             # It needs a sign-in, could not be renewed now, or was removed meanwhile.
             needed = isinstance(error, SignInNeeded)
             return Outcome("token", code="sign_in_needed" if needed else "refresh_failed")
-        self._access_token = token.access_token
+        self._tries.token = token.access_token
         body, given = self._work.body, self._own_state(account)
         sent = headers.to_upstream(given, token.access_token, token.upstream_id, plain=body.plain)
         self._pool.used(account, db.now_ms())
@@ -516,9 +515,9 @@ class Turn:
         now = db.now_ms()
         verdict = policy.classify(outcome, now)
         self._tries.verdicts.append((outcome, verdict))
-        self._punish(account, verdict)
+        punish(self._pool, self._memory, account, verdict, self._choice.limit)
         if policy.sign_in_ended(outcome, verdict, account, self._tries):
-            self._pool.refused(account, self._access_token, outcome.code)
+            self._pool.refused(account, self._tries.token, outcome.code)
         if verdict.word == "no such model":
             self._memory.cannot(account, self._work.body.model, now)
         may_repeat = partial(self._budget.allows, outcome.kind)
@@ -534,20 +533,10 @@ class Turn:
         self._tries.stale = account if stale else None
         return None, stale
 
-    def _punish(self, account: str, verdict: policy.Verdict) -> None:
-        if verdict.block and verdict.until is not None:
-            if self._choice.limit is not None:
-                # The account's own allowance is not touched: other models go on there.
-                self._memory.spend(account, self._choice.limit, verdict.until)
-            else:
-                self._pool.block(account, verdict.block, verdict.until, verdict.word)
-        elif verdict.counts:
-            self._pool.failed(account, db.now_ms())
-
     def _refresh(self, account: str) -> bool:
         self._tries.refreshed.add(account)
         try:
-            self._pool.refresh(account, self._access_token)
+            self._pool.refresh(account, self._tries.token)
         except AppError:
             return False
         self._tries.renewed.add(account)
@@ -649,7 +638,8 @@ class Turn:
         if failure is not None:
             record.error_code, record.error_message = failure.code, failure.message
             if reader.begun:
-                self._punish(live.account, policy.classify(_outcome_of(failure), db.now_ms()))
+                verdict = policy.classify(_outcome_of(failure), db.now_ms())
+                punish(self._pool, self._memory, live.account, verdict, self._choice.limit)
         elif live.exchange.aborted == "gone" or self._work.gone():
             record.status = "cancelled"
         else:
@@ -679,6 +669,20 @@ def _outcome_of(failure: sse.Failure) -> Outcome:
         message=failure.message,
         resets_at=failure.resets_at,
     )
+
+
+def punish(
+    pool: Pool, memory: Memory, account: str, verdict: policy.Verdict, limit: str | None
+) -> None:
+    """What a failure means for its account, or for the named limit that the request counts for."""
+    if verdict.block and verdict.until is not None:
+        if limit is not None:
+            # The account's own allowance is not touched: other models go on there.
+            memory.spend(account, limit, verdict.until)
+        else:
+            pool.block(account, verdict.block, verdict.until, verdict.word)
+    elif verdict.counts:
+        pool.failed(account, db.now_ms())
 
 
 def broken(error: Exception) -> Outcome:

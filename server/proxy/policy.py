@@ -97,6 +97,7 @@ class Tries:
     refreshed: set[str] = field(default_factory=set)
     renewed: set[str] = field(default_factory=set)  # those of them that got a new token
     ambiguous: int = 0
+    token: str = field(default="", repr=False)  # the access token that was last sent
     stale: str | None = None  # an account that met a kept connection only, never a new one
     verdicts: list[tuple[Outcome, Verdict]] = field(default_factory=list)
 
