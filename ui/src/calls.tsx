@@ -2,7 +2,7 @@
 import type { ReactNode } from "react";
 import { nameOf } from "./accounts";
 import type { Account, CallDetail, CallRow } from "./api";
-import { count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "./format";
+import { count, credits, duration, exact, full, joined, money, share, stamp, UNKNOWN } from "./format";
 import { t, tIf, type Word } from "./words";
 
 export interface Context {
@@ -54,7 +54,7 @@ export function cost(call: CallRow): ReactNode {
 }
 
 export function seenBy(call: CallRow): string {
-  return call.witnesses.map((name) => tIf(`calls.witness.${name}`, name)).join(", ");
+  return joined(call.witnesses.map((name) => tIf(`calls.witness.${name}`, name)));
 }
 
 export const COLUMNS: Column[] = [

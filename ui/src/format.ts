@@ -36,6 +36,16 @@ function dates(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
   return formats.get(key) as Intl.DateTimeFormat;
 }
 
+/** Things one after the other, with the comma of the language. */
+export function joined(parts: readonly string[]): string {
+  return parts.join(t("join.list"));
+}
+
+/** A name and its value: "Model: gpt-5.5"; the colon stands as the language wants it. */
+export function pair(name: string, value: string): string {
+  return t("join.pair", { name, value });
+}
+
 /** A count with grouping; compact from a thousand million on ("2.5 B"). */
 export function count(n: Maybe<number>): string {
   if (n == null) return UNKNOWN;

@@ -1,7 +1,7 @@
 /** The columns of a table of threads, and how its cells read. */
 import type { ReactNode } from "react";
 import type { ThreadRow } from "./api";
-import { compact, count, credits, exact, full, money, share, stamp, UNKNOWN } from "./format";
+import { compact, count, credits, exact, full, joined, money, pair, share, stamp, UNKNOWN } from "./format";
 import { severityMark } from "./insights";
 import { Sign } from "./parts/Sign";
 import { t, tIf, type Word } from "./words";
@@ -24,7 +24,7 @@ export function mix(found: { name: string | null; calls: number }[]): string {
 }
 
 function listed(found: { name: string | null; calls: number }[]): string {
-  return found.map(({ name, calls }) => `${name ?? UNKNOWN}: ${count(calls)}`).join("\n");
+  return found.map(({ name, calls }) => pair(name ?? UNKNOWN, count(calls))).join("\n");
 }
 
 /** What a thread cost; an estimate and a missing price say so. */
@@ -43,7 +43,7 @@ export function threadCost(thread: ThreadRow): ReactNode {
 /** How much attention a thread asks for, as words and a shape. */
 export function Attention({ thread }: { thread: ThreadRow }) {
   return (
-    <span title={thread.flags.map((flag) => tIf(`flag.${flag}`, flag)).join(", ")}>
+    <span title={joined(thread.flags.map((flag) => tIf(`flag.${flag}`, flag)))}>
       <Sign mark={severityMark(thread.severity)} />
       {count(Math.round(thread.attention))}
       <span className="hidden"> {t(`severity.${thread.severity}`)}</span>

@@ -10,7 +10,7 @@ import { useAccounts } from "../accounts";
 import { api, query, type Account, type CallPage, type CallTotals } from "../api";
 import { COLUMNS } from "../calls";
 import { fetchFile } from "../csv";
-import { count, credits, dayOf, exact, money } from "../format";
+import { count, credits, dayOf, exact, money, pair } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
@@ -103,7 +103,7 @@ export function Calls() {
 function Occurrences({ page: { total, occurrences }, fact }: { page: CallPage; fact: string }) {
   if (occurrences == null || occurrences === total) return null;
   const talks = fact.startsWith("user:") || fact.startsWith("client:");
-  return <span className="note">{`${t(talks ? "panels.conversations" : "diag.col.times")}: ${count(occurrences)}`}</span>;
+  return <span className="note">{pair(t(talks ? "panels.conversations" : "diag.col.times"), count(occurrences))}</span>;
 }
 
 function Totals({ totals }: { totals: CallTotals }) {

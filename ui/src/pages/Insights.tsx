@@ -2,7 +2,7 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { api, type Card, type Insights as Data, type Preset, type ThreadRow } from "../api";
-import { compact, count, exact, share } from "../format";
+import { compact, count, exact, joined, share } from "../format";
 import { useTitle } from "../hooks";
 import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights";
 import { AllowanceCard } from "../parts/AllowanceCard";
@@ -149,10 +149,7 @@ function Presets({ found, search }: { found: Preset[]; search: string }) {
 
 /** The first two things that stand out in a thread. */
 function why(row: ThreadRow): string {
-  return row.flags
-    .slice(0, 2)
-    .map((flag) => tIf(`flag.${flag}`, flag))
-    .join(", ");
+  return joined(row.flags.slice(0, 2).map((flag) => tIf(`flag.${flag}`, flag)));
 }
 
 function Top({ rows }: { rows: ThreadRow[] }) {

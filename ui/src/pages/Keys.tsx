@@ -4,7 +4,7 @@ import { useId, useState } from "react";
 import { useLocation } from "wouter";
 import { mark } from "../allowance";
 import { api, send, type ApiError, type ApiKey, type KeyLimit, type Settings } from "../api";
-import { ago, compact, full, money, percent, reset, stamp, when } from "../format";
+import { ago, compact, full, joined, money, percent, reset, stamp, when } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { left, level, usedText, windowText } from "../limits";
 import { refetch } from "../live";
@@ -187,7 +187,7 @@ function Row({ of: key, now, reveal }: RowProps) {
         ))}
       </div>
       <div className="key-facts note">
-        <span title={key.allowedModels?.join(", ")}>
+        <span title={key.allowedModels ? joined(key.allowedModels) : undefined}>
           {key.allowedModels ? t("keys.models", { count: key.allowedModels.length }) : t("keys.models.all")}
           {" · "}
           {key.assignedAccountIds

@@ -4,7 +4,7 @@ import { useState, type ReactNode } from "react";
 import { nameOf, useAccounts } from "../accounts";
 import { windowName } from "../allowance";
 import { api, send, type Allowance, type ApiError } from "../api";
-import { ago, percent, reset, UNKNOWN, when } from "../format";
+import { ago, pair, percent, reset, UNKNOWN, when } from "../format";
 import { useNow } from "../hooks";
 import { say } from "../say";
 import { t } from "../words";
@@ -108,7 +108,7 @@ interface RowProps {
 
 function Row({ who, window, figures, reset: resets, out, seen }: RowProps) {
   return (
-    <tr title={`${t("allowance.seen")}: ${seen}`}>
+    <tr title={pair(t("allowance.seen"), seen)}>
       <th scope="row">
         <bdi>{who}</bdi>
       </th>

@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useLocation } from "wouter";
 import { api, type CallPage, type Settings } from "../api";
-import { count } from "../format";
+import { count, pair } from "../format";
 import { PRESETS, presetLink } from "../insights";
 import type { CallFilters } from "../pages/Calls";
 import { say } from "../say";
@@ -24,14 +24,14 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
       {thread && <Thread id={thread} off={() => filters.change({ thread: null, open: null })} />}
       {session && (
         <Off
-          text={`${t("calls.sessionId")}: ${session.slice(0, 8)}`}
+          text={pair(t("calls.sessionId"), session.slice(0, 8))}
           title={session}
           off={() => filters.change({ session: null, open: null })}
         />
       )}
       {fact && (
         <Off
-          text={`${t(FACTS[fact.split(":")[0] ?? ""] ?? "diag.col.fact")}: ${factName(fact)}`}
+          text={pair(t(FACTS[fact.split(":")[0] ?? ""] ?? "diag.col.fact"), factName(fact))}
           title={fact}
           off={() => filters.change({ fact: null, open: null })}
         />
@@ -79,7 +79,7 @@ function Off({ text, title, off }: { text: string; title?: string; off: () => vo
       className="chip on"
       title={title}
       onClick={off}
-      aria-label={`${text}: ${t("do.takeAway")}`}
+      aria-label={pair(text, t("do.takeAway"))}
     >
       {text} <span aria-hidden="true">✕</span>
     </button>
@@ -94,7 +94,7 @@ function Thread({ id, off }: { id: string; off: () => void }) {
   }).data?.calls[0];
   return (
     <>
-      <Off text={`${t("calls.col.thread")}: ${first?.threadTitle ?? id.slice(0, 8)}`} title={id} off={off} />
+      <Off text={pair(t("calls.col.thread"), first?.threadTitle ?? id.slice(0, 8))} title={id} off={off} />
       <Link className="link note" href={`/threads/${encodeURIComponent(id)}`}>
         {t("threads.open")}
       </Link>

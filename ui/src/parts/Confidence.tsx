@@ -1,4 +1,5 @@
 /** How sure a cost or a credit figure is, as one filter. */
+import { pair } from "../format";
 import { t } from "../words";
 import { One, type Option } from "./Filters";
 
@@ -16,11 +17,11 @@ export function Confidence({ price, credit, change }: Props) {
     { value: "", label: t("filter.any") },
     ...PRICES.map((value) => ({
       value: `price:${value}`,
-      label: `${t("calls.col.cost")}: ${t(`calls.price.${value}`)}`,
+      label: pair(t("calls.col.cost"), t(`calls.price.${value}`)),
     })),
     ...CREDITS.map((value) => ({
       value: `credit:${value}`,
-      label: `${t("calls.credits")}: ${t(`calls.credit.${value}`)}`,
+      label: pair(t("calls.credits"), t(`calls.credit.${value}`)),
     })),
   ];
   return (

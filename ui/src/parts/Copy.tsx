@@ -1,5 +1,6 @@
 /** A value in mono that can be copied. */
 import { useState } from "react";
+import { pair } from "../format";
 import { say } from "../say";
 import { t } from "../words";
 
@@ -18,7 +19,7 @@ export function Copy({ text, label }: { text: string; label: string }) {
     <button
       type="button"
       className="quiet"
-      aria-label={`${t("do.copy")}: ${label}`}
+      aria-label={pair(t("do.copy"), label)}
       onClick={() => void copy()}
     >
       {t(copied ? "do.copied" : "do.copy")}

@@ -2,7 +2,7 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { api, query } from "../api";
-import { count, duration, exact, stamp, UNKNOWN } from "../format";
+import { count, duration, exact, pair, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
 import { BESIDE, rows, type Scope } from "../panels";
 import type { Usage } from "../usage";
@@ -73,11 +73,11 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
     <>
       <p className="note">
         {t("panels.events.count", { count: first.total })}
-        {first.conversations > 0 && ` · ${t("panels.conversations")}: ${count(first.conversations)}`}
+        {first.conversations > 0 && ` · ${pair(t("panels.conversations"), count(first.conversations))}`}
         {first.tokens && <Used tokens={first.tokens} />}
         {Object.entries(filters).map(([key, value]) => (
           <span key={key} className="chip filter-chip">
-            {tIf(`panels.events.by.${key}`, tIf(`filter.${key}`, key))}: <bdi>{shownValue(key, value)}</bdi>
+            {t("join.label", { name: tIf(`panels.events.by.${key}`, tIf(`filter.${key}`, key)) })} <bdi>{shownValue(key, value)}</bdi>
           </span>
         ))}
       </p>
@@ -105,7 +105,7 @@ function Used({ tokens: { inputTokens, cachedInputTokens, outputTokens } }: { to
     ["panels.cached", cachedInputTokens],
     ["panels.output", outputTokens],
   ];
-  return <>{parts.map(([word, number]) => ` · ${t(word)}: ${count(number)}`)}</>;
+  return <>{parts.map(([word, number]) => ` · ${pair(t(word), count(number))}`)}</>;
 }
 
 function withDays(scope: Scope, { from, to }: Record<string, string>): Scope {

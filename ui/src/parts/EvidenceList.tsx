@@ -3,7 +3,7 @@ import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tansta
 import { useState } from "react";
 import { api, query, send, type ApiError } from "../api";
 import type { Entry, Evidence } from "../evidence";
-import { clock, count, duration, exact, UNKNOWN } from "../format";
+import { clock, count, duration, exact, pair, UNKNOWN } from "../format";
 import { refetch } from "../live";
 import { say } from "../say";
 import { t, tIf } from "../words";
@@ -279,7 +279,7 @@ function said(entry: Entry): string {
   if (typeof figures.encryptedChars === "number")
     parts.push(t("call.encrypted", { n: exact(figures.encryptedChars) }));
   if (typeof figures.firstTokenMs === "number")
-    parts.push(`${t("call.firstToken")}: ${duration(figures.firstTokenMs)}`);
+    parts.push(pair(t("call.firstToken"), duration(figures.firstTokenMs)));
   if (compaction?.items) parts.push(t("call.items", { n: exact(compaction.items) }));
   if (entry.kind === "long") parts.push(t("call.bytes", { n: exact(entry.bytes) }));
   if (entry.hidden && entry.kind === "tool_output") parts.push(t("call.output.hidden"));

@@ -82,7 +82,7 @@ export function Many({ label, values, options, change }: ManyProps) {
   return (
     <Radix.Root modal={false}>
       <Radix.Trigger className="many" data-set={values.length > 0 || undefined}>
-        {label}: <b>{shown}</b>
+        {t("join.label", { name: label })} <b>{shown}</b>
       </Radix.Trigger>
       <Radix.Content className="menu" align="start" sideOffset={4} collisionPadding={8}>
         {all.map(({ value, label: text }) => (

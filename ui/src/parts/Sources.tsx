@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { windowName } from "../allowance";
 import { api, type Allowance } from "../api";
-import { ago, day, percent } from "../format";
+import { ago, day, joined, pair, percent } from "../format";
 import { useNow } from "../hooks";
 import { t } from "../words";
 import { useOwnFiles, type OwnFile } from "./OwnFiles";
@@ -68,8 +68,8 @@ function Priced({ file, name, word }: PricedProps) {
   const shipped = file.shipped ?? [];
   const newest = shipped.map(({ checked }) => checked).sort().at(-1);
   const own = Boolean(file.models) && !file.problems.length;
-  const stamp = own && file.source ? [file.source.name, file.source.fetched_at].filter(Boolean).join(", ") : "";
-  const said = [own ? [name, stamp].filter(Boolean).join(": ") : "", ...shipped.map((one) => `${one.name}, ${one.checked}`)];
+  const stamp = own && file.source ? joined([file.source.name, file.source.fetched_at].filter((one) => one !== undefined)) : "";
+  const said = [own ? (stamp ? pair(name, stamp) : name) : "", ...shipped.map((one) => joined([one.name, one.checked]))];
   return (
     <span className="chip" title={said.filter(Boolean).join("\n")}>
       {t(word, { source: own ? name : newest ? `${day(newest)} ${newest.slice(0, 4)}` : "–" })}

@@ -2,7 +2,7 @@
 import { useState } from "react";
 import { Link } from "wouter";
 import { ticks } from "../axis";
-import { compact, count, money, UNKNOWN } from "../format";
+import { compact, count, joined, money, pair, UNKNOWN } from "../format";
 import { useWidth } from "../hooks";
 import { t } from "../words";
 
@@ -158,11 +158,11 @@ function Column({ bar, names, colours, short, x, step, y, dim, labelled, choose 
       return part;
     })
     .filter(({ from, to }) => to > from);
-  const said = names.map((name, index) => `${name} ${short(bar.values[index] ?? 0)}`).join(", ");
+  const said = joined(names.map((name, index) => `${name} ${short(bar.values[index] ?? 0)}`));
   return (
     <Link
       href={bar.href}
-      aria-label={`${bar.label}: ${said}. ${t("chart.dayOpen", { day: bar.label })}`}
+      aria-label={`${pair(bar.label, said)}. ${t("chart.dayOpen", { day: bar.label })}`}
       className="column"
       data-dim={dim || undefined}
       onMouseEnter={() => choose(bar.key)}
