@@ -273,6 +273,7 @@ SENTENCES = {
     "other.model": "another has an allowance for this very model",
     "other.priority": "another has a higher priority",
     "other.policy": "its policy lets others go first",
+    "other.failed": "its last request failed, so others go first",
     "other.earlier": "another resets earlier",
     # Notices at the head of every page.
     "notice.disk": (
@@ -280,7 +281,6 @@ SENTENCES = {
         "The proxy goes on; free some space and the log will catch up."
     ),
     "notice.bypass": (
-    "other.failed": "its last request failed, so others go first",
         "Codex on this computer has chatgpt_base_url set to Brimline, so its requests can go past "
         "it, straight to the provider. Remove that line from Codex's config.toml; "
         "`brimline doctor` explains."

@@ -27,11 +27,11 @@ _STREAM_WEIGHT = 2.5
 # try there costs its user half a minute.
 _ENOUGH = 8
 _PROBE_EVERY = 60_000
-_SHORT_MINUTES = 1440
 # Whoever failed goes last for so long, and then gets one request to show whether it is well.
 _SHY = 30_000
 # An account that served this lately is the surest to serve again.
 _LATELY = 10 * 60_000
+_SHORT_MINUTES = 1440
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,6 @@ def rests_until(candidate: Candidate) -> int:
     return rest
 
 
-def _short_window(candidate: Candidate, now: int) -> Window | None:
 def failing(candidate: Candidate, now: int) -> bool:
     """Whether its last request failed a moment ago, or one is out to see if it is well again."""
     met = max(candidate.error_at, candidate.last_used)
@@ -182,6 +181,7 @@ def unproved(candidate: Candidate, now: int) -> bool:
     return candidate.errors > 0 or candidate.good_at <= now - _LATELY
 
 
+def _short_window(candidate: Candidate, now: int) -> Window | None:
     return _tightest([w for w in candidate.windows if _minutes(w) <= _SHORT_MINUTES], now)
 
 
@@ -259,8 +259,8 @@ def _sieves(holders: set[str], rules: Rules, now: int) -> list[tuple[str, _Rank]
     """Who goes first whatever the strategy says, and the sentence for the others."""
     found: list[tuple[str, _Rank]] = [
         (say("other.model"), lambda c: c.id not in holders),
-        (say("other.priority"), lambda c: -c.priority),
         (say("other.failed"), lambda c: failing(c, now)),
+        (say("other.priority"), lambda c: -c.priority),
         (say("other.policy"), lambda c: _POLICIES.get(c.policy, 1)),
     ]
     if rules.prefer_earlier_reset:
