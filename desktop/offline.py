@@ -43,12 +43,12 @@ def pool(config: Config) -> Iterator[Pool]:
     from server.store import db, migrations, settings
 
     with locked(config):
-        db.open_databases(config.data_dir, strict=config.strict_writes)
+        notices = db.open_databases(config.data_dir, strict=config.strict_writes)
         try:
             migrations.migrate()
             settings.load()
             found = Pool(config)
-            found.load()
+            found.load(notices)
             yield found
         finally:
             db.close_databases()

@@ -149,7 +149,7 @@ def create_app(config: Config) -> Flask:
     migrations.migrate()
     settings.load()
     pool = Pool(config)
-    pool.load()
+    pool.load(notices)
     sessions = Sessions()
     sessions.load()
     client_keys = Keys()

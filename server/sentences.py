@@ -59,6 +59,11 @@ SENTENCES = {
     "state.deleted": "The provider has deleted this account.",
     "state.deactivated": "The provider has deactivated this account.",
     "state.noTokens": "Its tokens are not stored here.",
+    "state.lost": "Its stored sign-in is lost: secrets.db was damaged or missing.",
+    "state.closed": (
+        "Its stored sign-in cannot be opened: the key in {folder} is missing or another one. Put "
+        "the key back, or sign in again."
+    ),
     "state.noRefresh": "It was added without a refresh token.",
     "state.ended": "Its sign-in has ended.",
     # Why the allowance could not be read.
@@ -268,12 +273,12 @@ SENTENCES = {
     "other.unable": "it does not offer this model",
     "other.busy": "it serves as many streams as the settings allow",
     "other.resting": "it rests, because its last requests failed",
+    "other.failed": "its last request failed, so others go first",
     "other.alone": "only one account may serve this",
     "other.could": "it could serve too, {room}",
     "other.model": "another has an allowance for this very model",
     "other.priority": "another has a higher priority",
     "other.policy": "its policy lets others go first",
-    "other.failed": "its last request failed, so others go first",
     "other.earlier": "another resets earlier",
     # Notices at the head of every page.
     "notice.disk": (
@@ -289,7 +294,25 @@ SENTENCES = {
     "notice.restored": (
         "{file} was damaged. It is kept as {aside}, and the backup {copy} took its place."
     ),
-    "notice.anew": "{file} was damaged. It is kept as {aside}, and a new one was started.",
+    "notice.anewUsage": (
+        "usage.db was damaged and is kept as {aside}; a new one was started. Accounts and ledger "
+        "come back from the stored sign-ins and the session logs; settings, API keys and the "
+        "request log do not: set up what you need again, then delete the kept file."
+    ),
+    "notice.anewSecrets": (
+        "secrets.db, which holds the sign-ins, was damaged and is kept as {aside}; a new one was "
+        "started. Sign in to each account again and set the dashboard's password again if you "
+        "had one, then delete the kept file."
+    ),
+    "notice.noUsage": (
+        "usage.db was missing in {folder}; a new one was started. Accounts and ledger come back "
+        "from the stored sign-ins and the session logs; settings, API keys and the request log "
+        "do not: set up what you need again."
+    ),
+    "notice.noSecrets": (
+        "secrets.db, which holds the sign-ins, was missing in {folder}; a new one was started. "
+        "Sign in to each account again and set the dashboard's password again if you had one."
+    ),
     # A sign-in under way.
     "signin.otherPort": "Port {taken} is in use, so port {port} waits for the browser.",
     "signin.noPort": (

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from server.accounts.allowance import DAY, HOUR, MINUTE, Credits, Usage, Window
-from server.accounts.pool import Pool, RefreshFailed, SignInNeeded, UsageFailed
+from server.accounts.pool import Pool, RefreshFailed, SignInNeeded, Unopened, UsageFailed
 from server.config import Config
 from server.errors import BadRequest, Conflict, NotFound
 from server.store import db, settings, vault
@@ -278,16 +278,131 @@ def test_everything_that_counts_survives_a_restart(pool: Pool, here: Config, clo
     assert again.summaries(clock.now, auth=True) == pool.summaries(clock.now, auth=True)
 
 
-def test_an_import_that_a_crash_cut_in_two_leaves_no_tokens(pool: Pool, here: Config) -> None:
-    account = add(pool)
+def forgotten(*tables: str) -> None:
+    """Take everything out of tables, as a lost file would."""
+    for table in tables:
+        usual = table in ("account", "snapshot")
+        with db.writing() if usual else db.writing_secrets() as connection:
+            connection.execute(f"delete from {table}")  # noqa: S608
+
+
+def test_an_import_that_a_crash_cut_in_two_is_whole_at_the_next_start(
+    pool: Pool, here: Config
+) -> None:
+    add(pool, "bob")
+    ada = add(pool)
     with db.writing() as connection:
-        connection.execute("delete from account")
+        connection.execute("delete from account where id = ?", (ada,))
+    with db.writing_secrets() as connection:
+        connection.execute("delete from account_copy where account = ?", (ada,))
     again = restarted(pool, here)
-    assert again.candidates() == []
-    with db.reading(db.secrets) as connection:
-        assert connection.execute("select count(*) from credential").fetchone() == (0,)
-    with pytest.raises(NotFound):
-        again.token(account)
+    assert again.token(ada) == pool.token(ada)
+    assert again.name(ada) == "ada@example.com"
+    assert again.notices == []  # nothing was lost
+
+
+def test_without_usage_db_the_accounts_are_as_they_were(pool: Pool, here: Config) -> None:
+    ada, bob = add(pool), add(pool, "bob")
+    pool.rename(ada, "work")
+    pool.tune(ada, priority=7, policy="preserve")
+    pool.pause(bob)
+    before = {each["accountId"]: each for each in pool.summaries(0, auth=True)}
+    forgotten("account", "snapshot")
+    again = restarted(pool, here)
+    after = {each["accountId"]: each for each in again.summaries(0, auth=True)}
+    kept = ("displayName", "email", "planType", "status", "priority", "routingPolicy", "auth")
+    assert {a: [each[k] for k in kept] for a, each in after.items()} == {
+        a: [each[k] for k in kept] for a, each in before.items()
+    }
+    assert after[bob]["status"] == "paused"  # a pause is the user's wish
+    assert again.token(ada) == pool.token(ada)
+    assert len(again.notices) == 1 and "usage.db was missing in" in again.notices[0]
+    quiet(again)
+    third = restarted(again, here)
+    assert third.notices == [] and len(third.candidates()) == 2
+
+
+def test_without_copies_the_tokens_tell_who_they_are_of(pool: Pool, here: Config) -> None:
+    ada = add(pool)
+    forgotten("account", "account_copy")
+    again = restarted(pool, here)
+    (found,) = again.summaries(0, auth=True)
+    assert (found["accountId"], found["email"]) == (ada, "ada@example.com")
+    assert found["chatgptAccountId"] == "ws-ada"
+    assert again.add(auth_json(access_token("ada"), "r-2", email="ada@example.com", user="ada",
+                               account="ws-ada")).id == ada  # fmt: skip
+
+
+def test_with_the_key_lost_too_an_account_can_still_be_signed_in(pool: Pool, here: Config) -> None:
+    ada = add(pool)
+    quiet(pool)
+    forgotten("account", "account_copy")
+    (key,) = vault.keys_folder().iterdir()
+    key.unlink()
+    vault.forget()
+    again = restarted(pool, here)
+    assert again.name(ada) == f"account {ada[:6]}"
+    with pytest.raises(Unopened):
+        again.token(ada)
+    (found,) = again.summaries(0, auth=True)
+    assert found["status"] == "sign_in_needed"
+    assert "key in" in found["deactivationReason"]
+    assert add(again) == ada
+    assert state(again, ada) == "active" and again.name(ada) == "ada@example.com"
+    assert again.token(ada).upstream_id == "ws-ada"
+
+
+def test_without_secrets_db_every_account_says_that_its_sign_in_is_lost(
+    pool: Pool, here: Config
+) -> None:
+    ada, bob = add(pool), add(pool, "bob")
+    pool.pause(bob)
+    quiet(pool)
+    forgotten("credential", "account_copy", "secret")
+    vault.forget()
+    again = restarted(pool, here)
+    for found in again.summaries(0, auth=True):
+        assert found["status"] == "sign_in_needed"
+        assert "secrets.db was damaged or missing" in found["deactivationReason"]
+    assert (
+        len(again.notices) == 1
+        and "secrets.db, which holds the sign-ins, was missing" in (again.notices[0])
+    )
+    with pytest.raises(SignInNeeded):
+        again.token(ada)
+    add(again)
+    assert state(again, ada) == "active" and again.token(ada)
+
+
+def test_a_key_that_comes_back_brings_the_accounts_back(pool: Pool, here: Config) -> None:
+    ada = add(pool)
+    quiet(pool)
+    (key,) = vault.keys_folder().iterdir()
+    aside = key.rename(key.with_suffix(".away"))
+    vault.forget()
+    lost = restarted(pool, here)
+    lost.poll_usage()
+    until(lambda: state(lost, ada) == "sign_in_needed")
+    (found,) = lost.summaries(0, auth=True)
+    assert str(vault.keys_folder()) in found["deactivationReason"]
+    assert found["usageError"] is None  # said once
+    quiet(lost)
+    again = restarted(lost, here)  # a restart alone does not help …
+    again.keep_tokens_fresh()
+    assert state(again, ada) == "sign_in_needed"
+    aside.rename(key)  # … the key does
+    again.keep_tokens_fresh()
+    until(lambda: state(again, ada) == "active")
+    quiet(again)
+    assert again.token(ada) == pool.token(ada)
+
+
+def test_a_removed_account_stays_removed_when_usage_db_is_lost(pool: Pool, here: Config) -> None:
+    add(pool, "bob")
+    pool.remove(add(pool))
+    forgotten("account")
+    again = restarted(pool, here)
+    assert [each["email"] for each in again.summaries(0, auth=True)] == ["bob@example.com"]
 
 
 # ── pause and resume ──────────────────────────────────────────────────────────────────────

@@ -96,6 +96,21 @@ def test_without_its_key_the_folder_says_what_to_do(spoil: str) -> None:
     assert len(list(vault.keys_folder().iterdir())) == (0 if spoil == "missing" else 1)
 
 
+def test_a_lost_key_keeps_nobody_from_signing_in_again() -> None:
+    sealed = vault.seal(*PLACE, b"old")
+    (key,) = vault.keys_folder().iterdir()
+    aside = key.rename(key.with_suffix(".away"))
+    vault.forget()
+    renewed = vault.seal(*PLACE, b"new")
+    vault.forget()
+    assert vault.unseal(*PLACE, renewed) == b"new"
+    with pytest.raises(StoreError, match="Put the key"):
+        vault.unseal(*PLACE, sealed)
+    aside.rename(key)  # it comes back: both open
+    assert vault.unseal(*PLACE, sealed) == b"old"
+    assert vault.unseal(*PLACE, renewed) == b"new"
+
+
 def test_a_folder_that_cannot_hold_the_key_is_named() -> None:
     vault.keys_folder().parent.mkdir(parents=True)
     vault.keys_folder().write_text("a file where the folder should be")
@@ -144,6 +159,25 @@ def test_the_systems_keyring_is_preferred(monkeypatch: pytest.MonkeyPatch) -> No
     assert vault.unseal(*PLACE, sealed) == b"x"
     assert len(ring.kept) == 1
     assert not vault.keys_folder().exists()
+
+
+def test_a_keyring_without_the_key_is_not_asked_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ring = Ring()
+    _install(monkeypatch, ring, "keyring.backends.SecretService")
+    sealed = vault.seal(*PLACE, b"x")
+    vault.forget()
+    asked: list[str] = []
+
+    def look(service: str, user: str) -> None:
+        asked.append(user)
+
+    monkeypatch.setattr(ring, "get_password", look)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="neither in the keyring"):
+            vault.unseal(*PLACE, sealed)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(

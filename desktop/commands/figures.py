@@ -170,7 +170,7 @@ def _stored_snapshot(settings: Config) -> dict[str, Any]:
     from desktop import offline
 
     with offline.pool(settings) as pool:
-        return {**pool.snapshot(now_ms()), "version": __version__}
+        return {**pool.snapshot(now_ms()), "version": __version__, "notices": pool.notices}
 
 
 def _print_status(shot: dict[str, Any], where: dict[str, Any]) -> None:
@@ -181,6 +181,8 @@ def _print_status(shot: dict[str, Any], where: dict[str, Any]) -> None:
     zone = datetime.now().astimezone().tzinfo
     if where["running"]:
         print(f"Brimline {shot['version']} at {where['address']}/ (process {where['pid']})")
+    for text in shot.get("notices") or ():
+        print(f"Notice: {text}")
     for row in display.pool_rows(shot, now_ms()):
         print(row)
     view = display.View(shot, zone=zone)

@@ -32,17 +32,19 @@ from server.accounts.allowance import (
     Usage,
     Window,
 )
+from server.accounts.copies import Copies
 from server.accounts.history import History
 from server.accounts.pins import HELD, Pins
 from server.accounts.provider import CreditsFailed as CreditsFailed
 from server.accounts.provider import RefreshFailed as RefreshFailed
 from server.accounts.provider import SignInNeeded as SignInNeeded
+from server.accounts.provider import Unopened as Unopened
 from server.accounts.provider import UsageFailed as UsageFailed
 from server.accounts.refresh import Credentials, Held
 from server.accounts.summary import Profile, View
 from server.config import Config
 from server.errors import Conflict, NotFound, Unprocessable
-from server.sentences import say
+from server.sentences import say, told
 from server.store import db, settings
 
 log = logging.getLogger(__name__)
@@ -129,6 +131,7 @@ class Pool:
     """All accounts together."""
 
     def __init__(self, config: Config) -> None:
+        self.notices: list[str] = []  # what had to be mended, for the user
         self._config = config
         self._lock = threading.RLock()  # guards memory; never held around disk or network
         self._changing = threading.RLock()  # orders what is written
@@ -137,14 +140,22 @@ class Pool:
         self._dirty: set[str] = set()
         self._history = History()
         self._pins = Pins()
+        self._copies = Copies()
         self._credentials = Credentials(config)
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
 
-    def load(self) -> None:
-        """Read the accounts, their newest snapshots, pins and sealed tokens."""
+    def load(self, notices: list[str] | None = None) -> None:
+        """Read the accounts, their newest snapshots, pins and sealed tokens.
+
+        An account that one of the two databases lost is made again from the other, as far as that
+        goes; `notices` then get a sentence about it.
+        """
         columns = ", ".join(_COLUMNS)
         stored = db.rows(f"select {columns} from account order by created_at, id")  # noqa: S608
-        profiles = [Profile(*row) for row in stored]
+        self._credentials.load()
+        self._copies.load()
+        self.notices = [] if notices is None else notices
+        profiles = self._whole([Profile(*row) for row in stored])
         used = dict(
             db.rows(
                 "select account, max(started_at) from request_log "
@@ -152,7 +163,6 @@ class Pool:
             )
         )
         known = self._history.load()
-        self._credentials.load()
         self._pins.load()
         with self._lock:
             self._profiles = {profile.id: profile for profile in profiles}
@@ -161,11 +171,49 @@ class Pool:
             }
             self._dirty.clear()
         for profile in profiles:
-            if profile.status in (SIGN_IN_NEEDED, allowance.DEACTIVATED):
+            if profile.status in (SIGN_IN_NEEDED, allowance.DEACTIVATED) and not _closed(profile):
                 reason = profile.status_reason or say("state.ended")
                 self._credentials.give_up(profile.id, reason, profile.status)
-        for orphan in self._credentials.accounts() - {profile.id for profile in profiles}:
-            self._credentials.remove(orphan)  # an import or a removal that a crash cut in two
+
+    def _whole(self, stored: list[Profile]) -> list[Profile]:
+        """The stored accounts, and those of which only the tokens are there; all stored again.
+
+        A stop between the two files (an import that was cut in two) looks the same, in small.
+        """
+        now = db.now_ms()
+        signed_in = self._credentials.accounts()
+        lost = sorted(signed_in - {profile.id for profile in stored})
+        made = [self._copies.rebuilt(account, self._opened(account), now) for account in lost]
+        found = [_without_tokens(p, now) if p.id not in signed_in else p for p in stored]
+        changed = [new for new, old in zip(found, stored, strict=True) if new is not old] + made
+        if changed:
+            with _stored(), db.writing("accounts") as connection:
+                connection.executemany(_UPSERT, [_row(profile) for profile in changed])
+            log.warning("accounts made again: %d, without tokens: %d", len(made), len(changed))
+        for file, key, gone in (
+            ("usage.db", "notice.noUsage", bool(made) and not stored),
+            ("secrets.db", "notice.noSecrets", len(changed) > len(made) and not signed_in),
+        ):
+            if gone and not any(text.startswith(file) for text in self.notices):
+                self.notices.append(say(key, folder=self._config.data_dir))
+        self._remember([*found, *made])
+        return sorted([*found, *made], key=lambda profile: (profile.created_at, profile.id))
+
+    def _opened(self, account: str) -> Held | None:
+        """The tokens of an account, for what they tell of it; None when they cannot be opened."""
+        try:
+            return self._credentials.held(account)
+        except (SignInNeeded, RefreshFailed):
+            return None
+
+    def _remember(self, profiles: list[Profile]) -> None:
+        """Keep what accounts are called and how they are set beside their tokens, too."""
+        try:
+            self._copies.keep(profiles)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("the copy of an account waits for the data folder: %s", error)
+            with self._lock:
+                self._dirty.update(profile.id for profile in profiles)
 
     # ── what the proxy asks ───────────────────────────────────────────────────────────────
 
@@ -417,6 +465,7 @@ class Pool:
             profile = self._profile(account)
             with _stored(), db.writing("accounts", "requests") as connection:
                 self._credentials.remove(profile.id)
+                self._copies.drop(profile.id)
                 connection.execute("delete from account where id = ?", (profile.id,))
                 self._pins.drop(profile.id, connection)
                 if erase:
@@ -509,6 +558,9 @@ class Pool:
         self._credentials.save_pending()
         with self._lock:
             able = [p for p in self._profiles.values() if p.status in (*IN_ROTATION, PAUSED)]
+            closed = [p.id for p in self._profiles.values() if _closed(p)]
+        if closed:
+            self._background(partial(self._reopen, closed))
         for profile in able:
             if self._credentials.due(profile.id, AHEAD):
                 self._background(partial(self._renew_quietly, profile))
@@ -541,6 +593,7 @@ class Pool:
                 if dirty:
                     with db.writing() as connection:
                         connection.executemany(_UPSERT, [_row(profile) for profile in dirty])
+                    self._remember(dirty)
                 self._history.flush()
                 self._pins.flush()
             except BaseException:
@@ -677,6 +730,8 @@ class Pool:
 
     def _note_refusal(self, account: str, error: RefreshFailed | UsageFailed) -> None:
         """An answer that refuses is asked for less often; no network is nobody's fault."""
+        if isinstance(error, Unopened):
+            return  # the account's standing says it
         with self._lock:
             live = self._live.get(account)
             if live is None:
@@ -688,6 +743,13 @@ class Pool:
                 live.refusals += 1
                 pause = min(900.0, 30.0 * 2 ** min(live.refusals, 6))
                 live.ask_after = time.monotonic() + max(pause, float(error.retry_after or 0))
+
+    def _reopen(self, closed: list[str]) -> None:
+        """Put accounts back whose key was found again."""
+        for account in closed:
+            with suppress(NotFound):
+                if self._opened(account) is not None and _closed(self._profile(account)):
+                    self.resume(account)
 
     def _renew_quietly(self, profile: Profile) -> None:
         with suppress(SignInNeeded, RefreshFailed, NotFound):
@@ -704,6 +766,12 @@ class Pool:
         """Run a call; when it finds that a sign-in is needed, the account says so from then on."""
         try:
             return call()
+        except Unopened as error:
+            with self._lock:
+                known = self._profiles.get(profile.id)
+                if known is not None and known.status in (*IN_ROTATION, PAUSED):
+                    self._stand(profile.id, Standing(SIGN_IN_NEEDED, None, error.reason))
+            raise
         except SignInNeeded as error:
             self._credentials.give_up(profile.id, error.reason, error.standing)
             with self._lock:
@@ -746,12 +814,14 @@ class Pool:
             if profile.id in self._profiles:
                 self._profiles[profile.id] = replace(self._profiles[profile.id], **changes)
 
-    @staticmethod
-    def _write(profile: Profile, also: Callable[[sqlite3.Connection], None] | None = None) -> None:
+    def _write(
+        self, profile: Profile, also: Callable[[sqlite3.Connection], None] | None = None
+    ) -> None:
         with _stored(), db.writing("accounts") as connection:
             connection.execute(_UPSERT, _row(profile))
             if also is not None:
                 also(connection)
+        self._remember([profile])
 
     def _same_identity(self, found: oauth.SignIn) -> Profile | None:
         with self._lock:
@@ -891,8 +961,24 @@ def _current(profile: Profile, now: int) -> Profile:
     return replace(profile, paused_until=None, **_fields(Standing(ACTIVE)))
 
 
+def _closed(profile: Profile) -> bool:
+    """Whether only the key to its tokens is missing."""
+    said = told(profile.status_reason) if profile.status == SIGN_IN_NEEDED else None
+    return said is not None and said["key"] == "state.closed"
+
+
+def _without_tokens(profile: Profile, now: int) -> Profile:
+    """An account whose tokens are gone, so that it says why it needs a new sign-in."""
+    if profile.status not in (*IN_ROTATION, PAUSED) and not _closed(profile):
+        return profile
+    standing = Standing(SIGN_IN_NEEDED, None, say("state.lost"))
+    return replace(profile, paused_until=None, updated_at=now, **_fields(standing))
+
+
 def _fits(profile: Profile, found: oauth.SignIn) -> bool:
     """Whether these tokens are of the same user in the same workspace."""
+    if not profile.email and not profile.upstream_id:
+        return profile.id == found.identity  # made again without a name
     if profile.upstream_id != found.upstream_id:
         return False
     if profile.user_id and found.user_id:
@@ -906,6 +992,7 @@ def _signed_in_again(known: Profile, found: oauth.SignIn, now: int) -> Profile:
     return replace(
         known,
         email=found.email or known.email,
+        upstream_id=known.upstream_id or found.upstream_id,
         plan=found.plan or known.plan,
         user_id=found.user_id or known.user_id,
         workspace=found.workspace or known.workspace,

@@ -73,6 +73,14 @@ class RefreshFailed(AppError):
         self.answered = answered
 
 
+class Unopened(RefreshFailed):
+    """The stored tokens cannot be opened now; the key may come back. `reason` says it of them."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class UsageFailed(AppError):
     """The allowance could not be read this time; `http` is the provider's status, if any."""
 

@@ -18,7 +18,7 @@ from typing import Any
 import peewee
 
 from server.accounts import oauth, provider
-from server.accounts.provider import RefreshFailed, SignInNeeded
+from server.accounts.provider import RefreshFailed, SignInNeeded, Unopened
 from server.config import Config
 from server.errors import AppError
 from server.sentences import say
@@ -156,7 +156,8 @@ class Credentials:
         """Forget an account's tokens, in memory and on disk."""
         with self._storing:
             with db.writing_secrets() as connection:
-                connection.execute("delete from credential where account = ?", (account,))
+                for table in ("credential", "account_copy"):
+                    connection.execute(f"delete from {table} where account = ?", (account,))  # noqa: S608
             with self._lock:
                 for known in (self._sealed, self._held, self._dead, self._waits):
                     known.pop(account, None)
@@ -229,7 +230,8 @@ class Credentials:
             held = _unsealed(account, sealed)
         except db.StoreError as error:
             # Not for good: the key may come back (a keyring that is still locked, a backup).
-            raise RefreshFailed(error.message) from error
+            reason = say("state.closed", folder=vault.keys_folder())
+            raise Unopened(error.message, reason) from error
         with self._lock:
             return self._held.setdefault(account, held)
 

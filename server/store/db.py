@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = Log(__name__)
 
 _NEW = "usage.db.new"
+_KEPT = "corrupt"
+_TOLD_SECONDS = 7 * 24 * 3600
 _WRITE_WORDS = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 _FAULTY_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
 _FAULTY_WORDS = ("is full", "I/O", "locked", "readonly", "unable to open", "malformed")
@@ -207,8 +209,9 @@ def open_databases(
     """Open both files in `folder`, making it (0700) and them (0600) when they are missing.
 
     Returns sentences for the user when something had to be mended: a damaged file is moved
-    aside (never deleted) and the newest good backup takes its place. Raises `StoreError` when
-    the folder cannot be written. `all_of_it=False` leaves secrets.db alone.
+    aside (never deleted) and the newest good backup takes its place. A file that lies aside is
+    told of for a week, whoever moved it. Raises `StoreError` when the folder cannot be written.
+    `all_of_it=False` leaves secrets.db alone.
     """
     folder = os.fspath(folder)
     _make_folder(folder)
@@ -217,7 +220,7 @@ def open_databases(
         if database is secrets and not all_of_it:
             continue
         path = os.path.join(folder, name)
-        notices += _mend(path)
+        notices += _mend(path) or _aside(path)
         _create_private(path)
         pragmas = {**_COMMON, "synchronous": level}
         if database is secrets:
@@ -371,6 +374,8 @@ def _create_private(path: Path | str) -> None:
 
 def _mend(name: str) -> list[str]:
     if not os.path.exists(name):
+        if os.path.exists(f"{name}-wal"):  # SQLite would take its pages for the new file's
+            _put_aside(name, ("-wal", "-shm"))
         return []
     from pathlib import Path
 
@@ -380,20 +385,47 @@ def _mend(name: str) -> list[str]:
     problem = _problem(path)
     if problem is None:
         return []
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
     try:
-        for suffix in ("", "-wal", "-shm"):
-            part = Path(f"{path}{suffix}")
-            if part.exists():
-                part.rename(f"{aside}{suffix}")
+        # The file itself last: a stop in between leaves no log of it beside the next one.
+        aside = _put_aside(name, ("-wal", "-shm", ""))
         restored = _restore(path)
     except OSError as error:
         raise StoreError(f"{path} is damaged and cannot be moved aside: {error}.") from error
-    log.warning("%s was damaged (%s); kept as %s", path.name, problem, aside.name)
+    log.warning("%s was damaged (%s); kept as %s", path.name, problem, aside)
     if restored:
-        return [say("notice.restored", file=path.name, aside=aside.name, copy=restored)]
-    return [say("notice.anew", file=path.name, aside=aside.name)]
+        kept = os.path.basename(aside)
+        return [say("notice.restored", file=path.name, aside=kept, copy=restored)]
+    return _aside(name)
+
+
+def _put_aside(name: str, parts: tuple[str, ...]) -> str:
+    """Give a file, and what SQLite keeps beside it, a name that nobody uses; returns that."""
+    now = int(time.time())
+    while True:  # two within a second, after a crash: the second must not take the first's place
+        aside = f"{name}.{_KEPT}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}"
+        if not os.path.exists(aside):
+            break
+        now += 1
+    for part in parts:
+        with suppress(FileNotFoundError):
+            os.rename(f"{name}{part}", f"{aside}{part}")
+    return aside
+
+
+def _aside(name: str) -> list[str]:
+    """The sentence about the newest damaged file that lies beside `name`, for a week."""
+    folder, base = os.path.split(name)
+    begin = f"{base}.{_KEPT}-"
+    ends = [each[len(begin) :] for each in os.listdir(folder) if each.startswith(begin)]
+    stamps = [end for end in ends if len(end) == len("20260131T120000")]
+    since = time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - _TOLD_SECONDS))
+    newest = max(stamps, default="")
+    if newest < since:
+        return []
+    from server.sentences import say
+
+    key = "notice.anewSecrets" if base == "secrets.db" else "notice.anewUsage"
+    return [say(key, aside=f"{name}.{_KEPT}-{newest}")]
 
 
 def _problem(path: Path) -> str | None:

@@ -82,7 +82,9 @@ def _renew_secrets() -> None:
     if db.secrets.database is None:
         return
     with db.reading(db.secrets) as connection:
-        found = connection.execute("select 1 from sqlite_master where name = 'secret'").fetchone()
-    if found is None:
+        found = connection.execute(
+            "select count(*) from sqlite_master where name in ('secret', 'account_copy')"
+        ).fetchone()
+    if found != (2,):
         with db.writing_secrets():
             _make_tables(db.secrets)

@@ -67,6 +67,13 @@ class Credential(_Secrets):
     refreshing = TextField(null=True)
 
 
+class AccountCopy(_Secrets):
+    """What an account is called and how it is set, for the day usage.db is lost."""
+
+    account = TextField(primary_key=True)
+    profile = TextField()  # JSON
+
+
 class Secret(_Secrets):
     """One named secret of the installation: cookie key, password hash, TOTP, tray token."""
 
@@ -844,7 +851,7 @@ class TelemetryHistogram(_Usage):
 # Calls that more than their log has seen (those of a first scan are not in it).
 Call.add_index(Call.provider, Call.started_at, Call.seen, where=Call.seen != 1, name="call_seen")
 
-SECRET_TABLES = [Credential, Secret, Login]
+SECRET_TABLES = [Credential, AccountCopy, Secret, Login]
 USAGE_TABLES = [
     Account,
     Snapshot,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 SECRETS = (
     'CREATE TABLE IF NOT EXISTS "credential" ("account" TEXT NOT NULL PRIMARY KEY, "access_token" BLOB NOT NULL, "refresh_token" BLOB, "id_token" BLOB, "expires_at" INTEGER, "refreshed_at" INTEGER NOT NULL, "refreshing" TEXT)',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "account_copy" ("account" TEXT NOT NULL PRIMARY KEY, "profile" TEXT NOT NULL)',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "secret" ("name" TEXT NOT NULL PRIMARY KEY, "value" BLOB NOT NULL)',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "login" ("digest" TEXT NOT NULL PRIMARY KEY, "created_at" INTEGER NOT NULL, "used_at" INTEGER NOT NULL, "method" TEXT NOT NULL, "verified" INTEGER NOT NULL)',  # noqa: E501
 )

@@ -14,6 +14,7 @@ import logging
 import os
 import secrets as random
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,7 @@ _VERSION = b"\x01"
 _ID_BYTES, _NONCE_BYTES, _KEY_BYTES, _TAG_BYTES = 8, 12, 32, 16
 _ROW = "key_id"  # in secrets.db; names the key, holds no secret
 _KEYRING_SECONDS = 5.0  # a keyring may wait for somebody to type a password
+_KEYRING_REST = 30.0  # seconds until one that had no answer is asked for the same key again
 # Backends that encrypt. `keyring` can be configured to plain-text ones; those never count.
 _SAFE_BACKENDS = (
     "keyring.backends.SecretService",
@@ -41,12 +43,18 @@ _SAFE_BACKENDS = (
     "keyring.backends.Windows",
 )
 
-_lock = threading.Lock()
-_opened: dict[str, tuple[bytes, bytes]] = {}  # path of secrets.db → key id, key
+_lock = threading.RLock()
+_current: dict[str, bytes] = {}  # path of secrets.db → id of the key that seals
+_keys: dict[bytes, bytes] = {}  # key id → key
+_asked: dict[bytes, float] = {}  # key id → when (monotonic) the keyring did not have it
 
 
 def seal(table: str, column: str, row: str, plain: bytes) -> bytes:
-    """Encrypt `plain` for one place. Raises `StoreError` when the key cannot be had."""
+    """Encrypt `plain` for one place; with a new key when the old one cannot be had.
+
+    What the old key sealed opens again when that key comes back. Raises `StoreError` when no key
+    can be kept.
+    """
     key_id, key = _key()
     nonce = random.token_bytes(_NONCE_BYTES)
     text = _cipher(key).encrypt(nonce, plain, _place(table, column, row))
@@ -64,9 +72,7 @@ def unseal(table: str, column: str, row: str, sealed: bytes) -> bytes:
     head = len(_VERSION) + _ID_BYTES
     if len(sealed) < head + _NONCE_BYTES + _TAG_BYTES or sealed[:1] != _VERSION:
         raise _unreadable("a stored secret is damaged")
-    key_id, key = _key()
-    if sealed[1:head] != key_id:
-        raise _unreadable("a stored secret was sealed with another key")
+    key = _find(sealed[1:head])
     nonce, text = sealed[head : head + _NONCE_BYTES], sealed[head + _NONCE_BYTES :]
     try:
         return _cipher(key).decrypt(nonce, text, _place(table, column, row))
@@ -103,28 +109,35 @@ def keys_folder() -> Path:
 
 
 def _key() -> tuple[bytes, bytes]:
+    """The key that seals: the one that secrets.db names, a new one where that is lost."""
     folder = str(db.secrets.database)
     with _lock:
-        if folder not in _opened:
-            known = _known_id()
-            _opened[folder] = _new_key() if known is None else (known, _find(known))
-        return _opened[folder]
+        known = _current.get(folder) or _known_id()
+        if known is not None:
+            try:
+                key = _find(known)
+            except StoreError as error:
+                log.warning("a new key is made: %s", error.message)
+                known = None
+        if known is None:
+            known, key = _new_key()
+            _keys[known] = key
+        _current[folder] = known
+        return known, key
 
 
 def forget() -> None:
     """Drop the keys from memory; the next use looks for them again."""
     with _lock:
-        _opened.clear()
+        for known in (_current, _keys, _asked):
+            known.clear()
 
 
 def _known_id() -> bytes | None:
     with db.reading(db.secrets) as connection:
         row = connection.execute("select value from secret where name = ?", (_ROW,)).fetchone()
-    if row is None:
-        return None
-    if len(row[0]) != _ID_BYTES:
-        raise _unreadable("the name of its key is damaged")
-    return bytes(row[0])
+    # A damaged name is as good as none: whatever it sealed names its key itself.
+    return bytes(row[0]) if row is not None and len(row[0]) == _ID_BYTES else None
 
 
 def _new_key() -> tuple[bytes, bytes]:
@@ -133,26 +146,42 @@ def _new_key() -> tuple[bytes, bytes]:
         _write_file(key_id, key)
     # Last: a folder that names a key which was never kept could not be opened again.
     with db.writing_secrets() as connection:
-        connection.execute("insert into secret values (?, ?)", (_ROW, key_id))
+        connection.execute("replace into secret values (?, ?)", (_ROW, key_id))
     return key_id, key
 
 
 def _find(key_id: bytes) -> bytes:
-    # The file first: asking a keyring costs a tenth of a second even where there is none.
-    path = _path(key_id)
-    try:
-        text: str | None = path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        text = _from_keyring(key_id)
-    except (OSError, ValueError) as error:
-        raise _unreadable(f"its key file {path} cannot be read") from error
-    if text is None:
-        raise _unreadable(f"its key {key_id.hex()} is neither in the keyring nor in a file")
-    with suppress(ValueError):
-        key = base64.b64decode(text.strip(), validate=True)
-        if len(key) == _KEY_BYTES:
-            return key
+    """A key that was made before. Raises `StoreError`, saying why it cannot be had."""
+    with _lock:
+        known = _keys.get(key_id)
+        if known is not None:
+            return known
+        # The file first: asking a keyring costs a tenth of a second even where there is none.
+        path = _path(key_id)
+        try:
+            text: str | None = path.read_text(encoding="ascii")
+        except FileNotFoundError:
+            text = _asked_for(key_id)
+        except (OSError, ValueError) as error:
+            raise _unreadable(f"its key file {path} cannot be read") from error
+        if text is None:
+            raise _unreadable(f"its key {key_id.hex()} is neither in the keyring nor in a file")
+        with suppress(ValueError):
+            key = base64.b64decode(text.strip(), validate=True)
+            if len(key) == _KEY_BYTES:
+                _keys[key_id] = key
+                return key
     raise _unreadable(f"its key {key_id.hex()} is damaged")
+
+
+def _asked_for(key_id: bytes) -> str | None:
+    """What the keyring has; one that had nothing, or hung, is asked again after a while."""
+    if time.monotonic() < _asked.get(key_id, -_KEYRING_REST) + _KEYRING_REST:
+        return None
+    found = _from_keyring(key_id)
+    if found is None:
+        _asked[key_id] = time.monotonic()
+    return found
 
 
 def _path(key_id: bytes) -> Path:
