@@ -164,6 +164,8 @@ def test_a_used_up_window_says_that_credits_pay(
     expect(lane).not_to_contain_text("used up")
     if path == "/":
         expect(page.locator(".attention")).to_contain_text("acc-1@example.com is served by credits")
+        figures = page.locator(".figure")
+        expect(figures).to_contain_text("5-hour headroom, used up: served by credits")
     watched.check()
 
 

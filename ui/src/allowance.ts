@@ -75,6 +75,7 @@ export function planName(plan: string | null): string {
 /** Pace in words: reserve or deficit in points, and whether it lasts. */
 export function paceText(window: Allowance, now: number): string {
   const { pace } = window;
+  if (window.remainingPercent !== null && window.remainingPercent <= 0) return t("meter.spent");
   if (!pace) return t("pace.early");
   const points = Math.abs(Math.round(pace.delta));
   const state = tIf(`pace.${pace.state}`, pace.state).replace("{{points}}", String(points));

@@ -132,6 +132,7 @@ export interface Overview {
     windows: Allowance[];
     accounts: { total: number; active: number; paused: number; blocked: number; signInNeeded: number };
     state: string;
+    onCredits: boolean;
   };
   today: {
     calls: number;

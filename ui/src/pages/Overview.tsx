@@ -103,10 +103,11 @@ function Loaded({ data, now }: { data: Data; now: number }) {
 function Figures({ data, now }: { data: Data; now: number }) {
   const [short, long] = lane(data.pool.windows);
   const missing = absence(data.accounts);
+  const paid = data.pool.onCredits;
   return (
     <section className="card figure" aria-label={t("overview.figures")}>
-      <Headroom window={short} slot="primary" missing={missing} now={now} />
-      <Headroom window={long} slot="secondary" missing={missing} now={now} />
+      <Headroom window={short} slot="primary" missing={missing} paid={paid} now={now} />
+      <Headroom window={long} slot="secondary" missing={missing} paid={paid} now={now} />
       <Link href="/calls?range=today&history=all">
         <strong>{data.today.calls ? money(data.today.costUsd) : money(0)}</strong>
         <small>
@@ -150,28 +151,38 @@ interface HeadroomProps {
   slot: "primary" | "secondary";
   /** Why the pool has no such window. */
   missing: Word;
+  /** Credits pay for an account whose window is used up. */
+  paid: boolean;
   now: number;
 }
 
-function Headroom({ window, slot, missing, now }: HeadroomProps) {
+function Headroom({ window, slot, missing, paid, now }: HeadroomProps) {
   const left = window?.remainingPercent ?? null;
   return (
     <Link href="/accounts" data-stale={window?.stale || undefined}>
       <strong>{left === null ? UNKNOWN : percent(left)}</strong>
       <small>
-        {left === null ? t(missing, { window: windowName(window, slot) }) : headroomText(window, slot, now)}
+        {left !== null && left <= 0 && paid
+          ? t("overview.headroom.credits", { window: windowName(window, slot) })
+          : headroomText(window, slot, missing, now)}
       </small>
     </Link>
   );
 }
 
-function headroomText(window: Allowance | undefined, slot: "primary" | "secondary", now: number): string {
+function headroomText(
+  window: Allowance | undefined,
+  slot: "primary" | "secondary",
+  missing: Word,
+  now: number,
+): string {
   const name = windowName(window, slot);
-  const runsOut = window?.pace?.runsOutAt;
-  if (runsOut) return t("overview.headroom.until", { window: name, when: when(runsOut, now, "long") });
-  if (slot === "secondary" && window?.pace && window.resetAt) {
-    return t("overview.headroom.lasts", { window: name, when: when(window.resetAt, now, "long") });
-  }
+  if (!window || window.remainingPercent === null) return t(missing, { window: name });
+  const { pace, resetAt } = window;
+  const until = (at: string) => ({ window: name, when: when(at, now, "long") });
+  if (window.remainingPercent <= 0 && resetAt) return t("overview.headroom.spent", until(resetAt));
+  if (pace?.runsOutAt) return t("overview.headroom.until", until(pace.runsOutAt));
+  if (slot === "secondary" && pace && resetAt) return t("overview.headroom.lasts", until(resetAt));
   return t("overview.headroom", { window: name });
 }
 
