@@ -11,7 +11,7 @@ import pytest
 from server.auth import password as passwords
 from server.auth import totp as totps
 from server.auth.password import Password
-from server.auth.throttle import Throttle
+from server.auth.throttle import Guesses, Throttle
 from server.auth.totp import Totp, accepted_step
 from server.errors import BadRequest, Unprocessable
 from server.store import db, secret
@@ -227,7 +227,7 @@ class TestTotp:
 
 def test_the_throttle_slows_down_and_never_locks() -> None:
     now = [0.0]
-    throttle = Throttle(clock=lambda: now[0])
+    throttle = Throttle(5, 36.0, clock=lambda: now[0])
     assert [throttle.take() for _ in range(5)] == [0] * 5
     assert throttle.take() == 36
     now[0] += 35.9
@@ -238,3 +238,47 @@ def test_the_throttle_slows_down_and_never_locks() -> None:
     assert throttle.take() == 0
     now[0] += 10_000
     assert [throttle.take() for _ in range(6)] == [0] * 5 + [36]
+
+
+def test_of_strangers_guesses_a_hundred_are_looked_at_in_an_hour() -> None:
+    now = [0.0]
+    guesses = Guesses(clock=lambda: now[0])
+    found = [guesses.claim() for _ in range(40)]
+    assert [each.looked_at for each in found] == [True] * 20 + [False] * 20
+    assert [each.wait for each in found] == [0] * 5 + [48] * 35, "the reserve is not told apart"
+    looked_at = 20
+    while now[0] < 3600:
+        now[0] += 0.5
+        looked_at += guesses.claim().looked_at
+    assert looked_at <= 100
+
+
+def test_a_right_one_costs_nothing_also_from_the_reserve() -> None:
+    guesses = Guesses(clock=lambda: 0.0)
+    for _ in range(19):
+        guesses.claim()
+    for _ in range(10):
+        right = guesses.claim()
+        assert right.looked_at
+        right.give_back()
+
+
+def test_no_stranger_spends_the_tries_of_a_known_browser() -> None:
+    guesses = Guesses(clock=lambda: 0.0)
+    for browser in (None, "mine", "another"):
+        assert [guesses.claim(browser).looked_at for _ in range(21)] == [True] * 20 + [False]
+    for number in range(64):
+        guesses.claim(f"b{number}")
+    assert guesses.claim("another").looked_at, "long unseen, it is forgotten"
+
+
+def test_a_badge_is_known_until_the_password_changes(database: None) -> None:
+    password = Password()
+    assert password.knows("") is None
+    password.put("correct horse")
+    badge = password.badge()
+    assert password.knows(badge) == badge.partition(".")[0]
+    for other in ("", ".", "x", badge + "0", "x" + badge, badge[:-1], "é." + "0" * 64):
+        assert password.knows(other) is None
+    password.put("battery staple")
+    assert password.knows(badge) is None

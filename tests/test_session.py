@@ -200,8 +200,43 @@ class TestPassword:
             assert said(answer)[0] == 401
         answer = guesser.auth("POST", "/password/login", {"password": "wrong horse"})
         assert said(answer) == (429, "password_rate_limited")
-        assert 0 < int(answer.headers["Retry-After"]) <= 36
+        assert 0 < int(answer.headers["Retry-After"]) <= 48
         assert page("GET", "/api/settings").status_code == 200  # who is in stays in
+
+    def test_wrong_ones_do_not_delay_a_right_one(self, page: Page, app: Flask) -> None:
+        page.auth("POST", "/password/setup", {"password": WORD})
+        guesser = Page(app)
+        for _ in range(19):
+            guesser.auth("POST", "/password/login", {"password": "wrong horse"})
+        assert said(guesser.auth("POST", "/password/login", {"password": WORD})) == (200, "")
+
+    def test_nobody_locks_the_owners_browser_out(
+        self, page: Page, app: Flask, services: Services
+    ) -> None:
+        page.auth("POST", "/password/setup", {"password": WORD})
+        assert page.auth("POST", "/logout").status_code == 200
+        guesser = Page(app)
+        for _ in range(30):
+            guesser.auth("POST", "/password/login", {"password": "wrong horse"})
+        right = {"password": WORD}
+        late = said(guesser.auth("POST", "/password/login", right))
+        assert late == (429, "password_rate_limited"), "a stranger's are no longer looked at"
+        assert said(page.auth("POST", "/password/login", right)) == (200, "")
+        badge = page.client.get_cookie(f"{services.cookie}-known", path=ROOT)
+        assert badge and badge.http_only and badge.same_site == "Strict"
+        guesser.client.set_cookie(badge.key, badge.value + "0", path=ROOT)
+        assert said(guesser.auth("POST", "/password/login", right))[0] == 429, "not to be forged"
+
+    def test_the_password_alone_makes_no_browser_known(
+        self, page: Page, app: Flask, clock: Clock, services: Services
+    ) -> None:
+        page.auth("POST", "/password/setup", {"password": WORD})
+        steps = second_step(page, clock)
+        other = Page(app)
+        other.auth("POST", "/password/login", {"password": WORD})
+        assert other.client.get_cookie(f"{services.cookie}-known", path=ROOT) is None
+        other.auth("POST", "/totp/verify", {"code": code(steps[0], clock)})
+        assert other.client.get_cookie(f"{services.cookie}-known", path=ROOT)
 
     def test_many_guesses_at_once_are_many_guesses(self, app: Flask, page: Page) -> None:
         page.auth("POST", "/password/setup", {"password": WORD})

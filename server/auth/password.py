@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
+import secrets
 import threading
 import unicodedata
 from typing import TYPE_CHECKING
@@ -93,6 +96,23 @@ class Password:
                 return False
             except Argon2Error:
                 return False
+
+    def badge(self) -> str:
+        """What a browser keeps to show that it was let in with this password; opens nothing."""
+        name = secrets.token_urlsafe(16)
+        return f"{name}.{self._seal(name)}"
+
+    def knows(self, badge: str) -> str | None:
+        """The browser's name on a badge of the present password; None for any other text."""
+        name, _, seal = badge.partition(".")
+        if self._hash is None or not badge.isascii():
+            return None
+        return name if hmac.compare_digest(seal, self._seal(name)) else None
+
+    def _seal(self, name: str) -> str:
+        # The hash has a salt that nobody was told: with it a badge ends when the password does.
+        key = hashlib.sha256(f"badge {self._hash}".encode()).digest()
+        return hmac.new(key, name.encode(), hashlib.sha256).hexdigest()
 
     def _dummy(self) -> str:
         if self._nobody is None:

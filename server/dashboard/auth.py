@@ -8,7 +8,7 @@ from flask import Blueprint, jsonify, request
 
 from server.auth import password as passwords
 from server.auth.guard import Caller
-from server.auth.throttle import Throttle
+from server.auth.throttle import Guesses, Try
 from server.dashboard import body
 from server.dashboard.session import methods, set_cookie
 from server.errors import AppError, BadRequest, Conflict, TooMany, Unauthorized, Unprocessable
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from server.app import Services
 
 _ROOT = "/api/dashboard-auth"
+_KNOWN_SECONDS = 180 * 24 * 3600
 
 
 def blueprint(services: Services) -> Blueprint:
     """The routes of this module."""
     routes = Blueprint("auth", __name__)
     _add_sign_in(routes, services)
-    _add_password(routes, services, Throttle())
-    _add_totp(routes, services, Throttle())
+    _add_password(routes, services, Guesses())
+    _add_totp(routes, services, Guesses())
     _add_sessions(routes, services)
     return routes
 
@@ -45,7 +46,7 @@ def _add_sign_in(routes: Blueprint, services: Services) -> None:
         return response
 
 
-def _add_password(routes: Blueprint, services: Services, throttle: Throttle) -> None:
+def _add_password(routes: Blueprint, services: Services, guesses: Guesses) -> None:
     password = services.password
 
     @routes.post(f"{_ROOT}/password/setup")
@@ -58,14 +59,14 @@ def _add_password(routes: Blueprint, services: Services, throttle: Throttle) -> 
 
     @routes.post(f"{_ROOT}/password/login")
     def log_in() -> Any:
-        _check(services, throttle, body.read().get("password"))
+        _check(services, guesses, body.read().get("password"))
         return _signed_in(services, verified=False)
 
     @routes.post(f"{_ROOT}/password/change")
     def change() -> Any:
         said = body.read()
         wanted = passwords.checked(said.get("newPassword"), "newPassword")
-        _check(services, throttle, said.get("currentPassword"), "currentPassword")
+        _check(services, guesses, said.get("currentPassword"), "currentPassword")
         password.put(wanted)
         return _others_ended(services, {"status": "ok"})
 
@@ -75,7 +76,7 @@ def _add_password(routes: Blueprint, services: Services, throttle: Throttle) -> 
         # The tray's token and the admin token prove the owner: the way back in after
         # forgetting the password.
         if _caller().kind not in ("tray", "admin") or not password.configured:
-            _check(services, throttle, body.read().get("password"))
+            _check(services, guesses, body.read().get("password"))
         settings.change({"totpRequiredOnLogin": False})
         services.totp.clear()
         password.clear()
@@ -86,7 +87,7 @@ def _add_password(routes: Blueprint, services: Services, throttle: Throttle) -> 
         return response
 
 
-def _add_totp(routes: Blueprint, services: Services, throttle: Throttle) -> None:
+def _add_totp(routes: Blueprint, services: Services, guesses: Guesses) -> None:
     totp = services.totp
 
     @routes.post(f"{_ROOT}/totp/setup/start")
@@ -107,19 +108,19 @@ def _add_totp(routes: Blueprint, services: Services, throttle: Throttle) -> None
     def verify() -> Any:
         if _caller().kind != "session":
             raise Unauthorized(say("door.passwordBefore"))
-        _check_code(services, throttle)
+        _check_code(services, guesses)
         return _signed_in(services, verified=True)
 
     @routes.post(f"{_ROOT}/totp/disable")
     def disable() -> Any:
-        _check_code(services, throttle)
+        _check_code(services, guesses)
         settings.change({"totpRequiredOnLogin": False})
         totp.clear()
         return _others_ended(services, {"status": "ok"})
 
     @routes.post(f"{_ROOT}/totp/recovery-codes")
     def renew() -> Any:
-        _check_code(services, throttle)
+        _check_code(services, guesses)
         return jsonify({"status": "ok", "recoveryCodes": totp.new_recovery_codes()})
 
 
@@ -181,6 +182,8 @@ def _signed_in(services: Services, *, verified: bool, others_end: bool = False) 
         services.sessions.close(before)
     response = jsonify(_state(services, services.caller(identity)))
     set_cookie(services, response, identity)
+    if verified or not services.second_step():
+        _give_badge(services, response)
     return response
 
 
@@ -193,6 +196,7 @@ def _others_ended(services: Services, said: dict[str, Any]) -> Any:
     services.sessions.close_all(but=identity)
     response = jsonify({**said, "csrfToken": services.caller(identity).csrf})
     set_cookie(services, response, identity)
+    _give_badge(services, response)
     return response
 
 
@@ -205,45 +209,64 @@ def _cookie(services: Services) -> str:
     return request.cookies.get(services.cookie, "")
 
 
+def _give_badge(services: Services, response: Any) -> None:
+    """Let the browser be known from now on, so that no stranger's guesses slow it down."""
+    if services.password.configured and _browser(services) is None:
+        response.set_cookie(
+            f"{services.cookie}-known",
+            services.password.badge(),
+            max_age=_KNOWN_SECONDS,
+            httponly=True,
+            samesite="Strict",
+            secure=request.is_secure,
+            path=_ROOT,
+        )
+
+
+def _browser(services: Services) -> str | None:
+    """The name of a browser that was let in before; None for a stranger."""
+    return services.password.knows(request.cookies.get(f"{services.cookie}-known", ""))
+
+
 # ── checks ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _check(services: Services, throttle: Throttle, given: Any, what: str = "password") -> None:
+def _check(services: Services, guesses: Guesses, given: Any, what: str = "password") -> None:
     if not isinstance(given, str):
         raise Unprocessable(f"Send the password as “{what}”.")
-    wait = throttle.take()
-    if wait:
-        raise TooMany(
-            say("door.passwordWait", seconds=wait),
-            code="password_rate_limited",
-            retry_after=wait,
-        )
-    right = services.password.matches(given)
-    if not services.password.configured:
-        throttle.give_back()
+    attempt = guesses.claim(_browser(services))
+    right = attempt.looked_at and services.password.matches(given)
+    if attempt.looked_at and not services.password.configured:
+        attempt.give_back()
         raise BadRequest(say("door.noPassword"), code="password_not_configured")
     if not right:
+        _slow_down(attempt, "password")
         raise Unauthorized(say("door.password"), code="invalid_credentials")
-    throttle.give_back()
+    attempt.give_back()
 
 
-def _check_code(services: Services, throttle: Throttle) -> None:
+def _slow_down(attempt: Try, what: str) -> None:
+    """Raise 429 where a wrong answer is not to be told from one that was not looked at."""
+    if attempt.wait:
+        raise TooMany(
+            say("door.codeWait" if what == "totp" else "door.passwordWait", seconds=attempt.wait),
+            code=f"{what}_rate_limited",
+            retry_after=attempt.wait,
+        )
+
+
+def _check_code(services: Services, guesses: Guesses) -> None:
     code = _code(body.read(), "code")
     if not services.totp.configured:
         raise BadRequest(say("door.noCodes"), code="invalid_totp_setup")
-    wait = throttle.take()
-    if wait:
-        raise TooMany(
-            say("door.codeWait", seconds=wait),
-            code="totp_rate_limited",
-            retry_after=wait,
-        )
-    if not services.totp.verify(code, db.now_ms()):
+    attempt = guesses.claim(_browser(services))
+    if not (attempt.looked_at and services.totp.verify(code, db.now_ms())):
+        _slow_down(attempt, "totp")
         raise BadRequest(
             say("door.code"),
             code="invalid_totp_code",
         )
-    throttle.give_back()
+    attempt.give_back()
 
 
 def _code(said: dict[str, Any], what: str) -> str:
