@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from server.ingest import scan
 from server.store import db, settings
 from tests import test_ui
+from tests.rollouts import Tree
 from tests.serving import Served
 from tests.test_i18n import PLURALS, catalogue
 from tests.test_ui import Watched, watching
@@ -229,8 +230,8 @@ def test_filters_fold_where_room_is_short(chromium: Browser, lived_in: Served) -
         assert box is not None and box["height"] < 90, "two rows at most"
         expect(bar.get_by_label("History")).to_be_hidden()
         bar.get_by_role("button", name="More filters").click()
-        bar.get_by_label("History").select_option("active")
-        assert asked(page) == {"history": ["active"]}
+        bar.get_by_label("History").select_option("all")
+        assert asked(page) == {"history": ["all"]}
         expect(bar.get_by_role("button", name="More filters")).to_contain_text("1")
         bar.get_by_label("Confidence").select_option("credit:unpriced")
         assert asked(page)["credit"] == ["unpriced"]
@@ -355,3 +356,93 @@ def test_a_click_anywhere_on_a_thread_opens_its_calls(lived_in: Served, watched:
         expect(page.locator(".details-row")).to_have_count(shown)
     page.locator("tr.openable .thread-name a").first.click()
     expect(page.locator("h1")).not_to_have_text("Threads")
+
+
+def archive(served: Served, *, every: int = 2) -> int:
+    """Put sessions aside as `codex archive` does; returns how many calls are left."""
+    home = served.config.codex_home
+    (home / "archived_sessions").mkdir(exist_ok=True)
+    for log in sorted((home / "sessions").rglob("*.jsonl"))[::every]:
+        log.rename(home / "archived_sessions" / log.name)
+    served.services.indexer.scan(wait=True)
+    left: int = db.rows(
+        "select count(*) from call c left join session s on s.id = c.session left join "
+        "source_file f on f.id = s.source where not coalesce(f.archived, 0)"
+    )[0][0]
+    return left
+
+
+def test_archived_sessions_count_when_they_are_asked_for(
+    lived_in: Served, watched: Watched
+) -> None:
+    left = archive(lived_in)
+    whole = db.rows("select count(*) from call")[0][0]
+    assert 0 < left < whole
+    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    shown = page.locator("header .note")
+    expect(shown).to_have_text(f"{left} calls")
+    page.get_by_label("History").select_option("all")
+    expect(shown).to_have_text(f"{whole} calls")
+    page.get_by_role("link", name="Insights").click()
+    expect(page.get_by_label("History")).to_have_value("all")
+    page.get_by_label("History").select_option("active")
+    page.get_by_role("link", name="Calls", exact=True).click()
+    expect(shown).to_have_text(f"{left} calls")
+    watched.check()
+
+
+def test_what_only_archived_sessions_hold_is_one_click_away(
+    lived_in: Served, watched: Watched
+) -> None:
+    archive(lived_in, every=1)
+    one = db.rows(
+        "select s.thread from session s join source_file f on f.id = s.source where f.archived"
+    )[0][0]
+    page = watched.open(f"{lived_in.url}/calls?thread={one}", "Calls")
+    expect(page.get_by_text("Only archived sessions hold such calls")).to_be_visible()
+    page.locator("main .empty").get_by_role("button", name="All history").click()
+    expect(page.locator("tr.openable").first).to_be_visible()
+    watched.check()
+
+
+def test_an_address_brings_back_what_was_loaded(lived_in: Served, watched: Watched) -> None:
+    Tree(lived_in.config.codex_home, seed=9).grow(sessions=20)
+    lived_in.services.indexer.scan(wait=True)
+    whole = db.rows("select count(*) from call")[0][0]
+    assert whole > 200
+    page = watched.open(f"{lived_in.url}/calls?history=all", "Calls")
+    loaded = page.locator(".pages [role=status]")
+    expect(loaded).to_have_text(f"100 of {whole} loaded")
+    page.get_by_role("button", name="Load more").click()
+    expect(loaded).to_have_text(f"{whole} of {whole} loaded")
+    expect(page).to_have_url(re.compile(rf"rows={whole}"))
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    expect(loaded).to_have_text(f"{whole} of {whole} loaded")
+    page.get_by_role("button", name="Cost").click()
+    expect(loaded).to_have_text(f"100 of {whole} loaded")
+    assert asked(page) == {"history": ["all"], "sort": ["cost"]}, "another order begins at its top"
+
+
+def test_an_opened_thread_keeps_its_order_in_the_address(
+    lived_in: Served, watched: Watched
+) -> None:
+    page = watched.open(f"{lived_in.url}/threads?expand={largest_thread()}", "Threads")
+    page.locator("table.nested").get_by_role("button", name="Tokens").click()
+    expect(page).to_have_url(re.compile("nested="))
+    page.reload()
+    expect(page.locator("table.nested th[aria-sort]")).to_contain_text("Tokens")
+
+
+def test_one_privacy_mode_for_every_usage_page(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/trends", "Trends")
+    page.locator("header").get_by_role("button", name="Privacy: all shown").click()
+    page.get_by_role("menuitemcheckbox", name="Also no folders").click()
+    expect(page.locator("header").get_by_role("button", name="Privacy: strict")).to_be_visible()
+    for path in (*USAGE, "/diagnostics"):
+        page.goto(lived_in.url + path)
+        chip = page.locator("header").get_by_role("button", name="Privacy: strict")
+        expect(chip).to_be_visible()
+    assert settings.get("privacyMode") == "strict"
+    watched.check()

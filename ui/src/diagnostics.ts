@@ -141,9 +141,9 @@ export interface Status {
   error: string | null;
 }
 
-/** The page's filters as the routes want them; archived sessions count, as on every page. */
+/** The page's filters as the routes want them; archived sessions count when the page counts them. */
 function asked(usage: Usage): string {
-  return query({ ...usage.shared, effort: usage.all("effort"), include_archived: "1" });
+  return query({ ...usage.shared, effort: usage.all("effort"), include_archived: usage.shared.history ? "0" : "1" });
 }
 
 /** One section, as it is stored, or computed for the filters. */

@@ -12,6 +12,7 @@ import { COLUMNS } from "../calls";
 import { fetchFile } from "../csv";
 import { count, credits, dayOf, exact, money, pair } from "../format";
 import { useNow, useTitle } from "../hooks";
+import { OrArchived } from "../parts/Archived";
 import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
 import { Chips } from "../parts/Chips";
@@ -19,11 +20,12 @@ import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { OwnFileProblems } from "../parts/OwnFiles";
+import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { plain, UsageBar, useOptions } from "../parts/UsageBar";
-import { NO_FILTER, useUsage } from "../usage";
+import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { t, type Word } from "../words";
 
 /** The first page is small, so that it is there at once; the next ones are read ahead of scrolling. */
@@ -81,6 +83,7 @@ export function Calls() {
         <span className="tools">
           {head.data && <span className="note">{t("calls.count", { count: head.data.total })}</span>}
           {head.data && <Occurrences page={head.data} fact={filters.asked.fact} />}
+          <PrivacyMode />
           {Boolean(head.data?.total || filters.filtered) && <ReadLogs />}
         </span>
       </header>
@@ -161,7 +164,9 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
     getNextPageParam: (last) => last.nextCursor ?? undefined,
     placeholderData: keepPreviousData,
   });
+  const more = found.hasNextPage && !found.isFetchingNextPage ? () => void found.fetchNextPage() : null;
   const rows = useMemo(() => found.data?.pages.flatMap(({ calls }) => calls) ?? [], [found.data]);
+  useLoaded(filters, { loaded: found.isPlaceholderData ? null : rows.length, first: FIRST_PAGE, more });
   const total = head?.total ?? found.data?.pages[0]?.total ?? 0;
   // A short list follows by itself; a long one is left in place while it is read.
   const behind =
@@ -187,7 +192,9 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
   if (!rows.length)
     return (
       <Card>
-        <Nothing filters={filters} />
+        <OrArchived usage={filters} asked={filters.asked} title={t("calls.noMatch")}>
+          <Nothing filters={filters} />
+        </OrArchived>
       </Card>
     );
   return (
@@ -199,7 +206,7 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
         context={{ now, accounts }}
         filters={filters}
         busy={found.isPlaceholderData}
-        more={found.hasNextPage && !found.isFetchingNextPage ? () => void found.fetchNextPage() : null}
+        more={more}
       />
       <div className="pages">
         <span className="note" role="status">

@@ -25,6 +25,7 @@ import {
 import { csv, download } from "../csv";
 import { ago, compact, count, day as dayName, decimal, exact, full, percent, share, stamp } from "../format";
 import { useNow, useTitle } from "../hooks";
+import { PrivacyMode } from "../parts/Privacy";
 import { CopyLink } from "../parts/Chips";
 import { Many, One } from "../parts/Filters";
 import { Listing, type ListColumn } from "../parts/Listing";
@@ -47,6 +48,7 @@ export function Diagnostics() {
       <header>
         <h1>{t("nav.diagnostics")}</h1>
         <span className="tools">
+          <PrivacyMode />
           <Age overview={overview.data} live={usage.narrowed || chosen.length > 0} />
           <button type="button" onClick={refresh.refresh} disabled={refresh.running}>
             {t("do.reload")}

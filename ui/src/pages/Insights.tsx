@@ -6,15 +6,17 @@ import { compact, count, exact, joined, share } from "../format";
 import { useTitle } from "../hooks";
 import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights";
 import { AllowanceCard } from "../parts/AllowanceCard";
+import { OrArchived } from "../parts/Archived";
 import { CopyLink } from "../parts/Chips";
 import { OwnFileProblems } from "../parts/OwnFiles";
+import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { UsageBar } from "../parts/UsageBar";
 import { Attention, threadCost } from "../threads";
-import { asked, onward, useUsage } from "../usage";
+import { asked, onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
 
 export function Insights() {
@@ -32,6 +34,7 @@ export function Insights() {
       <header>
         <h1>{t("insights.title")}</h1>
         <span className="tools">
+          <PrivacyMode />
           <ReadLogs />
           <CopyLink />
         </span>
@@ -39,7 +42,7 @@ export function Insights() {
       <UsageBar usage={usage} />
       <OwnFileProblems names={["thresholds", "projects", "pricing", "rate-card", "allowance"]} />
       {found.data ? (
-        <Loaded data={found.data} search={usage.search} />
+        <Loaded data={found.data} usage={usage} />
       ) : (
         !usage.wrong && (
           <section className="card">
@@ -55,7 +58,8 @@ export function Insights() {
   );
 }
 
-function Loaded({ data, search }: { data: Data; search: string }) {
+function Loaded({ data, usage }: { data: Data; usage: Usage }) {
+  const { search } = usage;
   return (
     <>
       <section aria-label={t("overview.attention")}>
@@ -85,7 +89,9 @@ function Loaded({ data, search }: { data: Data; search: string }) {
         {data.threads.length ? (
           <Top rows={data.threads} />
         ) : (
-          <Empty title={t("threads.empty")}>{t("calls.emptyText")}</Empty>
+          <OrArchived usage={usage} title={t("threads.noMatch")}>
+            <Empty title={t("threads.empty")}>{t("calls.emptyText")}</Empty>
+          </OrArchived>
         )}
       </section>
       <AllowanceCard />

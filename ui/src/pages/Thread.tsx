@@ -129,7 +129,7 @@ function Loaded({ thread }: { thread: ThreadDetail }) {
       <section className="card">
         <div className="card-head">
           <h2>{t("threads.timeline")}</h2>
-          <Link className="link note" href={`/calls?thread=${encodeURIComponent(thread.id)}`}>
+          <Link className="link note" href={`/calls?thread=${encodeURIComponent(thread.id)}&history=all`}>
             {t("threads.inCalls")}
           </Link>
         </div>
@@ -296,7 +296,7 @@ function Sessions({ list }: { list: ThreadSession[] }) {
           {nested(list).map(({ session, depth }) => (
             <tr key={session.id}>
               <th scope="row" className={`depth${Math.min(depth, 3)}`}>
-                <Link href={`/calls?session=${encodeURIComponent(session.id)}`} title={session.id}>
+                <Link href={`/calls?session=${encodeURIComponent(session.id)}&history=all`} title={session.id}>
                   {session.role ?? session.title ?? session.id.slice(0, 13)}
                 </Link>
               </th>

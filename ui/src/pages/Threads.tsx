@@ -6,17 +6,19 @@ import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "..
 import { fetchFile } from "../csv";
 import { count, credits, dayOf, exact, money } from "../format";
 import { useNow, useTitle } from "../hooks";
+import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
 import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { NestedCalls } from "../parts/NestedCalls";
 import { OwnFileProblems } from "../parts/OwnFiles";
+import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { plain, useOptions, UsageBar } from "../parts/UsageBar";
 import { THREAD_COLUMNS, TITLE_COLUMN } from "../threads";
-import { NO_FILTER, useUsage } from "../usage";
+import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { t } from "../words";
 
 const PAGE = 50;
@@ -42,6 +44,11 @@ function useThreadFilters() {
 
 type Filters = ReturnType<typeof useThreadFilters>;
 
+/** What of the filters single calls are narrowed by, so that a thread opens to those it was summed from. */
+function narrowing({ q, effort, priceStatus, creditConfidence }: Filters["asked"]) {
+  return { q, effort, priceStatus, creditConfidence };
+}
+
 export function Threads() {
   useTitle(t("threads.title"));
   const filters = useThreadFilters();
@@ -59,12 +66,15 @@ export function Threads() {
   });
   const first = found.data?.pages[0];
   const rows = found.data?.pages.flatMap(({ threads }) => threads) ?? [];
+  const more = found.hasNextPage && !found.isFetchingNextPage ? () => void found.fetchNextPage() : null;
+  useLoaded(filters, { loaded: !first || found.isPlaceholderData ? null : rows.length, first: PAGE, more });
   return (
     <div className="full">
       <header>
         <h1>{t("threads.title")}</h1>
         <span className="tools">
           {first && <span className="note">{t("threads.count", { count: first.total })}</span>}
+          <PrivacyMode />
           <ReadLogs />
           <CopyLink />
         </span>
@@ -103,7 +113,9 @@ export function Threads() {
         </>
       ) : (
         <section className="card">
-          <Nothing filters={filters} />
+          <OrArchived usage={filters} asked={filters.asked} title={t("threads.noMatch")}>
+            <Nothing filters={filters} />
+          </OrArchived>
         </section>
       )}
       <ToTop />
@@ -206,6 +218,7 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
                           <NestedCalls
                             thread={row.id}
                             usage={filters}
+                            narrowed={narrowing(filters.asked)}
                             label={t("threads.callsOf", { title: row.title ?? t("calls.untitled") })}
                           />
                         </div>

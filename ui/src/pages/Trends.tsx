@@ -6,6 +6,7 @@ import { gather, grain, leading, OTHER, type Bucket, type Grain } from "../bucke
 import { csv, download } from "../csv";
 import { count, day as dayName, exact, money, month, share, UNKNOWN } from "../format";
 import { useTitle } from "../hooks";
+import { OrArchived } from "../parts/Archived";
 import { CopyLink } from "../parts/Chips";
 import { ChartHead } from "../parts/ChartHead";
 import { One } from "../parts/Filters";
@@ -13,6 +14,7 @@ import { HeatMap } from "../parts/Heat";
 import { Panels } from "../parts/Panels";
 import { RankedDays } from "../parts/Ranked";
 import { OwnFileProblems } from "../parts/OwnFiles";
+import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Stack, StackTable, type Bar } from "../parts/Stack";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -52,6 +54,7 @@ export function Trends() {
       <header>
         <h1>{t("trends.title")}</h1>
         <span className="tools">
+          <PrivacyMode />
           <ReadLogs />
           <CopyLink />
         </span>
@@ -243,18 +246,20 @@ function Nothing({ usage, title }: { usage: Usage; title: string }) {
   return (
     <>
       <h2>{title}</h2>
-      <Empty
-        title={t("trends.empty")}
-        action={
-          usage.narrowed && (
-            <button type="button" onClick={() => usage.change({ ...NO_FILTER, range: "all" })}>
-              {t("trends.showAll")}
-            </button>
-          )
-        }
-      >
-        {t("trends.emptyText")}
-      </Empty>
+      <OrArchived usage={usage} title={t("trends.empty")}>
+        <Empty
+          title={t("trends.empty")}
+          action={
+            usage.narrowed && (
+              <button type="button" onClick={() => usage.change({ ...NO_FILTER, range: "all" })}>
+                {t("trends.showAll")}
+              </button>
+            )
+          }
+        >
+          {t("trends.emptyText")}
+        </Empty>
+      </OrArchived>
     </>
   );
 }

@@ -32,7 +32,7 @@ export function DayBars({ title, source, days }: Props) {
     label: dayName(day.day),
     tick: dayName(day.day),
     values: SERIES.map(({ key }) => day[key]),
-    href: `/calls?range=custom&from=${day.day}&to=${day.day}`,
+    href: `/calls?range=custom&from=${day.day}&to=${day.day}&history=all`,
     costUsd: day.costUsd,
   }));
   return (

@@ -1,7 +1,7 @@
 /** What a list of calls is narrowed to, and what to know about its numbers, in a line of chips. */
 import { useQuery } from "@tanstack/react-query";
 import { Link, useLocation } from "wouter";
-import { api, type CallPage, type Settings } from "../api";
+import { api, type CallPage } from "../api";
 import { count, pair } from "../format";
 import { PRESETS, presetLink } from "../insights";
 import type { CallFilters } from "../pages/Calls";
@@ -47,7 +47,6 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
         </button>
       )}
       <Warnings />
-      <Privacy />
       <LeftChip />
       <PriceChips />
       <span className="tools push">
@@ -99,20 +98,6 @@ function Thread({ id, off }: { id: string; off: () => void }) {
         {t("threads.open")}
       </Link>
     </>
-  );
-}
-
-function Privacy() {
-  const mode = useQuery({
-    queryKey: ["settings"],
-    queryFn: ({ signal }) => api<Settings>("/api/settings", { signal }),
-    meta: { topics: ["settings"] },
-  }).data?.privacyMode;
-  if (mode !== "redacted" && mode !== "strict") return null;
-  return (
-    <span className="chip" title={t("calls.chip.privacy.title")}>
-      {t(mode === "strict" ? "calls.chip.strict" : "calls.chip.redacted")}
-    </span>
   );
 }
 

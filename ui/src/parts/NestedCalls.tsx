@@ -1,12 +1,12 @@
 /** The calls of one thread or session as a small table of their own order; more load on demand. */
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { Link } from "wouter";
 import { api, query, type CallPage } from "../api";
 import { COLUMNS } from "../calls";
 import { useNow } from "../hooks";
 import { callPath } from "../evidence";
-import type { Usage } from "../usage";
+import { nested, nestOf, type Nest, type Usage } from "../usage";
 import { t } from "../words";
 import { shownOf } from "./Chips";
 import { Failure, Skeleton } from "./States";
@@ -19,18 +19,25 @@ interface Props {
   thread: string;
   /** The filters of the list around it; without them the whole thread is shown. */
   usage?: Usage;
+  /** What more the list around it asks for. */
+  narrowed?: Parameters<typeof query>[0];
   label: string;
 }
 
-export function NestedCalls({ thread, usage, label }: Props) {
-  const [sort, setSort] = useState({ key: "time", up: false });
+export function NestedCalls({ thread, usage, narrowed, label }: Props) {
+  const [own, setOwn] = useState<Nest>(() => nestOf([], thread));
+  const kept = usage?.all("nested") ?? [];
+  const { sort, up, rows: wanted } = usage ? nestOf(kept, thread) : own;
+  const keep = (next: Nest) =>
+    usage ? usage.change({ nested: nested(kept, thread, next) }, { replace: true }) : setOwn(next);
   const now = useNow();
   const columns = COLUMNS.filter(({ key }) => NESTED.includes(key));
   const asked = {
     ...usage?.shared,
+    ...narrowed,
     thread,
-    sort: sort.key,
-    direction: sort.up ? "asc" : "desc",
+    sort,
+    direction: up ? "asc" : "desc",
   };
   const found = useInfiniteQuery({
     queryKey: ["calls", "nested", asked],
@@ -43,6 +50,12 @@ export function NestedCalls({ thread, usage, label }: Props) {
     getNextPageParam: (last) => last.nextCursor ?? undefined,
     meta: { topics: ["calls"] },
   });
+  const shown = found.data?.pages.reduce((sum, { calls }) => sum + calls.length, 0) ?? 0;
+  const ready = found.hasNextPage && !found.isFetchingNextPage;
+  const { fetchNextPage } = found;
+  useEffect(() => {
+    if (ready && shown < wanted) void fetchNextPage();
+  }, [ready, shown, wanted, fetchNextPage]);
   if (found.isPending) return <Skeleton lines={3} />;
   if (found.isError && !found.data)
     return <Failure error={found.error} retry={() => void found.refetch()} />;
@@ -55,28 +68,29 @@ export function NestedCalls({ thread, usage, label }: Props) {
           <thead>
             <tr>
               {columns.map((column) => {
-                const sorted = column.sort === sort.key;
+                const sorted = column.sort === sort;
                 return (
                   <th
                     key={column.key}
                     scope="col"
                     className={column.number ? "num" : undefined}
-                    aria-sort={sorted ? (sort.up ? "ascending" : "descending") : undefined}
+                    aria-sort={sorted ? (up ? "ascending" : "descending") : undefined}
                   >
                     {column.sort ? (
                       <button
                         type="button"
                         className="sorter"
                         onClick={() =>
-                          setSort({
-                            key: column.sort ?? "time",
-                            up: sorted ? !sort.up : Boolean(column.upFirst),
+                          keep({
+                            sort: column.sort ?? "time",
+                            up: sorted ? !up : Boolean(column.upFirst),
+                            rows: 0,
                           })
                         }
                       >
                         {t(column.word)}
                         <span aria-hidden="true" className="arrow">
-                          {sorted ? (sort.up ? "↑" : "↓") : ""}
+                          {sorted ? (up ? "↑" : "↓") : ""}
                         </span>
                       </button>
                     ) : (
@@ -117,7 +131,7 @@ export function NestedCalls({ thread, usage, label }: Props) {
             <button
               type="button"
               disabled={found.isFetchingNextPage}
-              onClick={() => void found.fetchNextPage()}
+              onClick={() => keep({ sort, up, rows: Math.max(rows.length, wanted) + MORE })}
             >
               {t("calls.more")}
             </button>

@@ -48,7 +48,7 @@ export function UsageBar({ usage, start, children, also = false, folded = 0 }: P
   const [open, setOpen] = useState(false);
   const more = useId();
   const { project, account, tag, history } = usage.shared;
-  const hidden = folded + project.length + account.length + tag.length + Number(Boolean(history));
+  const hidden = folded + project.length + account.length + tag.length + Number(!history);
   const set = (key: string) => (value: string | string[]) => usage.change({ [key]: value, open: null });
   return (
     <form
@@ -101,12 +101,12 @@ export function UsageBar({ usage, start, children, also = false, folded = 0 }: P
         <Many label={t("filter.tag")} values={tag} options={plain(options?.tags)} change={set("tag")} />
         <One
           label={t("filter.history")}
-          value={history}
+          value={history || "all"}
           options={[
-            { value: "", label: t("history.all") },
             { value: "active", label: t("history.active") },
+            { value: "all", label: t("history.all") },
           ]}
-          change={set("history")}
+          change={(value) => set("history")(value === "all" ? value : "")}
         />
       </span>
       {(usage.narrowed || also) && (
