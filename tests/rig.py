@@ -88,9 +88,10 @@ class Rig:
         connection.request("POST", path, sent, given)
         return connection.getresponse()
 
-    def get(self, path: str) -> Reply:
+    def get(self, path: str, **headers: str) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path, headers={"connection": "close"})
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("GET", path, headers={"connection": "close", **named})
         return Reply(connection.getresponse())
 
     def rows(self) -> list[dict[str, Any]]:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from server.auth.keys import Draft
 from server.config import Config
 from server.proxy import catalogue
+from server.store import settings
 from tests.rig import Rig, running, wait_until
 from tests.upstream import refusal
 
@@ -51,6 +53,38 @@ def test_one_tag_is_on_every_answer(rig: Rig) -> None:
     rig.provider.models = [SOL]
     rig.proxy.refresh_models()
     assert rig.get(CODEX_MODELS).headers["etag"] != tag
+
+
+@pytest.mark.parametrize("path", [CODEX_MODELS, "/v1/models", "/backend-api/codex/models"])
+def test_a_list_that_the_client_has_is_not_sent_again(rig: Rig, path: str) -> None:
+    tag = rig.get(path).headers["etag"]
+    for given in (tag, f"W/{tag}", f'"old", {tag}', "*"):
+        reply = rig.get(path, if_none_match=given)
+        assert (reply.status, reply.body, reply.headers["etag"]) == (304, b"", tag)
+    for given in ('"old"', "", "x", ",,"):
+        assert rig.get(path, if_none_match=given).status == 200
+    rig.provider.models = [SOL]
+    rig.proxy.refresh_models()
+    reply = rig.get(path, if_none_match=tag)
+    assert (reply.status, len(reply.json["data"])) == (200, 1), "there is news"
+
+
+def test_what_a_key_may_see_has_a_tag_of_its_own(rig: Rig) -> None:
+    settings.change({"apiKeyAuthEnabled": True})
+    keys = rig.proxy._gate.keys
+    whole, part = (
+        {"authorization": f"Bearer {keys.create(Draft('x', models))[1]}"}
+        for models in (None, ("gpt-6-luna",))
+    )
+    tag = rig.get("/v1/models", **whole).headers["etag"]
+    reply = rig.get("/v1/models", if_none_match=tag, **part)
+    assert (reply.status, [each["id"] for each in reply.json["data"]]) == (200, ["gpt-6-luna"])
+    own = reply.headers["etag"]
+    assert rig.get("/v1/models", if_none_match=own, **part).status == 304
+    codex = rig.get(CODEX_MODELS, **part)
+    assert codex.headers["etag"] == rig.get(CODEX_MODELS, **whole).headers["etag"], "the pool's"
+    again = rig.get(CODEX_MODELS, if_none_match=codex.headers["etag"], **part)
+    assert again.status == 200, "a key's part of it is not known by the pool's tag"
 
 
 def test_others_get_the_openai_list(rig: Rig) -> None:

@@ -79,7 +79,7 @@ class Catalogue:
     def for_others(self) -> tuple[bytes, str]:
         """The list as the OpenAI API gives it, and its tag."""
         answer = orjson.dumps(_listed(self.models()))
-        return answer, f'"{hashlib.sha256(answer).hexdigest()[:32]}"'
+        return answer, tag_of(answer)
 
     def models(self) -> list[dict[str, Any]]:
         """All models, the most important first."""
@@ -92,8 +92,8 @@ class Catalogue:
                 found.setdefault(model["slug"], model)
         merged = sorted(found.values(), key=_priority)
         if merged:
-            digest = hashlib.sha256(json.dumps(merged, sort_keys=True).encode()).hexdigest()[:32]
-            self._merged, self.tag = merged, f'"{digest}"'
+            self._merged = merged
+            self.tag = tag_of(json.dumps(merged, sort_keys=True).encode())
 
     def _ask(self, account: Candidate) -> list[dict[str, Any]]:
         try:
@@ -114,6 +114,11 @@ class Catalogue:
         finally:
             self._upstream.release(exchange)
         return _models(bytes(body)) if exchange.status == 200 else []
+
+
+def tag_of(answer: bytes) -> str:
+    """The tag of a list: it changes when a byte of it does."""
+    return f'"{hashlib.sha256(answer).hexdigest()[:32]}"'
 
 
 @cache
