@@ -94,7 +94,7 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
         "to": arguments.until,
         "provider": arguments.provider,
         "privacy": arguments.privacy_mode,
-        "history": arguments.history,
+        "history": arguments.history or "active",
         "include_archived": "1" if arguments.history == "all" else None,
         "model": arguments.model,
         "effort": arguments.effort,

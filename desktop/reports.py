@@ -298,17 +298,23 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=_limit, default=None, metavar="N", help="0 is all")
     history = parser.add_mutually_exclusive_group()
     history.add_argument(
-        "--history", choices=["all", "active"], default="all", help="active: no archived sessions"
+        "--history", choices=["active", "all"], help="active (usual): without archived sessions"
     )
     history.add_argument(
         "--include-archived", dest="history", action="store_const", const="all",
-        help="count archived sessions too, as is usual here",
+        help="count archived sessions too",
     )  # fmt: skip
     refresh = parser.add_mutually_exclusive_group()
-    refresh.add_argument("--refresh", dest="fresh", action="store_true", default=None)
+    refresh.add_argument(
+        "--refresh",
+        dest="fresh",
+        action="store_true",
+        default=None,
+        help="read new logs first, as is usual",
+    )
     refresh.add_argument(
         "--no-refresh", dest="fresh", action="store_false", help="do not read new logs first"
-    )
+    )  # fmt: skip
 
 
 _LANGUAGES = {
@@ -357,11 +363,7 @@ def run(api: Api, arguments: argparse.Namespace) -> str:
             "day to --since.",
             code="invalid_span",
         )
-    # A file for others is made of all there is; a look at figures does not wait for that.
-    fresh = arguments.fresh if arguments.fresh is not None else arguments.verb in (
-        _report, _export, _refresh
-    )  # fmt: skip
-    if fresh:
+    if arguments.verb in _OF_LOGS and arguments.fresh is not False:
         api.post("/api/scan", {"wait": True})
     text: str = arguments.verb(api, arguments)
     return text
@@ -382,7 +384,7 @@ def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
         "to": arguments.until,
         "provider": arguments.provider,
         "privacy": arguments.privacy_mode,
-        "history": arguments.history,
+        "history": arguments.history or "active",
     }
 
 
@@ -491,9 +493,11 @@ def _session(api: Api, arguments: argparse.Namespace) -> str:
         if not newest:
             raise AppError("The ledger is empty. Run `brimline scan` first.", code="not_found")
         name = newest[0]["sessionId"]
-    asked = {**_asked(arguments), "session": name, "direction": "asc"}
+    # One that is named is shown, put aside or not.
+    whole = {**_asked(arguments), "history": arguments.history or "all"}
+    asked = {**whole, "session": name, "direction": "asc"}
     if not api.get("/api/calls", limit=1, **asked)["total"]:
-        asked = {**_asked(arguments), "thread": name, "direction": "asc"}
+        asked = {**whole, "thread": name, "direction": "asc"}
     text = _listed(api, "calls", asked, arguments, 200)
     if not arguments.json and not text.count("\n"):
         raise AppError(f"There is no session “{name}”.", code="not_found")
@@ -626,7 +630,7 @@ def _table(
     return "\n".join((text, *_legend(rows)))
 
 
-_WIDEN = "Read the logs with `brimline scan`, or ask for more days or another filter."
+_WIDEN = "Ask for more days or another filter, or for archived sessions with --include-archived."
 _NOTHING = {
     "calls": f"No call is found. {_WIDEN}",
     "threads": f"No thread is found. {_WIDEN}",
@@ -679,3 +683,10 @@ def _plain(text: str) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}%"
+
+
+# What these say is of the logs as they are now.
+_OF_LOGS = (
+    _summary, _calls, _expensive, _threads, _insights, _session, _coverage, _export, _report,
+    _bundle, _refresh,
+)  # fmt: skip

@@ -37,13 +37,14 @@ def brimline(tree: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     ["date", "model", "project", "cwd", "session", "kind", "role", "parent_session", "project_tag"],
 )
 def test_summary_adds_up(brimline: Brimline, tree: Tree, by: str) -> None:
-    said = brimline.json("summary", "--group-by", by, "--limit", "0")
+    said = brimline.json("summary", "--group-by", by, "--limit", "0", "--include-archived")
     assert sum(group["calls"] for group in said["groups"]) == tree.sums[0]
     assert "tokens" in brimline("summary", "--group-by", by)
 
 
 def test_lists(brimline: Brimline, tree: Tree) -> None:
-    assert brimline.json("calls", "--limit", "0")["row_count"] == tree.sums[0]
+    every = brimline.json("calls", "--limit", "0", "--include-archived")
+    assert every["row_count"] == tree.sums[0]
     said = json.loads(brimline("query", "--model", "gpt-5.5", "--limit", "3"))
     assert said["row_count"] == 3 < said["total_matched_rows"] and said["truncated"]
     assert {row["model"] for row in said["rows"]} == {"gpt-5.5"}
@@ -68,7 +69,7 @@ def test_days_the_wrong_way_round_are_told(brimline: Brimline) -> None:
 def test_nothing_found_says_what_to_do(brimline: Brimline) -> None:
     for verb in ("calls", "threads", "expensive", "summary"):
         said = brimline(verb, "--since", "2001-01-01", "--until", "2001-01-02")
-        assert "brimline scan" in said and "\n" not in said.strip()
+        assert "--include-archived" in said and "\n" not in said.strip()
     assert brimline.json("calls", "--since", "2001-01-01", "--until", "2001-01-02")["rows"] == []
 
 
@@ -155,7 +156,7 @@ def test_files(brimline: Brimline, tree: Tree, tmp_path: Path) -> None:
         said = brimline.json("export", what, "--output", str(place))
         assert said["rows"] == place.read_text("utf-8-sig").count("\n") - 1 > 0
     page = tmp_path / "report.html"
-    brimline("report", "--privacy-mode", "strict", "--output", str(page))
+    brimline("report", "--privacy-mode", "strict", "--include-archived", "--output", str(page))
     text = page.read_text()
     assert f"{tree.sums[1] + tree.sums[3]:,}" in text and "<script" not in text
     assert "Thread " in text and "please do" not in text
@@ -203,7 +204,7 @@ def test_rebuilding_changes_nothing_and_reset_empties(brimline: Brimline, tree: 
         g["totalTokens"] for g in before["groups"]
     ]
     assert brimline.json("reset-db", "--yes")["call"] == tree.sums[0]
-    assert brimline.json("summary")["groups"] == []
+    assert brimline.json("summary", "--no-refresh")["groups"] == []
     assert brimline.json("refresh")["calls"] == tree.sums[0]
     with pytest.raises(SystemExit):
         cli.main(["reset-db"])
@@ -351,10 +352,47 @@ def test_the_shipped_rate_card_and_a_template_of_prices(brimline: Brimline) -> N
 
 
 def test_active_sessions_only(brimline: Brimline) -> None:
+    active = brimline.json("calls", "--limit", "1")["total_matched_rows"]
+    again = brimline.json("calls", "--limit", "1", "--history", "active")["total_matched_rows"]
+    every = brimline.json("calls", "--limit", "1", "--history", "all")["total_matched_rows"]
+    same = brimline.json("calls", "--limit", "1", "--include-archived")["total_matched_rows"]
+    assert again == active < every == same == brimline.json("scan")["calls"]
+    groups = brimline.json("summary", "--group-by", "model", "--limit", "0")["groups"]
+    assert sum(group["calls"] for group in groups) == active
+    coverage = brimline.json("pricing-coverage")["models"]
+    assert sum(model["calls"] for model in coverage) == active
+    for verb in ("threads", "expensive", "query", "recommendations", "diagnostics"):
+        brimline(verb, "--include-archived")
+
+
+def test_a_session_that_is_named_is_shown_archived_or_not(brimline: Brimline) -> None:
+    rows = brimline.json("query", "--limit", "0", "--include-archived")["rows"]
+    active = {row["sessionId"] for row in brimline.json("query", "--limit", "0")["rows"]}
+    put_aside = next(row["sessionId"] for row in rows if row["sessionId"] not in active)
+    found = brimline.json("session", put_aside)["row_count"]
+    assert found == sum(row["sessionId"] == put_aside for row in rows)
+    brimline("session", put_aside, "--history", "active", code=1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["summary"], ["calls"], ["query"], ["threads"], ["session"], ["insights"],
+        ["recommendations"], ["expensive"], ["pricing-coverage"],
+    ],
+)  # fmt: skip
+def test_a_look_reads_new_logs_first(brimline: Brimline, tree: Tree, words: list[str]) -> None:
+    before = brimline.json("scan")["calls"]
+    tree.grow(sessions=1)
+    brimline(*words, "--no-refresh")
+    look = ("calls", "--limit", "1", "--include-archived", "--no-refresh")
+    assert brimline.json(*look)["total_matched_rows"] == before
+    brimline(*words)
+    assert brimline.json(*look)["total_matched_rows"] == tree.sums[0] > before
+
+
+def test_calls_whose_credit_rate_is_sure(brimline: Brimline) -> None:
     every = brimline.json("calls", "--limit", "1")["total_matched_rows"]
-    active = brimline.json("calls", "--limit", "1", "--history", "active")["total_matched_rows"]
-    again = brimline.json("calls", "--limit", "1", "--include-archived")["total_matched_rows"]
-    assert active < every == again
     sure = brimline.json("calls", "--limit", "1", "--credit-confidence", "exact")
     assert 0 < sure["total_matched_rows"] < every
 
