@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from server.accounts import history
 from server.accounts.allowance import DAY, HOUR, MINUTE, Credits, Usage, Window
 from server.accounts.pool import Pool, RefreshFailed, SignInNeeded, Unopened, UsageFailed
 from server.config import Config
@@ -276,6 +278,62 @@ def test_everything_that_counts_survives_a_restart(pool: Pool, here: Config, clo
     assert again.pinned("session", "thread-1") == one
     assert again.token(one) == pool.token(one)
     assert again.summaries(clock.now, auth=True) == pool.summaries(clock.now, auth=True)
+
+
+def test_what_the_provider_took_away_does_not_come_back_with_a_restart(
+    pool: Pool, here: Config, clock: Clock
+) -> None:
+    account = add(pool)
+    quiet(pool)  # a late answer would say it all again
+    five, week = window(clock.now, 30), window(clock.now, 40, "secondary", 6 * DAY)
+    pool.observe(account, Usage((five, week), None, Credits(True, False, 5.0), 2), "api")
+    pool.flush()
+    later = replace(week, used_percent=41.0, observed_at=clock.now + 1)
+    pool.observe(account, Usage((later,)), "api")
+    pool.flush()
+    (after,) = restarted(pool, here).summaries(clock.now, auth=True)
+    assert [w["key"] for w in after["windows"]] == ["secondary"]
+    assert after["credits"] is None
+    assert after["availableResetCredits"] == 2  # an answer without a word of them says nothing
+    # The trend still knows what there was.
+    assert set(history.observed(account, 0)) == {"primary", "secondary"}
+
+
+def test_what_came_back_is_there_after_a_restart(pool: Pool, here: Config, clock: Clock) -> None:
+    account = add(pool)
+    quiet(pool)
+    five, week = window(clock.now, 30), window(clock.now, 40, "secondary", 6 * DAY)
+    for each in ((five, week), (week,), (five, week)):
+        pool.observe(account, Usage(each, None, Credits(False, True, None)), "api")
+        pool.flush()
+    (after,) = restarted(pool, here).summaries(clock.now, auth=True)
+    assert [w["key"] for w in after["windows"]] == ["primary", "secondary"]
+    assert after["credits"] == {"has": False, "unlimited": True, "balance": None}
+
+
+def test_a_disk_that_refuses_keeps_old_and_new_together(
+    pool: Pool, here: Config, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = add(pool)
+    quiet(pool)
+    five, week = window(clock.now, 30), window(clock.now, 40, "secondary", 6 * DAY)
+    pool.observe(account, Usage((five, week)), "api")
+    pool.flush()
+    with db.writing() as connection:
+        connection.execute(
+            "create trigger full before insert on allowance_now "
+            "begin select raise(abort, 'disk full'); end"
+        )
+    later = replace(week, used_percent=60.0, observed_at=clock.now + 1)
+    pool.observe(account, Usage((later,)), "api")
+    with pytest.raises(sqlite3.Error):
+        pool.flush()
+    assert db.rows("select max(used_percent) from snapshot where window = 'secondary'") == [(40.0,)]
+    with db.writing() as connection:
+        connection.execute("drop trigger full")
+    pool.flush()
+    (after,) = restarted(pool, here).summaries(clock.now, auth=True)
+    assert [(w["key"], w["usedPercent"]) for w in after["windows"]] == [("secondary", 60.0)]
 
 
 def forgotten(*tables: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -21,41 +22,53 @@ _RESET_MOVED = MINUTE  # less is the provider's rounding
 Row = tuple[str, str, str, float, int | None, int | None, float | None, str | None, int]
 
 
+# What an account has, as it is stored: keys of windows, credits, banked resets.
+Held = tuple[str, str | None, int | None]
+
+
 class History:
-    """Collects observations in memory; `flush` stores those that say something new."""
+    """Collects observations in memory; `flush` stores those that say something new.
+
+    Snapshots are kept for the trends, so what an account has now is stored beside them: a
+    window, or credits, that the provider no longer names must not come back with a restart.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], Window] = {}  # the last stored observation
         self._waiting: dict[tuple[str, str], Row] = {}
+        self._held: dict[str, Held] = {}  # as stored
+        self._holding: dict[str, Held] = {}  # to be stored
 
     def load(self) -> dict[str, Usage]:
-        """The newest stored observation of every window, by account."""
+        """What each account has, with the newest stored observation of each window."""
         newest = (
             "select s.account, s.window, s.used_percent, s.window_minutes, s.resets_at, "
-            "s.observed_at, s.credits from snapshot s join (select account, window, "
+            "s.observed_at from snapshot s join (select account, window, "
             "max(observed_at) at from snapshot where account != '' group by account, window) m "
             "on s.account = m.account and s.window = m.window and s.observed_at = m.at"
         )
         windows: dict[str, dict[str, Window]] = {}
-        balances: dict[str, tuple[int, float]] = {}
-        for account, key, used, minutes, resets_at, observed_at, balance in db.rows(newest):
-            window = Window(key, used, minutes, resets_at, observed_at)
-            windows.setdefault(account, {})[key] = window
-            if balance is not None and observed_at >= balances.get(account, (0, 0.0))[0]:
-                balances[account] = (observed_at, balance)
+        for account, key, *rest in db.rows(newest):
+            windows.setdefault(account, {})[key] = Window(key, *rest)
+        stored = db.rows("select account, windows, credits, reset_credits from allowance_now")
+        held: dict[str, Held] = {account: (keys, *rest) for account, keys, *rest in stored}
         with self._lock:
             self._kept = {(a, w.key): w for a, found in windows.items() for w in found.values()}
-        return {
-            account: Usage(ordered(found.values()), credits=_credits(balances.get(account)))
-            for account, found in windows.items()
-        }
+            self._held = held
+        return {account: _usage(held[account], windows.get(account, {})) for account in held}
 
-    def see(self, account: str, usage: Usage, source: str) -> bool:
-        """Take an observation; True when it says something new. Does not touch the disk."""
+    def see(self, account: str, usage: Usage, source: str, now: Usage) -> bool:
+        """Take an observation, and what the account has by it: True when that is news.
+
+        Does not touch the disk.
+        """
         balance = usage.credits.balance if usage.credits else None
-        changed = False
+        holds = _held(now)
         with self._lock:
+            changed = self._holding.get(account, self._held.get(account)) != holds
+            if changed:
+                self._holding[account] = holds
             for window in usage.windows:
                 place = (account, window.key)
                 if not _says_more(self._kept.get(place), window):
@@ -78,7 +91,8 @@ class History:
         """Store what waits; when that fails it goes on waiting."""
         with self._lock:
             waiting, self._waiting = self._waiting, {}
-        if not waiting:
+            holding, self._holding = self._holding, {}
+        if not waiting and not holding:
             return
         try:
             with db.writing() as connection:
@@ -87,11 +101,18 @@ class History:
                     "values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     list(waiting.values()),
                 )
+                connection.executemany(
+                    "replace into allowance_now (account, windows, credits, reset_credits) "
+                    "values (?, ?, ?, ?)",
+                    [(account, *held) for account, held in holding.items()],
+                )
         except BaseException:
             with self._lock:
                 self._waiting = {**waiting, **self._waiting}
+                self._holding = {**holding, **self._holding}
             raise
         with self._lock:
+            self._held.update(holding)
             for place, row in waiting.items():
                 self._kept[place] = Window(place[1], row[3], row[4], row[5], row[8])
 
@@ -101,8 +122,11 @@ class History:
             for known in (self._waiting, self._kept):
                 for place in [place for place in known if place[0] == account]:
                     known.pop(place)
+            self._holding.pop(account, None)
+            self._held.pop(account, None)
         if connection is not None:
             connection.execute("delete from snapshot where account = ?", (account,))
+            connection.execute("delete from allowance_now where account = ?", (account,))
 
     def forget_old(self, now: int) -> None:
         """Thin out what is older than the trends look at closely.
@@ -142,8 +166,22 @@ def _says_more(kept: Window | None, seen: Window) -> bool:
     return again and kept.used_percent != seen.used_percent
 
 
-def _credits(found: tuple[int, float] | None) -> Credits | None:
-    return None if found is None else Credits(found[1] > 0, False, found[1])
+def _held(usage: Usage) -> Held:
+    paid = usage.credits
+    return (
+        json.dumps([window.key for window in usage.windows]),
+        None if paid is None else json.dumps([paid.has, paid.unlimited, paid.balance]),
+        usage.reset_credits,
+    )
+
+
+def _usage(held: Held, windows: dict[str, Window]) -> Usage:
+    keys, paid, resets = held
+    return Usage(
+        ordered(windows[key] for key in json.loads(keys) if key in windows),
+        credits=None if paid is None else Credits(*json.loads(paid)),
+        reset_credits=resets,
+    )
 
 
 def observed(account: str, since: int, window: str | None = None) -> dict[str, list[Window]]:

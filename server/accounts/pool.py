@@ -337,7 +337,7 @@ class Pool:
             settled = allowance.settle(standing, before, live.usage, now)
             if settled != standing:
                 self._stand(account, settled)
-            if self._history.see(account, usage, source):
+            if self._history.see(account, usage, source, live.usage):
                 db.touch("accounts")
 
     def earliest_reset(self, now: int) -> int | None:

@@ -133,6 +133,15 @@ class Snapshot(_Usage):
         indexes = ((("account", "window", "observed_at"), False),)
 
 
+class AllowanceNow(_Usage):
+    """What the provider last said that an account has; any other window of its is gone."""
+
+    account = TextField(primary_key=True)
+    windows = TextField()  # JSON list of keys; what is left of each is in its newest snapshot
+    credits = TextField(null=True)  # JSON [has, unlimited, balance]
+    reset_credits = IntegerField(null=True)
+
+
 class StickySession(_Usage):
     """The memory that keeps a thread on an account."""
 
@@ -855,6 +864,7 @@ SECRET_TABLES = [Credential, AccountCopy, Secret, Login]
 USAGE_TABLES = [
     Account,
     Snapshot,
+    AllowanceNow,
     StickySession,
     ApiKey,
     KeyLimit,
