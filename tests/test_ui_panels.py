@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.panels import DAY, Month, fill
 from server.ingest import witness
+from server.ingest.otlp import Batch
 from server.store import db
 from server.usage import slices, telemetry
 from server.usage.days import chosen
@@ -115,6 +117,65 @@ def test_a_number_leads_to_its_rows(told: Served, watched: Watched) -> None:
     expect(dialog.locator("tbody tr")).to_have_count(min(100, int(many.replace(",", ""))))
     dialog.get_by_role("button", name="Close").click()
     assert "events" not in asked(page)
+
+
+def test_a_number_of_both_sources_has_all_its_rows_in_one_list(
+    told: Served, watched: Watched
+) -> None:
+    now = db.now_ms()
+    (heard,) = list(Month(now - DAY, now - 600_000, 1, seed=9).conversations())
+    alone = [
+        replace(event, session_id="0199ffff-alone", key=f"alone {number}".encode())
+        for number, event in enumerate(heard)
+    ]
+    with db.writing("telemetry") as connection:  # a conversation whose log was never read
+        batch = Batch("logs", len(alone), tuple(alone))
+        witness.store(connection, [batch], witness.Tally(), now)
+    lost = sum(event.usage is not None for event in alone)
+    page = watched.open(f"{told.url}/trends", "Trends")
+    calls = figures(page)["Model calls"]
+    page.get_by_role("link", name=calls, exact=True).click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"Model calls: {calls}")
+    expect(dialog.get_by_role("link", name=f"{lost} only in telemetry")).to_be_visible()
+    expect(dialog.get_by_role("link", name=re.compile("in the ledger"))).to_be_visible()
+    expect(dialog.locator("tbody tr")).to_have_count(50)
+    watched.check()
+    dialog.get_by_role("button", name="Load more").click()
+    expect(dialog.locator("tbody tr")).to_have_count(100)
+    dialog.get_by_role("button", name="Close").click()
+    assert "counted" not in asked(page)
+
+
+def test_more_conversations_are_loaded_and_the_address_says_so(
+    served: Served, watched: Watched
+) -> None:
+    at = db.now_ms() - 3_600_000
+    with db.writing() as connection:
+        for number in range(450):
+            connection.execute(
+                "insert into session(id, key, provider, thread, forked, inherited, guessed, kind) "
+                "values (?1, 's' || ?1, 'codex', 't' || ?1, 0, 0, 0, 'user')",
+                (number + 1,),
+            )
+            connection.execute(
+                "insert into call(id, provider, session, initiator, started_at, input, cached, "
+                "cache_written, output, reasoning, price_status, seen) "
+                "values ('c' || ?1, 'codex', ?1, 'user', ?2, 10, 0, 0, 1, 0, 'unpriced', 1)",
+                (number + 1, at),
+            )
+    page = watched.open(f"{served.url}/diagnostics?range=30d", "Diagnostics")
+    card = page.locator(".card", has=page.get_by_role("heading", name="Conversation details"))
+    expect(card.locator("tbody tr")).to_have_count(200)
+    card.get_by_role("button", name="Load more").click()
+    expect(card.locator("tbody tr")).to_have_count(400)
+    assert asked(page)["talks"] == ["400"]
+    page.reload()
+    expect(card.locator("tbody tr")).to_have_count(400)
+    card.get_by_role("button", name="Load more").click()
+    expect(card.locator("tbody tr")).to_have_count(450)
+    expect(card.get_by_role("button", name="Load more")).to_have_count(0)
+    watched.check()
 
 
 def test_days_are_the_viewers(told: Served, chromium: Browser) -> None:

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { dayOf } from "./format";
-import { dayAt, daysOf, type Step } from "./panels";
+import { dayAt, daysOf, LOCAL_USER, placeOf, type Step } from "./panels";
 
 describe("days are those of the viewer's zone, wherever the browser is", () => {
   const midnight = "2026-11-20T13:00:00.000Z"; // in Auckland
@@ -30,4 +30,17 @@ describe("a step of a chart leads to its own days", () => {
   test("the last until the end", () => expect(shown("month", 2)).toEqual({ from: "2026-09-28", to: "2026-09-28" }));
   test("an hour is one", () =>
     expect(shown("hour", 0)).toEqual({ from: "2026-09-24T12:00:00Z", to: "2026-09-24T13:00:00.000Z" }));
+});
+
+describe("a number leads to the rows that it was counted from", () => {
+  const of = (ledger: number, telemetry: number, filters: Record<string, string> = {}) => placeOf({ ledger, telemetry }, filters);
+
+  test("the ledger's are calls", () => expect(of(3, 0, { model: "m", conversation: "c" })).toEqual({ calls: { session: "c", model: "m" } }));
+  test("a user's are that user's calls", () => expect(of(3, 0, { user: "u" })).toEqual({ calls: { fact: "user:u" } }));
+  test("those of telemetry alone are events", () =>
+    expect(of(0, 2, { model: "m" })).toEqual({ events: { has: "provisional", model: "m" } }));
+  test("whom nothing names has events without a user", () =>
+    expect(of(0, 2, { user: LOCAL_USER })).toEqual({ events: { has: "provisional", lacks: "user" } }));
+  test("both have one list", () => expect(of(3, 2, { model: "m", from: "2026-09-25" })).toEqual({ counted: "model=m&from=2026-09-25" }));
+  test("also of everything", () => expect(of(3, 2)).toEqual({ counted: "all=1" }));
 });

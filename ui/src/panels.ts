@@ -56,15 +56,15 @@ interface Measured {
   points?: PanelPoint[];
   rows?: Talk[];
   estimated?: boolean;
+  /** How many rows there are; `hasMore`: the largest of them are here. */
+  total?: number;
+  hasMore?: boolean;
 }
 
 export interface Panel extends Measured {
   id: PanelId;
   sources?: Sources;
   literal: Measured | null;
-  /** How many rows there are; `hasMore`: the largest of them are here. */
-  total?: number;
-  hasMore?: boolean;
   failed?: number;
   failedBy?: { proxy: number; telemetry: number };
   successPercent?: number | null;
@@ -150,7 +150,8 @@ export function daysOf(
 export function rows(path: string, scope: Scope, more: Record<string, string> = {}): string {
   const from = scope.from === "first" ? "" : scope.from;
   const range = from || scope.to ? { range: "custom", from, to: scope.to ?? "" } : { range: "all" };
-  return path + query({ ...range, provider: scope.provider, ...more });
+  // A panel counts archived sessions, too.
+  return path + query({ ...range, provider: scope.provider, history: "all", ...more });
 }
 
 /** The telemetry events behind a number, as the value of the address' `events`. */
@@ -161,31 +162,40 @@ export function eventsOf(more: Record<string, string>): string {
 /** How the list of the ledger's rows is kept in `events` beside the filters of the telemetry. */
 export const BESIDE = { calls: "calls", fact: "callsFact", threads: "threads" } as const;
 
+/** The telemetry that nobody else has, for the filters of a number. */
+export function provisional(filters: Record<string, string>): Record<string, string> {
+  const { user, ...rest } = filters;
+  if (user === LOCAL_USER) return { has: "provisional", ...rest, lacks: "user" };
+  return { has: "provisional", ...filters };
+}
+
+/** What the server calls a user whom nothing names. */
+export const LOCAL_USER = "local user";
+
+type RowsPlace = { events: Record<string, string> } | { counted: string } | { calls: Record<string, string> };
+
 /**
  * Where the rows of a number lie: in the ledger, in the telemetry that nobody else has, or in
- * both, where the telemetry's dialog leads on to the ledger's.
+ * both, which have a list together.
  */
-export function placeOf(
-  { ledger, telemetry }: Sources,
-  filters: Record<string, string>,
-): { events: Record<string, string> } | { calls: Record<string, string> } {
-  const { conversation, model, from, to } = filters;
-  if (!telemetry)
-    return {
-      calls: {
-        ...(conversation && { session: conversation }),
-        ...(model && { model }),
-        ...(from && { from }),
-        ...(to && { to }),
-      },
-    };
+export function placeOf({ ledger, telemetry }: Sources, filters: Record<string, string>): RowsPlace {
+  const { conversation, model, from, to, user } = filters;
+  if (ledger && telemetry) return { counted: countedOf(filters) };
+  if (telemetry) return { events: provisional(filters) };
   return {
-    events: {
-      has: "provisional",
-      ...filters,
-      ...(ledger && { [BESIDE.calls]: String(Math.round(ledger)) }),
+    calls: {
+      ...(conversation && { session: conversation }),
+      ...(model && { model }),
+      ...(from && { from }),
+      ...(to && { to }),
+      ...(user && { fact: `user:${user}` }),
     },
   };
+}
+
+/** The filters of the list of both sources, as the value of the address' `counted`; never empty. */
+export function countedOf(filters: Record<string, string>): string {
+  return new URLSearchParams(Object.keys(filters).length ? filters : { all: "1" }).toString();
 }
 
 /** The event of a provider: Codex and Claude Code have names of their own. */

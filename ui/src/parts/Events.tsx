@@ -35,6 +35,7 @@ interface EventPage {
   total: number;
   records: number;
   conversations: number;
+  toolCalls: number;
   tokens: { inputTokens: number; cachedInputTokens: number; outputTokens: number } | null;
   hasMore: boolean;
   nextCursor: string | null;
@@ -73,15 +74,13 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
     <>
       <p className="note">
         {t("panels.events.count", { count: first.total })}
+        {"callId" === filters.has && ` · ${t("panels.col.toolCalls")}: ${count(first.toolCalls)}`}
+        {first.records !== first.total && ` · ${t("panels.records")}: ${count(first.records)}`}
         {first.conversations > 0 && ` · ${pair(t("panels.conversations"), count(first.conversations))}`}
         {first.tokens && <Used tokens={first.tokens} />}
-        {Object.entries(filters).map(([key, value]) => (
-          <span key={key} className="chip filter-chip">
-            {t("join.label", { name: tIf(`panels.events.by.${key}`, tIf(`filter.${key}`, key)) })} <bdi>{shownValue(key, value)}</bdi>
-          </span>
-        ))}
+        <FilterChips filters={filters} />
       </p>
-      {calls && <Ledger calls={calls} fact={fact} filters={filters} scope={scope} />}
+      {calls && <Ledger calls={calls} fact={fact} scope={withDays(scope, filters)} />}
       {threads && (
         <p className="note panel-foot">
           <Link href={rows("/threads", withDays(scope, filters))}>{t("panels.inLedger", { n: count(Number(threads)) })}</Link>
@@ -97,8 +96,21 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
   );
 }
 
+/** What a list is narrowed to. */
+export function FilterChips({ filters }: { filters: Record<string, string> }) {
+  return (
+    <>
+      {Object.entries(filters).map(([key, value]) => (
+        <span key={key} className="chip filter-chip">
+          {tIf(`panels.events.by.${key}`, tIf(`filter.${key}`, key))}: <bdi>{shownValue(key, value)}</bdi>
+        </span>
+      ))}
+    </>
+  );
+}
+
 /** What the responses among the events used. */
-function Used({ tokens: { inputTokens, cachedInputTokens, outputTokens } }: { tokens: NonNullable<EventPage["tokens"]> }) {
+export function Used({ tokens: { inputTokens, cachedInputTokens, outputTokens } }: { tokens: NonNullable<EventPage["tokens"]> }) {
   const parts: [Word, number][] = [
     ["requests.col.tokens", inputTokens + outputTokens],
     ["panels.input", inputTokens],
@@ -108,7 +120,8 @@ function Used({ tokens: { inputTokens, cachedInputTokens, outputTokens } }: { to
   return <>{parts.map(([word, number]) => ` · ${pair(t(word), count(number))}`)}</>;
 }
 
-function withDays(scope: Scope, { from, to }: Record<string, string>): Scope {
+/** The scope, or the days of one point of a chart. */
+export function withDays(scope: Scope, { from, to }: Record<string, string>): Scope {
   return { ...scope, ...(from && { from }), ...(to && { to }) };
 }
 
@@ -127,20 +140,13 @@ function shownValue(key: string, value: string): string {
   return word ? t(word) : tIf(`panels.events.by.${value}`, value);
 }
 
-interface LedgerProps {
-  calls: string;
-  fact: string;
-  filters: Record<string, string>;
-  scope: Scope;
-}
-
 /** What of the number lies in the ledger: its calls are a list of their own. */
-function Ledger({ calls, fact, filters, scope }: LedgerProps) {
-  const { model = "", conversation = "" } = filters;
-  const href = rows("/calls", withDays(scope, filters), { model, session: conversation, fact });
-  const number = Number(calls);
-  const said = Number.isFinite(number) ? t("panels.inLedger.calls", { n: count(number) }) : t("panels.inLedger.rest");
-  return <p className="note panel-foot">{"lacks" in filters && !fact ? said : <Link href={href}>{said}</Link>}</p>;
+function Ledger({ calls, fact, scope }: { calls: string; fact: string; scope: Scope }) {
+  return (
+    <p className="note panel-foot">
+      <Link href={rows("/calls", scope, { fact })}>{t("panels.inLedger.calls", { n: count(Number(calls)) })}</Link>
+    </p>
+  );
 }
 
 function Table({ events }: { events: TelemetryEvent[] }) {

@@ -2,12 +2,12 @@
 import { useMemo, useState } from "react";
 import { csv, download } from "../csv";
 import { clock, day as dayName, dayOf, duration, month } from "../format";
-import { BESIDE, dayAt, daysOf, eventName, eventsOf, literalEvents, placeOf, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
+import { BESIDE, dayAt, daysOf, eventName, eventsOf, literalEvents, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
 import { changed } from "../url";
 import { t } from "../words";
 import { ChartHead } from "./ChartHead";
 import type { Shown } from "./Panels";
-import { EventsLink, LiteralNote, Said, source } from "./PanelTables";
+import { bothHref, EventsLink, LiteralNote, Said, source } from "./PanelTables";
 import { Stack, StackTable, type Bar } from "./Stack";
 import { Trend } from "./Trend";
 
@@ -38,9 +38,7 @@ export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
         return opened({ has: "alone", ...days, ...(threads && { [BESIDE.threads]: String(threads) }) });
       }
       if (!tokens) return rows("/threads", { ...scope, ...days });
-      const place = placeOf({ ledger: (v ?? 0) - told, telemetry: told }, days);
-      if (!("events" in place)) return rows("/calls", { ...scope, ...days });
-      return opened({ ...place.events, ...(place.events.calls && { calls: "?" }) });
+      return bothHref(shown, { ledger: (v ?? 0) - told, telemetry: told }, days) ?? "";
     }
     return opened({ ...literalEvents(panel.id), ...days });
   };

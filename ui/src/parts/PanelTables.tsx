@@ -5,7 +5,7 @@ import { query } from "../api";
 import { csv, download } from "../csv";
 import { count, duration, exact, percent, share, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
-import { BESIDE, eventName, eventsOf, literalEvents, placeOf, rows, type Item, type Panel, type PanelId, type Sources, type Talk } from "../panels";
+import { BESIDE, countedOf, eventName, eventsOf, literalEvents, LOCAL_USER, placeOf, rows, type Item, type Panel, type PanelId, type Sources, type Talk } from "../panels";
 import { changed } from "../url";
 import { t, tIf, type Word } from "../words";
 import { shownOf } from "./Chips";
@@ -13,6 +13,9 @@ import { Copy } from "./Copy";
 import type { Shown } from "./Panels";
 
 const SHORT_ID = 8;
+/** As many conversations at once, and the most that the server lists. */
+export const DETAILS = 200;
+const MOST_DETAILS = 10_000;
 
 /** The title of a panel, its source, what the literal query really measures, and its CSV. */
 export function PanelHead({ panel, shown, save }: { panel: PanelId; shown: Shown; save: () => void }) {
@@ -56,25 +59,23 @@ interface BothProps {
   shown: Shown;
   sources: Sources;
   filters?: Record<string, string>;
-  /** What the parts count, when these are no calls. */
-  calls?: boolean;
   children: ReactNode;
 }
 
 /** A number of ledger and telemetry together, which leads to the rows of whichever has some. */
-function Both({ shown, sources, filters = {}, calls = true, children }: BothProps) {
+export function Both({ shown, sources, filters = {}, children }: BothProps) {
+  const href = bothHref(shown, sources, filters);
+  return href === null ? <>{children}</> : <Link href={href}>{children}</Link>;
+}
+
+/** Where the rows of a number of both sources are; null: no list has just these. */
+export function bothHref({ usage, scope }: Shown, sources: Sources, filters: Record<string, string>): string | null {
   const place = placeOf(sources, filters);
-  if ("calls" in place) {
-    // Calls have no filter for what has no model: rather no link than one to every call.
-    if ("lacks" in filters) return <>{children}</>;
-    return <Link href={rows("/calls", shown.scope, place.calls)}>{children}</Link>;
-  }
-  const more = calls || !place.events.calls ? place.events : { ...place.events, calls: "?" };
-  return (
-    <EventsLink shown={shown} more={more}>
-      {children}
-    </EventsLink>
-  );
+  if ("counted" in place) return usage.path + changed(usage.search, { counted: place.counted });
+  if ("events" in place) return usage.path + changed(usage.search, { events: eventsOf(place.events) });
+  // Calls have no filter for what has no model: the list of both sources has.
+  if ("lacks" in filters) return usage.path + changed(usage.search, { counted: countedOf(filters) });
+  return rows("/calls", scope, place.calls);
 }
 
 // ── tiles ────────────────────────────────────────────────────────────────────────────────
@@ -139,7 +140,7 @@ function Tile({ panel, shown, value }: { panel: Panel; shown: Shown; value: numb
       ) : panel.id === "conversations" || !panel.sources ? (
         <Link href={rows("/threads", shown.scope)}>{figure}</Link>
       ) : (
-        <Both shown={shown} sources={panel.sources} calls={panel.id === "modelCalls"}>
+        <Both shown={shown} sources={panel.sources}>
           {figure}
         </Both>
       )}
@@ -330,7 +331,7 @@ function Cell({ panel, item, column, shown }: CellProps) {
 function itemName(panel: PanelId, item: Item): string {
   if (item.name === null) return t("calls.initiator.unknown");
   if (panel === "success") return tIf(`panels.success.${item.name}`, item.name);
-  return panel === "users" && item.name === "local user" ? t("panels.localUser") : item.name;
+  return panel === "users" && item.name === LOCAL_USER ? t("panels.localUser") : item.name;
 }
 
 interface SharesProps {
@@ -418,38 +419,13 @@ function ItemLink({ panel, item, shown, children }: ItemLinkProps) {
       </EventsLink>
     );
   if (!item.sources || !item.value) return <>{children}</>;
-  if (panel === "users")
-    return (
-      <UserLink item={item} sources={item.sources} shown={shown}>
-        {children}
-      </UserLink>
-    );
-  const filters: Record<string, string> = panel === "success" ? {} : item.name ? { model: item.name } : { lacks: "model" };
+  const name = item.name ?? "";
+  const filters: Record<string, string> =
+    panel === "success" ? {} : panel === "users" ? { user: name } : name ? { model: name } : { lacks: "model" };
   return (
-    <Both shown={shown} sources={item.sources} filters={filters} calls={panel !== "modelTokens"}>
+    <Both shown={shown} sources={item.sources} filters={filters}>
       {children}
     </Both>
-  );
-}
-
-interface UserLinkProps {
-  item: Item;
-  sources: Sources;
-  shown: Shown;
-  children: string;
-}
-
-/** A user's rows: the calls that count for them, and what only telemetry has of theirs. */
-function UserLink({ item, sources, shown, children }: UserLinkProps) {
-  const name = item.name ?? "";
-  const fact = `user:${name}`;
-  if (!sources.telemetry) return <Link href={rows("/calls", shown.scope, { fact })}>{children}</Link>;
-  const who: Record<string, string> = name === "local user" ? { lacks: "user" } : { user: name };
-  const beside: Record<string, string> = sources.ledger ? { [BESIDE.calls]: String(sources.ledger), [BESIDE.fact]: fact } : {};
-  return (
-    <EventsLink shown={shown} more={{ has: "provisional", ...who, ...beside }}>
-      {children}
-    </EventsLink>
   );
 }
 
@@ -544,7 +520,26 @@ export function DetailsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
       ) : (
         <Talks found={found} shown={shown} />
       )}
-      {!shown.literal && panel.hasMore && panel.total !== undefined && <p className="note">{shownOf(found.length, panel.total)}</p>}
+      <MoreTalks loaded={found.length} measured={shown.literal ? panel.literal : panel} shown={shown} />
+    </div>
+  );
+}
+
+/** How many of the conversations are here, and the next ones; the address says how many are asked for. */
+function MoreTalks({ loaded, measured, shown: { usage } }: { loaded: number; measured: Pick<Panel, "total" | "hasMore"> | null; shown: Shown }) {
+  const total = measured?.total ?? loaded;
+  if (!measured?.hasMore && loaded <= DETAILS) return null;
+  const next = Math.min(loaded + DETAILS, MOST_DETAILS);
+  return (
+    <div className="pages">
+      <span className="note" role="status">
+        {shownOf(loaded, total)}
+      </span>
+      {measured?.hasMore && next > loaded && (
+        <button type="button" onClick={() => usage.change({ talks: String(next) }, { replace: true })}>
+          {t("calls.more")}
+        </button>
+      )}
     </div>
   );
 }
@@ -565,7 +560,7 @@ function TalkName({ row, shown }: { row: Talk; shown: Shown }) {
 /** A number of a conversation's model calls, which leads to these. */
 function TalkCalls({ row, shown, children }: { row: Talk; shown: Shown; children: ReactNode }) {
   const { conversation, modelCalls, told = 0 } = row;
-  if (!modelCalls || (!conversation && modelCalls > told)) return <>{children}</>;
+  if (!modelCalls) return <>{children}</>;
   const filters: Record<string, string> = conversation ? { conversation } : { lacks: "conversation" };
   return (
     <Both shown={shown} sources={{ ledger: modelCalls - told, telemetry: told }} filters={filters}>
@@ -621,13 +616,31 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
                   count(row.toolCalls)
                 )}
               </td>
-              <td className="num wide-only">{duration(row.toolDurationMs)}</td>
+              <td className="num wide-only">
+                {row.toolDurationMs && row.conversation ? (
+                  <EventsLink shown={shown} more={{ conversation: row.conversation, name: eventName("tool_result", shown.scope.provider), has: "durationMs" }}>
+                    {duration(row.toolDurationMs)}
+                  </EventsLink>
+                ) : (
+                  duration(row.toolDurationMs)
+                )}
+              </td>
               <td>{stamp(row.lastAt, now)}</td>
             </tr>
           ))}
         </tbody>
       </table>
     </div>
+  );
+}
+
+/** A number of SigNoz' own list, which leads to the events that it was made of. */
+function LiteralLink({ conversation, has, shown, children }: { conversation: string | null; has: string; shown: Shown; children: ReactNode }) {
+  if (!conversation) return <>{children}</>;
+  return (
+    <EventsLink shown={shown} more={{ conversation, has }}>
+      {children}
+    </EventsLink>
   );
 }
 
@@ -661,8 +674,16 @@ function LiteralTalks({ found, shown }: { found: Talk[]; shown: Shown }) {
                   UNKNOWN
                 )}
               </th>
-              <td className="num">{duration(durationMs)}</td>
-              <td className="num">{count(modelCalls)}</td>
+              <td className="num">
+                <LiteralLink conversation={conversation} has="durationMs" shown={shown}>
+                  {duration(durationMs)}
+                </LiteralLink>
+              </td>
+              <td className="num">
+                <LiteralLink conversation={modelCalls ? conversation : null} has="callId" shown={shown}>
+                  {count(modelCalls)}
+                </LiteralLink>
+              </td>
             </tr>
           ))}
         </tbody>

@@ -14,9 +14,10 @@ import { PLACES, TELEMETRY_ONLY, TILES, type Panel, type PanelId, type PanelPage
 import { since } from "../range";
 import { useUsage, type Usage } from "../usage";
 import { t } from "../words";
+import { Counted } from "./Counted";
 import { Events } from "./Events";
 import { BarsPanel, DurationPanel } from "./PanelLines";
-import { DetailsPanel, SharesPanel, TilesPanel } from "./PanelTables";
+import { DETAILS, DetailsPanel, SharesPanel, TilesPanel } from "./PanelTables";
 import { Quality } from "./Quality";
 import { Empty, Failure, Skeleton } from "./States";
 import "../panels.css";
@@ -41,11 +42,14 @@ function useScope(place: Place, usage: Usage): Scope {
   return { from: since(usage.get("range"), now - (now % (HOUR / 4))) ?? "first", provider: "codex", tz };
 }
 
-function usePanels(place: Place, scope: Scope, literal: boolean, wrong: boolean) {
+function usePanels(place: Place, scope: Scope, usage: Usage, wrong: boolean) {
+  const literal = usage.get("measure") === "signoz";
+  // How many conversations to list is the address' to say; whatever is no number is as none.
+  const details = Number(usage.get("talks")) > DETAILS ? usage.get("talks") : "";
   return useQuery({
-    queryKey: ["panels", place, scope, literal],
+    queryKey: ["panels", place, scope, literal, details],
     queryFn: ({ signal }) => {
-      const asked = { ...scope, id: [...PLACES[place]], literal: String(literal) };
+      const asked = { ...scope, id: [...PLACES[place]], literal: String(literal), details };
       return api<PanelPage>(`/api/telemetry/panels${query(asked)}`, { signal });
     },
     meta: { topics: ["calls", "telemetry", "settings"] },
@@ -60,7 +64,7 @@ export function Panels({ place, usage: given }: { place: Place; usage?: Usage })
   const usage = given ?? own;
   const literal = usage.get("measure") === "signoz";
   const scope = useScope(place, usage);
-  const found = usePanels(place, scope, literal, place !== "requests" && usage.wrong);
+  const found = usePanels(place, scope, usage, place !== "requests" && usage.wrong);
   return (
     <section className="panels" aria-labelledby="panels-title">
       <Head usage={usage} literal={literal} page={found.data} narrow={place !== "requests"} />
@@ -77,6 +81,7 @@ export function Panels({ place, usage: given }: { place: Place; usage?: Usage })
       )}
       {place === "diagnostics" && !usage.wrong && <Quality usage={usage} scope={scope} />}
       <Events scope={scope} usage={usage} />
+      <Counted scope={scope} usage={usage} />
     </section>
   );
 }

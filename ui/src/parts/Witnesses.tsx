@@ -3,7 +3,7 @@ import { Link } from "wouter";
 import { nameOf } from "../accounts";
 import type { Account, CallDetail } from "../api";
 import type { Telemetry } from "../evidence";
-import { count, duration, money, UNKNOWN } from "../format";
+import { count, duration, full, money, UNKNOWN } from "../format";
 import { t, type Word } from "../words";
 import { Facts } from "./Copy";
 import { RequestStatus } from "./RequestStatus";
@@ -45,6 +45,8 @@ function tokens(total: number | null, cached: number | null, output: number | nu
 }
 
 function Log({ call, as }: Props) {
+  // How long a call took is told once: by the proxy, where it saw the call.
+  const took = call.witnesses.includes("proxy") ? [] : [[t("calls.col.duration"), duration(call.durationMs)] as [string, string]];
   return (
     <div>
       <Head name="log" call={call} as={as} />
@@ -52,8 +54,9 @@ function Log({ call, as }: Props) {
         <Facts
           rows={[
             ...tokens(call.totalTokens, call.cachedInputTokens, call.outputTokens),
+            [t("calls.col.time"), full(call.at)],
             [t("calls.col.project"), call.project ?? UNKNOWN],
-            [t("calls.col.duration"), duration(call.durationMs)],
+            ...took,
           ]}
         />
       ) : (
