@@ -138,6 +138,8 @@ def test_a_cost_is_split_only_while_it_adds_up(client: FlaskClient) -> None:
         pytest.param("search=6_x", "r3", id="an underscore is itself"),
         pytest.param("search='%20or%201=1", "", id="text is never SQL"),
         pytest.param("search=rate_limit", "r2", id="a status"),
+        pytest.param("search=%00", "", id="NUL is in no row"),
+        pytest.param("search=r%004", "", id="and does not end the text"),
         pytest.param("search=2027-01-15T08:00:05", "r5", id="a time"),
     ],
 )

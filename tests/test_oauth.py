@@ -127,6 +127,12 @@ def test_opencodes_file_is_read() -> None:
             id="nobody's tokens",
         ),
         pytest.param(
+            dump({"tokens": {**SNAKE, "account_id": "a" * 180}}),
+            "account_id",
+            id="an account id that is none would make it another account",
+        ),
+        pytest.param(dump({"tokens": {**SNAKE, "account_id": 5}}), "account_id", id="a number"),
+        pytest.param(
             dump({"tokens": {**SNAKE, "id_token": "a.b.c", "account_id": "ws-1"}}),
             "^id_token in this file is damaged",
             id="an id token that says nothing",

@@ -90,7 +90,8 @@ def sign_in(
     auth = {**_mapping(more.get(_AUTH)), **_mapping(about.get(_AUTH))}
     email = _clean(about.get("email")) or _clean(_mapping(more.get(_PROFILE)).get("email"))
     email = email or _clean(more.get("email"))
-    upstream = _identifier(account) or _identifier(_claim("chatgpt_account_id", auth, about, more))
+    claimed = _claim("chatgpt_account_id", auth, about, more)
+    upstream = _said(account, "account_id") or _said(claimed, "chatgpt_account_id")
     if not email and not upstream:
         raise invalid(say("file.whose"))
     place = _workspace(auth, upstream)
@@ -99,7 +100,9 @@ def sign_in(
         refresh_token=refresh,
         id_token=identity,
         upstream_id=upstream,
-        user_id=_identifier(_claim("chatgpt_user_id", auth, about, more) or auth.get("user_id")),
+        user_id=_said(
+            _claim("chatgpt_user_id", auth, about, more) or auth.get("user_id"), "chatgpt_user_id"
+        ),
         email=email or "",
         plan=plan_name(_claim("chatgpt_plan_type", auth, about, more)),
         workspace=_identifier(place.get("id")),
@@ -212,6 +215,15 @@ def _clean(value: Any) -> str | None:
 def _identifier(value: Any) -> str | None:
     fits = isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,128}", value)
     return str(value) if fits else None
+
+
+def _said(value: Any, field: str) -> str | None:
+    """An identifier that decides whose account this is: left out, or whole. Raises `BadRequest`."""
+    found = _identifier(value)
+    if found is None and value not in (None, ""):
+        # Without it the same person's other workspace would be taken for this one.
+        raise invalid(say("file.damaged", field=field))
+    return found
 
 
 def _workspace(auth: Mapping[str, Any], upstream: str | None) -> Mapping[str, Any]:

@@ -184,6 +184,9 @@ def _add_search(where: _Where) -> None:
     text = request.args.get("search", "").strip()[:_MOST_TEXT]
     if not text:
         return
+    if "\0" in text:
+        where.add("0")  # no row holds one, and the database would stop reading there
+        return
     pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     conditions = [f"{column} like ? escape '\\'" for column in _SEARCHED]
     conditions.append(

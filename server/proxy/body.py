@@ -49,6 +49,7 @@ class _Seen(msgspec.Struct):
     store: Any = None
     prompt_cache_key: Any = None
     previous_response_id: str | None = None
+    conversation: Any = None
     service_tier: Any = None
     reasoning: Any = None
     client_metadata: Any = None
@@ -146,6 +147,9 @@ def _check_asked(seen: _Seen) -> None:
     messages = bytes(seen.messages) != b"null"
     if messages and seen.input is not None:
         raise invalid("Send either “input” or “messages”, not both.", "messages")
+    if seen.conversation is not None and seen.previous_response_id is not None:
+        problem = "Send either “conversation” or “previous_response_id”, not both."
+        raise invalid(problem, "conversation")
     if seen.input is None and not messages and seen.previous_response_id is None:
         raise invalid("“input” is missing: send a text or a list of items.", "input")
 
