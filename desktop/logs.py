@@ -20,14 +20,15 @@ _LEDGER = (
 
 def inspect(path: Path) -> dict[str, Any]:
     """What the parser finds in one log, without storing anything. Raises `AppError`."""
-    from server.ingest import claude, codex, reader
+    from server.ingest import claude, codex, files, reader
 
     name = path.name.removesuffix(".zst").removesuffix(".jsonl")
-    rollout = name.startswith("rollout-")
+    told = files.thread_of(str(path))
+    rollout = name.startswith("rollout-") or told is not None
     fold: Callable[..., Any] = codex.fold if rollout else claude.fold
     state: Any = codex.State() if rollout else claude.State()
     if rollout:
-        state.owner = codex.owner_of(name)
+        state.owner = codex.owner_of(name) or told
     found = {"calls": 0, "input": 0, "cached": 0, "output": 0, "reasoning": 0, "lines": 0}
     models: dict[str, int] = {}
     warnings: dict[str, int] = {}

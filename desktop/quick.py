@@ -175,7 +175,8 @@ LEFT_OUT = {
     "broken_link": "a link that leads nowhere",
     "no_file": "no file, but a pipe or a device",
     "odd_name": "its name is not UTF-8",
-    "other_name": "its name does not begin with rollout-; rename it to have it counted",
+    "other_name": "no log of a session, neither by its name nor by how it begins",
+    "copied_log": "it repeats a log that is counted",
 }
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -21,6 +22,7 @@ from server.ingest import apart, files, reader, scan, workers
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
+from tests.rig import wait_until
 from tests.rollouts import Tree
 
 REAL = sorted((Path(__file__).parent / "data" / "rollouts").glob("*.jsonl"))
@@ -452,6 +454,30 @@ def test_the_thread_finds_what_is_new(config: Config, indexer: Indexer) -> None:
         time.sleep(0.01)
     assert counted()[0] == 3
     assert indexer.progress() is None or path.exists()
+
+
+def test_the_thread_follows_what_codex_puts_aside_and_renames(
+    config: Config, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.ingest.indexer.SWEEP_SECONDS", 3600)  # polls alone must see it
+    path = put(config, REAL[0])
+    os.utime(path, (1_700_000_000, 1_700_000_000))  # long untouched
+    indexer.start()
+
+    def told(sql: str) -> Any:
+        return db.rows(sql)[0][0]
+
+    wait_until(lambda: db.rows("select 1 from source_file") and counted()[0] == 1, "the log")
+    archive = config.codex_home / "archived_sessions"
+    archive.mkdir()
+    path.rename(archive / path.name)
+    wait_until(lambda: told("select archived from source_file") == 1, "it is archived")
+    (archive / path.name).rename(path)
+    wait_until(lambda: told("select archived from source_file") == 0, "it was taken back")
+    assert db.rows("select missing from source_file") == [(0,)] and counted()[0] == 1
+    line = {"id": "01a1fbc5-af83-77a1-9bf9-f8b04c619334", "thread_name": "Renamed"}
+    (config.codex_home / "session_index.jsonl").write_text(json.dumps(line) + "\n")
+    wait_until(lambda: told("select title from thread") == "Renamed", "the title")
 
 
 CHILD = """

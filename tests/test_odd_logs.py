@@ -66,14 +66,52 @@ def test_what_is_passed_by_is_said(config: Config, database: None, tmp_path: Pat
     assert scan.quality()["leftOut"] == []
 
 
-def test_a_log_of_another_name_is_said(config: Config, database: None) -> None:
+def test_what_is_no_log_of_codex_is_said(config: Config, database: None) -> None:
     Tree(config.codex_home, seed=3, body=20).grow(1)
-    path = config.codex_home / "sessions" / "myfile.jsonl"
-    path.write_text("{}\n")
-    path.with_name("notes.txt").write_text("no log")
+    heads = {
+        "empty": "", "object": "{}\n", "list": "[1]\n", "text": "no JSON\n",
+        "claude": '{"type":"user","sessionId":"x"}\n', "late": '{}\n{"type":"session_meta"}\n',
+        "nobody": '{"type":"session_meta","payload":{"id":"../../etc"}}\n',
+        "deep": "[" * 100_000 + "\n",
+    }  # fmt: skip
+    sessions = config.codex_home / "sessions"
+    for name, text in heads.items():
+        (sessions / f"{name}.jsonl").write_text(text)
+    (sessions / "packed.jsonl.zst").write_bytes(b"not packed")
+    (sessions / "notes.txt").write_text("no log")
     Indexer(config, Ledger()).scan()
-    assert scan.quality()["leftOut"] == [{"path": str(path), "kind": "other_name"}]
-    assert "does not begin with rollout-; rename it" in quick.quality(scan.quality())[0]
+    left = {(Path(one["path"]).name, one["kind"]) for one in scan.quality()["leftOut"]}
+    names = [*(f"{name}.jsonl" for name in heads), "packed.jsonl.zst"]
+    assert left == {(name, "other_name") for name in names}
+    assert "neither by its name nor by how it begins" in quick.quality(scan.quality())[0]
+
+
+def test_a_renamed_log_counts_once(config: Config, database: None) -> None:
+    tree = Tree(config.codex_home, seed=3, body=20)
+    tree.grow(12)
+    sessions = config.codex_home / "sessions"
+    kept = sorted(sessions.rglob("rollout-*.jsonl"))
+    gone = [kept[0], kept[3], kept[5]]
+    for number, log in enumerate(gone):  # one that keeps its id, others that lose it
+        log.rename(sessions / (f"my {log.name}" if number == 0 else f"talk{number}.jsonl"))
+    copy = sessions / "copy of it.jsonl"
+    copy.write_bytes(kept[7].read_bytes())
+    again = sessions / "talk1 again.jsonl"
+    again.write_bytes((sessions / "talk1.jsonl").read_bytes())
+    indexer = Indexer(config, Ledger())
+    for _ in range(2):
+        indexer.scan()
+        assert db.rows("select count(*), sum(input), sum(cached), sum(output) from call") == [
+            tree.sums[:4]
+        ]
+        left = {(Path(one["path"]).name, one["kind"]) for one in scan.quality()["leftOut"]}
+        assert left == {(copy.name, "copied_log"), (again.name, "copied_log")}
+    with (sessions / "talk2.jsonl").open("ab") as file:
+        file.write(b"{}\n")
+    indexer.scan()
+    assert db.rows("select count(*) from call") == [tree.sums[:1]]
+    assert logs.inspect(sessions / "talk1.jsonl")["provider"] == "codex"
+    assert logs.inspect(sessions / "talk1.jsonl")["calls"] == logs.inspect(again)["calls"] > 0
 
 
 def test_a_folder_that_cannot_be_opened_is_said(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from contextlib import suppress
 
 from server.ingest import reader
-from server.ingest.codex import blake2b
+from server.ingest.codex import blake2b, owner_of
 from server.lazy import NamedTuple, field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
         def strict_writes(self) -> bool: ...  # noqa: D102
 
 
-_COARSE = 3_000_000_000  # ns; no file system's times are coarser
+COARSE = 3_000_000_000  # ns; no file system's times are coarser
 _LISTED = 600_000_000_000  # ns; folders are listed anew after that in any case
 _HEAD = 4096
 _JOINT = 1024
+_FIRST_LINE = 1 << 20  # bytes: a head holds the instructions
 
 
 class Found(NamedTuple):
@@ -104,6 +106,7 @@ class Finder:
         for folder, archived in (("sessions", False), ("archived_sessions", True)):
             root = os.path.join(config.codex_home, folder)
             self.codex_files(root, found, archived=archived)
+        self._odd += _copies(found)
         for root in _claude_roots(config.claude_home):
             self._files(root, _claude_name, ("claude", False), found)
         if self._folders.keys() != self._visited.keys():
@@ -177,7 +180,7 @@ class Finder:
         known = self._folders.get((root, path))
         # A change in the moment of the listing may have left the time as it was, and some file
         # systems do not tell of every change.
-        sure = known and said.st_mtime_ns + _COARSE < known.at and 0 <= now - known.at < _LISTED
+        sure = known and said.st_mtime_ns + COARSE < known.at and 0 <= now - known.at < _LISTED
         if known is not None and sure and known.stamp == stamp:
             return known
         self.changed = True
@@ -189,12 +192,15 @@ class Finder:
                 for entry in entries:
                     name = name_of(root, entry.path)
                     kind = _kind(entry)
+                    other = name is None and kind == "file" and _other_log(name_of, entry.name)
+                    if other:
+                        name = _told_name(entry.path)
                     if kind == "folder":
                         folders.append(entry.path)
                     elif kind == "file" and name and _sayable(entry.path):
                         last = before.get(entry.path)
                         files.append(last or _File(entry.path, entry.name, name))
-                    elif why := _passed_by(kind, name, _other_log(name_of, entry.name)):
+                    elif why := _passed_by(kind, name, other):
                         odd.append((_shown(entry.path), why))
         except OSError:
             return _Folder((0, 0, 0), now, [], [], [(path, "closed_folder")])
@@ -255,7 +261,8 @@ _left_out: list[LeftOut] = []
 def left_out() -> list[LeftOut]:
     """What this process passed by when it last looked for logs: path and kind, of `closed_folder`,
     `linked_again` (read once), `broken_link`, `no_file` (a pipe or device), `odd_name`,
-    `other_name` (a .jsonl among Codex's logs that is not named as one).
+    `other_name` (a .jsonl among Codex's logs that is none by its name or its beginning),
+    `copied_log` (such a one that repeats another).
     """
     return list(_left_out)
 
@@ -327,6 +334,51 @@ def _passed_by(kind: str, name: str | None, other: bool) -> str | None:
 def _other_log(name_of: Callable[[str, str], str | None], base: str) -> bool:
     """Whether a file that is none of Codex's by its name may yet be a log of a session."""
     return name_of is _codex_name and base.endswith((".jsonl", ".jsonl.zst"))
+
+
+def _told_name(path: str) -> str | None:
+    """What a rollout that was renamed is known by; None for what does not begin as one does."""
+    thread = thread_of(path)
+    if thread is None:
+        return None
+    stem = os.path.basename(path).removesuffix(".zst").removesuffix(".jsonl")
+    return stem if owner_of(stem) else f"{stem}-{thread}"
+
+
+def thread_of(path: str) -> str | None:
+    """The thread that the first line of a Codex log names; None where it is no such line."""
+    try:
+        with reader.open_log(path) as file:
+            head = b""
+            while b"\n" not in head and len(head) < _FIRST_LINE:
+                part = file.read(1 << 16)
+                if not part:
+                    break
+                head += part
+        line = json.loads(head.partition(b"\n")[0])
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict):
+        return None
+    meta = line.get("payload") if line.get("type") == "session_meta" else None
+    if meta is None and "instructions" in line and "timestamp" in line:
+        meta = line  # as Codex wrote it until September 2025
+    thread = meta.get("id") if isinstance(meta, dict) else None
+    return thread if isinstance(thread, str) and owner_of(thread) == thread else None
+
+
+def _copies(found: Files) -> list[LeftOut]:
+    """Take out renamed rollouts whose thread has a log of its own already."""
+    renamed = [key for key in found if not key[1].startswith("rollout-")]
+    if not renamed:
+        return []
+    owners = {key[1][-36:] for key in found if key[1].startswith("rollout-")}
+    copies = []
+    for key in sorted(renamed, key=lambda key: (len(key[1]), key)):
+        if key[1][-36:] in owners:
+            copies.append((_shown(found.pop(key).path), "copied_log"))
+        owners.add(key[1][-36:])
+    return copies
 
 
 def todays(sessions: str) -> list[str]:

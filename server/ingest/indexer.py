@@ -136,6 +136,7 @@ class Indexer:
 
     def _update(self, *, full: bool) -> None:
         known = self._load()
+        full = self._put_aside() or full
         if full:
             found = self.early[0] if self.early else self._finder.find(self._config)
             if self._settled and self._known is not None and not self._finder.changed:
@@ -154,8 +155,21 @@ class Indexer:
             self._read_all(jobs)
         if full:
             self._settled = not jobs
-        if jobs or full:
+        if jobs or full or self._titles.changed():
             self._titles.refresh()
+
+    _aside: int | None = None  # the time of the folder, None while it says nothing
+
+    def _put_aside(self) -> bool:
+        """Whether Codex archived a session since the last look, or took one back."""
+        try:
+            at = os.stat(os.path.join(self._config.codex_home, "archived_sessions")).st_mtime_ns  # noqa: PTH116
+        except OSError:
+            at = 0
+        moved = at != self._aside
+        # What happens in the same moment may leave the time as it is: then look once more.
+        self._aside = at if time.time_ns() - at > files.COARSE else None
+        return moved
 
     def _early_jobs(self) -> Sequence[Job]:
         return self.early[1].jobs if self.early else []
@@ -189,6 +203,9 @@ class Indexer:
             )
         for folder in files.todays(os.path.join(self._config.codex_home, "sessions")):
             self._finder.codex_files(folder, found, archived=False)
+        for key in found.keys() - known.keys():
+            if not key[1].startswith("rollout-"):
+                del found[key]  # a sweep tells whether it repeats another
         return found
 
     def _mark_missing(self, found: Files) -> None:

@@ -29,6 +29,10 @@ class Titles:
         self._told: dict[str, tuple[str, str]] = {}
         self._threads = -1
 
+    def changed(self) -> bool:
+        """Whether Codex changed a name since they were read."""
+        return self._now() != self._stamp
+
     def refresh(self) -> None:
         """Store the names that changed since the last time."""
         stamp = self._now()
