@@ -730,12 +730,12 @@ class Pool:
 
     def _note_refusal(self, account: str, error: RefreshFailed | UsageFailed) -> None:
         """An answer that refuses is asked for less often; no network is nobody's fault."""
-        if isinstance(error, Unopened):
-            return  # the account's standing says it
         with self._lock:
             live = self._live.get(account)
             if live is None:
                 return
+            if isinstance(error, Unopened) and _closed(self._profiles[account]):
+                return  # the account's standing says it
             if live.usage_error != error.message:
                 live.usage_error = error.message
                 db.touch("accounts")
@@ -769,7 +769,7 @@ class Pool:
         except Unopened as error:
             with self._lock:
                 known = self._profiles.get(profile.id)
-                if known is not None and known.status in (*IN_ROTATION, PAUSED):
+                if known is not None and known.status in IN_ROTATION:  # a pause outlasts it
                     self._stand(profile.id, Standing(SIGN_IN_NEEDED, None, error.reason))
             raise
         except SignInNeeded as error:
@@ -877,7 +877,7 @@ class Pool:
                     known.usage,
                     known.streams,
                     known.last_used,
-                    known.streams > 0 or (recent and profile.status in IN_ROTATION),
+                    known.streams > 0 or (recent and profile.status == ACTIVE),
                     known.usage_error,
                     self._credentials.health(profile.id, now),
                 )

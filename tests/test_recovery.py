@@ -1,0 +1,220 @@
+"""Lost and damaged databases, as real servers on real files meet them, kill -9 in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.rollouts import Tree
+from tests.test_kill import add_account
+from tests.test_runtime import COMMAND, ROOT, Server, until
+from tests.upstream import Provider
+
+STOPS = {
+    "aside": "from server.store import db; db._restore = die",
+    "unmade": "from server.accounts.copies import Copies; Copies.rebuilt = die",
+    "made": "from server.accounts.pool import Pool; Pool._remember = die",
+}
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as found:
+        yield found
+
+
+class Home:
+    """A data folder, its key, and session logs, which servers come and go on."""
+
+    def __init__(self, base: Path, provider: Provider) -> None:
+        self.data, self.config, self.codex = base / "data", base / "config", base / "codex"
+        self.servers: list[Server] = []
+        self.env = {
+            "BRIMLINE_UPSTREAM_BASE_URL": provider.url,
+            "BRIMLINE_AUTH_BASE_URL": provider.auth_url,
+            "BRIMLINE_CODEX_HOME": str(self.codex),
+            "XDG_CONFIG_HOME": str(self.config),
+            "BRIMLINE_NO_KEYRING": "1",
+        }
+
+    def server(self, command: list[str] = COMMAND) -> Server:
+        self.servers.append(Server(self.data, command=command, **self.env))
+        return self.servers[-1]
+
+    def die_at(self, stop: str) -> None:
+        """A start that is killed at one point of the mending."""
+        server = self.server(
+            [
+                sys.executable,
+                "-c",
+                "import os, signal\n"
+                "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+                f"{STOPS[stop]}\n"
+                "from desktop.__main__ import main; main()",
+                "serve",
+            ]
+        )
+        assert server.line == ""
+        assert server.end() == -signal.SIGKILL
+
+    def brimline(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "desktop", *words, "--data-dir", str(self.data)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, **self.env},
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture
+def home(tmp_path: Path, provider: Provider) -> Iterator[Home]:
+    found = Home(tmp_path, provider)
+    Tree(found.codex, 1).grow(2)
+    server = found.server()
+    try:
+        for name in ("ada", "bob"):
+            add_account(server, name)
+        (bob,) = (a for a in accounts(server) if a["email"].startswith("bob"))
+        post(server, f"/api/accounts/{bob['accountId']}/pause")
+        until(lambda: server.get("/api/calls")[1]["total"])
+    finally:
+        server.end()  # the log beside usage.db is empty then: it could mend what we damage
+    yield found
+    for server in found.servers:
+        server.end(signal.SIGKILL)
+
+
+def accounts(server: Server) -> list[dict[str, Any]]:
+    return list(server.get("/api/accounts")[1]["accounts"])
+
+
+def post(server: Server, path: str) -> None:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}{path}", b"{}", {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+def states(server: Server) -> dict[str, str]:
+    return {each["email"].partition("@")[0]: each["status"] for each in accounts(server)}
+
+
+def why(account: dict[str, Any]) -> str:
+    return account["deactivationReason"] or account["usageError"] or ""
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        pytest.param(None, id="at once"),
+        pytest.param("aside", id="killed when the damaged file was moved"),
+        pytest.param("unmade", id="killed before the accounts were made again"),
+        pytest.param("made", id="killed when the accounts were stored"),
+    ],
+)
+def test_a_damaged_usage_db_costs_neither_accounts_nor_ledger(home: Home, stop: str | None) -> None:
+    (home.data / "usage.db").write_bytes(b"not a database at all" * 999)
+    if stop:
+        home.die_at(stop)
+    server = home.server()
+    try:
+        assert states(server) == {"ada": "active", "bob": "paused"}
+        (notice,) = server.get("/api/live")[1]["notices"]
+        (aside,) = home.data.glob("usage.db.corrupt-???????????????")
+        assert str(aside) in notice and "delete the kept file" in notice
+        until(lambda: server.get("/api/calls")[1]["total"])
+        said = home.brimline("status")
+        assert notice in said.stdout and "ada@example.com" in said.stdout
+    finally:
+        assert server.end() == 0
+    assert json.loads(home.brimline("status", "--json").stdout)["notices"] == [notice]
+    for part in home.data.glob("usage.db.corrupt-*"):
+        part.unlink()
+    server = home.server()
+    try:
+        assert server.get("/api/live")[1]["notices"] == []
+        assert states(server) == {"ada": "active", "bob": "paused"}
+    finally:
+        assert server.end() == 0
+
+
+def test_a_scan_that_meets_the_damage_first_keeps_the_sign_ins(home: Home) -> None:
+    (home.data / "usage.db").write_bytes(b"not a database at all" * 999)
+    assert home.brimline("scan", "--json").returncode == 0
+    server = home.server()
+    try:
+        assert states(server) == {"ada": "active", "bob": "paused"}
+        assert "usage.db was damaged" in server.get("/api/live")[1]["notices"][0]
+    finally:
+        assert server.end() == 0
+
+
+def test_a_missing_usage_db_leaves_no_log_of_the_old_one_to_the_new(home: Home) -> None:
+    killed = home.server()
+    post(killed, "/api/accounts/pause-all")
+    post(killed, "/api/accounts/resume-all")
+    killed.end(signal.SIGKILL)
+    (home.data / "usage.db").unlink()
+    assert (home.data / "usage.db-wal").exists()  # of a server that was killed
+    server = home.server()
+    try:
+        assert states(server) == {"ada": "active", "bob": "active"}
+        assert "usage.db" in server.get("/api/live")[1]["notices"][0]
+    finally:
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize("lost", ["damaged", "missing"])
+def test_without_secrets_db_every_account_asks_for_a_new_sign_in(home: Home, lost: str) -> None:
+    for path in home.data.glob("secrets.db*"):
+        path.unlink()
+    if lost == "damaged":
+        (home.data / "secrets.db").write_bytes(b"not a database at all" * 999)
+    server = home.server()
+    try:
+        assert states(server) == {"ada": "sign_in_needed", "bob": "sign_in_needed"}
+        for account in accounts(server):
+            assert "secrets.db was damaged or missing" in account["deactivationReason"]
+        (notice,) = server.get("/api/live")[1]["notices"]
+        assert "Sign in to each account again" in notice
+        server.end(signal.SIGKILL)
+        server = home.server()
+        assert states(server) == {"ada": "sign_in_needed", "bob": "sign_in_needed"}
+        add_account(server, "ada")
+        assert states(server)["ada"] == "active"
+    finally:
+        server.end()
+
+
+def test_without_its_key_every_account_asks_for_a_new_sign_in_until_it_is_back(
+    home: Home,
+) -> None:
+    (key,) = (home.config / "brimline" / "keys").iterdir()
+    aside = key.rename(key.with_suffix(".away"))
+    server = home.server()
+    try:
+        asked = {"ada": "sign_in_needed", "bob": "paused"}  # a pause outlasts it
+        until(lambda: states(server) == asked)
+        until(lambda: all(str(key.parent) in why(each) for each in accounts(server)))
+        server.end(signal.SIGKILL)
+        add_account(server := home.server(), "ada")  # with a new key
+        assert states(server)["ada"] == "active"
+        server.end(signal.SIGKILL)
+        aside.rename(key)
+        server = home.server()  # both keys open what they sealed
+        until(lambda: [why(each) for each in accounts(server)] == ["", ""])
+        assert states(server) == {"ada": "active", "bob": "paused"}
+    finally:
+        server.end()
