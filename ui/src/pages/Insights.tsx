@@ -188,12 +188,14 @@ function Top({ rows }: { rows: ThreadRow[] }) {
         <tbody>
           {rows.map((row) => (
             <tr key={row.id}>
-              <th scope="row" className="thread-name" title={row.title ?? undefined}>
-                <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
-                  {row.title ?? t("calls.untitled")}
-                </Link>
-                {row.project && <span className="muted project" dir="auto">{row.project}</span>}
-                <small className="muted narrow-only">{why(row)}</small>
+              <th scope="row" className="thread-name" title={[row.title, row.project].filter(Boolean).join(" · ") || undefined}>
+                <span className="named">
+                  <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
+                    {row.title ?? t("calls.untitled")}
+                  </Link>
+                  {row.project && <span className="muted project" dir="auto">{row.project}</span>}
+                </span>
+                <small className="muted narrow-only under">{[row.project, why(row)].filter(Boolean).join(" · ")}</small>
               </th>
               <td className="muted why wide-only">{why(row)}</td>
               <td className="num wide-only">{count(row.calls)}</td>

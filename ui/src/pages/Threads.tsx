@@ -4,7 +4,7 @@ import { Fragment, type MouseEvent } from "react";
 import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
 import { fetchFile } from "../csv";
-import { count, credits, dayOf, exact, money } from "../format";
+import { count, credits, dayOf, exact, money, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
@@ -17,7 +17,7 @@ import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { plain, useOptions, UsageBar } from "../parts/UsageBar";
-import { THREAD_COLUMNS, TITLE_COLUMN } from "../threads";
+import { mix, THREAD_COLUMNS, TITLE_COLUMN, type ThreadColumn } from "../threads";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { t } from "../words";
 
@@ -235,7 +235,7 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
   );
 }
 
-function Heading({ column, filters }: { column: typeof TITLE_COLUMN; filters: Filters }) {
+function Heading({ column, filters }: { column: typeof TITLE_COLUMN | ThreadColumn; filters: Filters }) {
   const sorted = column.sort === filters.sort;
   const order = () => {
     const up = sorted ? !filters.up : Boolean(column.upFirst);
@@ -247,7 +247,7 @@ function Heading({ column, filters }: { column: typeof TITLE_COLUMN; filters: Fi
   return (
     <th
       scope="col"
-      className={column.number ? "num" : undefined}
+      className={"key" in column ? placed(column) : undefined}
       aria-sort={sorted ? (filters.up ? "ascending" : "descending") : undefined}
     >
       {column.sort ? (
@@ -277,28 +277,40 @@ function ofRow({ target }: MouseEvent): boolean {
   return !own && !getSelection()?.toString();
 }
 
+/** Model and effort stand below the title where there is no room for columns of their own. */
+function placed({ key, number }: ThreadColumn): string | undefined {
+  if (key === "model" || key === "effort") return "clip wide-only";
+  return number ? "num" : undefined;
+}
+
 function Row({ row, now, open, toggle }: RowProps) {
   const title = row.title ?? t("calls.untitled");
+  const named = [title, row.project].filter(Boolean).join(" · ");
   return (
     <tr className="openable" data-open={open || undefined} onClick={(event) => ofRow(event) && toggle()}>
-      <th scope="row" className="thread-name" title={row.title ?? undefined}>
-        <button
-          type="button"
-          className="row-button"
-          data-row
-          aria-expanded={open}
-          aria-label={t("threads.show", { title })}
-          onClick={toggle}
-        >
-          <span className="twist" aria-hidden="true" data-open={open || undefined} />
-        </button>
-        <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
-          {title}
-        </Link>
-        {row.project && <span className="muted project" dir="auto">{row.project}</span>}
+      <th scope="row" className="thread-name" title={named}>
+        <span className="named">
+          <button
+            type="button"
+            className="row-button"
+            data-row
+            aria-expanded={open}
+            aria-label={t("threads.show", { title })}
+            onClick={toggle}
+          >
+            <span className="twist" aria-hidden="true" data-open={open || undefined} />
+          </button>
+          <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
+            {title}
+          </Link>
+          {row.project && <span className="muted project" dir="auto">{row.project}</span>}
+        </span>
+        <small className="muted narrow-only under">
+          {[row.project, mix(row.models), mix(row.efforts)].filter((one) => one && one !== UNKNOWN).join(" · ")}
+        </small>
       </th>
       {THREAD_COLUMNS.map((column) => (
-        <td key={column.key} className={column.number ? "num" : "clip"} title={column.title?.(row)}>
+        <td key={column.key} className={placed(column)} title={column.title?.(row)}>
           {column.show(row, now)}
         </td>
       ))}

@@ -20,12 +20,17 @@ interface Props {
 
 const SAMPLES = Array.from({ length: 24 }, (_, half) => half);
 
-/** How wide the times of these calls can be in the reader's language. */
-function timeWidth(rows: CallRow[], now: number, holder: HTMLElement | null): number {
+type Pen = CanvasRenderingContext2D;
+
+function penOf(holder: HTMLElement | null): Pen | null {
   const pen = document.createElement("canvas").getContext("2d");
-  if (!pen) return 170;
   const style = getComputedStyle(holder ?? document.body);
-  pen.font = `${style.fontSize} ${style.fontFamily}`;
+  if (pen) pen.font = `${style.fontSize} ${style.fontFamily}`;
+  return pen;
+}
+
+/** How wide the times of these calls can be in the reader's language. */
+function timeWidth(pen: Pen, rows: CallRow[], now: number): number {
   const years = new Set([new Date(now).getFullYear(), ...rows.map(({ at }) => new Date(at ?? now).getFullYear())]);
   const widths = [...years].flatMap((year) =>
     SAMPLES.map((half) => {
@@ -37,17 +42,29 @@ function timeWidth(rows: CallRow[], now: number, holder: HTMLElement | null): nu
   return Math.max(112, Math.ceil(Math.max(...widths)) + 28);
 }
 
+/** What a heading needs: it breaks between words, never within one; the arrow stands in the padding. */
+function headWidth(pen: Pen, heading: string): number {
+  const words = heading.split(/\s+/).map((word) => pen.measureText(word).width);
+  // The page's letters (14) are larger than a heading's (12).
+  return Math.ceil((Math.max(...words) * 12) / 14) + 17;
+}
+
+function fitted(column: Column, pen: Pen | null, rows: CallRow[], now: number, edge: boolean): Column {
+  if (!pen) return column;
+  const least = column.key === "time" ? timeWidth(pen, rows, now) : column.width;
+  return { ...column, width: Math.max(least, headWidth(pen, t(column.word)) + (edge ? 9 : 0)) };
+}
+
 export function CallTable({ rows, columns: given, compact, context, filters, busy, more }: Props) {
   const holder = useRef<HTMLDivElement>(null);
   const size = compact ? 29 : 37;
   const day = dayOf(context.now);
-  const columns = useMemo(
-    () =>
-      given.map((column) =>
-        column.key === "time" ? { ...column, width: timeWidth(rows, Date.parse(`${day}T12:00`), holder.current) } : column,
-      ),
-    [given, rows, day],
-  );
+  const columns = useMemo(() => {
+    const pen = penOf(holder.current);
+    return given.map((column, place) =>
+      fitted(column, pen, rows, Date.parse(`${day}T12:00`), place === 0 || place === given.length - 1),
+    );
+  }, [given, rows, day]);
   const virtual = useVirtualizer({
     count: rows.length,
     getScrollElement: () => holder.current,

@@ -82,8 +82,10 @@ export function RankedDays({ days, usage }: { days: TrendDay[]; usage: Usage }) 
                   </Link>
                 </th>
                 <td className="wide" aria-hidden="true">
-                  <i className="rank-bar" style={{ width: `${(tokensOf(day) / most) * 100}%` }} />
-                  <i className="rank-bar thin" style={{ width: `${(day.sessions / sessions) * 100}%` }} />
+                  <div className="rank-bars">
+                    <i className="rank-bar" style={{ width: `${(tokensOf(day) / most) * 100}%` }} />
+                    <i className="rank-bar thin" style={{ width: `${(day.sessions / sessions) * 100}%` }} />
+                  </div>
                 </td>
                 <td className="num strong" title={exact(tokensOf(day))}>
                   {count(tokensOf(day))}
