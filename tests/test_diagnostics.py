@@ -536,6 +536,11 @@ def test_a_list_says_how_often_its_fact_came(ready: FlaskClient) -> None:
     assert times("tool_run:*") == times("silent_tool_run:*") == found["summary"]["function_calls"]
     for row in found["functions"]:
         assert times(f"tool_run:{row['function']}") == row["calls"]
+        missing = row["outputs_missing_original_token_count"]
+        assert times(f"tool_uncounted:{row['function']}") == missing
+    for row in found["command_roots"]:
+        missing = row["outputs_missing_original_token_count"]
+        assert times(f"root_uncounted:{row['root']}") == missing
     for row in got(ready, "commands")["commands"]:
         assert times(f"command_root:{row['root']}") == row["total"]
     for row in got(ready, "git-interactions")["interactions"]:

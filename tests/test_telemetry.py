@@ -15,6 +15,7 @@ from server.ingest import otlp, witness
 from server.store import db
 from server.usage import received, telemetry
 from server.usage.days import QUARTER, Days
+from server.usage.durations import COMMANDS
 from server.usage.steps import Span
 from tests.captures import EXPECTED, NOW, RUNS, bodies
 
@@ -262,6 +263,20 @@ def test_a_number_of_two_sources_has_one_list_of_all_its_rows(client: FlaskClien
     for row in panel["conversationDetails"]["rows"]:
         found = counted(f"&conversation={row['conversation']}")
         assert (found["total"], found["sources"]["telemetry"]) == (row["modelCalls"], row["told"])
+
+
+def test_the_list_behind_the_commands_duration_has_only_commands(client: FlaskClient) -> None:
+    store(*RUNS)
+    asked = "/api/telemetry/events?from=first&provider=codex&limit=500"
+    found = client.get(f"{asked}&has=command").get_json()
+    every = client.get(f"{asked}&name=codex.tool_result&has=durationMs").get_json()
+    commands = [one for one in every["events"] if one["tool"] in COMMANDS]
+    assert 0 < found["total"] == len(commands) < every["total"]
+    assert found["events"] == commands
+    (panel,) = client.get("/api/telemetry/panels?from=first&id=commandDuration").get_json()[
+        "panels"
+    ]
+    assert max(one["durationMs"] for one in commands) >= panel["value"]
 
 
 @pytest.mark.parametrize("cursor", ["x", "1.2", "1.2.3.4", "-1.0.1", "9" * 19 + ".0.1", "².0.1"])

@@ -13,6 +13,11 @@ _CALLS = "select k.call from fact_call k join {0} x on x.source = k.source and x
 _ROWS = {
     "tool_run": ("tool_run", "x.part = 0 and x.function = ?"),
     "tool_output": ("tool_run", "x.told and x.part = 0 and x.outputs and x.function = ?"),
+    "tool_uncounted": (
+        "tool_run",
+        "x.part = 0 and x.outputs and x.tokens is null and x.function = ?",
+    ),
+    "root_uncounted": ("tool_run", "x.part = 0 and x.outputs and x.tokens is null and x.root = ?"),
     "command_root": ("tool_run", "x.part = 0 and x.root = ?"),
     "read": ("file_read", "x.path = ?"),
     "reader": ("file_read", "x.reader = ?"),

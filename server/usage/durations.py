@@ -16,7 +16,8 @@ from server.usage.steps import Histograms, Span, Steps, overall
 
 # So many values are looked at singly; above, a histogram answers as quickly for any number.
 _EXACTLY = 2000
-_COMMANDS = frozenset(
+# The tools that run commands.
+COMMANDS = frozenset(
     ("exec_command", "shell", "shell_command", "local_shell", "unified_exec", "container.exec",
      "Bash")
 )  # fmt: skip
@@ -64,14 +65,14 @@ class Durations:
             if kind in ("tools", "commands"):
                 series = _series(self._span.provider, _TOOL)
                 if kind == "commands":
-                    series = [name for name in series if name[len(_TOOL) :] in _COMMANDS]
+                    series = [name for name in series if name[len(_TOOL) :] in COMMANDS]
                 return self._estimate(series)
             return self._estimate([_PLAIN[kind]])
         if kind == "all":
             return self._everything()
         if kind == "requests":
             return self._counted(self._requests())
-        rows = [row for row in self._tools if kind == "tools" or row[0] in _COMMANDS]
+        rows = [row for row in self._tools if kind == "tools" or row[0] in COMMANDS]
         return self._counted((at, ms) for _, at, ms in rows)
 
     def _counted(self, rows: Iterable[tuple[int, int]]) -> Histograms:

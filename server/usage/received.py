@@ -13,6 +13,7 @@ import orjson
 from server.errors import Unprocessable
 from server.store import db
 from server.times import iso
+from server.usage.durations import COMMANDS
 from server.usage.outcomes import PATIENCE_MS, standing
 from server.usage.steps import Span, whole_quarters
 from server.usage.telemetry import PROVIDERS, failures_told, sessions_told
@@ -46,6 +47,11 @@ _HAS = {
     "conversation": "e.session_id is not null",
     "durationMs": "e.duration_ms is not null",
     "tokens": "u.key is not null",
+    # What the panel of commands' durations measures.
+    "command": "e.name in ('codex.tool_result', 'claude_code.tool_result') "
+    "and e.duration_ms is not null and e.tool in ({})".format(  # noqa: UP032 - reads better
+        ", ".join(f"'{name}'" for name in sorted(COMMANDS))
+    ),
     # Each request that failed for good by one event, as the panels count them.
     "failed": "e.id in (select value from json_each(?))",
     # Of a conversation with a prompt that the ledger has no call of.

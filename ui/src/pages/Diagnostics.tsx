@@ -201,8 +201,8 @@ function Figures({ data, runs, usage }: { data: Overview; runs: number | undefin
     [t("nav.threads"), <Link key="threads" href={onward("/threads", usage.search)}>{count(data.thread_count)}</Link>, exact(data.thread_count)],
     [t("calls.col.tokens"), <Link key="tokens" href={calls}>{compact(data.total_tokens)}</Link>, exact(data.total_tokens)],
     [t("calls.col.new"), <Link key="new" href={calls}>{compact(data.uncached_input_tokens)}</Link>, exact(data.uncached_input_tokens)],
-    [t("calls.col.cache"), share(data.cache_ratio), ""],
-    [t("diag.runs"), count(runs), exact(runs)],
+    [t("calls.col.cache"), <Link key="cache" href={calls}>{share(data.cache_ratio)}</Link>, ""],
+    [t("diag.runs"), runs ? <Link key="runs" href={behind(usage, "tool_run", "*")}>{count(runs)}</Link> : count(runs), exact(runs)],
     [t("diag.facts"), count(data.diagnostic_fact_rows), exact(data.diagnostic_fact_rows)],
   ];
   return (
@@ -297,6 +297,17 @@ function Tokens({ of: value }: { of: number | null }) {
   return <span title={exact(value)}>{compact(value)}</span>;
 }
 
+/** Tokens that lead to their calls; what is unknown leads nowhere. */
+function Counted({ of: value, href }: { of: number | null; href: string }) {
+  return value === null ? (
+    <Tokens of={value} />
+  ) : (
+    <Link href={href}>
+      <Tokens of={value} />
+    </Link>
+  );
+}
+
 function factColumns(
   usage: Usage,
   sorted: (key: FactSort) => NonNullable<ListColumn<Fact>["sort"]>,
@@ -305,7 +316,11 @@ function factColumns(
     title,
     number: true,
     sort: sorted(key),
-    show: (row) => <Tokens of={FACT_SORTS[key](row)} />,
+    show: (row) => (
+      <Link href={behind(usage, row.fact_type, row.fact_name)}>
+        <Tokens of={FACT_SORTS[key](row)} />
+      </Link>
+    ),
     plain: [`${key}_tokens`, FACT_SORTS[key]],
   });
   return [
@@ -318,7 +333,7 @@ function factColumns(
       title: t("diag.col.times"),
       number: true,
       sort: sorted("times"),
-      show: (row) => count(row.occurrences),
+      show: (row) => <Link href={behind(usage, row.fact_type, row.fact_name)}>{count(row.occurrences)}</Link>,
       plain: ["occurrences", (row) => row.occurrences],
     },
     {
@@ -335,7 +350,7 @@ function factColumns(
       title: t("calls.col.cache"),
       number: true,
       sort: sorted("cache"),
-      show: (row) => share(row.avg_cache_ratio),
+      show: (row) => <Link href={behind(usage, row.fact_type, row.fact_name)}>{share(row.avg_cache_ratio)}</Link>,
       plain: ["avg_cache_ratio", (row) => row.avg_cache_ratio],
     },
     {
@@ -380,7 +395,7 @@ function Loops({ rows, usage }: { rows: Fact[]; usage: Usage }) {
         {
           title: t("diag.col.times"),
           number: true,
-          show: (row) => count(row.occurrences),
+          show: (row) => <Link href={behind(usage, row.fact_type, row.fact_name)}>{count(row.occurrences)}</Link>,
           plain: ["occurrences", (row) => row.occurrences],
         },
         {
@@ -392,7 +407,11 @@ function Loops({ rows, usage }: { rows: Fact[]; usage: Usage }) {
         {
           title: t("calls.col.new"),
           number: true,
-          show: (row) => <Tokens of={row.associated_uncached_input_tokens} />,
+          show: (row) => (
+            <Link href={behind(usage, row.fact_type, row.fact_name)}>
+              <Tokens of={row.associated_uncached_input_tokens} />
+            </Link>
+          ),
           plain: ["uncached_tokens", (row) => row.associated_uncached_input_tokens],
         },
       ]}
@@ -407,7 +426,8 @@ interface Part<T> {
   usage: Usage;
 }
 
-function toldColumns<T extends Told>(title: string, usage: Usage, type: string, name: (row: T) => string): ListColumn<T>[] {
+function toldColumns<T extends Told>(title: string, usage: Usage, type: "tool_run" | "command_root", name: (row: T) => string): ListColumn<T>[] {
+  const uncounted = type === "tool_run" ? "tool_uncounted" : "root_uncounted";
   return [
     {
       title,
@@ -423,13 +443,18 @@ function toldColumns<T extends Told>(title: string, usage: Usage, type: string, 
     {
       title: t("diag.col.outputTokens"),
       number: true,
-      show: (row) => <Tokens of={row.original_token_sum} />,
+      show: (row) => <Counted of={row.original_token_sum} href={behind(usage, type, name(row))} />,
       plain: ["output_tokens", (row) => row.original_token_sum],
     },
     {
       title: t("diag.col.uncounted"),
       number: true,
-      show: (row) => count(row.outputs_missing_original_token_count),
+      show: (row) =>
+        row.outputs_missing_original_token_count ? (
+          <Link href={behind(usage, uncounted, name(row))}>{count(row.outputs_missing_original_token_count)}</Link>
+        ) : (
+          count(row.outputs_missing_original_token_count)
+        ),
       plain: ["not_counted", (row) => row.outputs_missing_original_token_count],
     },
   ];
@@ -546,7 +571,7 @@ function GitList({ found, usage }: Part<Git>) {
         {
           title: t("diag.col.outputTokens"),
           number: true,
-          show: (row) => <Tokens of={row.original_token_sum} />,
+          show: (row) => <Counted of={row.original_token_sum} href={behind(usage, "git", `${row.root} ${row.operation}`)} />,
           plain: ["output_tokens", (row) => row.original_token_sum],
         },
       ]}
@@ -593,7 +618,7 @@ function ReadList({ found, usage }: Part<Reads>) {
         {
           title: t("diag.col.outputTokens"),
           number: true,
-          show: (row) => <Tokens of={row.original_token_sum} />,
+          show: (row) => <Counted of={row.original_token_sum} href={behind(usage, "read", row.path_hash)} />,
           plain: ["output_tokens", (row) => row.original_token_sum],
         },
       ]}
@@ -668,7 +693,7 @@ function LargestReads({ found }: { found: Reads }) {
         {
           title: t("diag.col.outputTokens"),
           number: true,
-          show: (row) => <Tokens of={row.original_token_sum} />,
+          show: (row) => <Counted of={row.original_token_sum} href={`/calls/${encodeURIComponent(row.record_id)}`} />,
           plain: ["output_tokens", (row) => row.original_token_sum],
         },
         when,
@@ -693,7 +718,7 @@ function LargestChanges({ found }: { found: Changes }) {
         {
           title: t("diag.col.files"),
           number: true,
-          show: (row) => count(row.path_count),
+          show: (row) => <Link href={`/calls/${encodeURIComponent(row.record_id)}`}>{count(row.path_count)}</Link>,
           plain: ["files", (row) => row.path_count],
         },
         when,
@@ -728,7 +753,7 @@ function Extensions({ found, usage }: Part<Changes>) {
         {
           title: t("diag.col.files"),
           number: true,
-          show: (row) => count(row.unique_paths),
+          show: (row) => <Link href={calls(row)}>{count(row.unique_paths)}</Link>,
           plain: ["files", (row) => row.unique_paths],
         },
       ]}
@@ -766,7 +791,7 @@ function Yields({ found, usage }: Part<Productivity>) {
         {
           title: t("diag.col.productive"),
           number: true,
-          show: (row) => percent(row.productive_read_pct),
+          show: (row) => <Link href={behind(usage, "reader", row.reader)}>{percent(row.productive_read_pct)}</Link>,
           plain: ["productive_percent", (row) => row.productive_read_pct],
         },
       ]}
@@ -845,12 +870,20 @@ function By({ dimension, usage }: { dimension: Dimension; usage: Usage }) {
           {dimension.top_rows.slice(0, 5).map((row) => (
             <tr key={row.session ?? row.project ?? row.label}>
               <th scope="row" className="clip">
-                <GroupName row={row} usage={usage} dimension={dimension.dimension} />
+                <GroupLink row={row} usage={usage} dimension={dimension.dimension}>
+                  {groupName(row, dimension.dimension)}
+                </GroupLink>
               </th>
               <td className="num">
-                <Tokens of={row.total_tokens} />
+                <GroupLink row={row} usage={usage} dimension={dimension.dimension}>
+                  <Tokens of={row.total_tokens} />
+                </GroupLink>
               </td>
-              <td className="num">{share(row.share)}</td>
+              <td className="num">
+                <GroupLink row={row} usage={usage} dimension={dimension.dimension}>
+                  {share(row.share)}
+                </GroupLink>
+              </td>
             </tr>
           ))}
         </tbody>
@@ -859,15 +892,27 @@ function By({ dimension, usage }: { dimension: Dimension; usage: Usage }) {
   );
 }
 
-function GroupName({ row, usage, dimension }: { row: Group; usage: Usage; dimension: Dimension["dimension"] }) {
-  const effort = usage.all("effort");
-  if (dimension === "day") {
-    const day = row.label ?? "";
-    return <Link href={onward("/calls", usage.search, { effort, range: "custom", from: day, to: day })}>{dayName(day)}</Link>;
-  }
-  if (dimension === "source_log") {
-    return <Link href={onward("/calls", usage.search, { effort, session: row.session ?? null })}>{row.label?.slice(8)}</Link>;
-  }
-  if (!row.project) return <span className="muted">{t("diag.noProject")}</span>;
-  return <Link href={onward("/calls", usage.search, { effort, project: row.project })}>{row.project}</Link>;
+function groupName(row: Group, dimension: Dimension["dimension"]): ReactNode {
+  if (dimension === "day") return dayName(row.label ?? "");
+  if (dimension === "source_log") return row.label?.slice(8);
+  return row.project || <span className="muted">{t("diag.noProject")}</span>;
+}
+
+interface GroupLinkProps {
+  row: Group;
+  usage: Usage;
+  dimension: Dimension["dimension"];
+  children: ReactNode;
+}
+
+/** To the calls of a group; those without a project have no list of their own. */
+function GroupLink({ row, usage, dimension, children }: GroupLinkProps) {
+  const day = row.label ?? "";
+  const filters: Record<Dimension["dimension"], Record<string, string | null>> = {
+    day: { range: "custom", from: day, to: day },
+    source_log: { session: row.session ?? null },
+    cwd: { project: row.project ?? null },
+  };
+  if (dimension === "cwd" && !row.project) return <>{children}</>;
+  return <Link href={onward("/calls", usage.search, { effort: usage.all("effort"), ...filters[dimension] })}>{children}</Link>;
 }

@@ -57,7 +57,10 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
   );
 }
 
-const FACTS: Record<string, Word> = { witness: "calls.witnesses", user: "panels.events.by.user", client: "requests.client" };
+const FACTS: Record<string, Word> = {
+  witness: "calls.witnesses", user: "panels.events.by.user", client: "requests.client",
+  tool_uncounted: "diag.col.uncounted", root_uncounted: "diag.col.uncounted",
+}; // prettier-ignore
 
 /** A fact as the diagnostics call it; of a file only its hash is known here. */
 function factName(fact: string): string {

@@ -74,7 +74,7 @@ function List({ asked, scope }: { asked: string; scope: Scope }) {
     <>
       <p className="note">
         {t("panels.events.count", { count: first.total })}
-        {"callId" === filters.has && ` · ${t("panels.col.toolCalls")}: ${count(first.toolCalls)}`}
+        {["callId", "command"].includes(filters.has ?? "") && ` · ${t("panels.col.toolCalls")}: ${count(first.toolCalls)}`}
         {first.records !== first.total && ` · ${t("panels.records")}: ${count(first.records)}`}
         {first.conversations > 0 && ` · ${pair(t("panels.conversations"), count(first.conversations))}`}
         {first.tokens && <Used tokens={first.tokens} />}
@@ -129,7 +129,7 @@ const VALUES: Record<string, Word> = {
   matched: "quality.matched", waiting: "quality.waiting", replaced: "quality.replaced", provisional: "quality.provisional",
   helper: "quality.helpers", counted: "calls.witness.telemetry", failed: "panels.success.failed", tokens: "requests.col.tokens",
   durationMs: "calls.col.duration", callId: "panels.col.toolCalls", alone: "panels.standing.provisional",
-  userDecision: "panels.decisions",
+  userDecision: "panels.decisions", command: "panels.line.commands",
 }; // prettier-ignore
 
 /** What an event has or lacks, and how it went, in words; any other value is a name. */

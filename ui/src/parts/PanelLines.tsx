@@ -2,7 +2,7 @@
 import { useMemo, useState } from "react";
 import { csv, download } from "../csv";
 import { clock, day as dayName, dayOf, duration, month } from "../format";
-import { BESIDE, dayAt, daysOf, eventName, eventsOf, literalEvents, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
+import { BESIDE, dayAt, daysOf, eventsOf, literalEvents, rows, type Panel, type PanelPage, type PanelPoint } from "../panels";
 import { changed } from "../url";
 import { t } from "../words";
 import { ChartHead } from "./ChartHead";
@@ -102,7 +102,7 @@ export function DurationPanel({ panel, shown }: { panel: Panel; shown: Shown }) 
               value == null ? (
                 duration(value)
               ) : (
-                <EventsLink shown={shown} more={literal ? literalEvents(panel.id) : { name: eventName("tool_result", scope.provider), has: "durationMs" }}>
+                <EventsLink shown={shown} more={literal ? literalEvents(panel.id) : { has: "command" }}>
                   {duration(value)}
                 </EventsLink>
               ),
