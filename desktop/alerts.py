@@ -61,6 +61,23 @@ def audible(found: Sequence[Alert], choices: Mapping[str, Any], hour: int) -> li
     return [alert for alert in found if choices.get(alert.kind, True)]
 
 
+_FIRST = (ERROR, SERVER, SIGN_IN, SPENT, MOVED, LOW, BACK)  # whose title a notification has
+_LONGEST = 250  # characters that a Windows notification has room for
+
+
+def joined(found: Sequence[Alert]) -> list[Alert]:
+    """The alerts of one look as one notification, the gravest first.
+
+    Most desktops show one at a time, so that of two only the last would be seen.
+    """
+    if len(found) < 2:
+        return list(found)
+    first, *others = sorted(found, key=lambda alert: _FIRST.index(alert.kind))
+    text = " ".join([first.text, *(f"{other.title}. {other.text}" for other in others)])
+    cut = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return [replace(first, text=cut)]
+
+
 def hour_of(now: int, zone: tzinfo | None) -> int:
     """The hour of the user's day."""
     return datetime.fromtimestamp(now / 1000, zone).hour
@@ -114,7 +131,7 @@ def _crossing(
     now: int,
 ) -> tuple[Alert | None, int | None]:
     """What a window's step from `was` to `left` is worth telling, and the threshold it reached."""
-    tail, name = display.reset_tail(window, now), window["name"]
+    tail, name = display.reset_tail(window, now), display.long_name(window)
     lowest = told[1] if told else 101
     if left <= 0 < was and lowest > 0:
         return Alert(f"The {name} allowance is used up", f"All accounts{tail}.", SPENT), 0
@@ -125,7 +142,8 @@ def _crossing(
     if not crossed:
         return None, None
     text = f"{display.percent(left)} of all accounts' {name} allowance left{tail}."
-    return Alert(f"{name}: under {crossed[-1]}% left", text, LOW), crossed[-1]
+    title = f"{name[:1].upper()}{name[1:]} allowance: under {crossed[-1]}% left"
+    return Alert(title, text, LOW), crossed[-1]
 
 
 def _accounts_news(before: View, after: View, now: int) -> list[Alert]:

@@ -126,14 +126,24 @@ def _until_reset(window: Mapping[str, Any], now: int) -> str | None:
     return countdown(reset - now) if reset is not None and reset > now else None
 
 
-def _outlook(window: Mapping[str, Any], now: int) -> str:
-    """What an old figure or the pace means for the user; nothing while it is too early to tell."""
-    return "not fresh" if window.get("stale") else _pace_words(window, now)
+def long_name(window: Mapping[str, Any]) -> str:
+    """What a window is called before a noun: `5-hour`, `weekly`."""
+    return str(window.get("longName") or window["name"])
+
+
+def _outlook(window: Mapping[str, Any], now: int, held: str | None = None) -> str:
+    """What an old figure or the pace means for the user; nothing while it is too early to tell.
+
+    `held`: what is said instead of a pace, as nothing is spent now; "" for no words at all.
+    """
+    if window.get("stale"):
+        return "not fresh"
+    if window.get("remainingPercent") is not None and window["remainingPercent"] <= 0:
+        return USED_UP
+    return _pace_words(window, now) if held is None else held
 
 
 def _pace_words(window: Mapping[str, Any], now: int) -> str:
-    if window.get("remainingPercent") is not None and window["remainingPercent"] <= 0:
-        return USED_UP
     pace = window.get("pace")
     if not pace:
         return ""
@@ -180,7 +190,7 @@ def _headline(view: View, now: int) -> tuple[Row, ...]:
     rows = [Row(f"⚠ {text}", enabled=False) for text in list(shot.get("notices") or ())[:3]]
     # They can be clicked, as a desktop greys what cannot, and these are what people look for.
     page = "/" if view.accounts else "/accounts"
-    rows += [Row(text, ("open", page)) for text in pool_rows(shot, now)]
+    rows += [Row(text, ("open", page)) for text in pool_rows(shot, now, view.zone)]
     # Trouble takes the place of today's figures: a row more would move all others under the cursor.
     last = Row(_today_row(shot, now), ("open", "/calls"))
     return (*rows, last if view.trouble is None else _trouble_row(view))
@@ -192,16 +202,28 @@ def _trouble_row(view: View) -> Row:
     return Row(f"⚠ {view.trouble}", enabled=False)
 
 
-def pool_rows(shot: Mapping[str, Any], now: int) -> list[str]:
+def pool_rows(shot: Mapping[str, Any], now: int, zone: tzinfo | None = None) -> list[str]:
     """The pool in sentences, as the top of the menu and `brimline status` show it."""
     windows = ordered((shot.get("pool") or {}).get("windows"))
     if not shot.get("accounts"):
         return ["No account yet: add one in the dashboard"]
     choices = shot.get("settings") or {}
-    said = [_window_row(window, choices, now) for window in windows]
+    held = _all_blocked(shot, now, zone)
+    said = [_window_row(window, choices, now, held) for window in windows]
     if (shot.get("pool") or {}).get("onCredits"):
         said = [f"{row}, {CREDITS}" if row.endswith(USED_UP) else row for row in said]
     return said or [_no_windows(shot)]
+
+
+def _all_blocked(shot: Mapping[str, Any], now: int, zone: tzinfo | None) -> str | None:
+    """`blocked until 16:04` while no account in rotation may serve, by the first that may again."""
+    if (shot.get("pool") or {}).get("state") != "spent":
+        return None
+    blocked = [a for a in shot.get("accounts") or () if a.get("status") in BLOCKED]
+    ends = [at for a in blocked if (at := moment(a.get("blockedUntil"))) is not None and at > now]
+    if not blocked:
+        return None
+    return f"blocked until {clock(min(ends), now, zone)}" if ends else "blocked"
 
 
 def _no_windows(shot: Mapping[str, Any]) -> str:
@@ -221,14 +243,16 @@ def ordered(windows: Any) -> list[Mapping[str, Any]]:
     return sorted(windows or (), key=lambda window: window.get("windowMinutes") or 1 << 30)
 
 
-def _window_row(window: Mapping[str, Any], choices: Mapping[str, Any], now: int) -> str:
+def _window_row(
+    window: Mapping[str, Any], choices: Mapping[str, Any], now: int, held: str | None
+) -> str:
     shown = share(window.get("remainingPercent"), choices)
     # The bar first: menus have proportional letters, and bars of one length start the column.
     said = [f"{_bar(shown)}   {window['name']} {_shown(window, choices)}"]
     reset = _until_reset(window, now)
     if reset:
         said.append(f"resets in {reset}")
-    outlook = _outlook(window, now)
+    outlook = _outlook(window, now, held)
     return "  ·  ".join([*said, outlook] if outlook else said)
 
 
@@ -300,11 +324,13 @@ def _worst_level(account: Mapping[str, Any]) -> str:
 def account_line(account: Mapping[str, Any], view: View, now: int) -> str:
     """One account in one line: `● work@   5 h 62% (2h 05m) · week 41% (3d 4h)   low`.
 
-    The dot: it serves now. In brackets: how long until the window starts afresh.
+    The dot: it serves now; the cross: it is blocked, and the end of the line says until when.
+    In brackets: how long until the window starts afresh.
     """
     windows = ordered(account.get("windows"))
     figures = " · ".join(_short(window, view.choices, now) for window in windows)
     mark = "● " if account.get("serving") else ""
+    mark = "✕ " if account.get("status") in BLOCKED else mark
     state = account_state(account, now, view.zone)
     parts = [mark + account_name(account, view), figures or UNKNOWN, state]
     return "   ".join(part for part in parts if part)
@@ -318,9 +344,10 @@ def _account_row(account: Mapping[str, Any], view: View, now: int) -> Row:
     rows = [
         *facts,
         *([SEPARATOR] if facts else ()),
+        # The plain word comes first, and is what the pages' own button does: until resumed.
+        Row("Pause", ("pause", key), can_pause),
         Row("Pause for 1 hour", ("pause", key, "1h"), can_pause),
         Row("Pause until reset", ("pause", key, "reset"), can_pause and _has_reset(account, now)),
-        Row("Pause until I resume", ("pause", key), can_pause),
         Row("Resume", ("resume", key), status == "paused"),
         Row("Only this one", ("only", key), _can_be_alone(account, view)),
         Row("Open", ("open", f"/accounts/{key}")),
@@ -332,9 +359,10 @@ def _facts(account: Mapping[str, Any], view: View, now: int) -> list[str]:
     """What the submenu of an account says before its verbs."""
     word = "used" if view.choices.get("trayPercent") == "used" else "left"
     said = []
+    held = None if account.get("status") == "active" else ""
     for window in ordered(account.get("windows")):
         shown = percent(share(window.get("remainingPercent"), view.choices))
-        outlook = _outlook(window, now)
+        outlook = _outlook(window, now, held)
         fact = f"{window['name']}: {shown} {word}{reset_tail(window, now)}"
         said.append(f"{fact}, {outlook}" if outlook else fact)
     said += _credits(account.get("credits") or {})
@@ -492,6 +520,8 @@ def tooltip(view: View, now: int) -> str:
     said = [_short(window, view.choices, now) for window in shown.windows]
     line = f"Brimline  {shown.name}" + (" · ".join(said) or f"allowance {UNKNOWN}")
     state = CREDITS if shown.on_credits else _STATE_WORDS.get(shown.state)
+    if shown.state == "spent" and not _spent(shown.windows):
+        state = _blocked_words(shown, view, now)
     if state:
         line += f" · {state}"
     worst = _worst(view, now)
@@ -505,6 +535,13 @@ _STATE_WORDS = {
     "stale": "not fresh",
     "sign_in_needed": "sign in again",
 }
+
+
+def _blocked_words(shown: Followed, view: View, now: int) -> str | None:
+    """What holds back an account or a pool whose windows show room."""
+    if shown.account is not None:
+        return account_state(shown.account, now, view.zone)
+    return _all_blocked(view.snapshot or {}, now, view.zone)
 
 
 def _short(window: Mapping[str, Any], choices: Mapping[str, Any], now: int) -> str:
@@ -545,6 +582,7 @@ class Followed:
     windows: tuple[Mapping[str, Any], ...]
     state: str
     on_credits: bool = False
+    account: Mapping[str, Any] | None = None  # None for the pool
 
 
 def followed(view: View) -> Followed:
@@ -557,7 +595,7 @@ def followed(view: View) -> Followed:
         return Followed("", windows, state, bool(pool.get("onCredits")) and _spent(windows))
     name = f"{account_name(account, view)}: "
     paid = bool(account.get("onCredits"))
-    return Followed(name, tuple(_standard(account)), _icon_state(account), paid)
+    return Followed(name, tuple(_standard(account)), _icon_state(account), paid, account)
 
 
 def _spent(windows: Sequence[Mapping[str, Any]]) -> bool:

@@ -94,8 +94,8 @@ _PLACES = {
     1: ((4, 12, 3, 13),),
     2: ((1, 8, 0, 8), (10, 15, 10, 16)),
 }
-# A number tells these states by itself; the others hide it behind their own sign.
-_NUMBERED = ("ok", "low", "critical", "spent")
+# Beside a number these states have a sign of their own; the others hide it behind theirs.
+_NUMBERED = ("ok", "low", "critical")
 
 # Three cells wide and five high; a 1 needs one cell.
 _GLYPHS = {
@@ -114,8 +114,8 @@ _GLYPHS = {
 
 
 def _draw_number(pen: _Pen, shown: Mark) -> None:
-    """The number above, the longer window's bar as a line beneath it."""
-    colour = _COLOURS[_level_of(shown)]
+    """The number above, the longer window's bar as a line beneath it, then the state's sign."""
+    colour = _COLOURS[shown.state]
     glyphs = [_GLYPHS[digit] for digit in shown.digits or "–"]
     cell, gap = pen.at(2), max(_OVERSAMPLE, pen.at(2 if len(glyphs) < 3 else 1))
     width = sum(len(glyph[0]) for glyph in glyphs) * cell + gap * (len(glyphs) - 1)
@@ -129,17 +129,23 @@ def _draw_number(pen: _Pen, shown: Mark) -> None:
                     pen.draw.rectangle(box, (*colour, 255))
         x += len(glyph[0]) * cell + gap
     under = shown.bars[-1] if shown.bars else Bar(None)
-    top, bottom = pen.at(12), pen.at(16)
-    pen.draw.rectangle((0, top, pen.at(16) - 1, bottom - 1), (*_INK, 110))
+    top, right, bottom = pen.at(12), pen.at(16 if shown.state == "ok" else 9), pen.at(16)
+    pen.draw.rectangle((0, top, right - 1, bottom - 1), (*_INK, 110))
     if under.fill:
         level = under.level if under.level in _COLOURS else "ok"
-        end = _length(under.fill, pen.at(16))
+        end = _length(under.fill, right)
         pen.draw.rectangle((0, top, end - 1, bottom - 1), (*_COLOURS[level], 255))
+    _draw_sign(pen, shown.state)
 
 
-def _level_of(shown: Mark) -> str:
-    levels = [bar.level for bar in shown.bars]
-    return next((level for level in ("spent", "critical", "low") if level in levels), "ok")
+def _draw_sign(pen: _Pen, state: str) -> None:
+    """The same signs as beside bars, in small."""
+    f = pen.free
+    if state == "low":
+        points = [(f(10), f(16)), (f(13), f(11)), (f(16), f(16))]
+        pen.draw.polygon(points, (*_COLOURS[state], 255))
+    elif state == "critical":
+        pen.draw.ellipse((f(10.5), f(10.5), f(16) - 1, f(16) - 1), (*_COLOURS[state], 255))
 
 
 class _Pen:

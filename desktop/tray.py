@@ -267,7 +267,7 @@ class Tray:
         now = _now()
         found, self._told = alerts.news(before, self.view, self._told, now)
         hour = alerts.hour_of(now, self.view.zone)
-        for alert in alerts.audible(found, self.view.choices, hour):
+        for alert in alerts.joined(alerts.audible(found, self.view.choices, hour)):
             self._notify(alert)
 
     def _notice_show(self, shows: int) -> None:

@@ -27,13 +27,15 @@ def titles(before: View, after: View, told: alerts.Told | None = None) -> list[s
     [
         pytest.param(View(), pool(15), [], id="silent at the start"),
         pytest.param(pool(60), pool(51), [], id="nothing crossed"),
-        pytest.param(pool(51), pool(50), ["5 h: under 50% left"], id="half is gone"),
+        pytest.param(pool(51), pool(50), ["5-hour allowance: under 50% left"], id="half is gone"),
         pytest.param(pool(50), pool(49), [], id="once per crossing"),
-        pytest.param(pool(70), pool(12), ["5 h: under 20% left"], id="only the lower of two"),
-        pytest.param(pool(3), pool(0), ["The 5 h allowance is used up"], id="used up"),
-        pytest.param(pool(0), pool(100), ["The 5 h allowance is back"], id="back"),
+        pytest.param(
+            pool(70), pool(12), ["5-hour allowance: under 20% left"], id="only the lower of two"
+        ),
+        pytest.param(pool(3), pool(0), ["The 5-hour allowance is used up"], id="used up"),
+        pytest.param(pool(0), pool(100), ["The 5-hour allowance is back"], id="back"),
         pytest.param(pool(None), pool(10), [], id="from unknown there is no crossing"),
-        pytest.param(pool(40, 21), pool(40, 20), ["week: under 20% left"], id="weekly"),
+        pytest.param(pool(40, 21), pool(40, 20), ["Weekly allowance: under 20% left"], id="weekly"),
         pytest.param(
             view(account()),
             view(account(status="sign_in_needed")),
@@ -86,27 +88,27 @@ def walk(*views: View) -> list[str]:
     [
         pytest.param(
             [pool(51), pool(49), pool(51), pool(49)],
-            ["5 h: under 50% left"],
+            ["5-hour allowance: under 50% left"],
             id="a figure that wavers is told once per cycle",
         ),
         pytest.param(
             [pool(51), pool(49), pool(22), pool(19), pool(21), pool(18)],
-            ["5 h: under 50% left", "5 h: under 20% left"],
+            ["5-hour allowance: under 50% left", "5-hour allowance: under 20% left"],
             id="each threshold once",
         ),
         pytest.param(
             [pool(51), pool(49), pool(100, reset=7 * HOUR), pool(48, reset=7 * HOUR)],
-            ["5 h: under 50% left", "5 h: under 50% left"],
+            ["5-hour allowance: under 50% left", "5-hour allowance: under 50% left"],
             id="a new cycle is told again",
         ),
         pytest.param(
             [pool(51), pool(49), pool(60, reset=2 * HOUR + MINUTE), pool(48)],
-            ["5 h: under 50% left"],
+            ["5-hour allowance: under 50% left"],
             id="a reset that only trembles is the same cycle",
         ),
         pytest.param(
             [pool(1), pool(0), pool(1), pool(0)],
-            ["The 5 h allowance is used up", "The 5 h allowance is back"],
+            ["The 5-hour allowance is used up", "The 5-hour allowance is back"],
             id="used up once per cycle",
         ),
     ],
@@ -119,7 +121,7 @@ def test_what_credits_pay_for_goes_on() -> None:
     paid = view(pool={"windows": [SPENT], "state": "low", "onCredits": True})
     (alert,) = alerts.news(pool(3), paid, {}, NOW)[0]
     assert (alert.title, alert.text) == (
-        "The 5 h allowance is used up",
+        "The 5-hour allowance is used up",
         "Work goes on, served by credits.",
     )
 
@@ -167,6 +169,46 @@ def test_several_accounts_in_one_look_are_one_notification() -> None:
     assert back.text == "a1, a2, a3, a4, a5 and 3 more serve again."
 
 
+def test_the_alerts_of_one_look_are_one_notification() -> None:
+    """Most desktops show one at a time, so that of two only the last would be seen."""
+    before = view(account(), pool={"windows": [window(3)], "state": "low"})
+    after = view(
+        account(status="rate_limited", windows=[SPENT], blockedUntil=iso(NOW + HOUR)),
+        pool={"windows": [SPENT], "state": "spent"},
+    )
+    (one,) = alerts.joined(alerts.news(before, after, {}, NOW)[0])
+    assert one.title == "The 5-hour allowance is used up"
+    assert one.text == (
+        "All accounts, resets in 2h 05m. work@ is spent until 16:00. "
+        "No other account can serve now."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "first"),
+    [
+        pytest.param([alerts.BACK, alerts.LOW, alerts.SIGN_IN], alerts.SIGN_IN, id="a sign-in"),
+        pytest.param([alerts.LOW, alerts.MOVED, alerts.SPENT], alerts.SPENT, id="all is used up"),
+        pytest.param([alerts.BACK, alerts.SERVER], alerts.SERVER, id="the server"),
+    ],
+)
+def test_the_gravest_of_several_gives_the_title(kinds: list[str], first: str) -> None:
+    (one,) = alerts.joined([alerts.Alert(kind, "Words.", kind) for kind in kinds])
+    assert one.title == first
+    assert all(kind in one.title + one.text for kind in kinds)
+
+
+def test_a_notification_has_the_room_that_windows_gives_it() -> None:
+    (one,) = alerts.joined([alerts.Alert("t" * 100, "x" * 200, alerts.LOW)] * 3)
+    assert len(one.text) == 250
+    assert one.text.endswith("…")
+
+
+def test_what_is_alone_is_told_as_it_is() -> None:
+    alone = alerts.Alert("t", "x", alerts.BACK)
+    assert (alerts.joined([alone]), alerts.joined([])) == ([alone], [])
+
+
 def test_hidden_addresses_stay_hidden() -> None:
     hide = {"settings": {"trayHideAddresses": True}}
     before = view(account("me@example.com"), **hide)
@@ -189,7 +231,7 @@ def test_hidden_addresses_stay_hidden() -> None:
     ],
 )
 def test_what_is_heard(choices: dict[str, Any], hour: int, heard: bool) -> None:
-    low = alerts.Alert("5 h: under 20% left", "", alerts.LOW)
+    low = alerts.Alert("5-hour allowance: under 20% left", "", alerts.LOW)
     failed = alerts.Alert("That did not work", "")
     assert (low in alerts.audible([low, failed], choices, hour)) is heard
     assert failed in alerts.audible([low, failed], choices, hour), "the answer to a click"

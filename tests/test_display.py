@@ -29,6 +29,7 @@ def window(
     found: dict[str, Any] = {
         "key": {300: "primary", 10080: "secondary"}.get(minutes, "monthly"),
         "name": name,
+        "longName": {"5 h": "5-hour", "week": "weekly", "month": "monthly"}.get(name, name),
         "remainingPercent": left,
         "windowMinutes": minutes,
         "resetAt": iso(NOW + 2 * HOUR + 5 * MINUTE),
@@ -329,6 +330,48 @@ def test_account_state(more: dict[str, Any], state: str) -> None:
     assert display.account_state(account(**more), NOW, UTC) == state
 
 
+RUNS_OUT = {"state": "in deficit", "runsOutAt": iso(NOW + 80 * MINUTE)}
+HELD = account(
+    status="rate_limited",
+    windows=[window(40, pace=RUNS_OUT), week(70)],
+    blockedUntil=iso(NOW + HOUR),
+    serving=True,
+)
+
+
+def test_a_blocked_account_is_marked_and_says_until_when() -> None:
+    """Not as one that serves, and without a pace: nothing is spent now."""
+    shown = view(HELD, state="spent")
+    line = display.account_line(HELD, shown, NOW)
+    assert line == "✕ work@   5 h 40% (2h 05m) · week 70% (3d 4h)   blocked until 16:00"
+    children = next(each for each in display.menu(shown, NOW) if "work@" in each.text).children
+    assert children[0].text == "5 h: 40% left, resets in 2h 05m"
+
+
+@pytest.mark.parametrize(
+    ("accounts", "left", "tail"),
+    [
+        pytest.param([HELD], 40, "blocked until 16:00", id="the provider refuses it"),
+        pytest.param(
+            [{**HELD, "blockedUntil": iso(NOW + DAY)}, {**HELD, "id": "b"}],
+            40,
+            "blocked until 16:00",
+            id="the first that comes back counts",
+        ),
+        pytest.param([{**HELD, "blockedUntil": None}], 40, "blocked", id="nobody knows"),
+        pytest.param([HELD], 0, "used up", id="a used-up window says that itself"),
+    ],
+)
+def test_a_pool_that_is_blocked_does_not_run_out(
+    accounts: list[dict[str, Any]], left: float, tail: str
+) -> None:
+    pool = {"windows": [window(left, pace=RUNS_OUT)], "state": "spent"}
+    shown = view(*accounts, pool=pool)
+    assert display.pool_rows(shown.snapshot or {}, NOW, UTC)[0].endswith(f"  ·  {tail}")
+    if left:
+        assert tail in display.tooltip(shown, NOW)
+
+
 def test_an_account_without_figures_shows_a_dash() -> None:
     assert display.account_line(account(windows=[]), view(), NOW) == "work@   –"
 
@@ -344,9 +387,9 @@ def test_an_account_without_figures_shows_a_dash() -> None:
 )
 def test_what_can_be_clicked(status: str, pause: bool, resume: bool) -> None:
     rows = display.menu(view(account(status=status)), NOW)
-    children = row(rows, "work@").children
+    children = next(each for each in rows if "work@" in each.text).children
     by_text = {child.text: child for child in children}
-    assert by_text["Pause until I resume"].enabled is pause
+    assert by_text["Pause"].enabled is pause
     assert by_text["Pause for 1 hour"].action == ("pause", "id-work@", "1h")
     assert by_text["Pause until reset"].enabled is pause
     assert by_text["Resume"].enabled is resume

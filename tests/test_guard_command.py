@@ -55,11 +55,11 @@ def test_verdicts(of: dict[str, Any], code: int) -> None:
 
 
 def test_credits_are_told_but_are_no_allowance() -> None:
-    paid = {"state": "low", "windows": [window(0)], "onCredits": True}
+    paid = {"state": "low", "windows": [window(0, longName="5-hour")], "onCredits": True}
     verdict = figures.guarded(paid, 10)
     assert verdict["exitCode"] == 1
     assert verdict["message"] == (
-        "0% of the 5 h allowance is left; asked for 10%. Work goes on, served by credits."
+        "0% of the 5-hour allowance is left; asked for 10%. Work goes on, served by credits."
     )
 
 
@@ -103,7 +103,7 @@ def test_a_script_asks(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
 
     capsys.readouterr()
     assert ask("--min-remaining", "10") == 0
-    assert capsys.readouterr().out.startswith("48% of the week allowance is left")
+    assert capsys.readouterr().out.startswith("48% of the weekly allowance is left")
     assert ask("--min-remaining", "60") == 1
     assert ask("--min-remaining", "10", "--account", "work") == 0
     capsys.readouterr()

@@ -124,6 +124,23 @@ def test_a_number_stays_inside(size: int, digits: str) -> None:
     assert box[3] <= round(size * 10 / 16) + 1
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_states_differ_without_colour_beside_the_same_number(size: int) -> None:
+    bars = (Bar(18, 56), Bar(48, 60))
+    pictures = {state: tone(icon.draw(Mark(bars, state, "18"), size)) for state in icon.STATES}
+    for one, other in combinations(icon.STATES, 2):
+        pairs = zip(pictures[one].tobytes(), pictures[other].tobytes(), strict=True)
+        # The signs beside a number are small: a thirtieth of the picture.
+        assert sum(abs(a - b) > 30 for a, b in pairs) >= size * size / 30, (one, other)
+
+
+def test_a_blocked_account_with_room_is_not_shown_as_its_number() -> None:
+    """The provider refuses it: 40% left would promise that it serves."""
+    bars = (Bar(40), Bar(70))
+    blocked = icon.draw(Mark(bars, "spent", "40"), 32)
+    assert blocked.tobytes() == icon.draw(Mark(bars, "spent"), 32).tobytes()
+
+
 @pytest.mark.parametrize("state", ["paused", "down", "unknown", "stale", "sign_in_needed", "empty"])
 def test_what_a_number_cannot_say_is_a_sign(state: str) -> None:
     bars = (Bar(50), Bar(50))

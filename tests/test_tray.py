@@ -343,7 +343,7 @@ def test_pause_all_reaches_the_server_and_the_icon(app: App) -> None:
 
 
 def test_one_account_is_paused_and_resumed(app: App) -> None:
-    app.ready().host.click("Pause until I resume", under="work@")
+    app.ready().host.click("Pause", under="work@")
     until(lambda: app.row("work@").label.endswith("paused"), 30, "its row says so")
     assert app.statuses() == ["active", "paused"]
     app.host.click("Resume", under="work@")
@@ -359,7 +359,7 @@ def test_a_pause_may_end_by_itself(app: App, how: str) -> None:
 def test_an_open_menu_survives_a_refresh(app: App) -> None:
     """The rows keep their numbers: a panel that shows them has nothing to close."""
     before = [(item.number, item.depth) for item in app.ready().host.menu()]
-    app.host.click("Pause until I resume", under="work@")
+    app.host.click("Pause", under="work@")
     until(lambda: app.row("work@").label.endswith("paused"), 30)
     app.spend(40, 60)
     until(lambda: app.says("60%"), 30, "the new figures")
@@ -367,7 +367,7 @@ def test_an_open_menu_survives_a_refresh(app: App) -> None:
     app.host.click("Resume", under="work@")
     # The row that said Pause all the time pauses again: it was edited, not left as it was.
     until(lambda: app.statuses() == ["active", "active"], 30)
-    app.host.click("Pause until I resume", under="work@")
+    app.host.click("Pause", under="work@")
     until(lambda: app.statuses() == ["active", "paused"], 30)
 
 
@@ -413,9 +413,9 @@ def test_a_crossing_is_told_once(app: App) -> None:
     app.spend(82, 52)
     until(lambda: app.says("18%"))
     titles = [title for title, _ in app.host.notes]
-    assert titles == ["5 h: under 50% left", "5 h: under 20% left"]
+    assert titles == ["5-hour allowance: under 50% left", "5-hour allowance: under 20% left"]
     text = app.host.notes[1][1]
-    assert text.startswith("19% of all accounts' 5 h allowance left, resets in 2h")
+    assert text.startswith("19% of all accounts' 5-hour allowance left, resets in 2h")
 
 
 def test_only_this_one(app: App) -> None:

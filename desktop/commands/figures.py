@@ -133,6 +133,8 @@ def _tray_account(
 
 def guarded(of: dict[str, Any], least: float) -> dict[str, Any]:
     """Whether at least `least` percent of every window of a pool or an account are left."""
+    from desktop import display
+
     # A window with a colon in its key limits one named model only.
     windows = [w for w in of.get("windows") or () if ":" not in str(w.get("key"))]
     known = [w for w in windows if w.get("remainingPercent") is not None and not w.get("stale")]
@@ -145,7 +147,8 @@ def guarded(of: dict[str, Any], least: float) -> dict[str, Any]:
         tightest = min(known, key=lambda w: float(w["remainingPercent"]))
         left = float(tightest["remainingPercent"])
         code = 0 if left >= least else EXIT_ERROR
-        said = f"{left:g}% of the {tightest['name']} allowance is left; asked for {least:g}%."
+        name = display.long_name(tightest)
+        said = f"{left:g}% of the {name} allowance is left; asked for {least:g}%."
         if of.get("onCredits"):
             said += " Work goes on, served by credits."
     figures = {w["name"]: w.get("remainingPercent") for w in windows}
@@ -183,7 +186,7 @@ def _print_status(shot: dict[str, Any], where: dict[str, Any]) -> None:
         print(f"Brimline {shot['version']} at {where['address']}/ (process {where['pid']})")
     for text in shot.get("notices") or ():
         print(f"Notice: {text}")
-    for row in display.pool_rows(shot, now_ms()):
+    for row in display.pool_rows(shot, now_ms(), zone):
         print(row)
     view = display.View(shot, zone=zone)
     for account in view.accounts:
