@@ -84,6 +84,35 @@ def test_fold(lines: list[bytes], expected: list[tuple[int, ...]]) -> None:
     assert read(*lines)[0] == expected
 
 
+@pytest.mark.parametrize(
+    "figure",
+    ["[]", "{}", '""', '"abc"', "-1", "1.5", "5.0", "1e400", "NaN", str(2**63), "true", "false"],
+)
+def test_a_figure_that_cannot_be_counts_nothing(figure: str) -> None:
+    made = answer("m1", 5).replace(b'"output_tokens": 5', b'"output_tokens":' + figure.encode())
+    made = made.replace(b'"output_tokens":5', b'"output_tokens":' + figure.encode())
+    assert figure.encode() in made
+    records, _ = fold(memoryview(made), 0, State())
+    assert [call[7:11] for call in records.calls] == [(3210, 3000, 200, 0)]
+    assert records.warnings == {"mended_number": 1}
+    null = made.replace(b'"output_tokens":' + figure.encode(), b'"output_tokens":null')
+    assert fold(memoryview(null), 0, State())[0].warnings == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        pytest.param(b'{"', b'{"\xff": , "', "encoding", id="no JSON"),
+        pytest.param(b'"timestamp":', b'"timestamp":"\xff","x":', "bad_time", id="no time"),
+    ],
+)
+def test_a_line_is_mended_or_lost_but_never_both(old: bytes, new: bytes, kind: str) -> None:
+    made = answer("m1", 5).replace(old, new, 1)
+    assert b"\xff" in made
+    records, _ = fold(memoryview(made), 0, State())
+    assert (records.calls, records.warnings) == ([], {kind: 1})
+
+
 def test_a_session_is_described() -> None:
     _, state = read(prompt("Mend the\ncart please"), answer("m1", 5))
     assert state.title == "Mend the cart please"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.ingest import codex
-from server.ingest.codex import Records, State, fold
+from server.ingest.codex import Records, State, fold, whole
 from tests.rollouts import Tree, stamp, usage
 
 REAL = sorted((Path(__file__).parent / "data" / "rollouts").glob("*.jsonl"))
@@ -248,6 +248,87 @@ def test_a_bad_line_is_counted_and_the_rest_goes_on(bad: bytes, kind: str) -> No
     after = count((30, 0, 4, 0), (20, 0, 2, 0))
     records, _ = read(line("session_meta", META), good, bad, b"\n", after)
     assert tokens(records) == [(10, 0, 2, 0), (20, 0, 2, 0)]
+    assert records.warnings == {kind: 1}
+
+
+FIGURES = [
+    pytest.param("null", True, id="null is not told"),
+    pytest.param("0", True, id="nothing"),
+    pytest.param('"12"', True, id="digits as text"),
+    pytest.param("9007199254740992", True, id="the largest"),
+    *(
+        pytest.param(text, False, id=text[:20])
+        for text in (
+            "[]", "{}", "[1]", '""', '"abc"', '"-1"', '"1.5"', "-1", "1.5", "5.0", "1e2", "1e400",
+            "NaN", "-Infinity", "9007199254740993", str(2**63), str(2**64), "9" * 400, "true",
+            "false",
+        )
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["compiled", "python"])
+@pytest.mark.parametrize(("figure", "possible"), FIGURES)
+def test_a_figure_that_cannot_be_counts_nothing(
+    monkeypatch: pytest.MonkeyPatch, way: str, figure: str, possible: bool
+) -> None:
+    if way == "python":
+        monkeypatch.setattr(codex, "usual", None)
+    text = figure.encode()
+    value = whole(json.loads(text)) or 0
+    assert (whole(json.loads(text)) is not None or figure == "null") is possible
+    mended = {} if possible else {"mended_number": 1}
+    made = line("token_usage_record", record()).replace(
+        b'"output_tokens":10', b'"output_tokens":' + text, 1
+    )
+    assert made.count(text)
+    records, _ = read(line("session_meta", META), made)
+    (call,) = records.calls
+    assert call[10] == value and call[7] == 100, "the other figures stay"
+    assert records.warnings == mended
+    # An older log's own figures: the counter tells. Its counter: the own figures do.
+    before, after = count((10, 0, 2, 0), (10, 0, 2, 0)), count((60, 0, 8, 0), (20, 0, 2, 0))
+    bad = count((40, 0, 6, 0), (30, 0, 4, 0))
+    own = bad.replace(b'"input_tokens":30', b'"input_tokens":' + text)
+    total = bad.replace(b'"input_tokens":40', b'"input_tokens":' + text)
+    if not possible:
+        for odd in (own, total):
+            records, _ = read(line("session_meta", META), before, odd, after)
+            assert tokens(records) == [(10, 0, 2, 0), (30, 0, 4, 0), (20, 0, 2, 0)]
+            assert records.warnings == mended
+        neither = own.replace(b'"input_tokens":40', b'"input_tokens":' + text)
+        records, _ = read(line("session_meta", META), before, neither, after)
+        assert tokens(records) == [(10, 0, 2, 0), (20, 0, 2, 0)]
+        assert records.warnings == {"bad_number": 1}
+
+
+@pytest.mark.parametrize("way", ["compiled", "python"])
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [
+        pytest.param(
+            b'{"timestamp":"\xff token_count" "token_count" }\n', "encoding", id="no JSON"
+        ),
+        pytest.param(
+            line("token_usage_record", record()).replace(b"1970-", b"\xff970-", 1),
+            "bad_record",
+            id="a time that cannot be read",
+        ),
+        pytest.param(
+            count((1, 0, 1, 0), (1, 0, 1, 0)).replace(b"1970-", b"\xff970-", 1),
+            "bad_time",
+            id="a count's time",
+        ),
+    ],
+)
+def test_a_line_is_mended_or_lost_but_never_both(
+    monkeypatch: pytest.MonkeyPatch, way: str, bad: bytes, kind: str
+) -> None:
+    if way == "python":
+        monkeypatch.setattr(codex, "usual", None)
+    assert b"\xff" in bad
+    good = count((10, 0, 2, 0), (10, 0, 2, 0))
+    records, _ = read(line("session_meta", META), bad, good)
     assert records.warnings == {kind: 1}
 
 

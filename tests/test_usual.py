@@ -23,7 +23,7 @@ WORDS = [
     b'"token_count"', b'"token_usage_record"', b'"user_message"', b'"compacted"', b'"session_meta"',
     b'"turn_context"', b'"UserMessage"', b'"task_started"', b'"model":"x"', b'"effort":"h"',
     b"\\", b'"', b"\0", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\n", b"\r", b"}", b"{", b"}}\n",
-    b"9" * 16, b"-1", b"1.5", b"0", b" ", b"null", b"2026-13-", b"24:00",
+    b"9" * 16, b"-1", b"1.5", b"0", b" ", b"null", b"2026-13-", b"24:00", b"[]", b"true", b"1e400",
 ]  # fmt: skip
 
 

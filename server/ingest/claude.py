@@ -14,6 +14,7 @@ from server.ingest.codex import (
     is_utf8,
     lines_of,
     needle,
+    odd,
     one_line,
     searchable,
     time_ms,
@@ -68,42 +69,53 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
     records, state = Records(), State(**vars(state))
     if not len(data):
         return records, state
-    bad = _check(data, records)
+    bad, patched = _check(data, records)
     calls: dict[str, Call] = {}
     for start in _starts(data, state):
         if start in bad:
             continue
-        line = _decode(data, start, records)
-        if line is None:
+        line = _decode(data, start)
+        if isinstance(line, str):
+            _lose(records, line, start in patched)
             continue
         _describe(line, state)
         call = call_of(line, base + start)
         if call is not None:
             if _odd(line["message"]["usage"]):
-                _warn(records, "mended_number")
+                records.warn("mended_number")
             before = calls.get(call[0])
             calls[call[0]] = call if before is None else _larger(before, call)
         elif (kind := _lost(line)) is not None:
-            _warn(records, kind)
+            _lose(records, kind, start in patched)
     records.calls = list(calls.values())
     return records, state
 
 
-def _check(data: memoryview, records: Records) -> set[int]:
+def _check(data: memoryview, records: Records) -> tuple[set[int], set[int]]:
+    """Where the lines are that cannot be used, and those that are used mended."""
     text = searchable(data)
     records.lines = text.count(needle("\n"))
     usual = text.count(needle('}\n{"')) == records.lines - 1 and bytes(data[:2]) == b'{"'
     if usual and text.find(needle("\0")) < 0 and is_utf8(data):
-        return set()
-    bad, start = set(), 0
+        return set(), set()
+    bad: set[int] = set()
+    patched: set[int] = set()
+    start = 0
     for line in lines_of(data):
         kind = fault(line)
         if kind:
-            _warn(records, kind)
-        if kind and kind != MENDED:
-            bad.add(start)
+            records.warn(kind)
+            (patched if kind == MENDED else bad).add(start)
         start += len(line)
-    return bad
+    return bad, patched
+
+
+def _lose(records: Records, kind: str, patched: bool) -> None:
+    """Count a line that cannot be used; one that was mended in vain counts as that no more."""
+    if patched:
+        records.unwarn(MENDED)
+        kind = "encoding" if kind == "not_json" else kind
+    records.warn(kind)
 
 
 def _starts(data: memoryview, state: State) -> list[int]:
@@ -126,23 +138,18 @@ def _starts(data: memoryview, state: State) -> list[int]:
     return sorted(starts)
 
 
-def _decode(data: memoryview, start: int, records: Records) -> dict[str, Any] | None:
+def _decode(data: memoryview, start: int) -> dict[str, Any] | str:
+    """A line, or why it is none."""
     end = searchable(data).find(needle("\n"), start)
     try:
         line = as_json(bytes(data[start:end]))
         if isinstance(line, dict):
             return line
-        kind = "not_object"
+        return "not_object"
     except RecursionError:
-        kind = "too_deep"
+        return "too_deep"
     except ValueError:
-        kind = "not_json"
-    _warn(records, kind)
-    return None
-
-
-def _warn(records: Records, kind: str) -> None:
-    records.warnings[kind] = records.warnings.get(kind, 0) + 1
+        return "not_json"
 
 
 def _describe(line: dict[str, Any], state: State) -> None:
@@ -209,10 +216,8 @@ def _written(usage: dict[str, Any]) -> int:
 def _odd(usage: dict[str, Any]) -> bool:
     """Whether a figure is there that cannot be; it counts as nothing."""
     parts = usage.get("cache_creation")
-    told = [usage.get(kind) for kind in (*_FIGURES, "cache_creation_input_tokens")]
-    if isinstance(parts, dict):
-        told += [parts.get(kind) for kind in _PARTS]
-    return any(value is not None and whole(value) is None for value in told)
+    names = (*_FIGURES, "cache_creation_input_tokens")
+    return odd(usage, names) or odd(parts, _PARTS)
 
 
 def _larger(before: Call, again: Call) -> Call:

@@ -189,6 +189,12 @@ class Records:
         """Count a line that could not be used."""
         self.warnings[kind] = self.warnings.get(kind, 0) + 1
 
+    def unwarn(self, kind: str) -> None:
+        """Take one of a kind back."""
+        self.warnings[kind] -= 1
+        if not self.warnings[kind]:
+            del self.warnings[kind]
+
 
 def owner_of(name: str) -> str | None:
     """The thread id at the end of a rollout's name."""
@@ -250,6 +256,7 @@ class _Reader:
         self.records = records
         self.add = records.calls.append
         self.bad: set[int] = set()
+        self.patched: set[int] = set()  # lines counted as `MENDED`
         self.prefix = ""  # of the ids we make up
         # What the next line of the same kind probably repeats.
         self.names = ""  # a record's text from its kind to its response id
@@ -324,12 +331,16 @@ class _Reader:
         for line in lines_of(self.data):
             kind = fault(line)
             if kind:
-                self._warn(kind)
-            if kind and kind != MENDED:
-                self.bad.add(start)
+                self.records.warn(kind)
+                (self.patched if kind == MENDED else self.bad).add(start)
             start += len(line)
 
-    def _warn(self, kind: str) -> None:
+    def _lose(self, kind: str, start: int) -> None:
+        """Count a line that cannot be used; one that was mended in vain counts as that no more."""
+        if start in self.patched:
+            self.patched.remove(start)
+            self.records.unwarn(MENDED)
+            kind = "encoding" if kind == "not_json" else kind
         self.records.warn(kind)
 
     def _start(self, place: int) -> int:
@@ -359,7 +370,7 @@ class _Reader:
         except ValueError:
             pass
         self.bad.add(start)
-        self._warn(kind)
+        self._lose(kind, start)
         return None
 
     # ── calls ─────────────────────────────────────────────────────────────────────────
@@ -535,8 +546,10 @@ class _Reader:
         at, own = time_ms(line.get("timestamp")), _usage(payload.get("usage"))
         response = payload.get("response_id")
         if at is None or own is None or not isinstance(response, str) or not response:
-            self._warn("bad_record")
+            self._lose("bad_record", start)
             return
+        if odd(payload.get("usage")):
+            self.records.warn("mended_number")
         thread = payload.get("thread_id")
         names = (
             str(thread) if thread else self.state.owner or "",
@@ -549,7 +562,7 @@ class _Reader:
     def _unusual_count(self, line: dict[str, Any], payload: dict[str, Any], start: int) -> None:
         at = time_ms(line.get("timestamp"))
         if at is None:
-            self._warn("bad_time")
+            self._lose("bad_time", start)
             return
         self.state.output_at = at
         self.tail = ""
@@ -571,9 +584,14 @@ class _Reader:
 
     def _unusual_usage(self, at: int, info: dict[str, Any], start: int) -> None:
         total, last = info.get("total_token_usage"), info.get("last_token_usage")
-        sums, own = _usage(total), _usage(last)
-        if (total and sums is None) or (last and own is None):
-            self._warn("bad_number")
+        # A counter with a wrong figure would count again what was counted: the other must do.
+        sums, own = (None if odd(value) else _usage(value) for value in (total, last))
+        if (odd(total) or odd(last)) and (sums or own):
+            self.records.warn("mended_number")
+        elif odd(total) or odd(last):
+            self._lose("bad_number", start)
+        if own and odd(total):
+            self._advance(at, self._added(own), own, start)
         elif sums:
             whole = [sums[0], sums[1], sums[3], sums[4], _whole(total, sums)]
             if whole != self.state.totals:
@@ -581,6 +599,13 @@ class _Reader:
         elif own and any(own) and [at, *own] != self.state.totals:
             self.state.totals = [at, *own]  # no total: the moment and the figures identify it
             self._legacy_call(at, own, None, start)
+
+    def _added(self, own: tuple[int, ...]) -> list[int]:
+        """What the counter should say after a call."""
+        before = self.state.totals
+        base = before if before and len(before) == 5 else [0] * 5
+        more = own[0], own[1], own[3], own[4], own[0] + own[3]
+        return [have + new for have, new in zip(base, more, strict=True)]
 
     def _advance(self, at: int, sums: list[int], own: tuple[int, ...], start: int) -> None:
         """A counter moved: a call, unless it only went back to nothing."""
@@ -911,24 +936,31 @@ def whole(value: Any) -> int | None:
     return value
 
 
+_FIGURES = (
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_input_tokens",
+    "output_tokens",
+    "reasoning_output_tokens",
+)
+
+
 def _usage(value: Any) -> tuple[int, int, int, int, int] | None:
-    """(input, cached, cache_written, output, reasoning); None when a figure is impossible."""
+    """(input, cached, cache_written, output, reasoning); an impossible figure counts nothing."""
     if not isinstance(value, dict):
         return None
-    parts = [
-        whole(value.get(name, 0) or 0)
-        for name in (
-            "input_tokens",
-            "cached_input_tokens",
-            "cache_write_input_tokens",
-            "output_tokens",
-            "reasoning_output_tokens",
-        )
-    ]
-    if any(part is None for part in parts):
-        return None
-    first, cached, written, output, reasoning = (int(part or 0) for part in parts)
+    first, cached, written, output, reasoning = (whole(value.get(name)) or 0 for name in _FIGURES)
+    if odd(value):  # parts are no larger than what is left of their whole
+        cached = min(cached, first)
+        written, reasoning = min(written, first - cached), min(reasoning, output)
     return first, cached, written, output, reasoning
+
+
+def odd(value: Any, names: tuple[str, ...] = _FIGURES) -> bool:
+    """Whether figures hold one that cannot be, or are none at all; null is one that is not told."""
+    if not isinstance(value, dict):
+        return value is not None
+    return any(value.get(name) is not None and whole(value[name]) is None for name in names)
 
 
 def _whole(total: Any, sums: tuple[int, ...]) -> int:
