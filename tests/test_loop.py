@@ -52,6 +52,23 @@ def test_a_connection_that_rests_may_ask_again(rig: Rig) -> None:
             wait_until(lambda: at_rest(rig) == [True], "it rests", 30)
 
 
+def test_requests_that_come_all_at_once_are_answered_in_turn(rig: Rig) -> None:
+    rig.provider.play(Stream(gap=0.01))
+    body = json.dumps(BODY).encode()
+    head = f"POST {CODEX} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", rig.port), timeout=30) as sock:
+        # More than the loop reads ahead: it must be told to read on after each answer.
+        for _ in range(4):
+            sock.sendall(head.encode() + body)
+        found = b""
+        while found.count(b"\r\n0\r\n\r\n") < 4:
+            piece = sock.recv(65536)
+            assert piece, found
+            found += piece
+        assert found.count(b"HTTP/1.1 200") == 4
+        wait_until(lambda: at_rest(rig) == [True], "it rests", 30)
+
+
 def test_a_client_that_leaves_while_its_stream_rests_is_noticed(rig: Rig) -> None:
     rig.provider.play(Stream([], end="silent"))
     body = json.dumps(BODY).encode()

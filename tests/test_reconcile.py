@@ -127,7 +127,7 @@ def test_a_request_without_usage_or_id_makes_no_row(database: None) -> None:
 
 def test_the_same_request_twice_counts_once(database: None) -> None:
     ledger = Ledger()
-    see(ledger, finished("resp_1", "s"))
+    see(ledger, finished("resp_1", "s"), finished("resp_1", "s"))
     see(ledger, finished("resp_1", "s"))
     assert rolled("model")["gpt-5.5"][0] == 1
 

@@ -127,42 +127,53 @@ class Ledger:
     def see_requests(self, connection: sqlite3.Connection, finished: Sequence[Finished]) -> None:
         """Join finished requests with the ledger, inside the recorder's transaction."""
         try:
+            named = {one.response_id for one in finished if one.response_id}
+            known = _rows(connection, list(named))  # all at once: each statement costs the proxy
             for one in finished:
-                self._see(connection, one)
+                self._see(connection, one, known)
             self.flush(connection)
         except BaseException:
             self.forget()
             raise
 
-    def _see(self, connection: sqlite3.Connection, one: Finished) -> None:
-        session = self._session_for(connection, one)
+    def _see(self, connection: sqlite3.Connection, one: Finished, known: dict[str, Row]) -> None:
+        session, project, logged = self._session_for(connection, one)
         row = reconcile.from_proxy(one, session)
         if row is None:
             return
-        project = _project_of(connection, session)
-        known = _rows(connection, [row.id]).get(row.id) or _twin(connection, row, reconcile.LOG)
+        same = known.get(row.id)
+        if same is None and logged:
+            same = _twin(connection, row, reconcile.LOG)
         self.fresh = False
-        if known is None:
+        if same is None:
             self._insert(connection, [row])
             self._count(row, project)
-        elif known.seen & reconcile.PROXY == 0:
+        elif same.seen & reconcile.PROXY == 0:
             # The response id names the call for ever; a made-up id gives way to it.
-            self._replace(connection, known, reconcile.join(known, row)._replace(id=row.id))
+            row = reconcile.join(same, row)._replace(id=row.id)
+            self._replace(connection, same, row)
+        else:
+            return
+        known[row.id] = row  # it may come twice at once
 
-    def _session_for(self, connection: sqlite3.Connection, one: Finished) -> int | None:
+    def _session_for(
+        self, connection: sqlite3.Connection, one: Finished
+    ) -> tuple[int | None, str | None, bool]:
+        """The session of a request, its project, and whether a log has told of it."""
         if not one.session_id:
-            return None
+            return None, None, False
         found = connection.execute(
-            "select id, thread from session where key = ?", (one.session_id,)
+            "select id, thread, project, source from session where key = ?", (one.session_id,)
         ).fetchone()
         if found:
             connection.execute(
                 "update thread set last_at = max(coalesce(last_at, 0), ?) where id = ?",
                 (one.ended_at, found[1]),
             )
-            return int(found[0])
+            return int(found[0]), found[2], found[3] is not None
         meta = {"client": one.client, "started": one.started_at}
-        return _add_session(connection, one.session_id, "codex", meta, None, one.ended_at)[0]
+        added = _add_session(connection, one.session_id, "codex", meta, None, one.ended_at)[0]
+        return added, None, False
 
     # ── the logs' side ────────────────────────────────────────────────────────────────
 

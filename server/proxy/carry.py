@@ -87,6 +87,7 @@ class Carry:
         self._sock: socket.socket | None = None
         self._opened = False  # the answer has begun
         self._slowly = False  # a thread sees to it that it does
+        self._reads = False  # its socket is to be watched
         self._last = False  # the end of the answer has been given a moment to come
         self._over = False
         self._ended = False
@@ -113,8 +114,12 @@ class Carry:
         self._sock = self._turn.watched()
         if self._sock is None:
             return self._open_slowly()
-        self._relay.watch(self._sock, self._safely(self._come))
-        return self._arrive()
+        # It may be here already, even all of it: then there is nothing to watch.
+        self._reads = True
+        self._arrive()
+        if self._reads:
+            self._relay.watch(self._sock, self._safely(self._come))
+        return None
 
     def _come(self) -> None:
         if self._opened:
@@ -220,6 +225,7 @@ class Carry:
             self._ready()
 
     def _forget(self) -> None:
+        self._reads = False
         self._keeper.discard(self)
         if self._sock is not None:
             self._relay.forget(self._sock)

@@ -18,6 +18,7 @@ from waitress.task import ThreadedTaskDispatcher, WSGITask
 from server.proxy.loop import Watched
 
 KEY = "brimline.lane"
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Detached(BaseException):  # not an Exception: nothing on the way up may answer it
@@ -44,13 +45,7 @@ class Lane:
         if not (data and task.wrote_header and task.chunked_response):
             task.write(data)
             return
-        frame = b"%X\r\n%b\r\n" % (len(data), data)
-        with channel.outbuf_lock:
-            if not channel.connected:
-                raise ClientDisconnected
-            sent = 0 if channel.total_outbufs_len else _send(channel.socket, frame)
-        if sent < len(frame):
-            channel.write_soon(frame[sent:])
+        _write(channel, b"%X\r\n%b\r\n" % (len(data), data))
 
     @property
     def waiting(self) -> int:
@@ -77,6 +72,16 @@ class Lane:
     def work(self, job: Callable[[], None]) -> None:
         """Let one of the server's threads do something for this client that may take time."""
         self._channel.server.add_task(_Job(job))
+
+
+def _write(channel: Any, frame: bytes) -> None:
+    """Send this without waitress' buffers, where there is room. Raises `ClientDisconnected`."""
+    with channel.outbuf_lock:
+        if not channel.connected:
+            raise ClientDisconnected
+        sent = 0 if channel.total_outbufs_len else _send(channel.socket, frame)
+    if sent < len(frame):
+        channel.write_soon(frame[sent:])
 
 
 def _send(sock: Any, data: bytes) -> int:
@@ -109,9 +114,26 @@ class _End:
 
     def service(self) -> None:
         """Write the last chunk."""
+        task = self._task
         if self._whole:
-            self._task.finish()
-            self.close_on_finish = self.close_on_finish or self._task.close_on_finish
+            if task.wrote_header and task.chunked_response:
+                _write(task.channel, _LAST_CHUNK)
+            else:
+                task.finish()
+            self.close_on_finish = self.close_on_finish or task.close_on_finish
+
+
+class _Hushed:
+    """Stands in for a channel's server while an answer ends, so that its loop sleeps on."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def pull_trigger(self) -> None:
+        """Not needed: whoever put this here looks whether the loop has something to do."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
 
 
 class _Gather:
@@ -163,6 +185,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """A client's connection, whose answer may go on without the thread that began it."""
 
     task_class: Any = _Task
+    server: Any
     _detached = False
     _carried = False  # an answer goes on without a thread, and none is ending it
 
@@ -179,8 +202,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     @property
     def at_rest(self) -> bool:
         """Whether only a client's word, or `stir`, can change what to watch this for."""
-        quiet = not (self.total_outbufs_len or self.will_close or self.close_when_flushed)
-        return quiet and (self._carried or not self.requests)
+        return self._quiet and (self._carried or not self.requests)
+
+    @property
+    def _quiet(self) -> bool:
+        return not (self.total_outbufs_len or self.will_close or self.close_when_flushed)
 
     def stir(self) -> None:
         """Something has changed that the server's loop does not see by itself."""
@@ -216,12 +242,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return end
 
         self.task_class = once
+        server = self.server
+        self.server = _Hushed(server)
         try:
             with suppress(ClientDisconnected):
                 super().service()
         finally:
-            self.stir()
-            self.server.pull_trigger()
+            self.server = server
+            if self.requests or not (self.connected and self._quiet):
+                self.stir()
+                server.pull_trigger()
 
 
 class Workers(ThreadedTaskDispatcher):  # type: ignore[misc]

@@ -46,6 +46,13 @@ class Loop:
         self._lively: set[int] = set()  # asked before each wait
         self._watched: dict[int, int] = {}
         self._sweep = 0.0
+        self._asleep = False  # or about to be
+
+    def rouse(self, pull: Callable[[], None]) -> None:
+        """Call `pull`, which ends a wait, unless the loop is awake and will look anyway."""
+        if self._asleep:
+            self._asleep = False
+            pull()
 
     def stir(self, number: int) -> None:
         """Ask this connection before the next wait; any thread may call it.
@@ -61,6 +68,8 @@ class Loop:
         self._selector.close()
 
     def _turn(self, timeout: float) -> None:
+        # First of all: what changes behind this is roused for, what changed before is seen below.
+        self._asleep = True
         now = time.monotonic()
         if now >= self._sweep:
             self._sweep = now + _SWEEP_SECONDS
@@ -69,7 +78,9 @@ class Loop:
             self._lively.add(self._stirred.popleft())
         for number in list(self._lively):
             self._ask(number)
-        for key, events in self._selector.select(timeout):
+        ready = self._selector.select(timeout)
+        self._asleep = False
+        for key, events in ready:
             self._lively.add(key.fd)
             for event, act in ((1, wasyncore.read), (2, wasyncore.write)):
                 # The first may have closed it.

@@ -99,7 +99,8 @@ class Recorder(threading.Thread):
             self._dropped += 1
             return False
         self._queue.append(record)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
         return record.written.wait(wait)
 
     def run(self) -> None:

@@ -30,6 +30,7 @@ class Relay(threading.Thread):
         self._posted: deque[Callable[[], None]] = deque()
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
+        self._asleep = False  # or about to be: what is posted now needs the bell
         self._stopping = False
 
     def start(self) -> None:
@@ -44,7 +45,8 @@ class Relay(threading.Thread):
     def post(self, job: Callable[[], None]) -> None:
         """Run this in the relay's thread; any thread may call it."""
         self._posted.append(job)
-        if self.ident is not None:
+        if self._asleep:
+            self._asleep = False  # one ring is enough: a system call hands the interpreter on
             with suppress(OSError):  # full: it will wake anyway; closed: it has ended
                 self._bell.send(b"x")
 
@@ -65,7 +67,12 @@ class Relay(threading.Thread):
     def run(self) -> None:
         """Carry until `stop`."""
         while not self._stopping:
-            for key, _ in self._selector.select(self._patience()):
+            # Before the look at what was posted: whatever comes after it rings.
+            self._asleep = True
+            patience = 0 if self._posted else self._patience()
+            ready = self._selector.select(patience)
+            self._asleep = False
+            for key, _ in ready:
                 if key.data is None:
                     self._listen()
                 else:

@@ -104,11 +104,16 @@ class Exchange:
         sock = self._sock
         if sock is None:
             raise HungUp(kept=False)
-        if len(body) <= _CHUNK:
-            sock.sendall(head + body)  # one packet, one system call
-        else:
+        if len(body) > _CHUNK:
+            self._block(True)
             sock.sendall(head)
             sock.sendall(body)
+            return
+        data = head + body  # one packet, one system call
+        sent = _send_now(sock, data) if sock.gettimeout() == 0 else 0
+        if sent < len(data):
+            self._block(True)
+            sock.sendall(data[sent:])
 
     def answered(self) -> bool:
         """Wait for the answer's head; when detached: whether it has come.
@@ -187,9 +192,11 @@ class Exchange:
         self._block(True)
 
     def _block(self, waits: bool) -> None:
-        if self._sock is not None:
+        sock = self._sock
+        # Each of these calls lets another thread have the interpreter, so none is in vain.
+        if sock is not None and (sock.gettimeout() is None) != waits:
             with suppress(OSError):
-                self._sock.setblocking(waits)
+                sock.setblocking(waits)
 
     def read_ready(self) -> bytes | None:
         """`read1` for a detached exchange; None when nothing has come yet."""
@@ -373,6 +380,7 @@ class Upstream:
         """
         exchange = self.begin(outgoing, gone=gone, fresh=fresh, first_byte=first_byte)
         try:
+            exchange.attach()
             exchange.answered()
         except BaseException:
             self.release(exchange)
@@ -411,6 +419,8 @@ class Upstream:
         sock = exchange.finish()
         if sock is None:
             return
+        if sock.gettimeout() != 0:
+            sock.setblocking(False)
         with self._lock:
             if len(self._kept) < _KEPT_CONNECTIONS:
                 self._kept.append((time.monotonic(), sock))
@@ -437,9 +447,7 @@ class Upstream:
                     break
                 since, sock = self._kept.pop()
             idle = time.monotonic() - since
-            # Readable while idle means closed, or bytes that belong to nobody.
-            if idle < _KEPT_SECONDS and not _readable(sock, 0):
-                sock.setblocking(True)
+            if idle < _KEPT_SECONDS and _silent(sock):
                 return sock
             sock.close()
         return None
@@ -490,6 +498,28 @@ def _receive(sock: socket.socket) -> bytes:
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, _ACK_NOW, 1)
     return piece
+
+
+def _send_now(sock: socket.socket, data: bytes) -> int:
+    """How much of this goes out without waiting."""
+    try:
+        return sock.send(data)
+    except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+        return 0
+
+
+def _silent(sock: socket.socket) -> bool:
+    """Whether nothing came on a connection that was kept, which does not block.
+
+    What came means that it was closed, or is bytes that belong to nobody.
+    """
+    try:
+        socket.socket.recv(sock, 1, socket.MSG_PEEK)  # below TLS
+    except (BlockingIOError, InterruptedError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _readable(sock: socket.socket, seconds: float) -> bool:
