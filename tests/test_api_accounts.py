@@ -116,6 +116,38 @@ def test_several_files_at_once(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("application/json", id="as JSON"),
+        pytest.param("application/x-www-form-urlencoded", id="as curl --data-binary sends it"),
+        pytest.param("application/octet-stream", id="as bytes"),
+        pytest.param("", id="without a type"),
+    ],
+)
+def test_the_file_itself_may_be_the_body(client: FlaskClient, kind: str) -> None:
+    answer = client.post("/api/accounts/import", data=auth_json(), content_type=kind)
+    assert answer.status_code == 200, answer.text
+    assert set(answer.get_json()) == {"accountId", "email", "planType", "status"}
+    assert answer.get_json()["email"] == "ada@example.com"
+
+
+def test_a_list_of_files_may_be_the_body(client: FlaskClient) -> None:
+    bob = json.loads(auth_json(user="bob", email="b@example.com"))
+    answer = client.post("/api/accounts/import", json=[json.loads(auth_json()), 5, bob])
+    assert answer.status_code == 200, answer.text
+    body = answer.get_json()
+    assert [each["email"] for each in body["imported"]] == ["ada@example.com", "b@example.com"]
+    assert [(each["file"], each["code"]) for each in body["failed"]] == [
+        ("auth-2.json", "invalid_auth_json")
+    ]
+
+
+def test_a_form_may_call_its_field_otherwise(client: FlaskClient) -> None:
+    data = {"file": [(io.BytesIO(auth_json()), "my.json")]}
+    assert client.post("/api/accounts/import", data=data).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("content", "kind", "status", "code"),
     [
         pytest.param(b"", "multipart/form-data", 400, "invalid_auth_json", id="no boundary"),
@@ -135,6 +167,15 @@ def test_several_files_at_once(client: FlaskClient) -> None:
         ),
         pytest.param(b"{}", "application/json", 400, "invalid_auth_json", id="JSON"),
         pytest.param(b"", "", 400, "invalid_auth_json", id="nothing"),
+        pytest.param(b" \n", "application/json", 400, "invalid_auth_json", id="blank"),
+        pytest.param(b"[]", "application/json", 400, "invalid_auth_json", id="a list of nothing"),
+        pytest.param(b"[" * 10_000, "application/json", 400, "invalid_auth_json", id="deep"),
+        pytest.param(b"[1" + b"0" * 5_000, "text/json", 400, "invalid_auth_json", id="digits"),
+        pytest.param(b"[{}" + b",{}" * 100 + b"]", "", 400, "invalid_auth_json", id="101 files"),
+        pytest.param(
+            b"a=b&c=d", "application/x-www-form-urlencoded", 400, "invalid_auth_json", id="a form"
+        ),
+        pytest.param(b"\xef\xbb\xbf{", "application/json", 400, "invalid_auth_json", id="a BOM"),
         pytest.param(
             b"x" * (1 << 20) + b"y",
             "multipart/form-data; boundary=x",

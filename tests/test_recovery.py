@@ -47,7 +47,7 @@ class Home:
         }
 
     def server(self, command: list[str] = COMMAND) -> Server:
-        self.servers.append(Server(self.data, command=command, **self.env))
+        self.servers.append(Server(self.data, port=0, command=command, **self.env))
         return self.servers[-1]
 
     def die_at(self, stop: str) -> None:

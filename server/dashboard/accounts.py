@@ -13,9 +13,9 @@ from server.accounts.allowance import DAY, FARTHEST_RESET, HOUR, MINUTE, MONTHLY
 from server.accounts.pool import POLICIES, Imported
 from server.accounts.provider import ResetCredits
 from server.accounts.refresh import Held
-from server.dashboard import body
+from server.dashboard import body, uploaded
 from server.dashboard.requests import FAILED
-from server.errors import AppError, BadRequest, Unprocessable
+from server.errors import AppError, Unprocessable
 from server.sentences import say, told
 from server.store import db
 from server.times import iso, parse
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from server.app import Services
 
 LONGEST_ALIAS = 255
-MOST_FILES = 100
 _WEEK = 7 * DAY
 
 
@@ -53,7 +52,7 @@ def _add_reading(routes: Blueprint, services: Services) -> None:
 
     @routes.post("/api/accounts/import")
     def add() -> Any:
-        return jsonify(_import(services, _uploaded()))
+        return jsonify(_import(services, uploaded.files()))
 
 
 def _add_verbs(routes: Blueprint, services: Services) -> None:
@@ -239,22 +238,6 @@ def _name(given: dict[str, Any], key: str) -> str | None:
 
 
 # ── what a request says ───────────────────────────────────────────────────────────────────
-
-
-def _uploaded() -> list[tuple[str, bytes]]:
-    found = [
-        (file.filename or "auth.json", file.stream.read())
-        for file in request.files.getlist("auth_json")
-    ]
-    found += [("auth.json", text.encode()) for text in request.form.getlist("auth_json")]
-    if not found:
-        raise BadRequest(
-            "Send the file as multipart/form-data in a field named auth_json.",
-            code="invalid_auth_json",
-        )
-    if len(found) > MOST_FILES:
-        raise BadRequest(f"Send at most {MOST_FILES} files at once.", code="invalid_auth_json")
-    return found
 
 
 def _import(services: Services, files: list[tuple[str, bytes]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from server.errors import Unprocessable
 
 DEEPEST = 64
 LONGEST = 255
+_MOST_DIGITS = 100
 
 
 def read(*, optional: bool = False) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def read(*, optional: bool = False) -> dict[str, Any]:
     if request.mimetype != "application/json":
         raise Unprocessable("Send the body as JSON, with Content-Type: application/json.")
     try:
-        value = json.loads(raw, parse_constant=_refuse)
+        value = json.loads(raw, parse_constant=_refuse, parse_int=_whole)
         depth = _depth(value)
     except (ValueError, RecursionError) as error:
         raise Unprocessable("The body is not valid JSON.") from error
@@ -49,6 +50,13 @@ def text(given: dict[str, Any], name: str, longest: int = LONGEST) -> str | None
 
 def _refuse(name: str) -> Any:
     raise ValueError(name)
+
+
+def _whole(digits: str) -> int:
+    # Python itself refuses more than 4,300, in words for programmers.
+    if len(digits) > _MOST_DIGITS:
+        raise Unprocessable(f"A number in the body has more than {_MOST_DIGITS} digits.")
+    return int(digits)
 
 
 def _depth(value: Any) -> int:
