@@ -328,14 +328,30 @@ def test_paused_accounts_are_told_at_once(codex: Codex, served: Served, provider
     assert not provider.responses()
 
 
-def test_a_dead_upstream_ends_soon(codex: Codex, served: Served) -> None:
+def test_a_dead_upstream_ends_soon_and_says_why(codex: Codex, served: Served) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     served.services.proxy.upstream._port = port
     codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/backend-api/codex"))
     run = codex.run("Say one.", CLIENT_KEY=KEY)
     assert run.code == 1
-    assert [row["error_code"] for row in served.rows()] == ["server_is_overloaded"] * 5
+    assert "cannot reach the provider. Check the network connection" in run.errors[0]
+    assert "cannot reach the provider. Check the network connection" in run.errors[-1]
+    assert [row["error_code"] for row in served.rows()] == ["server_is_overloaded"] * 6
+
+
+def test_a_web_page_in_place_of_the_provider_is_named(
+    codex: Codex, served: Served, provider: Provider
+) -> None:
+    """Codex prints our sentence, not that the model is at capacity."""
+    page = Answer(200, b"<html>Sign in to the Wi-Fi</html>", {"content-type": "text/html"})
+    provider.play(page)
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    assert run.code == 1
+    for said in (run.errors[0], run.errors[-1]):
+        assert "A web page came instead of the provider's answer (status 200)" in said
+        assert "sign in to the network" in said
 
 
 def test_a_short_rest_is_waited_for(codex: Codex, served: Served, provider: Provider) -> None:

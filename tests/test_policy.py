@@ -255,6 +255,26 @@ def test_give_up(outcome: Outcome, status_code: int, code: str) -> None:
     assert (answer.status, answer.code) == (status_code, code)
 
 
+def html(status_code: int) -> Outcome:
+    return policy.refused(status_code, b"<html>", {"content-type": "text/html"})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "stays"),
+    [
+        pytest.param(html(200), True, id="the sign-in page of a network"),
+        pytest.param(html(404), True, id="another page in between"),
+        pytest.param(html(502), False, id="a page of the provider's edge"),
+        pytest.param(Outcome("hangup"), False, id="hang-up"),
+        pytest.param(Outcome("unreachable"), False, id="no network"),
+        pytest.param(status(503, "server_is_overloaded"), None, id="Codex has words for that"),
+    ],
+)
+def test_trouble_that_is_told_in_our_words(outcome: Outcome, stays: bool | None) -> None:
+    answer = policy.give_up(Tries(verdicts=[(outcome, policy.classify(outcome, NOW))]))
+    assert getattr(answer, "stays", None) is stays
+
+
 @pytest.mark.parametrize(
     ("state", "expected"),
     [("empty", 400), ("paused", 400), ("sign_in_needed", 400), ("chosen_gone", 400)],

@@ -358,3 +358,28 @@ def test_a_web_page_is_told_from_the_provider(rig: Rig, status: int) -> None:
     reply = rig.send()
     assert f"web page came instead of the provider's answer (status {status})" in str(reply.error)
     assert rig.row()["error_message"] == reply.error["message"]
+
+
+@pytest.mark.parametrize("path", [CODEX, OPENAI])
+def test_codex_is_told_of_trouble_in_our_words(rig: Rig, path: str) -> None:
+    page = Answer(200, b"<html>Welcome</html>", {"Content-Type": "text/html; charset=utf-8"})
+    rig.provider.play(page)
+    reply = rig.send(None, path, user_agent="codex_exec/0.169.0 (Debian 12.0.0; x86_64)")
+    assert (reply.status, reply.headers["content-type"]) == (200, "text/event-stream")
+    (event,) = reply.events
+    assert event["type"] == "response.failed"
+    assert event["response"]["error"]["code"] == "server_error", "the other has words of its own"
+    assert "web page came instead" in event["response"]["error"]["message"]
+    row = rig.row()
+    assert (row["status"], row["error_code"], row["http_status"]) == (
+        "error",
+        "server_is_overloaded",
+        200,
+    )
+
+
+def test_a_chat_stops_at_a_web_page(rig: Rig) -> None:
+    rig.provider.play(Answer(200, b"<html>Welcome</html>", {"Content-Type": "text/html"}))
+    reply = rig.send({"messages": [{"role": "user", "content": "Hi"}]}, "/v1/chat/completions")
+    assert (reply.status, reply.error["code"]) == (403, "no_answer")
+    assert "web page came instead" in reply.error["message"]

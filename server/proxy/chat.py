@@ -405,9 +405,9 @@ def refusal(error: AppError, now: datetime) -> AppError:
     """`error` with a status at which a chat client stops and shows its message.
 
     Some retry 429 and 5xx for ever without a word; a pool that stays dry is not worth that.
-    The same goes for a client's key whose limit lasts. A short rest (429 with Retry-After) and
-    trouble at the provider stay as they are. `now` gives the zone in which the message names
-    the time.
+    The same goes for a client's key whose limit lasts, and for a web page that stands before the
+    provider. A short rest (429 with Retry-After) and the provider's own trouble stay as they
+    are. `now` gives the zone in which the message names the time.
     """
     if error.code == "usage_limit_reached":
         return _as(error, 402, f"{error.message}{_try_again(error.extra.get('resets_at'), now)}")
@@ -416,6 +416,8 @@ def refusal(error: AppError, now: datetime) -> AppError:
         return _as(error, 402, error.message, "insufficient_quota")
     if error.code == "no_accounts":
         return _as(error, 403, error.message)
+    if isinstance(error, policy.Trouble) and error.stays:
+        return _as(error, 403, error.message, "no_answer")
     if error.code in _CLIENT_FAULTS and error.status >= 500:
         return _as(error, 400, error.message)
     return error

@@ -147,6 +147,11 @@ class Turn:
         """Whether a repeat could be paid for twice, or would meet the same limit."""
         return any(v.retry == "R2" or v.block for _, v in self._tries.verdicts)
 
+    @property
+    def streams(self) -> bool:
+        """Whether the client reads events."""
+        return self._work.body.stream
+
     def open(self) -> None:
         """Attempt until there is something to show.
 

@@ -89,6 +89,19 @@ class Verdict:
     counts: bool = False
 
 
+class Trouble(AppError):
+    """The provider could not be asked, or gave no answer; the sentence says what is wrong.
+
+    `stays`: it does not go by itself, such as a sign-in page of a network.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: int | None = None, stays: bool = False
+    ) -> None:
+        super().__init__(message, status=503, code="server_is_overloaded", retry_after=retry_after)
+        self.stays = stays
+
+
 @dataclass
 class Tries:
     """What happened to one request so far."""
@@ -261,11 +274,7 @@ def give_up(tries: Tries) -> AppError:
     """
     outcome, verdict = tries.verdicts[-1]
     if verdict.word == "unreachable":
-        return AppError(
-            say("error.unreachable"),
-            status=503,
-            code="server_is_overloaded",
-        )
+        return Trouble(say("error.unreachable"))
     if verdict.word in ("unauthorised", "no token"):
         return AppError(
             say("error.signIns"),
@@ -274,15 +283,19 @@ def give_up(tries: Tries) -> AppError:
         )
     if verdict.word == "refused":
         return _refusal(outcome)
-    if outcome.page is not None:
-        message = say("error.page", status=outcome.page)
+    page = outcome.page
+    if page is not None:
+        message = say("error.page", status=page)
     elif verdict.word == "no answer in time":
         message = say("error.late")
     elif outcome.message:
         message = say("error.troubleSaid", outcome=describe(outcome), words=outcome.message)
     else:
         message = say("error.trouble", outcome=describe(outcome))
-    return AppError(message, status=503, code="server_is_overloaded", retry_after=5)
+    if verdict.word == "overloaded" and page is None:
+        # Codex's own words for this code are true then: the model is at capacity.
+        return AppError(message, status=503, code="server_is_overloaded", retry_after=5)
+    return Trouble(message, retry_after=5, stays=page is not None and page < 500)
 
 
 def _refusal(outcome: Outcome) -> AppError:

@@ -495,7 +495,10 @@ class Proxy:
     ) -> Iterable[bytes]:
         if isinstance(error, AppError):
             error = _for_client(error, record)
-        record.http_status = error.status
+        # With the status 503 Codex says that the model is at capacity, whatever we say.
+        as_event = isinstance(error, policy.Trouble) and _is_codex(record)
+        as_event = as_event and turn is not None and turn.streams
+        record.http_status = 200 if as_event else error.status
         if isinstance(error, AppError):
             record.error_code = record.error_code or error.code
             record.error_message = record.error_message or error.message
@@ -509,6 +512,9 @@ class Proxy:
             openai = record.endpoint.startswith("/v1/")
             body = _in_openai_words(error) if openai else error.body
             return _answer(error.status, body, own, start_response)
+        if as_event:
+            said = _failure(record, "server_error", error.message)
+            return _answer(200, said, own, start_response, "text/event-stream")
         # A key's limit has the provider's code for "slow down", but it lasts for hours.
         lasting = error.code != "rate_limit_exceeded" or (error.retry_after or 0) > _SOON
         spent = error.status == 429 and lasting
@@ -614,21 +620,29 @@ def _for_client(error: AppError, record: Record) -> AppError:
     """An error in the words that this kind of client understands."""
     if record.endpoint == _CHAT:
         return refusal(error, datetime.now().astimezone())
-    codex = (record.client or "").lower().startswith("codex")
-    return policy.for_codex(error) if codex else error
+    return policy.for_codex(error) if _is_codex(record) else error
+
+
+def _is_codex(record: Record) -> bool:
+    return (record.client or "").lower().startswith("codex")
 
 
 def _broken_off(record: Record, fold: Fold | Answer | None) -> bytes:
     message = record.error_message or "The provider's stream broke off."
     if isinstance(fold, Answer):
         return fold.broken_off(message)
+    return _failure(record, record.error_code, message)
+
+
+def _failure(record: Record, code: str | None, message: str) -> bytes:
+    """The event that ends a stream which failed."""
     # A bare `error` means nothing to Codex (it reports a stream that closed too soon).
     response = {
         "id": record.response_id or record.id,
         "object": "response",
         "created_at": record.started_at // 1000,
         "status": "failed",
-        "error": {"code": record.error_code, "message": message, "type": "server_error"},
+        "error": {"code": code, "message": message, "type": "server_error"},
         "incomplete_details": None,
         "model": record.model,
         "output": [],
