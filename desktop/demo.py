@@ -19,9 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from desktop import offline, sample, stage
+from desktop import leftovers, offline, sample, stage
 from server import config as configuration
 from server.config import Config
+from server.store.lock import Lock
 
 _UNTIL = 4_102_444_800  # the invented sign-ins end in 2100
 
@@ -32,7 +33,9 @@ def prepared(port: int | None = None) -> Iterator[Config]:
 
     The environment of this process is changed too, for the children it starts.
     """
-    folder = Path(tempfile.mkdtemp(prefix="brimline-demo-"))
+    folder = Path(tempfile.mkdtemp(prefix=leftovers.DEMO))
+    lock = Lock(folder / leftovers.DEMO_LOCK)  # so that no other start sweeps it away
+    lock.acquire()
     provider = stage.Provider()
     client = None
     try:
@@ -45,6 +48,7 @@ def prepared(port: int | None = None) -> Iterator[Config]:
         if client is not None:
             client.stop()
         provider.close()
+        lock.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 

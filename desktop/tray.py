@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import logging.handlers
 import os
 import queue
 import signal
@@ -33,6 +32,7 @@ from desktop.supervisor import (
     use_host_libraries,
 )
 from desktop.window import DONE
+from server import ownlog
 from server.config import Config
 from server.errors import AppError
 from server.store.lock import Lock
@@ -68,28 +68,10 @@ def run(config: Config, *, open_window: bool = False, refresh: float | None = No
     if not lock.acquire():
         return _raise_other(config)
     try:
-        _start_logging(config)
+        ownlog.start(config, "tray", copies=1, console=False)
         return Tray(config, refresh or REFRESH).run(open_window=open_window)
     finally:
         lock.release()
-
-
-def _start_logging(config: Config) -> None:
-    # Not the server's own set-up: importing it would load Flask into the tray.
-    folder = config.data_dir / "logs"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        handlers=[
-            logging.handlers.RotatingFileHandler(
-                folder / "tray.log", maxBytes=1 << 20, backupCount=1, encoding="utf-8"
-            )
-        ],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
-    for noisy in ("urllib3", "PIL"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _say(text: str) -> None:
@@ -390,9 +372,7 @@ class Tray:
         threading.Thread(target=ask, name="refresh", daemon=True).start()
 
     def _open_logs(self) -> None:
-        folder = self.config.data_dir / "logs"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        desk.open_folder(folder)
+        desk.open_folder(ownlog.folder(self.config))
 
     def _copy_diagnostics(self) -> None:
         text = desk.diagnostics(self.config, self.view)
@@ -519,9 +499,9 @@ class _Window:
 
 
 def _window_errors(config: Config) -> IO[bytes]:
-    folder = config.data_dir / "logs"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return (folder / "window.err").open("wb")
+    path = ownlog.folder(config) / "window.err"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    return os.fdopen(handle, "wb")
 
 
 def _unheard() -> str | None:

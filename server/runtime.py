@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import logging.handlers
 import os
 import queue
 import signal
@@ -21,7 +20,7 @@ from typing import Any
 import waitress
 import waitress.server
 
-from server import __version__
+from server import __version__, ownlog
 from server.app import Login, Services, create_app
 from server.config import NAME, Config
 from server.errors import AppError
@@ -100,7 +99,7 @@ def serve(
         return 0
     try:
         listener = _bind(config)
-        start_logging(config)
+        ownlog.start(config, "server")
         return _run(config, listener, announce, login)
     except PortBusy as error:
         print(error.message, file=sys.stderr)  # noqa: T201
@@ -401,36 +400,3 @@ def _write_server_file(config: Config, built: Services) -> None:
             file,
         )
     temporary.replace(config.server_file)
-
-
-class OwnersFile(logging.handlers.RotatingFileHandler):
-    """A log that only its owner may read, also after it was turned over."""
-
-    def _open(self) -> Any:
-        stream = super()._open()
-        with suppress(OSError):
-            Path(self.baseFilename).chmod(0o600)
-        return stream
-
-
-def start_logging(config: Config, name: str = "server") -> None:
-    """Log to `<data folder>/logs/<name>.log`, five files of 1 MB; warnings to stderr as well."""
-    folder = config.data_dir / "logs"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handlers: list[logging.Handler] = []
-    with suppress(OSError):
-        handlers.append(
-            OwnersFile(folder / f"{name}.log", maxBytes=1 << 20, backupCount=4, encoding="utf-8")
-        )
-    if sys.stderr is not None:
-        console = logging.StreamHandler()
-        console.setLevel(logging.WARNING)
-        handlers.append(console)
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        handlers=handlers,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
-    for noisy in ("urllib3", "peewee", "waitress", "PIL"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -184,7 +184,10 @@ WITHOUT_A_SERVER = {
 
 
 def test_the_desktop_talks_to_the_server_only_by_http() -> None:
-    shared = ("server.config", "server.errors", "server.store.lock", "server.__version__")
+    shared = (
+        "server.config", "server.errors", "server.ownlog", "server.store.lock",
+        "server.__version__",
+    )  # fmt: skip
     for path in python_files("desktop"):
         allowed = (*shared, *WITHOUT_A_SERVER.get(path.name, ()))
         for name in imports(path):

@@ -192,6 +192,8 @@ def _serve(
         if ready is not None:
             ready()
 
+    if os.environ.get("BRIMLINE_DEMO"):
+        leftovers.end_with_demo(settings.data_dir)
     return runtime.serve(settings, announce, login)
 
 
