@@ -186,9 +186,12 @@ def _add_prices(command: Add) -> None:
                 "--tier", choices=["standard", "batch", "flex", "priority"], default="standard"
             )
     pin = command(
-        "pin-pricing", _pin_prices, "Copy your prices, so that a report keeps them.",
+        "pin-pricing", _pin_prices,
+        "Write all prices that hold now to a file; `update-pricing --source-file` of it brings "
+        "them back.",
         ["brimline pin-pricing --output pricing-2026-11.json"],
     )  # fmt: skip
+    pin.add_argument("--pricing", metavar="FILE", help="pin this price file instead")
     pin.add_argument("--output", metavar="FILE", required=True)
     pin.add_argument("--force", action="store_true", help="replace the file")
 
@@ -231,14 +234,13 @@ def _setup(api: Api, arguments: argparse.Namespace) -> str:
 
 
 def _pin_prices(api: Api, arguments: argparse.Namespace) -> str:
-    kept = Path(arguments.folder) / "pricing.json"
-    if not kept.exists():
-        raise AppError("There are no prices of your own yet. Run `brimline update-pricing` first.")
     if Path(arguments.output).expanduser().exists() and not arguments.force:
         raise AppError(f"{arguments.output} exists already. Take another name, or --force.")
-    given = json.loads(_file_text(str(kept)))
-    given["_source"] = {**(given.get("_source") or {}), "pinned": True}
-    return _written(arguments, json.dumps(given, indent=2).encode() + b"\n")
+    body = {}
+    if arguments.pricing:
+        body = {"text": _file_text(arguments.pricing), "source": Path(arguments.pricing).name}
+    kept = api.post("/api/pricing/pin", body)
+    return _written(arguments, json.dumps(kept, indent=2).encode() + b"\n")
 
 
 def _file_text(name: str) -> str:
@@ -507,7 +509,12 @@ def _session(api: Api, arguments: argparse.Namespace) -> str:
 def _coverage(api: Api, arguments: argparse.Namespace) -> str:
     answer = api.get("/api/pricing/coverage", **_asked(arguments))
     text = _table(answer["models"], "models", arguments, answer)
-    return text if arguments.json else f"{text}\n{_percent(answer['ratio'])} of tokens have a price"
+    if arguments.json:
+        return text
+    said = f"{text}\n{_percent(answer['ratio'])} of tokens have a price"
+    if any(model["priceStatus"] == "unpriced" for model in answer["models"]):
+        said += ". Give the others one in pricing.json: `brimline init-pricing` writes it."
+    return said
 
 
 def _refresh(api: Api, arguments: argparse.Namespace) -> str:

@@ -398,15 +398,19 @@ def test_calls_whose_credit_rate_is_sure(brimline: Brimline) -> None:
 
 
 def test_own_prices(brimline: Brimline, tmp_path: Path) -> None:
-    brimline("pin-pricing", "--output", str(tmp_path / "pin.json"), code=1)
-    assert "update-pricing" in brimline.error
+    brimline("pin-pricing", "--output", str(tmp_path / "shipped.json"))
+    shipped = json.loads((tmp_path / "shipped.json").read_text())
+    assert shipped["_source"]["pinned"] is True and shipped["_source"]["pinned_at"][-1] == "Z"
+    assert len(shipped["models"]["gpt-5.6-luna"]) == 2, "prices keep the days from which they hold"
     source = tmp_path / "prices.json"
     rates = {"input_per_million": 2, "output_per_million": 20}
     source.write_text(json.dumps({"models": {"gpt-6.1-codex": rates}}))
     assert brimline("update-pricing", "--source-file", str(source)).startswith("1 models")
     assert brimline.json("pricing-coverage")["ratio"] == 1
     brimline("pin-pricing", "--output", str(tmp_path / "pin.json"))
-    assert json.loads((tmp_path / "pin.json").read_text())["_source"]["pinned"] is True
+    pin = json.loads((tmp_path / "pin.json").read_text())
+    assert pin["models"]["gpt-6.1-codex"] == [{"standard": [2, None, 20]}]
+    assert pin["models"]["gpt-5.5"] == shipped["models"]["gpt-5.5"]
     brimline("pin-pricing", "--output", str(tmp_path / "pin.json"), code=1)
     brimline("update-rate-card", "--source-file", str(tmp_path / "none.json"), code=1)
     card = tmp_path / "card.json"
@@ -416,3 +420,27 @@ def test_own_prices(brimline: Brimline, tmp_path: Path) -> None:
     assert all(row["credits"] > 0 for row in rows)
     brimline("update-pricing", "--source-url", "http://x", code=1)
     pricing.use({}, {})
+
+
+def test_pinned_prices_come_back_to_the_last_cent(brimline: Brimline, tmp_path: Path) -> None:
+    def costs() -> dict[str, Any]:
+        rows = brimline.json("query", "--limit", "0", "--include-archived")["rows"]
+        return {row["id"]: (row["costUsd"], row["priceStatus"], row["credits"]) for row in rows}
+
+    before, pin, other = costs(), tmp_path / "pin.json", tmp_path / "other.json"
+    brimline("pin-pricing", "--output", str(pin))
+    dear = {"input_per_million": 900, "output_per_million": 900}
+    models = ("gpt-5.5", "gpt-5.4", "gpt-6.1-codex")
+    other.write_text(json.dumps({"models": dict.fromkeys(models, dear)}))
+    brimline("update-pricing", "--source-file", str(other))
+    assert costs() != before
+    brimline("update-pricing", "--source-file", str(pin))
+    assert costs() == before
+    # A file that is named is pinned instead of what holds.
+    brimline("pin-pricing", "--pricing", str(other), "--output", str(tmp_path / "second.json"))
+    second = json.loads((tmp_path / "second.json").read_text())
+    assert set(second["models"]) == set(models) and second["_source"]["name"] == "other.json"
+    brimline("pin-pricing", "--pricing", str(tmp_path / "no"), "--output", "x.json", code=1)
+    other.write_text('{"models": {"a": {"input": -1}}}')
+    brimline("pin-pricing", "--pricing", str(other), "--output", "x.json", code=1)
+    assert "a rate of a is no number" in brimline.error

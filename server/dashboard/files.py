@@ -17,7 +17,16 @@ from server.ingest import reprice, scan
 from server.sentences import told
 from server.store import db
 from server.times import iso, parse
-from server.usage import allowance_copy, ownchecks, ownfiles, ownprices, privacy, tables, thresholds
+from server.usage import (
+    allowance_copy,
+    ownchecks,
+    ownfiles,
+    ownprices,
+    pricing,
+    privacy,
+    tables,
+    thresholds,
+)
 from server.usage.days import chosen
 
 if TYPE_CHECKING:
@@ -54,6 +63,7 @@ def blueprint(services: Services) -> Blueprint:
     routes = Blueprint("files", __name__)
 
     _add_files(routes)
+    _add_prices(routes)
 
     @routes.get("/api/allowance")
     def allowances() -> Any:
@@ -89,13 +99,19 @@ def _add_files(routes: Blueprint) -> None:
         place = ownfiles.write(f"{name}.json", TEMPLATES[name], force=force)
         return jsonify({"path": str(place)})
 
+    @routes.post("/api/allowance/parse")
+    def copied() -> Any:
+        return jsonify({"windows": _copied(body.read())})
+
+
+def _add_prices(routes: Blueprint) -> None:
     @routes.post("/api/pricing/update")
     def prices() -> Any:
         return jsonify(_new_prices(body.read()))
 
-    @routes.post("/api/allowance/parse")
-    def copied() -> Any:
-        return jsonify({"windows": _copied(body.read())})
+    @routes.post("/api/pricing/pin")
+    def pinned() -> Any:
+        return jsonify(_pinned(body.read(optional=True)))
 
 
 def _about(name: str) -> dict[str, Any]:
@@ -152,6 +168,23 @@ def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
     place = ownfiles.write(name, {"_source": stamped, **fresh, "aliases": aliases})
     reprice.keep()
     return {"path": str(place), "models": len(fresh.get("models", fresh)), "source": stamped}
+
+
+def _pinned(given: dict[str, Any]) -> dict[str, Any]:
+    """All prices that hold, or those of a file that is sent, as a file to keep."""
+    now, text = iso(db.now_ms()) or "", body.text(given, "text")
+    if text is not None:
+        return ownprices.pinned(ownprices.read(text), body.text(given, "source") or "a file", now)
+    try:
+        own = ownfiles.read("pricing.json")
+    except AppError:
+        own = {}
+    stamp = own.get("_source")
+    names = [str(stamp["name"])] if isinstance(stamp, dict) and stamp.get("name") else []
+    if not names and own.get("models"):
+        names = ["pricing.json"]
+    names += [f"{one['name']}, {one['checked']}" for one in tables.read("prices.json")["sources"]]
+    return ownprices.pinned(pricing.table(), "; ".join(names), now)
 
 
 def _copied(given: dict[str, Any]) -> list[dict[str, Any]]:

@@ -936,7 +936,7 @@ def whole(value: Any) -> int | None:
     return value
 
 
-_FIGURES = (
+_TOLD = (
     "input_tokens",
     "cached_input_tokens",
     "cache_write_input_tokens",
@@ -949,14 +949,14 @@ def _usage(value: Any) -> tuple[int, int, int, int, int] | None:
     """(input, cached, cache_written, output, reasoning); an impossible figure counts nothing."""
     if not isinstance(value, dict):
         return None
-    first, cached, written, output, reasoning = (whole(value.get(name)) or 0 for name in _FIGURES)
+    first, cached, written, output, reasoning = (whole(value.get(name)) or 0 for name in _TOLD)
     if odd(value):  # parts are no larger than what is left of their whole
         cached = min(cached, first)
         written, reasoning = min(written, first - cached), min(reasoning, output)
     return first, cached, written, output, reasoning
 
 
-def odd(value: Any, names: tuple[str, ...] = _FIGURES) -> bool:
+def odd(value: Any, names: tuple[str, ...] = _TOLD) -> bool:
     """Whether figures hold one that cannot be, or are none at all; null is one that is not told."""
     if not isinstance(value, dict):
         return value is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from typing import Any
 
 from server.errors import Unprocessable
@@ -14,6 +15,8 @@ _CONTEXT = re.compile(r"\s*\(<\s*272K context length\)", re.IGNORECASE)
 _UNITS = ("_per_million", "_credits_per_million", "")
 _MOST = 1e6
 TIERS = ("standard", "batch", "flex", "priority")
+_KINDS = (*TIERS, "long")
+SCHEMA = "codex-usage-tracker-pricing-v1"
 
 
 def read(text: str, tier: str = "standard") -> dict[str, Any]:
@@ -50,14 +53,18 @@ def _page(text: str, tier: str) -> dict[str, Any]:
 
 def tables(given: dict[str, Any]) -> dict[str, Any]:
     """The table that `pricing.use` takes. Raises `ValueError` naming what does not fit."""
-    listed = given.get("models", {k: v for k, v in given.items() if not k.startswith("_")})
-    aliases = given.get("aliases") or {}
+    listed, aliases = _models(given), given.get("aliases") or {}
     if not isinstance(listed, dict) or not isinstance(aliases, dict):
         raise ValueError("models and aliases must be objects")
     return {
-        "models": {str(name).lower(): [_entry(name, rates)] for name, rates in listed.items()},
+        "models": {str(name).lower(): _periods(name, rates) for name, rates in listed.items()},
         "aliases": {str(name).lower(): str(to).lower() for name, to in aliases.items()},
     }
+
+
+def _models(given: dict[str, Any]) -> Any:
+    """The models of a file, which may stand in it without a heading."""
+    return given.get("models", {k: v for k, v in given.items() if not k.startswith("_")})
 
 
 def credits(given: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +81,47 @@ def credit_rates(given: dict[str, Any]) -> dict[str, Any]:
     return credits({"models": rates, "aliases": given.get("aliases")})
 
 
+def pinned(given: dict[str, Any], source: str, at: str) -> dict[str, Any]:
+    """A pricing.json that keeps these prices, whatever a later update brings."""
+    before = given.get("_source")
+    stamp = before if isinstance(before, dict) else {"name": source}
+    note = "`brimline update-pricing --source-file` of this file brings these prices back."
+    return {
+        "_schema": SCHEMA,
+        "_source": {**stamp, "pinned": True, "pinned_at": at, "pin_note": note},
+        "models": _models(given),
+        "aliases": given.get("aliases") or {},
+    }
+
+
+def _periods(name: Any, rates: Any) -> list[dict[str, Any]]:
+    """What holds for a model, one entry from each day on that its rates changed."""
+    if isinstance(rates, list) and rates and all(isinstance(one, dict) for one in rates):
+        return [_whole_entry(name, one) for one in rates]
+    return [_entry(name, rates)]
+
+
+def _whole_entry(name: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """An entry as the shipped table has it, and as `pinned` writes it."""
+    entry: dict[str, Any] = {}
+    for kind in _KINDS:
+        if kind in given:
+            entry[kind] = _checked(name, given[kind])
+    if "standard" not in entry:
+        raise ValueError(f"{str(name)[:60]} has no rates")
+    if "from" in given:
+        date.fromisoformat(str(given["from"]))
+        entry["from"] = str(given["from"])
+    write = given.get("cacheWrite", 1)
+    if isinstance(write, bool) or not isinstance(write, int | float) or not 0 <= write <= 100:
+        raise ValueError(f"cacheWrite of {str(name)[:60]} is no number from 0 to 100")
+    if write != 1:
+        entry["cacheWrite"] = write
+    if given.get("estimated"):
+        entry["estimated"] = str(given["estimated"])
+    return entry
+
+
 def _entry(name: Any, rates: Any) -> dict[str, Any]:
     if isinstance(rates, list) and len(rates) == 3:
         values = rates
@@ -84,11 +132,18 @@ def _entry(name: Any, rates: Any) -> dict[str, Any]:
         ]
     else:
         raise ValueError(f"{str(name)[:60]} has no rates")
+    entry: dict[str, Any] = {"standard": _checked(name, values)}
+    if isinstance(rates, dict) and rates.get("estimated") is True:
+        entry["estimated"] = str(rates.get("estimate_reason") or "the user's estimate")
+    return entry
+
+
+def _checked(name: Any, values: Any) -> list[float | None]:
+    """Rates of input, cached input and output, of which the second may be unknown."""
+    if not isinstance(values, list) or len(values) != 3:
+        raise ValueError(f"{str(name)[:60]} needs three rates: input, cached input, output")
     for place, value in enumerate(values):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not ((number and 0 <= value <= _MOST) or (value is None and place == 1)):
             raise ValueError(f"a rate of {str(name)[:60]} is no number from 0 up")
-    entry: dict[str, Any] = {"standard": values}
-    if isinstance(rates, dict) and rates.get("estimated") is True:
-        entry["estimated"] = str(rates.get("estimate_reason") or "the user's estimate")
-    return entry
+    return values

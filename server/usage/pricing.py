@@ -140,6 +140,12 @@ def credit_rate(model: str | None) -> tuple[str | None, str]:
     return (by, "estimated") if by else (name, "exact")
 
 
+def table() -> dict[str, Any]:
+    """All prices that hold: `models` with their rates by date, and `aliases`."""
+    held = _table()
+    return {"models": held["models"], "aliases": held["aliases"]}
+
+
 def names() -> list[str]:
     """The models that have a price, and their aliases."""
     table = _table()
