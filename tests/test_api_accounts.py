@@ -220,6 +220,33 @@ def test_a_duplicate_that_is_unclear_is_a_conflict(client: FlaskClient) -> None:
     assert error(upload(client, auth_json(**values))) == (409, "duplicate_identity_conflict")
 
 
+# ── removing ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_removed_account_keeps_its_name_as_long_as_its_requests(client: FlaskClient) -> None:
+    gone, erased = add(client), add(client, "bob", email="bob@example.com", user="bob")
+    for each in (gone, erased):
+        with db.writing() as connection:
+            connection.execute(
+                "insert into request_log (id, account, endpoint, status, attempts, started_at) "
+                "values (?, ?, '/v1/responses', 'success', '[]', 1)",
+                (f"r-{each}", each),
+            )
+    client.put(f"/api/accounts/{gone}/alias", json={"alias": "old work"})
+    client.delete(f"/api/accounts/{gone}")
+    client.delete(f"/api/accounts/{erased}?history=erase")
+    rows = client.get("/api/request-logs?search=old+work").get_json()["requests"]
+    assert [(row["accountId"], row["accountName"]) for row in rows] == [(gone, "old work")]
+    assert client.get("/api/accounts/removed").get_json() == {
+        "accounts": [{"accountId": gone, "displayName": "old work"}]
+    }
+    client.put("/api/settings", json={"privacyMode": "strict"})
+    (row,) = client.get("/api/request-logs").get_json()["requests"]
+    assert row["accountName"] == f"account {gone[:6]}"
+    assert add(client) == gone  # it comes back, and is called what it is called now
+    assert client.get("/api/accounts/removed").get_json() == {"accounts": []}
+
+
 # ── verbs ─────────────────────────────────────────────────────────────────────────────────
 
 

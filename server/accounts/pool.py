@@ -138,6 +138,7 @@ class Pool:
         self._profiles: dict[str, Profile] = {}
         self._live: dict[str, _Live] = {}
         self._dirty: set[str] = set()
+        self._removed: dict[str, str] = {}  # what accounts were called whose requests are kept
         self._history = History()
         self._pins = Pins()
         self._copies = Copies()
@@ -155,6 +156,7 @@ class Pool:
         self._credentials.load()
         self._copies.load()
         self.notices = [] if notices is None else notices
+        self._dirty.clear()
         profiles = self._whole([Profile(*row) for row in stored])
         used = dict(
             db.rows(
@@ -169,7 +171,7 @@ class Pool:
             self._live = {
                 p.id: _Live(known.get(p.id, Usage()), int(used.get(p.id, 0))) for p in profiles
             }
-            self._dirty.clear()
+            self._removed = dict(db.rows("select id, name from removed_account"))
         for profile in profiles:
             if profile.status in (SIGN_IN_NEEDED, allowance.DEACTIVATED) and not _closed(profile):
                 reason = profile.status_reason or say("state.ended")
@@ -460,9 +462,10 @@ class Pool:
             self._save(profile, **{k: v for k, v in changes.items() if v is not None})
 
     def remove(self, account: str, *, erase: bool = False) -> None:
-        """Forget an account and its tokens; with `erase` also its snapshots and request log."""
+        """Forget an account and its tokens; with `erase` also its name, snapshots and requests."""
         with self._changing:
             profile = self._profile(account)
+            name = self.name(account)
             with _stored(), db.writing("accounts", "requests") as connection:
                 self._credentials.remove(profile.id)
                 self._copies.drop(profile.id)
@@ -470,11 +473,20 @@ class Pool:
                 self._pins.drop(profile.id, connection)
                 if erase:
                     connection.execute("delete from request_log where account = ?", (profile.id,))
+                    connection.execute("delete from removed_account where id = ?", (profile.id,))
+                else:
+                    connection.execute(
+                        "replace into removed_account (id, name, removed_at) values (?, ?, ?)",
+                        (profile.id, name, db.now_ms()),
+                    )
                 self._history.forget(profile.id, connection if erase else None)
             with self._lock:
                 for known in (self._profiles, self._live):
                     known.pop(profile.id, None)
                 self._dirty.discard(profile.id)
+                self._removed.pop(profile.id, None)
+                if not erase:
+                    self._removed[profile.id] = name
 
     def find(self, name: str) -> str:
         """The id of the account with this id, alias, e-mail, or unique beginning of one."""
@@ -527,9 +539,20 @@ class Pool:
             )
 
     def name(self, account: str) -> str:
-        """What people call the account."""
+        """What people call the account, or called it; the id when nobody knows it."""
         with self._lock:
-            return summary.names(list(self._profiles.values())).get(account, account)
+            known = summary.names(list(self._profiles.values()))
+        return known.get(account) or self.removed().get(account, account)
+
+    def removed(self) -> dict[str, str]:
+        """What accounts were called that are gone and whose requests are kept, by id.
+
+        In the strict privacy mode that is a piece of the id.
+        """
+        strict = settings.get("privacyMode") == "strict"
+        with self._lock:
+            gone = {a: name for a, name in self._removed.items() if a not in self._profiles}
+        return {a: f"account {a[:6]}" if strict else name for a, name in gone.items()}
 
     def reset_of(self, account: str, now: int) -> int | None:
         """When the account's shortest window starts afresh; None when that is unknown."""

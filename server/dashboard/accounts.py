@@ -45,10 +45,17 @@ def _add_reading(routes: Blueprint, services: Services) -> None:
     def everyone() -> Any:
         return jsonify({"accounts": pool.summaries(db.now_ms(), auth=True)})
 
+    @routes.get("/api/accounts/removed")
+    def removed() -> Any:
+        gone = pool.removed().items()
+        return jsonify({"accounts": [{"accountId": a, "displayName": name} for a, name in gone]})
+
     @routes.get("/api/accounts/<account>/trends")
     def trends(account: str) -> Any:
         days = _number("days", 28, 1, 400)
-        return jsonify(_trends(pool.summary(account, db.now_ms())["accountId"], days))
+        known = pool.summary(account, db.now_ms())["accountId"]
+        latest = next((c.windows for c in pool.candidates() if c.id == known), ())
+        return jsonify(_trends(known, latest, days))
 
     @routes.post("/api/accounts/import")
     def add() -> Any:
@@ -412,7 +419,8 @@ def _item(account: dict[str, Any], key: str, percent: float | None) -> dict[str,
     }
 
 
-def _trends(account: str, days: int) -> dict[str, Any]:
+def _trends(account: str, latest: Iterable[Window], days: int) -> dict[str, Any]:
+    """Percent left over time; `latest` is what the account has now, which may not be stored yet."""
     now = db.now_ms()
     since = now - days * DAY
     # Hours up to the last whole one, and now: at most 673 points for 28 days.
@@ -420,6 +428,10 @@ def _trends(account: str, days: int) -> dict[str, Any]:
     times = [*range(since - since % step + step, now, step), now]
     found: dict[str, Any] = {"accountId": account}
     seen = history.observed(account, since)
+    for window in latest:
+        kept = seen.setdefault(window.key, [])
+        if not kept or window.observed_at > kept[-1].observed_at:
+            kept.append(window)
     for key in allowance.STANDARD:
         points = allowance.series(seen.get(key, []), times)
         found[key] = [{"t": iso(at), "v": left} for at, left in points]

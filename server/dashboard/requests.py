@@ -191,9 +191,10 @@ def _add_search(where: _Where) -> None:
     conditions = [f"{column} like ? escape '\\'" for column in _SEARCHED]
     conditions.append(
         "account in (select id from account where email like ? escape '\\' "
-        "or label like ? escape '\\')"
+        "or label like ? escape '\\' "
+        "union select id from removed_account where name like ? escape '\\')"
     )
-    where.add(f"({' or '.join(conditions)})", *[pattern] * (len(_SEARCHED) + 2))
+    where.add(f"({' or '.join(conditions)})", *[pattern] * (len(_SEARCHED) + 3))
 
 
 def _texts(name: str) -> list[str]:

@@ -116,6 +116,14 @@ class Account(_Usage):
     updated_at = IntegerField()
 
 
+class RemovedAccount(_Usage):
+    """What an account was called that was removed and whose requests were kept."""
+
+    id = TextField(primary_key=True)
+    name = TextField()
+    removed_at = IntegerField()
+
+
 class Snapshot(_Usage):
     """One observation of one allowance window of one account."""
 
@@ -863,6 +871,7 @@ Call.add_index(Call.provider, Call.started_at, Call.seen, where=Call.seen != 1, 
 SECRET_TABLES = [Credential, AccountCopy, Secret, Login]
 USAGE_TABLES = [
     Account,
+    RemovedAccount,
     Snapshot,
     AllowanceNow,
     StickySession,

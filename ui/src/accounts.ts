@@ -2,17 +2,30 @@
 import { useQuery } from "@tanstack/react-query";
 import { api, type Account } from "./api";
 
+type Named = Pick<Account, "accountId" | "displayName">;
+
+// Those that were removed and whose requests were kept, as of the last look at the accounts.
+let removed: Named[] = [];
+
 export function useAccounts() {
   return useQuery({
     queryKey: ["accounts"],
-    queryFn: ({ signal }) => api<{ accounts: Account[] }>("/api/accounts", { signal }),
+    queryFn: async ({ signal }) => {
+      const [found, gone] = await Promise.all([
+        api<{ accounts: Account[] }>("/api/accounts", { signal }),
+        api<{ accounts: Named[] }>("/api/accounts/removed", { signal }),
+      ]);
+      removed = gone.accounts;
+      return found;
+    },
     select: ({ accounts }) => accounts,
     meta: { topics: ["accounts"] },
     refetchInterval: 60_000,
   });
 }
 
-/** The name of an account id; the id itself once the account is gone. */
+/** The name of an account id, also once the account is gone; the id itself when nobody knows it. */
 export function nameOf(accounts: Account[] | undefined, id: string | null): string | null {
-  return accounts?.find(({ accountId }) => accountId === id)?.displayName ?? id;
+  const known = (one: Named) => one.accountId === id;
+  return (accounts?.find(known) ?? removed.find(known))?.displayName ?? id;
 }
