@@ -1,6 +1,6 @@
 /** What the pages make of an account's windows and state. Pure. */
 import type { Account, Allowance } from "./api";
-import { reset, when } from "./format";
+import { joined, reset, when } from "./format";
 import { t, tIf } from "./words";
 
 export type Mark = "ok" | "warn" | "crit" | "idle" | "none";
@@ -78,9 +78,9 @@ export function paceText(window: Allowance, now: number): string {
   if (window.remainingPercent !== null && window.remainingPercent <= 0) return t("meter.spent");
   if (!pace) return t("pace.early");
   const points = Math.abs(Math.round(pace.delta));
-  const state = tIf(`pace.${pace.state}`, pace.state).replace("{{points}}", String(points));
+  const state = tIf(`pace.${pace.state}`, pace.state, { points, count: points });
   const ends = pace.runsOutAt ? t("pace.runsOut", { when: when(pace.runsOutAt, now) }) : t("pace.lasts");
-  return `${state}, ${ends}`;
+  return joined([state, ends]);
 }
 
 /** When a window resets, for beside its meter. */

@@ -38,7 +38,7 @@ function dates(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
 
 /** Things one after the other, with the comma of the language. */
 export function joined(parts: readonly string[]): string {
-  return parts.join(t("join.list"));
+  return parts.length ? parts.reduce((first, next) => t("join.list", { first, next })) : "";
 }
 
 /** A name and its value: "Model: gpt-5.5"; the colon stands as the language wants it. */

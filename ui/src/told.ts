@@ -26,7 +26,9 @@ export function told(text: string | null | undefined, said: Said | null | undefi
 
 function values(said: Said): Values {
   const entries = Object.entries(said.values).map(([name, value]) => [name, one(name, value)] as const);
-  return Object.fromEntries(entries);
+  // Points are counted; `count` is what chooses the form of their word.
+  const { points } = said.values;
+  return { ...Object.fromEntries(entries), ...(points == null ? {} : { count: Number(points) }) };
 }
 
 function one(name: string, value: string | number | Said): string | number {

@@ -34,7 +34,7 @@ export function t(word: Word, values: Values = {}): string {
 
 /** Like `t` for a key put together at run time; the fallback when there is no such word. */
 export function tIf(word: string, fallback: string, values: Values = {}): string {
-  return i18next.exists(word) ? i18next.t(word, values) : fallback;
+  return i18next.exists(word, values) ? i18next.t(word, values) : fallback;
 }
 
 /** The language of numbers and dates. */

@@ -10,6 +10,7 @@ import { ago, count, full, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { AccountActions } from "../parts/AccountActions";
 import { AddAccount } from "../parts/AddAccounts";
+import { Arrow } from "../parts/Arrow";
 import { Facts } from "../parts/Copy";
 import { ResetCredits } from "../parts/ResetCredits";
 import { Meter } from "../parts/Meter";
@@ -27,7 +28,7 @@ export function AccountPage({ id }: { id: string }) {
   return (
     <>
       <p className="crumb note">
-        <Link href="/accounts">← {t("accounts.back")}</Link>
+        <Link href="/accounts"><Arrow to="back" /> {t("accounts.back")}</Link>
       </p>
       <header>
         <h1>{account?.displayName ?? (found.data ? t("accounts.notFound") : t("accounts.title"))}</h1>

@@ -9,6 +9,7 @@ import { callPath, wholeTurn, type Deltas, type Investigated } from "../evidence
 import { count, credits, duration, exact, full, money, share, UNKNOWN } from "../format";
 import { useTitle } from "../hooks";
 import { severityMark } from "../insights";
+import { Arrow } from "../parts/Arrow";
 import { CopyLink } from "../parts/Chips";
 import { Copy, Facts } from "../parts/Copy";
 import { EvidenceCard, useEvidence } from "../parts/EvidenceList";
@@ -30,7 +31,7 @@ export function CallPage({ id }: { id: string }) {
   return (
     <>
       <p className="note crumb">
-        <Link href="/calls">← {t("calls.title")}</Link>
+        <Link href="/calls"><Arrow to="back" /> {t("calls.title")}</Link>
         {call?.threadId && (
           <>
             {" · "}
@@ -81,7 +82,7 @@ export function CallPage({ id }: { id: string }) {
 
 /** To the neighbours in the thread. */
 function Way({ call }: { call: Investigated }) {
-  const step = (id: string | null, word: Word, text: string) =>
+  const step = (id: string | null, word: Word, text: React.ReactNode) =>
     id ? (
       <Link className="button" href={callPath(id)}>
         {text}
@@ -93,8 +94,8 @@ function Way({ call }: { call: Investigated }) {
     );
   return (
     <span className="tools">
-      {step(call.previous, "calls.previous", `← ${t("calls.previous")}`)}
-      {step(call.next, "calls.next", `${t("calls.next")} →`)}
+      {step(call.previous, "calls.previous", <><Arrow to="back" /> {t("calls.previous")}</>)}
+      {step(call.next, "calls.next", <>{t("calls.next")} <Arrow to="on" /></>)}
       <CopyLink />
     </span>
   );

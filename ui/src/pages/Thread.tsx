@@ -6,6 +6,7 @@ import { api, type Lifecycle, type ThreadDetail, type ThreadSession } from "../a
 import { callPath } from "../evidence";
 import { compact, count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
+import { Arrow } from "../parts/Arrow";
 import { CopyLink } from "../parts/Chips";
 import { Copy, Facts } from "../parts/Copy";
 import { NestedCalls } from "../parts/NestedCalls";
@@ -27,7 +28,7 @@ export function ThreadPage({ id }: { id: string }) {
   return (
     <>
       <p className="note crumb">
-        <Link href="/threads">← {t("threads.title")}</Link>
+        <Link href="/threads"><Arrow to="back" /> {t("threads.title")}</Link>
       </p>
       <header>
         <h1>

@@ -7,6 +7,7 @@ import { callPath } from "../evidence";
 import { credits, duration, exact, full, share, UNKNOWN } from "../format";
 import { severityMark } from "../insights";
 import { t, tIf } from "../words";
+import { Arrow } from "./Arrow";
 import { Copy, Facts } from "./Copy";
 import { Dialog } from "./Dialog";
 import { Sign } from "./Sign";
@@ -56,10 +57,10 @@ function Loaded({
       </div>
       <div className="tools">
         <button type="button" disabled={!call.previous} onClick={() => call.previous && go(call.previous)}>
-          ← {t("calls.previous")}
+          <Arrow to="back" /> {t("calls.previous")}
         </button>
         <button type="button" disabled={!call.next} onClick={() => call.next && go(call.next)}>
-          {t("calls.next")} →
+          {t("calls.next")} <Arrow to="on" />
         </button>
         <Link className="button" href={callPath(call.id)}>
           {t("call.page")}
