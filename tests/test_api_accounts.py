@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from server.accounts.allowance import DAY, HOUR
+from server.accounts.allowance import DAY, HOUR, Usage, Window
 from server.app import Services, create_app
 from server.config import Config
 from server.store import db, vault
@@ -607,6 +607,17 @@ def test_a_usage_query_that_does_not_fit(client: FlaskClient, query: str) -> Non
     assert error(client.get(f"/api/usage/{query}")) == (422, "validation_error")
 
 
+def test_a_trend_begins_with_the_first_observation(client: FlaskClient, built: Services) -> None:
+    wanted = add(client)
+    now = db.now_ms()
+    built.pool.observe(wanted, Usage((Window("primary", 25.0, 300, now + HOUR, now),)), "api")
+    body = client.get(f"/api/accounts/{wanted}/trends").get_json()
+    assert {point["v"] for point in body["primary"]} == {75.0}, "before it is stored"
+    built.pool.flush()
+    body = client.get(f"/api/accounts/{wanted}/trends").get_json()
+    assert {point["v"] for point in body["primary"]} == {75.0}
+
+
 def test_trends_are_real_and_hold_the_last_value(client: FlaskClient, built: Services) -> None:
     wanted = add(client)
     built.pool.flush()
@@ -619,6 +630,7 @@ def test_trends_are_real_and_hold_the_last_value(client: FlaskClient, built: Ser
                 "resets_at, observed_at) values (?, 'api', 'secondary', ?, 10080, ?, ?)",
                 (wanted, used, now - days * DAY + 7 * DAY, now - days * DAY),
             )
+    built.pool.load()  # it knows what is stored, and nothing newer
     body = client.get(f"/api/accounts/{wanted}/trends").get_json()
     values = [point["v"] for point in body["secondary"]]
     assert body["accountId"] == wanted

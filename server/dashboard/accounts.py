@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
 
 from server.accounts import allowance, history
-from server.accounts.allowance import DAY, FARTHEST_RESET, HOUR, MINUTE, MONTHLY, PRIMARY, SECONDARY
+from server.accounts.allowance import (
+    DAY,
+    FARTHEST_RESET,
+    HOUR,
+    MINUTE,
+    MONTHLY,
+    PRIMARY,
+    SECONDARY,
+    Window,
+)
 from server.accounts.pool import POLICIES, Imported
 from server.accounts.provider import ResetCredits
 from server.accounts.refresh import Held
