@@ -65,6 +65,11 @@ export function unasked({ status, usageError }: Account): boolean {
   return !!usageError && ["active", "rate_limited", "quota_exceeded"].includes(status);
 }
 
+/** Whether an account serves nothing until somebody does something about it. */
+export function out({ status }: Account): boolean {
+  return ["paused", "sign_in_needed", "deactivated"].includes(status);
+}
+
 /** A plan as people write it. */
 export function planName(plan: string | null): string {
   if (!plan) return t("plan.unknown");

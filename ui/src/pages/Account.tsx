@@ -4,7 +4,7 @@ import { useId } from "react";
 import { Link } from "wouter";
 import { useAccounts } from "../accounts";
 import { prioritise, route, useAct } from "../acts";
-import { paceText, planName, statusMark, statusText, windowName } from "../allowance";
+import { out, paceText, planName, statusMark, statusText, windowName } from "../allowance";
 import { api, type Account, type Allowance, type Point } from "../api";
 import { ago, count, full, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
@@ -111,7 +111,7 @@ function Window({ window, account, now }: { window: Allowance; account: Account;
       <Meter
         window={window}
         slot={slot}
-        idle={account.status === "paused"}
+        idle={out(account)}
         // A named model's own allowance is not what credits stand in for.
         paid={account.onCredits && !window.key.includes(":")}
         now={now}
@@ -187,7 +187,8 @@ interface Trends {
 
 function History({ account }: { account: Account }) {
   const found = useQuery({
-    queryKey: ["trends", account.accountId],
+    // What is seen first is drawn at once, not in five minutes.
+    queryKey: ["trends", account.accountId, account.windows.length > 0],
     queryFn: ({ signal }) =>
       api<Trends>(`/api/accounts/${encodeURIComponent(account.accountId)}/trends?days=28`, { signal }),
     // A month of points moves slowly: every five minutes is often enough.
@@ -215,7 +216,7 @@ function History({ account }: { account: Account }) {
   );
 }
 
-/** The lines worth drawing: a window with at least two known points. */
+/** The lines worth drawing: a window with a known point. */
 function linesOf(trends: Trends, windows: Allowance[]): Line[] {
   const slots = [
     { key: "primary", points: trends.primary },
@@ -223,7 +224,7 @@ function linesOf(trends: Trends, windows: Allowance[]): Line[] {
     { key: "monthly", points: trends.monthly },
   ];
   return slots
-    .filter(({ points }) => points.filter(({ v }) => v !== null).length > 1)
+    .filter(({ points }) => points.some(({ v }) => v !== null))
     .map(({ key, points }) => ({
       name: windowName(
         windows.find((window) => window.key === key),

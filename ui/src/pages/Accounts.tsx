@@ -3,7 +3,7 @@ import { useRef, useState } from "react";
 import { Link } from "wouter";
 import { useAccounts } from "../accounts";
 import { all, useAct } from "../acts";
-import { lane, planName, statusMark, statusText, unasked } from "../allowance";
+import { lane, out, planName, statusMark, statusText, unasked } from "../allowance";
 import type { Account } from "../api";
 import { when } from "../format";
 import { useNow, useTitle } from "../hooks";
@@ -100,7 +100,7 @@ function List({ accounts }: { accounts: Account[] }) {
 function Row({ account, now }: { account: Account; now: number }) {
   const [short, long] = lane(account.windows);
   const shown = {
-    idle: account.status === "paused",
+    idle: out(account),
     absent: account.windows.length > 0,
     paid: account.onCredits,
     unnamed: true,

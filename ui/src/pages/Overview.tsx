@@ -2,7 +2,7 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { pause, resume, useAct } from "../acts";
-import { lane, planName, statusMark, statusText, unasked, windowName } from "../allowance";
+import { lane, out, planName, statusMark, statusText, unasked, windowName } from "../allowance";
 import { api, query, type Account, type Allowance, type Attention, type Overview as Data } from "../api";
 import { ago, money, percent, UNKNOWN, when } from "../format";
 import { useNow, useTitle } from "../hooks";
@@ -216,7 +216,7 @@ function Lane({ account, now }: { account: Account; now: number }) {
   const act = useAct();
   const [short, long] = lane(account.windows);
   const shown = {
-    idle: account.status === "paused",
+    idle: out(account),
     absent: account.windows.length > 0,
     paid: account.onCredits,
     unnamed: true,
@@ -270,7 +270,7 @@ function LaneButton({ account, run, busy }: LaneButtonProps) {
   if (account.status === "sign_in_needed" || account.status === "deactivated") {
     return (
       <Link href={`/accounts/${encodeURIComponent(account.accountId)}`} className="button">
-        {t("accounts.open")}
+        {t(account.status === "sign_in_needed" ? "accounts.again" : "accounts.open")}
       </Link>
     );
   }

@@ -23,7 +23,12 @@ export function AccountActions({ account, here = false }: { account: Account; he
     : [{ label: t("accounts.open"), run: () => go(`/accounts/${encodeURIComponent(account.accountId)}`) }];
   return (
     <span className="tools">
-      <PauseOrResume account={account} run={act.mutate} busy={act.isPending} />
+      {ended(account) && !here && (
+        <button type="button" aria-label={`${t("accounts.again")}: ${name}`} onClick={() => setDialog("again")}>
+          {t("accounts.again")}
+        </button>
+      )}
+      {!ended(account) && <PauseOrResume account={account} run={act.mutate} busy={act.isPending} />}
       <Menu
         label={t("accounts.menu", { name })}
         quiet
@@ -62,6 +67,11 @@ export function AccountActions({ account, here = false }: { account: Account; he
   );
 }
 
+/** Out of rotation until somebody signs in again: there is nothing to pause. */
+function ended({ status }: Account): boolean {
+  return status === "sign_in_needed" || status === "deactivated";
+}
+
 interface RunProps {
   account: Account;
   run: ReturnType<typeof useAct>["mutate"];
@@ -82,8 +92,6 @@ function PauseOrResume({ account, run, busy }: RunProps) {
       </button>
     );
   }
-  // Out of rotation already; signing in again is what brings it back.
-  if (account.status === "sign_in_needed" || account.status === "deactivated") return null;
   const hour = () => new Date(Date.now() + HOUR).toISOString();
   return (
     <Menu
