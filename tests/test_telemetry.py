@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from server.app import create_app
 from server.config import Config
 from server.ingest import otlp, witness
 from server.store import db
+from server.times import iso
 from server.usage import received, telemetry
 from server.usage.days import QUARTER, Days
 from server.usage.durations import COMMANDS
@@ -372,6 +374,92 @@ def test_claude_code_has_panels_of_its_own(database: None) -> None:
     assert panels["commandDuration"]["value"] == 70
     assert panels["tools"]["behind"]["query"]["name"] == "claude_code.tool_result"
     assert shown()["input"]["value"] == 0  # Codex' panels stay Codex'
+
+
+def claude_told(count: int = 3) -> None:
+    """Claude Code's own events, as its exporter sends them."""
+    common = [
+        {"key": key, "value": {"stringValue": text}}
+        for key, text in (("session.id", "c1a0de-1"), ("terminal.type", "iTerm.app/3.5"))
+    ]
+    records = []
+    for number in range(count):
+        at = NOW - 2 * 86_400_000 + number * 60_000
+        stamp = {"key": "event.timestamp", "value": {"stringValue": iso(at)}}
+        said: dict[str, dict[str, Any]] = {
+            "user_prompt": {"prompt_length": 4},
+            "api_request": {
+                "model": "claude-opus-4-6", "input_tokens": 100, "output_tokens": 10,
+                "cache_read_tokens": 50, "cache_creation_tokens": 0, "duration_ms": 900,
+            },
+            "tool_result": {"tool_name": "Bash", "success": "true", "duration_ms": 9000},
+        }  # fmt: skip
+        for name, more in said.items():
+            records.append(
+                {
+                    "body": {"stringValue": f"claude_code.{name}"},
+                    "timeUnixNano": str(at * 1_000_000),
+                    "attributes": [
+                        *common, stamp, {"key": "event.name", "value": {"stringValue": name}},
+                        *(
+                            {"key": key, "value": {"stringValue": str(value)}}
+                            for key, value in more.items()
+                        ),
+                    ],
+                }
+            )  # fmt: skip
+    resource = {
+        "attributes": [{"key": "service.name", "value": {"stringValue": "claude-code"}}],
+    }
+    body = {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": records}]}]}
+    batch = otlp.decode("logs", json.dumps(body).encode(), json=True, now=NOW)
+    with db.writing() as connection:
+        witness.store(connection, [batch], witness.Tally(), NOW)
+
+
+def test_both_providers_together_are_their_sum(client: FlaskClient) -> None:
+    store(*RUNS)
+    see_in_log(skip=4)
+    witness.reconcile()
+    claude_told()
+
+    def asked(provider: str) -> dict[str, Any]:
+        found = client.get(f"/api/telemetry/panels?from=first&provider={provider}").get_json()
+        assert found["provider"] == provider
+        return {one["id"]: one for one in found["panels"]} | {"coverage": found["coverage"]}
+
+    codex, claude, both = asked("codex"), asked("claude"), asked("all")
+    assert claude["modelCalls"]["value"] == 3
+    for name in ("input", "output", "cached", "conversations", "modelCalls"):
+        assert both[name]["value"] == codex[name]["value"] + claude[name]["value"]
+        told = [one[name]["literal"]["value"] for one in (codex, claude, both)]
+        assert told[2] == told[0] + told[1]
+    for name in ("models", "modelTokens", "tools", "users", "terminals", "decisions", "success"):
+        every = Counter(counts(codex[name]["items"])) + Counter(counts(claude[name]["items"]))
+        assert Counter(counts(both[name]["items"])) == every
+    for name in ("conversationsOverTime", "tokensOverTime"):
+        sums = [
+            one["v"] + other["v"]
+            for one, other in zip(codex[name]["points"], claude[name]["points"], strict=True)
+        ]
+        assert [point["v"] for point in both[name]["points"]] == sums
+    slowest = max(claude["commandDuration"]["value"], codex["commandDuration"]["value"])
+    assert both["commandDuration"]["value"] <= slowest == 9000
+    details = [one["conversationDetails"]["total"] for one in (codex, claude, both)]
+    assert details[2] == details[0] + details[1]
+    for key in ("calls", "telemetry", "telemetryOnly"):
+        assert both["coverage"][key] == codex["coverage"][key] + claude["coverage"][key]
+    listed = client.get("/api/telemetry/counted?from=first&provider=all").get_json()
+    assert listed["sources"] == both["modelCalls"]["sources"]
+    events = client.get("/api/telemetry/events?from=first&provider=all&name=tool_result")
+    names = {one["name"] for one in events.get_json()["events"]}
+    assert names == {"codex.tool_result", "claude_code.tool_result"}
+    quality = client.get("/api/telemetry/quality?from=first&provider=all").get_json()
+    assert quality["records"]["provisional"] == both["modelCalls"]["sources"]["telemetry"]
+    behind = both["tools"]["behind"]
+    assert client.get(behind["path"], query_string=behind["query"]).get_json()["total"] == len(
+        [one for one in events.get_json()["events"] if one["tool"]]
+    )
 
 
 def proxied(name: str, session: str, status: str, at: int) -> tuple[Any, ...]:

@@ -18,8 +18,8 @@ from server.usage.behind import LOCAL_USER
 from server.usage.days import Days, chosen
 from server.usage.privacy import short
 from server.usage.received import Wanted
-from server.usage.steps import Span, whole_quarters
-from server.usage.telemetry import DETAILS, MOST_DETAILS
+from server.usage.steps import PROVIDERS, Span, whole_quarters
+from server.usage.telemetry import ALL, DETAILS, MOST_DETAILS
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -171,9 +171,8 @@ def _span(days: Days, *, any_provider: bool = False) -> Span:
         since = until - 30 * _DAY if given is None else given
     if not 0 <= until - since <= _LONGEST:
         raise Unprocessable("“from” must lie before “to”, by at most ten years.")
-    if any_provider:
-        return Span(since, until, query.choice("provider", "", ("", *telemetry.PROVIDERS)))
-    return Span(since, until, query.choice("provider", "codex", telemetry.PROVIDERS))
+    asked = query.choice("provider", ALL if any_provider else "codex", (*PROVIDERS, ALL))
+    return Span(since, until, "" if asked == ALL else asked)
 
 
 def _flag(name: str) -> bool | None:

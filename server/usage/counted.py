@@ -23,7 +23,8 @@ _SIDES = {
         "c.started_at, c.rowid, c.id, c.model, s.key, s.thread, t.title, c.input, c.cached, "
         "c.output",
         "from call c left join session s on s.id = c.session left join thread t "
-        "on t.id = s.thread where c.provider = ? and c.started_at >= ? and c.started_at < ?",
+        "on t.id = s.thread where c.provider in (select value from json_each(?)) and "
+        "c.started_at >= ? and c.started_at < ?",
         "c.started_at, c.rowid",
         "c.input, c.cached, c.output",
     ),
@@ -31,7 +32,8 @@ _SIDES = {
         "u.at, u.rowid, null, u.model, nullif(u.session_id, ''), s.thread, t.title, u.input, "
         "u.cached, u.output",
         "from telemetry_usage u left join session s on s.key = u.session_id left join thread t "
-        "on t.id = s.thread where u.provider = ? and u.at >= ? and u.at < ? and u.call is null "
+        "on t.id = s.thread where u.provider in (select value from json_each(?)) and u.at "
+        ">= ? and u.at < ? and u.call is null "
         "and u.at <= ? and not exists (select 1 from call c join session x on x.id = c.session "
         "where x.key = u.session_id and c.started_at > u.at and c.seen & 3)",
         "u.at, u.rowid",
@@ -109,8 +111,8 @@ def _row(side: int, values: tuple[Any, ...]) -> dict[str, Any]:
 
 def _where(wanted: Wanted, side: int, now: int) -> tuple[str, list[Any]]:
     """Where a side's rows are, narrowed as asked."""
-    since, until, provider = wanted.span
-    sql, values = _SIDES[side][1], [provider, since, until]
+    since, until, whose = wanted.span.values()
+    sql, values = _SIDES[side][1], [whose, since, until]
     ours = side == _LEDGER
     if not ours:
         values.append(now - PATIENCE_MS)

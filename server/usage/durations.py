@@ -50,7 +50,7 @@ class Durations:
     def estimated(self, kind: str) -> bool:
         """Whether a histogram tells it, within 3 %."""
         if kind in ("tools", "commands"):
-            return self._number(_series(self._span.provider, _TOOL)) > _EXACTLY
+            return self._number(_series(self._span.whose, _TOOL)) > _EXACTLY
         return self._number([_PLAIN[kind]]) > _EXACTLY
 
     # ── where they are ────────────────────────────────────────────────────────────────
@@ -63,7 +63,7 @@ class Durations:
         """How often each duration came in each step."""
         if self.estimated(kind):
             if kind in ("tools", "commands"):
-                series = _series(self._span.provider, _TOOL)
+                series = _series(self._span.whose, _TOOL)
                 if kind == "commands":
                     series = [name for name in series if name[len(_TOOL) :] in COMMANDS]
                 return self._estimate(series)
@@ -90,14 +90,15 @@ class Durations:
         return found
 
     def _sum(self, series: str, first: int | None = None, end: int | None = None) -> int:
-        low, high, provider = self._span.quarters()
+        low, high, whose = self._span.quarters()
         low, high = (low if first is None else first), (high if end is None else end)
         whole = 0
         for unit, begin, stop in histogram.stretches(low, high):
             for (counts,) in db.rows(
-                "select counts from telemetry_histogram where provider = ? and series = ? "
+                "select counts from telemetry_histogram "
+                "where provider in (select value from json_each(?)) and series = ? "
                 "and unit = ? and quarter >= ? and quarter < ?",
-                (provider, series, unit, begin, stop),
+                (whose, series, unit, begin, stop),
             ):
                 whole += histogram.unpacked(counts)
         return whole
@@ -120,31 +121,36 @@ class Durations:
         """Tool, time and duration of each tool call, once."""
         return db.rows(
             "select coalesce(tool, ''), min(at), max(duration_ms) from telemetry_event "
-            "where at >= ? and at < ? and provider = ? and duration_ms is not null "
+            "where at >= ? and at < ? and provider in (select value from json_each(?)) and "
+            "duration_ms is not null "
             "and name in ('codex.tool_result', 'claude_code.tool_result') "
             "group by session_id, coalesce(call_id, id)",
-            tuple(self._span),
+            self._span.values(),
         )
 
     def _requests(self) -> list[tuple[int, int]]:
         return db.rows(
             "select at, duration_ms from telemetry_event where at >= ? and at < ? "
-            "and provider = ? and duration_ms is not null and (name = 'claude_code.api_request' "
+            "and provider in (select value from json_each(?)) and duration_ms is not null "
+            "and (name = 'claude_code.api_request' "
             "or (name = 'codex.api_request' and kind like '%/responses'))",
-            tuple(self._span),
+            self._span.values(),
         )
 
     def _everything(self) -> Histograms:
         found: Histograms = defaultdict(Counter)
-        where = "from telemetry_event where at >= ? and at < ? and provider = ?"
+        where = (
+            "from telemetry_event where at >= ? and at < ? "
+            "and provider in (select value from json_each(?))"
+        )
         for at, ms, number in db.rows(
             f"select at, duration_ms, count {where} and duration_ms is not null",  # noqa: S608
-            tuple(self._span),
+            self._span.values(),
         ):
             found[self._steps.of(at)][ms] += number
         for at, attributes in db.rows(
             f"select at, attributes {where} and count > 1",  # noqa: S608
-            tuple(self._span),
+            self._span.values(),
         ):
             for text, number in orjson.loads(attributes).get("durations", {}).items():
                 found[self._steps.of(at)][int(text)] += number
@@ -166,12 +172,13 @@ class _Found(dict[str, Histograms]):
         return self[kind]
 
 
-def _series(provider: str, start: str) -> list[str]:
+def _series(whose: str, start: str) -> list[str]:
     """The series that begin so: one a tool."""
     # Days (of which there are few) tell which tools there ever were.
     found = db.rows(
-        "select distinct series from telemetry_histogram where provider = ? and series >= ? "
+        "select distinct series from telemetry_histogram "
+        "where provider in (select value from json_each(?)) and series >= ? "
         "and series < ?",
-        (provider, start, start + "\U0010ffff"),
+        (whose, start, start + "\U0010ffff"),
     )
     return [name for (name,) in found]

@@ -14,7 +14,7 @@ from server.store import db
 from server.usage.durations import Durations
 from server.usage.steps import Span, Steps
 
-_WITHIN = " where quarter >= ? and quarter < ? and provider = ?"
+_WITHIN = " where quarter >= ? and quarter < ? and provider in (select value from json_each(?))"
 # Panels of how many records have each value of an attribute.
 _RECORDS = {"models": "model", "tools": "tool", "success": "success", "decisions": "decision"}
 # Panels of how many conversations have each value.

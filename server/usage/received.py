@@ -15,8 +15,8 @@ from server.store import db
 from server.times import iso
 from server.usage.durations import COMMANDS
 from server.usage.outcomes import PATIENCE_MS, standing
-from server.usage.steps import Span, whole_quarters
-from server.usage.telemetry import PROVIDERS, failures_told, sessions_told
+from server.usage.steps import PROVIDERS, Span, whole_quarters
+from server.usage.telemetry import failures_told, sessions_told
 
 # Events that come at least this long after the last one mean that telemetry has stopped.
 SILENCE_MS = 10 * 60_000
@@ -153,6 +153,8 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
         sql += " and e.provider = ?"
         values.append(wanted.span.provider)
     for name, given in wanted.texts.items():
+        if name == "name":
+            given = tuple(full for one in given for full in _full_names(one))
         if given:
             marks = ",".join("?" * len(given))
             either = f" or {_FAMILY} in ({marks})" if name == "terminal" else ""
@@ -167,6 +169,11 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
         sql += f" and {_HAS[wanted.has]}"
         values += _given(wanted)
     return sql, values
+
+
+def _full_names(name: str) -> tuple[str, ...]:
+    """A name without its provider's prefix stands for the event of both."""
+    return (name,) if "." in name else (f"codex.{name}", f"claude_code.{name}")
 
 
 def _given(wanted: Wanted) -> list[Any]:
@@ -184,9 +191,7 @@ _TOLD: dict[str, Callable[[Span], list[Any]]] = {
 
 def _told(span: Span, found: Callable[[Span], list[Any]]) -> str:
     """What the panels count as telemetry's of a span, as a JSON list."""
-    providers = (span.provider,) if span.provider else PROVIDERS
-    whole = whole_quarters(span)
-    return json.dumps([one for name in providers for one in found(whole._replace(provider=name))])
+    return json.dumps(found(whole_quarters(span)))
 
 
 def _place(cursor: str) -> tuple[int, int]:
@@ -245,11 +250,12 @@ def quality(asked: Span, now: int) -> dict[str, Any]:
             db.rows(
                 "select t.kind, count(distinct k.session_id) from telemetry_talk k "
                 "join telemetry_session t on t.session_id = k.session_id "
-                "where k.quarter >= ? and k.quarter < ? and k.provider = ? group by 1",
+                "where k.quarter >= ? and k.quarter < ? "
+                "and k.provider in (select value from json_each(?)) group by 1",
                 span.quarters(),
             )
         ),
-        "silence": silence(span.provider, now),
+        "silence": _silence(span.provider, now),
     }  # fmt: skip
 
 
@@ -277,18 +283,27 @@ def _standings(span: Span, now: int) -> dict[str, int]:
     for at, later, number in db.rows(
         "select u.at, exists (select 1 from session s join call c on c.session = s.id "
         "where s.key = u.session_id and c.started_at > u.at and c.seen & 3), count(*) "
-        "from telemetry_usage u where u.call is null and u.provider = ? and u.at >= ? "
+        "from telemetry_usage u where u.call is null "
+        "and u.provider in (select value from json_each(?)) and u.at >= ? "
         "and u.at < ? group by 1, 2",
-        (span.provider, span.since, span.until),
+        (span.whose, span.since, span.until),
     ):
         found[standing(matched=False, at=at, later_call=bool(later), now=now)] += number
     every = db.rows(
         "select coalesce(sum(count), 0) from telemetry_slice where heading = 'usage' "
-        "and quarter >= ? and quarter < ? and provider = ?",
+        "and quarter >= ? and quarter < ? and provider in (select value from json_each(?))",
         span.quarters(),
     )[0][0]
     found["matched"] = max(0, every - found.total())
     return dict(found)
+
+
+def _silence(provider: str, now: int) -> dict[str, Any]:
+    """The silence of a provider; of both, of the one that fell silent, else that spoke last."""
+    if provider:
+        return silence(provider, now)
+    found = [silence(one, now) for one in PROVIDERS]
+    return max(found, key=lambda one: (one["silentSince"] or "", one["lastEventAt"] or ""))
 
 
 def silence(provider: str, now: int) -> dict[str, Any]:
@@ -300,4 +315,7 @@ def silence(provider: str, now: int) -> dict[str, Any]:
     silent = None
     if event is not None and call is not None and call - event > SILENCE_MS:
         silent = event
-    return {"lastEventAt": iso(event), "lastCallAt": iso(call), "silentSince": iso(silent)}
+    return {
+        "provider": provider, "lastEventAt": iso(event), "lastCallAt": iso(call),
+        "silentSince": iso(silent),
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -19,22 +20,39 @@ _SUITS = (("hour", 3 * 24 * _HOUR), ("day", 93 * 24 * _HOUR), ("week", 800 * 24 
 Histograms = dict[int, Counter[int]]  # by step: how often each value came
 
 
+PROVIDERS = ("codex", "claude")
+
+
 class Span(NamedTuple):
-    """A stretch of time, in ms, its end left out, and whose calls or events."""
+    """A stretch of time, in ms, its end left out, and whose calls or events; "" is everybody's."""
 
     since: int
     until: int
     provider: str = "codex"
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The providers that are meant."""
+        return (self.provider,) if self.provider else PROVIDERS
+
+    @property
+    def whose(self) -> str:
+        """The providers that are meant as a JSON list, for a condition of SQL."""
+        return json.dumps(self.providers)
+
+    def values(self) -> tuple[int, int, str]:
+        """Both ends and `whose`."""
+        return self.since, self.until, self.whose
+
     def quarters(self) -> tuple[int, int, str]:
-        """The first quarter of an hour, the first after the last, and the provider."""
-        return self.since // QUARTER, -(-self.until // QUARTER), self.provider
+        """The first quarter of an hour, the first after the last, and `whose`."""
+        return self.since // QUARTER, -(-self.until // QUARTER), self.whose
 
 
 def whole_quarters(span: Span) -> Span:
     """The span with the quarters of an hour that it touches in full."""
-    first, end, provider = span.quarters()
-    return Span(first * QUARTER, end * QUARTER, provider)
+    first, end, _ = span.quarters()
+    return Span(first * QUARTER, end * QUARTER, span.provider)
 
 
 class Steps:

@@ -23,7 +23,7 @@ from server.usage.outcomes import PATIENCE_MS, Ending, Failure, failures
 from server.usage.steps import Span, Steps, whole_quarters
 
 DETAILS, MOST_DETAILS = 200, 10_000  # conversations that are told of: usually, and at most
-PROVIDERS = ("codex", "claude")
+ALL = "all"  # as a provider: both together
 IDS = (
     "input", "output", "cached", "cacheRate", "conversations", "modelCalls", "models",
     "modelTokens", "tools", "users", "terminals", "success", "decisions",
@@ -54,10 +54,12 @@ def lone(span: Span, now: int) -> list[Lone]:
         "left join (select s.key as key, max(c.started_at) as at from call c "
         "join session s on s.id = c.session where c.seen & 3 and s.key in "
         "(select session_id from telemetry_usage where call is null and at >= ?1 and at < ?2 "
-        "and provider = ?3) group by 1) known on known.key = u.session_id "
-        "where u.call is null and u.at >= ?1 and u.at < ?2 and u.provider = ?3 "
+        "and provider in (select value from json_each(?3))) group by 1) known on known.key "
+        "= u.session_id "
+        "where u.call is null and u.at >= ?1 and u.at < ?2 "
+        "and u.provider in (select value from json_each(?3)) "
         "and u.at <= ?4 and (known.at is null or known.at <= u.at) group by 1, 2, 3, 4",
-        (*span, patient),
+        (*span.values(), patient),
     )
     return [Lone(*row) for row in found]
 
@@ -86,7 +88,7 @@ def panels(
             "from": iso(asked.since),
             "to": iso(asked.until),
             "step": facts.steps.name,
-            "provider": span.provider,
+            "provider": span.provider or ALL,
             "coverage": seen,
             "panels": [
                 {
@@ -103,15 +105,16 @@ def coverage(span: Span, alone: int) -> dict[str, Any]:
     """How many of the span's calls each witness saw."""
     calls = db.rows(
         "select coalesce(sum(calls), 0) from slice "
-        "where quarter >= ? and quarter < ? and provider = ?",
+        "where quarter >= ? and quarter < ? and provider in (select value from json_each(?))",
         span.quarters(),
     )[0][0]
     # By whom, of all but those that their log alone has seen: those need not be looked at.
     bits = dict(
         db.rows(
-            "select seen, count(*) from call where provider = ? and started_at >= ? "
+            "select seen, count(*) from call "
+            "where provider in (select value from json_each(?)) and started_at >= ? "
             "and started_at < ? and seen != 1 group by seen",
-            (span.provider, span.since, span.until),
+            (span.whose, span.since, span.until),
         )
     )
     total = calls + alone
@@ -158,7 +161,8 @@ class Facts:
             row[0]: row[1:]
             for row in db.rows(
                 "select model, sum(calls), sum(input), sum(cached), sum(output) from slice "
-                "where quarter >= ? and quarter < ? and provider = ? group by 1",
+                "where quarter >= ? and quarter < ? "
+                "and provider in (select value from json_each(?)) group by 1",
                 self.span.quarters(),
             )
         }
@@ -172,7 +176,8 @@ class Facts:
                 "select l.account, s.key, s.thread, s.kind, s.client, t.kind, l.calls, l.tokens, "
                 "l.model, l.last_at from (select session, account, sum(calls) as calls, "
                 "sum(input + output) as tokens, max(model) as model, max(last_at) as last_at "
-                "from slice where quarter >= ? and quarter < ? and provider = ? group by 1, 2) l "
+                "from slice where quarter >= ? and quarter < ? "
+                "and provider in (select value from json_each(?)) group by 1, 2) l "
                 "left join session s on s.id = l.session "
                 "left join telemetry_session t on t.session_id = s.key",
                 self.span.quarters(),
@@ -190,7 +195,8 @@ class Facts:
             found[heading] = dict(
                 db.rows(
                     "select name, sum(count) from telemetry_slice where quarter >= ? "
-                    "and quarter < ? and provider = ? and heading = ? group by 1",
+                    "and quarter < ? and provider in (select value from json_each(?)) and "
+                    "heading = ? group by 1",
                     (*self.span.quarters(), heading),
                 )
             )
@@ -236,7 +242,8 @@ _PROMPTED = (
     "k.session_id as session from telemetry_talk k "
     "join telemetry_session t on t.session_id = k.session_id "
     "left join session s on s.key = k.session_id "
-    "where k.quarter >= ?1 and k.quarter < ?2 and k.provider = ?3 and t.kind = 'user' "
+    "where k.quarter >= ?1 and k.quarter < ?2 "
+    "and k.provider in (select value from json_each(?3)) and t.kind = 'user' "
     "and k.prompts > 0"
 )
 
@@ -248,7 +255,8 @@ def sessions_told(span: Span) -> list[str]:
         name
         for (name,) in db.rows(
             "select distinct s.thread from slice l join session s on s.id = l.session "
-            "where l.quarter >= ? and l.quarter < ? and l.provider = ? and s.kind != 'title'",
+            "where l.quarter >= ? and l.quarter < ? "
+            "and l.provider in (select value from json_each(?)) and s.kind != 'title'",
             quarters,
         )
     }
@@ -260,12 +268,13 @@ def failures_told(span: Span) -> list[Failure]:
     """Requests that failed as only telemetry tells; the proxy tells each of a session it served."""
     endings = db.rows(
         "select session_id, at, ending, coalesce(json_extract(attributes, '$.attempt'), 0), id "
-        "from telemetry_event where provider = ? and at >= ? and at < ? and ending is not null "
+        "from telemetry_event where provider in (select value from json_each(?)) and at >= "
+        "? and at < ? and ending is not null "
         "order by at, id",
-        (span.provider, span.since, span.until),
+        (span.whose, span.since, span.until),
     )
     told = failures(Ending(*row) for row in endings)
-    if span.provider != "codex":
+    if span.provider == "claude":
         return told
     served = {
         name
@@ -282,7 +291,7 @@ def failures_told(span: Span) -> list[Failure]:
 def _failed(span: Span) -> dict[str, int]:
     """Requests that failed, by who says so."""
     proxied = 0
-    if span.provider == "codex":
+    if span.provider != "claude":
         proxied = db.rows(
             "select count(*) from request_log where status = 'error' "
             "and started_at >= ? and started_at < ?",
@@ -404,7 +413,8 @@ def _users(facts: Facts) -> dict[str, Any]:
     signed_in = dict(
         db.rows(
             "select session_id, max(user) from telemetry_talk "
-            "where quarter >= ? and quarter < ? and provider = ? and user != '' group by 1",
+            "where quarter >= ? and quarter < ? "
+            "and provider in (select value from json_each(?)) and user != '' group by 1",
             facts.span.quarters(),
         )
     )
@@ -452,7 +462,8 @@ def _terminals(facts: Facts) -> dict[str, Any]:
     """Conversations by terminal; for those without telemetry, by the client that ran them."""
     told = db.rows(
         "select distinct terminal, session_id from telemetry_talk where quarter >= ? "
-        "and quarter < ? and provider = ? and terminal != '' and session_id != ''",
+        "and quarter < ? and provider in (select value from json_each(?)) and terminal != "
+        "'' and session_id != ''",
         facts.span.quarters(),
     )
     families = {(name.partition("/")[0], session) for name, session in told}
@@ -502,7 +513,8 @@ def _talks_over_time(facts: Facts) -> dict[str, Any]:
     quarters = facts.span.quarters()
     ledger = db.rows(
         "select distinct l.quarter, s.thread from slice l join session s on s.id = l.session "
-        "where l.quarter >= ?1 and l.quarter < ?2 and l.provider = ?3 and s.kind != 'title'",
+        "where l.quarter >= ?1 and l.quarter < ?2 "
+        "and l.provider in (select value from json_each(?3)) and s.kind != 'title'",
         quarters,
     )
     told = db.rows(f"select distinct quarter, name from ({_PROMPTED})", quarters)  # noqa: S608
@@ -517,7 +529,8 @@ def _talks_over_time(facts: Facts) -> dict[str, Any]:
 def _tokens_over_time(facts: Facts) -> dict[str, Any]:
     found = db.rows(
         "select quarter, sum(input + output) from slice "
-        "where quarter >= ? and quarter < ? and provider = ? group by 1",
+        "where quarter >= ? and quarter < ? "
+        "and provider in (select value from json_each(?)) group by 1",
         facts.span.quarters(),
     )
     more = [(one.quarter, one.input + one.output) for one in facts.alone]
@@ -573,7 +586,8 @@ def _complete(rows: list[dict[str, Any]], facts: Facts) -> None:
         name: rest
         for name, *rest in _among(
             "select session_id, sum(results), sum(tool_ms) from telemetry_talk "
-            "where quarter >= ? and quarter < ? and provider = ? and session_id in",
+            "where quarter >= ? and quarter < ? "
+            "and provider in (select value from json_each(?)) and session_id in",
             names, facts.span.quarters(), "group by 1",
         )
     }  # fmt: skip
@@ -613,23 +627,27 @@ def _add(row: dict[str, Any], calls: int, tokens: int, at: int) -> None:
 
 # ── where the rows are ────────────────────────────────────────────────────────────────────
 
+# A name without its provider's prefix is that event of both.
 _EVENTS = {
-    "tools": {"name": "codex.tool_result"},
+    "tools": {"name": "tool_result"},
     "terminals": {"has": "terminal"},
-    "success": {"name": "codex.api_request"},
-    "decisions": {"name": "codex.tool_decision"},
-    "commandDuration": {"name": "codex.tool_result"},
-    "conversations": {"name": "codex.user_prompt"},
-    "conversationsOverTime": {"name": "codex.user_prompt"},
+    "success": {"name": "api_request"},
+    "decisions": {"name": "tool_decision"},
+    "commandDuration": {"name": "tool_result"},
+    "conversations": {"name": "user_prompt"},
+    "conversationsOverTime": {"name": "user_prompt"},
 }
 
 
 def _behind(panel: str, span: Span) -> dict[str, Any]:
-    query = {"from": iso(span.since), "to": iso(span.until), "provider": span.provider}
+    query = {"from": iso(span.since), "to": iso(span.until), "provider": span.provider or ALL}
     events = _EVENTS.get(panel)
-    if events is not None and span.provider == "claude":
-        events = {key: text.replace("codex.", "claude_code.") for key, text in events.items()}
     path = "/api/calls" if events is None else "/api/telemetry/events"
+    if events is None:
+        query["provider"] = span.provider
+    elif "name" in events and span.provider:
+        prefix = "claude_code" if span.provider == "claude" else "codex"
+        events = {"name": f"{prefix}.{events['name']}"}
     return {"path": path, "query": {**query, **(events or {})}}
 
 

@@ -8,3 +8,10 @@ export function ticks(most: number, wanted = 4): number[] {
   const step = ([1, 2, 2.5, 5, 10].find((n) => n * power >= rough) ?? 10) * power;
   return Array.from({ length: Math.floor(most / step) + 1 }, (_, n) => n * step);
 }
+
+const LETTER = 7.2;
+
+/** How wide an axis must be for its longest label, in pixels, and never below `least`. */
+export function axisWidth(labels: string[], least: number): number {
+  return Math.max(least, 12 + Math.ceil(LETTER * Math.max(0, ...labels.map(({ length }) => length))));
+}

@@ -151,7 +151,7 @@ export function rows(path: string, scope: Scope, more: Record<string, string> = 
   const from = scope.from === "first" ? "" : scope.from;
   const range = from || scope.to ? { range: "custom", from, to: scope.to ?? "" } : { range: "all" };
   // A panel counts archived sessions, too.
-  return path + query({ ...range, provider: scope.provider, history: "all", ...more });
+  return path + query({ ...range, provider: scope.provider === ALL ? "" : scope.provider, history: "all", ...more });
 }
 
 /** The telemetry events behind a number, as the value of the address' `events`. */
@@ -198,8 +198,12 @@ export function countedOf(filters: Record<string, string>): string {
   return new URLSearchParams(Object.keys(filters).length ? filters : { all: "1" }).toString();
 }
 
-/** The event of a provider: Codex and Claude Code have names of their own. */
+/** Both providers together, as the server calls them. */
+export const ALL = "all";
+
+/** The event of a provider: Codex and Claude Code have names of their own; the bare one is both's. */
 export function eventName(name: string, provider: string): string {
+  if (provider === ALL) return name;
   return `${provider === "claude" ? "claude_code" : "codex"}.${name}`;
 }
 

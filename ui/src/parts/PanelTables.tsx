@@ -69,7 +69,7 @@ export function Both({ shown, sources, filters = {}, children }: BothProps) {
 }
 
 /** Where the rows of a number of both sources are; null: no list has just these. */
-export function bothHref({ usage, scope }: Shown, sources: Sources, filters: Record<string, string>): string | null {
+export function bothHref({ usage, scope }: Pick<Shown, "usage" | "scope">, sources: Sources, filters: Record<string, string>): string | null {
   const place = placeOf(sources, filters);
   if ("counted" in place) return usage.path + changed(usage.search, { counted: place.counted });
   if ("events" in place) return usage.path + changed(usage.search, { events: eventsOf(place.events) });

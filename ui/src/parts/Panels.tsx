@@ -10,7 +10,7 @@ import { Link } from "wouter";
 import { api, query } from "../api";
 import { percent } from "../format";
 import { useNow } from "../hooks";
-import { PLACES, TELEMETRY_ONLY, TILES, type Panel, type PanelId, type PanelPage, type Place, type Scope } from "../panels";
+import { ALL, PLACES, TELEMETRY_ONLY, TILES, type Panel, type PanelId, type PanelPage, type Place, type Scope } from "../panels";
 import { since } from "../range";
 import { useUsage, type Usage } from "../usage";
 import { t } from "../words";
@@ -36,7 +36,7 @@ export interface Shown {
 /** The time of the Requests page slides; whole hours, so that the same question is asked again. */
 function useScope(place: Place, usage: Usage): Scope {
   const now = useNow(HOUR / 4);
-  const provider = usage.shared.provider || "codex";
+  const provider = usage.shared.provider || ALL;
   const { tz } = usage.shared;
   if (place !== "requests") return { from: usage.span.from ?? "first", ...(usage.span.to && { to: usage.span.to }), provider, tz };
   return { from: since(usage.get("range"), now - (now % (HOUR / 4))) ?? "first", provider: "codex", tz };
@@ -126,7 +126,8 @@ function Head({ usage, literal, page, narrow }: HeadProps) {
 function CoverageChip({ page: { coverage, provider } }: { page: PanelPage }) {
   return (
     <>
-      <span className="chip">{t(provider === "claude" ? "provider.claude" : "provider.codex")}</span>
+      {provider !== "claude" && <span className="chip">{t("provider.codex")}</span>}
+      {provider !== "codex" && <span className="chip">{t("provider.claude")}</span>}
       {coverage.telemetry > 0 && (
         <Link className="chip" href="/diagnostics#quality" title={t("panels.coverage.title")}>
           {t("panels.coverage", { share: percent(coverage.telemetryPercent) })}

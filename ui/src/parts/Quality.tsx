@@ -9,6 +9,7 @@ import { eventsOf, rows, type Coverage, type Scope } from "../panels";
 import { changed } from "../url";
 import type { Usage } from "../usage";
 import { t, tIf } from "../words";
+import { bothHref } from "./PanelTables";
 import { Failure, Skeleton } from "./States";
 import "../panels.css";
 
@@ -27,7 +28,7 @@ interface Found {
   refused: Counted[];
   records: Record<"matched" | "waiting" | "replaced" | "provisional", number>;
   conversations: { user?: number; helper?: number };
-  silence: { lastEventAt: string | null; lastCallAt: string | null; silentSince: string | null };
+  silence: { lastEventAt: string | null; lastCallAt: string | null; silentSince: string | null; provider: string };
   coverage: Coverage;
   receiver: { waitingBatches: number; waitingEvents: number; diskFull: boolean; lastBatchAt: string | null };
 }
@@ -64,11 +65,7 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
     <Link href={usage.path + changed(usage.search, { events: eventsOf(more) })}>{child}</Link>
   );
   const ledger = coverage.calls - coverage.telemetryOnly;
-  const calls = !coverage.telemetryOnly ? (
-    <Link href={rows("/calls", scope)}>{count(coverage.calls)}</Link>
-  ) : (
-    events({ has: "provisional", ...(ledger && { calls: String(ledger) }) }, count(coverage.calls))
-  );
+  const place = bothHref({ usage, scope }, { ledger, telemetry: coverage.telemetryOnly }, {});
   return (
     <>
       {silence.silentSince && (
@@ -76,7 +73,7 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
           <span className="sign sign-warn" aria-hidden="true">
             ▲
           </span>{" "}
-          {t("quality.silent", { ago: ago(silence.silentSince, now) })} <Link href="/settings#connect">{t("panels.off.link")}</Link>
+          {t("quality.silent", { ago: ago(silence.silentSince, now), client: tIf(`provider.${silence.provider}`, silence.provider) })} <Link href="/settings#connect">{t("panels.off.link")}</Link>
         </p>
       )}
       {receiver.diskFull && (
@@ -85,7 +82,7 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
         </p>
       )}
       <dl className="pairs">
-        <Pair name={t("quality.calls")}>{calls}</Pair>
+        <Pair name={t("quality.calls")}>{place ? <Link href={place}>{count(coverage.calls)}</Link> : count(coverage.calls)}</Pair>
         {(["log", "proxy"] as const).map((key) => (
           <Pair key={key} name={t(`calls.witness.${key}`)}>
             {coverage[key] ? (

@@ -1,13 +1,13 @@
 /** Stacked bars over time with names beside their colours; a bar leads to the calls behind it. */
 import { useState } from "react";
 import { Link } from "wouter";
-import { ticks } from "../axis";
+import { axisWidth, ticks } from "../axis";
 import { compact, count, joined, money, pair, UNKNOWN } from "../format";
 import { useWidth } from "../hooks";
 import { t } from "../words";
 
 const HEIGHT = 200;
-const LEFT = 56;
+const LEAST_LEFT = 56;
 const TOP = 12;
 const BOTTOM = 26;
 
@@ -91,7 +91,9 @@ function Drawing({ label, names, bars, colours, short, counted, chosen, choose }
   const most = Math.max(0.0001, ...bars.map(whole));
   const inner = HEIGHT - TOP - BOTTOM;
   const y = (value: number) => TOP + inner - (value / most) * inner;
-  const step = Math.max(0, width - LEFT) / Math.max(1, bars.length);
+  const marks = ticks(most).filter((value) => !counted || Number.isInteger(value));
+  const left = axisWidth(marks.map(short), LEAST_LEFT);
+  const step = Math.max(0, width - left) / Math.max(1, bars.length);
   const every = Math.max(1, Math.ceil(60 / step));
   return (
     <div ref={ref} className="chart">
@@ -103,12 +105,10 @@ function Drawing({ label, names, bars, colours, short, counted, chosen, choose }
           aria-label={label}
           onMouseLeave={() => choose(null)}
         >
-          {ticks(most)
-            .filter((value) => !counted || Number.isInteger(value))
-            .map((value) => (
+          {marks.map((value) => (
             <g key={value} aria-hidden="true">
-              <line className="grid-line" x1={LEFT} x2={width} y1={y(value)} y2={y(value)} />
-              <text className="axis" x={LEFT - 8} y={y(value) + 4} textAnchor="end">
+              <line className="grid-line" x1={left} x2={width} y1={y(value)} y2={y(value)} />
+              <text className="axis" x={left - 8} y={y(value) + 4} textAnchor="end">
                 {short(value)}
               </text>
             </g>
@@ -120,11 +120,11 @@ function Drawing({ label, names, bars, colours, short, counted, chosen, choose }
               names={names}
               colours={colours}
               short={short}
-              x={LEFT + index * step}
+              x={left + index * step}
               step={step}
               y={y}
               dim={chosen !== null && chosen !== bar}
-              labelled={index % every === 0 && index * step + 30 < width - LEFT}
+              labelled={index % every === 0 && index * step + 30 < width - left}
               choose={choose}
             />
           ))}

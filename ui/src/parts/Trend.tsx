@@ -193,7 +193,9 @@ function options(
         ...axis,
         grid: { show: false },
         space: 80,
-        size: 30,
+        // Below the lowest mark of the other axis, which would touch the first label.
+        gap: 10,
+        size: 36,
         ...(STEPS[scale] && { incrs: STEPS[scale] }),
         ...(lone && { splits: ({ data }: uPlot) => [...data[0]] }),
         values: (_, splits, _axis, _space, step) =>
@@ -201,7 +203,7 @@ function options(
       },
       {
         ...axis,
-        size: unit === "percent" ? 52 : 64,
+        size: (_, values) => axisWidth(values ?? [], unit === "percent" ? 52 : 64),
         ...(unit === "percent" && { splits: [0, 25, 50, 75, 100] }),
         values: (_, splits) => splits.map((value) => SHOW[unit](value)),
         grid: { stroke: token("--line"), width: 1 },
