@@ -173,6 +173,7 @@ LEFT_OUT = {
     "closed_folder": "a folder that cannot be opened",
     "linked_again": "a link to a folder that is read already",
     "broken_link": "a link that leads nowhere",
+    "leads_out": "a link that leads out of the log folders, to no log of a session",
     "no_file": "no file, but a pipe or a device",
     "odd_name": "its name is not UTF-8",
     "other_name": "no log of a session, neither by its name nor by how it begins",

@@ -66,6 +66,57 @@ def test_what_is_passed_by_is_said(config: Config, database: None, tmp_path: Pat
     assert scan.quality()["leftOut"] == []
 
 
+def test_a_link_to_a_file_elsewhere_is_read_only_if_that_is_a_log(
+    config: Config, database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Tree(tmp_path / "elsewhere", seed=3, body=20)
+    tree.grow(2)
+    first, *_ = sorted((tmp_path / "elsewhere").rglob("rollout-*.jsonl"))
+    secret = tmp_path / "secret.jsonl"
+    secret.write_text('{"type":"session_meta","payload":{"id":"hidden"}}\n')
+    sessions = config.codex_home / "sessions"
+    projects = config.claude_home / "projects" / "p"
+    sessions.mkdir(parents=True)
+    projects.mkdir(parents=True)
+    (sessions / first.name).symlink_to(first)
+    (sessions / "rollout-2026-11-21T00-00-00-passwd.jsonl").symlink_to("/etc/passwd")
+    (sessions / "other.jsonl").symlink_to(secret)
+    (projects / "s.jsonl").symlink_to(secret)
+    (sessions / "inside.jsonl").symlink_to(sessions / first.name)
+    opened: list[str] = []
+    usual = reader.open_log
+
+    def noted(path: str) -> Any:
+        opened.append(os.path.realpath(path))
+        return usual(path)
+
+    monkeypatch.setattr(reader, "open_log", noted)
+    Indexer(config, Ledger()).scan()
+    left = {(Path(one["path"]).name, one["kind"]) for one in scan.quality()["leftOut"]}
+    assert left == {
+        ("rollout-2026-11-21T00-00-00-passwd.jsonl", "leads_out"),
+        ("other.jsonl", "leads_out"),
+        ("s.jsonl", "leads_out"),
+        ("inside.jsonl", "copied_log"),
+    }
+    assert set(opened) == {str(first.resolve())}
+    assert scan.totals()["calls"] > 0
+    (sessions / "all").symlink_to(tmp_path / "elsewhere" / "sessions")  # a folder may lie elsewhere
+    Indexer(config, Ledger()).scan()
+    assert db.rows("select count(*) from call") == [tree.sums[:1]]
+
+
+def test_the_sessions_folder_itself_may_lie_elsewhere(
+    config: Config, database: None, tmp_path: Path
+) -> None:
+    tree = Tree(tmp_path / "elsewhere", seed=3, body=20)
+    tree.grow(2)
+    config.codex_home.mkdir(parents=True)
+    (config.codex_home / "sessions").symlink_to(tmp_path / "elsewhere" / "sessions")
+    Indexer(config, Ledger()).scan()
+    assert db.rows("select count(*) from call") == [tree.sums[:1]]
+
+
 def test_what_is_no_log_of_codex_is_said(config: Config, database: None) -> None:
     Tree(config.codex_home, seed=3, body=20).grow(1)
     heads = {

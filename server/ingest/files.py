@@ -191,7 +191,7 @@ class Finder:
             with os.scandir(path) as entries:
                 for entry in entries:
                     name = name_of(root, entry.path)
-                    kind = _kind(entry)
+                    kind = _kind(entry, root, name_of)
                     other = name is None and kind == "file" and _other_log(name_of, entry.name)
                     if other:
                         name = _told_name(entry.path)
@@ -207,15 +207,31 @@ class Finder:
         return _Folder(stamp, now, folders, files, odd)
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
+def _kind(entry: os.DirEntry[str], root: str, name_of: Callable[[str, str], str | None]) -> str:
     try:
         if entry.is_file():
-            return "file"
+            return (
+                "leads_out" if entry.is_symlink() and _leads_out(entry, root, name_of) else "file"
+            )
         if entry.is_dir():
             return "folder"
         return "broken_link" if entry.is_symlink() else "no_file"
     except OSError:  # a link to itself, or out of a folder that is closed
         return "broken_link"
+
+
+def _leads_out(
+    entry: os.DirEntry[str], root: str, name_of: Callable[[str, str], str | None]
+) -> bool:
+    """Whether a link leads out of the log folders, to a file that is no log by its own name.
+
+    Folders may be linked from anywhere: whoever does that means it.
+    """
+    real = os.path.realpath(entry.path)
+    base = os.path.basename(real)
+    inside = real.startswith(os.path.join(os.path.realpath(root), ""))
+    alike = base == entry.name or name_of is _codex_name
+    return not (inside or (alike and name_of(root, os.path.join(root, base))))
 
 
 @record(slots=True)
@@ -260,7 +276,8 @@ _left_out: list[LeftOut] = []
 
 def left_out() -> list[LeftOut]:
     """What this process passed by when it last looked for logs: path and kind, of `closed_folder`,
-    `linked_again` (read once), `broken_link`, `no_file` (a pipe or device), `odd_name`,
+    `linked_again` (read once), `broken_link`, `leads_out` (a link to a file elsewhere
+    that is no log by its name), `no_file` (a pipe or device), `odd_name`,
     `other_name` (a .jsonl among Codex's logs that is none by its name or its beginning),
     `copied_log` (such a one that repeats another).
     """
@@ -328,7 +345,7 @@ def _passed_by(kind: str, name: str | None, other: bool) -> str | None:
     """Why what lies in a folder is left out; None when nobody would look for it."""
     if kind == "file":
         return "odd_name" if name else "other_name" if other else None
-    return kind if name or kind == "broken_link" else None
+    return kind if name or kind in ("broken_link", "leads_out") else None
 
 
 def _other_log(name_of: Callable[[str, str], str | None], base: str) -> bool:
