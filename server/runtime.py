@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,7 @@ def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
     )
     server.channel_class = Channel
     server.asyncore = loop
+    server.pull_trigger = partial(loop.rouse, server.trigger.pull_trigger)
     return server
 
 
