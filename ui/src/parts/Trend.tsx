@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Point } from "../api";
+import { axisWidth } from "../axis";
 import { csv, download } from "../csv";
 import { clock, count, day as dayName, dayOf, duration, full, percent } from "../format";
 import { useWidth } from "../hooks";
