@@ -148,7 +148,7 @@ def _add_files(command: Add) -> None:
         report.add_argument("--output", metavar="FILE", default="brimline-report.html")
     bundle = command(
         "support-bundle", _bundle, "Write facts for a bug report: no text, names or paths.",
-        ["brimline support-bundle --output bundle.json"],
+        ["brimline support-bundle --output bundle.json", "brimline support-bundle --output b.zip"],
     )  # fmt: skip
     _add_prices(command)
     for parser, name in ((export, "brimline-export.csv"), (bundle, "support-bundle.json")):
@@ -578,7 +578,20 @@ def _bundle(api: Api, arguments: argparse.Namespace) -> str:
         "settings": {k: v for k, v in settings.items() if isinstance(v, bool | int | float)},
         "coverage": api.get("/api/pricing/coverage")["ratio"],
     }
-    return _written(arguments, json.dumps(facts, indent=2).encode() + b"\n")
+    content = json.dumps(facts, indent=2).encode() + b"\n"
+    if arguments.output.lower().endswith(".zip"):
+        content = _zipped("support-bundle.json", content)
+    return _written(arguments, content)
+
+
+def _zipped(name: str, content: bytes) -> bytes:
+    import io
+    import zipfile
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return packed.getvalue()
 
 
 def _init(api: Api, arguments: argparse.Namespace) -> str:
@@ -623,7 +636,10 @@ def _table(
     columns = _COLUMNS[kind]
     lines = [[title for _, title in columns]]
     lines += [
-        [_cell(key, row.get(key)) + (_mark(row) if key == "costUsd" else "") for key, _ in columns]
+        [
+            _cell(key, _called(key, row)) + (_mark(row) if key == "costUsd" else "")
+            for key, _ in columns
+        ]
         for row in rows
     ]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
@@ -663,6 +679,15 @@ def _mark(row: dict[str, Any]) -> str:
     if row.get("unpriced"):
         return "+"
     return "*" if row.get("priceStatus") in ("estimated", "mixed") else ""
+
+
+def _called(key: str, row: dict[str, Any]) -> Any:
+    """A figure of a row; a thread without a title goes by its id."""
+    value = row.get(key)
+    if value is None and key in ("title", "threadTitle"):
+        name = row.get("threadId") or row.get("sessionId") or row.get("id")
+        return name and str(name)[:13]
+    return value
 
 
 def _number(key: str) -> bool:

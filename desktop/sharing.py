@@ -123,7 +123,7 @@ def _groups(speech: Speech, kind: str, groups: Sequence[dict[str, Any]]) -> str:
 
 def _threads(speech: Speech, threads: Sequence[dict[str, Any]]) -> str:
     rows = [
-        f"<tr><td>{_name(row['title'])}</td><td>{_name(row['project'])}</td>"
+        f"<tr><td>{_name(row['title'] or row['id'][:SHORT])}</td><td>{_name(row['project'])}</td>"
         f"{_figures(speech, row)}</tr>"
         for row in threads
     ]
@@ -131,6 +131,7 @@ def _threads(speech: Speech, threads: Sequence[dict[str, Any]]) -> str:
     return _table(speech, "insights.top", heads, 2, rows)
 
 
+SHORT = 13  # letters of an id, as far as ids of one minute differ
 _FIGURES = ("calls.col.tokens", "series.calls", "calls.col.cache", "series.cost")
 
 

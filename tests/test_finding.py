@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,3 +94,23 @@ def test_the_beginning_that_very_many_ids_share_is_no_text(
     assert calls.search(Filter(text=start), Page())["total"] == 0
     one = db.rows("select id from call where id like 'resp_%' limit 1")[0][0]
     assert [row["id"] for row in calls.search(Filter(text=one), Page())["calls"]] == [one]
+
+
+def test_a_remote_is_found_by_its_label(tree: Tree, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    (work / ".git").mkdir(parents=True)
+    (work / ".git" / "config").write_text(
+        '[remote "origin"]\n\turl = https://u:pw@x.y/t/astrolabe.git\n'
+    )
+    with db.writing("calls") as connection:
+        connection.execute("update session set cwd = ? where id % 3 = 0", (str(work),))
+    wanted = db.rows(
+        "select count(*) from call c join session s on s.id = c.session where s.id % 3 = 0"
+    )[0][0]
+
+    def count(text: str, **more: Any) -> Any:
+        return calls.search(Filter(text=text, **more), Page())["total"]
+
+    assert count("Astrolabe") == wanted > 0
+    assert count("u:pw") == count("astrolabe", names=False) == 0
+    assert count("astrolabe nowhere") == 0

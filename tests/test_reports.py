@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,11 @@ def test_files(brimline: Brimline, tree: Tree, tmp_path: Path) -> None:
     facts = json.loads(bundle.read_text())
     assert facts["scan"]["calls"] == tree.sums[0]
     assert str(tmp_path) not in bundle.read_text()
+    packed = tmp_path / "bundle.zip"
+    brimline("support-bundle", "--output", str(packed))
+    with zipfile.ZipFile(packed) as archive:
+        assert archive.namelist() == ["support-bundle.json"]
+        assert json.loads(archive.read("support-bundle.json"))["scan"] == facts["scan"]
     brimline("export", "--output", str(tmp_path / "nowhere" / "x.csv"), code=1)
     assert "cannot be written" in brimline.error
 

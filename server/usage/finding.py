@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from server.errors import AppError
 from server.store import db
+from server.usage import ownfiles, projects
 from server.usage.slices import Filter, Found
 
 # What a text is looked for in; the second part only where the privacy mode shows it. Of these
@@ -32,6 +34,12 @@ _VALUES = (
     "with recursive e(name) as (select min({0}) from session union all "
     "select (select min({0}) from session where {0} > e.name) from e where e.name is not null "
     "limit {1}) select name, name like ? escape '\\' from e where name is not null"
+)
+
+# Whose remotes are looked up, which takes a look at the disk each: those used last.
+_FOLDERS = (
+    "select cwd from (select cwd, max(id) as newest from session where cwd is not null "
+    "group by cwd) order by newest desc limit 300"
 )
 
 Part = tuple[str, list[Any]]  # a condition on a session `s`, and its values
@@ -127,12 +135,30 @@ def _parts(wanted: Filter, pattern: str) -> Iterator[Part]:
     if wanted.names:
         titled = "select id from thread where title like ? escape '\\'"
         yield f"s.thread in ({titled})", [pattern]
+        yield from _remotes(wanted.text)
         projects |= {
             name
             for (name,) in db.rows(f"{_PROJECTS} and name like ? escape '\\'", (pattern,))  # noqa: S608
         }
     if projects:
         yield f"s.project in ({','.join('?' * len(projects))})", list(projects)
+
+
+def _remotes(text: str) -> Iterator[Part]:
+    """The folders whose project's remote has the text in its label."""
+    try:
+        given = ownfiles.read("projects.json")
+    except AppError:
+        given = {}
+    left_alone, wanted = projects.ignored(given), text.casefold()
+    folders = [folder for (folder,) in db.rows(_FOLDERS)]
+    having = [
+        folder
+        for folder in folders
+        if wanted in (projects.place(folder, left_alone)["remoteLabel"] or "").casefold()
+    ]
+    if having:
+        yield "s.cwd in (select value from json_each(?))", [json.dumps(having)]
 
 
 def _valued(column: str, pattern: str) -> Iterator[Part]:

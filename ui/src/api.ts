@@ -265,6 +265,13 @@ export interface CallDetail extends CallRow {
   request: RequestRow | null;
   recommendations?: { key: string; severity: Severity; score: number }[];
   cacheLabel?: string | null;
+  cwd?: string | null;
+  /** The folder within its project. */
+  relativeCwd?: string | null;
+  branch?: string | null;
+  tags?: string[];
+  remoteLabel?: string | null;
+  remoteHash?: string | null;
 }
 
 /** What a span of days used; a session counts once, however many days it lasted. */
@@ -430,6 +437,10 @@ export interface Live {
   today: string;
   /** The zone of the settings; empty where the viewer's own counts. */
   zone?: string;
+  /** Where Codex keeps its own files. */
+  codexHome?: string;
+  /** The admin token could be guessed. */
+  shortToken?: boolean;
 }
 
 export interface Session {

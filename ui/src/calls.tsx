@@ -3,6 +3,7 @@ import type { ReactNode } from "react";
 import { nameOf } from "./accounts";
 import type { Account, CallDetail, CallRow } from "./api";
 import { count, credits, duration, exact, full, joined, money, share, stamp, UNKNOWN } from "./format";
+import { titleOf } from "./threads";
 import { t, tIf, type Word } from "./words";
 
 export interface Context {
@@ -73,8 +74,13 @@ export const COLUMNS: Column[] = [
     upFirst: true,
     width: 140,
     grow: true,
-    show: (c) => (c.threadTitle ? <bdi>{c.threadTitle}</bdi> : <span className="muted">{t("calls.untitled")}</span>),
-    title: (c) => c.threadTitle ?? "",
+    show: (c) =>
+      c.threadTitle ? (
+        <bdi>{c.threadTitle}</bdi>
+      ) : (
+        <span className="muted">{titleOf(null, c.threadId ?? c.sessionId)}</span>
+      ),
+    title: (c) => c.threadTitle ?? c.threadId ?? c.sessionId ?? "",
   },
   {
     key: "project",

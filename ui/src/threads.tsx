@@ -16,6 +16,11 @@ export interface ThreadColumn {
   title?: (thread: ThreadRow) => string;
 }
 
+/** What a thread or session without a title is called: the beginning of its id, as far as ids differ. */
+export function titleOf(title: string | null, id: string | null): string {
+  return title ?? id?.slice(0, 13) ?? t("calls.untitled");
+}
+
 /** Several values and how often, the most frequent first: "gpt-5.5 +2". */
 export function mix(found: { name: string | null; calls: number }[]): string {
   const [first, ...rest] = found;
@@ -119,6 +124,13 @@ export const THREAD_COLUMNS: ThreadColumn[] = [
     sort: "credits",
     number: true,
     show: (row) => credits(row.credits),
+  },
+  {
+    key: "signals",
+    word: "threads.col.signals",
+    number: true,
+    show: (row) => count(row.flags.length),
+    title: (row) => row.flags.map((flag) => tIf(`flag.${flag}`, flag)).join("\n"),
   },
   {
     key: "attention",

@@ -13,10 +13,12 @@ import { Arrow } from "../parts/Arrow";
 import { CopyLink } from "../parts/Chips";
 import { Copy, Facts } from "../parts/Copy";
 import { EvidenceCard, useEvidence } from "../parts/EvidenceList";
+import { Place } from "../parts/Place";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { TurnTime } from "../parts/TurnTime";
 import { Witnesses } from "../parts/Witnesses";
+import { titleOf } from "../threads";
 import { t, tIf, type Word } from "../words";
 
 export function CallPage({ id }: { id: string }) {
@@ -36,7 +38,7 @@ export function CallPage({ id }: { id: string }) {
           <>
             {" · "}
             <Link href={`/threads/${encodeURIComponent(call.threadId)}`}>
-              <bdi>{call.threadTitle ?? t("calls.untitled")}</bdi>
+              <bdi>{titleOf(call.threadTitle, call.threadId ?? call.sessionId)}</bdi>
             </Link>
           </>
         )}
@@ -127,6 +129,10 @@ function Loaded({ call }: { call: Investigated }) {
         <Witnesses call={call} accounts={accounts} as="h3" />
       </section>
       <EvidenceCard of={evidence} />
+      <section className="card">
+        <h2>{t("call.place")}</h2>
+        <Place call={call} />
+      </section>
       <Names call={call} />
     </>
   );

@@ -8,6 +8,7 @@ import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights"
 import { AllowanceCard } from "../parts/AllowanceCard";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink } from "../parts/Chips";
+import { CodexHome } from "../parts/CodexHome";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
@@ -15,7 +16,7 @@ import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { UsageBar } from "../parts/UsageBar";
-import { Attention, threadCost } from "../threads";
+import { Attention, threadCost, titleOf } from "../threads";
 import { asked, onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
 
@@ -90,7 +91,7 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
           <Top rows={data.threads} />
         ) : (
           <OrArchived usage={usage} title={t("threads.noMatch")}>
-            <Empty title={t("threads.empty")}>{t("calls.emptyText")}</Empty>
+            <Empty title={t("threads.empty")}><CodexHome word="calls.emptyText" /></Empty>
           </OrArchived>
         )}
       </section>
@@ -191,7 +192,7 @@ function Top({ rows }: { rows: ThreadRow[] }) {
               <th scope="row" className="thread-name" title={[row.title, row.project].filter(Boolean).join(" · ") || undefined}>
                 <span className="named">
                   <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
-                    {row.title ?? t("calls.untitled")}
+                    {titleOf(row.title, row.id)}
                   </Link>
                   {row.project && <span className="muted project" dir="auto">{row.project}</span>}
                 </span>

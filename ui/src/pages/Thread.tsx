@@ -13,7 +13,7 @@ import { NestedCalls } from "../parts/NestedCalls";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { Trend } from "../parts/Trend";
-import { Attention, mix, threadCost } from "../threads";
+import { Attention, mix, threadCost, titleOf } from "../threads";
 import { t, tIf } from "../words";
 
 export function ThreadPage({ id }: { id: string }) {
@@ -23,7 +23,7 @@ export function ThreadPage({ id }: { id: string }) {
     meta: { topics: ["calls", "settings"] },
   });
   const thread = found.data;
-  const title = thread ? (thread.title ?? t("calls.untitled")) : t("calls.col.thread");
+  const title = thread ? titleOf(thread.title, thread.id) : t("calls.col.thread");
   useTitle(title);
   return (
     <>

@@ -8,6 +8,7 @@ import { count, credits, dayOf, exact, money, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
+import { CodexHome } from "../parts/CodexHome";
 import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { NestedCalls } from "../parts/NestedCalls";
@@ -17,7 +18,7 @@ import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { plain, useOptions, UsageBar } from "../parts/UsageBar";
-import { mix, THREAD_COLUMNS, TITLE_COLUMN, type ThreadColumn } from "../threads";
+import { mix, THREAD_COLUMNS, TITLE_COLUMN, titleOf, type ThreadColumn } from "../threads";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { t } from "../words";
 
@@ -219,7 +220,7 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
                             thread={row.id}
                             usage={filters}
                             narrowed={narrowing(filters.asked)}
-                            label={t("threads.callsOf", { title: row.title ?? t("calls.untitled") })}
+                            label={t("threads.callsOf", { title: titleOf(row.title, row.id) })}
                           />
                         </div>
                       </td>
@@ -284,7 +285,7 @@ function placed({ key, number }: ThreadColumn): string | undefined {
 }
 
 function Row({ row, now, open, toggle }: RowProps) {
-  const title = row.title ?? t("calls.untitled");
+  const title = titleOf(row.title, row.id);
   const named = [title, row.project].filter(Boolean).join(" · ");
   return (
     <tr className="openable" data-open={open || undefined} onClick={(event) => ofRow(event) && toggle()}>
@@ -352,7 +353,7 @@ function Csv({ filters }: { filters: Filters }) {
 
 function Nothing({ filters }: { filters: Filters }) {
   if (!filters.narrowed && !filters.own)
-    return <Empty title={t("threads.empty")}>{t("calls.emptyText")}</Empty>;
+    return <Empty title={t("threads.empty")}><CodexHome word="calls.emptyText" /></Empty>;
   return (
     <Empty
       title={t("threads.noMatch")}

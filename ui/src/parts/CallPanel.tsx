@@ -6,10 +6,12 @@ import { cacheAdvice, cost } from "../calls";
 import { callPath } from "../evidence";
 import { credits, duration, exact, full, share, UNKNOWN } from "../format";
 import { severityMark } from "../insights";
+import { titleOf } from "../threads";
 import { t, tIf } from "../words";
 import { Arrow } from "./Arrow";
 import { Copy, Facts } from "./Copy";
 import { Dialog } from "./Dialog";
+import { Place } from "./Place";
 import { Sign } from "./Sign";
 import { Failure, Skeleton } from "./States";
 import { Witnesses } from "./Witnesses";
@@ -50,7 +52,7 @@ function Loaded({
   return (
     <div className="panel">
       <div>
-        <p className="panel-title" dir="auto">{call.threadTitle ?? t("calls.untitled")}</p>
+        <p className="panel-title" dir="auto">{titleOf(call.threadTitle, call.threadId ?? call.sessionId)}</p>
         <p className="note">
           {[full(call.at), call.project, call.model, call.effort].filter(Boolean).join(" · ")}
         </p>
@@ -107,6 +109,10 @@ function Loaded({
       <section>
         <h3>{t("calls.witnesses")}</h3>
         <Witnesses call={call} accounts={accounts} />
+      </section>
+      <section>
+        <h3>{t("call.place")}</h3>
+        <Place call={call} />
       </section>
       <section>
         <h3>{t("requests.ids")}</h3>

@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 import type { CallRow } from "../api";
 import { cost, seenBy } from "../calls";
 import { credits, duration, exact, full, share } from "../format";
+import { titleOf } from "../threads";
 import { t } from "../words";
 import { Facts } from "./Copy";
 
@@ -50,7 +51,7 @@ export function Peek({ glance: { call, top, bottom } }: { glance: Glance }) {
     // A reader of the screen has the row, and its panel.
     <aside className="peek card" style={place} aria-hidden="true">
       <p className="panel-title" dir="auto">
-        {call.threadTitle ?? t("calls.untitled")}
+        {titleOf(call.threadTitle, call.threadId ?? call.sessionId)}
       </p>
       <p className="note">
         {[full(call.at), call.project, call.model, call.effort].filter(Boolean).join(" · ")}
