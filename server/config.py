@@ -23,6 +23,9 @@ class ConfigError(AppError):
     status, code = 500, "invalid_configuration"
 
 
+_SHORTEST_TOKEN = 16
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that must be known before the database opens."""
@@ -45,6 +48,11 @@ class Config:
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return self.host in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def short_token(self) -> bool:
+        """Whether the admin token is so short that it could be guessed."""
+        return 0 < len(self.admin_token) < _SHORTEST_TOKEN
 
     @property
     def server_file(self) -> Path:
@@ -134,9 +142,10 @@ def load(
         for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME")
         if _relative(env, name)
     ]
-    if 0 < len(str(values["admin_token"])) < 16:
+    found = Config(**{f.name: _coerce(f.name, values[f.name]) for f in fields(Config)})
+    if found.short_token:
         warnings.append("The admin token is short; take at least 32 random characters.")
-    return Config(**{f.name: _coerce(f.name, values[f.name]) for f in fields(Config)}), warnings
+    return found, warnings
 
 
 def _defaults(env: Mapping[str, str]) -> dict[str, Any]:
@@ -243,3 +252,11 @@ def _level(value: str) -> str:
     if level not in ("debug", "info", "warning", "error"):
         raise ConfigError(f"log_level must be debug, info, warning or error, not “{value}”.")
     return level
+
+
+def shown(path: Path) -> str:
+    """A path as people write it: with ~ where it lies in their home folder."""
+    try:
+        return str(Path("~") / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):  # elsewhere; or nobody's home
+        return str(path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, jsonify, request
 
 from server import __version__
-from server.config import NAME
+from server.config import NAME, shown
 from server.dashboard import session
 from server.sentences import told
 from server.store import db
@@ -54,6 +54,8 @@ def blueprint(services: Services) -> Blueprint:
                 "noticesSaid": [told(text) for text in services.notices],
                 "today": local.of(db.now_ms()),
                 "zone": local.zone,
+                "codexHome": shown(services.config.codex_home),
+                "shortToken": services.config.short_token,
             }
         )
 

@@ -77,6 +77,12 @@ export function useZone(): string {
   return useQuery({ ...LIVE, enabled: false }).data?.zone || viewersZone();
 }
 
+/** What the server says of itself, as of its last pulse. */
+export function useServer(): { codexHome: string; shortToken: boolean } {
+  const { codexHome = "~/.codex", shortToken = false } = useQuery({ ...LIVE, enabled: false }).data ?? {};
+  return { codexHome, shortToken };
+}
+
 /** The browser's zone; empty (the server's is meant) where it knows none. */
 function viewersZone(): string {
   const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";

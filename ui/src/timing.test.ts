@@ -9,7 +9,7 @@ const row = (latencyMs: number | null, firstEventMs: number | null, ...ms: (numb
 test.each([
   ["one attempt", row(1000, 300, 1000), { waiting: 300, streaming: 700 }],
   ["a failed one first", row(1000, 500, 200, 800), { earlier: 200, waiting: 300, streaming: 500 }],
-  ["no event came", row(1000, null, 400, 600), { earlier: 400, waiting: 600 }],
+  ["no event came", row(1000, null, 400, 600), { earlier: 400, silent: 600 }],
   ["clocks that disagree", row(100, 150, 90, 90), { earlier: 90, waiting: 10 }],
   ["still unknown", row(null, null), {}],
 ] as const)("the time of %s", (_, one, want) =>

@@ -2,7 +2,7 @@
 import type { Attempt, RequestRow } from "./api";
 
 export interface Phase {
-  name: "earlier" | "waiting" | "streaming";
+  name: "earlier" | "waiting" | "silent" | "streaming";
   ms: number;
 }
 
@@ -11,14 +11,15 @@ function earlier(attempts: Attempt[]): number {
   return attempts.slice(0, -1).reduce((sum, { ms }) => sum + (ms ?? 0), 0);
 }
 
-/** The phases of a request in order, without empty ones; none while its length is unknown. */
+/** The phases of a request in order, without empty ones; none while its length is unknown.
+ * "silent" is the wait of one that ended without any event. */
 export function phases({ latencyMs, firstEventMs, attempts }: RequestRow): Phase[] {
   if (latencyMs === null) return [];
   const first = Math.min(firstEventMs ?? latencyMs, latencyMs);
   const before = Math.min(earlier(attempts), first);
   const all: Phase[] = [
     { name: "earlier", ms: before },
-    { name: "waiting", ms: first - before },
+    { name: firstEventMs === null ? "silent" : "waiting", ms: first - before },
     { name: "streaming", ms: latencyMs - first },
   ];
   return all.filter(({ ms }) => ms > 0);

@@ -16,6 +16,7 @@ import { OrArchived } from "../parts/Archived";
 import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
 import { Chips } from "../parts/Chips";
+import { CodexHome } from "../parts/CodexHome";
 import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
@@ -347,7 +348,7 @@ function Nothing({ filters }: { filters: CallFilters }) {
       title={t("calls.empty")}
       action={<ReadLogs primary />}
     >
-      {t("calls.emptyText")}
+      <CodexHome word="calls.emptyText" />
     </Empty>
   );
 }

@@ -8,6 +8,7 @@ import { ago, money, percent, UNKNOWN, when } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { useZone } from "../live";
 import { DayBars, total } from "../parts/Bars";
+import { CodexHome } from "../parts/CodexHome";
 import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -83,7 +84,7 @@ function Loaded({ data, now }: { data: Data; now: number }) {
           ) : (
             <>
               <h2>{t("overview.days")}</h2>
-              <Empty title={t("overview.days.empty")}>{t("overview.days.emptyText")}</Empty>
+              <Empty title={t("overview.days.empty")}><CodexHome word="overview.days.emptyText" /></Empty>
             </>
           )}
         </section>
@@ -202,7 +203,7 @@ function Lanes({ accounts, now }: { accounts: Account[]; now: number }) {
             </Link>
           }
         >
-          {t("overview.accounts.emptyText")}
+          <CodexHome word="overview.accounts.emptyText" />
         </Empty>
       )}
       {accounts.map((account) => (

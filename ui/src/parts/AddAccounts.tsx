@@ -4,6 +4,7 @@ import { useId, useState, type DragEvent } from "react";
 import { api, ApiError } from "../api";
 import { refetch } from "../live";
 import { t } from "../words";
+import { CodexHome } from "./CodexHome";
 import { SignInFlow } from "./SignInFlow";
 
 const MOST_BYTES = 1 << 20;
@@ -53,7 +54,7 @@ export function AddAccount({ again = null }: { again?: string | null }) {
         <li key={one}>
           <button type="button" onClick={() => setWay(one)}>
             <b>{t(word)}</b>
-            <span className="note">{t(hint)}</span>
+            <span className="note"><CodexHome word={hint} /></span>
           </button>
         </li>
       ))}
@@ -118,7 +119,7 @@ function ByFile({ back }: { back: () => void }) {
             }}
           />
         </p>
-        <p className="note">{t("accounts.dropHint")}</p>
+        <p className="note"><CodexHome word="accounts.dropHint" /></p>
       </div>
       <ul className="outcomes" aria-live="polite">
         {done.map(({ key, text, failed }) => (

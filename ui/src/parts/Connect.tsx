@@ -3,6 +3,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, send, type ApiError } from "../api";
 import { t, tIf } from "../words";
+import { CodexHome } from "./CodexHome";
 import { Copy } from "./Copy";
 import { Dialog } from "./Dialog";
 import { Sign } from "./Sign";
@@ -74,7 +75,7 @@ export function Connect() {
       {/* With keys asked for, the line is not enough; what is, lies further down. */}
       {!found.data?.keysRequired && (
         <>
-          <p>{t("connect.oneLine")}</p>
+          <p><CodexHome word="connect.oneLine" /></p>
           <div className="code">
             <code aria-label={t("settings.connect.code")}>{line}</code>
             <Copy text={line} label={t("settings.connect.code")} />

@@ -107,7 +107,7 @@ function outcome({ outcome: words, outcomeSaid, status, ms }: Attempt): string {
   return [told(words, outcomeSaid), ...(named ? [] : [status]), duration(ms)].join(" · ");
 }
 
-const COLOURS = { earlier: "other", waiting: "c2", streaming: "c1" } as const;
+const COLOURS = { earlier: "other", waiting: "c2", silent: "c2", streaming: "c1" } as const;
 
 /** Where the time went: one bar, and the same in words. */
 function Timing({ row }: { row: RequestRow }) {

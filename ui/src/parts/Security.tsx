@@ -4,7 +4,7 @@ import { useState, type ReactNode } from "react";
 import { api } from "../api";
 import { ago, full, when } from "../format";
 import { useNow } from "../hooks";
-import { refetch } from "../live";
+import { refetch, useServer } from "../live";
 import { say } from "../say";
 import { t, tIf } from "../words";
 import { Dialog } from "./Dialog";
@@ -45,6 +45,7 @@ type Open = "set" | "change" | "remove" | "setup" | "codes" | "off" | null;
 
 function Loaded({ state, ask }: { state: State; ask: ReactNode }) {
   const client = useQueryClient();
+  const { shortToken } = useServer();
   const [open, setOpen] = useState<Open>(null);
   const close = () => setOpen(null);
   const done = (text: string) => {
@@ -63,6 +64,7 @@ function Loaded({ state, ask }: { state: State; ask: ReactNode }) {
       <Password configured={state.passwordRequired} open={setOpen} />
       <Codes state={state} open={setOpen} />
       {state.totpConfigured && ask}
+      {shortToken && <Line title={t("security.token")} text={t("security.token.short")} />}
       <Sessions />
       {dialog("set", t("security.password.set"), <SetPassword close={close} done={done} />)}
       {dialog("change", t("security.password.changeTitle"), <ChangePassword close={close} done={done} />)}
