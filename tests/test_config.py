@@ -10,7 +10,7 @@ import pytest
 
 from desktop import autostart
 from server import config
-from server.config import ConfigError, load
+from server.config import Config, ConfigError, load, shown
 
 
 def read(
@@ -128,3 +128,17 @@ def test_a_broken_file_says_which(tmp_path: Path) -> None:
 def test_names_of_the_token_dashboard(tmp_path: Path, name: str, value: str, said: str) -> None:
     _, warnings = config.load({}, {name: value, "HOME": str(tmp_path)})
     assert [said in one for one in warnings] == ([True] if said else [])
+
+
+def test_a_short_admin_token_is_known_as_one() -> None:
+    assert [Config(admin_token=token).short_token for token in ("", "x" * 15, "x" * 16)] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_path_is_written_as_people_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert shown(tmp_path / ".codex") == str(Path("~/.codex"))
+    assert shown(Path("/srv/codex")) == str(Path("/srv/codex"))
