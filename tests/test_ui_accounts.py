@@ -226,3 +226,26 @@ def test_a_request_in_flight_is_a_row_that_becomes_a_finished_one(
     expect(row).to_have_count(0)
     expect(page.locator("tbody tr.openable")).to_have_count(1)
     expect(page.locator("tbody tr.openable")).to_contain_text("the only account")
+
+
+def test_an_ended_sign_in_is_grey_and_has_its_button(served: Served, watched: Watched) -> None:
+    pool = served.services.pool
+    account = served.account("acc-1")
+    observe(served, account, 29, 52)
+    pool.block(account, "sign_in_needed", 0, "Its sign-in has ended.")
+    page = watched.open(f"{served.url}/accounts", "Accounts")
+    lane = page.get_by_role("listitem").filter(has_text="acc-1@example.com")
+    expect(lane.locator(".bar[data-level=idle]")).to_have_count(2)
+    lane.get_by_role("button", name="Sign in again").click()
+    dialog = page.get_by_role("dialog", name="Sign in again")
+    expect(dialog.get_by_role("button", name="In the browser")).to_be_visible()
+    watched.check()
+
+
+def test_the_history_begins_with_what_was_seen_first(served: Served, watched: Watched) -> None:
+    account = served.account("acc-1")
+    observe(served, account, 29, 52)
+    page = watched.open(f"{served.url}/accounts/{account}")
+    chart = page.get_by_role("img", name="Percent left over the last 28 days")
+    expect(chart.locator("canvas")).to_be_visible()
+    watched.check()

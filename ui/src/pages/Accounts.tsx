@@ -126,7 +126,8 @@ function Row({ account, now }: { account: Account; now: number }) {
       <Meter window={short} slot="primary" {...shown} />
       <Meter window={long} slot="secondary" {...shown} />
       <p className="sign-in">
-        <SignInHealth account={account} now={now} />
+        {/* Its state and its button say it already. */}
+        {account.status !== "sign_in_needed" && <SignInHealth account={account} now={now} />}
       </p>
       <AccountActions account={account} />
     </div>
