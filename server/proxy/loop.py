@@ -16,6 +16,8 @@ from typing import Any
 
 from waitress import wasyncore
 
+from server.proxy.place import streams
+
 # Whatever changed without a word is seen after this.
 _SWEEP_SECONDS = 1.0
 
@@ -80,6 +82,7 @@ class Loop:
             self._ask(number)
         ready = self._selector.select(timeout)
         self._asleep = False
+        streams.follow()
         for key, events in ready:
             self._lively.add(key.fd)
             for event, act in ((1, wasyncore.read), (2, wasyncore.write)):

@@ -16,6 +16,7 @@ from peewee import PeeweeException
 
 from server.auth.keys import Keys, Reservation
 from server.ingest.reconcile import Finished
+from server.proxy.place import streams
 from server.sentences import say
 from server.store import db
 from server.usage.pricing import Tokens, price
@@ -113,6 +114,7 @@ class Recorder(threading.Thread):
         while True:
             self._wake.wait()
             self._wake.clear()
+            streams.follow()
             # Those that end at the same time share a transaction, which costs more than a row.
             time.sleep(_GATHER)
             while self._queue:

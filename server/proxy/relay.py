@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from server.proxy.place import streams
+
 log = logging.getLogger(__name__)
 
 _FINEST = 0.001  # selectors wait for whole milliseconds
@@ -72,6 +74,7 @@ class Relay(threading.Thread):
             patience = 0 if self._posted else self._patience()
             ready = self._selector.select(patience)
             self._asleep = False
+            streams.follow()
             for key, _ in ready:
                 if key.data is None:
                     self._listen()

@@ -29,7 +29,7 @@ from server.config import Config
 from server.errors import AppError, Unauthorized
 from server.ingest.redact import redact
 from server.proxy import body as bodies
-from server.proxy import errand, headers, policy, translate
+from server.proxy import errand, headers, place, policy, translate
 from server.proxy.budget import Budget
 from server.proxy.carry import Carry, Ends, Keeper
 from server.proxy.catalogue import Catalogue, tag_of
@@ -116,7 +116,9 @@ class Proxy:
             path = str(environ.get("PATH_INFO") or "/")
             methods = self._methods(path)
             if methods is None:
+                place.streams.leave()
                 return next_app(environ, start_response)
+            place.streams.meet()
             try:
                 if path.rstrip("/") not in self._answered:
                     environ["brimline.key"] = self._admit(environ)
