@@ -298,12 +298,24 @@ def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
 
 
 def _refuse_open_network(built: Services) -> None:
+    """Another host than loopback needs API keys, and a password or the admin token.
+
+    Who starts it with the admin token cannot have opened its pages on loopback before (a container
+    that publishes ports): keys are asked for from then on, and made on the pages by that token.
+    """
     config = built.config
     if config.loopback:
         return
     missing = []
     if not (built.password.configured or config.admin_token):
         missing.append("set a dashboard password (or BRIMLINE_ADMIN_API_TOKEN)")
+    elif config.admin_token and not settings.get("apiKeyAuthEnabled"):
+        settings.change({"apiKeyAuthEnabled": True})
+        log.warning(
+            "clients need API keys from now on, as Brimline listens on %s: "
+            "open its pages with the admin token and make one under API keys",
+            config.host,
+        )
     if not settings.get("apiKeyAuthEnabled"):
         missing.append("turn on API keys for clients")
     if missing:

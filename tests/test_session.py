@@ -481,6 +481,7 @@ class TestNetworkBind:
             (False, True, False, ["API keys"]),
             (True, True, False, []),
             (True, False, True, []),
+            pytest.param(False, False, True, [], id="the token alone: keys are turned on"),
         ],
     )
     def test_what_it_takes(
@@ -499,6 +500,7 @@ class TestNetworkBind:
         finally:
             db.close_databases()
         assert [word for word in ("password", "API keys") if word in said] == missing
+        assert missing or settings.get("apiKeyAuthEnabled")
 
     def test_neither_can_be_turned_off_meanwhile(self, config: Config, clock: Clock) -> None:
         app = create_app(replace(config, host="0.0.0.0"))
