@@ -26,6 +26,7 @@ from server.app import Login, Services, create_app
 from server.config import NAME, Config
 from server.errors import AppError
 from server.ingest import reprice
+from server.proxy import place
 from server.proxy.lane import Channel, Workers
 from server.proxy.loop import Loop
 from server.store import db, settings
@@ -121,6 +122,7 @@ def _run(
     # keep it so long: at 1 ms the first event of 500 streams is late (docs/PERFORMANCE.md).
     sys.setswitchinterval(0.0002)
     make_room(listener)
+    place.streams.turn_on()
     app = create_app(config)
     built: Services = app.extensions["brimline"]
     built.login = login
@@ -204,6 +206,7 @@ def _collect_seldom() -> None:
 
 def _collect(built: Services) -> None:
     if not built.proxy.active():
+        place.streams.part()
         gc.collect()
 
 
