@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import plistlib
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +99,67 @@ def test_on_and_off_leave_nothing(system: str, tmp_path: Path) -> None:
     login.remove()
     assert login.read() is None
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+class _Registry(types.ModuleType):
+    """As much of `winreg` as a Run key needs, over a dictionary."""
+
+    HKEY_CURRENT_USER, KEY_SET_VALUE, REG_SZ = "HKCU", 2, 1
+
+    def __init__(self) -> None:
+        super().__init__("winreg")
+        self.keys: dict[str, dict[str, tuple[str, int]]] = {}
+
+    def _key(self, root: str, path: str, make: bool) -> contextlib.nullcontext[Any]:
+        assert root == "HKCU"
+        if not make and path not in self.keys:
+            raise FileNotFoundError(2, "no such key")
+        return contextlib.nullcontext(self.keys.setdefault(path, {}))
+
+    def OpenKey(self, root: str, path: str, reserved: int = 0, access: int = 1) -> Any:  # noqa: N802
+        assert reserved == 0
+        return self._key(root, path, make=False)
+
+    def CreateKey(self, root: str, path: str) -> Any:  # noqa: N802
+        return self._key(root, path, make=True)
+
+    def QueryValueEx(self, key: dict[str, tuple[str, int]], name: str) -> tuple[str, int]:  # noqa: N802
+        if name not in key:
+            raise FileNotFoundError(2, "no such value")
+        return key[name]
+
+    def SetValueEx(self, key: Any, name: str, reserved: int, kind: int, value: str) -> None:  # noqa: N802
+        assert reserved == 0
+        key[name] = (value, kind)
+
+    def DeleteValue(self, key: dict[str, tuple[str, int]], name: str) -> None:  # noqa: N802
+        if name not in key:
+            raise FileNotFoundError(2, "no such value")
+        del key[name]
+
+
+def test_on_and_off_in_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = _Registry()
+    monkeypatch.setitem(sys.modules, "winreg", registry)
+    monkeypatch.setattr(sys, "platform", "win32")
+    login = autostart.place("win32", {})
+    assert login.read() is None, "no such key"
+    login.remove()
+    words = [r"C:\Program Files\Brimline\brimline.exe", "tray"]
+    login.write(login.render(words))
+    assert registry.keys == {
+        r"Software\Microsoft\Windows\CurrentVersion\Run": {
+            "Brimline": (r'"C:\Program Files\Brimline\brimline.exe" tray', registry.REG_SZ)
+        }
+    }
+    assert login.read() == login.render(words)
+    # The program moved and the old one is gone: the entry follows.
+    moved = [r"D:\Brimline\brimline.exe", "tray"]
+    assert autostart._heal(login, moved)
+    assert login.read() == login.render(moved)
+    login.remove()
+    login.remove()
+    assert login.read() is None, "no such value"
 
 
 def test_a_broken_launch_agent_counts_as_off(tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from configparser import ConfigParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from desktop import autostart, cli
 from server import __version__
@@ -88,6 +91,60 @@ def test_the_image_serves_on_its_volumes() -> None:
     for source in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.M):
         for name in source.split():
             assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize(
+    ("system", "kind", "icon", "backend"),
+    [
+        pytest.param("darwin", "bundle", "ICNS", "pystray._darwin", id="macOS"),
+        pytest.param("win32", "file", "ICO", "pystray._win32", id="Windows"),
+    ],
+)
+def test_the_recipe_holds_for_other_systems(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    system: str,
+    kind: str,
+    icon: str,
+    backend: str,
+) -> None:
+    """PyInstaller itself builds only for the system it runs on; its recipe is followed here."""
+    for name in ("server", "desktop"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "ui" / "dist").mkdir(parents=True)
+    (tmp_path / "ui" / "dist" / "index.html").touch()
+    said: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+
+    def part(name: str) -> Any:
+        def note(*words: Any, **options: Any) -> Any:
+            said[name] = words, options
+            return SimpleNamespace(pure=[], scripts=[], binaries=[], datas=[])
+
+        return note
+
+    names = ("Analysis", "PYZ", "EXE", "COLLECT", "BUNDLE")
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    spec = (ROOT / "build.spec").read_text()
+    exec(spec, {"SPECPATH": str(tmp_path), **{name: part(name) for name in names}})  # noqa: S102
+    made = Path(said["EXE"][1]["icon"])
+    with Image.open(made) as picture:
+        assert (picture.format, max(picture.size) >= 256) == (icon, True)
+    hidden = said["Analysis"][1]["hiddenimports"]
+    assert backend in hidden
+    assert not [name for name in hidden if "gtk" in name or "xorg" in name]
+    carried = {target for _, target in said["Analysis"][1]["datas"]}
+    assert {"ui/dist", "server/usage", "server/proxy"} <= carried
+    assert ("BUNDLE" in said) == (kind == "bundle")
+    if kind == "bundle":
+        options = said["BUNDLE"][1]
+        assert (options["version"], options["info_plist"]["LSUIElement"]) == (__version__, True)
+        plistlib.dumps(options["info_plist"])
+
+
+def test_no_library_of_the_building_machine_goes_into_the_image() -> None:
+    left_out = (ROOT / ".dockerignore").read_text().split()
+    assert {"**/*.so", "**/node_modules", "ui/dist", ".venv"} <= set(left_out)
 
 
 def test_the_package_carries_what_there_is() -> None:
