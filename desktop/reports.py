@@ -246,8 +246,10 @@ def _pin_prices(api: Api, arguments: argparse.Namespace) -> str:
 def _file_text(name: str) -> str:
     try:
         return Path(name).expanduser().read_bytes()[:_MOST_TEXT].decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AppError(f"{name} cannot be read: {error}.") from error
+    except OSError as error:
+        raise AppError(f"{name} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise AppError(f"{name} is no text. Give a file in UTF-8.") from error
 
 
 def _page_text(url: str) -> str:
@@ -368,6 +370,10 @@ def run(api: Api, arguments: argparse.Namespace) -> str:
     if arguments.verb in _OF_LOGS and arguments.fresh is not False:
         api.post("/api/scan", {"wait": True})
     text: str = arguments.verb(api, arguments)
+    shows = arguments.verb in _ALL_OF_LOGS and not arguments.json and arguments.history is None
+    shows = shows and "--include-archived" not in text
+    if shows and api.get("/api/calls/options")["archived"]:
+        text += "\nArchived sessions are left out; --include-archived counts them, too."
     return text
 
 
@@ -717,6 +723,8 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}%"
 
 
+# These leave archived sessions out unless they are asked for.
+_ALL_OF_LOGS = (_summary, _calls, _expensive, _threads, _insights, _coverage, _export, _report)
 # What these say is of the logs as they are now.
 _OF_LOGS = (
     _summary, _calls, _expensive, _threads, _insights, _session, _coverage, _export, _report,

@@ -368,7 +368,10 @@ def test_active_sessions_only(brimline: Brimline) -> None:
     coverage = brimline.json("pricing-coverage")["models"]
     assert sum(model["calls"] for model in coverage) == active
     for verb in ("threads", "expensive", "query", "recommendations", "diagnostics"):
-        brimline(verb, "--include-archived")
+        assert "left out" not in brimline(verb, "--include-archived")
+    assert brimline("summary").endswith("--include-archived counts them, too.\n")
+    brimline("update-pricing", "--source-file", "nowhere.json", code=1)
+    assert "nowhere.json cannot be read: No such file or directory." in brimline.error
 
 
 def test_a_session_that_is_named_is_shown_archived_or_not(brimline: Brimline) -> None:

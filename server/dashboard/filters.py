@@ -116,6 +116,11 @@ def _active() -> bool:
     """Whether archived sessions are left out; where there are none, nothing need be asked."""
     if query.choice("history", "all", ("all", "active")) == "all":
         return False
+    return any_archived()
+
+
+def any_archived() -> bool:
+    """Whether Codex put aside any of the sessions that are known."""
     return bool(db.rows("select 1 from source_file where archived limit 1"))
 
 

@@ -62,7 +62,8 @@ def _add_calls(routes: Blueprint, services: Services) -> None:
     @routes.get("/api/calls/options")
     def options() -> Any:
         words = {word for listed in filters.tags().values() for word in listed}
-        return filters.answer({**calls.options(), "tags": sorted(words)})
+        archived = filters.any_archived()
+        return filters.answer({**calls.options(), "tags": sorted(words), "archived": archived})
 
     @routes.get("/api/calls/<path:name>")
     def one(name: str) -> Any:

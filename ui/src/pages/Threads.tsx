@@ -281,6 +281,7 @@ function ofRow({ target }: MouseEvent): boolean {
 /** Model and effort stand below the title where there is no room for columns of their own. */
 function placed({ key, number }: ThreadColumn): string | undefined {
   if (key === "model" || key === "effort") return "clip wide-only";
+  if (key === "signals") return "num wide-only"; // which they are says the attention's title
   return number ? "num" : undefined;
 }
 
