@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from server import __version__
+from server import __version__, ownlog
 from server.config import NAME, Config
 from server.errors import AppError, Unavailable
 from server.store.lock import Lock
@@ -404,7 +404,7 @@ class Supervisor:
         words = ["serve", "--data-dir", str(self.config.data_dir)]
         words += ["--host", self.config.host, "--port", str(self.config.port)]
         frozen = bool(getattr(sys, "frozen", False))
-        with self._last_words("wb") as errors:
+        with ownlog.last_words(self.config, "serve") as errors:
             self._child = subprocess.Popen(  # noqa: S603
                 self_command(*words),
                 env=child_environment(os.environ, outlives=True, frozen=frozen),
@@ -421,14 +421,9 @@ class Supervisor:
         code = child.returncode
         self.trouble = self._reason() or f"The server ended with code {code}"
 
-    def _last_words(self, mode: str) -> BinaryIO:
-        folder = self.config.data_dir / "logs"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return (folder / "serve.err").open(mode)  # type: ignore[return-value]
-
     def _reason(self) -> str:
         """The last line the server wrote to stderr: it names what to do."""
-        with suppress(OSError), self._last_words("rb") as file:
+        with suppress(OSError), (ownlog.folder(self.config) / "serve.err").open("rb") as file:
             lines = file.read()[-_SAID:].decode(errors="replace").strip().splitlines()
             return lines[-1].strip()[:200] if lines else ""
         return ""

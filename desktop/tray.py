@@ -19,7 +19,7 @@ import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import Any
 
 from desktop import alerts, autostart, desk, display, host, icon
 from desktop.supervisor import (
@@ -421,7 +421,7 @@ class _Window:
             env=child_environment(os.environ, outlives=False, frozen=frozen),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=_window_errors(self._tray.config),
+            stderr=ownlog.last_words(self._tray.config, "window"),
         )
         self._tell(f"first {self._first_page(path)}")
         watcher = threading.Thread(
@@ -496,12 +496,6 @@ class _Window:
                 continue
             webbrowser.open(url)
             return
-
-
-def _window_errors(config: Config) -> IO[bytes]:
-    path = ownlog.folder(config) / "window.err"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    return os.fdopen(handle, "wb")
 
 
 def _unheard() -> str | None:

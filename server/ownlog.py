@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from server.config import Config
 
@@ -29,6 +30,14 @@ def folder(config: Config) -> Path:
     place = config.data_dir / "logs"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     return place
+
+
+def last_words(config: Config, name: str) -> BinaryIO:
+    """An empty `<name>.err` for what a child says on stderr, opened to be written."""
+    path = folder(config) / f"{name}.err"
+    with suppress(OSError):
+        path.unlink()  # whatever mode it had; Windows keeps one that is still written
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 
 def start(config: Config, name: str, *, copies: int = 4, console: bool = True) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from desktop import tray
 from server import ownlog
 from server.config import Config
 
@@ -33,7 +32,8 @@ def test_only_the_owner_may_read_a_log(config: Config) -> None:
         root.handlers[0].close()
     finally:
         root.handlers[:], root.level = before, level
-    tray._window_errors(config).close()
+    (older.parent / "serve.err").touch(0o644)
+    ownlog.last_words(config, "serve").close()
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in older.parent.iterdir()}
-    assert modes == {"tray.log": 0o600, "window.err": 0o600}
+    assert modes == {"tray.log": 0o600, "serve.err": 0o600}
     assert "started" in older.read_text()
