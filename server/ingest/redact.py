@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from server.usage.privacy import short
 
@@ -62,10 +63,28 @@ class Kind:
     replace: Callable[[re.Match[str], str], str | None] | None = None
     folded: bool = False  # its marks are in lower case, whatever the text is in
     anchored: bool = False  # it begins with one of its marks, so nothing else is looked at
+    word: bool = False  # it has no blank and at least `_LONG` characters
+    hint: re.Pattern[str] | None = None  # quick to look for, and part of every such secret
+    beside: tuple[str, ...] = ()  # it is one only where one of these occurs, too
+
+    @cached_property
+    def hints(self) -> tuple[str, ...]:
+        """What must be within one of the text's words: of a mark with a blank its longest part."""
+        return tuple(dict.fromkeys(max(mark.split(), key=len) for mark in self.marks))
 
 
-def _kind(name: str, marks: str, shape: str, flags: int = 0) -> Kind:
-    return Kind(name, tuple(marks.split()), re.compile(shape, flags))
+_LONG = 15
+
+
+def _kind(name: str, marks: str, shape: str, hint: str = "") -> Kind:
+    """A kind without blanks in it, whose marks stand anywhere in it."""
+    found = re.compile(hint) if hint else None
+    return Kind(name, tuple(marks.split()), re.compile(shape), word=True, hint=found)
+
+
+def _prefixed(name: str, marks: str, shape: str) -> Kind:
+    """A kind without blanks in it that begins with one of its marks."""
+    return Kind(name, tuple(marks.split()), re.compile(_B + shape), anchored=True, word=True)
 
 
 def _keeping_the_name(match: re.Match[str], said: str) -> str | None:
@@ -85,17 +104,6 @@ def _keeping_the_name(match: re.Match[str], said: str) -> str | None:
 def _whole_text(match: re.Match[str], said: str) -> str | None:
     """What stands in quotes, whatever it begins with."""
     begin, end = match.start("text") - match.start(), match.end("text") - match.start()
-    return f"{match[0][:begin]}{said}{match[0][end:]}"
-
-
-def _one_of(match: re.Match[str], said: str) -> str | None:
-    """The value of whichever way the header was written."""
-    if match["value"] is not None:
-        return _keeping_the_name(match, said)
-    part = "b" if match["b"] is not None else "c"
-    if _REFERENCE(match[part]):
-        return None
-    begin, end = match.start(part) - match.start(), match.end(part) - match.start()
     return f"{match[0][:begin]}{said}{match[0][end:]}"
 
 
@@ -122,43 +130,56 @@ def _said(name: str, marks: str, shape: str) -> Kind:
     return Kind(name, tuple(marks.split(",")), made, _keeping_the_name, folded=True, anchored=True)
 
 
+def _header(marks: str, names: str) -> Kind:
+    """A header that signs a request in."""
+    return _said(
+        "authorization",
+        marks,
+        rf"(?P<name>{names})(?:{_Q})?"
+        rf"[ \t]*[:=][ \t]*(?:{_Q})?(?:(?:bearer|basic|token|digest|negotiate)[ \t]+)?"
+        r"(?P<value>[^\s\"'\\,;)}\]]{4,4000})",
+    )
+
+
 _ARMOUR = r"(?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?"
 KINDS: tuple[Kind, ...] = (
     # A key whose end was cut off, or whose beginning was, is a key all the same.
-    _kind(
+    Kind(
         "private_key",
-        "PRIVATE AGE-SECRET-KEY-1 PuTTY-User-Key-File",
-        rf"-----BEGIN {_ARMOUR}-----(?:(?!-----END)[\s\S])*(?:-----END {_ARMOUR}-----)?"
-        r"|(?:(?<=\\n)|(?<![A-Za-z0-9+/=]))(?:[A-Za-z0-9+/=]{40,90}(?:\\n|\\r|\s){1,4}){1,90}"
-        rf"[A-Za-z0-9+/=]{{0,90}}(?:\\n|\\r|\s){{0,4}}-----END {_ARMOUR}-----"
-        r"|AGE-SECRET-KEY-1[A-Z0-9]{20,}"
-        r"|PuTTY-User-Key-File-\d:[\s\S]*?(?:Private-MAC:[^\n]*|$)",
+        ("PRIVATE", "AGE-SECRET-KEY-1", "PuTTY-User-Key-File"),
+        re.compile(
+            rf"-----BEGIN {_ARMOUR}-----(?:(?!-----END)[\s\S])*(?:-----END {_ARMOUR}-----)?"
+            r"|(?:(?<=\\n)|(?<![A-Za-z0-9+/=]))(?:[A-Za-z0-9+/=]{40,90}(?:\\n|\\r|\s){1,4}){1,90}"
+            rf"[A-Za-z0-9+/=]{{0,90}}(?:\\n|\\r|\s){{0,4}}-----END {_ARMOUR}-----"
+            r"|AGE-SECRET-KEY-1[A-Z0-9]{20,}"
+            r"|PuTTY-User-Key-File-\d:[\s\S]*?(?:Private-MAC:[^\n]*|$)"
+        ),
     ),
-    _kind("anthropic_key", "sk-ant-", rf"{_B}sk-ant-[A-Za-z0-9_-]{{16,}}"),
-    _kind(
+    _prefixed("anthropic_key", "sk-ant-", r"sk-ant-[A-Za-z0-9_-]{16,}"),
+    _prefixed(
         "openai_key",
         "sk-",
-        rf"{_B}sk-(?:(?:proj|svcacct|admin|clb|None)-[A-Za-z0-9_-]{{12,}}"
+        r"sk-(?:(?:proj|svcacct|admin|clb|None)-[A-Za-z0-9_-]{12,}"
         r"|(?:[a-z0-9]{1,8}-){0,3}(?=[A-Za-z-]{0,200}\d)[A-Za-z0-9]{20,}[A-Za-z0-9_-]*)",
     ),
-    _kind("github_pat", "github_pat_", rf"{_B}github_pat_[A-Za-z0-9_]{{20,}}"),
-    _kind("github_token", "ghp_ gho_ ghu_ ghs_ ghr_", rf"{_B}gh[pousr]_[A-Za-z0-9]{{20,}}"),
-    _kind(
+    _prefixed("github_pat", "github_pat_", r"github_pat_[A-Za-z0-9_]{20,}"),
+    _prefixed("github_token", "ghp_ gho_ ghu_ ghs_ ghr_", r"gh[pousr]_[A-Za-z0-9]{20,}"),
+    _prefixed(
         "gitlab_token",
         "glpat- glptt- gldt- glrt- glcbt- glsoat- glft-",
-        rf"{_B}gl(?:pat|ptt|dt|rt|cbt|soat|ft)-[A-Za-z0-9_.-]{{16,}}",
+        r"gl(?:pat|ptt|dt|rt|cbt|soat|ft)-[A-Za-z0-9_.-]{16,}",
     ),
-    _kind("aws_access_key", "AKIA ASIA ABIA ACCA", rf"{_B}A(?:KI|SI|BI|CC)A[A-Z2-7]{{16}}{_E}"),
-    _kind("google_api_key", "AIza", rf"{_B}AIza[0-9A-Za-z_-]{{35}}"),
-    _kind(
+    _prefixed("aws_access_key", "AKIA ASIA ABIA ACCA", rf"A(?:KI|SI|BI|CC)A[A-Z2-7]{{16}}{_E}"),
+    _prefixed("google_api_key", "AIza", r"AIza[0-9A-Za-z_-]{35}"),
+    _prefixed(
         "google_oauth",
         "ya29. GOCSPX- 1//0",
-        rf"{_B}(?:ya29\.[0-9A-Za-z_-]{{20,}}|GOCSPX-[0-9A-Za-z_-]{{20,}}|1//0[0-9A-Za-z_-]{{30,}})",
+        r"(?:ya29\.[0-9A-Za-z_-]{20,}|GOCSPX-[0-9A-Za-z_-]{20,}|1//0[0-9A-Za-z_-]{30,})",
     ),
-    _kind(
+    _prefixed(
         "slack_token",
         "xox xapp-",
-        rf"{_B}(?:xox[abceoprs](?:\.xox[a-z])?-[A-Za-z0-9-]{{10,}}|xapp-\d-[A-Za-z0-9-]{{10,}})",
+        r"(?:xox[abceoprs](?:\.xox[a-z])?-[A-Za-z0-9-]{10,}|xapp-\d-[A-Za-z0-9-]{10,})",
     ),
     _kind(
         "webhook",
@@ -172,21 +193,22 @@ KINDS: tuple[Kind, ...] = (
         "k_live_ k_test_ whsec_",
         rf"{_B}(?:[srp]k_(?:live|test)_[A-Za-z0-9]{{16,}}|whsec_[A-Za-z0-9+/=]{{20,}})",
     ),
-    _kind("huggingface_token", "hf_", rf"{_B}hf_[A-Za-z0-9]{{30,}}{_E}"),
-    _kind(
-        "registry_token", "npm_ pypi-AgE", rf"{_B}(?:npm_[A-Za-z0-9]{{36}}|pypi-AgE[\w-]{{50,}})"
-    ),
-    _kind("sendgrid_key", "SG.", rf"{_B}SG\.[\w-]{{16,}}\.[\w-]{{16,}}"),
+    _prefixed("huggingface_token", "hf_", rf"hf_[A-Za-z0-9]{{30,}}{_E}"),
+    _prefixed("registry_token", "npm_ pypi-AgE", r"(?:npm_[A-Za-z0-9]{36}|pypi-AgE[\w-]{50,})"),
+    _prefixed("sendgrid_key", "SG.", r"SG\.[\w-]{16,}\.[\w-]{16,}"),
+    _kind("bot_token", ":AA", rf"{_B}\d{{8,10}}:AA[\w-]{{33}}{_E}"),
     _kind(
         "bot_token",
-        ":AA .",
-        rf"{_B}(?:\d{{8,10}}:AA[\w-]{{33}}|[MNO][\w-]{{22,30}}\.[\w-]{{5,8}}\.[\w-]{{25,80}}){_E}",
+        ".",
+        rf"{_B}[MNO][\w-]{{22,30}}\.[\w-]{{5,8}}\.[\w-]{{25,80}}{_E}",
+        hint=r"\.[\w-]{5,8}\.[\w-]{25}",
     ),
-    _kind(
+    _prefixed(
         "service_token",
-        "dckr_ do dp.pt. shp dapi lin_api_ gls hvs. sq0 ntn_ secret_ figd_ vercel_ "
-        "fo1_ fm1 fm2_ gsk_ xai- r8_ ATATT3x NRAK- key- SK pul- HRKU- sntry",
-        rf"{_B}(?:dckr_(?:pat|oat)_[\w-]{{20,}}|do[opr]_v1_[a-f0-9]{{64}}|dp\.pt\.[A-Za-z0-9]{{40,}}"
+        "dckr_pat_ dckr_oat_ doo_v1_ dop_v1_ dor_v1_ dp.pt. shpat_ shpca_ shppa_ shpss_ dapi "
+        "lin_api_ glsa_ hvs. sq0atp- sq0csp- ntn_ secret_ figd_ vercel_ fo1_ fm1 fm2_ gsk_ xai- "
+        "r8_ ATATT3x NRAK- key- SK pul- HRKU- sntrys_ sntryu_",
+        r"(?:dckr_(?:pat|oat)_[\w-]{20,}|do[opr]_v1_[a-f0-9]{64}|dp\.pt\.[A-Za-z0-9]{40,}"
         r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|dapi[a-f0-9]{32}|lin_api_[A-Za-z0-9]{32,}"
         r"|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|hvs\.[\w-]{24,}|sq0(?:atp|csp)-[\w-]{22,}"
         r"|ntn_[A-Za-z0-9]{40,}|secret_[A-Za-z0-9]{43}|figd_[\w-]{30,}|vercel_[A-Za-z0-9]{24}"
@@ -204,6 +226,7 @@ KINDS: tuple[Kind, ...] = (
             r"https?://(?P<value>[0-9a-f]{16,64}(?::[0-9a-f]{16,64})?)@(?=[\w\[])", re.IGNORECASE
         ),
         _keeping_the_name,
+        word=True,
     ),
     _kind(
         "azure_key",
@@ -211,7 +234,7 @@ KINDS: tuple[Kind, ...] = (
         r"(?<=AccountKey=)[A-Za-z0-9+/=%]{20,}|(?<=SharedAccessKey=)[A-Za-z0-9+/=%]{20,}"
         r"|(?<=[?&]sig=)[A-Za-z0-9%+/=_-]{20,}",
     ),
-    _kind("jwt", "eyJ", rf"{_B}eyJ[\w-]{{8,}}\.eyJ[\w-]{{8,}}(?:\.[\w-]*)?(?:\.[\w-]+){{0,2}}"),
+    _prefixed("jwt", "eyJ", r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?(?:\.[\w-]+){0,2}"),
     Kind(
         "cookie",
         ("cookie",),
@@ -223,19 +246,26 @@ KINDS: tuple[Kind, ...] = (
         _keeping_the_name,
         folded=True,
     ),
+    _header("proxy-authorization,authorization", "(?:proxy-)?authorization"),
+    _header("x-", "x-[a-z-]{0,30}(?:api-key|auth-token)"),
+    _said(
+        "authorization",
+        "bearer,basic",
+        r"(?<![A-Za-z])(?:bearer|basic)[ \t]+(?P<value>(?=[\w.~+/-]*[\d_.+/=])[\w.~+/-]{12,}=*)",
+    ),
+    # What `docker run -u` and others take is a name or a number.
     Kind(
         "authorization",
-        ("authorization", "bearer", "api-key", "auth-token", "curl", "basic"),
+        ("-u", "--user", "--proxy-user"),
         re.compile(
-            rf"(?P<name>(?:proxy-)?authorization|x-[a-z-]{{0,30}}(?:api-key|auth-token))(?:{_Q})?"
-            rf"[ \t]*[:=][ \t]*(?:{_Q})?(?:(?:bearer|basic|token|digest|negotiate)[ \t]+)?"
-            r"(?P<value>[^\s\"'\\,;)}\]]{4,4000})"
-            r"|(?<![A-Za-z])(?:bearer|basic)[ \t]+(?P<b>(?=[\w.~+/-]*[\d_.+/=])[\w.~+/-]{12,}=*)"
-            r"|(?<=\s)(?:-u|--user|--proxy-user)[ =][\"']?[^\s:\"']{1,80}:(?P<c>[^\s\"'@]{3,200})",
+            r"(?<=\s)(?:-u|--user|--proxy-user)[ =][\"']?[^\s:\"']{1,80}:"
+            r"(?P<value>[^\s\"'@]{3,200})",
             re.IGNORECASE,
         ),
-        _one_of,
+        _keeping_the_name,
         folded=True,
+        anchored=True,
+        beside=("authorization", "bearer", "api-key", "auth-token", "curl", "basic"),
     ),
     Kind(
         "url_password",
@@ -326,14 +356,36 @@ KINDS: tuple[Kind, ...] = (
 
 def redact(text: str, found: Counter[str] | None = None) -> str:
     """The text with every secret replaced by `[redacted KIND]`; `found` counts them by kind."""
-    folded = _folded(text)
+    folded: str | None = None
+    hints = _Hints(text)
     for kind in KINDS:
-        where = folded if kind.folded else text
-        if any(mark in where for mark in kind.marks):
-            new = _without(kind, text, where, found)
-            if new is not text:
-                text, folded = new, _folded(new)
+        if not hints.of(kind):
+            continue
+        if folded is None:
+            folded = _folded(text)
+        new = _without(kind, text, folded if kind.folded else text, found)
+        if new is not text:
+            text, folded = new, _folded(new)
     return text
+
+
+class _Hints:
+    """Which kinds a text may have: looked for in its different words, which are fewer."""
+
+    def __init__(self, text: str) -> None:
+        words = set(text.split())
+        self._plain = "\n".join(words)
+        self._folded = _folded(self._plain)
+        self._long = "\n".join([word for word in words if len(word) >= _LONG])
+
+    def of(self, kind: Kind) -> bool:
+        """Whether a look is worth its time."""
+        where = self._long if kind.word else self._folded if kind.folded else self._plain
+        if not any(map(where.__contains__, kind.hints)):
+            return False
+        if kind.beside and not any(map(where.__contains__, kind.beside)):
+            return False
+        return kind.hint is None or kind.hint.search(where) is not None
 
 
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -369,12 +421,10 @@ def _without(kind: Kind, text: str, folded: str, found: Counter[str] | None) -> 
 
 
 def _places_of(marks: tuple[str, ...], text: str) -> list[int]:
-    found = set()
+    found: set[int] = set()
     for mark in marks:
-        place = text.find(mark)
-        while place >= 0:
-            found.add(place)
-            place = text.find(mark, place + 1)
+        if mark in text:
+            found.update(match.start() for match in re.finditer(re.escape(mark), text))
     return sorted(found)
 
 
