@@ -172,11 +172,22 @@ def _signed_out(account: Mapping[str, Any], view: View) -> Alert:
 
 def _moved(spent: Sequence[Mapping[str, Any]], view: View, now: int) -> Alert:
     heir = _heir(spent[0], view)
-    text = f"{heir[0].upper()}{heir[1:]}." if heir else "No other account can serve now."
+    text = f"{heir[0].upper()}{heir[1:]}." if heir else _nobody(view, now)
     if len(spent) == 1:
         state = display.account_state(spent[0], now, view.zone)
         return Alert(f"{display.account_name(spent[0], view)} is {state}", text, MOVED)
-    return Alert(f"{len(spent)} accounts are spent", f"{_named(spent, view)}. {text}", MOVED)
+    states = {display.account_state(each, now, None).split(" ")[0] for each in spent}
+    word = states.pop() if len(states) == 1 else "out of work"
+    return Alert(f"{len(spent)} accounts are {word}", f"{_named(spent, view)}. {text}", MOVED)
+
+
+def _nobody(view: View, now: int) -> str:
+    """That no account can serve, and until when where that is known."""
+    ends = [display.moment(account.get("blockedUntil")) for account in view.accounts]
+    known = [end for end in ends if end is not None and end > now]
+    if not known:
+        return "No other account can serve now."
+    return f"No account can serve until {display.clock(min(known), now, view.zone)}."
 
 
 def _back(back: Sequence[Mapping[str, Any]], view: View) -> Alert:

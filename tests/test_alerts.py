@@ -162,8 +162,13 @@ def test_several_accounts_in_one_look_are_one_notification() -> None:
     well = view(*(account(name) for name in names), account("spare"))
     spent = view(*(account(name, "rate_limited") for name in names), account("spare"))
     (gone,) = alerts.news(well, spent, {}, NOW)[0]
-    assert gone.title == "8 accounts are spent"
+    assert gone.title == "8 accounts are blocked"
     assert gone.text == "a1, a2, a3, a4, a5 and 3 more. Work goes on with spare."
+    one = account("a1", "rate_limited", windows=[SPENT], blockedUntil=iso(NOW + 2 * HOUR))
+    two = account("a2", "rate_limited", blockedUntil=iso(NOW + HOUR))
+    (both,) = alerts.news(view(account("a1"), account("a2")), view(one, two), {}, NOW)[0]
+    assert both.title == "2 accounts are out of work"
+    assert both.text == "a1 and a2. No account can serve until 16:00."
     (back,) = alerts.news(spent, well, {}, NOW)[0]
     assert back.title == "8 accounts are back"
     assert back.text == "a1, a2, a3, a4, a5 and 3 more serve again."
@@ -180,7 +185,7 @@ def test_the_alerts_of_one_look_are_one_notification() -> None:
     assert one.title == "The 5-hour allowance is used up"
     assert one.text == (
         "All accounts, resets in 2h 05m. work@ is spent until 16:00. "
-        "No other account can serve now."
+        "No account can serve until 16:00."
     )
 
 

@@ -161,7 +161,7 @@ _OUT_OF_WORK = {
     "sign_in_needed": "a new sign-in is needed",
     "deactivated": "deactivated",
     "rate_limited": "blocked by the provider for a while",
-    "spent": "the allowance is used up",
+    "spent": "every account is used up or blocked for a while",
     "quota_exceeded": "the allowance is used up",
 }
 
