@@ -234,7 +234,8 @@ def _add_error_answers(app: Flask) -> None:
     @app.errorhandler(PeeweeException)
     def disk(error: Exception) -> Response:
         log.warning("the data folder failed on %s %s: %s", request.method, request.path, error)
-        return answer(db.StoreError(say("store.unusable")))
+        said = "store.damaged" if db.damaged(error) else "store.unusable"
+        return answer(db.StoreError(say(said)))
 
     @app.errorhandler(Exception)
     def unknown(error: Exception) -> Response:

@@ -40,6 +40,10 @@ SENTENCES = {
         "The data folder cannot be used now (disk full, locked or read-only). Free some space "
         "or make it writable, then try again."
     ),
+    "store.damaged": (
+        "The database is damaged. Stop Brimline and start it again: it keeps the damaged file "
+        "and makes a new one."
+    ),
     "file.body": (
         "What was sent is larger than {most} MB, the most that is taken here. Send a smaller "
         "file, or less at once."
@@ -337,6 +341,10 @@ _NESTED = ("room", "outcome", "reason")
 
 def say(key: str, **values: Any) -> str:
     """The sentence of a key, in English."""
+    "notice.damaged": (
+        "The database is damaged, so nothing can be stored. The proxy goes on. Stop Brimline and "
+        "start it again: it keeps the damaged file and makes a new one."
+    ),
     sentence = SENTENCES[key]
     return sentence.format(**values) if values else sentence
 

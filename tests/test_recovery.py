@@ -96,6 +96,16 @@ def home(tmp_path: Path, provider: Provider) -> Iterator[Home]:
         server.end(signal.SIGKILL)
 
 
+def ask(server: Server) -> None:
+    """A request through the proxy, which must be served."""
+    body = json.dumps({"model": "gpt-5.5", "input": "hi"}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}/v1/responses", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.loads(answer.read())["status"] == "completed"
+
+
 def accounts(server: Server) -> list[dict[str, Any]]:
     return list(server.get("/api/accounts")[1]["accounts"])
 
@@ -146,6 +156,28 @@ def test_a_damaged_usage_db_costs_neither_accounts_nor_ledger(home: Home, stop: 
     try:
         assert server.get("/api/live")[1]["notices"] == []
         assert states(server) == {"ada": "active", "bob": "paused"}
+    finally:
+        assert server.end() == 0
+
+
+def test_damage_while_it_runs_is_said_and_the_proxy_goes_on(home: Home) -> None:
+    server = home.server()
+    try:
+        until(lambda: server.get("/api/calls")[1]["total"])
+        for name in ("usage.db", "usage.db-wal"):
+            with (home.data / name).open("r+b") as file:
+                file.write(b"\xff" * (home.data / name).stat().st_size)
+        until(lambda: server.get("/api/request-logs")[0] == 507)
+        _, said = server.get("/api/request-logs")
+        assert "start it again" in said["error"]["message"]
+        ask(server)
+        until(lambda: any("start it again" in n for n in server.get("/api/live")[1]["notices"]))
+        ask(server)
+        assert server.end() == 0
+        server = home.server()
+        assert states(server) == {"ada": "active", "bob": "paused"}
+        until(lambda: server.get("/api/calls")[1]["total"])
+        ask(server)
     finally:
         assert server.end() == 0
 

@@ -954,7 +954,7 @@ def _stored() -> Iterator[None]:
         yield
     except (sqlite3.Error, peewee.PeeweeException, OSError) as error:
         raise db.StoreError(
-            say("store.refused", why=error),
+            say("store.damaged") if db.damaged(error) else say("store.refused", why=error),
             title="The data folder cannot be written",
         ) from error
 

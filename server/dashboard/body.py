@@ -12,6 +12,7 @@ from server.errors import Unprocessable
 DEEPEST = 64
 LONGEST = 255
 _MOST_DIGITS = 100
+_TOO_DEEP = "The body is nested too deeply."
 
 
 def read(*, optional: bool = False) -> dict[str, Any]:
@@ -28,12 +29,14 @@ def read(*, optional: bool = False) -> dict[str, Any]:
     try:
         value = json.loads(raw, parse_constant=_refuse, parse_int=_whole)
         depth = _depth(value)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise Unprocessable(_TOO_DEEP) from error
+    except ValueError as error:
         raise Unprocessable("The body is not valid JSON.") from error
     if not isinstance(value, dict):
         raise Unprocessable("The body must be a JSON object.")
     if depth > DEEPEST:
-        raise Unprocessable("The body is nested too deeply.")
+        raise Unprocessable(_TOO_DEEP)
     return value
 
 

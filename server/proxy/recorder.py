@@ -29,7 +29,7 @@ _BATCH = 500
 _GATHER = 0.001
 _BACKLOG = 20_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-NOTICE = say("notice.disk")
+NOTICE, DAMAGED = say("notice.disk"), say("notice.damaged")
 _COLUMNS = (
     "id, response_id, session_id, account, key, endpoint, model, effort, tier, status, "
     "error_code, error_message, http_status, reason, attempts, input, cached, output, reasoning, "
@@ -140,9 +140,10 @@ class Recorder(threading.Thread):
         try:
             self._write(batch)
         except (sqlite3.Error, PeeweeException, OSError) as error:
-            if NOTICE not in self.notices:
+            notice = DAMAGED if db.damaged(error) else NOTICE
+            if notice not in self.notices:
                 log.warning("requests cannot be written: %s", error)
-                self.notices.append(NOTICE)
+                self.notices.append(notice)
             return False
         except Exception:
             log.exception("requests could not be joined with the ledger; writing them one by one")
@@ -153,8 +154,10 @@ class Recorder(threading.Thread):
             then, record.then = record.then, None  # it holds the stream, which holds the record
             if then is not None:
                 then()
-        if NOTICE in self.notices:
-            self.notices.remove(NOTICE)
+        told = [notice for notice in (NOTICE, DAMAGED) if notice in self.notices]
+        for notice in told:
+            self.notices.remove(notice)
+        if told:
             log.warning("requests are written again; %d were lost", self._dropped)
         return True
 

@@ -29,7 +29,8 @@ _KEPT = "corrupt"
 _TOLD_SECONDS = 7 * 24 * 3600
 _WRITE_WORDS = ("INSERT", "UPDATE", "DELETE", "REPLACE")
 _FAULTY_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
-_FAULTY_WORDS = ("is full", "I/O", "locked", "readonly", "unable to open", "malformed")
+_DAMAGED_WORDS = ("malformed", "not a database")
+_FAULTY_WORDS = ("is full", "I/O", "locked", "readonly", "unable to open", *_DAMAGED_WORDS)
 _COMMON = {
     "journal_mode": "wal",
     "busy_timeout": 5000,
@@ -305,6 +306,12 @@ def fault(error: BaseException) -> str | None:
     told = str(error)
     known = isinstance(error, sqlite3.Error)
     return told if known and any(words in told for words in _FAULTY_WORDS) else None
+
+
+def damaged(error: BaseException) -> bool:
+    """Whether a database says that its own file is damaged: only a new start helps."""
+    told = str(error)
+    return isinstance(error, sqlite3.Error) and any(words in told for words in _DAMAGED_WORDS)
 
 
 def backup(path: Path, *, keep: int = 5) -> Path | None:
