@@ -289,6 +289,10 @@ SENTENCES = {
         "Requests cannot be written to the data folder at the moment (disk full or locked). "
         "The proxy goes on; free some space and the log will catch up."
     ),
+    "notice.damaged": (
+        "The database is damaged, so nothing can be stored. The proxy goes on. Stop Brimline and "
+        "start it again: it keeps the damaged file and makes a new one."
+    ),
     "notice.bypass": (
         "Codex on this computer has chatgpt_base_url set to Brimline, so its requests can go past "
         "it, straight to the provider. Remove that line from Codex's config.toml; "
@@ -341,10 +345,6 @@ _NESTED = ("room", "outcome", "reason")
 
 def say(key: str, **values: Any) -> str:
     """The sentence of a key, in English."""
-    "notice.damaged": (
-        "The database is damaged, so nothing can be stored. The proxy goes on. Stop Brimline and "
-        "start it again: it keeps the damaged file and makes a new one."
-    ),
     sentence = SENTENCES[key]
     return sentence.format(**values) if values else sentence
 
