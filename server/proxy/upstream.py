@@ -357,9 +357,10 @@ class Upstream:
         self._host = parts.hostname or ""
         self._port = parts.port
         self._path = parts.path.rstrip("/")
-        self._context = _tls() if parts.scheme == "https" else None
+        self._secure = parts.scheme == "https"
+        self._context: ssl.SSLContext | None = None
         name = f"[{self._host}]" if ":" in self._host else self._host
-        usual = self._port in (None, 443 if self._context else 80)
+        usual = self._port in (None, 443 if self._secure else 80)
         self._name = name if usual else f"{name}:{self._port}"
         self._kept: list[tuple[float, socket.socket]] = []
         self._lock = threading.Lock()
@@ -453,12 +454,12 @@ class Upstream:
         return None
 
     def _connect(self) -> socket.socket:
-        port = self._port or (443 if self._context else 80)
+        port = self._port or (443 if self._secure else 80)
         try:
             sock = socket.create_connection((self._host, port), timeout=CONNECT_SECONDS)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._context is not None:
-                sock = self._secured(sock, self._context)
+            if self._secure:
+                sock = self._secured(sock)
         except (OSError, UnicodeError) as error:
             # The reason may name the user's own proxy or address, never a token.
             log.info("cannot connect to %s: %s", self._host, error)
@@ -467,8 +468,11 @@ class Upstream:
         sock.settimeout(None)
         return sock
 
-    def _secured(self, sock: socket.socket, context: ssl.SSLContext) -> socket.socket:
+    def _secured(self, sock: socket.socket) -> socket.socket:
         try:
+            with self._lock:
+                # Not before it is needed: reading the system's certificates takes 20 ms.
+                context = self._context = self._context or _tls()
             return context.wrap_socket(sock, server_hostname=self._host)
         except BaseException:
             sock.close()
