@@ -22,6 +22,7 @@ from server import clients
 from server.clients import Target, Wish
 from server.config import Config
 from server.errors import AppError, Conflict, NotFound
+from server.sentences import say
 
 LARGEST = 1 << 20
 _BACKUPS = 10  # a file; connecting is rare, and the first one is what matters
@@ -172,7 +173,7 @@ class Clients:
         """Write a change; returns the backup's path. Raises `Conflict` when the file changed."""
         if seen is not None and seen != change.seen:
             raise Conflict(
-                "The file changed since you saw the change. Look at it again.",
+                say("connect.changed"),
                 code="client_config_changed",
             )
         if not change.changes:
@@ -224,10 +225,9 @@ class Clients:
                 self._remember(change, kept)
             return kept
         except OSError as error:
-            raise FileProblem(
-                f"The backup cannot be kept in {self._folder}: {error.strerror or error}. "
-                "Nothing was changed."
-            ) from error
+            why = str(error.strerror or error)
+            said = say("connect.noBackup", folder=self._folder, why=why)
+            raise FileProblem(said) from error
 
     def _remember(self, change: Change, kept: Path | None) -> None:
         record = self._record(change.client, change.path)
@@ -339,15 +339,16 @@ def _read(path: Path) -> bytes | None:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise FileProblem(f"{path} is not an ordinary file. Move it away, then try again.")
+            raise FileProblem(say("connect.noFile", file=path))
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise FileProblem(f"{path} cannot be read: {error.strerror or error}.") from error
+        why = str(error.strerror or error)
+        raise FileProblem(say("connect.unreadable", file=path, why=why)) from error
     if len(content) > LARGEST:
-        raise FileProblem(f"{path} is larger than 1 MB; such a file is not changed.")
+        raise FileProblem(say("connect.large", file=path))
     return content
 
 
@@ -361,9 +362,7 @@ def _text(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise FileProblem(
-            "The file is not UTF-8 text. Save it as UTF-8, then try again."
-        ) from error
+        raise FileProblem(say("connect.utf8")) from error
 
 
 def _lenient(content: bytes | None) -> str | None:
@@ -378,9 +377,7 @@ def _check_writable(path: Path) -> None:
     """A file that was made read-only on purpose stays so, also where we could replace it."""
     with suppress(FileNotFoundError, NotADirectoryError):
         if not path.stat().st_mode & 0o222:
-            raise FileProblem(
-                f"{path} is read-only. Make it writable (chmod u+w), or add the lines by hand."
-            )
+            raise FileProblem(say("connect.readOnly", file=path))
 
 
 def _write(path: Path, before: bytes | None, after: bytes) -> None:
@@ -390,14 +387,13 @@ def _write(path: Path, before: bytes | None, after: bytes) -> None:
         mode = stat.S_IMODE(place.stat().st_mode) if before is not None else 0o600
         if _read(place) != before:
             raise Conflict(
-                "The file changed just now. Look at the change again.",
+                say("connect.changedNow"),
                 code="client_config_changed",
             )
         _replace(place, after, mode, like=place if before is not None else None)
     except OSError as error:
-        raise FileProblem(
-            f"{path} cannot be written: {error.strerror or error}. Nothing was changed."
-        ) from error
+        why = str(error.strerror or error)
+        raise FileProblem(say("connect.unwritable", file=path, why=why)) from error
 
 
 def _remove(path: Path, before: bytes | None) -> None:
@@ -405,7 +401,8 @@ def _remove(path: Path, before: bytes | None) -> None:
         if _read(path) == before:
             Path(os.path.realpath(path)).unlink(missing_ok=True)
     except OSError as error:
-        raise FileProblem(f"{path} cannot be removed: {error.strerror or error}.") from error
+        why = str(error.strerror or error)
+        raise FileProblem(say("connect.unremovable", file=path, why=why)) from error
 
 
 def _replace(path: Path, content: bytes, mode: int, like: Path | None = None) -> None:

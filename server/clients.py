@@ -20,6 +20,7 @@ from server import jsonc
 from server.errors import BadRequest, Conflict
 from server.ingest import connect
 from server.ingest.connect import Section, newline
+from server.sentences import say
 
 NAMES = {
     "codex": "Codex",
@@ -80,8 +81,7 @@ def connected(client: str, text: str, target: Target, wish: Wish | None = None) 
         endpoint = connect.logs_endpoint(target.base)
         if target.token == "":
             raise Conflict(
-                "Beyond this computer, telemetry is taken with the admin token alone. Set "
-                "BRIMLINE_ADMIN_API_TOKEN, start the server again, then connect.",
+                say("connect.adminToken"),
                 code="admin_token_needed",
             )
         return _in_toml(
@@ -176,7 +176,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text.removeprefix(_BOM))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadRequest(
-            f"This config.toml is not valid TOML ({str(error)[:120]}). Mend it, then try again.",
+            say("connect.toml", why=str(error)[:120]),
             code="invalid_config_toml",
         ) from error
 
@@ -228,8 +228,7 @@ def _codex_with(text: str, target: Target, wish: Wish) -> str:
         expected["model_providers"] = {**before.get("model_providers", {}), **block}
     if not _says(done, expected):
         raise Conflict(
-            "This config.toml cannot take these lines (is model_providers written in one line?). "
-            "Add them by hand.",
+            say("connect.noRoom"),
             code="cannot_be_edited",
         )
     return done
@@ -284,9 +283,7 @@ def _in_the_way(parsed: dict[str, Any], lines: Mapping[str, str]) -> list[str]:
 
 def _occupied(key: str, value: Any) -> Conflict:
     return Conflict(
-        f"This config.toml says {key} = {_masked(json.dumps(value, default=str))}, which leads "
-        "elsewhere. Connect with “replace” (--replace) to put that line aside; disconnecting "
-        "brings it back.",
+        say("connect.occupied", field=key, words=_masked(json.dumps(value, default=str))),
         code="config_has_other_value",
     )
 
@@ -295,8 +292,7 @@ def _check_free(parsed: dict[str, Any]) -> None:
     providers = parsed.get("model_providers", {})
     if not isinstance(providers, dict) or PROVIDER in providers:
         raise Conflict(
-            f"This config.toml already has a provider “{PROVIDER}” of your own. Rename it, or "
-            f'set model_provider = "{PROVIDER}" yourself.',
+            say("connect.providerThere", name=PROVIDER),
             code="provider_exists",
         )
 
@@ -312,7 +308,7 @@ def _put_aside(text: str, key: str) -> str:
         except tomllib.TOMLDecodeError:
             continue
     raise Conflict(
-        f"“{key}” is written over several lines there; remove it by hand, then connect again.",
+        say("connect.severalLines", field=key),
         code="cannot_be_edited",
     )
 
@@ -401,7 +397,7 @@ class _Json:
     def _read(self, text: str) -> Any:
         found = jsonc.read(text, five=self.five) if text.strip(_BOM + " \t\r\n") else {}
         if not isinstance(found, dict):
-            raise BadRequest("This file does not hold an object.", code="invalid_client_config")
+            raise BadRequest(say("connect.noObject"), code="invalid_client_config")
         return found
 
     def _check_listed(self, parsed: Any) -> None:
@@ -409,9 +405,9 @@ class _Json:
         left_out = isinstance(enabled, list) and PROVIDER not in enabled
         if left_out or (isinstance(disabled, list) and PROVIDER in disabled):
             name = "enabled_providers" if left_out else "disabled_providers"
-            verb = "Add “brimline” to it" if left_out else "Take “brimline” out of it"
+            key = "connect.hiddenAdd" if left_out else "connect.hiddenTake"
             raise Conflict(
-                f"{name} in this file hides the provider. {verb}, then connect again.",
+                say(key, field=name),
                 code="provider_hidden",
             )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server.errors import BadRequest
+from server.sentences import say
 
 DEEPEST = 64
 _SPACE = re.compile(r"(?:[\s\ufeff]|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
@@ -262,6 +263,6 @@ class _Reader:
     def _broken(self, why: str) -> BadRequest:
         line = self.text.count("\n", 0, self.at) + 1
         return BadRequest(
-            f"Line {line} is not valid JSON: {why}. Mend it, then try again.",
+            say("connect.json", line=line, why=why),
             code="invalid_client_config",
         )

@@ -257,6 +257,58 @@ SENTENCES = {
     "desktop.failed": "Start at login could not be changed: {why}.",
     "connect.demo": "The demo leaves your own files alone.",
     "connect.changed": "The file changed since you saw the change. Look at it again.",
+    "connect.adminToken": (
+        "Beyond this computer, telemetry is taken with the admin token alone. Set "
+        "BRIMLINE_ADMIN_API_TOKEN, start the server again, then connect."
+    ),
+    "connect.toml": "This config.toml is not valid TOML ({why}). Mend it, then try again.",
+    "connect.noRoom": (
+        "This config.toml cannot take these lines (is model_providers written in one line?). "
+        "Add them by hand."
+    ),
+    "connect.occupied": (
+        "This config.toml says {field} = {words}, which leads elsewhere. Connect with "
+        "“replace” (--replace) to put that line aside; disconnecting brings it back."
+    ),
+    "connect.providerThere": (
+        "This config.toml already has a provider “{name}” of your own. Rename it, or set "
+        'model_provider = "{name}" yourself.'
+    ),
+    "connect.severalLines": (
+        "“{field}” is written over several lines there; remove it by hand, then connect again."
+    ),
+    "connect.noObject": "This file does not hold an object.",
+    "connect.hiddenAdd": (
+        "{field} in this file hides the provider. Add “brimline” to it, then connect again."
+    ),
+    "connect.hiddenTake": (
+        "{field} in this file hides the provider. Take “brimline” out of it, then connect again."
+    ),
+    "connect.json": "Line {line} is not valid JSON: {why}. Mend it, then try again.",
+    "connect.otelOther": (
+        "The [otel] section of this config.toml has its own “{field}”. Connect with “replace” "
+        "(--replace) to put it aside; disconnecting brings it back. Brimline can pass what it "
+        "receives on to your collector (Settings, Telemetry relay)."
+    ),
+    "connect.otelJoin": (
+        "The [otel] keys of this config.toml are written so that Brimline cannot add to them. "
+        "Write them as one [otel] section, each on a line of its own, and connect again."
+    ),
+    "connect.noFile": "{file} is not an ordinary file. Move it away, then try again.",
+    "connect.unreadable": "{file} cannot be read: {why}.",
+    "connect.large": "{file} is larger than 1 MB; such a file is not changed.",
+    "connect.utf8": "The file is not UTF-8 text. Save it as UTF-8, then try again.",
+    "connect.readOnly": (
+        "{file} is read-only. Make it writable (chmod u+w), or add the lines by hand."
+    ),
+    "connect.unwritable": "{file} cannot be written: {why}. Nothing was changed.",
+    "connect.unremovable": "{file} cannot be removed: {why}.",
+    "connect.noBackup": "The backup cannot be kept in {folder}: {why}. Nothing was changed.",
+    "connect.changedNow": "The file changed just now. Look at the change again.",
+    "prices.unknown": (
+        "No prices were understood in this text. Give a pricing.json, or the price page as "
+        "Markdown ({why})."
+    ),
     "evidence.off": "Log lines are switched off here. Turn them on on the call's page.",
     "call.gone": "There is no such call. It may have been read anew; go back to the list.",
     "thread.gone": "There is no such thread, or it has no calls. Go back to the list.",
@@ -376,8 +428,11 @@ def _value(name: str, value: str) -> Any:
 def _pattern(sentence: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", sentence)
     found = re.escape(parts[0])
-    for name, after in zip(parts[1::2], parts[2::2], strict=True):
-        found += f"(?P<{name}>{'[0-9]{1,15}' if name in _NUMBERS else '.+?'})" + re.escape(after)
+    for place in range(1, len(parts), 2):
+        name, again = parts[place], parts[place] in parts[1:place:2]
+        value = "[0-9]{1,15}" if name in _NUMBERS else ".+?"
+        found += f"(?P={name})" if again else f"(?P<{name}>{value})"
+        found += re.escape(parts[place + 1])
     return re.compile(found, re.DOTALL)
 
 

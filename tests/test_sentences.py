@@ -33,6 +33,7 @@ INVENTED = {
     "field": "access_token",
     "host": "0.0.0.0",
     "usual": "0.3",
+    "line": "3",
     "folder": "/home/ada/.local/share/brimline",
 }
 NESTED: dict[str, Any] = {

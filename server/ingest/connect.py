@@ -15,6 +15,7 @@ from dataclasses import replace as replace_fields
 from typing import Any
 
 from server.errors import BadRequest, Conflict
+from server.sentences import say
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
@@ -178,9 +179,7 @@ def _ask(key: str, theirs: Any, ours: Any, *, replace: bool) -> None:
         return
     # The value stays untold: its headers may hold a key.
     raise Conflict(
-        f"The [otel] section of this config.toml has its own “{key}”. Connect with “replace” "
-        "(--replace) to put it aside; disconnecting brings it back. Brimline can pass what it "
-        "receives on to your collector (Settings, Telemetry relay).",
+        say("connect.otelOther", field=key),
         code="config_has_other_value",
     )
 
@@ -222,8 +221,7 @@ def _says(text: str, expected: dict[str, Any]) -> bool:
 
 def _not_joined() -> Conflict:
     return Conflict(
-        "The [otel] keys of this config.toml are written so that Brimline cannot add to them. "
-        "Write them as one [otel] section, each on a line of its own, and connect again.",
+        say("connect.otelJoin"),
         code="otel_section_exists",
     )
 
@@ -263,6 +261,6 @@ def _parse(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadRequest(
-            f"This config.toml is not valid TOML ({str(error)[:120]}). Mend it, then try again.",
+            say("connect.toml", why=str(error)[:120]),
             code="invalid_config_toml",
         ) from error

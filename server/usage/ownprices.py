@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from server.errors import Unprocessable
+from server.sentences import say
 
 _ROWS = r"[^>]*?rows=\{(\[.*?\])\s*\}"
 _CONTEXT = re.compile(r"\s*\(<\s*272K context length\)", re.IGNORECASE)
@@ -30,8 +31,7 @@ def read(text: str, tier: str = "standard") -> dict[str, Any]:
             raise ValueError("it names no model")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Unprocessable(
-            "No prices were understood in this text. Give a pricing.json, or the price page "
-            f"as Markdown ({str(error)[:120]}).",
+            say("prices.unknown", why=str(error)[:120]),
             code="pricing_not_understood",
         ) from error
     return given
