@@ -170,14 +170,36 @@ def test_an_unknown_thread_is_said_to_be_unknown(served: Served, watched: Watche
     expect(page.get_by_text("There is no such thread")).to_be_visible()
 
 
-def test_threads_csv_holds_every_thread(lived_in: Served, watched: Watched) -> None:
-    page = watched.open(f"{lived_in.url}/threads", "Threads")
-    expect(page.get_by_role("button", name="Download CSV")).to_be_visible()
-    rows = downloaded(page, "Download CSV")
-    heading = rows[0]
-    tokens = db.rows("select sum(input + output) from call")[0][0]
-    place = heading.index("total_tokens")
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [("Calls of these threads", "total_tokens"), ("One row a thread", "total_tokens")],
+)
+def test_threads_csv_holds_every_call_or_thread(
+    lived_in: Served, watched: Watched, file: str, key: str
+) -> None:
+    page = watched.open(f"{lived_in.url}/threads?history=all", "Threads")
+    page.locator("main").get_by_role("button", name="Download CSV").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("menuitem", name=file).click()
+    with Path(waiting.value.path()).open(encoding="utf-8-sig", newline="") as content:
+        rows = list(csv.reader(content))
+    calls, tokens = db.rows("select count(*), sum(input + output) from call")[0]
+    place = rows[0].index(key)
     assert sum(int(row[place]) for row in rows[1:]) == tokens
+    assert (len(rows) - 1 == calls) is (file == "Calls of these threads")
+
+
+def test_insights_show_more_threads_and_keep_it(lived_in: Served, watched: Watched) -> None:
+    Tree(lived_in.config.codex_home, seed=9).grow(sessions=20)
+    lived_in.services.indexer.scan(wait=True)
+    page = watched.open(f"{lived_in.url}/insights?history=all", "Insights")
+    shown = page.locator(".pages [role=status]")
+    expect(shown).to_have_text(re.compile("^10 of"))
+    page.get_by_role("button", name="Load more").click()
+    expect(shown).to_have_text(re.compile(r"^(\d+) of \1 "))
+    page.reload()
+    expect(shown).to_have_text(re.compile(r"^(\d+) of \1 "))
+    watched.check()
 
 
 def test_a_language_is_chosen_and_kept(lived_in: Served, watched: Watched) -> None:

@@ -1,13 +1,13 @@
 /** What needs attention? Ranked cards, presets that open calls or threads already filtered, top threads. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { api, type Card, type Insights as Data, type Preset, type ThreadRow } from "../api";
+import { api, type Card, type Insights as Data, type Preset, type ThreadPage, type ThreadRow } from "../api";
 import { compact, count, exact, joined, share } from "../format";
 import { useTitle } from "../hooks";
 import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights";
 import { AllowanceCard } from "../parts/AllowanceCard";
 import { OrArchived } from "../parts/Archived";
-import { CopyLink } from "../parts/Chips";
+import { CopyLink, shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
@@ -88,7 +88,7 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
           </Link>
         </div>
         {data.threads.length ? (
-          <Top rows={data.threads} />
+          <Asking data={data} usage={usage} />
         ) : (
           <OrArchived usage={usage} title={t("threads.noMatch")}>
             <Empty title={t("threads.empty")}><CodexHome word="calls.emptyText" /></Empty>
@@ -151,6 +151,44 @@ function Presets({ found, search }: { found: Preset[]; search: string }) {
         );
       })}
     </ul>
+  );
+}
+
+const MORE = 40;
+const MOST = 500;
+
+/** The threads that ask most for attention; how many of them are shown stands in the address. */
+function Asking({ data, usage }: { data: Data; usage: Usage }) {
+  const first = data.threads.length;
+  const total = data.presets.find(({ key }) => key === "highest-cost")?.count ?? first;
+  const wanted = Math.min(Number(usage.get("rows")) || 0, MOST);
+  const found = useQuery({
+    queryKey: ["insights-threads", usage.shared, wanted],
+    queryFn: ({ signal }) =>
+      api<ThreadPage>(`/api/threads${asked(usage, { sort: "attention", limit: wanted })}`, { signal }),
+    meta: { topics: ["calls", "settings"] },
+    placeholderData: keepPreviousData,
+    enabled: wanted > first && !usage.wrong,
+  });
+  const rows = wanted > first && found.data ? found.data.threads : data.threads;
+  return (
+    <>
+      <Top rows={rows} />
+      <div className="pages">
+        <span className="note" role="status">
+          {shownOf(rows.length, total)}
+        </span>
+        {rows.length < Math.min(total, MOST) && (
+          <button
+            type="button"
+            disabled={found.isFetching}
+            onClick={() => usage.change({ rows: String(Math.min(rows.length + MORE, MOST)) }, { replace: true })}
+          >
+            {t("calls.more")}
+          </button>
+        )}
+      </div>
+    </>
   );
 }
 

@@ -11,6 +11,7 @@ import { CopyLink, shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { Confidence } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
+import { Menu } from "../parts/Menu";
 import { NestedCalls } from "../parts/NestedCalls";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
@@ -336,19 +337,22 @@ function Notes({ row }: { row: ThreadRow }) {
   );
 }
 
+/** The calls behind the list, or the list itself: everything that the filter finds. */
 function Csv({ filters }: { filters: Filters }) {
+  const save = (what: "calls" | "threads") => {
+    const asked = what === "calls" ? { ...filters.asked, sort: "", direction: "" } : filters.asked;
+    fetchFile(`/api/exports/${what}.csv${query(asked)}`, `brimline-${what}-${dayOf(Date.now())}.csv`);
+  };
   return (
-    <button
-      type="button"
-      onClick={() =>
-        fetchFile(
-          `/api/exports/threads.csv${query(filters.asked)}`,
-          `brimline-threads-${dayOf(Date.now())}.csv`,
-        )
-      }
+    <Menu
+      label={t("calls.csv")}
+      items={[
+        { label: t("threads.csv.calls"), run: () => save("calls") },
+        { label: t("threads.csv.threads"), run: () => save("threads") },
+      ]}
     >
-      {t("calls.csv")}
-    </button>
+      {t("calls.csv")} <span aria-hidden="true">▾</span>
+    </Menu>
   );
 }
 
