@@ -278,6 +278,7 @@ class _Writer:
         self.wanted, self.left = wanted, bounds.text
         self.found: Counter[str] = Counter()
         self.hidden = self.shortened = 0
+        self.labels: dict[str, str] = {}  # few names stand for many entries
         times = [entry.at for _, entry in shown]
         self.start = next((at for at in times if at is not None), None)
         self.before = {id(entry): at for (_, entry), at in zip(shown[1:], times, strict=False)}
@@ -291,7 +292,7 @@ class _Writer:
             "id": f"{entry.place}",
             "at": None if entry.at is None else iso(entry.at),
             "kind": entry.kind,
-            "label": redact.redact(entry.label) if entry.label else None,
+            "label": self._label(entry.label) if entry.label else None,
             "scope": scope,
             "text": text,
             "chars": entry.length,
@@ -306,6 +307,11 @@ class _Writer:
             "durationMs": entry.duration,
             "bytes": entry.size,
         }
+
+    def _label(self, label: str) -> str:
+        if label not in self.labels:
+            self.labels[label] = redact.redact(label)
+        return self.labels[label]
 
     def _text(self, text: str | None) -> tuple[str | None, bool]:
         if text is None or self.wanted.privacy == "strict":
