@@ -9,6 +9,7 @@ import { useTitle } from "../hooks";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink } from "../parts/Chips";
 import { ChartHead } from "../parts/ChartHead";
+import { CodexHome } from "../parts/CodexHome";
 import { One } from "../parts/Filters";
 import { HeatMap } from "../parts/Heat";
 import { Panels } from "../parts/Panels";
@@ -20,7 +21,7 @@ import { Stack, StackTable, type Bar } from "../parts/Stack";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { Trend } from "../parts/Trend";
-import { UsageBar } from "../parts/UsageBar";
+import { UsageBar, useOptions } from "../parts/UsageBar";
 import { nameOf, useAccounts } from "../accounts";
 import { asked, NO_FILTER, onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
@@ -243,6 +244,7 @@ function callsOf(bucket: Bucket, usage: Usage): string {
 }
 
 function Nothing({ usage, title }: { usage: Usage; title: string }) {
+  const nothingAtAll = useOptions()?.models.length === 0;
   return (
     <>
       <h2>{title}</h2>
@@ -257,7 +259,7 @@ function Nothing({ usage, title }: { usage: Usage; title: string }) {
             )
           }
         >
-          {t("trends.emptyText")}
+          {nothingAtAll ? <CodexHome word="calls.emptyText" /> : t("trends.emptyText")}
         </Empty>
       </OrArchived>
     </>

@@ -61,7 +61,7 @@ function Loaded({ state, ask }: { state: State; ask: ReactNode }) {
   );
   return (
     <>
-      <Password configured={state.passwordRequired} open={setOpen} />
+      <Password state={state} open={setOpen} />
       <Codes state={state} open={setOpen} />
       {state.totpConfigured && ask}
       {shortToken && <Line title={t("security.token")} text={t("security.token.short")} />}
@@ -88,12 +88,11 @@ function Line({ title, text, children }: { title: string; text: string; children
   );
 }
 
-function Password({ configured, open }: { configured: boolean; open: (name: Open) => void }) {
+function Password({ state, open }: { state: State; open: (name: Open) => void }) {
+  const { passwordRequired: configured, methods } = state;
+  const without = methods.includes("token") ? "security.password.token" : "security.password.none";
   return (
-    <Line
-      title={t("security.password")}
-      text={t(configured ? "security.password.on" : "security.password.none")}
-    >
+    <Line title={t("security.password")} text={t(configured ? "security.password.on" : without)}>
       {configured ? (
         <>
           <button type="button" onClick={() => open("change")}>
