@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -51,7 +52,16 @@ PAGE = f"""<!doctype html><title>Brimline</title>
 <script>
 const dark = matchMedia("(prefers-color-scheme: dark)").matches;
 requestAnimationFrame(() => fetch("/seen?" + (dark ? "dark" : "light")));
+addEventListener("brimlinewindow", async () => {{
+  const wanted = await (await fetch("/wanted")).text();
+  if (!wanted) return;
+  const api = pywebview.api;
+  const saved = await (wanted === "text" ? api.saveText("calls.csv", "a,b\\r\\n1,2\\r\\n")
+                                         : api.save("/api/calls.csv", "calls.csv"));
+  fetch("/saved?" + encodeURIComponent(JSON.stringify(saved)));
+}});
 </script>"""
+CSV = "a,b\r\n1,2\r\n"
 
 
 @dataclass
@@ -60,6 +70,8 @@ class Played:
 
     port: int = 0
     seen: list[str] = field(default_factory=list)
+    wanted: str = ""  # what its page saves as soon as it can: "text" or "file"
+    saved: list[Any] = field(default_factory=list)
 
 
 @contextmanager
@@ -71,9 +83,15 @@ def played(data: Path) -> Iterator[Played]:
             path, _, query = self.path.partition("?")
             if path == "/seen":
                 told.seen.append(query)
+            if path == "/saved":
+                told.saved.append(json.loads(unquote(query)))
             health = json.dumps({"name": NAME, "pid": os.getpid(), "version": __version__})
-            kind, text = ("application/json", health) if path != "/" else ("text/html", PAGE)
-            self._answer(kind, text)
+            answers = {
+                "/": ("text/html", PAGE),
+                "/wanted": ("text/plain", told.wanted),
+                "/api/calls.csv": ("text/csv", CSV),
+            }
+            self._answer(*answers.get(path, ("application/json", health)))
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -180,3 +198,29 @@ def test_a_link_that_leads_out_opens_the_browser(tmp_path: Path, desk: trayhost.
         assert opened.read_text() == OUT
         assert windows(env) == [number], "no second window"
         assert told.seen == ["light"], "the page stays"
+
+
+@pytest.mark.parametrize("wanted", ["text", "file"])
+def test_a_table_is_saved_by_a_dialog(tmp_path: Path, desk: trayhost.Desktop, wanted: str) -> None:
+    with played(tmp_path / "data") as told:
+        told.wanted = wanted
+        with shown(tmp_path, desk) as env:
+
+            def asking() -> list[str]:
+                return _xdotool(env, "search", "--onlyvisible", "--name", "^Save file$").split()
+
+            until(asking, 60, "the dialog")
+            assert not list(tmp_path.glob("*.csv")), "nothing is written before"
+
+            def saved() -> bool:
+                # One that has just come up may not take keys yet.
+                for number in asking():
+                    _xdotool(env, "windowactivate", "--sync", number)
+                    _xdotool(env, "key", "Return")
+                return bool(told.saved)
+
+            until(saved, 60, "the page hears of it")
+    # In the user's downloads, or at home where there are none.
+    path = tmp_path / "calls.csv"
+    assert told.saved == [{"saved": True, "message": str(path)}]
+    assert path.read_bytes().decode("utf-8-sig") == CSV
