@@ -18,6 +18,7 @@ interface Props {
   more: (() => void) | null;
 }
 
+const MEASURED = 200;
 const SAMPLES = Array.from({ length: 24 }, (_, half) => half);
 
 type Pen = CanvasRenderingContext2D;
@@ -49,10 +50,20 @@ function headWidth(pen: Pen, heading: string): number {
   return Math.ceil((Math.max(...words) * 12) / 14) + 17;
 }
 
-function fitted(column: Column, pen: Pen | null, rows: CallRow[], now: number, edge: boolean): Column {
+/** What the figures of the first rows need. */
+function figureWidth(pen: Pen, column: Column, rows: CallRow[], context: Context): number {
+  const widths = rows.slice(0, MEASURED).map((row) => {
+    const shown = column.show(row, context);
+    return typeof shown === "string" ? pen.measureText(shown).width : 0;
+  });
+  return Math.ceil(Math.max(0, ...widths)) + 14;
+}
+
+function fitted(column: Column, pen: Pen | null, rows: CallRow[], context: Context, edge: boolean): Column {
   if (!pen) return column;
-  const least = column.key === "time" ? timeWidth(pen, rows, now) : column.width;
-  return { ...column, width: Math.max(least, headWidth(pen, t(column.word)) + (edge ? 9 : 0)) };
+  const { key, number, width, word } = column;
+  const cells = key === "time" ? timeWidth(pen, rows, context.now) : number ? figureWidth(pen, column, rows, context) : 0;
+  return { ...column, width: Math.max(width, cells + (edge && number ? 9 : 0), headWidth(pen, t(word)) + (edge ? 9 : 0)) };
 }
 
 export function CallTable({ rows, columns: given, compact, context, filters, busy, more }: Props) {
@@ -61,8 +72,9 @@ export function CallTable({ rows, columns: given, compact, context, filters, bus
   const day = dayOf(context.now);
   const columns = useMemo(() => {
     const pen = penOf(holder.current);
+    const noon = { now: Date.parse(`${day}T12:00`), accounts: undefined };
     return given.map((column, place) =>
-      fitted(column, pen, rows, Date.parse(`${day}T12:00`), place === 0 || place === given.length - 1),
+      fitted(column, pen, rows, noon, place === 0 || place === given.length - 1),
     );
   }, [given, rows, day]);
   const virtual = useVirtualizer({
