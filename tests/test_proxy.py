@@ -181,6 +181,11 @@ def test_other_spellings_of_the_openai_surface(
     [
         pytest.param({"messages": [HI], "input": "x"}, "messages", id="both"),
         pytest.param({}, "input", id="neither"),
+        pytest.param(
+            {"input": "x", "conversation": "c", "previous_response_id": "r"},
+            "conversation",
+            id="two ways to go on",
+        ),
         pytest.param({"messages": None}, "input", id="null is neither"),
         pytest.param({"messages": []}, "messages", id="none"),
         pytest.param({"messages": "Hi."}, "messages", id="no list"),

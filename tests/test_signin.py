@@ -166,7 +166,7 @@ def test_a_second_sign_in_replaces_the_first(signs: SignIns, pool: Pool) -> None
     first = signs.start()
     second = signs.start()
     assert signs.status(first["flowId"])["status"] == "error"
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="Another sign-in took the place"):
         signs.pasted(callback(first), first["flowId"])
     assert signs.pasted(callback(second), second["flowId"])["status"] == "success"
     assert len(pool.candidates()) == 1

@@ -129,7 +129,9 @@ class SignIns:
         """Go on with the address that the browser was sent to."""
         with self._lock:
             flow = self._flow
-        if flow is None or flow.method != "browser" or (wanted and wanted != flow.id):
+        if flow is not None and wanted and wanted != flow.id:
+            raise Conflict(say("signin.replaced"), code="sign_in_replaced")
+        if flow is None or flow.method != "browser":
             raise Conflict(say("paste.none"), code="sign_in_replaced")
         try:
             query = parse_qs(urlsplit(address[:_LONGEST_ADDRESS]).query)

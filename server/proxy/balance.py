@@ -142,7 +142,9 @@ def _choose(found: _Field, ask: Ask, rules: Rules, draw: tuple[int, float]) -> C
             return Choice(candidate.id, say("choice.thread"))
     if len(found.able) == 1:
         several = len(found.offered) > 1
-        reason = say("choice.onlyNow" if several else "choice.only")
+        key = "choice.onlyNow" if several else "choice.only"
+        # Where the settings leave the others out, it is not the only one there is.
+        reason = say(key if len(found.offered) == len(found.seen) else "other.alone")
         return Choice(found.able[0].id, reason, keeps_pin=keeps_pin)
     chosen, reason = _strategy(rules)(found.group, now, rand)
     return Choice(chosen.id, reason, keeps_pin=keeps_pin)
