@@ -239,6 +239,8 @@ def test_the_same_record_has_the_same_key_in_both_forms() -> None:
         pytest.param(b'{"x":' + b"[" * 9999 + b"]" * 9999 + b"}", id="nested beside"),
         pytest.param(b'{"resourceLogs":[' + b"[]," * 600_000 + b"[]]}", id="millions of parts"),
         pytest.param(b"\xff\xfe", id="not UTF-8"),
+        pytest.param(b'{"resourceLogs":"x"}', id="a text for a list"),
+        pytest.param(b'{"resourceLogs":{"scopeLogs":[]}}', id="one resource for a list"),
         pytest.param(b'{"resourceLogs":[NaN]}', id="no number"),
         pytest.param(b'{"resourceLogs":[{"scopeLogs":-Infinity}]}', id="no end"),
         pytest.param(b'{"resourceLogs":[{"x":Infinity}]}', id="no end beside"),

@@ -139,9 +139,10 @@ def _from_json(signal: str | None, body: bytes, now: int) -> Batch:
     signal = signal or _told_by_key(body)
     if signal == "logs":
         data = _loads(body)
-        if not isinstance(data, dict):
+        resources = data.get(_KEYS["logs"]) if isinstance(data, dict) else ""
+        if not isinstance(resources, list | None):
             raise ValueError
-        return _logs(_json_records(data.get(_KEYS["logs"])), now)
+        return _logs(_json_records(resources), now)
     raw = getattr(_top.decode(body), _KEYS[signal]) or b"[]"
     found = _counted.decode(raw)
     if signal == "metrics":
