@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -214,6 +215,15 @@ def test_without_secrets_db_every_account_asks_for_a_new_sign_in(home: Home, los
         path.unlink()
     if lost == "damaged":
         (home.data / "secrets.db").write_bytes(b"not a database at all" * 999)
+    if lost == "missing":  # whoever meets it first says it
+        said = home.brimline("accounts")
+        assert "secrets.db, which holds the sign-ins, was missing" in said.stderr
+        assert said.stdout.count("Its stored sign-in is lost") == 2
+        for path in home.data.glob("secrets.db*"):
+            path.unlink()
+        with sqlite3.connect(home.data / "usage.db") as opened:
+            opened.execute("update account set status = 'active', status_reason = null")
+        opened.close()
     server = home.server()
     try:
         assert states(server) == {"ada": "sign_in_needed", "bob": "sign_in_needed"}

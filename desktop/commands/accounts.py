@@ -114,7 +114,10 @@ def _accounts(settings: Config, arguments: argparse.Namespace) -> int:
     for account in found:
         figures = " · ".join(_figure(window) for window in account.get("windows") or ()) or "–"
         name = _names(account)[0]
+        why = account.get("deactivationReason") or account.get("usageError")
         print(f"{name}   {account.get('planType') or '–'}   {account['status']}   {figures}")
+        if why:
+            print(f"    {why}")
     return 0
 
 
@@ -133,6 +136,8 @@ def _summaries(settings: Config) -> list[dict[str, Any]]:
     from desktop import offline
 
     with offline.pool(settings) as pool:
+        for text in pool.notices:
+            say(f"brimline: {text}")
         return pool.summaries(now_ms(), auth=True)
 
 

@@ -191,7 +191,7 @@ class Pool:
         if changed:
             with _stored(), db.writing("accounts") as connection:
                 connection.executemany(_UPSERT, [_row(profile) for profile in changed])
-            log.warning("accounts made again: %d, without tokens: %d", len(made), len(changed))
+            log.info("accounts made again: %d, without tokens: %d", len(made), len(changed))
         for file, key, gone in (
             ("usage.db", "notice.noUsage", bool(made) and not stored),
             ("secrets.db", "notice.noSecrets", len(changed) > len(made) and not signed_in),
