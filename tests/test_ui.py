@@ -362,7 +362,7 @@ def test_calls_sort_by_column(lived_in: Served, watched: Watched) -> None:
 
 
 def test_totals_are_the_server_s(lived_in: Served, watched: Watched) -> None:
-    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    page = watched.open(f"{lived_in.url}/calls?history=all", "Calls")
     calls, tokens = db.rows("select count(*), sum(input + output) from call")[0]
     totals = page.locator(".totals")
     expect(totals).to_contain_text(f"{calls:,}")
@@ -381,7 +381,7 @@ def test_a_call_has_witnesses(lived_in: Served, watched: Watched) -> None:
 
 
 def test_csv_holds_every_call(lived_in: Served, watched: Watched) -> None:
-    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    page = watched.open(f"{lived_in.url}/calls?history=all", "Calls")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
     lines = Path(download.value.path()).read_text("utf-8-sig").splitlines()
@@ -473,7 +473,7 @@ def test_what_changes_elsewhere_appears(lived_in: Served, watched: Watched) -> N
 
 
 def test_new_calls_appear_in_a_short_list(lived_in: Served, watched: Watched) -> None:
-    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    page = watched.open(f"{lived_in.url}/calls?history=all", "Calls")
     before = db.rows("select count(*) from call")[0][0]
     expect(page.get_by_text(f"{before} of {before} loaded")).to_be_visible()
     tree = Tree(lived_in.config.codex_home, seed=4)
