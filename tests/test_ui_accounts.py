@@ -199,6 +199,8 @@ def test_a_lane_says_why_an_account_is_held_back_though_it_has_room(
     lane = page.get_by_role("group", name="acc-1@example.com")
     expect(lane).to_contain_text("The provider asks for a pause: too many requests")
     expect(page.locator(".attention")).to_contain_text("is refused by the provider")
+    figures = page.locator(".figure")
+    expect(figures).to_contain_text("5-hour headroom: no account can serve")
     watched.check()
     settings.change({"language": "fr"})
     page.reload()

@@ -104,11 +104,11 @@ function Loaded({ data, now }: { data: Data; now: number }) {
 function Figures({ data, now }: { data: Data; now: number }) {
   const [short, long] = lane(data.pool.windows);
   const missing = absence(data.accounts);
-  const paid = data.pool.onCredits;
+  const held = data.pool.onCredits ? "credits" : data.pool.state === "spent" ? "blocked" : null;
   return (
     <section className="card figure" aria-label={t("overview.figures")}>
-      <Headroom window={short} slot="primary" missing={missing} paid={paid} now={now} />
-      <Headroom window={long} slot="secondary" missing={missing} paid={paid} now={now} />
+      <Headroom window={short} slot="primary" missing={missing} held={held} now={now} />
+      <Headroom window={long} slot="secondary" missing={missing} held={held} now={now} />
       <Link href="/calls?range=today&history=all">
         <strong>{data.today.calls ? money(data.today.costUsd) : money(0)}</strong>
         <small>
@@ -152,23 +152,34 @@ interface HeadroomProps {
   slot: "primary" | "secondary";
   /** Why the pool has no such window. */
   missing: Word;
-  /** Credits pay for an account whose window is used up. */
-  paid: boolean;
+  /** Credits pay where a window is used up, or no account may serve at all. */
+  held: "credits" | "blocked" | null;
   now: number;
 }
 
-function Headroom({ window, slot, missing, paid, now }: HeadroomProps) {
+function Headroom({ window, slot, missing, held, now }: HeadroomProps) {
   const left = window?.remainingPercent ?? null;
   return (
     <Link href="/accounts" data-stale={window?.stale || undefined}>
       <strong>{left === null ? UNKNOWN : percent(left)}</strong>
       <small>
-        {left !== null && left <= 0 && paid
-          ? t("overview.headroom.credits", { window: windowName(window, slot) })
-          : headroomText(window, slot, missing, now)}
+        {heldText(window, slot, held) ?? headroomText(window, slot, missing, now)}
       </small>
     </Link>
   );
+}
+
+function heldText(
+  window: Allowance | undefined,
+  slot: "primary" | "secondary",
+  held: HeadroomProps["held"],
+): string | null {
+  if (!window || window.remainingPercent === null) return null;
+  const left = window.remainingPercent > 0;
+  if (held === "credits" && !left) return t("overview.headroom.credits", { window: windowName(window, slot) });
+  // What is left cannot be spent, so it does not run out either.
+  if (held === "blocked" && left) return t("overview.headroom.nobody", { window: windowName(window, slot) });
+  return null;
 }
 
 function headroomText(
