@@ -372,7 +372,7 @@ def run(api: Api, arguments: argparse.Namespace) -> str:
     text: str = arguments.verb(api, arguments)
     shows = arguments.verb in _ALL_OF_LOGS and not arguments.json and arguments.history is None
     shows = shows and "--include-archived" not in text
-    if shows and api.get("/api/calls/options")["archived"]:
+    if shows and api.get("/api/calls/options").get("archived"):
         text += "\nArchived sessions are left out; --include-archived counts them, too."
     return text
 
