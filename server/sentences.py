@@ -357,7 +357,8 @@ SENTENCES = {
     "notice.anewUsage": (
         "usage.db was damaged and is kept as {aside}; a new one was started. Accounts and ledger "
         "come back from the stored sign-ins and the session logs; settings, API keys and the "
-        "request log do not: set up what you need again, then delete the kept file."
+        "request log only as far as they could still be read: check them, then delete the kept "
+        "file."
     ),
     "notice.anewSecrets": (
         "secrets.db, which holds the sign-ins, was damaged and is kept as {aside}; a new one was "

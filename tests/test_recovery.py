@@ -99,23 +99,27 @@ def home(tmp_path: Path, provider: Provider) -> Iterator[Home]:
 
 def ask(server: Server) -> None:
     """A request through the proxy, which must be served."""
-    body = json.dumps({"model": "gpt-5.5", "input": "hi"}).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{server.port}/v1/responses", body, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        assert json.loads(answer.read())["status"] == "completed"
+    answer = send(server, "POST", "/v1/responses", {"model": "gpt-5.5", "input": "hi"})
+    assert answer["status"] == "completed"
 
 
 def accounts(server: Server) -> list[dict[str, Any]]:
     return list(server.get("/api/accounts")[1]["accounts"])
 
 
-def post(server: Server, path: str) -> None:
+def send(server: Server, method: str, path: str, body: dict[str, Any]) -> Any:
     request = urllib.request.Request(
-        f"http://127.0.0.1:{server.port}{path}", b"{}", {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{server.port}{path}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+        method=method,
     )
-    urllib.request.urlopen(request, timeout=30).close()
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def post(server: Server, path: str) -> None:
+    send(server, "POST", path, {})
 
 
 def states(server: Server) -> dict[str, str]:
@@ -157,6 +161,37 @@ def test_a_damaged_usage_db_costs_neither_accounts_nor_ledger(home: Home, stop: 
     try:
         assert server.get("/api/live")[1]["notices"] == []
         assert states(server) == {"ada": "active", "bob": "paused"}
+    finally:
+        assert server.end() == 0
+
+
+def test_what_can_still_be_read_of_a_damaged_usage_db_is_taken_over(home: Home) -> None:
+    server = home.server()
+    try:
+        for _ in range(3):
+            ask(server)
+        send(server, "PUT", "/api/settings", {"streamsPerAccount": 5})
+        key = send(server, "POST", "/api/api-keys", {"name": "laptop"})
+        until(lambda: server.get("/api/request-logs")[1]["total"] == 3)
+    finally:
+        assert server.end() == 0
+    with sqlite3.connect(home.data / "usage.db") as opened:
+        found = opened.execute("select rootpage from sqlite_master where name = 'account'")
+        page, size = found.fetchone()[0], opened.execute("pragma page_size").fetchone()[0]
+        opened.execute("insert into setting values ('privacyMode', '\"none of ours\"')")
+    opened.close()
+    with (home.data / "usage.db").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    server = home.server()
+    try:
+        assert "usage.db was damaged" in server.get("/api/live")[1]["notices"][0]
+        assert states(server) == {"ada": "active", "bob": "paused"}
+        assert server.get("/api/request-logs")[1]["total"] == 3
+        assert server.get("/api/settings")[1]["streamsPerAccount"] == 5
+        assert server.get("/api/settings")[1]["privacyMode"] == "normal"
+        (kept,) = server.get("/api/api-keys")[1]
+        assert (kept["id"], kept["name"]) == (key["id"], "laptop")
     finally:
         assert server.end() == 0
 

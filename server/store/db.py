@@ -421,18 +421,24 @@ def _put_aside(name: str, parts: tuple[str, ...]) -> str:
 
 def _aside(name: str) -> list[str]:
     """The sentence about the newest damaged file that lies beside `name`, for a week."""
+    aside = moved_lately(name, _TOLD_SECONDS)
+    if aside is None:
+        return []
+    from server.sentences import say
+
+    secret = os.path.basename(name) == "secrets.db"
+    return [say("notice.anewSecrets" if secret else "notice.anewUsage", aside=aside)]
+
+
+def moved_lately(name: str, seconds: int = 3600) -> str | None:
+    """The newest damaged file that was put aside from `name` within so many seconds."""
     folder, base = os.path.split(name)
     begin = f"{base}.{_KEPT}-"
     ends = [each[len(begin) :] for each in os.listdir(folder) if each.startswith(begin)]
     stamps = [end for end in ends if len(end) == len("20260131T120000")]
-    since = time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - _TOLD_SECONDS))
+    since = time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - seconds))
     newest = max(stamps, default="")
-    if newest < since:
-        return []
-    from server.sentences import say
-
-    key = "notice.anewSecrets" if base == "secrets.db" else "notice.anewUsage"
-    return [say(key, aside=f"{name}.{_KEPT}-{newest}")]
+    return f"{name}.{_KEPT}-{newest}" if newest >= since else None
 
 
 def _problem(path: Path) -> str | None:

@@ -19,6 +19,7 @@ def m001_initial() -> None:
     """All tables of the first release."""
     _make_tables(db.secrets)
     _make_tables(db.usage)
+    _salvage()
 
 
 def _make_tables(database: db.Database) -> None:
@@ -65,6 +66,16 @@ def migrate() -> None:
             change()
             connection.execute(f"PRAGMA user_version = {number}")
         log.info("schema is now at %s", change.__name__)
+
+
+def _salvage() -> None:
+    """Take over what can be read of a damaged file whose place this new one takes."""
+    damaged = db.moved_lately(str(db.usage.database))
+    if damaged is not None:
+        from server.store import salvage
+
+        with db.reading() as connection:
+            salvage.fill(connection, damaged)
 
 
 @contextmanager

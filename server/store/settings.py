@@ -110,6 +110,11 @@ def everything() -> dict[str, Any]:
     return {option.key: get(option.key) for option in OPTIONS}
 
 
+def check(key: str, value: Any) -> None:
+    """Raise `Unprocessable` for a value that does not fit, `KeyError` for an unknown key."""
+    _checked(_BY_KEY[key], value)
+
+
 def change(values: dict[str, Any]) -> dict[str, Any]:
     """Store the given settings and return all; keys that are not settings are ignored.
 
