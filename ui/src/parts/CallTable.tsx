@@ -3,7 +3,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useMemo, useRef } from "react";
 import type { CallRow } from "../api";
 import type { Column, Context } from "../calls";
-import { dayOf, stamp } from "../format";
+import { dayOf, money, stamp } from "../format";
 import type { CallFilters } from "../pages/Calls";
 import { t } from "../words";
 import { Peek, useGlance } from "./Peek";
@@ -53,7 +53,7 @@ function headWidth(pen: Pen, heading: string): number {
 /** What the figures of the first rows need. */
 function figureWidth(pen: Pen, column: Column, rows: CallRow[], context: Context): number {
   const widths = rows.slice(0, MEASURED).map((row) => {
-    const shown = column.show(row, context);
+    const shown = column.key === "cost" ? money(row.costUsd) : column.show(row, context);
     return typeof shown === "string" ? pen.measureText(shown).width : 0;
   });
   return Math.ceil(Math.max(0, ...widths)) + 14;
