@@ -61,6 +61,8 @@ addEventListener("brimlinewindow", async () => {{
   fetch("/saved?" + encodeURIComponent(JSON.stringify(saved)));
 }});
 </script>"""
+# What leads a program of Gtk's to its modules; the binary unpacks none.
+HOSTS = ("LD_LIBRARY_PATH=", "GDK_PIXBUF", "GIO_", "GTK_", "PANGO_", "XDG_DATA_DIRS=")
 CSV = "a,b\r\n1,2\r\n"
 
 
@@ -180,7 +182,10 @@ def test_the_page_has_the_light_of_the_desktop(
 def test_a_link_that_leads_out_opens_the_browser(tmp_path: Path, desk: trayhost.Desktop) -> None:
     opened = tmp_path / "opened"
     browser = tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\nprintf "%s" "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    browser.write_text(
+        f"#!/bin/sh\nenv > {tmp_path}/environment\n"
+        f'printf "%s" "$1" > {opened}.new && mv {opened}.new {opened}\n'
+    )
     browser.chmod(0o700)
     with (
         played(tmp_path / "data") as told,
@@ -196,6 +201,9 @@ def test_a_link_that_leads_out_opens_the_browser(tmp_path: Path, desk: trayhost.
 
         until(clicked, 60, "the browser opens")
         assert opened.read_text() == OUT
+        given = (tmp_path / "environment").read_text().splitlines()
+        misled = [line for line in given if "_MEI" in line and line.startswith(HOSTS)]
+        assert misled == [], "the browser finds the host's libraries and pictures"
         assert windows(env) == [number], "no second window"
         assert told.seen == ["light"], "the page stays"
 
