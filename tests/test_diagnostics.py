@@ -320,6 +320,34 @@ def test_the_thread_follows_the_ledger(
         gatherer.stop()
 
 
+def test_archiving_makes_new_sections(
+    config: Config, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(gather, "SNAPSHOT_SECONDS", 0.01)
+    rich().save(config.codex_home)
+    up_to_date(indexer)
+    assert not diagnostics.stale()
+    log = next((config.codex_home / "sessions").rglob("*.jsonl"))
+    archive = config.codex_home / "archived_sessions"
+    archive.mkdir()
+    log.rename(archive / log.name)
+    indexer.scan()
+    assert diagnostics.stale()
+
+    def rows(scope: str) -> int:
+        return int((diagnostics.stored("overview", scope) or {})["usage_rows"])
+
+    before = rows("all")
+    gatherer = Gatherer()
+    gatherer.start()
+    try:
+        wait_until(lambda: rows("active") < before, "the archived log is left out")
+        assert rows("all") == before
+    finally:
+        gatherer.stop()
+
+
 def test_an_emptied_ledger_leaves_no_sections_behind(
     config: Config, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

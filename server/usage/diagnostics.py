@@ -55,7 +55,8 @@ def compute(only: Iterable[str] = _KEPT) -> None:
     """Compute sections without a filter and store them, for both scopes."""
     slices.refresh()
     factsums.keep()
-    archived = bool(db.rows("select 1 from source_file where archived limit 1"))
+    aside = _aside()
+    archived = aside != _NOTHING_ASIDE
     for section in only:
         single = section == "overview"  # it tells when the ledger has other calls
         found = {"all": _built(section, Filter(), single=single)}
@@ -68,6 +69,18 @@ def compute(only: Iterable[str] = _KEPT) -> None:
                 "replace into diagnostic_snapshot values (?,?,?,?)",
                 [(section, scope, now, json.dumps(body)) for scope, body in found.items()],
             )
+    with db.writing() as connection:
+        connection.execute("replace into ledger_note values (?, ?)", (_NOTE, aside))
+
+
+_NOTE = "diagnostics"
+_NOTHING_ASIDE = json.dumps([0, 0.0])
+
+
+def _aside() -> str:
+    """What differs whenever other sessions are archived."""
+    found = db.rows("select count(*), total(id) from source_file where archived")
+    return json.dumps(found[0])
 
 
 def computed() -> int | None:
@@ -77,8 +90,13 @@ def computed() -> int | None:
 
 
 def stale() -> bool:
-    """Whether the ledger has other calls than the stored sections were computed from."""
+    """Whether the ledger has other calls than the stored sections were computed from, or Codex
+    archived other sessions since.
+    """
     found = stored("overview", "all")
+    note = db.rows("select value from ledger_note where name = ?", (_NOTE,))
+    if found is not None and note != [(_aside(),)]:
+        return True
     return found is None or found["usage_rows"] != db.rows("select count(*) from call")[0][0]
 
 
