@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 
-from server.ingest import reconcile
-from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
+from server.ingest import codex, reconcile
+from server.ingest.ledger import ADD_THREAD, copied, emissions, skipped_lines, snapshots
 from server.ingest.reader import COLUMNS, SUMS
 from server.ingest.workers import copied_head
 from server.store import db
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from server.ingest.ledger import Ledger
     from server.ingest.reader import Batch
     from server.ingest.workers import Chunk, Read
+
+    Pair = tuple[Job, Read]
+    Emitted = tuple[Any, ...]
 
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
 _COUNT = COLUMNS.count(",") + 1
@@ -56,16 +59,24 @@ class Bulk:
             "session": self._session + len(jobs),
         }
         self._heads: dict[int, tuple[int, bool]] = {}  # copied calls, and whether guessed
+        # Copies whose parent is not stored yet, by that, and whose logs may still come.
+        self._held: dict[str, list[Pair]] = {}
+        self._owners = {codex.owner_of(job.source.name) for job in jobs}
+        # Of what is stored, by its session: where its rows lie in `call` and, once a copy asked
+        # for it, `ledger.sequence`.
+        self._spans: dict[str, tuple[int, int]] = {}
+        self._sequences: dict[str, list[Emitted] | None] = {}
         self._threads: dict[str, str] = {}
         self._awaited: set[str] = set()
         for key, thread, parent in db.rows("select key, thread, parent from session"):
             self._threads[key] = thread
             self._awaited.add(parent)
 
-    def store(
-        self, connection: sqlite3.Connection, chunk: Chunk
-    ) -> tuple[list[tuple[Job, Read]], list[tuple[Job, Read]]]:
-        """Store what is plain, with its cursors: (what is stored, what is left to store)."""
+    def store(self, connection: sqlite3.Connection, chunk: Chunk) -> tuple[list[Pair], list[Pair]]:
+        """Store what is plain, with its cursors: (what is stored, what is left to store).
+
+        Copies of sessions that have not come yet are neither; see `store_rest`.
+        """
         plain = [read for read in chunk.reads if read.rows]
         odd = [read for read in chunk.reads if not read.rows]
         if chunk.table is not None:
@@ -74,12 +85,14 @@ class Bulk:
         if not self._insert(connection, chunk, plain, again):
             again |= self._known(connection, chunk, plain)
             self._insert(connection, chunk, plain, again)
-        self._finish(connection, [read for read in plain if read.number not in again])
-        done = [read for read in plain if read.number not in again]
-        left = odd + [read for read in plain if read.number in again]
-        return [(self._jobs[read.number], read) for read in done], [
-            (self._jobs[read.number], read) for read in left
-        ]
+        new = [read for read in plain if read.number not in again]
+        self._finish(connection, new)
+        left = self._hold(self._paired(odd))
+        left += self._paired(read for read in plain if read.number in again)
+        return [*self._paired(new), *self._store_held(connection, left)], left
+
+    def _paired(self, reads: Iterable[Read]) -> list[Pair]:
+        return [(self._jobs[read.number], read) for read in reads]
 
     def _again(self, plain: Iterable[Read]) -> set[int]:
         """Files whose session is there already, from the proxy or from another file."""
@@ -97,6 +110,7 @@ class Bulk:
         """Insert the rows, all or none; False when somebody has seen one of the calls."""
         wanted = [read for read in plain if read.number not in again]
         connection.execute("savepoint rows")
+        top = _top(connection)
         if chunk.table is not None:
             self._take_out(connection, plain, again)
             cursor = connection.execute(_TABLE, (self._session, self._source))
@@ -104,7 +118,9 @@ class Bulk:
         else:
             added = self._insert_rows(connection, {read.number: read.batch.rows for read in wanted})
         whole = added == sum(read.rows for read in wanted)
-        if not whole:
+        if whole:
+            self._note(top, wanted)
+        else:
             connection.execute("rollback to rows")
         connection.execute("release rows")
         return whole
@@ -139,33 +155,17 @@ class Bulk:
             return {int(number) for (number,) in connection.execute(_KNOWN)}
         return {read.number for read in plain}
 
-    def store_copies(
-        self, connection: sqlite3.Connection, pairs: Sequence[tuple[Job, Read]]
-    ) -> tuple[list[tuple[Job, Read]], list[tuple[Job, Read]]]:
-        """Store new files that begin with a copy of another's calls, in the order of their names.
+    # ── copied heads of forks ─────────────────────────────────────────────────────────
 
-        Returns (what is stored, what is left to store).
-        """
-        done: list[tuple[Job, Read]] = []
-        left: list[tuple[Job, Read]] = []
-        waiting: list[tuple[Job, Read]] = []
-        keys: set[str] = set()
+    def _hold(self, pairs: Iterable[Pair]) -> list[Pair]:
+        """Keep the files that begin with a copy of another's calls; returns the others."""
+        others = []
         for job, read in pairs:
-            if not self._is_copy(job, read):
-                left.append((job, read))
-                continue
-            state = read.batch.state
-            parent = (state.get("meta") or {}).get("parent") or state.get("foreign")
-            if parent in keys or state["owner"] in keys:
-                (done if self._cut(connection, waiting) else left).extend(waiting)
-                waiting, keys = [], set()
-            if state["owner"] in self._threads:
-                left.append((job, read))
-                continue
-            waiting.append((job, read))
-            keys.add(state["owner"])
-        (done if self._cut(connection, waiting) else left).extend(waiting)
-        return done, left
+            if self._is_copy(job, read):
+                self._held.setdefault(_parent(read.batch), []).append((job, read))
+            else:
+                others.append((job, read))
+        return others
 
     def _is_copy(self, job: Job, read: Read) -> bool:
         batch = read.batch
@@ -179,22 +179,93 @@ class Bulk:
             and not batch.compactions
         )
 
-    def _cut(self, connection: sqlite3.Connection, pairs: Sequence[tuple[Job, Read]]) -> bool:
+    def _store_held(self, connection: sqlite3.Connection, left: list[Pair]) -> list[Pair]:
+        """Store the copies whose parent is stored, then copies of those; returns what it did."""
+        done: list[Pair] = []
+        while ready := [key for key in self._held if key in self._spans or key not in self._owners]:
+            pairs = [pair for parent in ready for pair in self._held.pop(parent)]
+            done += self._cut_all(connection, pairs, left)
+        return done
+
+    def store_rest(self, connection: sqlite3.Connection) -> tuple[list[Pair], list[Pair]]:
+        """Store the copies whose parent did not come, once all chunks are stored.
+
+        Returns (what is stored, what is left to store).
+        """
+        done: list[Pair] = []
+        left: list[Pair] = []
+        self._owners.clear()  # nobody is to be waited for, but for another copy
+        while self._held:
+            waiting = {
+                pair[1].batch.state["owner"] for pairs in self._held.values() for pair in pairs
+            }
+            # In a circle, whoever began first.
+            ready = [key for key in self._held if key not in waiting] or [min(self._held)]
+            pairs = [pair for parent in ready for pair in self._held.pop(parent)]
+            done += self._cut_all(connection, pairs, left)
+        return done, left
+
+    def _cut_all(
+        self, connection: sqlite3.Connection, pairs: Iterable[Pair], left: list[Pair]
+    ) -> list[Pair]:
+        """Store copies of sessions that are stored; what is known is added to `left`."""
+        new: dict[str, Pair] = {}
+        for pair in pairs:
+            key = pair[1].batch.state["owner"]
+            if key in self._threads or key in new:
+                left.append(pair)
+            else:
+                new[key] = pair
+        if self._cut(connection, [read for _, read in new.values()]):
+            return list(new.values())
+        left += new.values()
+        return []
+
+    def _cut(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> bool:
         """Store files without their copied calls, all or none; False when a call was known."""
-        reads = [read for _, read in pairs]
-        self._heads.update({read.number: copied(connection, read.batch) for read in reads})
-        own = {read.number: read.batch.rows[self._heads[read.number][0] :] for read in reads}
+        known = {read.number: self._sequence(connection, _parent(read.batch)) for read in reads}
+        heads = {read.number: copied(read.batch, known[read.number]) for read in reads}
+        own = {read.number: read.batch.rows[heads[read.number][0] :] for read in reads}
         connection.execute("savepoint copies")
+        top = _top(connection)
         whole = self._insert_rows(connection, own) == sum(map(len, own.values()))
         if whole:
+            self._heads.update(heads)
             for read in reads:
-                read.batch.rows = own[read.number]
-                read.batch.days = self._ledger.sums(own[read.number])
+                self._ledger.cut(read.batch, heads[read.number][0])
+            self._note(top, reads)
             self._finish(connection, reads)
+            for read in reads:
+                self._inherit(read, known[read.number] or [])
         else:
             connection.execute("rollback to copies")
         connection.execute("release copies")
         return whole
+
+    def _note(self, top: int, reads: Iterable[Read]) -> None:
+        """Remember where rows lie that were inserted in this order above the row `top`."""
+        for read in reads:
+            count = read.rows or len(read.batch.rows)
+            self._spans[read.batch.state["owner"]] = top + 1, top + count
+            top += count
+
+    def _sequence(self, connection: sqlite3.Connection, key: str) -> Sequence[Emitted] | None:
+        """What `ledger.sequence` says of a session of this load, without an index."""
+        if key not in self._sequences and key in self._spans:
+            self._sequences[key] = connection.execute(
+                "select running, input, cached, output, reasoning from call "
+                "where rowid between ? and ? order by rowid",
+                self._spans[key],
+            ).fetchall()
+        return self._sequences.get(key)
+
+    def _inherit(self, read: Read, parent: Sequence[Emitted]) -> None:
+        """Keep the sequence of a fork whose own calls are stored."""
+        head = list(parent[: self._heads[read.number][0]])
+        whole = len(head) == self._heads[read.number][0]
+        own = [emitted for _, emitted in emissions(read.batch)]
+        # Otherwise its own head was a copy of a log that is not there.
+        self._sequences[read.batch.state["owner"]] = head + own if whole else None
 
     def _finish(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
         """Add the files' sessions, threads, allowances and cursors."""
@@ -244,6 +315,16 @@ class Bulk:
                     "select key, thread from session where thread = ?", (self._threads[key],)
                 ):
                     self._threads[child] = thread
+
+
+def _top(connection: sqlite3.Connection) -> int:
+    """The last row of `call`; what is inserted next lies above it, in order."""
+    return int(connection.execute("select coalesce(max(rowid), 0) from call").fetchone()[0])
+
+
+def _parent(batch: Batch) -> str:
+    """Whose calls a copy begins with."""
+    return str((batch.state.get("meta") or {}).get("parent") or batch.state.get("foreign"))
 
 
 _ADD_SOURCE = (

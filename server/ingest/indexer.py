@@ -391,7 +391,6 @@ class Indexer:
                 while self._load_some(bulk, chunks, left):
                     pass
                 connection.execute("detach chunk")
-                left = self._store_copies(bulk, left)
         except BaseException:
             self._ledger.forget()
             self._known = None  # it names files whose rows were rolled back
@@ -402,37 +401,38 @@ class Indexer:
                 make_indexes()
         self._store_left(left)
 
-    def _store_copies(self, bulk: Bulk, left: list[tuple[Job, Read]]) -> list[tuple[Job, Read]]:
-        """Parents first, as copied heads need their rows; returns what is left."""
-        left.sort(key=lambda pair: pair[0].source.name)
-        with db.writing("calls") as connection:
-            connection.execute(_BY_SESSION)
-            done, left = bulk.store_copies(connection, left)
-            self._ledger.flush(connection)
-        for job, read in done:
-            self._remember(job.source, read.batch.offset)
-        return left
-
     def _load_some(self, bulk: Bulk, chunks: Iterator[Chunk], left: list[tuple[Job, Read]]) -> bool:
         """One transaction of a load; False when it was the last. Nobody waits for its end."""
-        rows = 0
+        rows, more = 0, False
         with db.writing("calls") as connection:
             for chunk in chunks:
-                done, more = bulk.store(connection, chunk)
-                for job, read in done:
-                    self._remember(job.source, read.batch.offset)
-                    self._step(job)
-                for job, read in more:
-                    self._step(job)
-                    if read.error is None and job.source.provider == "claude":
-                        self._store_read(connection, job, read)
-                    else:
-                        left.append((job, read))
+                self._loaded(connection, *bulk.store(connection, chunk), left)
                 rows += sum(max(read.rows, len(read.batch.rows)) for read in chunk.reads)
-                if rows >= _BULK:
+                more = rows >= _BULK
+                if more:
                     break
+            else:
+                self._loaded(connection, *bulk.store_rest(connection), left)
             self._ledger.flush(connection)
-        return rows >= _BULK
+        return more
+
+    def _loaded(
+        self,
+        connection: sqlite3.Connection,
+        done: Sequence[tuple[Job, Read]],
+        others: Sequence[tuple[Job, Read]],
+        left: list[tuple[Job, Read]],
+    ) -> None:
+        """Note what is stored, and what is left to store at the end."""
+        for job, read in done:
+            self._remember(job.source, read.batch.offset)
+            self._step(job)
+        for job, read in others:
+            self._step(job)
+            if read.error is None and job.source.provider == "claude":
+                self._store_read(connection, job, read)
+            else:
+                left.append((job, read))
 
     def _store_read(self, connection: sqlite3.Connection, job: Job, read: Read) -> None:
         job.source.fingerprint = read.fingerprint

@@ -287,6 +287,19 @@ class Ledger:
             return self.count_days(source.provider, project, batch)
         return self.count_days(source.provider, project, Batch(days=self.sums(rows)))
 
+    def cut(self, batch: Batch, count: int) -> None:
+        """Take the first calls out of a batch that nothing is stored of."""
+        rows = batch.rows
+        batch.rows = rows[count:]
+        if count > len(batch.rows):
+            batch.days = self.sums(batch.rows)
+            return
+        for key, sums in self.sums(rows[:count]).items():
+            left = [value - gone for value, gone in zip(batch.days[key], sums, strict=True)]
+            batch.days[key] = left
+            if not left[0]:
+                del batch.days[key]
+
     def sums(self, rows: Sequence[tuple[Any, ...]]) -> dict[tuple[str, str], list[int]]:
         """Rows of a reader by day and model."""
         day = self.days().of
@@ -364,7 +377,8 @@ class Ledger:
         ).fetchone()
         if begun:
             return batch.rows
-        count, guessed = copied(connection, batch, matched)
+        parent = str(meta.get("parent") or batch.state.get("foreign"))
+        count, guessed = copied(batch, sequence(connection, parent), matched)
         connection.execute(
             "update session set inherited = ?, guessed = ? where id = ?",
             (matched + count, guessed or doubtful, session),
@@ -505,18 +519,26 @@ def project_name(cwd: str) -> str:
     return os.path.basename(folder) or cwd.replace("\\", "/").rstrip("/").rpartition("/")[2] or cwd
 
 
-def copied(connection: sqlite3.Connection, batch: Batch, matched: int = 0) -> tuple[int, bool]:
-    """How many of the first calls are the parent's, and whether that had to be guessed."""
+def copied(
+    batch: Batch, known: Sequence[tuple[Any, ...]] | None, matched: int = 0
+) -> tuple[int, bool]:
+    """How many of the first calls are the parent's, and whether that had to be guessed.
+
+    `known`: the parent's `sequence`, of which `matched` calls were found before.
+    """
     meta, foreign = batch.state.get("meta") or {}, batch.state.get("foreign")
-    known = sequence(connection, str(meta.get("parent") or foreign))
     fork = Fork(
         started_at=meta.get("started"),
         written_at=meta.get("written"),
         burst=bool(foreign) or meta.get("kind") != "user",
         matched=matched,
     )
-    calls = [(row[5], (row[12], row[7], row[8], row[10], row[11])) for row in batch.rows]
-    return reconcile.inherited(calls, known, fork), known is None
+    return reconcile.inherited(emissions(batch), known, fork), known is None
+
+
+def emissions(batch: Batch) -> list[tuple[int, tuple[Any, ...]]]:
+    """When each call was, and what its client told of it (`Emitted`)."""
+    return [(row[5], (row[12], row[7], row[8], row[10], row[11])) for row in batch.rows]
 
 
 def sequence(
