@@ -10,7 +10,9 @@ import gc
 import os
 import sys
 import time
-from contextlib import suppress
+
+from server import shortjson
+from server.lazy import suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -138,10 +140,8 @@ def unheard(error: OSError | None) -> int:
 def report(totals: dict[str, Any], seconds: float, *, as_json: bool) -> str:
     """A scan's answer, for scripts or for people."""
     if as_json:
-        import json
-
         wanted = {key: totals[key] for key in ("files", "calls", "tokens", "skippedLines")}
-        return json.dumps({**wanted, "seconds": seconds, "claude": totals["claude"]})
+        return shortjson.dumps({**wanted, "seconds": seconds, "claude": totals["claude"]})
     return "\n".join((*counted(totals, f" {seconds:.1f} s."), *lost(totals)))
 
 

@@ -7,16 +7,58 @@ A scan of a day's logs takes less time than to import `dataclasses` (which loads
 from __future__ import annotations
 
 import sys
-from collections import namedtuple
 
-__all__ = ["Log", "NamedTuple", "field", "record"]
+__all__ = [
+    "UTC", "Log", "NamedTuple", "cache", "date", "datetime", "field", "record", "suppress", "time",
+    "timedelta", "tzinfo",
+]  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import suppress
     from dataclasses import dataclass as record
     from dataclasses import field
+    from datetime import UTC, date, datetime, time, timedelta, tzinfo
+    from functools import cache
     from typing import Any, NamedTuple
 else:
+    try:  # `datetime` first makes its classes in Python, then takes these
+        from _datetime import UTC, date, datetime, time, timedelta, tzinfo
+    except ImportError:  # another Python
+        from datetime import UTC, date, datetime, time, timedelta, tzinfo
+    try:
+        from _collections import _tuplegetter
+    except ImportError:
+        from operator import itemgetter
+
+        def _tuplegetter(place, _):
+            return property(itemgetter(place))
+
+    class suppress:  # noqa: N801 - as `contextlib` has it
+        """Errors of these kinds end the block and nothing else."""
+
+        def __init__(self, *kinds):
+            self._kinds = kinds
+
+        def __enter__(self):
+            pass
+
+        def __exit__(self, kind, *_):
+            return kind is not None and issubclass(kind, self._kinds)
+
+    def cache(make):
+        """Remember what was made of each set of values."""
+        known = {}
+
+        def use(*given):
+            try:
+                return known[given]
+            except KeyError:
+                value = known[given] = make(*given)
+                return value
+
+        use.cache_clear = known.clear
+        return use
 
     class _Made:
         def __init__(self, make):
@@ -66,13 +108,39 @@ else:
         def __new__(mcs, name, bases, body):
             if not bases:
                 return super().__new__(mcs, name, bases, body)
-            names = body.get("__annotations__", {})
-            defaults = [body[one] for one in names if one in body]
-            made = namedtuple(name, names, defaults=defaults, module=body["__module__"])
-            for key, value in body.items():
-                if key not in names and key not in ("__module__", "__annotations__"):
-                    setattr(made, key, value)
-            return made
+            names = tuple(body.get("__annotations__", ()))
+            given = {one: body.pop(one) for one in names if one in body}
+            wanted = [f"{one}=_d[{one!r}]" if one in given else one for one in names]
+            space = {"_d": given, "_new": tuple.__new__}
+            made = f"def __new__(_cls,{','.join(wanted)}): return _new(_cls, ({','.join(names)},))"
+            exec(made, space)  # noqa: S102
+            places = {one: _tuplegetter(place, None) for place, one in enumerate(names)}
+            whole = {
+                "__slots__": (), "__new__": space["__new__"], "__repr__": _said,
+                "__getnewargs__": tuple, "__match_args__": names, "_fields": names, "_make": _make,
+                "_replace": _replace, "_asdict": _asdict,
+            }  # fmt: skip
+            return type.__new__(type, name, (tuple,), {**whole, **places, **body})
+
+    @classmethod
+    def _make(cls, values):
+        made = tuple.__new__(cls, values)
+        if len(made) != len(cls._fields):
+            raise TypeError(f"Expected {len(cls._fields)} arguments, got {len(made)}")
+        return made
+
+    def _replace(self, **new):
+        values = [new.pop(name, old) for name, old in zip(self._fields, self, strict=True)]
+        if new:
+            raise ValueError(f"Got unexpected field names: {list(new)!r}")
+        return self._make(values)
+
+    def _asdict(self):
+        return dict(zip(self._fields, self, strict=True))
+
+    def _said(self):
+        said = ", ".join(f"{name}={value!r}" for name, value in self._asdict().items())
+        return f"{type(self).__name__}({said})"
 
     class NamedTuple(metaclass=_Tuples):
         """A tuple whose places have names."""

@@ -398,5 +398,5 @@ def test_without_the_fast_search_the_result_is_the_same(
     tree.grow(6)
     files = [path.read_bytes() for path in tree.paths] + [path.read_bytes() for path in REAL]
     fast = [read(data) for data in files]
-    monkeypatch.setattr(codex, "Text", bytes)
+    monkeypatch.setattr(codex, "_searcher", lambda: bytes)
     assert [read(data) for data in files] == fast

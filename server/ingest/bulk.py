@@ -6,8 +6,7 @@ was known before, a copied head, a call that another witness has) is left to `Le
 
 from __future__ import annotations
 
-import json
-
+from server import shortjson
 from server.ingest import codex, reconcile
 from server.ingest.ledger import ADD_THREAD, copied, emissions, skipped_lines, snapshots
 from server.ingest.reader import COLUMNS, SUMS
@@ -341,7 +340,7 @@ _ADD_SESSION = (
 
 def _source_row(job: Job, read: Read, sums: Sequence[int], now: int) -> tuple[Any, ...]:
     source, batch = job.source, read.batch
-    warnings = json.dumps(batch.warnings) if batch.warnings else "{}"
+    warnings = shortjson.dumps(batch.warnings) if batch.warnings else "{}"
     return (
         source.id, source.provider, source.name, source.path, source.inode, source.size,
         source.mtime_ns, source.archived, source.fingerprint, batch.offset, read.state,

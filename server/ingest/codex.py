@@ -7,13 +7,10 @@ and by the JSON decoder when the shape is another. Bodies of messages are never 
 
 from __future__ import annotations
 
-import json
-import re
-import zlib
 from codecs import utf_8_decode
-from datetime import UTC, datetime
 
-from server.lazy import field, record
+from server import shortjson
+from server.lazy import UTC, cache, datetime, field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -29,35 +26,40 @@ try:  # `hashlib` loads OpenSSL for it, which takes longer than to read 50 MB
 except ImportError:  # pragma: no cover - a Python that is built in another way
     from hashlib import blake2b as blake2b
 
-try:  # finds text at memory speed; everything works without it, more slowly
-    from stringzilla import Str as Text
-except ImportError:  # pragma: no cover - there is a wheel for every platform we build for
-    Text = bytes
-
-
 try:  # reads usual lines compiled (usual.c); without it they are all read here
     from server.ingest import usual as usual
 
-    if usual.FORM != 1:  # compiled before the last update
+    if usual.FORM != 2:  # compiled before the last update
         usual = None  # type: ignore[assignment]
 except ImportError:  # there was no C compiler at set-up
     usual = None  # type: ignore[assignment]
 
 
+@cache
+def _searcher() -> Any:
+    """What finds text at memory speed; everything works without it, more slowly."""
+    try:  # here: with the compiled part it is rarely needed, and takes long to load
+        from stringzilla import Str
+    except ImportError:  # pragma: no cover - there is a wheel for every platform we build for
+        return bytes
+    return Str
+
+
 def needle(text: str) -> Any:
     """A word as the search that is in use wants it."""
-    return text if Text is not bytes else text.encode()
+    return text if _searcher() is not bytes else text.encode()
 
 
 MAX_NUMBER = 2**53
 MENDED = "mended_text"  # a line is kept, its bytes that are no UTF-8 replaced
 _TITLE = 80
+_MOST_TEXT = 1200  # bytes of a message that a title is made of
 _TITLE_SOURCE = 4000  # of a text; spaces and secrets in it become shorter
 _ODD = 30  # unusual lines in a piece; after so many the rest of it is read here
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
 
-# The compiled part knows a head as `_META`.
-_NO_KIND, _TURN, _META, _COMPACTED, _USER, _ITEM, _TASK = range(7)
+# The compiled part names a head, a message and an item by these numbers.
+_NO_KIND, _TURN, _META, _USER, _ITEM, _COMPACTED, _TASK = range(7)
 _NEEDLES = (
     ('"turn_context"', _TURN),
     ('"session_meta"', _META),
@@ -75,6 +77,8 @@ def _late(pattern: str, how: str = "search") -> Any:
 
     def use(*given: Any) -> Any:
         if not made:
+            import re  # here: most logs need no pattern once the compiled part has read them
+
             made.append(getattr(re.compile(pattern, re.ASCII), how))
         return made[0](*given)
 
@@ -83,7 +87,11 @@ def _late(pattern: str, how: str = "search") -> Any:
 
 def _match(pattern: str) -> Any:
     """A pattern of a usual line; the compiled part needs few of them."""
-    return _late(pattern, "match") if usual else re.compile(pattern, re.ASCII).match
+    if usual:
+        return _late(pattern, "match")
+    import re
+
+    return re.compile(pattern, re.ASCII).match
 
 
 # Patterns take long to make, so there are few: of what most lines are. They read Latin-1 text,
@@ -133,11 +141,13 @@ _NOTHING = _EVENT + '"token_count","info":null,"rate_limits":null}}\n'
 _HEAD = _late(r'\{[^{}\n]{0,300}?"type":\s?"(\w+)"', "match")
 _STAMP = _late(r'"timestamp":\s?"([^"]{10,40})"')
 # Every secret is a long word, or stands beside one of these.
-_MAYBE_SECRET = _late(
-    r"(?i)[!-~]{16}|pass|pwd|secret|credential|token|key|cookie|auth|bearer|basic|curl|://|--|"
-    r"identified"
-)
-_MESSAGE = _late(r'"(?:message|text)":\s?"((?:[^"\\]|\\.){1,600})')
+_LONG_WORD = 16
+_SECRETS = (
+    "pass", "pwd", "secret", "credential", "token", "key", "cookie", "auth", "bearer", "basic",
+    "curl", "://", "--", "identified",
+)  # fmt: skip
+_TEXT_KEYS = (b'"message":', b'"text":')
+_HEX = frozenset("0123456789abcdef")
 _PROMPT = '"base_instructions":{"text":"'
 
 
@@ -198,8 +208,10 @@ class Records:
 
 def owner_of(name: str) -> str | None:
     """The thread id at the end of a rollout's name."""
-    found = re.search(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$", name)
-    return found[0] if found else None
+    found = name[-36:]
+    parts = found.split("-")
+    alike = [len(part) for part in parts] == [8, 4, 4, 4, 12]
+    return found if alike and _HEX.issuperset("".join(parts)) else None
 
 
 def legacy(call_id: str) -> bool:
@@ -234,11 +246,11 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
         while limits:
             _add_limits(records, *limits.pop(0))
         if place < end:
-            odd += 1
+            odd += not kind
             # A log of another shape is read at once: that is quicker than line by line.
-            end = len(data) if odd > _ODD else end
+            end = len(data) if odd > _ODD and not kind else end
             reader = _Reader(data[place:end], base + place, state, records)
-            if kind and odd <= _ODD:
+            if kind:
                 reader.read_known(kind)
             else:
                 reader.read()
@@ -250,7 +262,7 @@ class _Reader:
         self.data = data
         # Each byte a letter: text is read faster than bytes, and places are the same.
         self.letters = str(data, "latin-1")
-        self.text = Text(data)
+        self.text: Any = None
         self.base = base
         self.state = state
         self.records = records
@@ -267,6 +279,7 @@ class _Reader:
     def read(self) -> None:
         if not len(self.data):
             return
+        self.text = searchable(self.data)
         self._check()
         find, letters = self.text.find, self.letters
         others = self._others()
@@ -293,7 +306,7 @@ class _Reader:
         if kind == _META:
             self._meta(0)
         else:
-            self._event(0, _USER)
+            self._event(0, kind)
 
     def _others(self) -> list[tuple[int, int]]:
         """Where the other words that matter are, last one first, behind an end that none has."""
@@ -471,8 +484,10 @@ class _Reader:
         if window != "null":
             state.window = int(window)
         if raw:
+            from zlib import crc32  # here: the compiled part has its own
+
             limits = raw.encode("latin-1")
-            checksum = zlib.crc32(limits)
+            checksum = crc32(limits)
             if checksum != state.limits and raw != "null":
                 state.limits = checksum
                 _add_limits(self.records, _clock(*found.groups()[:3]), limits)
@@ -577,7 +592,9 @@ class _Reader:
 
     def _unusual_limits(self, at: int, limits: Any) -> None:
         if isinstance(limits, dict):
-            checksum = zlib.crc32(json.dumps(limits, separators=(",", ":")).encode())
+            from zlib import crc32
+
+            checksum = crc32(shortjson.dumps(limits, separators=(",", ":")).encode())
             if checksum != self.state.limits:
                 self.state.limits = checksum
                 self.records.limits.append((at, limits))
@@ -702,7 +719,7 @@ class _Reader:
             self._meta(start)
         elif kind == _COMPACTED and envelope == "compacted":
             self._compacted()
-        elif kind >= _USER and envelope == "event_msg" and place - start < 400:
+        elif kind in (_USER, _ITEM, _TASK) and envelope == "event_msg" and place - start < 400:
             self._event(start, kind)
 
     def _envelope(self, start: int, opening: Any) -> str:
@@ -810,7 +827,7 @@ def _add_limits(records: Records, at: int, raw: bytes) -> None:
 
 def searchable(data: memoryview) -> Any:
     """Bytes that `needle`s can be found in."""
-    return Text(data)
+    return _searcher()(data)
 
 
 def lines_of(data: memoryview) -> list[bytes]:
@@ -845,7 +862,7 @@ def fault(line: bytes) -> str | None:
 
 def as_json(line: bytes) -> Any:
     """A line's value; what is no UTF-8 in it is replaced. Raises as `json.loads`."""
-    return json.loads(line.decode(errors="replace"))
+    return shortjson.loads(line.decode(errors="replace"))
 
 
 def is_utf8(data: memoryview) -> bool:
@@ -973,13 +990,10 @@ def _lasted(at: int, began: int | None) -> int | None:
 
 
 def _title(line: bytes) -> str | None:
-    found = _MESSAGE(line.decode("latin-1"))
-    if not found:
-        return None
-    raw = found[1].encode("latin-1")
+    raw = _first_text(line)
     while raw:
         try:
-            text = str(json.loads(b'"' + raw + b'"', strict=False))
+            text = str(shortjson.loads(f'"{raw.decode()}"', strict=False))
             break
         except ValueError:  # cut inside an escape or a letter
             raw = raw[:-1]
@@ -988,13 +1002,40 @@ def _title(line: bytes) -> str | None:
     return one_line(text)
 
 
+def _first_text(line: bytes) -> bytes:
+    """The first message or text of a line that is not empty, as JSON, of about 600 letters."""
+    begin = 0
+    while found := [at for key in _TEXT_KEYS if (at := line.find(key, begin)) >= 0]:
+        begin = line.index(b":", min(found)) + 1
+        begin += line[begin : begin + 1] in (b" ", b"\t")
+        if line[begin : begin + 1] == b'"' and (raw := _up_to_quote(line, begin + 1)):
+            return raw
+    return b""
+
+
+def _up_to_quote(line: bytes, begin: int) -> bytes:
+    """The bytes of a JSON text up to its end, or so many that a title can be made of them."""
+    raw = line[begin : begin + _MOST_TEXT]
+    end = raw.find(b'"')
+    while end > 0 and (end - len(raw[:end].rstrip(b"\\"))) % 2:
+        end = raw.find(b'"', end + 1)
+    return raw if end < 0 else raw[:end]
+
+
+def _maybe_secret(text: str) -> bool:
+    low = text.lower()
+    return any(word in low for word in _SECRETS) or any(
+        len(word) >= _LONG_WORD for word in low.split()
+    )
+
+
 def one_line(text: str) -> str | None:
     """A title of at most 80 characters; None for what a program, not a person, wrote.
 
     Secrets are taken out of it here, before it is stored: every title is made here.
     """
     text = text.lstrip()[:_TITLE_SOURCE]
-    if _MAYBE_SECRET(text):
+    if _maybe_secret(text):
         from server.ingest.redact import redact  # here: most titles have none, and it takes long
 
         text = redact(text)

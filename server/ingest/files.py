@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from contextlib import suppress
 
+from server import shortjson
 from server.ingest import reader
 from server.ingest.codex import blake2b, owner_of
-from server.lazy import NamedTuple, field, record
+from server.lazy import NamedTuple, field, record, suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -372,7 +371,7 @@ def thread_of(path: str) -> str | None:
                 if not part:
                     break
                 head += part
-        line = json.loads(head.partition(b"\n")[0])
+        line = shortjson.loads(head.partition(b"\n")[0].decode())
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(line, dict):

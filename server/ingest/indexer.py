@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from contextlib import closing
 
+from server import shortjson
 from server.ingest import files, titles, workers
 from server.ingest.bulk import Bulk
 from server.ingest.files import Found, Job, Source, fingerprint
@@ -233,7 +233,7 @@ class Indexer:
         if not self._continues(file, known):
             return Job(source, anew=True)
         state = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
-        return Job(source, known.offset, json.loads(state))
+        return Job(source, known.offset, shortjson.loads(state))
 
     def _continues(self, file: Found, known: Known) -> bool:
         """Whether what was read is still the beginning of this file."""
@@ -301,7 +301,7 @@ class Indexer:
         if known is None or known.offset == job.offset:
             return job
         state = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
-        return Job(job.source, known.offset, json.loads(state))
+        return Job(job.source, known.offset, shortjson.loads(state))
 
     def _read_one(self, job: Job) -> None:
         limit = None if job.anew else _BATCH  # old rows go and new ones come in one transaction

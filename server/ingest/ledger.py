@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 
+from server import shortjson
 from server.accounts import windows
 from server.ingest import codex, reconcile
 from server.ingest.reader import COLUMNS, SUMS, Batch
@@ -643,7 +643,7 @@ def _move_cursor(
     before = connection.execute(
         "select warnings from source_file where id = ?", (source.id,)
     ).fetchone()
-    warnings = json.loads(before[0]) if before else {}
+    warnings = shortjson.loads(before[0]) if before else {}
     known = dict(warnings)
     warnings.pop("unreadable", None)  # now it was read
     for kind, count in batch.warnings.items():
@@ -661,12 +661,12 @@ def _move_cursor(
             source.mtime_ns,
             batch.offset,
             source.fingerprint,
-            json.dumps(batch.state, separators=(",", ":")),
+            shortjson.dumps(batch.state, separators=(",", ":")),
             source.archived,
             *added[:5],
             skipped,
             warnings != known,
-            json.dumps(warnings),
+            shortjson.dumps(warnings),
             db.now_ms(),
             source.id,
         ),

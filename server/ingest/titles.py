@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 
+from server import shortjson
 from server.ingest.codex import one_line
 from server.lazy import Log
 from server.store import db
@@ -103,7 +103,7 @@ class Titles:
             return found
         for line in data.splitlines():
             try:
-                entry = json.loads(line)
+                entry = shortjson.loads(line.decode(errors="replace"))
             except (ValueError, RecursionError):
                 continue
             if not isinstance(entry, dict):

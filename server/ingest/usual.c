@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORM 1 /* what codex.py expects; raise both when read() or what it does changes */
+#define FORM 2 /* what codex.py expects; raise both when read() or what it does changes */
 #define IDLE_MS (6LL * 3600000)
 #define NONE INT64_MIN
 #define NEAR 400 /* bytes of a line in which the name of an event may stand */
@@ -216,8 +216,9 @@ typedef struct {
     Place raw, raw_end; /* the rate limits that `LIMITS` is the checksum of */
 } State;
 
-/* What became of a line; of a HEAD and a FIRST message only what they hold is left to read. */
-enum { FAILED = -1, ODD = 0, DONE = 1, HEAD = 2, FIRST = 3 };
+/* What became of a line; of a HEAD, a FIRST message and an ITEM that may be one only what they
+ * hold is left to read. */
+enum { FAILED = -1, ODD = 0, DONE = 1, HEAD = 2, FIRST = 3, ITEM = 4 };
 
 static void keep(State *state, int which, PyObject *value) /* takes the reference */
 {
@@ -550,6 +551,15 @@ static int context_window(State *state, Place at, Place end)
     return DONE;
 }
 
+/* What an event is that names a user's item near its beginning. */
+static int users_item(Place line, Place at, Place end)
+{
+    static const char name[] = "\"UserMessage\"";
+    Place last = line + NEAR - 1 + sizeof name - 1; /* so that it begins within NEAR */
+    Place place = memmem(at, (size_t)((last < end ? last : end) - at), name, sizeof name - 1);
+    return place && place[-1] != '\\' ? ITEM : ODD;
+}
+
 static int event(State *state, Place at, Place line, Place end, int64_t ms)
 {
     if (!TAKE(&at, end, ",\"payload\":{\"type\":\""))
@@ -568,7 +578,7 @@ static int event(State *state, Place at, Place line, Place end, int64_t ms)
     if (at < near && (HAS(at, near, "\"user_message\"") || HAS(at, near, "\"task_started\"")))
         return ODD;
     if (!state->has_title && HAS(at, near, "\"UserMessage\""))
-        return ODD;
+        return users_item(line, at, end);
     if (!state->has_title && IS("user_message"))
         return FIRST;
     if (IS("task_started") && state->numbers[WINDOW] <= 0) /* 0 is as good as none */
@@ -681,7 +691,7 @@ static const char read_doc[] =
     "(time, rate limits as bytes) are appended to the lists, and `state` (a dict) is brought up to\n"
     "date. Returns where the first line that is not usual begins and ends, or twice the end of\n"
     "`data`; how many lines were taken; and of that line 2 for a session's head, 3 for a user's\n"
-    "message that may give the title, 0 for any other.";
+    "message and 4 for a user's item, which may give the title, 0 for any other.";
 
 static PyObject *read_(PyObject *module, PyObject *args)
 {

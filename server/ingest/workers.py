@@ -8,16 +8,15 @@ copies rows from one table to another several times faster than Python hands the
 
 from __future__ import annotations
 
-import json
 import marshal
 import os
 import sys
-from contextlib import suppress
 
+from server import shortjson
 from server.ingest import claude, codex, reader
 from server.ingest.files import fingerprint
 from server.ingest.reader import COLUMNS, Batch
-from server.lazy import NamedTuple
+from server.lazy import NamedTuple, suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ class _Folder:
         rows = len(batch.rows) if self._whole(job, batch) else 0
         if rows and batch.compactions:
             _mark(batch)
-        state = json.dumps(batch.state, separators=(",", ":"))
+        state = shortjson.dumps(batch.state, separators=(",", ":"))
         return Read(number, None, batch, stamp, state, rows)
 
     def _whole(self, job: Job, batch: Batch) -> bool:

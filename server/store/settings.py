@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 from contextlib import contextmanager
 
+from server import shortjson
 from server.errors import Unprocessable
 from server.lazy import NamedTuple
 from server.store import db
@@ -85,7 +84,9 @@ _held: dict[str, Any] = {}  # for this run only
 
 def load() -> None:
     """Read the stored values into memory; readers never wait for the database."""
-    stored = {name: json.loads(value) for name, value in db.rows("select name, value from setting")}
+    stored = {
+        name: shortjson.loads(value) for name, value in db.rows("select name, value from setting")
+    }
     _cache.clear()
     _cache.update({k: v for k, v in stored.items() if k in _BY_KEY})
 
@@ -127,7 +128,9 @@ def change(values: dict[str, Any]) -> dict[str, Any]:
             if value == _BY_KEY[key].default:
                 connection.execute("delete from setting where name = ?", (key,))
             else:
-                connection.execute("replace into setting values (?, ?)", (key, json.dumps(value)))
+                connection.execute(
+                    "replace into setting values (?, ?)", (key, shortjson.dumps(value))
+                )
     for key, value in wanted.items():
         _held.pop(key, None)
         _cache[key] = value
@@ -153,6 +156,8 @@ def _checked(option: Option, value: Any) -> Any:
             fits = fits and (value == "" or _zone(value))
             expected = "the name of a time zone such as Europe/Berlin, or empty for this computer's"
         if option.pattern:
+            import re  # here: most settings have none
+
             fits = fits and bool(re.fullmatch(option.pattern, str(value or "")))
             expected = "an http(s) address without credentials, or empty"
     if not fits:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time as clock
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from server.errors import Unprocessable
+from server.lazy import UTC, date, datetime, time, timedelta, tzinfo
 
 # No zone changes its offset within a quarter of an hour that starts on the quarter.
 QUARTER = 900_000

@@ -6,10 +6,7 @@ A model that the table does not name is unpriced. Nothing is guessed from the st
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import cache
-
-from server.lazy import NamedTuple
+from server.lazy import UTC, NamedTuple, cache, datetime
 from server.usage import tables
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
