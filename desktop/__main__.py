@@ -16,6 +16,10 @@ def main() -> int:
             return 130
         if said is not None:
             quick.leave(said)
+    if sys.flags.no_site and not getattr(sys, "frozen", False):
+        import site  # a scan is done before that (see packaging/bootstrap.py)
+
+        site.main()
     from desktop import cli  # here: its words take longer to load than a scan
 
     return cli.main()

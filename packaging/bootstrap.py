@@ -135,6 +135,20 @@ def lock_entries(lock: str) -> dict[str, str]:
     return entries
 
 
+def command_text(python: str, root: str, packages: str) -> str:
+    """The `brimline` command as a script; empty where its first line cannot name `python`."""
+    if os.name != "posix" or " " in python or len(python) > 110:
+        return ""
+    return f"""#!{python} -IS
+import sys
+
+sys.path[:0] = [{root!r}, {packages!r}]
+from desktop.__main__ import main
+
+sys.exit(main())
+"""
+
+
 def digest(paths: Iterable[Path], *values: str) -> str:
     """One hash over files (name and content) and values; a missing file counts as itself."""
     total = hashlib.sha256()
@@ -440,6 +454,7 @@ def project_step(progress: Progress) -> str:
         return "installed"
 
     outcome = once("project", digest([ROOT / "pyproject.toml"], interpreter()), install_project)
+    quick_command(BIN / "brimline")
     # Where Python keeps no bytecode (PYTHONDONTWRITEBYTECODE), each start would compile every
     # module again, which doubles the time until the first answer. What is fresh is left alone.
     try:
@@ -447,6 +462,24 @@ def project_step(progress: Progress) -> str:
     except SetUpError as error:
         progress.notes.append(str(error))
     return outcome
+
+
+def quick_command(script: Path) -> None:
+    """Let the command start without `site`, which reads every .pth file of .venv first.
+
+    `desktop.__main__` makes up for that where more than a scan is asked for.
+    """
+    text = command_text(str(PYTHON), str(ROOT), sysconfig.get_path("purelib", vars=venv_base()))
+    if text and script.is_file() and script.read_text(encoding="utf-8") != text:
+        new = script.with_suffix(".new")
+        new.write_text(text, encoding="utf-8")
+        new.chmod(0o755)
+        new.replace(script)
+
+
+def venv_base() -> dict[str, str]:
+    """Where Python's paths are looked for in .venv."""
+    return {"base": str(VENV), "platbase": str(VENV)}
 
 
 def compiler() -> str | None:
