@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_LINE = 16 << 20
 _PIECE = 1 << 20
 _EARLIEST = 1_577_836_800_000  # 2020: nothing that we read is older than its program
+_NO_RATES = (-1, -1, -1, -1)
 _DAY_MS = 86_400_000
 
 # A row as it leaves the reader is a call's own columns (see `Ledger.store`).
@@ -269,23 +270,21 @@ def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path
     model, at = calls[place][2:6:3]
     since, until, rates, credit, longest = tariff(model, at)
     after = place
-    if rates and credit:
+    if model is not None:
+        normal = rates.normal if rates else _NO_RATES
         quarter = at // QUARTER * QUARTER  # lies in one day
         after, sums = codex.usual.price(
-            calls, place, batch.rows, model, rates.status,
-            (rates.normal, rates.long or rates.normal, credit, int(min(longest, codex.MAX_NUMBER)),
+            calls, place, batch.rows, model, rates.status if rates else "unpriced",
+            (normal, rates and rates.long or normal, credit or _NO_RATES,
+             int(min(longest, codex.MAX_NUMBER)),
              max(since, quarter, _EARLIEST), min(until, quarter + QUARTER, _latest())),
         )  # fmt: skip
-    if after > place:
-        total = batch.days.setdefault((days.of(at), model), [0] * SUMS)
-        for number, value in enumerate(sums):
-            total[number] += value
-        return after
-    # Calls of a model without a price, or one that is not as it should be.
-    after += 1
-    while not (rates and credit) and after < len(calls) and calls[after][2] == model:
-        after += 1
-    _add_exactly(batch, calls[place:after], days, path)
+    if after == place:  # no model, or a call that is not as it should be
+        _add_exactly(batch, calls[place : place + 1], days, path)
+        return place + 1
+    total = batch.days.setdefault((days.of(at), model), [0] * SUMS)
+    for number, value in enumerate((*sums, 0 if rates else after - place)):
+        total[number] += value
     return after
 
 

@@ -744,8 +744,11 @@ typedef struct {
     long long longest, since, until; /* longest: the input above which a call is a long one */
 } Tariff;
 
+/* Rates below 0 are none. */
 static int64_t price(const long long rates[4], const int64_t tokens[FIGURES])
 {
+    if (rates[0] < 0)
+        return NONE;
     int64_t fresh = tokens[INPUT] - tokens[CACHED] - tokens[WRITTEN];
     return (fresh * rates[0] + tokens[CACHED] * rates[1] + tokens[WRITTEN] * rates[2] +
             tokens[OUTPUT] * rates[3] + 500) / 1000;
@@ -786,7 +789,7 @@ static int add_priced(PyObject *rows, PyObject *call, int64_t cost, int64_t cred
 static int in_range(const long long rates[4])
 {
     for (int n = 0; n < 4; n++)
-        if (rates[n] < 0 || rates[n] >= HIGHEST)
+        if ((rates[n] < 0) != (rates[0] < 0) || rates[n] >= HIGHEST)
             return 0;
     return 1;
 }
@@ -794,7 +797,8 @@ static int in_range(const long long rates[4])
 static const char price_doc[] =
     "price(calls, place, rows, model, status, tariff) -> (place, sums)\n\n"
     "Append the calls from `place` on to `rows`, with their prices, as long as the tariff (normal,\n"
-    "extended and credit rates, the longest normal input, since, until) holds for them. Returns\n"
+    "extended and credit rates, negative where there are none, the longest normal input, since,\n"
+    "until) holds for them. Returns\n"
     "the first call for which it does not, and the sums over those before it: calls, input, cached,\n"
     "output, reasoning, cost.";
 
@@ -823,7 +827,7 @@ static PyObject *price_(PyObject *module, PyObject *args)
         if (add_priced(rows, call, cost, price(t.credit, tokens), status) == FAILED)
             return NULL;
         const int64_t told[] = {1, tokens[INPUT], tokens[CACHED], tokens[OUTPUT],
-                                tokens[REASONING], cost};
+                                tokens[REASONING], cost == NONE ? 0 : cost};
         for (int n = 0; n < DAY_SUMS; n++)
             sums[n] += told[n];
     }
