@@ -108,7 +108,6 @@ class Bulk:
     ) -> bool:
         """Insert the rows, all or none; False when somebody has seen one of the calls."""
         wanted = [read for read in plain if read.number not in again]
-        connection.execute("savepoint rows")
         top = _top(connection)
         if chunk.table is not None:
             self._take_out(connection, plain, again)
@@ -120,8 +119,7 @@ class Bulk:
         if whole:
             self._note(top, wanted)
         else:
-            connection.execute("rollback to rows")
-        connection.execute("release rows")
+            _drop_above(connection, top)
         return whole
 
     def _insert_rows(
@@ -225,7 +223,6 @@ class Bulk:
         known = {read.number: self._sequence(connection, _parent(read.batch)) for read in reads}
         heads = {read.number: copied(read.batch, known[read.number]) for read in reads}
         own = {read.number: read.batch.rows[heads[read.number][0] :] for read in reads}
-        connection.execute("savepoint copies")
         top = _top(connection)
         whole = self._insert_rows(connection, own) == sum(map(len, own.values()))
         if whole:
@@ -237,8 +234,7 @@ class Bulk:
             for read in reads:
                 self._inherit(read, known[read.number] or [])
         else:
-            connection.execute("rollback to copies")
-        connection.execute("release copies")
+            _drop_above(connection, top)
         return whole
 
     def _note(self, top: int, reads: Iterable[Read]) -> None:
@@ -319,6 +315,11 @@ class Bulk:
 def _top(connection: sqlite3.Connection) -> int:
     """The last row of `call`; what is inserted next lies above it, in order."""
     return int(connection.execute("select coalesce(max(rowid), 0) from call").fetchone()[0])
+
+
+def _drop_above(connection: sqlite3.Connection, top: int) -> None:
+    """Take back what was inserted since `_top`; a savepoint would copy each page it touches."""
+    connection.execute("delete from call where rowid > ?", (top,))
 
 
 def _parent(batch: Batch) -> str:
