@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORM 2 /* what codex.py expects; raise both when read() or what it does changes */
+#define FORM 3 /* what codex.py expects; raise both when read() or what it does changes */
 #define IDLE_MS (6LL * 3600000)
 #define NONE INT64_MIN
 #define NEAR 400 /* bytes of a line in which the name of an event may stand */
@@ -760,7 +760,8 @@ static int plain(PyObject *call, PyObject *model, int64_t *at, int64_t tokens[FI
     if (!PyTuple_Check(call) || PyTuple_Size(call) != 15)
         return 0;
     PyObject *own = PyTuple_GetItem(call, 2);
-    if (own != model && (!PyUnicode_Check(own) || PyUnicode_Compare(own, model) != 0))
+    if (own != model && (!PyUnicode_Check(own) || !PyUnicode_Check(model) ||
+                         PyUnicode_Compare(own, model) != 0))
         return 0;
     *at = whole(PyTuple_GetItem(call, 5));
     for (int n = 0; n <= REASONING; n++) {
@@ -798,9 +799,8 @@ static const char price_doc[] =
     "price(calls, place, rows, model, status, tariff) -> (place, sums)\n\n"
     "Append the calls from `place` on to `rows`, with their prices, as long as the tariff (normal,\n"
     "extended and credit rates, negative where there are none, the longest normal input, since,\n"
-    "until) holds for them. Returns\n"
-    "the first call for which it does not, and the sums over those before it: calls, input, cached,\n"
-    "output, reasoning, cost.";
+    "until) holds for them. Returns the first call for which it does not, and the sums over those\n"
+    "before it: calls, input, cached, output, reasoning, cost.";
 
 static PyObject *price_(PyObject *module, PyObject *args)
 {
@@ -810,7 +810,7 @@ static PyObject *price_(PyObject *module, PyObject *args)
     int64_t tokens[FIGURES], at;
     long long sums[DAY_SUMS] = {0};
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!nO!UU((LLLL)(LLLL)(LLLL)LLL)", &PyList_Type, &calls, &place,
+    if (!PyArg_ParseTuple(args, "O!nO!OU((LLLL)(LLLL)(LLLL)LLL)", &PyList_Type, &calls, &place,
                           &PyList_Type, &rows, &model, &status, &t.normal[0], &t.normal[1],
                           &t.normal[2], &t.normal[3], &t.extended[0], &t.extended[1],
                           &t.extended[2], &t.extended[3], &t.credit[0], &t.credit[1], &t.credit[2],
