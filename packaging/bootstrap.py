@@ -454,7 +454,6 @@ def project_step(progress: Progress) -> str:
         return "installed"
 
     outcome = once("project", digest([ROOT / "pyproject.toml"], interpreter()), install_project)
-    quick_command(BIN / "brimline")
     # Where Python keeps no bytecode (PYTHONDONTWRITEBYTECODE), each start would compile every
     # module again, which doubles the time until the first answer. What is fresh is left alone.
     try:
@@ -464,22 +463,23 @@ def project_step(progress: Progress) -> str:
     return outcome
 
 
-def quick_command(script: Path) -> None:
+def command_step(_: Progress) -> str:
     """Let the command start without `site`, which reads every .pth file of .venv first.
 
     `desktop.__main__` makes up for that where more than a scan is asked for.
     """
-    text = command_text(str(PYTHON), str(ROOT), sysconfig.get_path("purelib", vars=venv_base()))
-    if text and script.is_file() and script.read_text(encoding="utf-8") != text:
-        new = script.with_suffix(".new")
-        new.write_text(text, encoding="utf-8")
-        new.chmod(0o755)
-        new.replace(script)
-
-
-def venv_base() -> dict[str, str]:
-    """Where Python's paths are looked for in .venv."""
-    return {"base": str(VENV), "platbase": str(VENV)}
+    script = BIN / "brimline"
+    packages = sysconfig.get_path("purelib", "venv", {"base": str(VENV)})
+    text = command_text(str(PYTHON), str(ROOT), packages)
+    if not text or not script.is_file():
+        return "as pip made it"
+    if script.read_text(encoding="utf-8") == text:
+        return "up to date"
+    new = script.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o755)
+    new.replace(script)
+    return "written"
 
 
 def compiler() -> str | None:
@@ -587,6 +587,7 @@ def set_up(*, tests: bool, build: bool = False) -> None:
         ("Python environment", environment_step),
         ("Python packages", lambda p: lock_step(p, "runtime.lock", source=SOURCE_ONLY)),
         ("Brimline itself", project_step),
+        ("Quick start", command_step),
         ("Quick scans", compiled_step),
         ("Node.js", node_step),
         ("Web packages", lambda p: npm_step(p, UI)),

@@ -134,9 +134,8 @@ def _scan(
     early: tuple[Files, Team] | None,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> dict[str, Any]:
-    import sqlite3  # here: a helper that reads already need not wait for it
-
-    from server.store import db
+    # Here: a helper that reads already need not wait for them.
+    from server.store import db, sqlite
 
     new = early is not None and sum(job.left for job in early[1].jobs) <= _AT_ONCE
     try:
@@ -148,7 +147,7 @@ def _scan(
         if new:
             db.keep_new()
         return answer
-    except sqlite3.Error as error:
+    except sqlite.Error as error:
         raise db.StoreError(
             f"Brimline cannot write to its data folder {config.data_dir}: {error}. "
             "Free some space, or choose another folder with --data-dir."

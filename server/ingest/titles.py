@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 
 from server import shortjson
 from server.ingest.codex import one_line
 from server.lazy import Log
-from server.store import db
+from server.store import db, sqlite
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class Titles:
         path = Path(self._home, "state_5.sqlite")
         found: dict[str, tuple[str, str]] = {}
         try:
-            connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.2)
+            connection = sqlite.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.2)
             try:
                 columns = {row[1] for row in connection.execute("pragma table_info(threads)")}
                 wanted = [name for name in ("title", "name") if name in columns]
@@ -89,7 +88,7 @@ class Titles:
                             found[thread] = (title, wanted[place])
             finally:
                 connection.close()
-        except sqlite3.Error as error:
+        except sqlite.Error as error:
             log.info("Codex's own database of threads cannot be read now: %s", error)
         return found
 

@@ -205,11 +205,11 @@ class _Table:
         self._empty()
 
     def _empty(self) -> None:
-        import sqlite3  # here: only helpers need it, and the others wait for it
+        from server.store import sqlite  # here: only helpers need it, and the others wait for it
 
         self.rows = 0
         self._reads.clear()
-        self._database = sqlite3.connect(":memory:", isolation_level=None)
+        self._database = sqlite.connect(":memory:", isolation_level=None)
         columns = COLUMNS.replace("offset", '"offset"')
         self._database.execute(f"create table row({columns}, number)")
         self._database.execute("begin")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 import threading
 import time
 from contextlib import contextmanager, suppress
 
 from server.errors import AppError
 from server.lazy import Log
+from server.store import sqlite
 
 TYPE_CHECKING = False  # not imported from `typing`: that takes longer than this module
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Database:
         self.write_lock = threading.RLock()
         # One connection stays open, so that the -wal and -shm files stay: readers then need no
         # free disk space, and no last close has to fold the WAL into the file.
-        self.anchor: sqlite3.Connection | None = None
+        self.anchor: sqlite.Connection | None = None
         self._pragmas: dict[str, Any] = {}
         self._own = threading.local()
         self._writer: int | None = None
@@ -77,8 +77,8 @@ class Database:
         if getattr(self._own, "connection", None) is not None:
             return False
         if self.database is None:
-            raise sqlite3.ProgrammingError("the database is closed")
-        connection = sqlite3.connect(
+            raise sqlite.ProgrammingError("the database is closed")
+        connection = sqlite.connect(
             self.database, timeout=5, isolation_level=None, check_same_thread=False
         )
         for name, value in self._pragmas.items():
@@ -86,10 +86,10 @@ class Database:
         self._own.connection = connection
         return True
 
-    def connection(self) -> sqlite3.Connection:
+    def connection(self) -> sqlite.Connection:
         """This thread's connection."""
         self.connect()
-        found: sqlite3.Connection = self._own.connection
+        found: sqlite.Connection = self._own.connection
         return found
 
     def is_closed(self) -> bool:
@@ -111,7 +111,7 @@ class Database:
             raise RuntimeError(f"a write outside writing(): {sql[:60]}")
 
     @contextmanager
-    def writer(self) -> Iterator[sqlite3.Connection]:
+    def writer(self) -> Iterator[sqlite.Connection]:
         """One transaction of the only writer; yields the raw connection for `executemany`."""
         with self.write_lock:
             outer, self._writer = self._writer, threading.get_ident()
@@ -123,7 +123,7 @@ class Database:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite.Connection) -> Iterator[None]:
     """Commit what is done in the block, or nothing of it; a part of the one around it, if any."""
     inner = connection.in_transaction
     connection.execute("savepoint part" if inner else "begin immediate")
@@ -133,7 +133,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     except BaseException:
         # SQLite rolls back by itself when the disk is full; that the roll-back then fails must
         # not hide the reason.
-        with suppress(sqlite3.Error):
+        with suppress(sqlite.Error):
             if inner:
                 connection.execute("rollback to part")
                 connection.execute("release part")
@@ -154,7 +154,7 @@ def now_ms() -> int:
 
 
 @contextmanager
-def writing(*topics: str) -> Iterator[sqlite3.Connection]:
+def writing(*topics: str) -> Iterator[sqlite.Connection]:
     """A short transaction on usage.db; on success the revision of each topic goes up.
 
     Topics are the words of `/api/live`: accounts, requests, calls, settings, keys. Never hold
@@ -167,14 +167,14 @@ def writing(*topics: str) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def writing_secrets() -> Iterator[sqlite3.Connection]:
+def writing_secrets() -> Iterator[sqlite.Connection]:
     """A short, durable transaction on secrets.db."""
     with secrets.writer() as connection:
         yield connection
 
 
 @contextmanager
-def reading(database: Database = usage) -> Iterator[sqlite3.Connection]:
+def reading(database: Database = usage) -> Iterator[sqlite.Connection]:
     """A connection for a short piece of reading, closed again if this block opened it.
 
     256 idle connections would each keep a page cache, so threads do not keep theirs. A
@@ -304,7 +304,7 @@ def fault(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return error.strerror if error.errno in _FAULTY_DISK else None
     told = str(error)
-    known = isinstance(error, sqlite3.Error)
+    known = isinstance(error, sqlite.Error)
     return told if known and any(words in told for words in _FAULTY_WORDS) else None
 
 
@@ -327,7 +327,7 @@ def backup(path: Path, *, keep: int = 5) -> Path | None:
     if copy.exists():
         return copy
     _create_private(copy)
-    connection = sqlite3.connect(path, timeout=5)
+    connection = sqlite.connect(path, timeout=5)
     try:
         connection.execute("VACUUM INTO ?", (str(copy),))
     finally:
@@ -337,12 +337,12 @@ def backup(path: Path, *, keep: int = 5) -> Path | None:
     return copy
 
 
-def _anchor(path: str) -> sqlite3.Connection:
+def _anchor(path: str) -> sqlite.Connection:
     try:
-        connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        connection = sqlite.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode=wal")
         connection.execute("select count(*) from sqlite_master").fetchone()
-    except sqlite3.Error as error:
+    except sqlite.Error as error:
         raise StoreError(
             f"Brimline cannot open {path}: {error}. Free some space or mend the folder, "
             "then start again.",
@@ -449,16 +449,16 @@ def _problem(path: Path) -> str | None:
         # A crash in the very first moment leaves this; with backups beside it, it is damage.
         return "empty file" if list(path.parent.glob(f"backups/{path.stem}-*.db")) else None
     try:
-        connection = sqlite3.connect(path, timeout=5)
+        connection = sqlite.connect(path, timeout=5)
         try:
             first = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         finally:
             connection.close()
-    except sqlite3.OperationalError as error:
+    except sqlite.OperationalError as error:
         if "locked" in str(error):
             return None
         return str(error)
-    except sqlite3.DatabaseError as error:
+    except sqlite.DatabaseError as error:
         return str(error)
     return None if first == "ok" else str(first)
 
