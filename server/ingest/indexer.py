@@ -398,6 +398,7 @@ class Indexer:
         finally:
             team.close()
             if fresh:
+                db.write_out()
                 make_indexes()
         self._store_left(left)
 

@@ -107,6 +107,7 @@ def run(
             code="server_running",
         )
     # Nothing here makes cycles; looking for them costs a tenth of the time.
+    looks = gc.isenabled()
     gc.disable()
     early = _begin(config)
     try:
@@ -116,7 +117,8 @@ def run(
     finally:
         if early is not None:
             early[1].close()
-        gc.enable()
+        if looks:
+            gc.enable()
         lock.release()
 
 

@@ -253,6 +253,19 @@ def open_new(folder: Path | str) -> None:
     )
 
 
+def write_out() -> None:
+    """Let the system begin to write what a new usage.db holds so far: `keep_new` waits less."""
+    path = usage.database
+    if path is None or not path.endswith(_NEW) or not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDWR)
+        try:
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)  # SQLite has its own copy
+        finally:
+            os.close(handle)
+
+
 def keep_new() -> None:
     """Put the finished usage.db in its place, durable, and close it."""
     path = str(usage.database)
