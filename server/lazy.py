@@ -117,7 +117,7 @@ else:
             places = {one: _tuplegetter(place, None) for place, one in enumerate(names)}
             whole = {
                 "__slots__": (), "__new__": space["__new__"], "__repr__": _said,
-                "__getnewargs__": tuple, "__match_args__": names, "_fields": names, "_make": _make,
+                "__getnewargs__": _plain, "__match_args__": names, "_fields": names, "_make": _make,
                 "_replace": _replace, "_asdict": _asdict,
             }  # fmt: skip
             return type.__new__(type, name, (tuple,), {**whole, **places, **body})
@@ -134,6 +134,9 @@ else:
         if new:
             raise ValueError(f"Got unexpected field names: {list(new)!r}")
         return self._make(values)
+
+    def _plain(self):
+        return tuple(self)
 
     def _asdict(self):
         return dict(zip(self._fields, self, strict=True))

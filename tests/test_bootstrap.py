@@ -1,6 +1,7 @@
 """Set-up: its rules as tables, its locks as promises, its stamps on real files."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -301,3 +302,20 @@ def test_every_test_of_the_binary_is_named() -> None:
         if "pytest.mark.packaged" in path.read_text(encoding="utf-8")
     }
     assert marked - {"tests/test_bootstrap.py"} == set(bootstrap.PACKAGED_TESTS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there pip's own program starts it")
+@pytest.mark.parametrize(
+    ("python", "kept"),
+    [
+        pytest.param("/a/.venv/bin/python", True, id="usual"),
+        pytest.param("/a b/.venv/bin/python", False, id="a space ends the first line's program"),
+        pytest.param("/" + "a" * 120 + "/python", False, id="longer than a first line may be"),
+    ],
+)
+def test_the_command_starts_without_site_where_it_can(python: str, kept: bool) -> None:
+    text = bootstrap.command_text(python, "/a", "/a/packages")
+    assert bool(text) is kept
+    if kept:
+        assert text.startswith(f"#!{python} -IS\n")
+        compile(text, "brimline", "exec")

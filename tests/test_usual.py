@@ -6,8 +6,10 @@ It is compiled here anew, so that what is tested is what stands in the source.
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
 import re
+import sys
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,15 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def anew(path: Path) -> None:
+    """The same bytes and time in another file."""
+    said = path.stat()
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    os.utime(other, ns=(said.st_atime_ns, said.st_mtime_ns))
+    other.replace(path)
 
 
 def both(usual: Any, data: bytes, base: int, state: codex.State) -> list[Any]:
@@ -159,6 +170,47 @@ def test_what_is_no_line_is_left(usual: Any) -> None:
 def test_a_wrong_call_is_an_error(usual: Any, asked: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
         usual.read(*asked)
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        pytest.param(lambda path: None, True, id="nothing"),
+        pytest.param(lambda path: path.write_bytes(b"longer"), False, id="another size"),
+        pytest.param(lambda path: os.utime(path, ns=(1, 1)), False, id="another time"),
+        pytest.param(lambda path: path.unlink(), False, id="it is gone"),
+        pytest.param(anew, False, id="another file of the same size and time"),
+    ],
+)
+def test_unchanged_files_are_told_at_once(
+    usual: Any, tmp_path: Path, change: Any, same: bool
+) -> None:
+    paths = [tmp_path / name for name in ("a", "ü b", "c")]
+    for path in paths:
+        path.write_bytes(b"x")
+    said = [path.stat() for path in paths]
+    numbers = [n for one in said for n in (one.st_size, one.st_mtime_ns, one.st_ino)]
+    known = b"".join(number.to_bytes(8, sys.byteorder, signed=True) for number in numbers)
+    names = [path.name for path in paths]
+    change(paths[1])
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert usual.unchanged(folder, names, known) is same
+        assert usual.unchanged(folder, names, known[:-1]) is False
+        assert usual.unchanged(folder, ["a\udc80"], known[:24]) is False
+    finally:
+        os.close(folder)
+
+
+def test_calls_without_a_price_or_a_model_cost_nothing_known(usual: Any) -> None:
+    call = ("id", None, None, None, "user", 5_000, None, 10, 4, 1, 3, 2, 13, None, 0)
+    none, rates = (-1,) * 4, (2_000, 1_000, 3_000, 4_000)
+    for tariff, cost, credit in (((none, none, none), None, None), ((rates, rates, none), 29, None),
+                                 ((none, none, rates), None, 29)):  # fmt: skip
+        rows: list[tuple[Any, ...]] = []
+        after, sums = usual.price([call], 0, rows, None, "x", (*tariff, 2**50, 0, 2**50))
+        assert (after, rows) == (1, [(*call, cost, credit, "x")])
+        assert sums == [1, 10, 4, 3, 2, cost or 0]
 
 
 def test_it_is_used_where_it_was_compiled(usual: Any) -> None:

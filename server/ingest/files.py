@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from server import shortjson
-from server.ingest import reader
+from server.ingest import codex, reader
 from server.ingest.codex import blake2b, owner_of
 from server.lazy import NamedTuple, field, record, suppress
 
@@ -142,30 +143,38 @@ class Finder:
             seen.add((said.st_dev, said.st_ino))
             folder = self._visited[root, path] = self._listing(path, said, root, name_of)
             stack += folder.folders
-            self._look(path, folder.files, kind, found)
+            self._look(path, folder, kind, found)
 
-    def _look(self, path: str, files: list[_File], kind: tuple[str, bool], found: Files) -> None:
+    def _look(self, path: str, folder: _Folder, kind: tuple[str, bool], found: Files) -> None:
         """Add what a folder's files are like now."""
-        stat = os.stat
-        with _Inside(path, len(files)) as inside:
-            for file in files:
-                try:
-                    now = stat(file.path if inside is None else file.base, dir_fd=inside)
-                except OSError:
-                    self.changed = True
-                    continue
-                last = file.found
-                if (
-                    last is None
-                    or now.st_size != last.size
-                    or now.st_mtime_ns != last.mtime_ns
-                    or now.st_ino != last.inode
-                ):
-                    last = file.found = _as_found(kind, file, now)
-                    self.changed = True
-                key = file.key
-                if key not in found or kind[0] == "claude" or last.rank < found[key].rank:
-                    found[key] = last
+        there = folder.files
+        with _Inside(path, len(there)) as inside:
+            if inside is None or folder.stamps is None or not _unchanged(inside, folder):
+                there = [file for file in there if self._there(file, inside, kind)]
+                folder.stamps = _stamps(there) if len(there) == len(folder.files) else None
+        claude = kind[0] == "claude"
+        for file in there:
+            key, last = file.key, file.found
+            if last and (key not in found or claude or last.rank < found[key].rank):
+                found[key] = last
+
+    def _there(self, file: _File, inside: int | None, kind: tuple[str, bool]) -> bool:
+        """Whether a file is there; `file.found` is what it is like now."""
+        try:
+            now = os.stat(file.path if inside is None else file.base, dir_fd=inside)
+        except OSError:
+            self.changed = True
+            return False
+        last = file.found
+        if (
+            last is None
+            or now.st_size != last.size
+            or now.st_mtime_ns != last.mtime_ns
+            or now.st_ino != last.inode
+        ):
+            file.found = _as_found(kind, file, now)
+            self.changed = True
+        return True
 
     def _listing(
         self,
@@ -268,6 +277,26 @@ class _Folder:
     folders: list[str]
     files: list[_File]
     odd: list[LeftOut]
+    stamps: tuple[list[str], bytes] | None = None  # of all files, for `usual.unchanged`
+
+
+def _stamps(files: list[_File]) -> tuple[list[str], bytes] | None:
+    """Names, and what `usual.unchanged` compares; None where it is not there."""
+    if codex.usual is None:
+        return None
+    found = [file.found for file in files if file.found]
+    numbers = [part for one in found for part in (one.size, one.mtime_ns, one.inode)]
+    try:
+        return [file.base for file in files], b"".join(
+            number.to_bytes(8, sys.byteorder, signed=True) for number in numbers
+        )
+    except OverflowError:  # an inode above 2^63
+        return None
+
+
+def _unchanged(inside: int, folder: _Folder) -> bool:
+    """Whether every file of an open folder is as it was when it was looked at last."""
+    return folder.stamps is not None and bool(codex.usual.unchanged(inside, *folder.stamps))
 
 
 _left_out: list[LeftOut] = []

@@ -19,7 +19,8 @@ def price(
     calls: list[tuple[Any, ...]],
     place: int,
     rows: list[tuple[Any, ...]],
-    model: str,
+    model: str | None,
     status: str,
     tariff: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int, int, int],
 ) -> tuple[int, list[int]]: ...
+def unchanged(folder: int, names: list[str], known: bytes) -> bool: ...

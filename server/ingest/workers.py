@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from server.usage.days import Days
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
-_CHUNK = 1_000  # rows; the sooner they come, the less is left to store at the end
+_CHUNK = 300  # rows; the sooner they come, the less is left to store at the end
 _TICKETS = 16_000  # numbers of four bytes; a pipe holds 64 KiB
 _MARKS = ",".join("?" * (COLUMNS.count(",") + 1))
 

@@ -1,0 +1,128 @@
+"""Stand-ins for modules that take long to load do what those do."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import pickle
+from typing import Any
+
+import pytest
+
+from server import lazy, shortjson
+
+VALUES = [
+    pytest.param({"a": [1, -2, 2.5, 1e300, None, True, "ü\n\u2028\ud800"], "b": {}}, id="all"),
+    pytest.param("", id="an empty text"),
+    pytest.param([[], {}, 10**30], id="empty ones, and a long number"),
+    pytest.param(float("inf"), id="no number"),
+]
+TEXTS = [
+    pytest.param(' \t\r\n{"a": 1} \n', id="spaces around it"),
+    pytest.param("NaN", id="NaN"),
+    pytest.param("-Infinity", id="minus infinity"),
+    pytest.param("", id="nothing"),
+    pytest.param("   ", id="only spaces"),
+    pytest.param('{"a": 1} x', id="more behind it"),
+    pytest.param('{"a": 1}{', id="another value"),
+    pytest.param("\ufeff{}", id="a byte order mark"),
+    pytest.param('"a\nb"', id="a line end in a text"),
+    pytest.param('{"a"', id="torn"),
+    pytest.param("[1,]", id="a comma too much"),
+    pytest.param("\u00a0[1]", id="a space that JSON does not know"),
+    pytest.param('"\\ud83d\\ude00 \\udc00"', id="pairs"),
+    pytest.param("9" * 5000, id="too long a number"),
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
+def test_values_are_written_as_json_writes_them(value: Any, separators: tuple[str, str]) -> None:
+    assert shortjson.dumps(value, separators=separators) == json.dumps(value, separators=separators)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("text", TEXTS)
+def test_texts_are_read_as_json_reads_them(text: str, strict: bool) -> None:
+    try:
+        expected = repr(json.loads(text, strict=strict))
+    except ValueError as error:
+        with pytest.raises(type(error)) as found:
+            shortjson.loads(text, strict=strict)
+        assert str(found.value) == str(error)
+    else:
+        assert repr(shortjson.loads(text, strict=strict)) == expected
+
+
+def test_what_is_too_deep_is_said_to_be() -> None:
+    with pytest.raises(RecursionError):
+        shortjson.loads("[" * 100_000)
+
+
+def test_what_json_does_not_know_is_an_error() -> None:
+    with pytest.raises(TypeError):
+        shortjson.dumps({"a": object()})
+
+
+class Point(lazy.NamedTuple):
+    """A point."""
+
+    x: int
+    y: int = 2
+
+    @property
+    def sum(self) -> int:
+        """Of both."""
+        return self.x + self.y
+
+
+def test_a_named_tuple_is_one() -> None:
+    model: Any = collections.namedtuple("model", ["x", "y"], defaults=[2])  # noqa: PYI024
+    one, same = Point(1), model(1)
+    assert (one.x, one.y, one.sum) == (1, 2, 3)
+    assert tuple(one) == (1, 2)
+    assert repr(one) == repr(same).replace("model", "Point")
+    assert one._asdict() == same._asdict()
+    assert one._replace(y=5) == Point(x=1, y=5)
+    assert Point._fields == ("x", "y")
+    assert Point._make([3, 4]) == (3, 4)
+    assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301
+    assert type(pickle.loads(pickle.dumps(one))) is Point  # noqa: S301
+    match one:
+        case Point(x, y):
+            assert (x, y) == (1, 2)
+    for values in ((), (1, 2, 3)):
+        with pytest.raises(TypeError):
+            Point(*values)
+    with pytest.raises(TypeError):
+        Point._make([1])
+    with pytest.raises(ValueError, match="z"):
+        one._replace(z=1)  # type: ignore[call-arg]
+    with pytest.raises(AttributeError):
+        one.x = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("suppress", [lazy.suppress, contextlib.suppress])
+def test_only_the_named_errors_are_suppressed(suppress: Any) -> None:
+    with suppress(OSError, ValueError):
+        raise FileNotFoundError
+    with pytest.raises(TypeError), suppress(OSError):
+        raise TypeError
+    with suppress(OSError):
+        pass
+
+
+def test_what_was_made_is_remembered() -> None:
+    asked = []
+
+    @lazy.cache
+    def double(value: int) -> int:
+        asked.append(value)
+        return 2 * value
+
+    assert [double(1), double(1), double(2)] == [2, 2, 4]
+    assert asked == [1, 2]
+    double.cache_clear()
+    assert double(1) == 2
+    assert asked == [1, 2, 1]
