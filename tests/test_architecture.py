@@ -54,6 +54,7 @@ PURE = [
     "server/accounts/allowance.py",
     "server/accounts/windows.py",
     "server/lazy.py",
+    "server/shortjson.py",
     "server/proxy/balance.py",
     "server/proxy/policy.py",
     "server/proxy/sse.py",
@@ -185,8 +186,8 @@ WITHOUT_A_SERVER = {
 
 def test_the_desktop_talks_to_the_server_only_by_http() -> None:
     shared = (
-        "server.config", "server.errors", "server.ownlog", "server.store.lock",
-        "server.__version__",
+        "server.config", "server.errors", "server.lazy", "server.ownlog", "server.shortjson",
+        "server.store.lock", "server.__version__",
     )  # fmt: skip
     for path in python_files("desktop"):
         allowed = (*shared, *WITHOUT_A_SERVER.get(path.name, ()))

@@ -210,7 +210,7 @@ def test_calls_without_a_price_or_a_model_cost_nothing_known(usual: Any) -> None
         rows: list[tuple[Any, ...]] = []
         after, sums = usual.price([call], 0, rows, None, "x", (*tariff, 2**50, 0, 2**50))
         assert (after, rows) == (1, [(*call, cost, credit, "x")])
-        assert sums == [1, 10, 4, 3, 2, cost or 0]
+        assert sums == [(0, 1, 10, 4, 3, 2, cost or 0)]
 
 
 def test_it_is_used_where_it_was_compiled(usual: Any) -> None:

@@ -270,19 +270,20 @@ def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path
     model, at = calls[place][2:6:3]
     since, until, rates, credit, longest = tariff(model, at)
     normal = rates.normal if rates else _NO_RATES
-    quarter = at // QUARTER * QUARTER  # lies in one day
-    after, sums = codex.usual.price(
+    after, quarters = codex.usual.price(
         calls, place, batch.rows, model, rates.status if rates else "unpriced",
         (normal, rates and rates.long or normal, credit or _NO_RATES,
-         int(min(longest, codex.MAX_NUMBER)),
-         max(since, quarter, _EARLIEST), min(until, quarter + QUARTER, _latest())),
+         int(min(longest, codex.MAX_NUMBER)), max(since, _EARLIEST), int(min(until, _latest()))),
     )  # fmt: skip
     if after == place:  # this call is not as it should be
         _add_exactly(batch, calls[place : place + 1], days, path)
         return place + 1
-    total = batch.days.setdefault((days.of(at), model or ""), [0] * SUMS)
-    for number, value in enumerate((*sums, 0 if rates else after - place)):
-        total[number] += value
+    for quarter, *sums in quarters:
+        total = batch.days.setdefault((days.of(quarter * QUARTER), model or ""), [0] * SUMS)
+        for number, value in enumerate(sums):
+            total[number] += value
+        if not rates:
+            total[6] += sums[0]
     return after
 
 

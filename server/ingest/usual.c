@@ -22,7 +22,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FORM 4 /* what codex.py expects; raise both when read() or what it does changes */
+#define FORM 5 /* what codex.py expects; raise both when read() or what it does changes */
 #define IDLE_MS (6LL * 3600000)
 #define NONE INT64_MIN
 #define NEAR 400 /* bytes of a line in which the name of an event may stand */
@@ -741,6 +741,7 @@ static PyObject *read_(PyObject *module, PyObject *args)
 
 #define MOST (1LL << 40) /* tokens, and rates below 2^20: no sum of four products overflows */
 #define HIGHEST (1LL << 20)
+#define QUARTER_MS 900000 /* no zone begins a day within one */
 
 enum { CALLS_SUM, INPUT_SUM, CACHED_SUM, OUTPUT_SUM, REASONING_SUM, COST_SUM, DAY_SUMS };
 
@@ -805,14 +806,28 @@ static const char price_doc[] =
     "Append the calls from `place` on to `rows`, with their prices, as long as the tariff (normal,\n"
     "extended and credit rates, negative where there are none, the longest normal input, since,\n"
     "until) holds for them. Returns the first call for which it does not, and the sums over those\n"
-    "before it: calls, input, cached, output, reasoning, cost.";
+    "before it, by the quarter of an hour: (quarter, calls, input, cached, output, reasoning, cost).";
+
+/* Append a quarter's sums, unless there is no call in it, and begin anew. */
+static int add_sums(PyObject *found, int64_t quarter, long long sums[DAY_SUMS])
+{
+    if (!sums[CALLS_SUM])
+        return DONE;
+    PyObject *told = Py_BuildValue("(LLLLLLL)", (long long)quarter, sums[CALLS_SUM],
+                                   sums[INPUT_SUM], sums[CACHED_SUM], sums[OUTPUT_SUM],
+                                   sums[REASONING_SUM], sums[COST_SUM]);
+    int failed = !told || PyList_Append(found, told);
+    Py_XDECREF(told);
+    memset(sums, 0, DAY_SUMS * sizeof *sums);
+    return failed ? FAILED : DONE;
+}
 
 static PyObject *price_(PyObject *module, PyObject *args)
 {
     PyObject *calls, *rows, *model, *status;
     Py_ssize_t place, size;
     Tariff t;
-    int64_t tokens[FIGURES], at;
+    int64_t tokens[FIGURES], at, quarter = 0;
     long long sums[DAY_SUMS] = {0};
     (void)module;
     if (!PyArg_ParseTuple(args, "O!nO!OU((LLLL)(LLLL)(LLLL)LLL)", &PyList_Type, &calls, &place,
@@ -824,20 +839,28 @@ static PyObject *price_(PyObject *module, PyObject *args)
     size = place < 0 || !in_range(t.normal) || !in_range(t.extended) || !in_range(t.credit)
                ? 0
                 : PyList_Size(calls);
-    for (; place < size; place++) {
+    PyObject *found = PyList_New(0);
+    int done = found ? DONE : FAILED;
+    for (; done == DONE && place < size; place++) {
         PyObject *call = PyList_GetItem(calls, place);
         if (!plain(call, model, &at, tokens) || at < t.since || at >= t.until)
             break;
+        if (at / QUARTER_MS != quarter)
+            done = add_sums(found, quarter, sums);
+        quarter = at / QUARTER_MS;
         int64_t cost = price(tokens[INPUT] > t.longest ? t.extended : t.normal, tokens);
         if (add_priced(rows, call, cost, price(t.credit, tokens), status) == FAILED)
-            return NULL;
+            done = FAILED;
         const int64_t told[] = {1, tokens[INPUT], tokens[CACHED], tokens[OUTPUT],
                                 tokens[REASONING], cost == NONE ? 0 : cost};
         for (int n = 0; n < DAY_SUMS; n++)
             sums[n] += told[n];
     }
-    return Py_BuildValue("(n[LLLLLL])", place, sums[CALLS_SUM], sums[INPUT_SUM], sums[CACHED_SUM],
-                         sums[OUTPUT_SUM], sums[REASONING_SUM], sums[COST_SUM]);
+    if (done == FAILED || add_sums(found, quarter, sums) == FAILED) {
+        Py_XDECREF(found);
+        return NULL;
+    }
+    return Py_BuildValue("(nN)", place, found);
 }
 
 /* ── files ───────────────────────────────────────────────────────────────────────────── */
