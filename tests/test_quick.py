@@ -6,18 +6,24 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
+import bootstrap
 import pytest
 
 from desktop import quick
 from server import config as configuration
+from server.ingest import codex
 from tests.rollouts import Tree
 
 ROOT = Path(__file__).resolve().parent.parent
 # What would take longer to load than a day's logs to scan.
 SLOW = {"argparse", "dataclasses", "inspect", "logging", "pathlib", "peewee", "platformdirs",
         "tempfile", "typing", "urllib.parse", "desktop.cli", "server.config"}  # fmt: skip
+
+# What the compiled part spares as well.
+SLOWER = {"site", "re", "enum", "json", "datetime", "zlib", "stringzilla", "sqlite3"}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +111,27 @@ def test_both_ways_answer_the_same_and_the_short_one_loads_little(tmp_path: Path
         said.append({**json.loads(done.stdout), "seconds": 0})
     assert said[0] == said[1]
     assert said[0]["calls"] == tree.sums[0]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere pip's command starts")
+def test_the_command_starts_without_what_a_scan_does_not_need(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / ".codex", seed=4, body=30)
+    tree.grow(8)
+    packages = sysconfig.get_path("purelib")
+    script = tmp_path / "brimline"
+    script.write_text(bootstrap.command_text(sys.executable, str(ROOT), packages))
+    words = [sys.executable, "-IS", "-X", "importtime", str(script)]
+    env = {"HOME": str(tmp_path), "PATH": ""}
+    done = subprocess.run(
+        [*words, "scan", "--json"], capture_output=True, text=True, check=True, env=env
+    )
+    assert json.loads(done.stdout)["calls"] == tree.sums[0]
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert loaded & (SLOW if codex.usual is None else {*SLOW, *SLOWER}) == set()
+    # Any other command finds all that `site` would have brought.
+    other = subprocess.run([*words, "version"], capture_output=True, text=True, env=env)
+    assert (other.returncode, other.stdout[:8]) == (0, "brimline")
+    assert "| site" in other.stderr
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev/full, and a shell")
