@@ -16,12 +16,12 @@ import resource
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.scan import SCAN
 from tests.rollouts import Tree
 
 Took = dict[str, list[tuple[float, float]]]
@@ -46,7 +46,7 @@ def main() -> None:
             **os.environ, "HOME": str(home.parent), "CODEX_HOME": str(home),
             "BRIMLINE_NO_KEYRING": "1", "XDG_CONFIG_HOME": str(root / "config"),
         }  # fmt: skip
-        ours = [sys.executable, "-m", "desktop", "scan", "--json", "--data-dir", str(data)]
+        ours = [*SCAN, "--data-dir", str(data)]
         theirs = [asked.ccusage, "codex", "daily", "--json", "--offline"]
         took: Took = {}
         for _ in range(asked.runs + 1):

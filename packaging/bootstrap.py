@@ -139,7 +139,7 @@ def command_text(python: str, root: str, packages: str) -> str:
     """The `brimline` command as a script; empty where its first line cannot name `python`."""
     if os.name != "posix" or " " in python or len(python) > 110:
         return ""
-    return f"""#!{python} -IS
+    return f"""#!{python} -S
 import sys
 
 sys.path[:0] = [{root!r}, {packages!r}]

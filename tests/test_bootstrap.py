@@ -317,5 +317,5 @@ def test_the_command_starts_without_site_where_it_can(python: str, kept: bool) -
     text = bootstrap.command_text(python, "/a", "/a/packages")
     assert bool(text) is kept
     if kept:
-        assert text.startswith(f"#!{python} -IS\n")
+        assert text.startswith(f"#!{python} -S\n")
         compile(text, "brimline", "exec")

@@ -120,7 +120,7 @@ def test_the_command_starts_without_what_a_scan_does_not_need(tmp_path: Path) ->
     packages = sysconfig.get_path("purelib")
     script = tmp_path / "brimline"
     script.write_text(bootstrap.command_text(sys.executable, str(ROOT), packages))
-    words = [sys.executable, "-IS", "-X", "importtime", str(script)]
+    words = [sys.executable, "-S", "-X", "importtime", str(script)]
     env = {"HOME": str(tmp_path), "PATH": ""}
     done = subprocess.run(
         [*words, "scan", "--json"], capture_output=True, text=True, check=True, env=env
