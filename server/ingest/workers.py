@@ -78,6 +78,9 @@ def start(jobs: Sequence[Job], days: Days, *, fresh: bool) -> Team:
     whole = sum(job.left for job in jobs)
     if sys.platform != "linux" or _threads() > 1 or whole < WORTH_IT:
         count = 0
+    if count:
+        # Each of the processes needs it; loaded before they part, it is loaded once.
+        from server.store import sqlite as sqlite
     return Team(jobs, _Folder(jobs, days, fresh), count)
 
 
@@ -205,7 +208,7 @@ class _Table:
         self._empty()
 
     def _empty(self) -> None:
-        from server.store import sqlite  # here: only helpers need it, and the others wait for it
+        from server.store import sqlite
 
         self.rows = 0
         self._reads.clear()
