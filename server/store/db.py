@@ -324,7 +324,7 @@ def fault(error: BaseException) -> str | None:
 def damaged(error: BaseException) -> bool:
     """Whether a database says that its own file is damaged: only a new start helps."""
     told = str(error)
-    return isinstance(error, sqlite3.Error) and any(words in told for words in _DAMAGED_WORDS)
+    return isinstance(error, sqlite.Error) and any(words in told for words in _DAMAGED_WORDS)
 
 
 def backup(path: Path, *, keep: int = 5) -> Path | None:
