@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -36,13 +37,13 @@ def provider() -> Iterator[Provider]:
 class Home:
     """A data folder, its key, and session logs, which servers come and go on."""
 
-    def __init__(self, base: Path, provider: Provider) -> None:
-        self.data, self.config, self.codex = base / "data", base / "config", base / "codex"
+    def __init__(self, base: Path, provider: Provider, codex: Path) -> None:
+        self.data, self.config = base / "data", base / "config"
         self.servers: list[Server] = []
         self.env = {
             "BRIMLINE_UPSTREAM_BASE_URL": provider.url,
             "BRIMLINE_AUTH_BASE_URL": provider.auth_url,
-            "BRIMLINE_CODEX_HOME": str(self.codex),
+            "BRIMLINE_CODEX_HOME": str(codex),
             "XDG_CONFIG_HOME": str(self.config),
             "BRIMLINE_NO_KEYRING": "1",
         }
@@ -79,32 +80,32 @@ class Home:
         )
 
 
+@pytest.fixture(scope="module")
+def lived_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two accounts, one of them paused, and read logs; servers get copies of it."""
+    base = tmp_path_factory.mktemp("lived-in")
+    Tree(base / "codex", 1).grow(2)
+    with Provider() as provider:
+        server = Home(base, provider, base / "codex").server()
+        try:
+            for name in ("ada", "bob"):
+                add_account(server, name)
+            (bob,) = (a for a in accounts(server) if a["email"].startswith("bob"))
+            post(server, f"/api/accounts/{bob['accountId']}/pause")
+            until(lambda: server.get("/api/calls")[1]["total"])
+        finally:
+            server.end()  # the log beside usage.db is empty then: it could mend what we damage
+    return base
+
+
 @pytest.fixture
-def home(tmp_path: Path, provider: Provider) -> Iterator[Home]:
-    found = Home(tmp_path, provider)
-    Tree(found.codex, 1).grow(2)
-    server = found.server()
-    try:
-        for name in ("ada", "bob"):
-            add_account(server, name)
-        (bob,) = (a for a in accounts(server) if a["email"].startswith("bob"))
-        post(server, f"/api/accounts/{bob['accountId']}/pause")
-        until(lambda: server.get("/api/calls")[1]["total"])
-    finally:
-        server.end()  # the log beside usage.db is empty then: it could mend what we damage
+def home(lived_in: Path, tmp_path: Path, provider: Provider) -> Iterator[Home]:
+    for name in ("data", "config"):
+        shutil.copytree(lived_in / name, tmp_path / name)
+    found = Home(tmp_path, provider, lived_in / "codex")
     yield found
     for server in found.servers:
         server.end(signal.SIGKILL)
-
-
-def ask(server: Server) -> None:
-    """A request through the proxy, which must be served."""
-    answer = send(server, "POST", "/v1/responses", {"model": "gpt-5.5", "input": "hi"})
-    assert answer["status"] == "completed"
-
-
-def accounts(server: Server) -> list[dict[str, Any]]:
-    return list(server.get("/api/accounts")[1]["accounts"])
 
 
 def send(server: Server, method: str, path: str, body: dict[str, Any]) -> Any:
@@ -116,6 +117,16 @@ def send(server: Server, method: str, path: str, body: dict[str, Any]) -> Any:
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read())
+
+
+def ask(server: Server) -> None:
+    """A request through the proxy, which must be served."""
+    answer = send(server, "POST", "/v1/responses", {"model": "gpt-5.5", "input": "hi"})
+    assert answer["status"] == "completed"
+
+
+def accounts(server: Server) -> list[dict[str, Any]]:
+    return list(server.get("/api/accounts")[1]["accounts"])
 
 
 def post(server: Server, path: str) -> None:
