@@ -125,6 +125,7 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, tuple[str, ...]]]] = {
         {"text": "x", "tier": "standard", "source": "x", "rateCard": False},
         {"text": (), "tier": (), "source": (), "rateCard": ()},  # the text tells no price anyway
     ),
+    "POST /api/pricing/pin": ({"text": "x", "source": "x"}, {"text": OPTIONAL, "source": ()}),
     "POST /api/allowance/parse": (
         {"text": "5h 79% 6:50 PM", "save": False}, {"text": (), "save": BOOLEAN},
     ),
@@ -217,7 +218,7 @@ def refused(asking: Asking, route: str, body: bytes, told: str, content: str = "
     assert asking.state() == before, f"{told}: half-written"
 
 
-PRICES = "POST /api/pricing/update", "POST /api/allowance/parse"
+PRICES = "POST /api/pricing/update", "POST /api/pricing/pin", "POST /api/allowance/parse"
 
 
 @pytest.mark.parametrize("route", list(BODIES))
