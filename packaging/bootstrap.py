@@ -71,7 +71,7 @@ DESKTOP_LOCK = "linux-desktop.lock"
 DESKTOP_SOURCE = ("pycairo", "pygobject")
 
 # Named, because collecting every test takes longer than running these.
-PACKAGED_TESTS = ("tests/test_tray.py", "tests/test_packaged.py")
+PACKAGED_TESTS = ("tests/test_tray.py", "tests/test_packaged.py", "tests/test_webview.py")
 
 NOT_UI_SOURCE = frozenset({"node_modules", "dist", "coverage", ".vite"})
 
