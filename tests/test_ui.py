@@ -402,6 +402,7 @@ def test_keys_reach_everything(lived_in: Served, watched: Watched) -> None:
     expect(page.get_by_role("dialog", name="Call")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator("[data-row]:focus")).to_have_count(1)  # where it was opened from
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.press("Escape")
