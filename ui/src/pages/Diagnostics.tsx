@@ -25,6 +25,7 @@ import {
 import { csv, download } from "../csv";
 import { ago, compact, count, day as dayName, decimal, exact, full, percent, share, stamp } from "../format";
 import { useNow, useTitle } from "../hooks";
+import { OrArchived } from "../parts/Archived";
 import { PrivacyMode } from "../parts/Privacy";
 import { CopyLink } from "../parts/Chips";
 import { Many, One } from "../parts/Filters";
@@ -69,7 +70,13 @@ export function Diagnostics() {
       {!usage.wrong && (
         <Waiting found={overview} lines={2}>
           {(data) =>
-            data.status === "missing" ? <Missing refresh={refresh.refresh} /> : <Sections data={data} usage={usage} />
+            data.status === "missing" ? (
+              <Missing refresh={refresh.refresh} />
+            ) : data.usage_rows === 0 ? (
+              <NoCalls usage={usage} asked={{ effort: chosen }} />
+            ) : (
+              <Sections data={data} usage={usage} />
+            )
           }
         </Waiting>
       )}
@@ -138,6 +145,18 @@ function Missing({ refresh }: { refresh: () => void }) {
       >
         {t("diag.missingText")}
       </Empty>
+    </section>
+  );
+}
+
+/** No calls: eleven empty lists would say no more than this. */
+function NoCalls({ usage, asked }: { usage: Usage; asked: { effort: string[] } }) {
+  const title = t(usage.narrowed || asked.effort.length ? "calls.noMatch" : "calls.empty");
+  return (
+    <section className="card">
+      <OrArchived usage={usage} asked={asked} title={title}>
+        <Empty title={title}>{t("diag.none.calls")}</Empty>
+      </OrArchived>
     </section>
   );
 }

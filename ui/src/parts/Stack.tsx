@@ -91,7 +91,7 @@ function Drawing({ label, names, bars, colours, short, counted, chosen, choose }
   const most = Math.max(0.0001, ...bars.map(whole));
   const inner = HEIGHT - TOP - BOTTOM;
   const y = (value: number) => TOP + inner - (value / most) * inner;
-  const marks = ticks(most).filter((value) => !counted || Number.isInteger(value));
+  const marks = ticks(Math.max(0, ...bars.map(whole))).filter((value) => !counted || Number.isInteger(value));
   const left = axisWidth(marks.map(short), LEAST_LEFT);
   const step = Math.max(0, width - left) / Math.max(1, bars.length);
   const every = Math.max(1, Math.ceil(60 / step));
