@@ -231,7 +231,7 @@ def test_no_column_of_the_requests_is_cut(chromium: Browser, lived_in: Served, w
 
 def test_empty_pages_say_what_would_fill_them(served: Served, watched: Watched) -> None:
     said = {
-        "/": ["No account yet", "~/.codex/auth.json", "~/.codex/sessions"],
+        "/": ["No account yet", "codex/auth.json", "codex/sessions"],
         "/accounts": ["No account yet", "In the browser", "By device code", "By file"],
         "/requests": ["No requests yet", "How to point Codex at Brimline"],
         "/calls": ["No calls yet", "Read the logs now"],
