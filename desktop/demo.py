@@ -1,25 +1,27 @@
 """`brimline demo`: the whole program on invented data, in a folder that is gone afterwards.
 
-Accounts are imported, logs indexed and requests recorded by the program's own parts; only the
-provider is played, on loopback, so nothing leaves this computer and nothing of the user is read.
-A client is played too: now and then a request goes through the proxy, so that the demo is alive.
+Accounts are imported, logs indexed, requests recorded and telemetry received by the program's own
+parts; only the provider is played, on loopback, so nothing leaves this computer and nothing of the
+user is read. A client is played too: now and then a request goes through the proxy, so that the
+demo is alive.
 """
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from desktop import leftovers, offline, sample, stage
+from desktop import leftovers, offline, sample, signals, stage
 from server import config as configuration
 from server.config import Config
 from server.store.lock import Lock
@@ -96,6 +98,7 @@ def _fill(config: Config, now: int) -> None:
         pool.flush()
         _remember(ids, now)
         _record(made.requests, ids)
+        _tell(config, signals.bodies(made.told))
 
 
 def _remember(ids: dict[str, str], now: int) -> None:
@@ -133,6 +136,24 @@ def _record(requests: list[dict[str, Any]], ids: dict[str, str]) -> None:
         known["tokens"] = None if used is None else Tokens(*used)
         recorder.put(Record(**known), wait=0)
     recorder.stop()
+
+
+def _tell(config: Config, bodies: Iterable[bytes]) -> None:
+    """Hand telemetry to the receiver, as the server would."""
+    from server.ingest.receiver import Receiver
+
+    def nobody(*_: Any) -> list[bytes]:
+        raise AssertionError("the receiver takes what is sent to its path")
+
+    receiver = Receiver(config)
+    door = receiver.wsgi(nobody)
+    receiver.start()
+    for body in bodies:
+        sent = {"REQUEST_METHOD": "POST", "PATH_INFO": stage.TELEMETRY}
+        sent |= {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body))}
+        list(door({**sent, "wsgi.input": io.BytesIO(body)}, lambda *_: None))
+    receiver.settled(30)
+    receiver.stop()
 
 
 def auth_json(name: str) -> bytes:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from desktop import signals
+from desktop.signals import Call, Exporter, Talk, Tool
+
 DAYS = 60
 PROXY_DAYS = 30
 _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
@@ -81,11 +84,12 @@ _COMMANDS = (
 
 @dataclass
 class Sample:
-    """What the demo writes: files by their path below a home, and requests of the proxy."""
+    """What the demo writes: files by their path below a home, requests of the proxy, telemetry."""
 
     codex: dict[str, bytes] = field(default_factory=dict)
     claude: dict[str, bytes] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    told: list[signals.Record] = field(default_factory=list)
 
 
 def make(now: int, seed: int = 7) -> Sample:
@@ -133,6 +137,11 @@ class _Session:
     total: tuple[int, int, int, int] = (0, 0, 0, 0)
     began: int = 0
 
+    @property
+    def talk(self) -> Talk:
+        """Whose telemetry it is."""
+        return Talk.of(self.key, self.model)
+
     def add(self, kind: str, payload: dict[str, Any]) -> None:
         """Write one line."""
         head = {"timestamp": stamp(self.at), "ordinal": len(self.lines)}
@@ -154,6 +163,8 @@ class _Maker:
         self.sample = Sample()
         self._now = now
         self._random = random.Random(seed)  # noqa: S311
+        self._exporter = Exporter(now, seed)
+        self._opened: set[str] = set()  # turns with a call
         self._names: list[dict[str, Any]] = []
         self._five = 0.0
 
@@ -173,10 +184,12 @@ class _Maker:
             self._claude(min(at, self._now - 20 * _MINUTE))
 
     def finish(self) -> None:
-        """The names of threads, and requests in the order of time."""
+        """The names of threads, and requests and telemetry in the order of time."""
         index = b"".join(json.dumps(entry).encode() + b"\n" for entry in self._names)
         self.sample.codex["session_index.jsonl"] = index
         self.sample.requests.sort(key=lambda request: request["started_at"])
+        self._exporter.finish()
+        self.sample.told = self._exporter.records
 
     # --- Codex ----------------------------------------------------------------------------------
 
@@ -216,6 +229,7 @@ class _Maker:
             "git": {"branch": self._random.choice(_BRANCHES)},
         }
         session.add("session_meta", meta)
+        self._exporter.began(session.talk, at)
         return session
 
     def _helper(self, parent: _Session, project: str) -> None:
@@ -232,6 +246,7 @@ class _Maker:
         session.add("turn_context", {**context, "effort": session.effort})
         words = [{"type": "text", "text": prompt, "text_elements": []}]
         session.done(turn, {"type": "UserMessage", "id": f"m-{turn}", "content": words})
+        self._exporter.prompted(session.talk, session.at, prompt)
         began = session.at
         for step in range(self._random.randint(3, 14)):
             self._call(session, turn, last=False)
@@ -272,20 +287,26 @@ class _Maker:
         took = self._random.randint(20, 9000)
         session.at += took
         failed = self._random.random() < 0.08
+        # Of what a person had to permit, some was not permitted.
+        declined = failed and signals.asks(command, took)
+        run = Tool("exec_command", call, session.at - took, took, failed)
+        self._exporter.ran(session.talk, run, command, declined=declined)
         item = {
             "type": "CommandExecution",
             "id": call,
             "command": ["/bin/bash", "-lc", command],
             "cwd": f"file://{session.cwd}",
             "parsed_cmd": [{"type": "unknown", "cmd": command}],
-            "status": "failed" if failed else "completed",
-            "aggregated_output": "…\n",
-            "exit_code": int(failed),
+            "status": "declined" if declined else "failed" if failed else "completed",
+            "aggregated_output": "" if declined else "…\n",
+            "exit_code": None if declined else int(failed),
             "duration": {"secs": took // 1000, "nanos": took % 1000 * 1_000_000},
         }
         session.done(turn, item)
         said = f"Wall time: {took / 1000:.4f} seconds\nProcess exited with code {int(failed)}\n"
         said += f"Original token count: {took % 1900 + 12}\nOutput:\n…\n"
+        if declined:
+            said = "exec_command failed: rejected by user"
         output = {"type": "function_call_output", "call_id": call, "output": said}
         session.add("response_item", output)
         if command.startswith("sed") and took % 3:
@@ -350,6 +371,7 @@ class _Maker:
                 _attempt(other, "status 429", 429, 210, "same thread"),
                 _attempt(account, "ok", 200, took, reason),
             ]
+        first = min(took, self._random.randint(380, 2600))
         request = {
             "id": f"req_{self._random.getrandbits(96):024x}",
             "endpoint": "/backend-api/codex/responses",
@@ -366,15 +388,17 @@ class _Maker:
             "http_status": 200,
             "response_id": response,
             "tokens": tokens,
-            "first_event_ms": min(took, self._random.randint(380, 2600)),
+            "first_event_ms": first,
             "duration_ms": took,
         }
         self.sample.requests.append(request)
-        if chance > 0.992:
-            self._failed(request)
+        refused = chance > 0.992 and self._failed(session, request)
+        call = Call(started, took, first, tokens, attempt=int(refused))
+        self._exporter.called(session.talk, call, opens=turn not in self._opened)
+        self._opened.add(turn)
 
-    def _failed(self, request: dict[str, Any]) -> None:
-        """A request before it that led to nothing."""
+    def _failed(self, session: _Session, request: dict[str, Any]) -> bool:
+        """A request before it that led to nothing; returns whether the provider refused it."""
         left = self._random.random() < 0.5
         failed = {
             **request,
@@ -393,7 +417,9 @@ class _Maker:
             failed["attempts"] = [
                 _attempt(request["account"], "status 503", 503, 1190, request["reason"])
             ]
+            self._exporter.refused(session.talk, failed["started_at"] + 1200, 503, 1200)
         self.sample.requests.append(failed)
+        return not left
 
     # --- Claude Code ----------------------------------------------------------------------------
 
@@ -408,9 +434,11 @@ class _Maker:
             {**head, "type": "user", "version": "2.1.0", "uuid": f"u-{bits[:12]}",
              "timestamp": stamp(at), "message": {"role": "user", "content": title}}
         ]  # fmt: skip
+        self._exporter.claude_prompted(key, at, title)
         context = 18_000
         for number in range(self._random.randint(4, 22)):
-            at += self._random.randint(4_000, 40_000)
+            pause = self._random.randint(4_000, 40_000)
+            at += pause
             fresh = self._random.randint(200, 3000)
             usage = {
                 "input_tokens": self._random.randint(3, 40),
@@ -431,6 +459,10 @@ class _Maker:
             result = {"type": "tool_result", "tool_use_id": tool["id"], "content": "…"}
             if tool["name"] == "Bash" and self._random.random() < 0.12:
                 result["is_error"] = True
+            took = min(pause - 1000, 1200 + usage["output_tokens"] * 14)
+            self._exporter.claude_called(key, at, model, usage, took)
+            run = Tool(tool["name"], tool["id"], at, 900, "is_error" in result)
+            self._exporter.claude_ran(key, run)
             lines.append(
                 {**base, "type": "user", "uuid": f"r-{name}", "timestamp": stamp(at + 900),
                  "message": {"role": "user", "content": [result]}}

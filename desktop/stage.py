@@ -8,15 +8,17 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from desktop import sample
+from desktop import sample, signals
 from desktop.supervisor import find
 from server.config import Config
 
 THREAD = "01a1fbe2-0000-7000-8000-000000000000"  # what the client that is played works on
+_MODEL, _PROMPT = "gpt-5.5", "Is this a demo?"
+TELEMETRY = "/otlp/v1/logs"
 _PAUSE = 45.0  # seconds between two requests of the client that is played
 _SAID = "This is Brimline's demo: no provider is behind it."
 
@@ -145,9 +147,9 @@ class Client(threading.Thread):
 
     def _ask(self, port: int) -> None:
         body = {
-            "model": "gpt-5.5",
+            "model": _MODEL,
             "instructions": "",
-            "input": [{"role": "user", "content": "Is this a demo?"}],
+            "input": [{"role": "user", "content": _PROMPT}],
             "reasoning": {"effort": "medium"},
             "stream": True,
             "store": False,
@@ -156,12 +158,37 @@ class Client(threading.Thread):
             "content-type": "application/json",
             "originator": "codex_cli_rs",
             "user-agent": "codex_cli_rs/0.169.0 (demo)",
-            "session_id": THREAD,
+            "session-id": THREAD,
         }
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        try:
+        started, clock = int(time.time() * 1000), time.monotonic()
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
             path = "/backend-api/codex/responses"
             connection.request("POST", path, json.dumps(body).encode(), headers)
-            connection.getresponse().read()
-        finally:
-            connection.close()
+            answer = connection.getresponse()
+            answer.readline()
+            first = time.monotonic() - clock
+            rest = answer.read()
+        tokens = _used(rest)
+        if tokens is not None:
+            took = time.monotonic() - clock
+            call = signals.Call(started, int(took * 1000), int(first * 1000), tokens)
+            self._tell(port, call)
+
+    def _tell(self, port: int, call: signals.Call) -> None:
+        """Export the turn, as a client with telemetry does."""
+        talk = signals.Talk.of(THREAD, _MODEL)
+        for body in signals.turn(talk, call, _PROMPT, seed=0):
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+                connection.request("POST", TELEMETRY, body, {"content-type": "application/json"})
+                connection.getresponse().read()
+
+
+def _used(stream: bytes) -> signals.Tokens | None:
+    """The tokens that an answer's last event tells; None when it did not come to its end."""
+    for line in reversed(stream.splitlines()):
+        if line.startswith(b"data:") and b'"response.completed"' in line:
+            used = json.loads(line[5:])["response"]["usage"]
+            cached = used["input_tokens_details"]["cached_tokens"]
+            reasoning = used["output_tokens_details"]["reasoning_tokens"]
+            return used["input_tokens"], cached, used["output_tokens"], reasoning
+    return None
