@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from server.store import db
-from server.usage import telemetry
+from server.usage import behind, telemetry
 from server.usage.days import Days
 from server.usage.logtools import LogTools
 from server.usage.steps import Span, whole_quarters
@@ -85,6 +85,17 @@ def test_a_conversation_that_telemetry_knows_is_not_counted_again(database: None
     rows = {row["conversation"]: row for row in panels["conversationDetails"]["rows"]}
     assert rows["a"]["toolsFrom"] == "telemetry"
     assert (rows["b"]["toolCalls"], rows["b"]["toolsFrom"]) == (1, "log")
+
+
+def test_a_tool_is_one_however_it_is_spelled(database: None) -> None:
+    logged(1, "a", ("bash",))
+    logged(2, "b", ("bash", "read"))
+    heard("a", "Bash")
+    items = {item["name"]: item["sources"] for item in shown()["tools"]["items"]}
+    assert items == {"Bash": {"telemetry": 1, "log": 1}, "read": {"telemetry": 0, "log": 1}}
+    where, values = behind.condition("silent_tool_run:Bash")
+    sql = f"select c.id from call c left join session s on s.id = c.session where {where}"
+    assert len(db.rows(sql, values)) == 1
 
 
 def test_only_the_calls_of_the_span_count(database: None) -> None:

@@ -11,7 +11,7 @@ from server.usage.privacy import short
 _CALLS = "select k.call from fact_call k join {0} x on x.source = k.source and x.number = k.number"
 # What is counted per tool run or per file, and not as a fact of its own.
 _ROWS = {
-    "tool_run": ("tool_run", "x.part = 0 and x.function = ?"),
+    "tool_run": ("tool_run", "x.part = 0 and x.function = lower(?)"),
     "tool_output": ("tool_run", "x.told and x.part = 0 and x.outputs and x.function = ?"),
     "tool_uncounted": (
         "tool_run",

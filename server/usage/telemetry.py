@@ -393,7 +393,7 @@ def _tools(facts: Facts) -> dict[str, Any]:
         facts.counted[f"tool_{outcome}"] for outcome in ("succeeded", "failed", "ended")
     )
     told = Counter(well) + Counter(badly) + Counter(other)
-    logged = facts.logged.by_tool
+    logged = _spelled(facts.logged.by_tool, told)
     panel = _pie("tools", "Tool calls by tool", told + logged)
     panel["estimated"] = facts.durations.estimated("tools")
     for item in panel["items"]:
@@ -405,6 +405,15 @@ def _tools(facts: Facts) -> dict[str, Any]:
         item["successPercent"] = 100 * well.get(name, 0) / known if known else None
         item["p95Ms"] = facts.durations.of_tool(name)
     return panel
+
+
+def _spelled(logged: Counter[str], told: Counter[str]) -> Counter[str]:
+    """The tools of logs, whose names are kept in small letters, as telemetry spells them."""
+    spelling = {name.lower(): name for name, _ in reversed(told.most_common())}
+    found: Counter[str] = Counter()
+    for name, number in logged.items():
+        found[name if name in told else spelling.get(name, name)] += number
+    return found
 
 
 def _users(facts: Facts) -> dict[str, Any]:
