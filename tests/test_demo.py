@@ -155,6 +155,10 @@ def test_the_demo_is_the_whole_program(tmp_path: Path) -> None:
             assert [one["name"] for one in quality["dropped"]] == ["another program's event"]
             assert [one["count"] for one in quality["dropped"]] == [1]
             _panels_say_something(get, files=temporary)
+            played = f"/api/calls?limit=500&provider=codex&thread={stage.THREAD}"
+            wait_for(
+                lambda: ["proxy", "telemetry"] in [c["witnesses"] for c in get(played)["calls"]]
+            )
             places = [client["path"] for client in get("/api/connect")["clients"]]
             assert len(places) > 3
             assert [place for place in places if not place.startswith(str(temporary))] == []
