@@ -8,6 +8,7 @@ exporters differ by version. The event's name is the attribute `event.name`; the
 
 from __future__ import annotations
 
+import errno
 import json as stdlib_json
 import re
 from collections import Counter
@@ -332,9 +333,37 @@ def _micro(value: Any) -> int | None:
     return number if 0 <= number < _BIGGEST else None
 
 
-_WORDS = re.compile(r"[a-z0-9_.-]{1,60}", re.ASCII | re.IGNORECASE)
+# Of an error's own words only these are kept: any other word may be part of what a user wrote.
+_ERROR_CODES = frozenset(
+    """
+    aborted account_deactivated api_connection_error api_error authentication_error bad_gateway
+    bad_request billing_error billing_hard_limit_reached billing_not_active canceled cancelled
+    connection connection_error connection_failed connection_reset content_filter
+    content_policy_violation context_length_exceeded context_window_exceeded cyber_policy
+    deactivated_workspace denied disconnected error failed forbidden gateway_timeout
+    insufficient_permissions insufficient_quota internal_error internal_server_error interrupted
+    invalid_api_key invalid_prompt invalid_request invalid_request_error invalid_token
+    invalid_value max_output_tokens method_not_allowed missing_scope model_not_found
+    model_not_supported network network_error no_accounts none not_found not_found_error
+    not_supported other overloaded overloaded_error payload_too_large permission_denied
+    permission_error policy_violation previous_response_not_found quota quota_exceeded
+    rate_limit rate_limit_error rate_limit_exceeded rate_limited refresh_token_expired
+    refresh_token_invalidated refresh_token_reused rejected request_timeout request_too_large
+    response_failed sandbox_denied server_error server_is_overloaded service_unavailable
+    shell_error slow_down stream_closed stream_disconnected stream_error stream_idle_timeout
+    stream_incomplete string_above_max_length timeout timeout_error token_expired
+    token_invalidated token_revoked too_many_requests tool_error tool_not_found unauthorized
+    unauthorized_error unknown unsupported_country_region_territory unsupported_parameter
+    unsupported_value upstream_error upstream_request_timeout upstream_unavailable usage_limit
+    usage_limit_exceeded usage_limit_reached usage_not_included user_interrupt validation_error
+    websocket_closed websocket_connection_limit_reached workspace_deactivated
+    workspace_member_usage_limit_reached
+    """.split()  # noqa: SIM905 - a list of so many quotes reads badly
+)
+_ERRNOS = frozenset(errno.errorcode.values()) | {"ENOTFOUND", "EAI_AGAIN", "EPROTO", "ETIMEOUT"}
+_STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 _ERROR_CODE = re.compile(r'"code"\s*:\s*"([a-z0-9_.-]{1,60})"', re.ASCII | re.IGNORECASE)
-_HTTP_ERROR = re.compile(r"\bhttp (\d{3})\b", re.IGNORECASE)
+_HTTP_ERROR = re.compile(r"\bhttp ([1-5]\d\d)\b", re.ASCII | re.IGNORECASE)
 _ERROR_WORDS = {
     "disconnect": "disconnected",
     "timed out": "timeout",
@@ -349,18 +378,29 @@ _ERROR_WORDS = {
 
 
 def error_code(value: Any) -> str | None:
-    """What kind of error a message tells of. Its own words may quote a prompt, so none stay."""
+    """What kind of error a message tells of. Its own words may quote a prompt or a key, so only
+    a code that is known stays of them; else it is `other`."""
     if not isinstance(value, str) or not value:
         return None
     head = value[:4000]
     if code := _ERROR_CODE.search(head):
-        return code[1]
+        return _known(code[1]) or "other"
     if status := _HTTP_ERROR.search(head):
         return f"http_{status[1]}"
-    if _WORDS.fullmatch(head):
-        return head
+    if known := _known(head):
+        return known
     lower = head.lower()
     return next((code for words, code in _ERROR_WORDS.items() if words in lower), "other")
+
+
+def _known(word: str) -> str | None:
+    """The word, if it is a code of the list, a status of HTTP or an error of the system."""
+    if word in _ERRNOS or _STATUS.fullmatch(word):
+        return word
+    lower = word.lower()
+    number = lower.removeprefix("http_")
+    known = lower in _ERROR_CODES or (number != lower and _STATUS.fullmatch(number))
+    return lower if known else None
 
 
 # Attributes that go into `Event.attributes`: name → how it is read.
