@@ -18,6 +18,12 @@ from server.store import db
 
 DAY = 24 * 3600 * 1000
 TOKENS = Rule("total_tokens", "daily", 1000)
+# What an owner gives a colleague.
+ORDINARY = (
+    Rule("total_tokens", "5h", 500_000),
+    Rule("total_tokens", "weekly", 2_500_000),
+    Rule("cost_usd", "monthly", 10_000_000),
+)
 
 
 @pytest.mark.parametrize(
@@ -127,16 +133,16 @@ def test_an_edit_keeps_the_use_of_a_rule_that_stays() -> None:
         ),
         pytest.param(
             Limit(Rule("cost_usd", "5h", 10), 1_800_000_000_000, 3),
-            ["cost_usd", "5h", "still running", "Usage resets at"],
-            1,
-            id="held by others",
+            ["cost_usd", "5h", "still running", "Try again when they have ended."],
+            5,
+            id="held by others: soon, whenever the window ends",
         ),
     ],
 )
 def test_a_refusal_says_what_and_until_when(limit: Limit, words: list[str], wait: int) -> None:
-    error = limits.refusal(limit, 1_800_000_000_000 - 59_500)
+    error = limits.refusal(limit, 1_800_000_000_000 - 60_000)
     assert (error.status, error.code, error.retry_after) == (429, "rate_limit_exceeded", wait)
-    assert error.extra["resets_at"] == 1_800_000_000
+    assert error.extra["resets_at"] == 1_800_000_000 - 60 + wait
     for word in words:
         assert word in error.message
 
@@ -361,6 +367,33 @@ class TestLimits:
             list(pool.map(call, range(50)))
         assert won
         assert used(keys)[0] <= rule.maximum
+
+    @pytest.mark.parametrize(
+        "estimate",
+        [
+            pytest.param(Estimate(input=10, input_cost=50, cost=250_000), id="a question"),
+            pytest.param(Estimate(input=50_000, input_cost=60_000, cost=900_000), id="a long one"),
+        ],
+    )
+    def test_a_fresh_keys_calls_run_side_by_side(self, keys: Keys, estimate: Estimate) -> None:
+        key, _ = keys.create(Draft("x", rules=ORDINARY))
+        for known in (keys, reloaded()):  # nothing is known after a restart, either
+            held = [known.reserve(key, "m", estimate) for _ in range(3)]
+            for one in held:
+                known.release(one)
+
+    def test_after_a_restart_the_log_says_what_calls_use(self, keys: Keys) -> None:
+        key, _ = keys.create(Draft("x", rules=(*ORDINARY, Rule("total_tokens", "5h", 1, "big"))))
+        with db.writing() as connection:
+            connection.executemany(
+                "insert into request_log (id, key, endpoint, model, status, attempts, input, "
+                "output, cost, started_at) values (?, ?, '/v1/responses', 'm', 'success', '[]', "
+                "?, 50, 3000, ?)",
+                [("a", key.id, 1000, 1), ("b", key.id, 2000, 2), ("c", key.id, None, 3)],
+            )
+        again = reloaded()
+        for _ in range(200):  # at 2,050 tokens each; unknown ones would hold 64,000
+            again.reserve(key, "m", Estimate(input=10, cost=9))
 
     def test_a_nearly_spent_key_begins_nothing_that_would_not_fit(self, keys: Keys) -> None:
         key, _ = keys.create(Draft("x", rules=(Rule("total_tokens", "5h", 100),)))

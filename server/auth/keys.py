@@ -140,6 +140,8 @@ class Keys:
             if row[1] in found:
                 limit = Limit(Rule(row[2], row[3], row[5], row[4]), row[7], row[6], row[0])
                 found[row[1]].counters.append(_Counter(limit, limit))
+        for held in found.values():
+            _recall(held)
         with self._lock:
             self._held = found
             self._by_digest = {held.key.digest: held for held in found.values()}
@@ -179,7 +181,7 @@ class Keys:
     def reserve(self, key: Key, model: str, estimate: Estimate = UNKNOWN) -> Reservation:
         """Hold what a call may use, in all limits at once or in none.
 
-        What is held is what the key's calls have used, at first the most that one can use; a
+        What is held is what the key's calls have used, at first what a large one may use; a
         call that does not fit beside those under way waits for them, `PATIENCE` at most. Raises
         429 `rate_limit_exceeded` when a limit has no room. The caller must `settle` or `release`
         the reservation, whatever happens.
@@ -207,7 +209,7 @@ class Keys:
         for counter in counters:
             counter.limit = limits.rolled(counter.limit, now)
             room = limits.room(counter.limit, counter.reserved)
-            need = limits.needed(counter.limit.rule.measure, estimate, counter.largest)
+            need = limits.needed(counter.limit, estimate, counter.largest)
             if not counter.reserved and not limits.enough(counter.limit, counter.largest):
                 raise limits.refusal(counter.limit, now, held=False)
             if not limits.room(counter.limit, 0):
@@ -440,6 +442,11 @@ _SELECT_KEYS = (
     "select id, name, prefix, hash, active, allowed_models, accounts, expires_at, used_at, "
     "created_at from api_key"
 )
+# What was refused here used nothing, and says nothing about the next call.
+_SELECT_RECENT = (
+    "select model, input, output, cost from request_log where key = ? and input is not null "
+    "order by started_at desc limit ?"
+)
 _SELECT_LIMITS = (
     "select id, key, measure, window, model, maximum, used, resets_at from key_limit order by id"
 )
@@ -464,6 +471,19 @@ def _held(row: tuple[Any, ...]) -> _Held:
         created_at=created,
     )
     return _Held(key, used, [])
+
+
+def _recall(held: _Held) -> None:
+    """Learn from the log what a key's calls used before the last restart."""
+    if not held.counters:
+        return
+    for model, used, written, cost in reversed(db.rows(_SELECT_RECENT, (held.key.id, _RECENT))):
+        spent = Spent(used, written or 0, cost)
+        for counter in held.counters:
+            rule = counter.limit.rule
+            more = limits.charge(rule.measure, spent)
+            if more and limits.applies(rule, model):
+                counter.recent.append(more)
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

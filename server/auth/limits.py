@@ -20,8 +20,18 @@ WINDOWS = {"5h": 5 * _HOUR, "daily": _DAY, "weekly": 7 * _DAY, "7d": 7 * _DAY, "
 MEASURES = ("total_tokens", "input_tokens", "output_tokens", "cost_usd", "requests", "credits")
 
 OUTPUT_BUDGET = 8192
-# What one call can use at most (a context window of input, the longest output): held of a limit
-# until we have seen what its key's calls use.
+# What is held of a limit until we have seen what its key's calls use: a share of what is left,
+# at least what a large call uses, at most what one can use at all (a context window of input,
+# the longest output). With much left the first calls run side by side; with little left there
+# is room for one, and the others wait for what it says.
+_SHARES = 4
+_LARGE = {
+    "input_tokens": 64_000,
+    "output_tokens": 32_000,
+    "total_tokens": 64_000,
+    "cost_usd": 2_000_000,
+    "credits": 50_000_000,
+}
 CEILINGS = {
     "input_tokens": 400_000,
     "output_tokens": 128_000,
@@ -29,6 +39,7 @@ CEILINGS = {
     "cost_usd": 20_000_000,
     "credits": 500_000_000,
 }
+HELD_RETRY = 5  # seconds after which to ask again when calls under way hold what is left
 _UNKNOWN_BUDGETS = {"cost_usd": 2_000_000, "credits": 50_000_000, "requests": 1}
 
 
@@ -118,16 +129,19 @@ def budget(measure: str, estimate: Estimate) -> int:
     return _UNKNOWN_BUDGETS[measure] if known is None else max(1, known)
 
 
-def needed(measure: str, estimate: Estimate, largest: int | None) -> int:
+def needed(limit: Limit, estimate: Estimate, largest: int | None) -> int:
     """How much of a limit must be free for one more call.
 
-    `largest` is the most that one of the key's recent calls used; None when none has ended yet.
+    `largest` is the most that one of the key's recent calls used; None when none is known.
     """
+    measure = limit.rule.measure
     expected = budget(measure, estimate)
     if measure not in CEILINGS or estimate.input == 0:  # one of a count, or a call without a model
         return expected
     if largest is None:
-        return max(expected, CEILINGS[measure])
+        share = min(CEILINGS[measure], room(limit, 0) // _SHARES)
+        known = (estimate.input or 0) if measure == "total_tokens" else 0
+        return max(expected, known + _LARGE[measure], share)
     return max(largest, estimate.input or 0) if measure == "input_tokens" else largest
 
 
@@ -186,19 +200,21 @@ def refusal(limit: Limit, now: int, *, held: bool = True) -> TooMany:
     what += f", model {rule.model})" if rule.model else ")"
     at = datetime.fromtimestamp(limit.resets_at / 1000, UTC).isoformat(timespec="seconds")
     resets = f"Usage resets at {at.removesuffix('+00:00')}Z."
+    if held and limit.used < rule.maximum:
+        message = (
+            f"What is left of this API key's {what} is held by its requests that are still "
+            "running. Try again when they have ended."
+        )
+        # They end long before the window does, so a client should ask again soon.
+        soon = {"resets_at": now // 1000 + HELD_RETRY}
+        return TooMany(message, retry_after=HELD_RETRY, extra=soon)
     extra = {"resets_at": limit.resets_at // 1000}
-    if limit.used < rule.maximum and not held:
+    if limit.used < rule.maximum:
         return TooMany(
             f"What is left of this API key's {what} is less than its calls use. {resets}",
             retry_after=max(1, -(-(limit.resets_at - now) // 1000)),
             extra=extra,
         )
-    if limit.used < rule.maximum:
-        message = (
-            f"What is left of this API key's {what} is held by its requests that are still "
-            f"running. Try again when they have ended. {resets}"
-        )
-        return TooMany(message, retry_after=1, extra=extra)
     return TooMany(
         # No counts: opencode takes three digits of them for a status that it retries for ever.
         f"This API key's {what} is used up. {resets}",
