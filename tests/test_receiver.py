@@ -450,7 +450,31 @@ def test_a_busy_collector_is_asked_again(
     assert {got for _, got, _ in collector.got} == {body.data}
 
 
-def test_a_dead_collector_costs_only_its_copies(served: Served) -> None:
+def test_a_collector_that_refuses_the_connection_is_asked_again(
+    served: Served, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door, post_on, tries = served.services.telemetry.relay, relay.Relay._post, list[str]()
+
+    def cut_twice(self: relay.Relay, url: str, parcel: relay.Parcel) -> int:
+        tries.append(url)
+        # Nobody listens there: what a collector looks like while it restarts.
+        there = url if len(tries) > 2 else "http://127.0.0.1:9/v1/logs"
+        return post_on(self, there, parcel)
+
+    monkeypatch.setattr(relay, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(relay.Relay, "_post", cut_twice)
+    door.configure(collector.url, None)
+    (body,) = bodies("logs-only")
+    post(served, body)
+    wait_until(lambda: door.forwarded + door.failed > 0, "the end of the batch")
+    assert [got for _, got, _ in collector.got] == [body.data]
+    assert (door.forwarded, door.failed, len(tries), door.last_error) == (1, 0, 3, None)
+
+
+def test_a_dead_collector_costs_only_its_copies(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_FIRST_PAUSE", 0.01)
     door = served.services.telemetry
     door.relay.configure("http://127.0.0.1:9", None)
     for body in bodies("recommended-pb"):

@@ -186,18 +186,32 @@ class Relay:
         if not base:
             return
         for attempt in range(_ATTEMPTS):
-            status = self._post(target(base, parcel.signal), parcel)
-            if status in _AGAIN and attempt < _ATTEMPTS - 1:
+            status, unreached = self._try(target(base, parcel.signal), parcel)
+            if (unreached or status in _AGAIN) and attempt < _ATTEMPTS - 1:
                 self._stopping.wait(_FIRST_PAUSE * 2**attempt)
-                if self._stopping.is_set():
+                if self._stopping.is_set() or not settings.get("telemetryRelayUrl"):
                     return
                 continue
             if 200 <= status < 300:
                 self.forwarded += 1
                 self.last_error, self.last_at = None, db.now_ms()
             else:
-                self._failed(f"it answered {status}")
+                self._failed(unreached or f"it answered {status}")
             return
+
+    def _try(self, url: str, parcel: Parcel) -> tuple[int, str]:
+        """The status it answered; or 0 and why there is no answer, which another try may have.
+
+        A collector that restarts refuses connections for a moment. The error's words may hold
+        the address; its kind says enough.
+        """
+        # Here, not at the top: most installations relay nothing.
+        import requests
+
+        try:
+            return self._post(url, parcel), ""
+        except (requests.ConnectionError, requests.Timeout) as error:
+            return 0, type(error).__name__
 
     def _post(self, url: str, parcel: Parcel) -> int:
         # Here, not at the top: most installations relay nothing.
