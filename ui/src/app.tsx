@@ -1,7 +1,7 @@
 /** Which page an address shows, and whether we may show any. */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect } from "react";
-import { Link, Redirect, Route, Switch, useSearch } from "wouter";
+import { useEffect, type ReactNode } from "react";
+import { Link, Redirect, Route, Switch, useLocation, useSearch } from "wouter";
 import { api, onSignedOut, type Session, type Settings as Values } from "./api";
 import { callPath } from "./evidence";
 import { inZone } from "./format";
@@ -21,6 +21,7 @@ import { SignIn } from "./pages/SignIn";
 import { ThreadPage } from "./pages/Thread";
 import { Threads } from "./pages/Threads";
 import { Trends } from "./pages/Trends";
+import { Guarded } from "./parts/Broken";
 import { Shell } from "./parts/Shell";
 import { Empty } from "./parts/States";
 import { follow, t, useLanguage } from "./words";
@@ -65,6 +66,7 @@ function Away({ retry }: { retry: () => void }) {
 function Inside({ canSignOut }: { canSignOut: boolean }) {
   const { live, away } = useLive();
   const language = useLanguage();
+  const [at] = useLocation();
   const chosen = useQuery({
     queryKey: ["settings"],
     queryFn: ({ signal }) => api<Values>("/api/settings", { signal }),
@@ -78,25 +80,36 @@ function Inside({ canSignOut }: { canSignOut: boolean }) {
   // Drawn anew in another language or zone: words and times are looked up while drawing.
   return (
     <Shell key={`${language} ${zone}`} live={live} away={away} canSignOut={canSignOut}>
-      <Switch>
-        <Route path="/" component={Overview} />
-        <Route path="/accounts" component={Accounts} />
-        <Route path="/accounts/:id">{({ id }) => <AccountPage key={id} id={decodeURIComponent(id)} />}</Route>
-        <Route path="/requests" component={Requests} />
-        <Route path="/keys" component={Keys} />
-        <Route path="/calls" component={Calls} />
-        <Route path="/calls/:id">{({ id }) => <CallPage id={decodeURIComponent(id)} />}</Route>
-        <Route path="/dashboard.html" component={Older} />
-        <Route path="/trends" component={Trends} />
-        <Route path="/insights" component={Insights} />
-        <Route path="/threads" component={Threads} />
-        <Route path="/threads/:id">{({ id }) => <ThreadPage key={id} id={decodeURIComponent(id)} />}</Route>
-        <Route path="/diagnostics" component={Diagnostics} />
-        <Route path="/settings" component={Settings} />
-        <Route component={Nothing} />
-      </Switch>
+      <Guarded at={at}>
+        <Switch>
+          <Route path="/" component={Overview} />
+          <Route path="/accounts" component={Accounts} />
+          <Route path="/accounts/:id">{({ id }) => named(id, (one) => <AccountPage key={one} id={one} />)}</Route>
+          <Route path="/requests" component={Requests} />
+          <Route path="/keys" component={Keys} />
+          <Route path="/calls" component={Calls} />
+          <Route path="/calls/:id">{({ id }) => named(id, (one) => <CallPage id={one} />)}</Route>
+          <Route path="/dashboard.html" component={Older} />
+          <Route path="/trends" component={Trends} />
+          <Route path="/insights" component={Insights} />
+          <Route path="/threads" component={Threads} />
+          <Route path="/threads/:id">{({ id }) => named(id, (one) => <ThreadPage key={one} id={one} />)}</Route>
+          <Route path="/diagnostics" component={Diagnostics} />
+          <Route path="/settings" component={Settings} />
+          <Route component={Nothing} />
+        </Switch>
+      </Guarded>
     </Shell>
   );
+}
+
+/** What an address names; an id that was cut or mistyped into no text at all names nothing. */
+function named(id: string, draw: (id: string) => ReactNode) {
+  try {
+    return draw(decodeURIComponent(id));
+  } catch {
+    return <Nothing />;
+  }
 }
 
 /** An address of the usage tracker's dashboard, which others may have kept. */

@@ -66,7 +66,7 @@ function Key({ value, keys, change }: FieldProps & { keys: ApiKey[] }) {
   return (
     <span className="field">
       <label htmlFor={id}>{t("filter.key")}</label>
-      <select id={id} value={value} onChange={(event) => change(event.target.value)}>
+      <select id={id} value={value} title={keys.find((key) => key.id === value)?.name} onChange={(event) => change(event.target.value)}>
         <option value="">{t("explain.noKey")}</option>
         {keys.map((key) => (
           <option key={key.id} value={key.id}>

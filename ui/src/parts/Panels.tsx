@@ -94,7 +94,7 @@ interface HeadProps {
 }
 
 function Head({ usage, literal, page, narrow }: HeadProps) {
-  const { model, project, account } = usage.shared;
+  const { model, project, account, history } = usage.shared;
   const wider = narrow && (model.length > 0 || project.length > 0 || account.length > 0);
   return (
     <div className="panels-head">
@@ -117,6 +117,8 @@ function Head({ usage, literal, page, narrow }: HeadProps) {
       <p className="note">
         {t(literal ? "panels.literal.text" : "panels.corrected.text")}
         {wider && <> {t("panels.wider")}</>}
+        {/* Telemetry knows no sessions' files: what is archived is not told apart. */}
+        {narrow && history && <> {t("panels.archived")}</>}
       </p>
     </div>
   );

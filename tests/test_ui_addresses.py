@@ -1,0 +1,59 @@
+"""Addresses that were cut, mistyped or kept from elsewhere, in Chromium: no page stays blank."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from server.auth.keys import Draft
+from tests import test_ui
+from tests.serving import Served
+from tests.test_ui import Watched, watching
+
+pytestmark = test_ui.pytestmark
+chromium, provider, served = test_ui.chromium, test_ui.provider, test_ui.served
+watched, lived_in = test_ui.watched, test_ui.lived_in
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/calls/%E0%A4%A", id="cut within a letter"),
+        pytest.param("/accounts/%ff", id="no text at all"),
+        pytest.param("/threads/%", id="a lone percent sign"),
+        pytest.param("/%E0%A4%A", id="no page of ours"),
+    ],
+)
+def test_a_malformed_address_is_not_found(served: Served, watched: Watched, path: str) -> None:
+    watched.open(served.url + path, "Nothing here")
+    watched.check()
+
+
+def test_a_page_that_fails_says_so_and_the_others_go_on(served: Served, chromium: Browser) -> None:
+    with watching(chromium) as seen:
+        page = seen.page
+        page.route("**/api/request-logs?*", lambda route: route.fulfill(json={}))
+        page.goto(f"{served.url}/requests")
+        expect(page.get_by_role("heading", name="This page could not be drawn")).to_be_visible()
+        page.get_by_role("link", name="API keys", exact=True).click()
+        expect(page.locator("h1")).to_have_text("API keys")
+        page.goto(f"{served.url}/requests")
+        expect(page.get_by_role("heading", name="This page could not be drawn")).to_be_visible()
+        page.unroute("**/api/request-logs?*")
+        page.get_by_role("button", name="Reload").click()
+        expect(page.get_by_text("No requests yet")).to_be_visible()
+
+
+def test_a_long_key_name_is_within_the_dialog(served: Served, watched: Watched) -> None:
+    served.account("studio")
+    name = "the laptop in the office " * 4
+    served.services.keys.create(Draft(name.strip()))
+    page = watched.open(f"{served.url}/requests", "Requests")
+    page.get_by_role("button", name="Why this account?").click()
+    dialog = page.get_by_role("dialog")
+    key = dialog.get_by_label("API key")
+    key.select_option(label=name.strip())
+    expect(key).to_have_attribute("title", name.strip())
+    expect(dialog.locator("tbody tr")).to_have_count(1)
+    assert dialog.evaluate("element => element.scrollWidth - element.clientWidth") <= 0
+    watched.check()
