@@ -143,6 +143,15 @@ def test_a_401_is_refreshed_once_and_repeated(rig: Rig) -> None:
     assert len(set(rig.served())) == 1, "the same account, with its new token"
 
 
+def test_a_401_soon_after_a_refresh_is_refreshed_again(config: Config, database: None) -> None:
+    with running(config, ("acc-1",)) as rig:
+        for _ in range(2):
+            rig.provider.play(refusal(401, "token_expired"), Stream())
+            assert rig.send().status == 200
+        assert len(rig.provider.refreshes) == 2
+        assert {c.status for c in rig.pool.candidates()} == {"active"}
+
+
 @pytest.mark.parametrize(
     "script",
     [

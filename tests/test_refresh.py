@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from server.accounts import oauth, refresh
-from server.accounts.provider import RefreshFailed, SignInNeeded
+from server.accounts.provider import RefreshFailed, SignInNeeded, StillRefused
 from server.accounts.refresh import Credentials
 from server.config import Config
 from server.store import db, vault
@@ -425,18 +425,20 @@ def test_a_lost_key_is_not_a_lost_sign_in(
     assert again.fresh("one").access
 
 
-def test_a_new_token_that_is_refused_too_is_not_renewed_again(
+def test_new_tokens_that_are_refused_too_are_renewed_a_few_times_a_minute(
     credentials: Credentials, upstream: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1000.0]
     monkeypatch.setattr("server.accounts.refresh.time.monotonic", lambda: clock[0])
     spent = rotating(upstream)
     keep(credentials, access_token("old"))
-    new = credentials.renew("one", access_token("old")).access
+    new = access_token("old")
+    for _ in range(4):
+        new = credentials.renew("one", new).access
     for _ in range(10):
-        with pytest.raises(RefreshFailed, match="renewed just now"):
+        with pytest.raises(StillRefused, match="renewed just now"):
             credentials.renew("one", new)
-    assert len(spent) == 1
-    clock[0] += 30
-    credentials.renew("one", new)
-    assert len(spent) == 2
+    assert len(spent) == len(set(spent)) == 4, "no refresh token is used twice"
+    clock[0] += 60
+    assert credentials.renew("one", new).access != new
+    assert len(spent) == 5

@@ -73,6 +73,10 @@ class RefreshFailed(AppError):
         self.answered = answered
 
 
+class StillRefused(RefreshFailed):
+    """The provider refuses one new token after the other: asking for more does not help now."""
+
+
 class Unopened(RefreshFailed):
     """The stored tokens cannot be opened now; the key may come back. `reason` says it of them."""
 

@@ -12,13 +12,14 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
 import peewee
 
 from server.accounts import oauth, provider
-from server.accounts.provider import RefreshFailed, SignInNeeded, Unopened
+from server.accounts.provider import RefreshFailed, SignInNeeded, StillRefused, Unopened
 from server.config import Config
 from server.errors import AppError
 from server.sentences import say
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 
 EARLY = 5 * 60 * 1000  # before the end of an access token
 OPAQUE_LIFE = 8 * 24 * 3600 * 1000  # of an access token that does not say when it ends
-SETTLING = 30.0  # seconds in which a renewed token is not renewed again because it was refused
+# New tokens that are refused, too, are renewed again, but not more often than this.
+MOST_RENEWALS, WITHIN = 4, 60.0  # seconds
 FIRST_WAIT, LONGEST_WAIT = 5.0, 300.0  # seconds between tries that failed
 _COLUMNS = "access_token, refresh_token, id_token, expires_at, refreshed_at, refreshing"
 
@@ -65,7 +67,7 @@ class Credentials:
         self._held: dict[str, Held] = {}
         self._dead: dict[str, tuple[str, str]] = {}  # reason, standing
         self._waits: dict[str, _Wait] = {}
-        self._renewed: dict[str, float] = {}  # monotonic
+        self._renewed: dict[str, deque[float]] = {}  # monotonic, the latest few
 
     def load(self) -> None:
         """Read the sealed tokens; none is opened before it is needed."""
@@ -188,15 +190,19 @@ class Credentials:
             self._gate.release()
 
     def renew(self, account: str, stale: str) -> Held:
-        """New tokens after the provider refused `stale`; one call however many ask."""
+        """New tokens after the provider refused `stale`; one call however many ask.
+
+        Raises `StillRefused` when the account got several new ones within a minute.
+        """
         with self._gate:
             held = self._open(account)
             if held.access != stale:
                 return held
-            # Refused although it is new: a third token would fare no better, and asking for
-            # one at every request would look like an attack.
-            if time.monotonic() < self._renewed.get(account, -SETTLING) + SETTLING:
-                raise RefreshFailed("The provider refuses a token that was renewed just now.")
+            # A new token may be refused, and the next one good; but asking for one at every
+            # request would look like an attack.
+            since = time.monotonic() - WITHIN
+            if sum(at > since for at in self._renewed.get(account, ())) >= MOST_RENEWALS:
+                raise StillRefused("The provider refuses tokens that were renewed just now.")
             return self._renew(account, held, "unauthorized_recovery")
 
     def save_pending(self) -> None:
@@ -285,7 +291,8 @@ class Credentials:
             raise error
         with self._lock:
             self._waits.pop(account, None)
-            self._renewed[account] = time.monotonic()
+            renewals = self._renewed.setdefault(account, deque(maxlen=MOST_RENEWALS))
+            renewals.append(time.monotonic())
         return new
 
     def _unchanged(self, account: str, held: Held) -> bool:
