@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 from server.config import Config
-from server.ingest import apart, files, reader, scan, workers
+from server.ingest import apart, codex, files, reader, scan, workers
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -480,6 +480,111 @@ def test_the_thread_follows_what_codex_puts_aside_and_renames(
     wait_until(lambda: told("select title from thread") == "Renamed", "the title")
 
 
+def _line(kind: str, payload: dict[str, Any]) -> bytes:
+    said = {"timestamp": "2026-11-21T10:00:05.000Z", "type": kind, "payload": payload}
+    return json.dumps(said).encode() + b"\n"
+
+
+def _calls(count: int, *, modern: bool) -> bytes:
+    """A session of some calls, as Codex wrote it before 0.169 or writes it now."""
+    meta = {"id": RENAMED, "cwd": "/p", "cli_version": "0.169.0" if modern else "0.50.0"}
+    said = _line("session_meta", meta) + _line("turn_context", {"turn_id": "t", "model": "gpt-5.5"})
+    whole = {"input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    whole["reasoning_output_tokens"] = 0
+    for number in range(1, count + 1):
+        last = {**whole, "input_tokens": 100 * number, "output_tokens": number}
+        last["total_tokens"] = 101 * number
+        whole = {name: value + last[name] for name, value in whole.items()}
+        if modern:
+            record = {"thread_id": RENAMED, "turn_id": "t", "response_id": f"resp_{number}"}
+            said += _line("token_usage_record", {**record, "usage": last})
+        info = {"total_token_usage": whole, "last_token_usage": last}
+        said += _line("event_msg", {"type": "token_count", "info": info})
+    return said
+
+
+RENAMED = "01a1fbc5-1111-7000-8000-000000000001"
+
+
+def _session_log(config: Config, name: str, folder: str = "sessions/2026/11/21") -> Path:
+    path = config.codex_home / folder / f"rollout-2026-11-21T{name}-{RENAMED}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+RENAMES = [
+    pytest.param([], _calls(2, modern=True), 2, id="renamed, then migrated"),
+    pytest.param([_calls(3, modern=False)], _calls(3, modern=True), 3, id="grown in between"),
+    pytest.param([], _calls(1, modern=False), 1, id="renamed, then truncated"),
+    pytest.param([_calls(3, modern=False)], _calls(3, modern=False), 3, id="only grown"),
+]
+
+
+@pytest.mark.parametrize("folder", ["sessions/2026/11/21", "sessions/2026/11/19"])
+@pytest.mark.parametrize(("grown", "last", "calls"), RENAMES)
+def test_a_renamed_log_is_rewritten_once(
+    config: Config, indexer: Indexer, folder: str, grown: list[bytes], last: bytes, calls: int
+) -> None:
+    old, new = _session_log(config, "10-00-00"), _session_log(config, "10-00-59", folder)
+    old.write_bytes(_calls(2, modern=False))
+    indexer.scan()
+    number = db.rows("select id from source_file")
+    old.rename(new)
+    indexer.scan()
+    assert counted()[0] == 2
+    for text in (*grown, last):
+        new.write_bytes(text)
+        os.utime(new, ns=(0, time.time_ns() + 5_000_000_000))
+        indexer.scan()
+    assert counted()[0] == calls == db.rows("select count(*) from call")[0][0]
+    assert rolled("model") == counted()
+    assert db.rows("select id from source_file") == number
+    assert db.rows("select name, path, missing from source_file") == [(new.stem, str(new), 0)]
+
+
+def test_a_log_renamed_and_rewritten_at_once_is_one(config: Config, indexer: Indexer) -> None:
+    old, new = _session_log(config, "10-00-00"), _session_log(config, "10-00-59")
+    old.write_bytes(_calls(2, modern=False))
+    indexer.scan()
+    old.unlink()
+    new.write_bytes(_calls(2, modern=True))
+    indexer.scan()
+    assert counted()[0] == 2 == db.rows("select count(*) from call")[0][0]
+
+
+def test_the_calls_of_a_copy_that_stays_are_the_copys(config: Config, indexer: Indexer) -> None:
+    old, new = _session_log(config, "10-00-00"), _session_log(config, "10-00-59")
+    old.write_bytes(_calls(2, modern=False))
+    indexer.scan()
+    new.write_bytes(old.read_bytes())
+    indexer.scan()
+    old.unlink()
+    indexer.scan()
+    assert counted()[0] == 2
+    new.write_bytes(_calls(2, modern=True))
+    indexer.scan()
+    assert counted()[0] == 2 == db.rows("select count(*) from call")[0][0]
+    assert rolled("model") == counted()
+
+
+def test_the_thread_follows_a_renamed_log(
+    config: Config, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.ingest.indexer.SWEEP_SECONDS", 3600)  # polls alone must see it
+    monkeypatch.setattr("server.ingest.indexer.POLL_SECONDS", 0.05)
+    folder = "sessions/" + time.strftime("%Y/%m/%d")
+    old, new = _session_log(config, "10-00-00", folder), _session_log(config, "10-00-59", folder)
+    old.write_bytes(_calls(2, modern=False))
+    indexer.start()
+    wait_until(lambda: db.rows("select calls from source_file") == [(2,)], "the log", 30)
+    old.rename(new)
+    wait_until(lambda: db.rows("select path from source_file") == [(str(new),)], "its name", 30)
+    new.write_bytes(_calls(2, modern=True))
+    modern = "select count(*) from call where id not like 'log_%'"
+    wait_until(lambda: db.rows(modern) == [(2,)], "the new form", 30)
+    assert counted()[0] == 2 == db.rows("select count(*) from call")[0][0]
+
+
 CHILD = """
 import sys
 from pathlib import Path
@@ -573,3 +678,139 @@ class TestFinder:
         (old / "rollout-3.jsonl").write_text("")
         os.utime(old, ns=(stamp, stamp))  # in the same tick of a coarse clock
         assert "rollout-3" in self.found(finder, config)
+
+
+# ── what no database takes ────────────────────────────────────────────────────────────────
+
+
+HALF = "x\ud800y"  # legal JSON, but half a character
+AT = "2026-11-20T10:00:00.000Z"
+
+
+def session(number: int, **odd: Any) -> list[dict[str, Any]]:
+    """One session of one call; `odd` are fields of its lines, named `line.field`."""
+    thread = f"0199a213-81c0-7800-8aa1-bbab2a03500{number}"
+    lines = {
+        "session_meta": {"id": thread, "timestamp": AT, "cwd": "/w", "originator": "codex_cli_rs"},
+        "turn_context": {"turn_id": "t1", "model": "gpt-5.5", "cwd": "/w"},
+        "token_usage_record": {
+            "thread_id": thread, "turn_id": "t1", "response_id": f"resp_{number}",
+            "usage": {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12},
+        },
+        "event_msg": {
+            "type": "token_count", "info": None,
+            "rate_limits": {"limit_id": "codex", "plan_type": "pro", "primary": {
+                "used_percent": 5, "window_minutes": 300, "resets_at": 1795274084,
+            }},
+        },
+    }  # fmt: skip
+    for name, value in odd.items():
+        line, _, key = name.partition(".")
+        place: Any = lines[line]
+        place = place["rate_limits"] if line == "event_msg" else place
+        place[key] = value
+    return [{"timestamp": AT, "type": kind, "payload": said} for kind, said in lines.items()]
+
+
+def write(config: Config, number: int, lines: list[dict[str, Any]]) -> None:
+    folder = config.codex_home / "sessions" / "2026" / "11" / "20"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"rollout-2026-11-20T10-00-0{number}-0199a213-81c0-7800-8aa1-bbab2a03500{number}.jsonl"
+    (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+SPAWNED = {"subagent": {"thread_spawn": {"parent_thread_id": HALF, "agent_role": HALF}}}
+HALVES = {
+    **{
+        f"session_meta.{name}": HALF
+        for name in (
+            "cwd", "originator", "cli_version", "source", "id", "parent_thread_id",
+            "forked_from_id", "agent_nickname", "agent_role",
+        )
+    },
+    "session_meta.git": {"branch": HALF},
+    "session_meta.source of an agent": SPAWNED,
+    "turn_context.model": HALF,
+    "turn_context.effort": HALF,
+    "token_usage_record.turn_id": HALF,
+    "token_usage_record.response_id": HALF,
+    "event_msg.plan_type": HALF,
+    "event_msg.limit_id": HALF,
+    "event_msg.limit_name": HALF,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "plain"])
+@pytest.mark.parametrize("alone", [True, False], ids=["a load", "beside a server"])
+@pytest.mark.parametrize("name", HALVES)
+def test_half_a_character_stops_no_log(  # noqa: PLR0913 - each of them matters
+    config: Config,
+    database: None,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    alone: bool,
+    compiled: bool,
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(codex, "usual", None)
+    odd = {name.removesuffix(" of an agent"): HALVES[name]}
+    if name == "session_meta.id":  # otherwise it would be a call of another session
+        odd["token_usage_record.thread_id"] = HALF
+    write(config, 1, session(1, **odd))
+    write(config, 2, session(2))
+    Indexer(config, Ledger(), alone=alone).scan()
+    assert counted()[0] == 2
+    found = scan.quality()
+    mended = 0 if name.startswith("turn_context") else len(odd)  # there it counts as not told
+    assert (found["mendedLines"], found["leftOut"], found["skippedLines"]) == (mended, [], 0)
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["a load", "beside a server"])
+def test_half_a_character_stops_no_log_of_claude(
+    config: Config, database: None, alone: bool
+) -> None:
+    folder = config.claude_home / "projects" / "p"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(("cwd", "gitBranch", "requestId", "version", "model", "id")):
+        message = {"id": f"m{number}", "model": "claude-x", "usage": {"output_tokens": 6}}
+        line = {"type": "assistant", "sessionId": "s", "timestamp": AT, "message": message}
+        (message if name in message else line)[name] = HALF  # type: ignore[index]
+        (folder / f"{number}.jsonl").write_text(json.dumps(line) + "\n")
+    Indexer(config, Ledger(), alone=alone).scan()
+    assert scan.totals()["claude"]["calls"] == 6
+    assert scan.quality()["mendedLines"] == 6
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["a load", "beside a server"])
+@pytest.mark.parametrize("where", ["read", "store"])
+def test_a_mistake_with_one_file_stops_no_other(
+    config: Config, database: None, monkeypatch: pytest.MonkeyPatch, alone: bool, where: str
+) -> None:
+    for number in (1, 2, 3):
+        write(config, number, session(number))
+    build, price = codex.State.dump, reader._add
+
+    def fail_to_read(batch: Any, records: Any, days: Any, path: str) -> None:
+        if path.endswith("5002.jsonl"):
+            raise KeyError("what nobody thought of")
+        price(batch, records, days, path)
+
+    def spoil(state: codex.State) -> dict[str, Any]:
+        said = build(state)
+        if str(state.owner).endswith("5002"):
+            said["meta"]["branch"] = HALF
+        return said
+
+    with monkeypatch.context() as patch:
+        if where == "read":
+            patch.setattr(reader, "_add", fail_to_read)
+        else:
+            patch.setattr(codex.State, "dump", spoil)
+        indexer = Indexer(config, Ledger(), alone=alone)
+        indexer.scan()
+        indexer.scan()
+        assert counted()[0] == 2
+        assert [one["kind"] for one in scan.quality()["leftOut"]] == ["unreadable"]
+    indexer.scan()
+    assert counted()[0] == 3
+    assert scan.quality()["leftOut"] == []

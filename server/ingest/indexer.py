@@ -8,12 +8,12 @@ import time
 from contextlib import closing
 
 from server import shortjson
-from server.ingest import files, titles, workers
+from server.ingest import files, renames, titles, workers
 from server.ingest.bulk import Bulk
 from server.ingest.files import Found, Job, Source, fingerprint
 from server.ingest.reader import Batch
 from server.lazy import Log, record
-from server.store import db, settings
+from server.store import db, settings, sqlite
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -143,9 +143,11 @@ class Indexer:
                 self._titles.refresh()
                 return
             self._settled = False
+            self._follow_renamed(found)
             self._mark_missing(found)
         else:
             found = self._recent(known)
+            self._follow_renamed(found)
         jobs = self._early_jobs() or [
             self._job(file, old)
             for key, file in found.items()
@@ -208,6 +210,42 @@ class Indexer:
                 del found[key]  # a sweep tells whether it repeats another
         return found
 
+    def _follow_renamed(self, found: Files) -> None:
+        """Know a log by its new name, so that what is read there replaces its rows."""
+        known = self._load()
+        if not known or known.keys() >= found.keys():
+            return
+        pairs = renames.renamed(
+            {key: old.file for key, old in known.items()},
+            found,
+            lambda key: not os.path.lexists(known[key].file.path),  # noqa: PTH110
+        )
+        if not pairs:
+            return
+        with db.writing() as connection:
+            connection.executemany(
+                "update source_file set name = ? where id = ?",
+                [(new[1], known[old].id) for old, new in pairs],
+            )
+        for old, new in pairs:
+            known[new] = known.pop(old)
+
+    def _hand_over(self, gone: list[Known]) -> None:
+        """Give the rows of a log that is gone to a copy of it that is there."""
+        known = self._load()
+        lost = {(file.file.provider, file.file.name): file for file in gone}
+        missing = {key for key, file in known.items() if file.missing}
+        for key, other in renames.outlived(known.keys() - missing, lost):
+            old, copy = lost[key], known[other]
+            try:
+                alike = fingerprint(copy.file.path, old.offset) == old.fingerprint
+            except OSError:
+                continue
+            if alike:
+                with db.writing("calls") as connection:
+                    self._ledger.hand_over(connection, old.id, copy.id)
+                del known[key]
+
     def _mark_missing(self, found: Files) -> None:
         known = self._load()
         lost = [known[key] for key in known.keys() - found.keys()]
@@ -223,6 +261,8 @@ class Indexer:
                 file.missing = True
             for file in back:
                 file.missing = False
+            if gone:
+                self._hand_over(gone)
 
     def _job(self, file: Found, known: Known | None) -> Job:
         """What there is to do for a file that is not as it was."""
@@ -280,14 +320,14 @@ class Indexer:
         """Let another process fold; returns the jobs it left."""
         from server.ingest import apart  # here: a scan without a server starts no program
 
-        done = 0
+        done, lost = 0, -1  # the job that cannot be stored
         with closing(apart.parts(jobs, self._ledger.days(), _BATCH)) as parts:
             for part in parts:
                 job = jobs[part.number]
                 if part.error is not None:
                     self._unreadable(job, part.error)
-                else:
-                    self._take(job, part.batch, part.fingerprint)
+                elif lost != part.number and not self._taken(job, part.batch, part.fingerprint):
+                    lost = part.number
                 if not part.batch.more:
                     self._step(job)
                     done = part.number + 1
@@ -307,12 +347,29 @@ class Indexer:
         limit = None if job.anew else _BATCH  # old rows go and new ones come in one transaction
         try:
             for batch in workers.batches(job, self._ledger.days(), limit):
-                self._take(job, batch, fingerprint(job.source.path, batch.offset))
+                stamp = fingerprint(job.source.path, batch.offset)
+                if not self._taken(job, batch, stamp):
+                    break
                 if self._stopping:
                     return
-        except OSError as error:
-            self._unreadable(job, error.strerror or str(error))
+        except Exception as error:
+            if _of_database(error):
+                raise
+            self._unreadable(job, workers.why(error))
         self._step(job)
+
+    def _taken(self, job: Job, batch: Batch, stamp: str) -> bool:
+        """Store a batch; False when what the file says cannot be stored, which stops no other."""
+        number = job.source.id
+        try:
+            self._take(job, batch, stamp)
+        except Exception as error:
+            if isinstance(error, OSError) or _of_database(error):
+                raise
+            job.source.id = number  # nothing of it was kept
+            self._unreadable(job, workers.why(error))
+            return False
+        return True
 
     def _take(self, job: Job, batch: Batch, stamp: str) -> None:
         """Store a batch in a transaction of its own."""
@@ -342,10 +399,7 @@ class Indexer:
             raise
 
     def _remember(self, source: Source, offset: int) -> None:
-        file = Found(
-            source.provider, source.name, source.path, source.inode, source.size,
-            source.mtime_ns, bool(source.archived),
-        )  # fmt: skip
+        file = _found(source)
         self._load()[(file.provider, file.name)] = Known(
             file, source.id, offset, source.fingerprint, missing=False
         )
@@ -382,25 +436,46 @@ class Indexer:
         fresh = self._ledger.fresh and whole > workers.WORTH_IT
         if fresh:
             _drop_indexes()
+        try:
+            self._load_all(team)
+        except Exception as error:
+            if isinstance(error, OSError) or _of_database(error):
+                raise
+            # What one file says cannot be stored: one by one, the others can.
+            log.warning("a load of logs met an unexpected %s", type(error).__name__)
+            self._one_by_one(team.jobs)
+        finally:
+            if fresh:
+                db.write_out()
+                make_indexes()
+
+    def _load_all(self, team: Team) -> None:
         bulk, chunks = Bulk(self._ledger, team.jobs), team.chunks()
         left: list[tuple[Job, Read]] = []
         try:
             with db.reading() as connection:
                 connection.execute("pragma cache_size = -65536")
                 connection.execute("attach ':memory:' as chunk")
-                while self._load_some(bulk, chunks, left):
-                    pass
-                connection.execute("detach chunk")
+                try:
+                    while self._load_some(bulk, chunks, left):
+                        pass
+                finally:
+                    connection.execute("detach chunk")
         except BaseException:
             self._ledger.forget()
             self._known = None  # it names files whose rows were rolled back
             raise
         finally:
             team.close()
-            if fresh:
-                db.write_out()
-                make_indexes()
         self._store_left(left)
+
+    def _one_by_one(self, jobs: Sequence[Job]) -> None:
+        """Read the files of a load that failed and are not stored yet, each in its own way."""
+        known = self._load()
+        for file in sorted((_found(job.source) for job in jobs), key=lambda file: file.name):
+            old = known.get((file.provider, file.name))
+            if (old is None or old.file != file) and not self._stopping:
+                self._read_one(self._job(file, old))
 
     def _load_some(self, bulk: Bulk, chunks: Iterator[Chunk], left: list[tuple[Job, Read]]) -> bool:
         """One transaction of a load; False when it was the last. Nobody waits for its end."""
@@ -474,6 +549,20 @@ class Indexer:
             if not old.missing:
                 source = Source(*old.file, old.fingerprint, old.id)
                 self._read_one(Job(source, anew=True))
+
+
+def _found(source: Source) -> Found:
+    return Found(
+        source.provider, source.name, source.path, source.inode, source.size,
+        source.mtime_ns, bool(source.archived),
+    )  # fmt: skip
+
+
+def _of_database(error: Exception) -> bool:
+    """Whether the database has the trouble, rather than what one file says."""
+    # The other kinds of `DatabaseError` are about values.
+    own = isinstance(error, (db.StoreError, sqlite.OperationalError))
+    return own or type(error) is sqlite.DatabaseError
 
 
 # ── indexes ───────────────────────────────────────────────────────────────────────────────

@@ -352,6 +352,19 @@ class Ledger:
             (source.id,),
         )
 
+    def hand_over(self, connection: sqlite3.Connection, gone: int, copy: int) -> None:
+        """Make the rows of a file that is gone those of a file that says the same."""
+        connection.execute("update call set source = ? where source = ?", (copy, gone))
+        connection.execute("update session set source = ? where source = ?", (copy, gone))
+        sums = ("calls", "input", "cached", "output", "reasoning")
+        added = ", ".join(f"{name} = source_file.{name} + old.{name}" for name in sums)
+        connection.execute(
+            f"update source_file set {added} from source_file old "  # noqa: S608 - our names
+            "where old.id = ? and source_file.id = ?",
+            (gone, copy),
+        )
+        connection.execute("delete from source_file where id = ?", (gone,))
+
     def _drop(self, connection: sqlite3.Connection, row: Row) -> None:
         """Remove what a log said of a call; what other witnesses saw stays."""
         self._count(row, _project_of(connection, row.session), -1)
