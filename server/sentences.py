@@ -62,6 +62,11 @@ SENTENCES = {
     "state.suspended": "The provider has suspended this account.",
     "state.deleted": "The provider has deleted this account.",
     "state.deactivated": "The provider has deactivated this account.",
+    "state.workspace": "The provider has deactivated its workspace.",
+    "state.refusing": (
+        "The provider has refused its sign-in since {since}. Brimline tries it again after a "
+        "rest; sign in again, or probe it."
+    ),
     "state.noTokens": "Its tokens are not stored here.",
     "state.lost": "Its stored sign-in is lost: secrets.db was damaged or missing.",
     "state.closed": (
@@ -89,6 +94,11 @@ SENTENCES = {
     "choice.shareSized": "a share by headroom and plan size, {room}",
     "choice.least": "least used, {room}",
     "choice.turn": "its turn",
+    "choice.priority": "it has the higher priority",
+    "choice.policy": "its policy lets it go first",
+    "choice.model": "it has an allowance for this very model",
+    "choice.well": "the last requests of the others failed",
+    "choice.earlier": "it resets earlier than the others",
     "choice.fullest": "fullest first, {room}",
     "choice.resets": "resets first, {room}",
     "choice.again": "again, with a new token",
@@ -385,6 +395,10 @@ SENTENCES = {
     "signin.codeLate": "The device code was not used in time. Start again.",
     "signin.codeRefused": "The provider refused this device code. Start again.",
     "signin.refused": "The provider did not let you sign in. Start again, or use a file.",
+    "signin.unread": (
+        "The tokens that the provider sent cannot be read or do not say whose they are. Start "
+        "the sign-in again, or use a file."
+    ),
     "signin.replaced": "Another sign-in took the place of this one.",
     "signin.notStored": "The sign-in could not be stored; Brimline's log says why.",
     "export.once": (

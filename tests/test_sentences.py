@@ -27,6 +27,7 @@ INVENTED = {
     "aside": "usage.db.corrupt-1",
     "copy": "usage-1.db",
     "seconds": 20,
+    "since": "2026-11-21 14:50 UTC",
     "least": 8,
     "most": 200,
     "why": "disk is full",
