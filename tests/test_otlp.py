@@ -184,6 +184,16 @@ def test_when_it_happened(stamp: str | None, expected: int) -> None:
     assert only(record(at=stamp, event__name="codex.user_prompt")).at == expected
 
 
+def test_a_clock_that_is_ahead_is_held_back_and_is_still_known_again() -> None:
+    ahead = record(at="2026-11-21T18:00:00Z", event__name="codex.user_prompt")
+    del ahead["observedTimeUnixNano"]
+    arrived = 1_795_282_200_000  # half an hour before its stamp
+    (first,) = otlp.decode("logs", logs(ahead), json=True, now=arrived).events
+    (again,) = otlp.decode("logs", logs(ahead), json=True, now=arrived + 5000).events
+    assert (first.at, again.at) == (arrived, arrived + 5000)
+    assert first.key == again.key
+
+
 def test_without_any_time_it_happened_now() -> None:
     bare = {"attributes": [{"key": "event.name", "value": {"stringValue": "codex.x"}}]}
     assert only(bare).at == NOW

@@ -486,13 +486,15 @@ def _event(name: str, record: _Record, now: int) -> Event:
     provider = "codex" if name.startswith("codex.") else "claude"
     usage = _codex_usage(values) if provider == "codex" else _claude_usage(name, values)
     kind = next((text for key in _KINDS if (text := _text(values.get(key)))), None)
+    told = _moment(values.get("event.timestamp"), record.observed, now)
     event = Event(
         key=b"",
         name=name,
         kind=kind,
         provider=provider,
         session_id=_text(values.get("conversation.id")) or _text(values.get("session.id")),
-        at=_moment(values.get("event.timestamp"), record.observed, now),
+        # A clock that is ahead must not hide that nothing came since: no event is of the future.
+        at=min(told, now),
         service=_text(resource.get("service.name")),
         version=_text(values.get("app.version")) or _text(resource.get("service.version")),
         model=_text(values.get("model")),
@@ -507,7 +509,7 @@ def _event(name: str, record: _Record, now: int) -> Event:
         attributes=_extra(values, resource),
         usage=usage,
     )
-    return replace(event, key=_key(event, record.observed))
+    return replace(event, key=_key(event, record.observed or told))
 
 
 def _extra(values: Mapping[str, Any], resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -563,10 +565,10 @@ def _moment(stamp: Any, observed: int, now: int) -> int:
     return at if _EARLIEST <= at <= now + _DAY else now
 
 
-def _key(event: Event, observed: int) -> bytes:
+def _key(event: Event, moment: int) -> bytes:
     usage = event.usage
     parts = (
-        event.provider, event.session_id, observed or event.at, event.name, event.kind,
+        event.provider, event.session_id, moment, event.name, event.kind,
         event.tool, event.call_id, event.decision, event.duration_ms, event.status,
         usage and (usage.input, usage.cached, usage.output, usage.reasoning),
         event.attributes.get("request_id"),
