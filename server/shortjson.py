@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     from json import dumps as dumps
     from json import loads as loads
+    from typing import Any
 else:
     try:
         from _json import encode_basestring_ascii, make_encoder, make_scanner
@@ -53,3 +54,20 @@ else:
         def dumps(value, *, separators=(", ", ": ")):
             """What `json.dumps` makes of a value."""
             return "".join(_encoders[separators](value, 0))
+
+
+def mended(value: Any) -> Any:
+    """A JSON value whose texts can be stored: half a surrogate pair becomes U+FFFD.
+
+    JSON permits `"\\ud800"`, but it is no character, and neither a database nor a file takes it.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in value)
+    elif isinstance(value, dict):
+        return {mended(key): mended(inner) for key, inner in value.items()}
+    elif isinstance(value, list):
+        return [mended(inner) for inner in value]
+    return value

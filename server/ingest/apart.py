@@ -107,8 +107,8 @@ def _fold(number: int, job: Job, days: Days, limit: int | None) -> Iterator[Part
     try:
         for batch in workers.batches(job, days, limit):
             yield Part(number, None, batch, fingerprint(job.source.path, batch.offset))
-    except OSError as error:
-        yield Part(number, error.strerror or str(error), Batch(), "")
+    except Exception as error:
+        yield Part(number, workers.why(error), Batch(), "")
 
 
 if __name__ == "__main__":

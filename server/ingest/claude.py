@@ -9,13 +9,13 @@ from __future__ import annotations
 from server.ingest.codex import (
     MENDED,
     Records,
-    as_json,
     fault,
     is_utf8,
     lines_of,
     needle,
     odd,
     one_line,
+    read_json,
     searchable,
     time_ms,
     whole,
@@ -74,7 +74,7 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
     for start in _starts(data, state):
         if start in bad:
             continue
-        line = _decode(data, start)
+        line = _decode(data, start, records, patched)
         if isinstance(line, str):
             _lose(records, line, start in patched)
             continue
@@ -138,12 +138,17 @@ def _starts(data: memoryview, state: State) -> list[int]:
     return sorted(starts)
 
 
-def _decode(data: memoryview, start: int) -> dict[str, Any] | str:
+def _decode(
+    data: memoryview, start: int, records: Records, patched: set[int]
+) -> dict[str, Any] | str:
     """A line, or why it is none."""
     end = searchable(data).find(needle("\n"), start)
     try:
-        line = as_json(bytes(data[start:end]))
+        line, mended = read_json(bytes(data[start:end]))
         if isinstance(line, dict):
+            if mended and start not in patched:
+                patched.add(start)
+                records.warn(MENDED)
             return line
         return "not_object"
     except RecursionError:

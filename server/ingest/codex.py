@@ -373,8 +373,10 @@ class _Reader:
             return None
         kind = "not_json"
         try:
-            value = as_json(self._line(start))
+            value, mended = read_json(self._line(start))
             if isinstance(value, dict):
+                if mended:
+                    self._mend(start)
                 self.records.decoded += 1
                 return value
             kind = "not_object"
@@ -385,6 +387,12 @@ class _Reader:
         self.bad.add(start)
         self._lose(kind, start)
         return None
+
+    def _mend(self, start: int) -> None:
+        """Count a line whose text was mended, once."""
+        if start not in self.patched:
+            self.patched.add(start)
+            self.records.warn(MENDED)
 
     # ── calls ─────────────────────────────────────────────────────────────────────────
 
@@ -795,8 +803,11 @@ class _Reader:
             while close > 0 and self.letters[close - 1] == "\\":
                 close = find('"', close + 1, end)
             try:
-                value = as_json(bytes(self.data[start:text]) + bytes(self.data[close:end]))
+                cut = bytes(self.data[start:text]) + bytes(self.data[close:end])
+                value, mended = read_json(cut)
                 if isinstance(value, dict):
+                    if mended:
+                        self._mend(start)
                     return value
             except (ValueError, RecursionError):
                 pass
@@ -817,11 +828,13 @@ def _asked(state: State) -> str:
 
 def _add_limits(records: Records, at: int, raw: bytes) -> None:
     try:
-        value = as_json(raw)
+        value, mended = read_json(raw)
     except (ValueError, RecursionError):
         records.warn("rate_limits")
         return
     if isinstance(value, dict):
+        if mended:
+            records.warn(MENDED)
         records.limits.append((at, value))
 
 
@@ -861,8 +874,17 @@ def fault(line: bytes) -> str | None:
 
 
 def as_json(line: bytes) -> Any:
-    """A line's value; what is no UTF-8 in it is replaced. Raises as `json.loads`."""
-    return shortjson.loads(line.decode(errors="replace"))
+    """A line's value; what is no text in it is replaced. Raises as `json.loads`."""
+    return read_json(line)[0]
+
+
+def read_json(line: bytes) -> tuple[Any, bool]:
+    """A line's value as `as_json`, and whether half a surrogate pair in it was replaced."""
+    value = shortjson.loads(line.decode(errors="replace"))
+    if b"\\ud" not in line and b"\\uD" not in line:
+        return value, False
+    whole = shortjson.mended(value)
+    return whole, whole != value
 
 
 def is_utf8(data: memoryview) -> bool:

@@ -102,7 +102,7 @@ class Titles:
             return found
         for line in data.splitlines():
             try:
-                entry = shortjson.loads(line.decode(errors="replace"))
+                entry = shortjson.mended(shortjson.loads(line.decode(errors="replace")))
             except (ValueError, RecursionError):
                 continue
             if not isinstance(entry, dict):

@@ -60,6 +60,16 @@ def batches(job: Job, days: Days, limit: int | None) -> Iterator[Batch]:
     return reader.read(job.source.path, job.offset, state, days, limit)
 
 
+def why(error: Exception) -> str:
+    """Why a file could not be read: one file never stops the others, whatever it holds.
+
+    Of a mistake of ours only its kind is told: its words may repeat what the log says.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"an unexpected {type(error).__name__}"
+
+
 def copied_head(batch: Batch) -> bool:
     """Whether the parent's rows must be stored before this batch can be."""
     meta = batch.state.get("meta") or {}
@@ -103,8 +113,8 @@ class _Folder:
         try:
             (batch,) = batches(job, self._days, None)
             stamp = fingerprint(job.source.path, batch.offset)
-        except OSError as error:
-            return Read(number, error.strerror or str(error), Batch(), "", "", 0)
+        except Exception as error:
+            return Read(number, why(error), Batch(), "", "", 0)
         rows = len(batch.rows) if self._whole(job, batch) else 0
         if rows and batch.compactions:
             _mark(batch)

@@ -1,0 +1,145 @@
+"""Logs that hold what nobody expects: half characters, and what raises where nothing should."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from server.config import Config
+from server.ingest import codex, reader, scan
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+
+HALF = "x\ud800y"  # legal JSON, but half a character
+AT = "2026-11-20T10:00:00.000Z"
+
+
+def session(number: int, **odd: Any) -> list[dict[str, Any]]:
+    """One session of one call; `odd` are fields of its lines, named `line.field`."""
+    thread = f"0199a213-81c0-7800-8aa1-bbab2a03500{number}"
+    lines = {
+        "session_meta": {"id": thread, "timestamp": AT, "cwd": "/w", "originator": "codex_cli_rs"},
+        "turn_context": {"turn_id": "t1", "model": "gpt-5.5", "cwd": "/w"},
+        "token_usage_record": {
+            "thread_id": thread, "turn_id": "t1", "response_id": f"resp_{number}",
+            "usage": {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12},
+        },
+        "event_msg": {
+            "type": "token_count", "info": None,
+            "rate_limits": {"limit_id": "codex", "plan_type": "pro", "primary": {
+                "used_percent": 5, "window_minutes": 300, "resets_at": 1795274084,
+            }},
+        },
+    }  # fmt: skip
+    for name, value in odd.items():
+        line, _, key = name.partition(".")
+        place: Any = lines[line]
+        place = place["rate_limits"] if line == "event_msg" else place
+        place[key] = value
+    return [{"timestamp": AT, "type": kind, "payload": said} for kind, said in lines.items()]
+
+
+def write(config: Config, number: int, lines: list[dict[str, Any]]) -> None:
+    folder = config.codex_home / "sessions" / "2026" / "11" / "20"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"rollout-2026-11-20T10-00-0{number}-0199a213-81c0-7800-8aa1-bbab2a03500{number}.jsonl"
+    (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+SPAWNED = {"subagent": {"thread_spawn": {"parent_thread_id": HALF, "agent_role": HALF}}}
+HALVES = {
+    **{
+        f"session_meta.{name}": HALF
+        for name in (
+            "cwd", "originator", "cli_version", "source", "id", "parent_thread_id",
+            "forked_from_id", "agent_nickname", "agent_role",
+        )
+    },
+    "session_meta.git": {"branch": HALF},
+    "session_meta.source of an agent": SPAWNED,
+    "turn_context.model": HALF,
+    "turn_context.effort": HALF,
+    "token_usage_record.turn_id": HALF,
+    "token_usage_record.response_id": HALF,
+    "event_msg.plan_type": HALF,
+    "event_msg.limit_id": HALF,
+    "event_msg.limit_name": HALF,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "plain"])
+@pytest.mark.parametrize("alone", [True, False], ids=["a load", "beside a server"])
+@pytest.mark.parametrize("name", HALVES)
+def test_half_a_character_stops_no_log(  # noqa: PLR0913 - each of them matters
+    config: Config,
+    database: None,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    alone: bool,
+    compiled: bool,
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(codex, "usual", None)
+    odd = {name.removesuffix(" of an agent"): HALVES[name]}
+    if name == "session_meta.id":  # otherwise it would be a call of another session
+        odd["token_usage_record.thread_id"] = HALF
+    write(config, 1, session(1, **odd))
+    write(config, 2, session(2))
+    Indexer(config, Ledger(), alone=alone).scan()
+    assert scan.totals()["calls"] == 2
+    found = scan.quality()
+    mended = 0 if name.startswith("turn_context") else len(odd)  # there it counts as not told
+    assert (found["mendedLines"], found["leftOut"], found["skippedLines"]) == (mended, [], 0)
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["a load", "beside a server"])
+def test_half_a_character_stops_no_log_of_claude(
+    config: Config, database: None, alone: bool
+) -> None:
+    folder = config.claude_home / "projects" / "p"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(("cwd", "gitBranch", "requestId", "version", "model", "id")):
+        message = {"id": f"m{number}", "model": "claude-x", "usage": {"output_tokens": 6}}
+        line = {"type": "assistant", "sessionId": "s", "timestamp": AT, "message": message}
+        (message if name in message else line)[name] = HALF
+        (folder / f"{number}.jsonl").write_text(json.dumps(line) + "\n")
+    Indexer(config, Ledger(), alone=alone).scan()
+    assert scan.totals()["claude"]["calls"] == 6
+    assert scan.quality()["mendedLines"] == 6
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["a load", "beside a server"])
+@pytest.mark.parametrize("where", ["read", "store"])
+def test_a_mistake_with_one_file_stops_no_other(
+    config: Config, database: None, monkeypatch: pytest.MonkeyPatch, alone: bool, where: str
+) -> None:
+    for number in (1, 2, 3):
+        write(config, number, session(number))
+    build, price = codex.State.dump, reader._add
+
+    def fail_to_read(batch: Any, records: Any, days: Any, path: str) -> None:
+        if path.endswith("5002.jsonl"):
+            raise KeyError("what nobody thought of")
+        price(batch, records, days, path)
+
+    def spoil(state: codex.State) -> dict[str, Any]:
+        said = build(state)
+        if str(state.owner).endswith("5002"):
+            said["meta"]["branch"] = HALF
+        return said
+
+    with monkeypatch.context() as patch:
+        if where == "read":
+            patch.setattr(reader, "_add", fail_to_read)
+        else:
+            patch.setattr(codex.State, "dump", spoil)
+        indexer = Indexer(config, Ledger(), alone=alone)
+        indexer.scan()
+        indexer.scan()
+        assert scan.totals()["calls"] == 2
+        assert [one["kind"] for one in scan.quality()["leftOut"]] == ["unreadable"]
+    indexer.scan()
+    assert scan.totals()["calls"] == 3
+    assert scan.quality()["leftOut"] == []
