@@ -137,7 +137,20 @@ def test_what_leads_elsewhere_is_put_aside_with_consent(text: str, kept: dict[st
     rest = {key: value for key, value in tomllib.loads(text).items() if key != "otel"}
     assert tomllib.loads(done) == {**rest, "otel": {**OURS, **kept}}
     assert with_otel(done, HERE, replace=True) == done
+    assert with_otel(done, HERE) == done, "what was put aside is asked for once"
     assert without_otel(done) == text
+
+
+def test_what_came_after_the_consent_is_asked_for() -> None:
+    done = with_otel(f"[otel]\n{LINE}\n", HERE, replace=True)
+    own = "\n".join(
+        "log_user_prompt = true" if line.startswith("log_user_prompt") else line
+        for line in done.splitlines()
+        if "brimline telemetry >>>" not in line
+    )
+    with pytest.raises(Conflict) as refused:
+        with_otel(own, HERE)
+    assert refused.value.code == "config_has_other_value"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from typing import Any
@@ -130,9 +130,9 @@ def with_otel(text: str, endpoint: str, token: str | None = None, *, replace: bo
     replaced. `token` goes along as a bearer header (needed only beyond loopback).
 
     Raises `Conflict` code `config_has_other_value` when the user's own keys send logs elsewhere,
-    or more of them, and `replace` is not set (then they become comments until `without_otel`),
-    code `otel_section_exists` when they are written so that they cannot be joined, and
-    `BadRequest` when the file is not TOML.
+    or more of them, and `replace` is not set (then they become comments until `without_otel`;
+    what is such a comment already is not asked for again), code `otel_section_exists` when they
+    are written so that they cannot be joined, and `BadRequest` when the file is not TOML.
     """
     plain = without_otel(text)
     parsed = _parse(plain)
@@ -142,10 +142,10 @@ def with_otel(text: str, endpoint: str, token: str | None = None, *, replace: bo
     ours = tomllib.loads("\n".join(_section(endpoint, token)))
     kept = {key: value for key, value in existing.items() if key in _THEIRS or key not in ours}
     lines = [line for line in _section(endpoint, token) if line.split(" ")[0] not in kept]
-    done = plain
+    done, agreed = plain, _put_aside_before(text, existing)
     for key in existing:
         if key not in kept:
-            _ask(key, existing[key], ours[key], replace=replace)
+            _ask(key, existing[key], ours[key], replace=replace or key in agreed)
             done = _put_aside(done, key)
     expected = {**parsed, "otel": {**ours, **kept}}
     found = next((each for each in _ways(done, lines) if _says(each, expected)), None)
@@ -182,6 +182,15 @@ def _ask(key: str, theirs: Any, ours: Any, *, replace: bool) -> None:
         say("connect.otelOther", field=key),
         code="config_has_other_value",
     )
+
+
+def _put_aside_before(text: str, keys: Iterable[str]) -> frozenset[str]:
+    """Which of these `[otel]` keys an earlier consent has made comments."""
+    try:
+        live = _parse(OTEL.removed(text)).get("otel", {})
+    except BadRequest:
+        return frozenset()  # of a text that cannot be read nothing is known, so it is asked for
+    return frozenset(key for key in keys if not isinstance(live, dict) or key not in live)
 
 
 def _put_aside(text: str, key: str) -> str:
