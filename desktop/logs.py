@@ -18,6 +18,12 @@ _LEDGER = (
 )  # fmt: skip
 
 
+_HELD = (
+    "Brimline is running and uses this data folder; {command} needs it alone. Quit Brimline first "
+    "(Quit in its tray menu, or Ctrl+C where `brimline serve` runs), then run {command} again."
+)
+
+
 def inspect(path: Path) -> dict[str, Any]:
     """What the parser finds in one log, without storing anything. Raises `AppError`."""
     from server.ingest import claude, codex, files, reader
@@ -158,11 +164,21 @@ def _bytes_of(path: Path) -> Any:
 
 
 def rebuild(config: Config) -> dict[str, Any]:
-    """Read every log that is still on disk anew; rows of logs that are gone stay."""
-    from server.ingest import scan
+    """Read every log that is still on disk anew; rows of logs that are gone stay.
+
+    A log that is gone while another of its thread is there was renamed or copied: its rows are
+    the other's, and so replaced.
+    """
+    from server.ingest import renames, scan
+    from server.ingest.ledger import Ledger
     from server.store import db
 
-    with _opened(config), db.writing("calls") as connection:
+    with _opened(config, "brimline rebuild-index"), db.writing("calls") as connection:
+        listed = connection.execute("select provider, name, id, missing from source_file")
+        known = {(row[0], row[1]): (int(row[2]), bool(row[3])) for row in listed.fetchall()}
+        lost = [key for key, (_, missing) in known.items() if missing]
+        for gone, there in renames.outlived(known, lost):
+            Ledger().hand_over(connection, known[gone][0], known[there][0])
         connection.execute(
             "update source_file set fingerprint = '', size = 0, mtime_ns = 0, inode = 0 "
             "where missing = 0"
@@ -175,7 +191,7 @@ def reset(config: Config) -> dict[str, int]:
     """Empty the ledger (never the accounts, keys or request log); rows removed, by table."""
     from server.store import db
 
-    with _opened(config), db.writing("calls") as connection:
+    with _opened(config, "brimline reset-db --yes"), db.writing("calls") as connection:
         removed = {
             table: connection.execute(f"delete from {table}").rowcount  # noqa: S608 - our names
             for table in _LEDGER
@@ -184,14 +200,14 @@ def reset(config: Config) -> dict[str, int]:
     return removed
 
 
-def _opened(config: Config) -> Any:
+def _opened(config: Config, command: str) -> Any:
     from contextlib import contextmanager
 
     @contextmanager
     def opened() -> Any:
         from server.store import db, migrations, settings
 
-        with offline.locked(config):
+        with offline.locked(config, _HELD.format(command=command)):
             db.open_databases(config.data_dir, strict=config.strict_writes)
             try:
                 migrations.migrate()

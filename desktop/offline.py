@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS = 30.0
 
 
+_SILENT = (
+    "Another Brimline has this data folder, but does not answer. "
+    "Wait until it has started or ended, then try again."
+)
+
+
 @contextmanager
-def locked(config: Config) -> Iterator[None]:
-    """Hold the data folder as a server would; raises `NotRunning` when one has it."""
+def locked(config: Config, held: str = _SILENT) -> Iterator[None]:
+    """Hold the data folder as a server would; raises `NotRunning` with `held` when one has it."""
     lock = Lock(config.data_dir / "serve.lock")
     if not lock.acquire():
-        raise NotRunning(
-            "Another Brimline has this data folder, but does not answer. "
-            "Wait until it has started or ended, then try again."
-        )
+        raise NotRunning(held)
     try:
         yield
     finally:

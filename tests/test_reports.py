@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from desktop.offline_api import address
 from server import config, runtime
 from server.errors import AppError
 from server.store import settings
+from server.store.lock import Lock
 from server.usage import pricing
 from tests.commandline import Brimline
 from tests.rollouts import Tree
@@ -214,6 +217,53 @@ def test_rebuilding_changes_nothing_and_reset_empties(brimline: Brimline, tree: 
     assert brimline.json("refresh")["calls"] == tree.sums[0]
     with pytest.raises(SystemExit):
         cli.main(["reset-db"])
+
+
+@pytest.mark.parametrize("words", [("rebuild-index",), ("reset-db", "--yes")], ids=" ".join)
+def test_a_running_brimline_is_told_apart_from_a_silent_one(
+    brimline: Brimline, words: tuple[str, ...]
+) -> None:
+    lock = Lock(brimline.folder / "data" / "serve.lock")
+    assert lock.acquire()
+    try:
+        brimline(*words, code=69)
+    finally:
+        lock.release()
+    assert "Quit Brimline first" in brimline.error
+    assert f"then run brimline {' '.join(words)} again" in brimline.error
+    brimline(*words)
+
+
+def test_rebuilding_heals_a_log_that_counted_under_two_names(
+    brimline: Brimline, tree: Tree
+) -> None:
+    log = next(iter(sorted((brimline.folder / "home/.codex/sessions").rglob("*.jsonl"))))
+    data = brimline.folder / "data" / "usage.db"
+    with closing(sqlite3.connect(data)) as connection, connection:
+        number = connection.execute("select id from source_file where name = ?", (log.stem,))
+        columns = (
+            "select name from pragma_table_info('source_file') where name not in ('id','name')"
+        )
+        rest = ", ".join(f'"{row[0]}"' for row in connection.execute(columns))
+        source = number.fetchone()[0]
+        old = connection.execute(
+            f"insert into source_file(name, {rest}) "
+            f"select 'rollout-2020-01-01T00-00-00-' || substr(name, -36), {rest} "
+            "from source_file where id = ?",
+            (source,),
+        ).lastrowid
+        connection.execute("update source_file set missing = 1 where id = ?", (old,))
+        fields = [
+            row[0] for row in connection.execute("select name from pragma_table_info('call')")
+        ]
+        told = ", ".join(f'"{name}"' for name in fields)
+        asked = {"id": "'log_old_' || id", "source": str(old)}
+        copied = ", ".join(asked.get(name, f'"{name}"') for name in fields)
+        where = "where source = ?"
+        connection.execute(f"insert into call({told}) select {copied} from call {where}", (source,))
+    assert brimline.json("rebuild-index")["calls"] == tree.sums[0]
+    said = brimline.json("summary", "--group-by", "thread", "--limit", "0", "--include-archived")
+    assert sum(group["calls"] for group in said["groups"]) == tree.sums[0]
 
 
 @pytest.mark.parametrize(
