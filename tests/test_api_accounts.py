@@ -488,7 +488,7 @@ def test_the_dry_run_says_who_and_why(client: FlaskClient, built: Services) -> N
     client.patch(f"/api/accounts/{bob}", json={"priority": 5})
     found = client.get("/api/routing/explain?model=gpt-5.5").get_json()
     assert found["choice"]["accountId"] == found["candidates"][0]["accountId"] == bob
-    assert found["choice"]["reason"] == "most headroom, 60% of its weekly allowance left"
+    assert found["choice"]["reason"] == "it has the higher priority"
     states = {each["accountId"]: (each["state"], each["reason"]) for each in found["candidates"]}
     assert states[ada] == ("waiting", "another has a higher priority")
     assert states[eve] == ("paused", "it is paused")

@@ -485,3 +485,39 @@ def test_an_explanation_of_nothing() -> None:
     assert (choice.state, rows) == ("empty", [])
     _, rows = explain([A, B], Ask(owner="b"), Rules(), NOW, 0.0)
     assert [(row.state, row.share) for row in rows] == [("left_out", 0.0), ("chosen", 100.0)]
+
+
+@pytest.mark.parametrize("strategy", ["capacity_weighted", "usage_weighted", "round_robin"])
+@pytest.mark.parametrize(
+    ("others", "reason"),
+    [
+        pytest.param([account("b", priority=-1)], "it has the higher priority", id="priority"),
+        pytest.param(
+            [account("b", policy="preserve")], "its policy lets it go first", id="the others spare"
+        ),
+        pytest.param(
+            [account("b", errors=1, error_at=NOW)],
+            "the last requests of the others failed",
+            id="they failed",
+        ),
+        pytest.param(
+            [account("b", priority=-1), account("c", policy="preserve")],
+            "its policy lets it go first",
+            id="what decided last",
+        ),
+    ],
+)
+def test_what_decided_before_the_strategy_is_the_reason(
+    strategy: str, others: list[Candidate], reason: str
+) -> None:
+    rules = Rules(strategy=strategy)
+    candidates = [account("a", week=99), *others]
+    assert choose(candidates, Ask(), rules, NOW, 0.5).reason == reason
+    choice, _ = explain(candidates, Ask(), rules, NOW, None)
+    assert (choice.account, choice.reason) == ("a", reason)
+
+
+def test_the_strategy_speaks_for_those_it_chose_among() -> None:
+    candidates = [account("a"), account("b", last_used=1), account("c", priority=-1)]
+    choice = choose(candidates, Ask(), Rules(strategy="round_robin"), NOW, 0.5)
+    assert (choice.account, choice.reason) == ("a", "its turn")

@@ -99,6 +99,7 @@ class _Field:
     group: list[Candidate] = field(default_factory=list)
     why: dict[str, str] = field(default_factory=dict)  # what keeps an account from serving
     passed: dict[str, str] = field(default_factory=dict)  # why another goes first
+    ahead: str = ""  # why the group goes before those that it was narrowed from last
 
 
 def choose(
@@ -147,6 +148,8 @@ def _choose(found: _Field, ask: Ask, rules: Rules, draw: tuple[int, float]) -> C
         reason = say(key if len(found.offered) == len(found.seen) else "other.alone")
         return Choice(found.able[0].id, reason, keeps_pin=keeps_pin)
     chosen, reason = _strategy(rules)(found.group, now, rand)
+    if len(found.group) == 1:
+        reason = found.ahead  # the strategy had nothing to choose from
     return Choice(chosen.id, reason, keeps_pin=keeps_pin)
 
 
@@ -247,9 +250,11 @@ def _narrow(candidates: Sequence[Candidate], ask: Ask, rules: Rules, now: int) -
         resting = [c for c in found.offered if found.why[c.id] == "resting"]
         found.able = _recovering_first(resting)
     found.group = found.able
-    for reason, rank in _sieves(holders, rules, now):
+    for (ahead, reason), rank in _sieves(holders, rules, now):
         best = min(map(rank, found.group), default=0)
-        found.passed |= {c.id: reason for c in found.group if rank(c) != best}
+        behind = {c.id: reason for c in found.group if rank(c) != best}
+        found.passed |= behind
+        found.ahead = ahead if behind else found.ahead
         found.group = [c for c in found.group if rank(c) == best]
     return found
 
@@ -257,16 +262,17 @@ def _narrow(candidates: Sequence[Candidate], ask: Ask, rules: Rules, now: int) -
 _Rank = Callable[["Candidate"], int]
 
 
-def _sieves(holders: set[str], rules: Rules, now: int) -> list[tuple[str, _Rank]]:
-    """Who goes first whatever the strategy says, and the sentence for the others."""
-    found: list[tuple[str, _Rank]] = [
-        (say("other.model"), lambda c: c.id not in holders),
-        (say("other.failed"), lambda c: failing(c, now)),
-        (say("other.priority"), lambda c: -c.priority),
-        (say("other.policy"), lambda c: _POLICIES.get(c.policy, 1)),
+def _sieves(holders: set[str], rules: Rules, now: int) -> list[tuple[tuple[str, str], _Rank]]:
+    """Who goes first whatever the strategy says; the sentences for those and for the others."""
+    found: list[tuple[tuple[str, str], _Rank]] = [
+        ((say("choice.model"), say("other.model")), lambda c: c.id not in holders),
+        ((say("choice.well"), say("other.failed")), lambda c: failing(c, now)),
+        ((say("choice.priority"), say("other.priority")), lambda c: -c.priority),
+        ((say("choice.policy"), say("other.policy")), lambda c: _POLICIES.get(c.policy, 1)),
     ]
     if rules.prefer_earlier_reset:
-        found.append((say("other.earlier"), lambda c: _days_to_reset(c, now)))
+        sentences = say("choice.earlier"), say("other.earlier")
+        found.append((sentences, lambda c: _days_to_reset(c, now)))
     return found
 
 
