@@ -110,6 +110,8 @@ def test_a_script_asks(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask("--min-remaining", "50", "--json") == 1
     said = json.loads(capsys.readouterr().out)
     assert said["remaining"] == {"5 h": 71.0, "week": 48.0}
+    assert ask("--min-remaining", "10", "--account", "") == 64, "an unset variable of a script"
+    capsys.readouterr()
     assert ask("--min-remaining", "10", "--account", "nobody") == 64
     assert "There is no account “nobody”" in capsys.readouterr().err
 

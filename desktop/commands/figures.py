@@ -109,7 +109,7 @@ def _guard(settings: Config, arguments: argparse.Namespace) -> int:
         return EXIT_UNAVAILABLE
     shot = client.get("/api/tray")
     of = shot["pool"]
-    if arguments.account:
+    if arguments.account is not None:
         full = client.get("/api/accounts")
         try:
             of = _tray_account(shot["accounts"], full, arguments.account)
