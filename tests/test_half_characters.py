@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -143,3 +144,21 @@ def test_a_mistake_with_one_file_stops_no_other(
     indexer.scan()
     assert scan.totals()["calls"] == 3
     assert scan.quality()["leftOut"] == []
+
+
+def test_a_home_that_cannot_be_opened_is_said(
+    config: Config, database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, inside = os.stat, str(config.codex_home) + os.sep
+
+    def refuse(path: Any, **how: Any) -> os.stat_result:
+        if str(path).startswith(inside):  # root, who may run these tests, may open everything
+            raise PermissionError(13, "Permission denied")
+        return usual(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        patch.setattr(os, "lstat", refuse)
+        Indexer(config, Ledger()).scan()
+    expected = [{"path": str(config.codex_home), "kind": "closed_folder"}]
+    assert scan.quality()["leftOut"] == expected

@@ -133,9 +133,12 @@ class Finder:
         while stack:
             try:
                 said = stat(path := stack.pop())
-            except OSError:
+            except OSError as error:
                 if os.path.lexists(path):  # noqa: PTH110 - `Path.exists` follows links
                     self._odd.append((path, "closed_folder"))
+                elif isinstance(error, PermissionError):  # the folder it lies in is closed
+                    outer = os.path.dirname(path), "closed_folder"
+                    self._odd += [outer] if outer not in self._odd else []
                 continue
             if (said.st_dev, said.st_ino) in seen:
                 self._odd.append((path, "linked_again"))
