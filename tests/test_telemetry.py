@@ -376,6 +376,27 @@ def test_claude_code_has_panels_of_its_own(database: None) -> None:
     assert shown()["input"]["value"] == 0  # Codex' panels stay Codex'
 
 
+def test_failures_wait_as_long_as_what_went_well(database: None) -> None:
+    about = [{"key": "service.name", "value": {"stringValue": "claude-code"}}]
+    at = NOW - 60_000
+    records = [
+        claude_record("api_request", iso(at) or "", input_tokens=10, output_tokens=5, model="x"),
+        claude_record("api_error", iso(at + 1000) or "", status_code=529, error="Overloaded"),
+    ]
+    body = {"resourceLogs": [{"resource": {"attributes": about},
+                              "scopeLogs": [{"logRecords": records}]}]}  # fmt: skip
+    batch = otlp.decode("logs", json.dumps(body).encode(), json=True, now=NOW)
+    with db.writing() as connection:
+        witness.store(connection, [batch], witness.Tally(), NOW)
+    span = SPAN._replace(provider="claude")
+    found = []
+    for now in (NOW, NOW + 120_000):
+        panels = {one["id"]: one for one in telemetry.panels(span, Days("UTC"), now)["panels"]}
+        calls, share = panels["modelCalls"], panels["success"]["successPercent"]
+        found.append((calls["value"], calls["failed"], share))
+    assert found == [(0, 0, None), (1, 1, 50.0)]
+
+
 def claude_told(count: int = 3) -> None:
     """Claude Code's own events, as its exporter sends them."""
     common = [

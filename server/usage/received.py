@@ -184,7 +184,7 @@ def _given(wanted: Wanted) -> list[Any]:
 
 
 _TOLD: dict[str, Callable[[Span], list[Any]]] = {
-    "failed": lambda span: [one.id for one in failures_told(span)],
+    "failed": lambda span: [one.id for one in failures_told(span, db.now_ms())],
     "alone": sessions_told,
 }
 

@@ -151,7 +151,7 @@ class Facts:
     """What several panels need, each read once and only when it is asked for."""
 
     def __init__(self, span: Span, steps: Steps, now: int, details: int = DETAILS) -> None:
-        self.span, self.steps, self.details = span, steps, details
+        self.span, self.steps, self.now, self.details = span, steps, now, details
         self.alone = lone(span, now)
 
     @cached_property
@@ -215,7 +215,7 @@ class Facts:
     @cached_property
     def failed_by(self) -> dict[str, int]:
         """How many requests failed, by who says so."""
-        return _failed(self.span)
+        return _failed(self.span, self.now)
 
     @property
     def failed(self) -> int:
@@ -264,8 +264,12 @@ def sessions_told(span: Span) -> list[str]:
     return [session for name, session in told if name not in ledger]
 
 
-def failures_told(span: Span) -> list[Failure]:
-    """Requests that failed as only telemetry tells; the proxy tells each of a session it served."""
+def failures_told(span: Span, now: int) -> list[Failure]:
+    """Requests that failed as only telemetry tells; the proxy tells each of a session it served.
+
+    They wait as long as a response that only telemetry saw: else a new conversation would show
+    nothing but its failures until its first success counts.
+    """
     endings = db.rows(
         "select session_id, at, ending, coalesce(json_extract(attributes, '$.attempt'), 0), id "
         "from telemetry_event where provider in (select value from json_each(?)) and at >= "
@@ -273,7 +277,8 @@ def failures_told(span: Span) -> list[Failure]:
         "order by at, id",
         (span.whose, span.since, span.until),
     )
-    told = failures(Ending(*row) for row in endings)
+    patient = now - PATIENCE_MS
+    told = [one for one in failures(Ending(*row) for row in endings) if one.at <= patient]
     if span.provider == "claude":
         return told
     served = {
@@ -288,7 +293,7 @@ def failures_told(span: Span) -> list[Failure]:
     return [one for one in told if one.session not in served]
 
 
-def _failed(span: Span) -> dict[str, int]:
+def _failed(span: Span, now: int) -> dict[str, int]:
     """Requests that failed, by who says so."""
     proxied = 0
     if span.provider != "claude":
@@ -297,7 +302,7 @@ def _failed(span: Span) -> dict[str, int]:
             "and started_at >= ? and started_at < ?",
             (span.since, span.until),
         )[0][0]
-    return {"proxy": proxied, "telemetry": len(failures_told(span))}
+    return {"proxy": proxied, "telemetry": len(failures_told(span, now))}
 
 
 # ── tiles ─────────────────────────────────────────────────────────────────────────────────
