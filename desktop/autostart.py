@@ -222,6 +222,15 @@ def enabled() -> bool:
     return _here()[0].read() is not None
 
 
+def lost() -> str | None:
+    """The program that the entry starts, when it is no longer there; else None."""
+    login = _here()[0]
+    stored = login.read()
+    if stored is None or _program_exists(login, stored):
+        return None
+    return str(_program(login, stored))
+
+
 def enable() -> None:
     """Start at login from now on."""
     login, words = _here()
@@ -252,13 +261,17 @@ def _heal(login: Login, words: Sequence[str]) -> bool:
 
 
 def _program_exists(login: Login, stored: str) -> bool:
+    return _program(login, stored).is_file()
+
+
+def _program(login: Login, stored: str) -> Path:
     if isinstance(login, LaunchAgent):
         words = plistlib.loads(stored.encode()).get("ProgramArguments") or [""]
-        return Path(str(words[0])).is_file()
+        return Path(str(words[0]))
     if isinstance(login, Xdg):
         line = next((x for x in stored.splitlines() if x.startswith("Exec=")), "Exec=")
-        return Path(desktop_program(line.removeprefix("Exec="))).is_file()
-    return Path(_windows_program(stored)).is_file()
+        return Path(desktop_program(line.removeprefix("Exec=")))
+    return Path(_windows_program(stored))
 
 
 def desktop_program(line: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import json
 import plistlib
 import subprocess
 import sys
@@ -211,6 +212,31 @@ def test_the_command_line_switches_it(tmp_path: Path) -> None:
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
     assert [said(word) for word in ("status", "on", "status", "off")] == ["off", "on", "on", "off"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the XDG place")
+def test_an_entry_without_its_program_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("BRIMLINE_CONFIG", str(tmp_path / "config.toml"))
+    login = autostart.place("linux", {"XDG_CONFIG_HOME": str(tmp_path)})
+
+    def status(*words: str) -> tuple[str, str]:
+        asked = ["autostart", "status", *words, "--data-dir", str(tmp_path / "data")]
+        assert cli.main(asked) == 0
+        said = capsys.readouterr()
+        return said.out.strip(), said.err
+
+    assert json.loads(status("--json")[0]) == {"enabled": False, "missingProgram": None}
+    gone = str(tmp_path / "old" / "brimline")
+    login.write(login.render([gone, "tray"]))
+    assert json.loads(status("--json")[0]) == {"enabled": True, "missingProgram": gone}
+    out, err = status()
+    assert out == "on"
+    assert gone in err
+    login.write(login.render([sys.executable, "tray"]))
+    assert status() == ("on", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the XDG entry")

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from desktop.commands.terminal import EXIT_ERROR, command, json_flag
+from desktop.commands.terminal import EXIT_ERROR, command, json_flag, say
 from server import __version__
 from server.config import Config
 from server.errors import AppError
@@ -23,6 +23,7 @@ def add(commands: Any) -> None:
     )
     autostart.set_defaults(silent=True)
     autostart.add_argument("state", choices=["on", "off", "status"])
+    json_flag(autostart)
     selftest = command(
         commands,
         "selftest",
@@ -48,7 +49,16 @@ def _autostart(settings: Config, arguments: argparse.Namespace) -> int:
             f"Start at login was not changed: {where}: {error.strerror}. "
             "Make that place writable, then try again."
         ) from None
-    print("on" if autostart.enabled() else "off")
+    on, lost = autostart.enabled(), autostart.lost()
+    if arguments.json:
+        print(json.dumps({"enabled": on, "missingProgram": lost}))
+    else:
+        print("on" if on else "off")
+        if lost is not None:
+            say(
+                f"brimline: The entry starts {lost}, which is no longer there. "
+                "`brimline autostart on` writes it anew."
+            )
     return 0
 
 
