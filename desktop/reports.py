@@ -407,7 +407,8 @@ def _summary(api: Api, arguments: argparse.Namespace) -> str:
     limit = 20 if arguments.limit is None else arguments.limit
     answer = api.get("/api/summary", **asked, limit=str(limit))
     for group in answer["groups"]:
-        group["name"] = group.get("threadTitle") or group.get("project") or group.get("name")
+        titled = group.get("threadTitle") or group.get("project") or group.get("accountName")
+        group["name"] = titled or group.get("name")
     return _table(answer["groups"], "groups", arguments, answer)
 
 

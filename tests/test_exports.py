@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from server.accounts.pool import Pool
 from server.app import create_app
 from server.config import Config
 from server.dashboard.exports import cell
@@ -53,6 +54,29 @@ def table(client: FlaskClient, path: str) -> list[dict[str, str]]:
 )
 def test_a_cell(value: Any, shown: Any) -> None:
     assert cell(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [
+        pytest.param("normal", "Work", id="its name"),
+        pytest.param("redacted", "Work", id="names of accounts are no work"),
+        pytest.param("strict", "acc-1", id="the id stands for it"),
+    ],
+)
+def test_an_account_is_called_by_its_name(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, mode: str, shown: str
+) -> None:
+    monkeypatch.setattr(Pool, "name", lambda _, account: {"acc-1": "Work"}[account])
+    with db.writing("calls") as connection:
+        connection.execute("update call set account = 'acc-1'")
+    rows = table(client, f"/api/exports/calls.csv?privacy={mode}")
+    assert rows and {row["account"] for row in rows} == {shown}
+    older = client.get(f"/api/usage?privacy={mode}").get_json()["rows"]
+    assert older and {row["account"] for row in older} == {shown}
+    groups = client.get(f"/api/summary?by=account&privacy={mode}&history=all").get_json()["groups"]
+    assert [group["name"] for group in groups] == ["acc-1"]
+    assert [group["accountName"] for group in groups] == [None if mode == "strict" else "Work"]
 
 
 def test_calls_are_the_list(client: FlaskClient) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ CALLS: Columns = (
     ("model", "model"), ("effort", "effort"), *_SUMS,
     ("usage_credit_confidence", "creditConfidence"), ("cache_write_tokens", "cacheWriteTokens"),
     ("cache_ratio", "cacheRatio"), ("context_window_percent", "contextPercent"),
-    ("attention", "attention"), ("provider", "provider"), ("account", "accountId"),
+    ("attention", "attention"), ("provider", "provider"), ("account", "account"),
     ("witnesses", "witnesses"), ("thread_id", "threadId"), ("session_id", "sessionId"),
     ("record_id", "id"),
 )  # fmt: skip
@@ -66,7 +66,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/exports/calls.csv")
     def call_file() -> Response:
         page = filters.page(tuple(calls.SORTS))
-        return _file("calls", CALLS, _pages(calls.search, "calls", filters.single(), page))
+        return _file("calls", CALLS, _of_people(services, filters.single(), page))
 
     @routes.get("/api/exports/threads.csv")
     def thread_file() -> Response:
@@ -94,7 +94,7 @@ def blueprint(services: Services) -> Blueprint:
     def rows() -> Response:
         if query.choice("refresh", "0", _SWITCH) in _ON:
             services.indexer.scan(wait=True)
-        return jsonify(usage_rows())
+        return jsonify(usage_rows(services))
 
     return routes
 
@@ -104,7 +104,7 @@ _SWITCH = (*_ON, "0", "false", "no", "off")
 _MOST_ROWS = 10_000
 
 
-def usage_rows() -> dict[str, Any]:
+def usage_rows(services: Services) -> dict[str, Any]:
     """Calls in the words of the usage tracker: `limit` and `offset` page, archives on request."""
     archived = query.choice("include_archived", "0", _SWITCH) in _ON
     limit = _MOST_ROWS
@@ -114,7 +114,7 @@ def usage_rows() -> dict[str, Any]:
     wanted = replace(filters.single(), history="" if archived else "active")
     found = calls.search(wanted, Page(limit=limit, offset=offset))
     mode, sums = filters.privacy(), found["totals"]
-    shown = mode.shown(found["calls"])
+    shown = list(with_accounts(services, mode.mode, mode.shown(found["calls"])))
     return {
         "schema": "codex-usage-tracker-usage-v1",
         "rows": [{heading: row.get(field) for heading, field in CALLS} for row in shown],
@@ -150,6 +150,23 @@ def cell(value: Any) -> Any:
     if isinstance(value, str):
         return f"'{value}" if value.startswith(_FORMULA) else value.replace("\0", "")
     return "" if value is None else value
+
+
+def with_accounts(
+    services: Services, mode: str, rows: Iterable[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Calls with `account`: what people call it, which the strict mode leaves at its id."""
+    names: dict[str, str] = {}
+    for row in rows:
+        account = row["accountId"]
+        if account and mode != "strict" and account not in names:
+            names[account] = services.pool.name(account)
+        yield {**row, "account": names.get(account, account)}
+
+
+def _of_people(services: Services, wanted: Filter, page: Page) -> Iterator[dict[str, Any]]:
+    rows = _pages(calls.search, "calls", wanted, page)
+    return with_accounts(services, filters.privacy().mode, rows)
 
 
 def _pages(

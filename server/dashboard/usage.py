@@ -29,9 +29,10 @@ def blueprint(services: Services) -> Blueprint:
         by = query.choice("by", "date", tuple(summary.GROUPS))
         local, limit = filters.days(), query.number("limit", 20, 0, 100_000)
         wanted, tags = filters.full(), filters.tags()
-        return filters.answer(
-            filters.remembered(lambda: summary.grouped(wanted, by, local, limit, tags))
-        )
+        found = filters.remembered(lambda: summary.grouped(wanted, by, local, limit, tags))
+        if by == "account":  # an account may be called something else without a new call
+            found = {**found, "groups": [_called(services, group) for group in found["groups"]]}
+        return filters.answer(found)
 
     @routes.get("/api/pricing/coverage")
     def coverage() -> Any:
@@ -52,6 +53,11 @@ def blueprint(services: Services) -> Blueprint:
         return filters.answer({**scan.totals(), "quality": scan.quality()})
 
     return routes
+
+
+def _called(services: Services, group: dict[str, Any]) -> dict[str, Any]:
+    account = group["name"]
+    return {**group, "accountName": services.pool.name(account) if account else None}
 
 
 def _add_calls(routes: Blueprint, services: Services) -> None:
