@@ -98,7 +98,12 @@ def _notes(pieces: _Pieces, warnings: dict[str, int], calls: int) -> list[str]:
         if kind in _KINDS
     ]
     said += [f"{warnings[kind]:,} × {what}." for kind, what in _MENDED.items() if kind in warnings]
-    if pieces.size == 0:
+    if pieces.cut:
+        said.append(
+            "The compressed log ends before its end, as after a copy that broke off. What comes "
+            "before counts; compress or copy it again to have the rest."
+        )
+    elif pieces.size == 0:
         said.append("The file is empty.")
     elif pieces.nothing:
         said.append(
@@ -122,8 +127,11 @@ class _Pieces:
         self.path = path
         self.size = self.rest = self.too_long = 0
         self.nothing = True  # but NUL bytes
+        self.cut = False  # a packed log that ends before its end
 
     def __iter__(self) -> Iterator[bytes]:
+        from server.ingest import reader
+
         rest, endless = b"", False
         for piece in _bytes_of(self.path):
             self.size += len(piece)
@@ -142,6 +150,7 @@ class _Pieces:
                 rest, endless = b"", True
         self.rest = len(rest)
         self.nothing = self.nothing and self.size > 0
+        self.cut = reader.cut_off(str(self.path))
 
 
 def _bytes_of(path: Path) -> Any:
@@ -154,7 +163,9 @@ def _bytes_of(path: Path) -> Any:
         with path.open("rb") as file:
             source: Any = file
             if path.suffix == ".zst":
-                source = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(file)
+                source = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+                    file, read_across_frames=True
+                )
             while piece := source.read(_PIECE):
                 yield piece
     except zstandard.ZstdError as error:

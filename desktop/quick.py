@@ -173,6 +173,7 @@ def lost(totals: dict[str, Any]) -> list[str]:
 
 LEFT_OUT = {
     "unreadable": "a log that cannot be read",
+    "cut_off": "the compressed log ends before its end; what comes before is counted",
     "closed_folder": "a folder that cannot be opened",
     "linked_again": "a link to a folder that is read already",
     "broken_link": "a link that leads nowhere",

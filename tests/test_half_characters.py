@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
+from desktop import logs
 from server.config import Config
 from server.ingest import codex, reader, scan
 from server.ingest.indexer import Indexer
@@ -162,3 +165,45 @@ def test_a_home_that_cannot_be_opened_is_said(
         Indexer(config, Ledger()).scan()
     expected = [{"path": str(config.codex_home), "kind": "closed_folder"}]
     assert scan.quality()["leftOut"] == expected
+
+
+def packed(config: Config) -> tuple[Path, bytes]:
+    """Where a packed log of three sessions' lines belongs, and its bytes, in two frames."""
+    write(config, 1, session(1))
+    path = next((config.codex_home / "sessions").rglob("*.jsonl"))
+    plain = path.read_bytes()
+    path.unlink()
+    pack = zstandard.ZstdCompressor(write_checksum=True).compress
+    empty = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"  # a frame that is to be skipped
+    more = os.urandom(300_000).hex().encode() + b"\n"  # several blocks, and no JSON
+    return path.with_name(path.name + ".zst"), pack(plain) + empty + pack(more)
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["a load", "beside a server"])
+@pytest.mark.parametrize(
+    ("left", "cut"),
+    [
+        pytest.param(1.0, False, id="whole"),
+        pytest.param(0.9999, True, id="without its last bytes"),
+        pytest.param(0.5, True, id="half of it"),
+        pytest.param(0.00002, True, id="less than its first head"),
+    ],
+)
+def test_a_packed_log_that_is_cut_off_is_said(
+    config: Config, database: None, alone: bool, left: float, cut: bool
+) -> None:
+    path, whole = packed(config)
+    path.write_bytes(whole[: int(len(whole) * left)])
+    indexer = Indexer(config, Ledger(), alone=alone)
+    indexer.scan()
+    indexer.scan()
+    expected = [{"path": str(path), "kind": "cut_off"}] if cut else []
+    assert scan.quality()["leftOut"] == expected
+    notes = " ".join(logs.inspect(path)["notes"])
+    assert ("The compressed log ends before its end" in notes) == cut
+    assert "is empty" not in notes
+    assert "line is finished" not in notes
+    path.write_bytes(whole)
+    indexer.scan()
+    assert scan.quality()["leftOut"] == []
+    assert scan.totals()["calls"] == 1

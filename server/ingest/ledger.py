@@ -8,7 +8,7 @@ from collections import defaultdict
 from server import shortjson
 from server.accounts import windows
 from server.ingest import codex, reconcile
-from server.ingest.reader import COLUMNS, SUMS, Batch
+from server.ingest.reader import COLUMNS, CUT_OFF, SUMS, Batch
 from server.ingest.reconcile import Finished, Fork, Row
 from server.store import db
 from server.usage.days import chosen
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     Delta = tuple[str, str, str, str, str]  # day, provider, model, project, account
 
 # The kinds of warning that are no lost line.
-_HARMLESS = {"unusual_shape", "mended_number", "mended_time", "mended_text", "unreadable"}
+_HARMLESS = {
+    "unusual_shape", "mended_number", "mended_time", "mended_text", "unreadable", CUT_OFF,
+}  # fmt: skip
 _DEPTH = 50  # forks of forks; what goes deeper is a circle
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))
@@ -659,6 +661,7 @@ def _move_cursor(
     warnings = shortjson.loads(before[0]) if before else {}
     known = dict(warnings)
     warnings.pop("unreadable", None)  # now it was read
+    warnings.pop(CUT_OFF, None)  # the batch says it again if it still is
     for kind, count in batch.warnings.items():
         warnings[kind] = warnings.get(kind, 0) + count
     connection.execute(

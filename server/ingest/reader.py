@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Row = tuple[Any, ...]
 
 MAX_LINE = 16 << 20
+CUT_OFF = "cut_off"  # the packed log ends before its end
 _PIECE = 1 << 20
 _EARLIEST = 1_577_836_800_000  # 2020: nothing that we read is older than its program
 _NO_RATES = (-1, -1, -1, -1)
@@ -97,6 +98,49 @@ class _Unpacked(io.RawIOBase):
         if not self.closed:
             self._reader.close()
         super().close()
+
+
+def cut_off(path: str) -> bool:
+    """Whether a packed log ends before its end, as after a copy that broke off.
+
+    Unpacking it does not say so: it ends like one that is whole. The blocks of each frame are
+    stepped over here, three bytes of each are read. Raises `OSError`.
+    """
+    if not path.endswith(".zst"):
+        return False
+    with open(path, "rb") as file:  # noqa: PTH123 - a scan loads no `pathlib` for it
+        size = file.seek(0, os.SEEK_END)
+        place = 0
+        while 0 <= place < size:
+            file.seek(place)
+            place = _after_frame(file, place, size)
+    return place != size
+
+
+def _after_frame(file: BinaryIO, place: int, size: int) -> int:
+    """Where a zstd frame ends; -1 when the file ends before."""
+    from zstandard import ZstdError, frame_header_size, get_frame_parameters
+
+    head = file.read(18)
+    if head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5:  # to be skipped
+        return place + 8 + int.from_bytes(head[4:8], "little") if len(head) >= 8 else -1
+    try:
+        sealed = get_frame_parameters(head).has_checksum
+        place += frame_header_size(head)
+    except ZstdError:
+        return -1
+    last = False
+    while not last:
+        file.seek(place)
+        block = file.read(3)
+        if len(block) < 3:
+            return -1
+        told = int.from_bytes(block, "little")
+        last = bool(told & 1)
+        repeated = told >> 1 & 3 == 1  # one byte stands for all of them
+        place += 3 + (1 if repeated else told >> 3)
+    place += 4 if sealed else 0
+    return place if place <= size else -1
 
 
 # Buffers to use again: fresh memory costs as much as reading into it.
@@ -192,6 +236,8 @@ def read(
                 yield batch
                 batch = Batch(offset=batch.offset)
     batch.state = now.dump()
+    if cut_off(path):
+        batch.warnings[CUT_OFF] = 1
     yield batch
 
 

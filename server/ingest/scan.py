@@ -75,8 +75,10 @@ def quality() -> dict[str, Any]:
         "from source_file where warnings != '{}'"
     )[0]
     closed = db.rows(
-        "select path, 'unreadable' from source_file where not missing "
-        "and warnings like '%\"unreadable\"%' order by path"
+        "select path, kind from source_file join "
+        "(select 'unreadable' as kind union select 'cut_off') "
+        "on json_extract(warnings, '$.' || kind) where not missing and warnings != '{}' "
+        "order by path"
     )
     # What is read elsewhere already is no loss; it is only listed.
     places = sorted([*closed, *left_out()], key=lambda place: place[1] == "linked_again")

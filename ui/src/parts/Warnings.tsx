@@ -22,7 +22,7 @@ interface Found extends Quality {
 
 const MOST_FILES = 50;
 /** These lines were read: by the longer way, or with a figure mended. Files are listed by themselves. */
-const HARMLESS = ["unusual_shape", "mended_number", "mended_time", "mended_text", "unreadable"];
+const HARMLESS = ["unusual_shape", "mended_number", "mended_time", "mended_text", "unreadable", "cut_off"];
 
 /** Hidden while everything was taken as it stands. */
 export function Warnings() {
