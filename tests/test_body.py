@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+
+import pytest
 import zstandard
 
 from server.errors import AppError
@@ -52,3 +56,44 @@ def test_zstd_that_breaks_off_is_told_from_bad_json() -> None:
 def test_what_is_no_zstd_is_said_to_be_none() -> None:
     for raw in (b"junk", b'{"model":"m"}', FRAME + b"xx", b"\x28\xb5\x2f\xfd\xff\xff" + bytes(40)):
         assert "zstd data" in complaint(raw)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip"])
+def test_gzip_may_have_several_members(coding: str) -> None:
+    raw = gzip.compress(TEXT[:100]) + gzip.compress(b"") + gzip.compress(TEXT[100:])
+    assert body.decode(raw, coding) == TEXT
+    for bad, words in ((raw[:-3], "does not end"), (raw + b"xx", "valid gzip")):
+        with pytest.raises(AppError, match=words) as caught:
+            body.decode(bad, coding)
+        assert caught.value.status == 400
+    with pytest.raises(AppError) as caught:
+        body.decode(raw, coding, len(TEXT) - 1)
+    assert caught.value.status == 413
+
+
+ODD = [
+    pytest.param(b"9" * 5000, id="a number longer than Python reads"),
+    pytest.param(b"1e400", id="a number that no double holds"),
+    pytest.param(b'"\\ud800"', id="half a character"),
+    pytest.param(b'"\\ud83d\\ude00 \\\\ud800 \\uDC00\\ud800x"', id="halves beside whole ones"),
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_we_do_not_read_is_passed_on_as_it_came(odd: bytes) -> None:
+    ready = b'{"model":"m","input":[{"a":%s}],"stream":true,"store":false,"z":[%s]}' % (odd, odd)
+    for openai in (True, False):
+        assert body.read(ready, "", openai=openai).sent == ready
+    asked = b'{"model":"m","input":"Hi \\n","user":"u","z":{"x":%s},"verbosity":"low"}' % odd
+    sent = body.read(asked, "", openai=True).sent
+    assert sent.count(odd) == 1
+    found = json.loads(sent.replace(odd, b"1"))
+    assert found["z"] == {"x": 1} and found["text"] == {"verbosity": "low"}
+    assert found["input"][0]["content"] == [{"type": "input_text", "text": "Hi \n"}]
+    assert (found["stream"], found["store"], "user" in found) == (True, False, False)
+
+
+@pytest.mark.parametrize("bad", [b"01", b'"\\ud80"', b'"\\ud800', b"NaN", b'"\\q"'])
+def test_what_is_no_json_is_refused(bad: bytes) -> None:
+    with pytest.raises(AppError, match="not valid JSON"):
+        body.read(b'{"model":"m","input":"x","z":%s}' % bad, "", openai=True)

@@ -6,6 +6,7 @@ sent on untouched unless the provider would refuse them.
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import zlib
@@ -25,6 +26,7 @@ _STEP = 65536
 _WINDOW = 8 * 1024 * 1024
 _LONGEST_HEADER = 18  # of a zstd frame
 _SKIPPABLE = b"\x2a\x4d\x18"  # ends the magic number of a frame without content
+_GZIP = b"\x1f\x8b"
 _RLE = 2  # a block that repeats its one byte
 # The ChatGPT backend answers 400 to these, which the OpenAI API takes.
 _REFUSED_FIELDS = (
@@ -58,6 +60,9 @@ class _Seen(msgspec.Struct):
 
 _INLINE = re.compile(rb";base64,[A-Za-z0-9+/=_-]+")
 _FILE_ID = re.compile(rb'(?<!\\)"file_id"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]{1,200})"')
+# An escape in a text; the group is that of half a character, without its other half.
+_WHOLE = rb"u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+_ESCAPE = re.compile(rb"\\(?:" + _WHOLE + rb"|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 _MOST_FILES = 100
 _LONGEST_MODEL = 200
 _BRACE = ord("{")
@@ -76,6 +81,7 @@ _ALIASES = {
 # Where the parser stumbled; the rest of its message is not shown.
 _FIELD = re.compile(r"\$\.(input|tools|previous_response_id)\b")
 _decoder = msgspec.json.Decoder(_Seen)
+_splitter = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True)
@@ -103,14 +109,21 @@ def read(raw: bytes, coding: str, *, openai: bool, limit: int = MAX_DECODED) -> 
     """
     coding = coding.strip().lower()
     decoded = decode(raw, coding, limit)
-    seen = _look(decoded)
+    try:
+        text, mark = decoded, None
+        seen = _look(decoded)
+    except BadRequest:
+        text, mark = _marked(decoded)
+        if mark is None:
+            raise
+        seen = _look(text)
     _check(seen, openai=openai)
     # The provider takes zstd as Codex sends it; the others we undo ourselves.
     sent, plain = (raw, False) if coding in ("", "identity", "zstd") else (decoded, True)
     if openai:
-        changed = _for_backend(decoded, seen)
+        changed = _for_backend(text, seen)
         if changed is not None:
-            sent, plain = changed, True
+            sent, plain = _unmarked(changed, mark), True
     reasoning = seen.reasoning if isinstance(seen.reasoning, dict) else {}
     return Body(
         sent=sent,
@@ -245,7 +258,9 @@ def _drain_zstd(reader: zstandard.ZstdDecompressionReader, limit: int) -> bytes:
 
 
 def _inflate(raw: bytes, coding: str, limit: int) -> bytes:
-    # 47 takes gzip and zlib by their header; some clients send deflate without one.
+    if raw.startswith(_GZIP):
+        return _gunzip(raw, limit)
+    # 47 takes zlib by its header; some clients send deflate without one.
     bare = coding == "deflate" and not _has_zlib_header(raw)
     inflater = zlib.decompressobj(-15 if bare else 47)
     try:
@@ -256,6 +271,20 @@ def _inflate(raw: bytes, coding: str, limit: int) -> bytes:
         raise _too_large(limit)
     if not inflater.eof or inflater.unused_data:
         raise invalid(f"The body's {coding} data does not end where it should.")
+    return found
+
+
+def _gunzip(raw: bytes, limit: int) -> bytes:
+    """All members of gzip data, one after the other (RFC 1952, 2.2)."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as reader:
+            found = reader.read(limit + 1)
+    except EOFError as error:
+        raise invalid("The body's gzip data does not end where it should.") from error
+    except (OSError, zlib.error) as error:
+        raise invalid("The body is not valid gzip data.") from error
+    if len(found) > limit:
+        raise _too_large(limit)
     return found
 
 
@@ -292,42 +321,75 @@ def _text(value: Any) -> str | None:
     return value[:512] if isinstance(value, str) and value else None
 
 
-def _for_backend(decoded: bytes, seen: _Seen) -> bytes | None:
-    """The body as the ChatGPT backend takes it; None when it already is."""
+def _marked(decoded: bytes) -> tuple[bytes, bytes | None]:
+    """The body with a mark for each half of a character, and the mark; None without any.
+
+    JSON allows an escape such as \\ud800 without its other half (RFC 8259, 8.2); our parser does
+    not. Where nothing else is wrong, that is the provider's to judge.
+    """
+    count = 0
+    while (mark := b"half a character %d:" % count) in decoded:
+        count += 1
+    text = _ESCAPE.sub(lambda found: mark + found[1] if found[1] else found[0], decoded)
+    return (decoded, None) if len(text) == len(decoded) else (text, mark)
+
+
+def _unmarked(text: bytes, mark: bytes | None) -> bytes:
+    return text if mark is None else text.replace(mark, b"\\u")
+
+
+def _members(raw: Any) -> dict[str, Any] | None:
+    """The fields of an object, each as it was written; None when it is something else."""
+    if raw is None or isinstance(raw, dict):
+        return raw or {}
+    text = bytes(raw)
+    if text == b"null":
+        return {}
+    return _splitter.decode(text) if text[0] == _BRACE else None
+
+
+def _value(raw: msgspec.Raw) -> Any:
     try:
-        value = orjson.loads(decoded)
+        return orjson.loads(bytes(raw))
     except (orjson.JSONDecodeError, RecursionError) as error:
         raise invalid("The body is not valid JSON.") from error
+
+
+def _for_backend(decoded: bytes, seen: _Seen) -> bytes | None:
+    """The body as the ChatGPT backend takes it; None when it already is.
+
+    Fields that need no change are carried over as they were written.
+    """
     if seen.store is True:
         raise invalid("“store” must be false: responses are not kept.", "store")
+    value: dict[str, Any] = dict(_splitter.decode(decoded))
     before = len(value)
     for name in _REFUSED_FIELDS:
         value.pop(name, None)
-    wanted = {"stream": True, "store": False}
-    changed = before != len(value) or any(value.get(k) is not v for k, v in wanted.items())
-    value.update(wanted)
-    if isinstance(value.get("input"), str):
+    changed = before != len(value) or seen.stream is not True or seen.store is not False
+    value.update({"stream": True, "store": False})
+    if isinstance(seen.input, str):
         text = {"type": "input_text", "text": value["input"]}
         value["input"] = [{"type": "message", "role": "user", "content": [text]}]
         changed = True
     changed |= _spelled_out(value)
-    return orjson.dumps(value) if changed else None
+    return msgspec.json.encode(value) if changed else None
 
 
 def _spelled_out(value: dict[str, Any]) -> bool:
     """Put what is spelled in another way where the backend looks; whether there was any."""
     changed = False
-    if value.get("messages") is not None:
-        said, value["input"] = conversation(value)
+    if bytes(value.get("messages", b"null")) != b"null":
+        said, value["input"] = conversation({"messages": _value(value.pop("messages"))})
+        own = _value(value["instructions"]) if "instructions" in value else None
         value["instructions"] = "\n".join(
-            text for text in (value.get("instructions"), said) if isinstance(text, str) and text
+            text for text in (own, said) if isinstance(text, str) and text
         )
-        del value["messages"]
         changed = True
     for alias in _ALIASES.keys() & value.keys():
         place, name = _ALIASES[alias]
-        given, found = value.pop(alias), value.get(place)
+        given, found = value.pop(alias), _members(value.get(place))
         changed = True
-        if isinstance(given, str) and isinstance(found, dict | None):
-            value[place] = {name: given, **(found or {})}
+        if bytes(given)[:1] == b'"' and found is not None:
+            value[place] = {name: given, **found}
     return changed
