@@ -38,14 +38,17 @@ class Alert:
     kind: str = ERROR
 
 
-# What has been told of a window in its present cycle: its reset, and the lowest threshold.
+# What has been told of a window in its present cycle: its reset, and the lowest threshold. Its
+# key names the accounts in rotation too, for another account's figures are another window's.
 Told = Mapping[str, tuple[int | None, int]]
 
 
 def news(before: View, after: View, told: Told, now: int) -> tuple[list[Alert], Told]:
     """What changed that the user wants to hear of, and what counts as told from now on."""
     found: list[Alert] = []
-    if after.can_start and not before.can_start and after.trouble:
+    if after.hung and not before.hung and after.trouble:
+        found.append(Alert("Brimline's server hangs", after.trouble, SERVER))
+    elif after.can_start and not before.can_start and after.trouble and not after.hung:
         found.append(Alert("Brimline's server stopped", after.trouble, SERVER))
     if not before.snapshot or not after.snapshot:
         return found, told
@@ -95,24 +98,56 @@ def _crossings(
 ) -> tuple[list[Alert], Told]:
     before = {w["key"]: w for w in (old.get("pool") or {}).get("windows") or ()}
     paid = bool((new.get("pool") or {}).get("onCredits"))
+    rotation = _rotation(new)
+    same, serves = rotation == _rotation(old), _can_serve(new)
     found: list[Alert] = []
     kept = dict(told)
     for window in (new.get("pool") or {}).get("windows") or ():
-        key, left = window["key"], window.get("remainingPercent")
-        was = (before.get(key) or {}).get("remainingPercent")
+        key, left = f"{rotation} {window['key']}", window.get("remainingPercent")
+        was = (before.get(window["key"]) or {}).get("remainingPercent")
         if was is None or left is None:
             continue
         reset = display.moment(window.get("resetAt"))
         if key in kept and _afresh(kept[key], reset, left):
             del kept[key]
         alert, threshold = _crossing(window, was, left, kept.get(key), now)
-        if alert is not None and alert.kind == SPENT and paid:
-            alert = replace(alert, text=f"Work goes on, {display.CREDITS}.")
-        if alert is not None:
-            found.append(alert)
+        if alert is not None and (alert.kind != BACK or (same and serves)):
+            found.append(_worded(alert, new, paid))
         if threshold is not None:
             kept[key] = (reset, threshold)
     return found, kept
+
+
+def _worded(alert: Alert, shot: Mapping[str, Any], paid: bool) -> Alert:
+    """The alert as it is true while credits pay, or while accounts rest."""
+    if alert.kind == SPENT and paid:
+        return replace(alert, text=f"Work goes on, {display.CREDITS}.")
+    if len(_rotation(shot)) == len(shot.get("accounts") or ()):
+        return alert
+    text = alert.text.replace("of all accounts' ", "of the ", 1)
+    text = text.replace(" allowance left", " allowance of the accounts in rotation left", 1)
+    return replace(alert, text=text.replace("All accounts", "All accounts in rotation", 1))
+
+
+def _rotation(shot: Mapping[str, Any]) -> list[str]:
+    """The accounts whose figures the pool's are."""
+    return sorted(
+        str(account["id"])
+        for account in shot.get("accounts") or ()
+        if account.get("status") == "active" or account.get("status") in display.BLOCKED
+    )
+
+
+def _can_serve(shot: Mapping[str, Any]) -> bool:
+    """Whether an allowance that came back is of use: no other window holds all accounts up."""
+    pool = shot.get("pool") or {}
+    if pool.get("state") in ("spent", "paused", "empty"):
+        return False
+    return bool(pool.get("onCredits")) or all(
+        window.get("remainingPercent") is None or window["remainingPercent"] > 0
+        for window in pool.get("windows") or ()
+        if ":" not in window["key"]  # a limit on one model only
+    )
 
 
 def _afresh(told: tuple[int | None, int], reset: int | None, left: float) -> bool:

@@ -28,6 +28,7 @@ class View:
     snapshot: Mapping[str, Any] | None = None  # the last answer of /api/tray
     trouble: str | None = None  # why the server does not answer; None while it does
     can_start: bool = False  # the restart budget is spent: offer to start the server by hand
+    hung: bool = False  # the server has its folder, but has not answered for long
     login: bool | None = False  # start at login is on; None where it is not offered (the demo)
     zone: tzinfo | None = None  # the user's, for clock times
     unheard: str | None = None  # why no alert can be shown; None where they can

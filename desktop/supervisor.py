@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,10 @@ RESTARTS = 3
 RESTART_WINDOW = 600.0
 _START_SECONDS = 30.0  # a first start on a slow disk, with a migration
 _SAID = 4096
+HUNG_SECONDS = 30.0  # without any answer; a machine that is merely busy answers sooner
+_STEP = 5.0  # the most that one look adds: time in which we slept too is no silence
+_LAST_ASK = 10.0  # how long a server is waited for before it is taken for hung
+_END_SECONDS = 5.0  # between asking a hung process to end and ending it
 
 
 class NotRunning(Unavailable):
@@ -113,10 +118,10 @@ class Client:
         """The bytes at `path`, for saving; raises `NotRunning` or `Refused`."""
         return self._response("GET", path, timeout=60.0).content
 
-    def healthy(self) -> bool:
+    def healthy(self, timeout: float = 2.0) -> bool:
         """Whether the process that wrote server.json answers there, and not another program."""
         try:
-            said = self.get("/health", timeout=2.0)
+            said = self.get("/health", timeout=timeout)
         except AppError:
             return False
         return (
@@ -269,6 +274,35 @@ class Budget:
         self._restarts.clear()
 
 
+class Silence:
+    """How long a server has been silent, as far as we were awake to listen."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._seconds = 0.0
+
+    def heard(self, now: float) -> None:
+        """It answered, or there is none to answer."""
+        self._last, self._seconds = now, 0.0
+
+    def missed(self, now: float) -> float:
+        """It did not answer; the seconds of silence so far."""
+        if self._last is not None:
+            # After a suspended laptop, or a tray that got no time itself, one look is one step.
+            self._seconds += min(now - self._last, _STEP)
+        self._last = now
+        return self._seconds
+
+
+def end_process(pid: int, *, forced: bool) -> None:
+    """Ask a process to end, or end it; one that is gone already is fine."""
+    number = signal.SIGTERM
+    if forced and sys.platform != "win32":
+        number = signal.SIGKILL
+    with suppress(OSError):
+        os.kill(pid, number)
+
+
 class Supervisor:
     """Keeps one server alive for the tray. `tend` is one look; call it every second or so."""
 
@@ -283,6 +317,15 @@ class Supervisor:
         self._since = 0.0
         self._asked = False
         self._draining: int | None = None  # the pid of the version that is being replaced
+        self.hung = False  # it has the folder, but has not answered for HUNG_SECONDS
+        self._silence = Silence()
+        self._answered: int | None = None  # the pid that answered last
+        self._ending: tuple[int, float] | None = None  # a hung pid, and when it is ended by force
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether only the user can have it started: the budget is spent, or another's hangs."""
+        return self.exhausted or (self.hung and not self._own() and self._target() is not None)
 
     def tend(self) -> Client | None:
         """The client of a healthy server, after starting or replacing one if need be.
@@ -291,15 +334,21 @@ class Supervisor:
         """
         client = self._adopt()
         if client is not None:
+            self._heard(client.address.pid)
             return client
-        if self._child is not None and self._child.poll() is None:
+        if self._own():
             if time.monotonic() - self._since > _START_SECONDS:
                 self.trouble = "The server does not answer"
+            self._listen()
             return None
         if self._child is not None:
             self._mourn(self._child)
-        if self._replacing() or not self._folder_free():
+        if self._replacing():
             return None
+        if not self._folder_free():
+            self._listen()
+            return None
+        self._heard(None)
         if not self.exhausted and self._may_start():
             self._start()
         return None
@@ -309,10 +358,17 @@ class Supervisor:
         self._budget.reset()
         self.exhausted = False
         self._started = False
+        pid = self._target()
+        if self.hung and pid is not None:
+            self._end(pid)
 
-    def stop(self, seconds: float = 5.0) -> None:
-        """Stop the server; open streams may take longer and then end without us."""
+    def stop(self, seconds: float = 5.0) -> str | None:
+        """Stop the server; open streams may take longer and then end without us.
+
+        One that hangs is ended. What runs on all the same is returned as a sentence.
+        """
         client, asked = self._client, False
+        pid = self._target()
         if client is not None:
             with suppress(AppError):
                 client.post("/api/shutdown")
@@ -321,10 +377,81 @@ class Supervisor:
         elif self._child is not None and self._child.poll() is None:
             self._child.terminate()
         self._client = None
-        limit = time.monotonic() + seconds
-        while time.monotonic() < limit and self._lives(asked):
-            time.sleep(0.05)
+        if not asked and pid is not None and self._busy():
+            end_process(pid, forced=False)
+            asked = True
+        self._wait(asked, seconds)
+        if self.hung and pid is not None and self._busy():
+            end_process(pid, forced=True)
+            self._wait(asked, seconds)
         self._sweep()
+        if not self._busy():
+            return None
+        which = "" if pid is None else f" (process {pid})"
+        return (
+            f"The server{which} has not ended yet: it may be finishing open work. "
+            "If it stays, end that process."
+        )
+
+    def _wait(self, asked: bool, seconds: float) -> None:
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit and self._lives(asked) and (not self.hung or self._busy()):
+            time.sleep(0.05)
+
+    def _busy(self) -> bool:
+        """Whether somebody holds the data folder."""
+        lock = Lock(self.config.data_dir / "serve.lock")
+        with suppress(AppError):
+            if not lock.acquire():
+                return True
+        lock.release()
+        return False
+
+    def _own(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def _target(self) -> int | None:
+        """The process that serves the folder, if it is sure enough to be ended by its number."""
+        address = find(self.config)
+        return None if address is None or address.pid != self._answered else address.pid
+
+    def _heard(self, pid: int | None) -> None:
+        self._silence.heard(time.monotonic())
+        self.hung, self._ending = False, None
+        self._answered = pid
+
+    def _listen(self) -> None:
+        """Nobody answered this look. After a long silence it hangs, and our own is ended."""
+        silent = self._silence.missed(time.monotonic())
+        pid = self._target()
+        if pid is None or silent < HUNG_SECONDS:
+            return
+        if not self.hung and self._answers_late():
+            self._silence.heard(time.monotonic())
+            return
+        self.hung = True
+        if self._own() or self._ending is not None:
+            self.trouble = "The server does not answer; it is started again"
+            self._end(pid)
+
+    def _answers_late(self) -> bool:
+        address = find(self.config)
+        if address is None:
+            return False
+        client = Client(address)
+        try:
+            return client.healthy(_LAST_ASK)
+        finally:
+            client.close()
+
+    def _end(self, pid: int) -> None:
+        """Ask it to end, once; by force when it did not."""
+        now = time.monotonic()
+        if self._ending is None or self._ending[0] != pid:
+            self._ending = (pid, now + _END_SECONDS)
+            end_process(pid, forced=False)
+        elif now > self._ending[1]:
+            end_process(pid, forced=True)
 
     def _lives(self, asked: bool) -> bool:
         if self._child is not None and self._child.poll() is None:
@@ -400,6 +527,7 @@ class Supervisor:
     def _start(self) -> None:
         self.trouble = "The server is starting"
         self._draining = None
+        self._answered = None  # a number from before may be another process by now
         self._since = time.monotonic()
         words = ["serve", "--data-dir", str(self.config.data_dir)]
         words += ["--host", self.config.host, "--port", str(self.config.port)]

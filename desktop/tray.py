@@ -179,7 +179,9 @@ class Tray:
             self._paint()
             self._carry_out_until(time.monotonic() + self._pause_length())
         self._window.close()
-        self._supervisor.stop()
+        left = self._supervisor.stop()
+        if left:
+            self._notify(alerts.Alert("Brimline's server is still running", left))
         self._on_main(self._icon.stop)
 
     def _pause_length(self) -> float:
@@ -236,7 +238,8 @@ class Tray:
         self.view = display.View(
             snapshot=snapshot,
             trouble=trouble,
-            can_start=self._supervisor.exhausted,
+            can_start=self._supervisor.can_restart,
+            hung=self._supervisor.hung,
             login=None if self._demo else autostart.enabled(),
             zone=datetime.now().astimezone().tzinfo,
             unheard=_unheard(),

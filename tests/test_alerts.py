@@ -18,6 +18,20 @@ def pool(five: float | None, weekly: float | None = 48, reset: int = 2 * HOUR) -
     return view(pool={"windows": windows, "state": "ok"})
 
 
+def only(name: str, five: float) -> View:
+    """A and B, of whom one serves; each has a cycle of its own."""
+    reset = iso(NOW + (2 if name == "A" else 4) * HOUR)
+    accounts = [account(each, "active" if each == name else "paused") for each in "AB"]
+    return view(*accounts, pool={"windows": [window(five, resetAt=reset)], "state": "ok"})
+
+
+def test_who_is_meant_is_said() -> None:
+    (alert,) = alerts.news(only("A", 51), only("A", 45), {}, NOW)[0]
+    assert alert.text == (
+        "45% of the 5-hour allowance of the accounts in rotation left, resets in 2h 00m."
+    )
+
+
 def titles(before: View, after: View, told: alerts.Told | None = None) -> list[str]:
     return [alert.title for alert in alerts.news(before, after, told or {}, NOW)[0]]
 
@@ -67,6 +81,18 @@ def titles(before: View, after: View, told: alerts.Told | None = None) -> list[s
             ["Brimline's server stopped"],
             id="the server is given up",
         ),
+        pytest.param(
+            View(trouble="It does not answer"),
+            View(trouble="It does not answer", can_start=True, hung=True),
+            ["Brimline's server hangs"],
+            id="the server hangs",
+        ),
+        pytest.param(
+            View(trouble="It does not answer", hung=True),
+            View(trouble="It does not answer", can_start=True, hung=True),
+            [],
+            id="a server that hangs is told once",
+        ),
     ],
 )
 def test_news(before: View, after: View, expected: list[str]) -> None:
@@ -111,6 +137,20 @@ def walk(*views: View) -> list[str]:
             ["The 5-hour allowance is used up", "The 5-hour allowance is back"],
             id="used up once per cycle",
         ),
+        pytest.param(
+            [only("A", 51), only("A", 45), only("B", 80), only("A", 45), only("B", 79)],
+            ["5-hour allowance: under 50% left"],
+            id="the same cycle again, after another account served",
+        ),
+        pytest.param(
+            [only("A", 51), only("A", 45), only("B", 80), only("B", 48)],
+            ["5-hour allowance: under 50% left", "5-hour allowance: under 50% left"],
+            id="another account's crossing is its own",
+        ),
+        pytest.param(
+            [only("A", 0), only("B", 80)], [], id="another account's allowance did not come back"
+        ),
+        pytest.param([pool(0, 0), pool(100, 0)], [], id="no use of 5 hours without a week"),
     ],
 )
 def test_once_per_cycle(views: list[View], expected: list[str]) -> None:

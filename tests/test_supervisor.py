@@ -25,6 +25,10 @@ STUB = """
 import json, os, sys, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 folder, version, pid = sys.argv[1], sys.argv[2], int(sys.argv[3] or os.getpid())
+if sys.argv[4:]:
+    import fcntl
+    lock = open(sys.argv[4], "a")
+    fcntl.flock(lock, fcntl.LOCK_EX)
 class Handler(BaseHTTPRequestHandler):
     def answer(self, status, body):
         raw = json.dumps(body).encode()
@@ -77,11 +81,14 @@ class Stubs:
         self.config = config
         self.script = script
         self.started: list[subprocess.Popen[bytes]] = []
+        self.locking: list[str] = []  # the lock that a real server holds
         script.write_text(STUB)
         config.data_dir.mkdir()
 
     def words(self, version: str = __version__, pid: int | str = "") -> list[str]:
-        return [sys.executable, str(self.script), str(self.config.data_dir), version, str(pid)]
+        return [sys.executable, str(self.script), str(self.config.data_dir), version, str(pid)] + (
+            self.locking
+        )
 
     def start(self, version: str = __version__, pid: int | str = "") -> Address:
         process = subprocess.Popen(self.words(version, pid))
@@ -264,6 +271,73 @@ def test_stop_leaves_the_file_of_one_that_hangs(config: Config, stubs: Stubs) ->
         assert config.server_file.exists()
     finally:
         lock.release()
+
+
+@pytest.fixture
+def impatient(config: Config, stubs: Stubs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that hold the folder's lock, and a supervisor that waits for seconds only."""
+    stubs.locking = [str(config.data_dir / "serve.lock")]
+    monkeypatch.setattr(supervisor, "HUNG_SECONDS", 1.0)
+    monkeypatch.setattr(supervisor, "_END_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "_LAST_ASK", 5.0)
+
+
+def test_one_of_ours_that_hangs_is_ended_and_started_again(
+    impatient: None, tended: Supervisor
+) -> None:
+    first = alive(tended).address.pid
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: tended.tend() is None and tended.hung, 60)
+    assert tended.trouble == "The server does not answer; it is started again"
+    assert not tended.can_restart, "nothing for the user to do"
+    assert until(tended.tend, 60).address.pid != first
+    assert not (tended.hung or tended.can_restart)
+    assert len(tended._budget._restarts) == 1
+
+
+def test_an_adopted_one_that_hangs_is_the_users_to_end(
+    impatient: None, stubs: Stubs, tended: Supervisor
+) -> None:
+    first = stubs.start().pid
+    assert until(tended.tend) is not None
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: tended.tend() is None and tended.can_restart, 60)
+    assert tended.hung
+    assert tended.trouble == "A server has the data folder, but does not answer"
+    assert stubs.started[0].poll() is None, "another's server is not ended unasked"
+    tended.restart()
+    assert until(tended.tend, 60).address.pid != first
+    assert stubs.started[0].wait(30) == -signal.SIGKILL
+
+
+def test_stop_ends_one_that_hangs(
+    config: Config, impatient: None, stubs: Stubs, tended: Supervisor
+) -> None:
+    stubs.start()
+    assert until(tended.tend) is not None
+    os.kill(stubs.started[0].pid, signal.SIGSTOP)
+    until(lambda: tended.tend() is None and tended.hung, 60)
+    assert tended.stop(seconds=1) is None
+    assert stubs.started[0].wait(30) == -signal.SIGKILL
+    assert not config.server_file.exists()
+
+
+def test_stop_says_what_it_leaves_behind(impatient: None, stubs: Stubs, tended: Supervisor) -> None:
+    pid = stubs.start().pid
+    assert until(tended.tend) is not None
+    os.kill(pid, signal.SIGSTOP)
+    left = tended.stop(seconds=0)
+    assert left is not None
+    assert f"process {pid}" in left
+
+
+def test_a_sleep_of_the_computer_is_no_silence_of_the_server() -> None:
+    silence = supervisor.Silence()
+    silence.heard(0)
+    assert silence.missed(2) == 2
+    assert silence.missed(9000) < supervisor.HUNG_SECONDS
+    silence.heard(9001)
+    assert silence.missed(9002) == 1
 
 
 def test_the_budget_refills_with_time() -> None:
