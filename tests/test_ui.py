@@ -687,6 +687,10 @@ def test_requests_are_filtered_by_key(served: Served, watched: Watched) -> None:
     page = watched.open(f"{served.url}/keys", "API keys")
     page.get_by_label("Ask clients for a key").click()
     expect(page.get_by_text("On: the proxy answers only")).to_be_visible()
+    # The page says so at once; the server a moment later.
+    page.wait_for_function(
+        "async () => (await (await fetch('/api/settings')).json()).apiKeyAuthEnabled === true"
+    )
     ask(served, secret=secret)
     page.get_by_role("button", name="More actions for laptop").click()
     page.get_by_role("menuitem", name="Show its requests").click()

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from server.auth.keys import Draft
+from server.store import settings
 from tests import test_ui
 from tests.serving import Served
 from tests.test_ui import Watched, watching
@@ -57,3 +58,43 @@ def test_a_long_key_name_is_within_the_dialog(served: Served, watched: Watched) 
     expect(dialog.locator("tbody tr")).to_have_count(1)
     assert dialog.evaluate("element => element.scrollWidth - element.clientWidth") <= 0
     watched.check()
+
+
+def test_the_panels_say_that_archived_sessions_count(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/trends", "Trends")
+    said = page.locator(".panels-head").get_by_text("Archived sessions count here as well.")
+    expect(said).to_be_visible()
+    page.get_by_label("History").select_option("all")
+    expect(said).to_have_count(0)
+    watched.check()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "reason", "key"),
+    [
+        pytest.param(900, ".why-second", ".key-second", id="both under the account"),
+        pytest.param(1000, "td.reason", ".key-second", id="the reason has its column"),
+        pytest.param(1400, "td.reason", "td.by-key", id="both have their columns"),
+    ],
+)
+def test_a_request_says_why_and_with_which_key(
+    chromium: Browser, served: Served, theme: str, width: int, reason: str, key: str
+) -> None:
+    served.account("studio")
+    _, secret = served.services.keys.create(Draft("the laptop in the office upstairs"))
+    settings.change({"apiKeyAuthEnabled": True})
+    test_ui.ask(served, secret=secret)
+    with watching(chromium, theme, width) as seen:
+        page = seen.open(f"{served.url}/requests", "Requests")
+        row = page.locator("tbody tr.openable")
+        expect(row).to_have_count(1)
+        expect(row.locator(reason)).to_be_visible()
+        expect(row.locator(reason)).not_to_be_empty()
+        expect(row.locator(key)).to_be_visible()
+        expect(row.locator(key)).to_contain_text("the laptop in the office upstairs")
+        for other in {".why-second", "td.reason", ".key-second", "td.by-key"} - {reason, key}:
+            expect(row.locator(other)).to_be_hidden()
+        hidden = "element => element.scrollWidth - element.clientWidth"
+        assert page.locator(".scroll.sticky").evaluate(hidden) <= 1
+        seen.check()

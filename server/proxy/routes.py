@@ -179,6 +179,7 @@ class Proxy:
                 "startedAt": record.started_at,
                 "model": record.model,
                 "accountId": record.account,
+                "apiKeyId": record.key,
                 "endpoint": record.endpoint,
                 "reason": record.reason,
                 "firstEventMs": record.first_event_ms,

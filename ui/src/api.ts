@@ -201,6 +201,7 @@ export interface InFlight {
   startedAt: string;
   model: string | null;
   accountId: string | null;
+  apiKeyId?: string | null;
   endpoint: string | null;
   reason?: string | null;
   reasonSaid?: Said | null;

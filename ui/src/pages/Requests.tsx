@@ -24,7 +24,7 @@ import { t, tIf } from "../words";
 
 const SIZES = ["25", "50", "100"];
 const STATUSES = ["ok", "rate_limit", "quota", "error", "cancelled"];
-const COLUMNS = 11;
+const COLUMNS = 12;
 
 interface Options {
   accountIds: string[];
@@ -256,8 +256,8 @@ function Nothing({ filtered, total, filters }: { filtered: boolean; total: numbe
 }
 
 /** The name of an API key; its id once the key is gone. */
-function keyName(keys: ApiKey[] | undefined, id: string | null): string | null {
-  return keys?.find((key) => key.id === id)?.name ?? id;
+function keyName(keys: ApiKey[] | undefined, id: string | null | undefined): string | null {
+  return keys?.find((key) => key.id === id)?.name ?? id ?? null;
 }
 
 interface TableProps {
@@ -271,9 +271,11 @@ interface TableProps {
 function Table({ rows, live, accounts, keys, filters }: TableProps) {
   const now = useNow(live.length ? 1_000 : 30_000);
   const open = filters.get("open");
+  // Where nobody has a key, a column of keys would say nothing.
+  const keyed = Boolean(keys?.length) || rows.some(({ apiKeyId }) => apiKeyId);
   return (
     <div className="scroll sticky">
-      <table className="rows">
+      <table className="rows requests" data-keyed={keyed || undefined}>
         <caption className="hidden">{t("requests.title")}</caption>
         <thead>
           <tr>
@@ -281,6 +283,9 @@ function Table({ rows, live, accounts, keys, filters }: TableProps) {
             <th scope="col">{t("requests.col.account")}</th>
             <th scope="col" className="reason">
               {t("requests.col.reason")}
+            </th>
+            <th scope="col" className="by-key">
+              {t("filter.key")}
             </th>
             <th scope="col">{t("requests.col.model")}</th>
             <th scope="col">{t("requests.col.status")}</th>
@@ -306,11 +311,23 @@ function Table({ rows, live, accounts, keys, filters }: TableProps) {
         </thead>
         <tbody>
           {live.map((row) => (
-            <LiveRow key={row.requestId} row={row} accounts={accounts} now={now} />
+            <LiveRow
+              key={row.requestId}
+              row={row}
+              accounts={accounts}
+              keyName={keyName(keys, row.apiKeyId)}
+              now={now}
+            />
           ))}
           {rows.map((row) => (
             <Fragment key={row.requestId}>
-              <Row row={row} now={now} open={open === row.requestId} filters={filters} />
+              <Row
+                row={row}
+                keyName={keyName(keys, row.apiKeyId)}
+                now={now}
+                open={open === row.requestId}
+                filters={filters}
+              />
               {open === row.requestId && (
                 <tr className="details-row">
                   <td colSpan={COLUMNS}>
@@ -326,12 +343,48 @@ function Table({ rows, live, accounts, keys, filters }: TableProps) {
   );
 }
 
-function LiveRow({ row, accounts, now }: { row: InFlight; accounts: Account[] | undefined; now: number }) {
+/** The account; where room is short, also why it was chosen and with which key it was asked. */
+function Served({ account, why, keyName }: { account: string | null; why: string; keyName: string | null }) {
+  return (
+    <td className="clip served">
+      <span title={account ?? undefined}>{account ?? UNKNOWN}</span>
+      {why && (
+        <small className="muted second why-second" title={why}>
+          {why}
+        </small>
+      )}
+      {keyName && (
+        <small className="muted second key-second" title={keyName}>
+          {t("join.label", { name: t("filter.key") })} <bdi>{keyName}</bdi>
+        </small>
+      )}
+    </td>
+  );
+}
+
+function KeyCell({ name }: { name: string | null }) {
+  return (
+    <td className="clip by-key" title={name ?? undefined}>
+      {name ? <bdi>{name}</bdi> : UNKNOWN}
+    </td>
+  );
+}
+
+interface LiveProps {
+  row: InFlight;
+  accounts: Account[] | undefined;
+  keyName: string | null;
+  now: number;
+}
+
+function LiveRow({ row, accounts, keyName, now }: LiveProps) {
+  const why = told(row.reason, row.reasonSaid);
   return (
     <tr className="live-row">
       <th scope="row">{stamp(row.startedAt, now)}</th>
-      <td className="clip">{nameOf(accounts, row.accountId) ?? UNKNOWN}</td>
-      <td className="muted why reason">{told(row.reason, row.reasonSaid)}</td>
+      <Served account={nameOf(accounts, row.accountId)} why={why} keyName={keyName} />
+      <td className="muted why reason">{why}</td>
+      <KeyCell name={keyName} />
       <td className="model" title={row.model ?? undefined}>
         {row.model ?? UNKNOWN}
       </td>
@@ -351,12 +404,13 @@ function LiveRow({ row, accounts, now }: { row: InFlight; accounts: Account[] | 
 
 interface RowProps {
   row: RequestRow;
+  keyName: string | null;
   now: number;
   open: boolean;
   filters: Filters;
 }
 
-function Row({ row, now, open, filters }: RowProps) {
+function Row({ row, keyName, now, open, filters }: RowProps) {
   const time = stamp(row.requestedAt, now);
   const toggle = () => filters.change({ open: open ? null : row.requestId });
   const why = told(row.reason, row.reasonSaid);
@@ -377,12 +431,11 @@ function Row({ row, now, open, filters }: RowProps) {
           {time}
         </button>
       </th>
-      <td className="clip" title={row.accountName ?? undefined}>
-        {row.accountName ?? row.accountId ?? UNKNOWN}
-      </td>
+      <Served account={row.accountName ?? row.accountId} why={why} keyName={keyName} />
       <td className="muted why reason">
         {why || UNKNOWN}
       </td>
+      <KeyCell name={keyName} />
       <td className="model" title={row.model ?? undefined}>
         {row.model ?? UNKNOWN}
         {row.reasoningEffort && <span className="muted"> {row.reasoningEffort}</span>}
