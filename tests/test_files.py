@@ -50,13 +50,13 @@ def client(config: Config) -> Iterator[FlaskClient]:
         pytest.param("WEEK\u00a012.5%", [("weekly", 12.5, None)], id="a hard space, no reset"),
         pytest.param(
             "five-hour limit: 88% left (resets 14:33)",
-            [("five_hour", 88, "left (resets 14:33)")],
+            [("five_hour", 88, "14:33")],
             id="words between, as /status has them",
         ),
         pytest.param("5h 79%\n5h 12%", [("five_hour", 79, None)], id="the first one counts"),
         pytest.param(
             "5h 79% 6:50 PM\nWeekly limit: 33% left",
-            [("five_hour", 79, "6:50 PM"), ("weekly", 33, "left")],
+            [("five_hour", 79, "6:50 PM"), ("weekly", 33, None)],
             id="two lines, each of another form",
         ),
         pytest.param(
@@ -64,7 +64,16 @@ def client(config: Config) -> Iterator[FlaskClient]:
             [("weekly", 33, "Jun 7"), ("five_hour", 79, None)],
             id="one window over two lines",
         ),
-        pytest.param("5h - 79% left", [("five_hour", 79, "left")], id="a dash between is no sign"),
+        pytest.param("5h - 79% left", [("five_hour", 79, None)], id="a dash between is no sign"),
+        pytest.param("5h 12% left (left)", [("five_hour", 12, None)], id="filler is no reset"),
+        pytest.param("week 12% ((resets Jun 7))", [("weekly", 12, "Jun 7")], id="brackets twice"),
+        pytest.param("week 12% Jun 7 (Sun)", [("weekly", 12, "Jun 7 (Sun)")], id="its own bracket"),
+        pytest.param("5h 9% remaining, resets in 2h", [("five_hour", 9, "in 2h")], id="a span"),
+        pytest.param(
+            "5h 9% (resets at 14:33) | weekly 5%",
+            [("five_hour", 9, "14:33"), ("weekly", 5, None)],
+            id="what lies between two",
+        ),
         pytest.param("weekly 12,5 % Jun 7", [("weekly", 12.5, "Jun 7")], id="a comma"),
         pytest.param("15h 30%", [], id="a label inside another word is none"),
         pytest.param("", [], id="nothing"),

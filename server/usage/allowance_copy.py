@@ -19,6 +19,8 @@ _NUMBER = r"([-\u2212]?\d+(?:[.,]\d+)?)"
 _LINE = re.compile(rf"\s*{_LABEL}\s+{_NUMBER}\s*%\s*(.*?)\s*", re.IGNORECASE)
 _ANY = re.compile(rf"(?<![\w-]){_LABEL}(?![\w-])", re.IGNORECASE)
 _PERCENT = re.compile(rf"{_NUMBER}\s*%")
+_FILLER = re.compile(r"^(left|remaining|available|resets?(\s+(at|on))?)(?![\w-])", re.IGNORECASE)
+_AROUND = " \t.,;:|\u00b7-\u2013\u2014"
 _LONGEST = 20_000
 _RESET = 80
 
@@ -64,8 +66,19 @@ def _keep(found: dict[str, dict[str, Any]], label: str, number: str, rest: str) 
             "key": key,
             "label": _SHOWN[key],
             "remainingPercent": percent,
-            "resetText": rest.strip()[:_RESET] or None,
+            "resetText": _reset(rest)[:_RESET] or None,
         }
+
+
+def _reset(rest: str) -> str:
+    """When a window starts afresh, without the words and brackets around it."""
+    rest, before = rest.strip(_AROUND), None
+    while rest != before:
+        before = rest
+        rest = _FILLER.sub("", rest).strip(_AROUND)
+        if rest.startswith("(") and rest.endswith(")"):
+            rest = rest[1:-1].strip(_AROUND)
+    return rest
 
 
 def stored(windows: list[dict[str, Any]], captured_at: str | None) -> list[dict[str, Any]]:
