@@ -133,6 +133,10 @@ SENTENCES = {
         "All accounts serve as many streams as the settings allow. It goes on in a moment."
     ),
     "error.empty": "No account is signed in. Open Brimline, Accounts, and add one.",
+    "error.keyEmpty": (
+        "None of the accounts that this API key may use is here any more. Open Brimline, "
+        "API keys, and choose other accounts for it."
+    ),
     "error.chosenGone": (
         "The one account that should serve everything is gone, or this key may not use it. Open "
         "Brimline, Settings, and choose another account or another strategy."

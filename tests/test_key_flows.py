@@ -229,3 +229,23 @@ def test_a_spent_key_stops_every_client_and_says_why(
     assert status == 402 or headers["x-should-retry"] == "false"
     # Codex prints this time; opencode finds a status to retry in any long number.
     assert ("resets_at" in error) is (status == 429)
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/backend-api/codex/responses/compact"])
+def test_a_key_whose_accounts_were_removed_says_so(served: Served, path: str) -> None:
+    gone, stays = served.account("acc-1"), served.account("acc-2")
+    identity, secret = key(served)
+    one = f"/api/api-keys/{identity}"
+    ask(served, "PATCH", one, ADMIN, {"assignedAccountIds": [gone, stays]})
+    assert ask(served, "DELETE", f"/api/accounts/{gone}", ADMIN)[0] == 200
+    assert ask(served, "GET", one, ADMIN)[1]["assignedAccountIds"] == [stays]
+    ask(served, "PATCH", one, ADMIN, {"assignedAccountIds": []})
+    status, said, _ = ask(served, "POST", path, secret, TURN)
+    assert (status, said["error"]["code"]) == (400, "no_accounts")
+    assert "API keys, and choose other accounts" in said["error"]["message"]
+
+
+def test_the_most_a_limit_may_be_is_named(served: Served) -> None:
+    body = {"name": "k", "limits": [{**ONE, "maxValue": 10**30}]}
+    status, said, _ = ask(served, "POST", "/api/api-keys/", ADMIN, body)
+    assert (status, "from 1 to 9007199254740991" in said["error"]["message"]) == (422, True)

@@ -7,6 +7,7 @@ by `save()`. A reservation lives in memory only; it cannot outlive the call that
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -392,6 +393,23 @@ class Keys:
                 old = {counter.limit.id: counter for counter in held.counters}
                 held.counters = [_kept(old.get(limit.id), limit, reset) for limit in kept]
         return self.get(identity)
+
+    def forget_account(self, account: str) -> None:
+        """Take a removed account from the keys it was assigned to.
+
+        A key that had no other may use none from then on, not all.
+        """
+        with self._lock:
+            assigned = [
+                (held.key.id, held.key.accounts)
+                for held in self._held.values()
+                if account in (held.key.accounts or ())
+            ]
+        for identity, accounts in assigned:
+            # A key deleted in between needs no edit.
+            with contextlib.suppress(NotFound):
+                left = tuple(each for each in accounts or () if each != account)
+                self.edit(identity, {"accounts": left})
 
     def delete(self, identity: str) -> None:
         """Remove a key; its next request is refused. Raises 404."""

@@ -139,6 +139,7 @@ def _add_changes(routes: Blueprint, services: Services) -> None:
         if kept not in ("keep", "erase"):
             raise Unprocessable("history must be keep or erase.")
         pool.remove(account, erase=kept == "erase")
+        services.keys.forget_account(account)
         return jsonify({"status": "deleted"})
 
 

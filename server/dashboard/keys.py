@@ -19,6 +19,7 @@ from server.times import iso, parse
 if TYPE_CHECKING:
     from server.app import Services
 
+_LARGEST = 2**53 - 1  # what JavaScript, which shows it, still counts exactly
 _HOUR = 3600 * 1000
 _WEEK = 7 * 24 * _HOUR
 _LAST_TIME = 253_402_300_799_999  # the end of the year 9999
@@ -254,8 +255,8 @@ def _choice(value: dict[str, Any], what: str, choices: tuple[str, ...]) -> str:
 
 
 def _maximum(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 2**53:
-        raise Unprocessable(f"{what} must be a whole number of at least 1.")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
+        raise Unprocessable(f"{what} must be a whole number from 1 to {_LARGEST}.")
     return value
 
 

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from server.accounts.allowance import limit_of
@@ -59,6 +59,9 @@ class Chooser:
                 self._pool.opened(choice.account)
                 # At once: the next in line must see that a doubtful account is being tried.
                 self._pool.used(choice.account, db.now_ms())
+            elif choice.state == "empty" and wanted.accounts is not None:
+                # There may be accounts, but none that the client's key may use.
+                return replace(choice, state="key_empty")
             return choice
 
     def take_surest(

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from server.accounts import provider
 from server.errors import AppError
 from server.sentences import say
 
@@ -67,11 +68,12 @@ class Outcome:
     body: bytes = field(default=b"", repr=False)
     json: bool = False  # the body is a JSON object of the provider's
     page: int | None = None  # the status with which a web page came instead of an answer
+    sent: int | None = None  # the status as it was sent, where it counts as another
 
     @property
     def seen(self) -> int | None:
         """The status that was sent, for the log."""
-        return self.page or self.status
+        return self.page or self.sent or self.status
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _classify_answer(outcome: Outcome, now: int) -> Verdict:
         return _limit(outcome, now)
     if status == 401:
         return Verdict("R0", "unauthorised")
-    if status in (402, 403):
+    if status in (402, 403) or gone(outcome):
         return Verdict("R0", "refused", counts=True)
     if status in _NOT_TAKEN or code in _OVERLOAD:
         return Verdict("R0", "overloaded", counts=True)
@@ -186,6 +188,7 @@ def refused(status: int, body: bytes, named: Mapping[str, str]) -> Outcome:
         body=body,
         json=bool(error),
         page=status if page else None,
+        sent=status,
     )
 
 
@@ -253,6 +256,16 @@ def sign_in_ended(outcome: Outcome, verdict: Verdict, account: str, tries: Tries
     """
     own = outcome.json or outcome.kind == "event"
     return own and verdict.word == "unauthorised" and account in tries.renewed
+
+
+def gone(outcome: Outcome) -> str:
+    """The code with which the provider itself says that the account is no more, or nothing.
+
+    A 401 may be about the token only, so a new one is tried first.
+    """
+    if not outcome.json or outcome.status not in (402, 403, 404):
+        return ""
+    return provider.gone(outcome.code, outcome.message)
 
 
 def cut_off(tries: Tries) -> bool:
@@ -324,7 +337,7 @@ def describe(outcome: Outcome) -> str:
     if outcome.page is not None:
         return say("outcome.page", status=outcome.page)
     if outcome.kind == "status":
-        return say("outcome.status", status=outcome.status)
+        return say("outcome.status", status=outcome.seen)
     if outcome.kind == "event":
         return outcome.code
     return say(_KINDS[outcome.kind]) if outcome.kind in _KINDS else outcome.kind
@@ -418,6 +431,7 @@ def no_account(state: str) -> AppError:
     """
     sentences = {
         "empty": say("error.empty"),
+        "key_empty": say("error.keyEmpty"),
         "chosen_gone": say("error.chosenGone"),
         "paused": say("error.paused"),
         "sign_in_needed": say("error.signIn"),
