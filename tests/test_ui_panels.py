@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.panels import DAY, Month, fill
+from server.clientfiles import Clients, Look
 from server.ingest import witness
 from server.ingest.otlp import Batch
 from server.store import db
@@ -229,6 +230,18 @@ def test_without_telemetry_the_page_says_how_to_switch_it_on(
     expect(page.get_by_text("No telemetry in this time")).to_be_visible()
     link = page.get_by_role("link", name="Switch telemetry on").first
     assert link.get_attribute("href") == "/settings#connect"
+    watched.check()
+
+
+def test_telemetry_that_is_connected_is_not_offered_again(
+    served: Served, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected = Look("telemetry", Path("config.toml"), True, "connected", "", True)
+    monkeypatch.setattr(Clients, "look", lambda *_: connected)
+    page = watched.open(served.url + "/diagnostics")
+    said = page.get_by_text("Telemetry is connected, but nothing arrived")
+    expect(said).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("link", name="Switch telemetry on")).to_have_count(0)
     watched.check()
 
 

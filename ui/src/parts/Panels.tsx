@@ -139,19 +139,31 @@ function CoverageChip({ page: { coverage, provider } }: { page: PanelPage }) {
   );
 }
 
-/** No telemetry: how to have some. */
-function SwitchOn() {
+/** Whether Codex' own configuration sends its telemetry here; undefined until that is known. */
+function useConnected(): boolean | undefined {
+  const found = useQuery({
+    queryKey: ["connect"],
+    queryFn: ({ signal }) => api<{ clients: { id: string; connected: boolean }[] }>("/api/connect", { signal }),
+    meta: { topics: ["settings"] },
+  });
+  if (found.isPending) return undefined;
+  return found.data?.clients.some(({ id, connected }) => id === "telemetry" && connected) ?? false;
+}
+
+/** No telemetry: how to have some, or that it is connected and this time has none. */
+function SwitchOn({ provider }: { provider: string }) {
+  // What is connected is Codex; of Claude Code it says nothing.
+  const connected = useConnected();
+  const codex = provider !== "claude" && connected;
+  const link = (
+    <Link className="button" href="/settings#connect">
+      {t("panels.off.link")}
+    </Link>
+  );
   return (
     <div className="card">
-      <Empty
-        title={t("panels.off")}
-        action={
-          <Link className="button" href="/settings#connect">
-            {t("panels.off.link")}
-          </Link>
-        }
-      >
-        {t("panels.off.text")}
+      <Empty title={t("panels.off")} action={!codex && connected !== undefined && link}>
+        {connected !== undefined && t(codex ? "panels.off.connected" : "panels.off.text")}
       </Empty>
     </div>
   );
@@ -166,22 +178,23 @@ function Cards({ place, shown }: { place: Place; shown: Shown }) {
     return <One key={id} panel={panel} shown={shown} />;
   };
   const tiles = TILES.map((id) => panels[id]).filter((panel) => panel !== undefined);
+  const off = <SwitchOn provider={shown.page.provider} />;
   // Nothing at all: empty figures and charts would say no more than this.
-  if (shown.page.coverage.calls === 0 && silent) return <SwitchOn />;
-  if (place === "requests") return told("success") ?? <SwitchOn />;
+  if (shown.page.coverage.calls === 0 && silent) return off;
+  if (place === "requests") return told("success") ?? off;
   if (place === "trends") {
     return (
       <>
         {!(silent && shown.literal) && <TilesPanel panels={tiles} shown={shown} />}
         <Pair>{[told("models"), told("modelTokens")]}</Pair>
         <Pair>{[told("conversationsOverTime"), told("tokensOverTime")]}</Pair>
-        {silent && <SwitchOn />}
+        {silent && off}
       </>
     );
   }
   return (
     <>
-      {silent && <SwitchOn />}
+      {silent && off}
       {told("tools")}
       <Pair>{[told("decisions"), told("terminals")]}</Pair>
       {told("commandDuration")}
