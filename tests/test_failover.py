@@ -152,6 +152,68 @@ def test_a_401_soon_after_a_refresh_is_refreshed_again(config: Config, database:
         assert {c.status for c in rig.pool.candidates()} == {"active"}
 
 
+def test_an_account_whose_new_tokens_are_refused_rests_and_comes_back(
+    config: Config, database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(config, ("acc-1",)) as rig:
+        (account,) = rig.accounts.values()
+        rig.provider.play(Answer(401, b""))  # nobody says that it is for good
+        assert rig.send().status == 400
+        assert rig.pool.summary(account, db.now_ms())["status"] == "active"
+        assert rig.send().status == 400
+        shown = rig.pool.summary(account, db.now_ms())
+        assert shown["status"] == "sign_in_needed"
+        assert shown["statusReason"].startswith("The provider has refused its sign-in since 2")
+        asked = len(rig.served())
+        for _ in range(5):
+            assert rig.send().status == 400
+        assert (len(rig.served()), len(rig.provider.refreshes)) == (asked, 2), "it rests"
+        rig.pool.flush()
+        rig.pool.load()  # as after a restart
+        later = db.now_ms() + 31_000
+        monkeypatch.setattr(db, "now_ms", lambda: later)
+        rig.provider.play(Stream())
+        assert rig.send().status == 200
+        assert rig.pool.summary(account, later)["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        pytest.param(refusal(403, "account_deactivated"), "this account", id="403"),
+        pytest.param(
+            Answer(402, b'{"detail":{"code":"deactivated_workspace"}}'), "workspace", id="402"
+        ),
+        pytest.param(
+            refusal(404, "", "Your OpenAI account has been deactivated."), "this account", id="404"
+        ),
+    ],
+)
+def test_an_account_that_is_no_more_is_left_out(rig: Rig, script: Script, says: str) -> None:
+    first_fails(rig, script)
+    for _ in range(3):
+        assert rig.send().status == 200, "the other account serves"
+    bad = rig.served()[0]
+    assert rig.served().count(bad) == 1
+    shown = rig.pool.summary(rig.accounts[bad], db.now_ms())
+    assert (shown["status"], says in shown["statusReason"]) == ("deactivated", True)
+    assert shown["usageError"] is None
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_other_refusals_do_not_end_an_account(rig: Rig, status: int) -> None:
+    rig.provider.play(refusal(status, "forbidden"))
+    assert rig.send().status == status
+    assert {c.status for c in rig.pool.candidates()} == {"active"}
+
+
+def test_a_redirect_is_logged_as_what_it_was(rig: Rig) -> None:
+    rig.provider.play(Answer(302, b"", {"location": "http://127.0.0.1:9/login"}))
+    assert rig.send().status == 503
+    attempts = json.loads(rig.row()["attempts"])
+    assert {(each["outcome"], each["status"]) for each in attempts} == {("status 302", 302)}
+
+
 @pytest.mark.parametrize(
     "script",
     [

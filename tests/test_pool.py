@@ -837,6 +837,29 @@ def test_a_failed_question_keeps_what_is_known(
     assert (shown["usageError"], shown["usage"]["primaryRemainingPercent"]) == (None, 70.0)
 
 
+def test_a_page_instead_of_the_allowance_says_what_to_do(pool: Pool, upstream: Provider) -> None:
+    account = add(pool)
+    upstream.usage = lambda _: (200, b"<html>Welcome to the Wi-Fi</html>")
+    with pytest.raises(UsageFailed):
+        pool.probe(account)
+    shown = pool.summary(account, db.now_ms())
+    assert "sign in to the network" in shown["usageError"]
+    assert shown["usageErrorSaid"]["key"] == "error.page"
+
+
+def test_a_deactivated_workspace_outlasts_an_older_trouble(pool: Pool, upstream: Provider) -> None:
+    account = add(pool)
+    upstream.usage = lambda _: (500, {})
+    with pytest.raises(UsageFailed):
+        pool.probe(account)
+    upstream.usage = lambda _: (402, {"detail": {"code": "deactivated_workspace"}})
+    with pytest.raises(SignInNeeded):
+        pool.probe(account)
+    shown = pool.summary(account, db.now_ms())
+    assert (shown["status"], shown["usageError"]) == ("deactivated", None)
+    assert shown["statusSaid"]["key"] == "state.workspace"
+
+
 def test_a_deactivated_account_says_so(pool: Pool, upstream: Provider) -> None:
     account = add(pool)
     message = "Your account has been deactivated. Contact support."

@@ -222,7 +222,7 @@ def test_nothing_to_paste_for(signs: SignIns) -> None:
         pytest.param((0, {}), "Check the network", id="hung up"),
         pytest.param(
             (200, {"access_token": "a", "refresh_token": "b", "id_token": "c"}),
-            "whose they are",
+            "The tokens that the provider sent",
             id="nobody's tokens",
         ),
     ],

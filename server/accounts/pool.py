@@ -38,6 +38,7 @@ from server.accounts.pins import HELD, Pins
 from server.accounts.provider import CreditsFailed as CreditsFailed
 from server.accounts.provider import RefreshFailed as RefreshFailed
 from server.accounts.provider import SignInNeeded as SignInNeeded
+from server.accounts.provider import StillRefused as StillRefused
 from server.accounts.provider import Unopened as Unopened
 from server.accounts.provider import UsageFailed as UsageFailed
 from server.accounts.refresh import Credentials, Held
@@ -57,6 +58,7 @@ ANSWER_SECONDS = 1.5  # an import waits this long for the first allowance
 RECENT_MS = 10 * 60_000  # in which failures are compared with successes
 _REMEMBERED = 40  # ends of requests, per account
 _AT_ONCE = 4  # questions to the provider
+_FIRST_REST, _LONGEST_REST = 30_000, 15 * 60_000  # of an account whose new tokens are refused
 _NOT_REDEEMED = {
     "no_credit": "credit.none",
     "nothing_to_reset": "credit.nothing",
@@ -125,6 +127,9 @@ class _Live:
     ask_after: float = 0.0  # monotonic
     refusals: int = 0
     usage_error: str | None = None
+    doubts: int = 0  # new tokens in a row that the provider refused
+    doubted: int = 0  # the last of them, hashed
+    doubted_since: int = 0
 
 
 class Pool:
@@ -173,7 +178,8 @@ class Pool:
             }
             self._removed = dict(db.rows("select id, name from removed_account"))
         for profile in profiles:
-            if profile.status in (SIGN_IN_NEEDED, allowance.DEACTIVATED) and not _closed(profile):
+            ended = profile.status in (SIGN_IN_NEEDED, allowance.DEACTIVATED)
+            if ended and not _closed(profile) and not _aside(profile):
                 reason = profile.status_reason or say("state.ended")
                 self._credentials.give_up(profile.id, reason, profile.status)
 
@@ -245,9 +251,50 @@ class Pool:
         profile = self._profile(account)
         try:
             return self._guarded(profile, lambda: self._credentials.renew(account, stale))
+        except StillRefused:
+            self._put_aside(account)
+            raise
         except RefreshFailed as error:
             self._note_refusal(account, error)
             raise
+
+    def doubt(self, account: str, renewed: str) -> None:
+        """Note that the provider refused a renewed token, without saying that it is for good.
+
+        At the second in a row the account is put aside, each time for longer, and comes back by
+        itself.
+        """
+        with self._lock:
+            live = self._live.get(account)
+            if live is None or live.doubted == hash(renewed):
+                return  # many requests may have met the same refusal
+            if live.doubts == 0:
+                live.doubted_since = db.now_ms()
+            live.doubts, live.doubted = live.doubts + 1, hash(renewed)
+            if live.doubts > 1:
+                self._put_aside(account)
+
+    def _put_aside(self, account: str) -> None:
+        now = db.now_ms()
+        with self._lock:
+            live, known = self._live.get(account), self._profiles.get(account)
+            if live is None or known is None or _current(known, now).status not in IN_ROTATION:
+                return
+            live.doubted_since = live.doubted_since or now
+            rest = min(_LONGEST_REST, _FIRST_REST * 2 ** min(max(0, live.doubts - 2), 10))
+            since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(live.doubted_since / 1000))
+            reason = say("state.refusing", since=since)
+            self._stand(account, Standing(SIGN_IN_NEEDED, now + rest, reason))
+        log.info("account %s is put aside: new tokens of it are refused", account)
+
+    def _believe(self, account: str) -> None:
+        """The provider accepts the account's sign-in (again); the lock is held."""
+        live, known = self._live[account], self._profiles[account]
+        live.doubts = live.doubted = live.doubted_since = 0
+        if _aside(known):
+            self._stand(
+                account, allowance.settle(Standing(ACTIVE), live.usage, live.usage, db.now_ms())
+            )
 
     def refused(self, account: str, stale: str, code: str) -> None:
         """Note that the provider refused a token for good: the account needs a new sign-in.
@@ -289,6 +336,7 @@ class Pool:
                 live, now = self._live[account], db.now_ms()
                 live.errors, live.good_at = 0, now
                 live.recent.append((now, True))
+                self._believe(account)
 
     def failed(self, account: str, now: int) -> None:
         """Note an error that may be the account's own."""
@@ -390,6 +438,7 @@ class Pool:
                 self._profiles[profile.id] = profile
                 live = self._live.setdefault(profile.id, _Live())
                 live.ask_after, live.refusals, live.usage_error = 0.0, 0, None
+                self._believe(profile.id)
                 if known is None:
                     live.usage = self._history.load().get(profile.id, Usage())
         self.ask(profile.id).wait(ANSWER_SECONDS)
@@ -424,6 +473,7 @@ class Pool:
             with self._lock:
                 live = self._live[account]
                 live.errors, live.refusals, live.ask_after = 0, 0, 0.0
+                live.doubts = live.doubted = live.doubted_since = 0
                 live.recent.clear()
                 usage = live.usage
             standing = allowance.settle(Standing(ACTIVE), usage, usage, db.now_ms())
@@ -743,6 +793,8 @@ class Pool:
             live = self._live.get(account)
             if live is not None:
                 live.refusals, live.ask_after, live.usage_error = 0, 0.0, None
+                if _aside(self._profiles[account]):
+                    self._believe(account)
         self.observe(account, allowance.windows_from_usage(payload, db.now_ms()), "api")
 
     def _payload(self, profile: Profile) -> dict[str, Any]:
@@ -814,6 +866,8 @@ class Pool:
 
     def _stand(self, account: str, standing: Standing) -> None:
         """Change an account's standing in memory; the lock is held."""
+        if standing.status == allowance.DEACTIVATED and account in self._live:
+            self._live[account].usage_error = None  # an older trouble explains nothing any more
         self._change(account, **_fields(standing))
 
     def _change(self, account: str, **changes: Any) -> None:
@@ -973,7 +1027,8 @@ def _fields(standing: Standing) -> dict[str, Any]:
 
 def _current(profile: Profile, now: int) -> Profile:
     """The profile with blocks and pauses that are over taken away; itself when none is."""
-    blocked_over = profile.status in BLOCKED and (profile.blocked_until or 0) <= now
+    resting = profile.status in BLOCKED or _aside(profile)
+    blocked_over = resting and (profile.blocked_until or 0) <= now
     pause_over = (
         profile.status == PAUSED
         and profile.paused_until is not None
@@ -982,6 +1037,11 @@ def _current(profile: Profile, now: int) -> Profile:
     if not (blocked_over or pause_over):
         return profile
     return replace(profile, paused_until=None, **_fields(Standing(ACTIVE)))
+
+
+def _aside(profile: Profile) -> bool:
+    """Whether it is out only until a time, because new tokens of it are refused."""
+    return profile.status == SIGN_IN_NEEDED and profile.blocked_until is not None
 
 
 def _closed(profile: Profile) -> bool:

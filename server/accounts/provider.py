@@ -45,6 +45,7 @@ _DEAD_REASONS = {
     "account_suspended": say("state.suspended"),
     "account_deleted": say("state.deleted"),
     "account_deactivated": say("state.deactivated"),
+    "deactivated_workspace": say("state.workspace"),
 }
 
 
@@ -181,16 +182,23 @@ def usage(upstream_base_url: str, access_token: str, upstream_id: str | None) ->
         raise UsageFailed(f"The provider {error}. Check the network.") from None
     if answer.status == 200 and isinstance(answer.data, dict):
         return answer.data
-    code, message = problem(answer.data)
-    if code in _DEAD_REASONS or "account has been deactivated" in message.lower():
-        reason = _DEAD_REASONS.get(code, _DEAD_REASONS["account_deactivated"])
-        raise SignInNeeded(reason, DEACTIVATED)
-    unread = answer.status == 200
-    raise UsageFailed(
-        say("usage.noJson") if unread else say("usage.status", status=answer.status),
-        http=answer.status,
-        wait=answer.wait,
-    )
+    dead = gone(*problem(answer.data))
+    if dead:
+        raise SignInNeeded(_DEAD_REASONS[dead], DEACTIVATED)
+    if answer.page:
+        said = say("error.page", status=answer.status)
+    elif answer.status == 200:
+        said = say("usage.noJson")
+    else:
+        said = say("usage.status", status=answer.status)
+    raise UsageFailed(said, http=answer.status, wait=answer.wait)
+
+
+def gone(code: str, message: str) -> str:
+    """The code with which the provider says that the account is no more; empty when it does not."""
+    if code in _DEAD_REASONS:
+        return code
+    return "account_deactivated" if "account has been deactivated" in message.lower() else ""
 
 
 @dataclass(frozen=True)
@@ -321,6 +329,8 @@ def problem(data: Any) -> tuple[str, str]:
     if not isinstance(inner, dict):
         inner = {"code": inner, "message": body.get("error_description")}
     codes = [inner.get("code"), inner.get("error"), body.get("error_code"), body.get("code")]
+    if isinstance(body.get("detail"), dict):
+        codes.append(body["detail"].get("code"))
     texts = [inner.get("message"), body.get("message"), body.get("detail")]
     code = next((c for c in codes if isinstance(c, str) and c), "")
     return code[:100], next((t for t in texts if isinstance(t, str) and t), "")[:500]

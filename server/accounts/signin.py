@@ -285,7 +285,7 @@ class SignIns:
         }
         try:
             renewed = provider.exchange(self._base, form)
-            found = oauth.sign_in(renewed.access, renewed.refresh, renewed.identity)
+            found = _read(renewed)
             if flow.ended.is_set():
                 return  # replaced or stopped meanwhile
             account = self._pool.sign_in(found).id
@@ -345,6 +345,13 @@ def _said(status: str, error: str | None, flow: str | None, account: str | None)
         "flowId": flow,
         "accountId": account,
     }
+
+
+def _read(given: provider.SignedIn) -> oauth.SignIn:
+    try:
+        return oauth.sign_in(given.access, given.refresh, given.identity)
+    except BadRequest as error:  # its words are about a file, and there is none
+        raise SignInFailed(say("signin.unread")) from error
 
 
 def _still_waiting(status: int, code: str, data: dict[str, Any]) -> bool:

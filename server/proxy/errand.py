@@ -23,7 +23,7 @@ from server.proxy import headers, policy, sse
 from server.proxy.balance import Choice
 from server.proxy.body import Body
 from server.proxy.chooser import Wanted
-from server.proxy.forward import Gone, Parts, broken, passed, punish
+from server.proxy.forward import Gone, Parts, broken, passed, punish, unwelcome
 from server.proxy.policy import Outcome, Tries
 from server.proxy.recorder import Record
 from server.proxy.upstream import Aborted, Exchange, HungUp, Outgoing, Unreachable
@@ -186,8 +186,7 @@ def _note(parts: Parts, errand: Errand, choice: Choice, outcome: Outcome, tries:
     verdict = policy.classify(outcome, now)
     tries.verdicts.append((outcome, verdict))
     punish(parts.pool, parts.memory, account, verdict, choice.limit)
-    if policy.sign_in_ended(outcome, verdict, account, tries):
-        parts.pool.refused(account, tries.token, outcome.code)
+    unwelcome(parts.pool, account, outcome, verdict, tries)
     if verdict.word == "no such model":
         parts.memory.cannot(account, errand.wanted.model, now)
 

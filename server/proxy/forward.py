@@ -521,8 +521,7 @@ class Turn:
         verdict = policy.classify(outcome, now)
         self._tries.verdicts.append((outcome, verdict))
         punish(self._pool, self._memory, account, verdict, self._choice.limit)
-        if policy.sign_in_ended(outcome, verdict, account, self._tries):
-            self._pool.refused(account, self._tries.token, outcome.code)
+        unwelcome(self._pool, account, outcome, verdict, self._tries)
         if verdict.word == "no such model":
             self._memory.cannot(account, self._work.body.model, now)
         may_repeat = partial(self._budget.allows, outcome.kind)
@@ -688,6 +687,18 @@ def punish(
             pool.block(account, verdict.block, verdict.until, verdict.word)
     elif verdict.counts:
         pool.failed(account, db.now_ms())
+
+
+def unwelcome(
+    pool: Pool, account: str, outcome: Outcome, verdict: policy.Verdict, tries: Tries
+) -> None:
+    """What a refusal means for the account's sign-in."""
+    if dead := policy.gone(outcome):
+        pool.refused(account, tries.token, dead)
+    elif policy.sign_in_ended(outcome, verdict, account, tries):
+        pool.refused(account, tries.token, outcome.code)
+    elif verdict.word == "unauthorised" and account in tries.renewed:
+        pool.doubt(account, tries.token)
 
 
 def broken(error: Exception) -> Outcome:
