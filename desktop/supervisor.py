@@ -242,6 +242,21 @@ class Wake:
             self._path.touch(mode=0o600)
             os.utime(self._path)
 
+    def tell(self, text: str) -> None:
+        """Wake whoever watches, with a word on what is wanted."""
+        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        with suppress(OSError):
+            fresh.touch(mode=0o600)
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(self._path)  # whole or not at all: the watcher may look at any moment
+
+    def told(self) -> str:
+        """The word of the last one who called `tell`; empty when there was none."""
+        try:
+            return self._path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
     def changed(self) -> bool:
         """Whether it was touched since the last look."""
         stamp = self._stamp()

@@ -101,7 +101,7 @@ def run(config: Config, *, path: str = "/", child: bool = False) -> int:
     use_host_libraries()
     lock = Lock(config.data_dir / "window.lock")
     if not lock.acquire():
-        Wake(config.data_dir / "window.wake").touch()
+        Wake(config.data_dir / "window.wake").tell(path)
         return 0
     try:
         host.require_web_view()
@@ -151,13 +151,18 @@ def _in_browser(config: Config, path: str) -> int:
     return 0 if webbrowser.open(connect(config).ticket_url(path)) else 1
 
 
+def own_page(path: str) -> str:
+    """A path of our own pages; anything else is the first page."""
+    return path if path.startswith("/") and not path.startswith("//") else "/"
+
+
 class Window:
     """One web view, the server behind it, and where it stands on the screen."""
 
     def __init__(self, config: Config, path: str, lock: Lock) -> None:
         self._config = config
         self._lock = lock
-        self._path = path if path.startswith("/") and not path.startswith("//") else "/"
+        self._path = own_page(path)
         self._shown: Address | None = None  # the server process the page came from
         self._wake = Wake(config.data_dir / "window.wake")
         self._place = _Place(config.data_dir / "window.json")
@@ -297,7 +302,7 @@ class Window:
         while not self._closed.wait(_LOOK):
             self._place.keep()
             if self._wake.changed():
-                self._raise()
+                self._wanted(own_page(self._wake.told()))
             address = find(self._config)
             gone = self._shown is None or self._retry.is_set()
             moved = (
@@ -308,6 +313,12 @@ class Window:
             if address is not None and (gone or moved):
                 self._retry.clear()
                 self._load(self._path if gone else self._current_path())
+
+    def _wanted(self, path: str) -> None:
+        """Another start wants the window: at a page of its own, or where it is."""
+        if path != "/":
+            self._load(path)
+        self._raise()
 
     def _load(self, path: str) -> None:
         url = self._url(path)

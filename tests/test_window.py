@@ -12,6 +12,7 @@ import pytest
 from desktop import window
 from desktop.window import Api, _Place, fit, zoomed
 from server.config import Config
+from server.store.lock import Lock
 
 SCREEN = [(0, 0, 1920, 1080)]
 TWO = [(0, 0, 1920, 1080), (1920, 0, 1280, 1024)]
@@ -165,3 +166,33 @@ def test_a_full_or_closed_folder_is_said(config: Config, tmp_path: Path) -> None
     chosen = _NoWindow(tmp_path / "missing" / "calls.csv")
     answer = Api(config, chosen).saveText("calls.csv", "a")  # type: ignore[arg-type]
     assert answer["message"] == "It was not saved: No such file or directory."
+
+
+@pytest.mark.parametrize(
+    ("path", "loaded"),
+    [
+        pytest.param("/accounts/a1", ["/accounts/a1"], id="an account's “Open”"),
+        pytest.param("/", [], id="it only comes to the front"),
+        pytest.param("//evil.example", [], id="no page of ours"),
+    ],
+)
+def test_a_window_that_runs_shows_what_another_start_wants(
+    config: Config, monkeypatch: pytest.MonkeyPatch, path: str, loaded: list[str]
+) -> None:
+    config.data_dir.mkdir()
+    lock = Lock(config.data_dir / "window.lock")
+    assert lock.acquire()
+    running = window.Window(config, "/", lock)
+    pages: list[str] = []
+    raised: list[bool] = []
+    monkeypatch.setattr(running, "_load", pages.append)
+    monkeypatch.setattr(running, "_raise", lambda: raised.append(True))
+    monkeypatch.setattr(running, "_place", types.SimpleNamespace(keep=lambda: None))
+    looks = iter([False, True])
+    monkeypatch.setattr(running, "_closed", types.SimpleNamespace(wait=lambda _: next(looks)))
+    try:
+        assert window.run(config, path=path, child=True) == 0
+        running._watch()
+    finally:
+        lock.release()
+    assert (pages, raised) == (loaded, [True])
