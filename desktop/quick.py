@@ -35,6 +35,7 @@ class Folders:
     """The part of a configuration that a scan needs."""
 
     strict_writes = False
+    sessions_root = projects_root = None  # who sets them has no usual scan
 
     def __init__(self, data_dir: str, codex_home: str, claude_home: str) -> None:
         self.data_dir = data_dir

@@ -35,6 +35,8 @@ class Config:
     data_dir: Path = Path()
     codex_home: Path = Path()
     claude_home: Path = Path()
+    sessions_root: Path | None = None  # where else than in `codex_home`/sessions
+    projects_root: Path | None = None  # where else than in `claude_home`/projects
     upstream_base_url: str = "https://chatgpt.com/backend-api"
     auth_base_url: str = "https://auth.openai.com"
     callback_host: str = "127.0.0.1"  # where a sign-in's browser comes back; a container needs more
@@ -88,10 +90,10 @@ _OTHER_NAMES = {
     "BRIMLINE_KEYS_DIR",
     "BRIMLINE_DEMO",
 }
-# These seeds point at a folder inside the home.
-_ROOT_SUFFIXES = {
-    "CODEX_USAGE_SESSIONS_ROOT": "sessions",
-    "CODEX_USAGE_CLAUDE_PROJECTS_ROOT": "projects",
+# These seeds name the folder of the logs: as a rule one inside the home, but any will do.
+_ROOTS = {
+    "CODEX_USAGE_SESSIONS_ROOT": ("sessions_root", "sessions"),
+    "CODEX_USAGE_CLAUDE_PROJECTS_ROOT": ("projects_root", "projects"),
 }
 
 
@@ -124,11 +126,7 @@ def load(
     from_file, warnings = _read_file(path)
     values: dict[str, Any] = dict(_defaults(env))
     values.update(from_file)
-    for name, variables in ENVIRONMENT.items():
-        for variable in variables:
-            if env.get(variable):
-                values[name] = _inside_home(variable, env[variable])
-                break
+    values.update(_from_environment(env))
     values.update({k: v for k, v in (flags or {}).items() if v is not None})
     known = {v for names in ENVIRONMENT.values() for v in names} | _OTHER_NAMES
     warnings += [
@@ -181,24 +179,31 @@ def _read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _older_names(env: Mapping[str, str]) -> list[str]:
     """What a name of a seed system asks for that is otherwise here."""
-    said = [
-        f"{name} does not end in “/{last}”, so Brimline reads {Path(env[name]) / last}."
-        for name, last in _ROOT_SUFFIXES.items()
-        if env.get(name) and Path(env[name]).name != last
-    ]
     if env.get("CODEX_USAGE_DASHBOARD_HTML"):
-        said.append("CODEX_USAGE_DASHBOARD_HTML is set, but Brimline serves pages of its own.")
-    return said
+        return ["CODEX_USAGE_DASHBOARD_HTML is set, but Brimline serves pages of its own."]
+    return []
 
 
-def _inside_home(variable: str, value: str) -> str:
-    suffix = _ROOT_SUFFIXES.get(variable)
-    path = Path(value)
-    return str(path.parent) if suffix and path.name == suffix else value
+def _from_environment(env: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for name, variables in ENVIRONMENT.items():
+        for variable in variables:
+            value = env.get(variable)
+            if not value:
+                continue
+            root, last = _ROOTS.get(variable, ("", ""))
+            if root and Path(value).name != last:
+                found[root] = value  # where the home is, another name may say
+                continue
+            found[name] = str(Path(value).parent) if root else value
+            break
+    return found
 
 
 def _coerce(name: str, value: Any) -> Any:
-    if name in ("data_dir", "codex_home", "claude_home"):
+    if value is None:
+        return None
+    if name.endswith(("_dir", "_home", "_root")):
         return Path(str(value)).expanduser().absolute()
     if name in ("port", "threads"):
         return _number(name, value)

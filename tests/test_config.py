@@ -11,6 +11,7 @@ import pytest
 from desktop import autostart
 from server import config
 from server.config import Config, ConfigError, load, shown
+from server.ingest import files
 
 
 def read(
@@ -120,14 +121,28 @@ def test_a_broken_file_says_which(tmp_path: Path) -> None:
     ("name", "value", "said"),
     [
         pytest.param("CODEX_USAGE_SESSIONS_ROOT", "/h/.codex/sessions", "", id="as it was"),
-        pytest.param("CODEX_USAGE_SESSIONS_ROOT", "/h/logs", "/h/logs/sessions", id="another name"),
-        pytest.param("CODEX_USAGE_CLAUDE_PROJECTS_ROOT", "/h/c", "/h/c/projects", id="Claude's"),
+        pytest.param("CODEX_USAGE_SESSIONS_ROOT", "/h/logs", "", id="another name"),
+        pytest.param("CODEX_USAGE_CLAUDE_PROJECTS_ROOT", "/h/c", "", id="Claude's"),
         pytest.param("CODEX_USAGE_DASHBOARD_HTML", "/h/index.html", "of its own", id="no file"),
     ],
 )
 def test_names_of_the_token_dashboard(tmp_path: Path, name: str, value: str, said: str) -> None:
     _, warnings = config.load({}, {name: value, "HOME": str(tmp_path)})
     assert [said in one for one in warnings] == ([True] if said else [])
+
+
+def test_the_token_dashboards_folders_may_have_any_name(tmp_path: Path) -> None:
+    names = {
+        "CODEX_USAGE_SESSIONS_ROOT": str(tmp_path / "logs"),
+        "CODEX_USAGE_CLAUDE_PROJECTS_ROOT": str(tmp_path / "others"),
+    }
+    found, _ = config.load({}, {**names, "HOME": str(tmp_path)})
+    assert (found.codex_home, found.claude_home) == (tmp_path / ".codex", tmp_path / ".claude")
+    assert files.sessions_root(found) == names["CODEX_USAGE_SESSIONS_ROOT"]
+    assert files.projects_roots(found) == [names["CODEX_USAGE_CLAUDE_PROJECTS_ROOT"]]
+    elsewhere = {**names, "HOME": str(tmp_path), "BRIMLINE_CODEX_HOME": str(tmp_path / "own")}
+    found, _ = config.load({}, elsewhere)  # our own name counts first
+    assert files.sessions_root(found) == str(tmp_path / "own" / "sessions")
 
 
 def test_a_short_admin_token_is_known_as_one() -> None:

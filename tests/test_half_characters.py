@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import zstandard
 
 from desktop import logs
 from server.config import Config
-from server.ingest import codex, reader, scan
+from server.ingest import codex, logfile, reader, scan
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 
@@ -207,3 +208,22 @@ def test_a_packed_log_that_is_cut_off_is_said(
     indexer.scan()
     assert scan.quality()["leftOut"] == []
     assert scan.totals()["calls"] == 1
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["a load", "beside a server"])
+def test_logs_in_a_folder_of_any_name(
+    config: Config, database: None, tmp_path: Path, alone: bool
+) -> None:
+    write(config, 1, session(1))
+    (config.codex_home / "sessions").rename(tmp_path / "logs")
+    project = tmp_path / "others" / "p"
+    project.mkdir(parents=True)
+    message = {"id": "m", "model": "claude-x", "usage": {"output_tokens": 6}}
+    line = {"type": "assistant", "sessionId": "s", "timestamp": AT, "message": message}
+    (project / "s.jsonl").write_text(json.dumps(line) + "\n")
+    there = replace(config, sessions_root=tmp_path / "logs", projects_root=tmp_path / "others")
+    Indexer(there, Ledger(), alone=alone).scan()
+    found = scan.totals()
+    assert (found["calls"], found["claude"]["calls"]) == (1, 1)
+    assert scan.quality()["leftOut"] == []
+    assert logfile.roots_of(there, "claude") == [tmp_path / "others"]

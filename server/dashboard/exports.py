@@ -245,7 +245,9 @@ def recalculated(services: Services, now: int) -> dict[str, Any]:
 def _sources(services: Services) -> dict[str, Any]:
     mode = filters.privacy()
     named = {
-        "codex_sessions_root": services.config.codex_home / "sessions",
-        "claude_projects_root": services.config.claude_home / "projects",
+        "codex_sessions_root": services.config.sessions_root
+        or services.config.codex_home / "sessions",
+        "claude_projects_root": services.config.projects_root
+        or services.config.claude_home / "projects",
     }
     return {name: mode.shown({"path": str(path)})["path"] for name, path in named.items()}

@@ -13,7 +13,7 @@ from server.lazy import NamedTuple, field, record, suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
     from typing import Any, Protocol
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
         def codex_home(self) -> str | Path: ...  # noqa: D102
         @property
         def claude_home(self) -> str | Path: ...  # noqa: D102
+        @property
+        def sessions_root(self) -> str | Path | None: ...  # noqa: D102
+        @property
+        def projects_root(self) -> str | Path | None: ...  # noqa: D102
         @property
         def strict_writes(self) -> bool: ...  # noqa: D102
 
@@ -103,11 +107,10 @@ class Finder:
         """Every log file, one a name; `left_out` says what was passed by."""
         found: Files = {}
         self._visited, self.changed, self._odd = {}, False, []
-        for folder, archived in (("sessions", False), ("archived_sessions", True)):
-            root = os.path.join(config.codex_home, folder)
-            self.codex_files(root, found, archived=archived)
+        self.codex_files(sessions_root(config), found, archived=False)
+        self.codex_files(archive_root(config), found, archived=True)
         self._odd += _copies(found)
-        for root in _claude_roots(config.claude_home):
+        for root in projects_roots(config):
             self._files(root, _claude_name, ("claude", False), found)
         if self._folders.keys() != self._visited.keys():
             self.changed = True
@@ -327,11 +330,28 @@ def discover(config: Folders) -> Files:
     return Finder().find(config)
 
 
-def _claude_roots(home: str | Path) -> Iterator[str]:
+def sessions_root(config: Folders) -> str:
+    """The folder of Codex's sessions."""
+    return os.fspath(config.sessions_root or os.path.join(config.codex_home, "sessions"))
+
+
+def archive_root(config: Folders) -> str:
+    """The folder of the sessions that Codex put aside."""
+    return os.path.join(config.codex_home, "archived_sessions")
+
+
+def projects_roots(config: Folders) -> list[str]:
+    """The folders of Claude Code's projects."""
+    if config.projects_root:
+        return [os.fspath(config.projects_root)]
     # CLAUDE_CONFIG_DIR may name several folders, or the projects folder itself.
-    for part in str(home).split(","):
-        root = part.strip().rstrip(os.sep) or os.curdir
-        yield root if os.path.basename(root) == "projects" else os.path.join(root, "projects")
+    parts = [
+        part.strip().rstrip(os.sep) or os.curdir for part in str(config.claude_home).split(",")
+    ]
+    return [
+        root if os.path.basename(root) == "projects" else os.path.join(root, "projects")
+        for root in parts
+    ]
 
 
 _unsayable: set[str] = set()

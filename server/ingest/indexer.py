@@ -203,7 +203,7 @@ class Indexer:
             found[key] = Found(
                 key[0], key[1], old.file.path, said.st_ino, said.st_size, said.st_mtime_ns, False
             )
-        for folder in files.todays(os.path.join(self._config.codex_home, "sessions")):
+        for folder in files.todays(files.sessions_root(self._config)):
             self._finder.codex_files(folder, found, archived=False)
         for key in found.keys() - known.keys():
             if not key[1].startswith("rollout-"):

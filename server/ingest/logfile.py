@@ -196,9 +196,8 @@ def opened(config: Config, call: Call, bounds: Bounds) -> Log:
 def roots_of(config: Config, provider: str) -> list[Path]:
     """The folders in which a provider's logs lie; nothing else is ever opened."""
     if provider == "codex":
-        return [config.codex_home / "sessions", config.codex_home / "archived_sessions"]
-    folders = [Path(part.strip()) for part in str(config.claude_home).split(",")]
-    return [one if one.name == "projects" else one / "projects" for one in folders]
+        return [Path(files.sessions_root(config)), Path(files.archive_root(config))]
+    return [Path(root) for root in files.projects_roots(config)]
 
 
 def _places(config: Config, call: Call) -> Iterator[str]:
