@@ -30,6 +30,24 @@ def test_a_malformed_address_is_not_found(served: Served, watched: Watched, path
     watched.check()
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/calls?sort=zzz&range=foo&direction=x&price=x&credit=x&preset=x&provider=x&history=x&rows=x",
+        "/threads?sort=zzz&range=foo&price=x&credit=x&provider=x&from=x",
+        "/trends?range=foo&provider=x&from=2026-02-31&to=x&by=x",
+        "/insights?range=foo&provider=x&from=1&rank=x",
+        "/diagnostics?range=foo&provider=x&to=x&sort=x&kind=x&talks=x",
+        "/requests?range=foo&status=x&rows=x&page=x&from=x&to=x",
+    ],
+)
+def test_unknown_values_fall_back(served: Served, watched: Watched, path: str) -> None:
+    """What nobody knows is as if it were not there: no question is refused, no filter is set."""
+    watched.open(served.url + path)
+    expect(watched.page.get_by_role("button", name="Clear filters")).to_have_count(0)
+    watched.check()
+
+
 def test_a_page_that_fails_says_so_and_the_others_go_on(served: Served, chromium: Browser) -> None:
     with watching(chromium) as seen:
         page = seen.page

@@ -34,6 +34,20 @@ export function days(range: string, today: string, from = "", to = ""): Span {
   }
 }
 
+/** The value if it is one of those, else the fallback: an address may say anything. Pure. */
+export function oneOf(value: string, known: readonly string[], fallback = ""): string {
+  return known.includes(value) ? value : fallback;
+}
+
+/** A day, or a moment of it, as an address names it; "" for what is neither. Pure. */
+export function moment(value: string): string {
+  const day = /^\d{4}-\d{2}-\d{2}(?=T|$)/.exec(value)?.[0];
+  const noon = day && new Date(`${day}T12:00:00Z`);
+  // A thirty-first of February would become a day of March.
+  const real = noon && !Number.isNaN(noon.getTime()) && noon.toISOString().startsWith(day);
+  return real && !Number.isNaN(Date.parse(value)) ? value : "";
+}
+
 /** Whether a custom span ends before it starts. */
 export function reversed({ from, to }: Span): boolean {
   return Boolean(from && to && from > to);

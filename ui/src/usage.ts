@@ -2,7 +2,7 @@
 import { useCallback, useEffect } from "react";
 import { query } from "./api";
 import { useToday, useZone } from "./live";
-import { days, reversed } from "./range";
+import { DAY_RANGES, days, moment, oneOf, reversed } from "./range";
 import { changed, useAddress, type Change } from "./url";
 
 /** The pages that one filter bar serves. */
@@ -32,11 +32,13 @@ const IN_PLACE = ["open", "rows", "expand", "nested", "events"];
 /** The shared filters as the address has them; `fallback` is the span when it names none. */
 export function useUsage(fallback = "all") {
   const address = useAddress();
-  const named = address.get("range") || (address.get("from") || address.get("to") ? "custom" : "");
+  const from = moment(address.get("from"));
+  const to = moment(address.get("to"));
+  const named = oneOf(address.get("range"), DAY_RANGES) || (from || to ? "custom" : "");
   const range = named || fallback;
-  const span = days(range, useToday(), address.get("from"), address.get("to"));
+  const span = days(range, useToday(), from, to);
   const shared = {
-    provider: address.get("provider"),
+    provider: oneOf(address.get("provider"), ["codex", "claude"]),
     model: address.all("model"),
     project: address.all("project"),
     account: address.all("account"),

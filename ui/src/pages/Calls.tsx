@@ -12,12 +12,13 @@ import { COLUMNS } from "../calls";
 import { fetchFile } from "../csv";
 import { count, credits, dayOf, exact, money, pair } from "../format";
 import { useNow, useTitle } from "../hooks";
+import { PRESETS } from "../insights";
 import { OrArchived } from "../parts/Archived";
 import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
 import { Chips } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
-import { Confidence } from "../parts/Confidence";
+import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { OwnFileProblems } from "../parts/OwnFiles";
@@ -26,6 +27,7 @@ import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { plain, UsageBar, useOptions } from "../parts/UsageBar";
+import { oneOf } from "../range";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { t, type Word } from "../words";
 
@@ -37,13 +39,14 @@ export function useFilters() {
   const usage = useUsage();
   const sort = COLUMNS.find((column) => column.sort === usage.get("sort"))?.sort ?? "time";
   const up = usage.get("direction") === "asc";
+  const price = oneOf(usage.get("price"), PRICES);
   const asked = {
     ...usage.shared,
     q: usage.get("q"),
     effort: usage.all("effort"),
-    priceStatus: usage.get("price"),
-    creditConfidence: usage.get("price") ? "" : usage.get("credit"),
-    preset: usage.get("preset"),
+    priceStatus: price,
+    creditConfidence: price ? "" : oneOf(usage.get("credit"), CREDITS),
+    preset: oneOf(usage.get("preset"), PRESETS.map(({ key }) => key)),
     thread: usage.get("thread"),
     session: usage.get("session"),
     fact: usage.get("fact"),

@@ -17,7 +17,7 @@ import { RequestDetails } from "../parts/RequestDetails";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { RequestStatus } from "../parts/RequestStatus";
 import { useApiKeys } from "./Keys";
-import { since, TIME_RANGES } from "../range";
+import { moment, oneOf, since, TIME_RANGES } from "../range";
 import { useAddress } from "../url";
 import { told } from "../told";
 import { t, tIf } from "../words";
@@ -36,18 +36,20 @@ function useFilters() {
   const address = useAddress();
   const size = SIZES.includes(address.get("rows")) ? Number(address.get("rows")) : 50;
   const page = Math.max(1, Math.floor(Number(address.get("page"))) || 1);
+  const from = moment(address.get("from"));
+  const to = moment(address.get("to"));
   return {
     ...address,
     size,
     page,
     /** Moments, where a number elsewhere leads to just its rows. */
-    from: address.get("from"),
-    to: address.get("to"),
-    range: address.get("from") || address.get("to") ? "custom" : address.get("range") || "all",
+    from,
+    to,
+    range: from || to ? "custom" : oneOf(address.get("range"), TIME_RANGES, "all"),
     q: address.get("q"),
     accounts: address.all("account"),
     models: address.all("model"),
-    statuses: address.all("status"),
+    statuses: address.all("status").filter((status) => STATUSES.includes(status)),
     keys: address.all("key"),
     /** Any filter starts at the first page again. */
     filter: (key: string, value: string | string[], replace = false) =>

@@ -9,7 +9,7 @@ import { useNow, useTitle } from "../hooks";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
-import { Confidence } from "../parts/Confidence";
+import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { NestedCalls } from "../parts/NestedCalls";
@@ -21,6 +21,7 @@ import { ToTop } from "../parts/ToTop";
 import { plain, useOptions, UsageBar } from "../parts/UsageBar";
 import { mix, THREAD_COLUMNS, TITLE_COLUMN, titleOf, type ThreadColumn } from "../threads";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
+import { oneOf } from "../range";
 import { t } from "../words";
 
 const PAGE = 50;
@@ -31,12 +32,13 @@ function useThreadFilters() {
   const sort =
     [TITLE_COLUMN, ...THREAD_COLUMNS].find((column) => column.sort === usage.get("sort"))?.sort ?? "time";
   const up = usage.get("direction") === "asc";
+  const price = oneOf(usage.get("price"), PRICES);
   const asked = {
     ...usage.shared,
     q: usage.get("q"),
     effort: usage.all("effort"),
-    priceStatus: usage.get("price"),
-    creditConfidence: usage.get("price") ? "" : usage.get("credit"),
+    priceStatus: price,
+    creditConfidence: price ? "" : oneOf(usage.get("credit"), CREDITS),
     sort,
     direction: up ? "asc" : "desc",
   };

@@ -3,8 +3,8 @@ import { pair } from "../format";
 import { t } from "../words";
 import { One, type Option } from "./Filters";
 
-const PRICES = ["exact", "estimated", "unpriced"] as const;
-const CREDITS = ["exact", "estimated", "user_override", "unpriced"] as const;
+export const PRICES = ["exact", "estimated", "unpriced"] as const;
+export const CREDITS = ["exact", "estimated", "user_override", "unpriced"] as const;
 
 interface Props {
   price: string;
