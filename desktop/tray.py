@@ -113,6 +113,7 @@ class Tray:
         self._refresh = refresh
         self._supervisor = Supervisor(config)
         self._wake = Wake(config.data_dir / "tray.wake")
+        self._leave = Wake(config.data_dir / "tray.quit")
         self._changes = Wake(config.data_dir / "tray.look")
         self._changes.touch()  # the server only touches a file that is there
         self._actions: queue.SimpleQueue[tuple[str, ...]] = queue.SimpleQueue()
@@ -207,7 +208,10 @@ class Tray:
             return
 
     def _woken(self) -> bool:
-        """Whether there is a reason to look now: a second start, or a change on a page."""
+        """Whether there is a reason to stop waiting: a second start, a change, `brimline quit`."""
+        if self._leave.changed():
+            self._quit()
+            return True
         if self._wake.changed():
             self._window.show("/")
             return True
@@ -324,7 +328,10 @@ class Tray:
         try:
             host.require_host()
         except host.Missing as missing:
-            _say(f"no tray icon: {missing}. The window opens instead")
+            text = f"{missing}. The window opens instead; `brimline quit` ends Brimline."
+            _say(f"no tray icon: {text}")
+            log.warning("no tray icon: %s", text)
+            self._notify(alerts.Alert("No tray icon", f"{text[0].upper()}{text[1:]}"))
             self.ask("open")
 
     # --- What can be clicked -------------------------------------------------------------------

@@ -723,6 +723,14 @@ def test_no_tray_host_opens_the_window_and_says_why(app: App, tmp_path: Path) ->
             app.process = app.popen("tray", "--refresh", "0.3", stderr=file)
         until(app.windows, 60, "the window")
         assert "AppIndicator" in said.read_text()
+        logs = "".join(path.read_text() for path in (app.data / "logs").glob("tray.log*"))
+        assert "AppIndicator" in logs
+        assert "`brimline quit`" in logs
+        until(lambda: any("No tray icon" in title for title, _ in app.host.notes), 30, "a notice")
+        assert app.run("quit").returncode == 0
+        assert app.process is not None
+        app.process.wait(60)
+        until(lambda: app.run("quit").returncode == 69, 60, "nothing is left to end")
     finally:
         app.host.show()
         assert app.process is not None

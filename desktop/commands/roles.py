@@ -13,6 +13,7 @@ from typing import Any
 
 from desktop.commands.terminal import (
     EXIT_NO_TRAY,
+    EXIT_UNAVAILABLE,
     add_shown,
     asked_language,
     client_of,
@@ -26,7 +27,7 @@ from server.errors import AppError
 
 def add(commands: Any) -> None:
     """Add what runs for long: tray, server, window and demo."""
-    for one in (_add_tray, _add_serve, _add_window, _add_demo, _add_dashboard):
+    for one in (_add_tray, _add_serve, _add_window, _add_quit, _add_demo, _add_dashboard):
         parser = one(commands)
         # It does something rather than say something, and may start without a standard output.
         parser.set_defaults(silent=True)
@@ -72,6 +73,16 @@ def _add_window(commands: Any) -> argparse.ArgumentParser:
     window.add_argument("--path", default="/", help="the page to open (default /)")
     window.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return window
+
+
+def _add_quit(commands: Any) -> argparse.ArgumentParser:
+    return command(
+        commands,
+        "quit",
+        _quit,
+        "End Brimline: the tray and its window with the server, or the server alone.",
+        ["brimline quit"],
+    )
 
 
 def _add_demo(commands: Any) -> argparse.ArgumentParser:
@@ -202,6 +213,25 @@ def _tray(settings: Config, arguments: argparse.Namespace) -> int:
 
     leftovers.sweep_soon()
     return tray.run(settings, open_window=arguments.open, refresh=arguments.refresh)
+
+
+def _quit(settings: Config, arguments: argparse.Namespace) -> int:
+    from desktop.supervisor import Wake
+    from server.store.lock import Lock
+
+    lock = Lock(settings.data_dir / "tray.lock")
+    if settings.data_dir.exists() and not lock.acquire():
+        Wake(settings.data_dir / "tray.quit").touch()
+        print("Brimline ends, and its server with it.")
+        return 0
+    lock.release()
+    client = client_of(settings)
+    if client is None:
+        say("brimline: Brimline is not running on this data folder; there is nothing to end.")
+        return EXIT_UNAVAILABLE
+    client.post("/api/shutdown")
+    print("The server ends.")
+    return 0
 
 
 def _window(settings: Config, arguments: argparse.Namespace) -> int:
