@@ -20,7 +20,7 @@ _LEDGER = (
 
 _HELD = (
     "Brimline is running and uses this data folder; {command} needs it alone. Quit Brimline first "
-    "(Quit in its tray menu, or Ctrl+C where `brimline serve` runs), then run {command} again."
+    "(`brimline quit`, or Ctrl+C where `brimline serve` runs), then run {command} again."
 )
 
 
