@@ -48,6 +48,13 @@ def test_unknown_values_fall_back(served: Served, watched: Watched, path: str) -
     watched.check()
 
 
+def test_an_empty_ledger_says_so_whatever_the_filters(served: Served, watched: Watched) -> None:
+    page = watched.open(f"{served.url}/calls?range=7d&model=gpt-5.5", "Calls")
+    expect(page.get_by_text("No calls yet")).to_be_visible()
+    expect(page.locator(".empty").get_by_role("button", name="Read the logs now")).to_be_visible()
+    watched.check()
+
+
 def test_a_page_that_fails_says_so_and_the_others_go_on(served: Served, chromium: Browser) -> None:
     with watching(chromium) as seen:
         page = seen.page

@@ -332,7 +332,9 @@ function Csv({ filters }: { filters: CallFilters }) {
 }
 
 function Nothing({ filters }: { filters: CallFilters }) {
-  if (filters.filtered) {
+  // A ledger that knows no model holds no call: other filters would show no more.
+  const bare = useOptions()?.models.length === 0;
+  if (filters.filtered && !bare) {
     return (
       <Empty
         title={t("calls.noMatch")}
