@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import plistlib
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,9 @@ from server.config import NAME
 
 LABEL = "dev.brimline"
 _RUN_KEY = r"Software\Microsoft\Windows\CurrentVersion\Run"
+# Where Windows' Task Manager and Settings keep what the user switched off there.
+_APPROVED_KEY = r"Software\Microsoft\Windows\CurrentVersion\Explorer\StartupApproved"
+_STARTUP_FOLDER = ("Microsoft", "Windows", "Start Menu", "Programs", "Startup")
 
 
 class Login(Protocol):
@@ -142,17 +146,23 @@ class LaunchAgent:
         self.path = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
 
     def read(self) -> str | None:
-        """The property list; None when it is missing or disabled in itself."""
+        """The property list; None when it is missing, or disabled in itself or in Login Items."""
         text = _text(self.path)
         if text is None:
             return None
         with suppress(plistlib.InvalidFileException, ValueError):
-            return None if plistlib.loads(text.encode()).get("Disabled") else text
+            off = plistlib.loads(text.encode()).get("Disabled") or self._switched_off()
+            return None if off else text
         return None
 
     def write(self, entry: str) -> None:
         """Store the property list; it counts from the next login."""
         _store(self.path, entry)
+        if self._switched_off():
+            _launchctl("enable", f"{_launch_domain()}/{LABEL}")
+
+    def _switched_off(self) -> bool:
+        return disabled_in_launchd(_launchctl("print-disabled", _launch_domain()))
 
     def remove(self) -> None:
         """Remove the property list."""
@@ -164,48 +174,102 @@ class LaunchAgent:
 
 
 class RunKey:
-    """The value `Brimline` of the user's Run key."""
+    """The value `Brimline` of the user's Run key, or a shortcut that an installer made.
+
+    What the user switches off in the Task Manager is kept elsewhere and counts as off.
+    """
 
     value = "Brimline"
 
-    def read(self) -> str | None:
-        """The command line; None when there is none."""
-        if sys.platform != "win32":
-            return None
-        import winreg
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        base = environ.get("APPDATA", "")
+        self.shortcut = Path(base, *_STARTUP_FOLDER, f"{self.value}.lnk") if base else None
 
-        with suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, _RUN_KEY) as key:
-            return str(winreg.QueryValueEx(key, self.value)[0])
-        return None
+    def read(self) -> str | None:
+        """The command line, or the quoted path of the shortcut; None when nothing starts."""
+        stored = self._value(_RUN_KEY, self.value)
+        if stored is not None and not self._switched_off("Run", self.value):
+            return str(stored)
+        shortcut = self.shortcut
+        if shortcut is None or not shortcut.is_file():
+            return None
+        return None if self._switched_off("StartupFolder", shortcut.name) else f'"{shortcut}"'
 
     def write(self, entry: str) -> None:
-        """Store the command line."""
+        """Store the command line; an installer's shortcut is switched on again instead."""
         if sys.platform == "win32":
             import winreg
 
+            shortcut = self.shortcut
+            if shortcut is not None and shortcut.is_file():
+                self._delete(_RUN_KEY, self.value)  # never both
+                self._delete(rf"{_APPROVED_KEY}\StartupFolder", shortcut.name)
+                return
             with winreg.CreateKey(winreg.HKEY_CURRENT_USER, _RUN_KEY) as key:
                 winreg.SetValueEx(key, self.value, 0, winreg.REG_SZ, entry)
+            self._delete(rf"{_APPROVED_KEY}\Run", self.value)
 
     def remove(self) -> None:
-        """Remove the value."""
-        if sys.platform == "win32":
-            import winreg
-
-            with (
-                suppress(FileNotFoundError),
-                winreg.OpenKey(winreg.HKEY_CURRENT_USER, _RUN_KEY, 0, winreg.KEY_SET_VALUE) as key,
-            ):
-                winreg.DeleteValue(key, self.value)
+        """Remove the value and the shortcut."""
+        self._delete(_RUN_KEY, self.value)
+        if self.shortcut is not None:
+            self.shortcut.unlink(missing_ok=True)
 
     def render(self, command: Sequence[str]) -> str:
         """The words quoted as Windows programs take them apart."""
         return subprocess.list2cmdline(command)
 
+    def _switched_off(self, kind: str, name: str) -> bool:
+        mark = self._value(rf"{_APPROVED_KEY}\{kind}", name)
+        return isinstance(mark, bytes) and bool(mark[:1]) and mark[0] & 1 == 1
+
+    def _value(self, path: str, name: str) -> object:
+        if sys.platform != "win32":
+            return None
+        import winreg
+
+        with suppress(OSError), winreg.OpenKey(winreg.HKEY_CURRENT_USER, path) as key:
+            return winreg.QueryValueEx(key, name)[0]
+        return None
+
+    def _delete(self, path: str, name: str) -> None:
+        if sys.platform == "win32":
+            import winreg
+
+            with (
+                suppress(FileNotFoundError),
+                winreg.OpenKey(winreg.HKEY_CURRENT_USER, path, 0, winreg.KEY_SET_VALUE) as key,
+            ):
+                winreg.DeleteValue(key, name)
+
+
+def disabled_in_launchd(listed: str) -> bool:
+    """Whether `launchctl print-disabled` lists our agent as switched off."""
+    found = re.search(rf'"{re.escape(LABEL)}"\s*=>\s*(\w+)', listed)
+    return found is not None and found[1] in ("disabled", "true")
+
+
+def _launch_domain() -> str:
+    return f"gui/{os.getuid()}"
+
+
+def _launchctl(*words: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            ["launchctl", *words],  # noqa: S607 - the system's
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
+
 
 def place(system: str, environ: Mapping[str, str]) -> Login:
     """Where the given system (`sys.platform`) keeps it."""
     if system == "win32":
-        return RunKey()
+        return RunKey(environ)
     return LaunchAgent(environ) if system == "darwin" else Xdg(environ)
 
 

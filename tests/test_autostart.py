@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import json
+import os
 import plistlib
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_the_launch_agent_runs_the_tray_once_at_login() -> None:
 
 
 def test_the_run_key_is_quoted_for_windows() -> None:
-    rendered = RunKey().render([r"C:\Program Files\Brimline\brimline.exe", "tray"])
+    rendered = RunKey({}).render([r"C:\Program Files\Brimline\brimline.exe", "tray"])
     assert rendered == r'"C:\Program Files\Brimline\brimline.exe" tray'
     assert autostart._windows_program(rendered) == r"C:\Program Files\Brimline\brimline.exe"
 
@@ -102,6 +103,9 @@ def test_on_and_off_leave_nothing(system: str, tmp_path: Path) -> None:
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
+_Values = dict[str, tuple[str | bytes, int]]
+
+
 class _Registry(types.ModuleType):
     """As much of `winreg` as a Run key needs, over a dictionary."""
 
@@ -109,7 +113,7 @@ class _Registry(types.ModuleType):
 
     def __init__(self) -> None:
         super().__init__("winreg")
-        self.keys: dict[str, dict[str, tuple[str, int]]] = {}
+        self.keys: dict[str, _Values] = {}
 
     def _key(self, root: str, path: str, make: bool) -> contextlib.nullcontext[Any]:
         assert root == "HKCU"
@@ -124,7 +128,7 @@ class _Registry(types.ModuleType):
     def CreateKey(self, root: str, path: str) -> Any:  # noqa: N802
         return self._key(root, path, make=True)
 
-    def QueryValueEx(self, key: dict[str, tuple[str, int]], name: str) -> tuple[str, int]:  # noqa: N802
+    def QueryValueEx(self, key: _Values, name: str) -> tuple[str | bytes, int]:  # noqa: N802
         if name not in key:
             raise FileNotFoundError(2, "no such value")
         return key[name]
@@ -133,7 +137,7 @@ class _Registry(types.ModuleType):
         assert reserved == 0
         key[name] = (value, kind)
 
-    def DeleteValue(self, key: dict[str, tuple[str, int]], name: str) -> None:  # noqa: N802
+    def DeleteValue(self, key: _Values, name: str) -> None:  # noqa: N802
         if name not in key:
             raise FileNotFoundError(2, "no such value")
         del key[name]
@@ -161,6 +165,86 @@ def test_on_and_off_in_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     login.remove()
     login.remove()
     assert login.read() is None, "no such value"
+
+
+@pytest.mark.parametrize(
+    ("mark", "on"),
+    [
+        pytest.param(b"\x02" + bytes(11), True, id="switched on"),
+        pytest.param(b"\x03" + bytes(11), False, id="switched off in the Task Manager"),
+        pytest.param(b"", True, id="nothing said"),
+    ],
+)
+def test_what_the_task_manager_says_counts(
+    mark: bytes, on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = _Registry()
+    monkeypatch.setitem(sys.modules, "winreg", registry)
+    monkeypatch.setattr(sys, "platform", "win32")
+    login = autostart.place("win32", {})
+    login.write(r"C:\brimline.exe tray")
+    approved = registry.keys[rf"{autostart._APPROVED_KEY}\Run"] = {"Brimline": (mark, 3)}
+    assert (login.read() is not None) is on
+    login.write(r"C:\brimline.exe tray")
+    assert login.read() == r"C:\brimline.exe tray"
+    assert approved == {}
+
+
+def test_an_installer_s_shortcut_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = _Registry()
+    monkeypatch.setitem(sys.modules, "winreg", registry)
+    monkeypatch.setattr(sys, "platform", "win32")
+    login = autostart.place("win32", {"APPDATA": str(tmp_path)})
+    assert isinstance(login, RunKey)
+    assert login.shortcut is not None
+    assert login.read() is None
+    login.shortcut.parent.mkdir(parents=True)
+    login.shortcut.touch()
+    assert login.read() == f'"{login.shortcut}"'
+    assert autostart._heal(login, [r"D:\brimline.exe", "tray"]) is False
+    off: _Values = {login.shortcut.name: (b"\x03" + bytes(11), 3)}
+    registry.keys[rf"{autostart._APPROVED_KEY}\StartupFolder"] = off
+    assert login.read() is None
+    login.write(r"D:\brimline.exe tray")
+    assert login.read() == f'"{login.shortcut}"'
+    assert registry.keys.get(autostart._RUN_KEY) is None, "never both"
+    login.remove()
+    assert login.read() is None
+    assert not login.shortcut.exists()
+
+
+@pytest.mark.parametrize(
+    ("listed", "off"),
+    [
+        pytest.param('\t"dev.brimline" => disabled\n', True, id="today's word"),
+        pytest.param('\t"dev.brimline" => true\n', True, id="the older word"),
+        pytest.param('\t"dev.brimline" => enabled\n', False, id="switched on"),
+        pytest.param('\t"dev.brimline.other" => disabled\n', False, id="another agent"),
+        pytest.param("", False, id="nothing said"),
+    ],
+)
+def test_what_login_items_say_counts(
+    listed: str, off: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, asked = tmp_path / "answer", tmp_path / "asked"
+    answer.write_text(listed)
+    control = tmp_path / "bin" / "launchctl"
+    control.parent.mkdir()
+    # As much of launchctl as we use: it lists, and `enable` clears the list.
+    control.write_text(
+        f'#!/bin/sh\necho "$@" >>"{asked}"\n'
+        f'case "$1" in enable) : >"{answer}";; *) cat "{answer}";; esac\n'
+    )
+    control.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{control.parent}:/usr/bin:/bin")
+    login = autostart.place("darwin", {"HOME": str(tmp_path)})
+    assert isinstance(login, LaunchAgent)
+    login.path.parent.mkdir(parents=True)
+    login.path.write_text(login.render(["/opt/brimline", "tray"]))
+    assert (login.read() is None) is off
+    login.write(login.render(["/opt/brimline", "tray"]))
+    assert login.read() is not None
+    assert (f"enable gui/{os.getuid()}/dev.brimline" in asked.read_text()) is off
 
 
 def test_a_broken_launch_agent_counts_as_off(tmp_path: Path) -> None:
