@@ -71,6 +71,7 @@ class Played:
     """A server that the window takes for ours, and what its page told it."""
 
     port: int = 0
+    asked: list[str] = field(default_factory=list)  # addresses, in order
     seen: list[str] = field(default_factory=list)
     wanted: str = ""  # what its page saves as soon as it can: "text" or "file"
     saved: list[Any] = field(default_factory=list)
@@ -83,6 +84,7 @@ def played(data: Path) -> Iterator[Played]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path, _, query = self.path.partition("?")
+            told.asked.append(path)
             if path == "/seen":
                 told.seen.append(query)
             if path == "/saved":
@@ -90,6 +92,7 @@ def played(data: Path) -> Iterator[Played]:
             health = json.dumps({"name": NAME, "pid": os.getpid(), "version": __version__})
             answers = {
                 "/": ("text/html", PAGE),
+                "/accounts/work": ("text/html", PAGE),
                 "/wanted": ("text/plain", told.wanted),
                 "/api/calls.csv": ("text/csv", CSV),
             }
@@ -206,6 +209,19 @@ def test_a_link_that_leads_out_opens_the_browser(tmp_path: Path, desk: trayhost.
         assert misled == [], "the browser finds the host's libraries and pictures"
         assert windows(env) == [number], "no second window"
         assert told.seen == ["light"], "the page stays"
+
+
+def test_a_page_asked_for_reaches_the_window_that_is_open(
+    tmp_path: Path, desk: trayhost.Desktop
+) -> None:
+    with played(tmp_path / "data") as told, shown(tmp_path, desk) as env:
+        until(lambda: told.seen, 60, "the page is there")
+        number = until(lambda: windows(env), 60, "its window")
+        asked = ["window", "--path", "/accounts/work", "--data-dir", str(tmp_path / "data")]
+        assert subprocess.run([*COMMAND, *asked], env=env, cwd=ROOT, timeout=60).returncode == 0
+        until(lambda: "/accounts/work" in told.asked, 60, "the account's page is loaded")
+        until(lambda: len(told.seen) == 2, 60, "and drawn")
+        assert windows(env) == number, "no second window"
 
 
 @pytest.mark.parametrize("wanted", ["text", "file"])
