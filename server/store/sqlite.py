@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "Connection", "DatabaseError", "Error", "OperationalError", "ProgrammingError", "connect",
-]  # fmt: skip
-
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
-    from sqlite3 import (
-        Connection,
-        DatabaseError,
-        Error,
-        OperationalError,
-        ProgrammingError,
-        connect,
-    )
+    import sqlite3 as _sqlite
 else:
     try:
-        from _sqlite3 import (
-            Connection,
-            DatabaseError,
-            Error,
-            OperationalError,
-            ProgrammingError,
-            connect,
-        )
+        import _sqlite3 as _sqlite
     except ImportError:  # another Python
-        from sqlite3 import (
-            Connection,
-            DatabaseError,
-            Error,
-            OperationalError,
-            ProgrammingError,
-            connect,
-        )
+        import sqlite3 as _sqlite
+
+Connection = _sqlite.Connection
+DatabaseError = _sqlite.DatabaseError
+Error = _sqlite.Error
+OperationalError = _sqlite.OperationalError
+ProgrammingError = _sqlite.ProgrammingError
+connect = _sqlite.connect
