@@ -141,6 +141,38 @@ def test_the_order_of_reading_changes_nothing(tmp_path: Path, seed: int) -> None
         assert found[0][table] == found[1][table], table
 
 
+@pytest.mark.parametrize("helpers", [0, 2])
+def test_calls_that_two_logs_tell_of_count_once(tmp_path: Path, helpers: int) -> None:
+    """However many read, and though the index by id is made after them."""
+    home, data = tmp_path / "home", tmp_path / "data"
+    tree = Tree(home, seed=5, body=40)
+    for _ in range(12):
+        rollout = tree.modern()
+        path = tree.save(rollout)
+        while "archived_sessions" in path.parts:
+            rollout = tree.modern()
+            path = tree.save(rollout)
+        # The same responses in the log of another thread.
+        other = f"{rollout.key[:-4]}{'fade' if rollout.key[-4:] != 'fade' else 'dead'}"
+        twin = path.with_name(path.name.replace(rollout.key, other))
+        twin.write_bytes(path.read_bytes().replace(rollout.key.encode(), other.encode()))
+    subprocess.run(
+        [sys.executable, "-c", ALONE, str(home), str(data), str(helpers)],
+        check=True, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    figures = "count(*), sum(input), sum(cached), sum(output), sum(reasoning)"
+    summed = "sum(calls), sum(input), sum(cached), sum(output), sum(reasoning)"
+    with closing(sqlite3.connect(data / "usage.db")) as connection:
+        for sql in (
+            f"select {figures} from call",
+            f"select {summed} from source_file",
+            f"select {summed} from daily_usage where heading = 'project'",
+        ):
+            assert connection.execute(sql).fetchone() == tree.sums, sql
+        names = {name for (name,) in connection.execute("select name from sqlite_master")}
+        assert {"call_id", "call_started_at", "call_session_started_at"} <= names
+
+
 FULL = """
 import resource, sys
 from desktop.__main__ import main

@@ -435,7 +435,7 @@ class Indexer:
         whole = sum(job.left for job in team.jobs)
         fresh = self._ledger.fresh and whole > workers.WORTH_IT
         if fresh:
-            _drop_indexes()
+            self._unnamed = _drop_indexes()
         try:
             self._load_all(team)
         except Exception as error:
@@ -443,11 +443,22 @@ class Indexer:
                 raise
             # What one file says cannot be stored: one by one, the others can.
             log.warning("a load of logs met an unexpected %s", type(error).__name__)
+            self._name_calls()
             self._one_by_one(team.jobs)
         finally:
             if fresh:
                 db.write_out()
+                self._name_calls()
                 make_indexes()
+
+    _unnamed = False  # nothing tells yet whether a call is there twice
+
+    def _name_calls(self) -> None:
+        """Make the index by id that a load began without: whoever asks for a call needs it."""
+        if self._unnamed:
+            self._unnamed = False
+            with db.writing() as connection:
+                self._ledger.name_calls(connection)
 
     def _load_all(self, team: Team) -> None:
         bulk, chunks = Bulk(self._ledger, team.jobs), team.chunks()
@@ -467,7 +478,9 @@ class Indexer:
             raise
         finally:
             team.close()
-        self._store_left(left)
+        if left:
+            self._name_calls()
+            self._store_left(left)
 
     def _one_by_one(self, jobs: Sequence[Job]) -> None:
         """Read the files of a load that failed and are not stored yet, each in its own way."""
@@ -506,6 +519,7 @@ class Indexer:
         for job, read in others:
             self._step(job)
             if read.error is None and job.source.provider == "claude":
+                self._name_calls()
                 self._store_read(connection, job, read)
             else:
                 left.append((job, read))
@@ -571,11 +585,16 @@ _BY_SESSION = "create index if not exists call_session_started_at on call(sessio
 _INDEXES = ("call_started_at", "call_session_started_at")
 
 
-def _drop_indexes() -> None:
-    # Made at the end they cost a quarter of what they cost row by row.
+def _drop_indexes() -> bool:
+    """Drop what is made at the end for a quarter of what it costs row by row.
+
+    Returns whether the index by id is one of them: in a file that nobody sees before it is whole.
+    """
+    names = ("call_id", *_INDEXES) if db.is_new() else _INDEXES
     with db.writing() as connection:
-        for name in _INDEXES:
+        for name in names:
             connection.execute(f"drop index if exists {name}")
+    return "call_id" in names
 
 
 def make_indexes() -> None:

@@ -10,7 +10,7 @@ from server.accounts import windows
 from server.ingest import codex, reconcile
 from server.ingest.reader import COLUMNS, CUT_OFF, SUMS, Batch
 from server.ingest.reconcile import Finished, Fork, Row
-from server.store import db
+from server.store import db, sqlite
 from server.usage.days import chosen
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _HARMLESS = {
     "unusual_shape", "mended_number", "mended_time", "mended_text", "unreadable", CUT_OFF,
 }  # fmt: skip
+_BY_ID = "create unique index if not exists call_id on call(id)"
 _DEPTH = 50  # forks of forks; what goes deeper is a circle
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))
@@ -345,14 +346,35 @@ class Ledger:
             (source.id,),
         ).fetchall():
             self._drop(connection, Row(*values))
-        connection.execute(
-            "update session set inherited = 0, guessed = 0 where source = ?", (source.id,)
-        )
-        connection.execute(
-            "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
-            "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
-            (source.id,),
-        )
+        _empty(connection, source.id)
+
+    def name_calls(self, connection: sqlite3.Connection) -> None:
+        """Make the index by id, at the end of a load of whole files that went without it.
+
+        Where files tell of the same call, those but the first are taken out and to be read anew.
+        """
+        try:
+            connection.execute(_BY_ID)
+        except sqlite.IntegrityError:
+            doubled = connection.execute(
+                "select distinct source from call where rowid not in "
+                "(select min(rowid) from call group by id)"
+            ).fetchall()
+            for (source,) in doubled:
+                self._take_out(connection, source)
+                self.reread.add(source)
+            self.flush(connection)
+            connection.execute(_BY_ID)
+
+    def _take_out(self, connection: sqlite3.Connection, source: int) -> None:
+        for values in connection.execute(
+            f"select {_ROW} from call where source = ?",  # noqa: S608
+            (source,),
+        ).fetchall():
+            row = Row(*values)
+            self._count(row, _project_of(connection, row.session), -1)
+        connection.execute("delete from call where source = ?", (source,))
+        _empty(connection, source)
 
     def hand_over(self, connection: sqlite3.Connection, gone: int, copy: int) -> None:
         """Make the rows of a file that is gone those of a file that says the same."""
@@ -649,6 +671,16 @@ def _add_source(connection: sqlite3.Connection, source: Source, number: int | No
 def skipped_lines(batch: Batch) -> int:
     """How many lines of a batch are lost."""
     return sum(n for kind, n in batch.warnings.items() if kind not in _HARMLESS)
+
+
+def _empty(connection: sqlite3.Connection, source: int) -> None:
+    """Let a file and its session be as if nothing of it had been read."""
+    connection.execute("update session set inherited = 0, guessed = 0 where source = ?", (source,))
+    connection.execute(
+        "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
+        "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
+        (source,),
+    )
 
 
 def _move_cursor(

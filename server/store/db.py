@@ -253,13 +253,17 @@ def open_new(folder: Path | str) -> None:
     )
 
 
+def is_new() -> bool:
+    """Whether usage.db is one that `open_new` began and `keep_new` has not put in its place."""
+    return usage.database is not None and usage.database.endswith(_NEW)
+
+
 def write_out() -> None:
     """Let the system begin to write what a new usage.db holds so far: `keep_new` waits less."""
-    path = usage.database
-    if path is None or not path.endswith(_NEW) or not hasattr(os, "posix_fadvise"):
+    if not is_new() or not hasattr(os, "posix_fadvise"):
         return
     with suppress(OSError):
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(str(usage.database), os.O_RDWR)
         try:
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)  # SQLite has its own copy
         finally:
@@ -282,7 +286,7 @@ def keep_new() -> None:
 def drop_new() -> None:
     """Throw an unfinished usage.db away; harmless when there is none."""
     path = usage.database
-    if path is not None and path.endswith(_NEW):
+    if path is not None and is_new():
         _forget(usage)
         for suffix in ("", "-journal", "-wal", "-shm"):
             with suppress(OSError):

@@ -14,6 +14,7 @@ else:
 Connection = _sqlite.Connection
 DatabaseError = _sqlite.DatabaseError
 Error = _sqlite.Error
+IntegrityError = _sqlite.IntegrityError
 OperationalError = _sqlite.OperationalError
 ProgrammingError = _sqlite.ProgrammingError
 connect = _sqlite.connect
