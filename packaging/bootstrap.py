@@ -458,6 +458,7 @@ def project_step(progress: Progress) -> str:
     # module again, which doubles the time until the first answer. What is fresh is left alone.
     try:
         progress.run([PYTHON, "-m", "compileall", "-q", "server", "desktop"], cwd=ROOT)
+        progress.run([PYTHON, "-m", "server.store.readymade"], cwd=ROOT)
     except SetUpError as error:
         progress.notes.append(str(error))
     return outcome

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from contextlib import closing
 
 from server import shortjson
 from server.ingest import files, renames, titles, workers
 from server.ingest.bulk import Bulk
 from server.ingest.files import Found, Job, Source, fingerprint
 from server.ingest.reader import Batch
-from server.lazy import Log, record
+from server.lazy import Lock, Log, record
 from server.store import db, settings, sqlite
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     import sqlite3
+    import threading
     from collections.abc import Callable, Iterator, Sequence
 
     from server.ingest.files import Files, Folders
@@ -54,8 +53,8 @@ class Indexer:
         self._config = config
         self._ledger = ledger
         self._alone = alone
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._lock = Lock()
+        self._wake = None if alone else _event()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._known: dict[tuple[str, str], Known] | None = None
@@ -72,13 +71,15 @@ class Indexer:
 
     def start(self) -> None:
         """Begin to follow the logs, if the setting allows."""
+        import threading
+
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End after the transaction that is running."""
         self._stopping = True
-        self._wake.set()
+        self._rouse()
         if self._thread is not None:
             self._thread.join(timeout=10)
 
@@ -88,9 +89,13 @@ class Indexer:
             self._pass(full=True)
         else:
             self._asked = True
-            self._wake.set()
+            self._rouse()
 
     _asked = False
+
+    def _rouse(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
 
     def progress(self) -> dict[str, int] | None:
         """How far a scan is; None when none runs."""
@@ -115,8 +120,9 @@ class Indexer:
                 told = why
             if full:
                 swept = time.monotonic()
-            self._wake.wait(POLL_SECONDS)
-            self._wake.clear()
+            if self._wake is not None:
+                self._wake.wait(POLL_SECONDS)
+                self._wake.clear()
 
     def _pass(self, *, full: bool) -> None:
         with self._lock, db.reading():
@@ -318,6 +324,8 @@ class Indexer:
 
     def _read_apart(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Let another process fold; returns the jobs it left."""
+        from contextlib import closing
+
         from server.ingest import apart  # here: a scan without a server starts no program
 
         done, lost = 0, -1  # the job that cannot be stored
@@ -563,6 +571,12 @@ class Indexer:
             if not old.missing:
                 source = Source(*old.file, old.fingerprint, old.id)
                 self._read_one(Job(source, anew=True))
+
+
+def _event() -> threading.Event:
+    import threading  # here: a scan without a server has one thread
+
+    return threading.Event()
 
 
 def _found(source: Source) -> Found:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 
 from server import shortjson
 from server.accounts import windows
 from server.ingest import codex, reconcile
 from server.ingest.reader import COLUMNS, CUT_OFF, SUMS, Batch
 from server.ingest.reconcile import Finished, Fork, Row
+from server.lazy import defaultdict
 from server.store import db, sqlite
 from server.usage.days import chosen
 

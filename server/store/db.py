@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import time
-from contextlib import contextmanager, suppress
 
 from server.errors import AppError
-from server.lazy import Log
+from server.lazy import Local, Log, RLock, contextmanager, get_ident, suppress
 from server.store import sqlite
 
 TYPE_CHECKING = False  # not imported from `typing`: that takes longer than this module
@@ -60,12 +58,12 @@ class Database:
 
     def __init__(self) -> None:
         self.database: str | None = None  # its path; None while it is closed
-        self.write_lock = threading.RLock()
+        self.write_lock = RLock()
         # One connection stays open, so that the -wal and -shm files stay: readers then need no
         # free disk space, and no last close has to fold the WAL into the file.
         self.anchor: sqlite.Connection | None = None
         self._pragmas: dict[str, Any] = {}
-        self._own = threading.local()
+        self._own = Local()
         self._writer: int | None = None
 
     def init(self, path: str | None, pragmas: dict[str, Any] | None = None) -> None:
@@ -105,7 +103,7 @@ class Database:
         """Raise when a model writes outside `writing()` (tests only)."""
         if (
             self.strict
-            and self._writer != threading.get_ident()
+            and self._writer != get_ident()
             and sql.lstrip()[:7].upper().startswith(_WRITE_WORDS)
         ):
             raise RuntimeError(f"a write outside writing(): {sql[:60]}")
@@ -114,7 +112,7 @@ class Database:
     def writer(self) -> Iterator[sqlite.Connection]:
         """One transaction of the only writer; yields the raw connection for `executemany`."""
         with self.write_lock:
-            outer, self._writer = self._writer, threading.get_ident()
+            outer, self._writer = self._writer, get_ident()
             try:
                 with reading(self) as connection, _transaction(connection):
                     yield connection
@@ -247,10 +245,17 @@ def open_new(folder: Path | str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(name)
     _create_private(path)
+    from server.store import readymade  # here: it knows the migrations, and they this module
+
     usage.init(
         path,
         {**_COMMON, "journal_mode": "memory", "synchronous": "off", "locking_mode": "exclusive"},
     )
+    try:
+        with open(path, "r+b") as file:  # noqa: PTH123
+            file.write(readymade.tables())
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def is_new() -> bool:
@@ -381,11 +386,15 @@ def _make_folder(folder: str) -> None:
             os.close(handle)
             os.unlink(probe)
     except OSError as error:
-        raise StoreError(
-            f"Brimline cannot write to its data folder {folder}: {error.strerror or error}. "
-            "Make it writable and free some space, or choose another with --data-dir.",
-            title="The data folder cannot be used",
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: str, error: OSError) -> StoreError:
+    return StoreError(
+        f"Brimline cannot write to its data folder {folder}: {error.strerror or error}. "
+        "Make it writable and free some space, or choose another with --data-dir.",
+        title="The data folder cannot be used",
+    )
 
 
 def _create_private(path: Path | str) -> None:

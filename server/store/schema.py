@@ -104,3 +104,6 @@ USAGE = (
     'CREATE INDEX IF NOT EXISTS "day_top_day" ON "day_top" ("day")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "diagnostic_snapshot" ("section" TEXT NOT NULL, "scope" TEXT NOT NULL, "computed_at" INTEGER NOT NULL, "body" TEXT NOT NULL, PRIMARY KEY ("section", "scope"))',  # noqa: E501
 )
+
+# Which tables `USAGE` makes; see readymade.py.
+FORM = "266f378a188124ad"
