@@ -29,7 +29,7 @@ except ImportError:  # pragma: no cover - a Python that is built in another way
 try:  # reads usual lines compiled (usual.c); without it they are all read here
     from server.ingest import usual as usual
 
-    if usual.FORM != 5:  # compiled before the last update
+    if usual.FORM != 6:  # compiled before the last update
         usual = None  # type: ignore[assignment]
 except ImportError:  # there was no C compiler at set-up
     usual = None  # type: ignore[assignment]
