@@ -136,7 +136,7 @@ _TAIL = _match(
     r'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
 )
 _EVENT = '"event_msg","payload":{"type":'
-_NOTHING = _EVENT + '"token_count","info":null,"rate_limits":null}}\n'
+_NOTHING = _EVENT + '"token_count","info":null,"rate_limits":'  # no call, perhaps limits
 
 _HEAD = _late(r'\{[^{}\n]{0,300}?"type":\s?"(\w+)"', "match")
 _STAMP = _late(r'"timestamp":\s?"([^"]{10,40})"')
@@ -482,23 +482,13 @@ class _Reader:
         found = _COUNT(letters, start)
         tail = _TAIL(letters, found.end()) if found else None
         if found is None or tail is None:
-            opening = _OPENING(letters, start)
-            nothing = opening is not None and letters.startswith(_NOTHING, opening.end())
-            if opening is not None and nothing:
-                state.output_at = _clock(*opening.groups())
-            return nothing
+            return self._no_count(start)
         self.tail = letters[found.end() : tail.end()]
         window, raw = tail.groups()
         if window != "null":
             state.window = int(window)
-        if raw:
-            from zlib import crc32  # here: the compiled part has its own
-
-            limits = raw.encode("latin-1")
-            checksum = crc32(limits)
-            if checksum != state.limits and raw != "null":
-                state.limits = checksum
-                _add_limits(self.records, _clock(*found.groups()[:3]), limits)
+        if raw and raw != "null":
+            self._limits(_clock(*found.groups()[:3]), raw)
         minute, *numbers = found.groups()
         figures = [int(number or 0) for number in numbers]
         second, ms, a, b, _, c, d, running, first, cached, written, output, reasoning, _ = figures
@@ -507,6 +497,29 @@ class _Reader:
             written,
         )  # fmt: skip
         return True
+
+    def _no_count(self, start: int) -> bool:
+        """A count without figures: it may tell of the allowance."""
+        opening = _OPENING(self.letters, start)
+        if opening is None or not self.letters.startswith(_NOTHING, opening.end()):
+            return False
+        raw = self.letters[opening.end() + len(_NOTHING) : self._end(start)]
+        if not raw.endswith("}}") or not (raw == "null}}" or raw.startswith("{") and raw[-3] == "}"):
+            return False
+        at = self.state.output_at = _clock(*opening.groups())
+        if raw != "null}}":
+            self._limits(at, raw[:-2])
+        return True
+
+    def _limits(self, at: int, raw: str) -> None:
+        """Keep rate limits that differ from the last."""
+        from zlib import crc32  # here: the compiled part has its own
+
+        limits = raw.encode("latin-1")
+        checksum = crc32(limits)
+        if checksum != self.state.limits:
+            self.state.limits = checksum
+            _add_limits(self.records, at, limits)
 
     def _counted(  # noqa: PLR0913 - a count's figures in their order
         self,

@@ -426,17 +426,31 @@ static int rate_limits(State *state, Place raw, Place end, int64_t at)
     return DONE;
 }
 
+/* `at`: what rate limits, or null, and the end of the line there are. */
+static int told_limits(Place at, Place end, Place *raw)
+{
+    *raw = NULL;
+    if (end - at < 4 || end[-1] != '}' || end[-2] != '}')
+        return ODD;
+    if (end - 2 - at == 4 && memcmp(at, "null", 4) == 0)
+        return DONE;
+    if (*at != '{' || end[-3] != '}' || end - 3 == at)
+        return ODD;
+    *raw = at;
+    return DONE;
+}
+
 static int token_count(State *state, Place at, Place line, Place end, int64_t ms)
 {
     int64_t told[FIGURES], own[FIGURES], window = NONE;
     Place raw = NULL;
     if (state->totals_size < 0 && !state->records)
         return ODD;
-    if (TAKE(&at, end, ",\"info\":null,\"rate_limits\":null}}")) {
-        if (at != end)
+    if (TAKE(&at, end, ",\"info\":null,\"rate_limits\":")) {
+        if (told_limits(at, end, &raw) != DONE)
             return ODD;
         state->numbers[OUTPUT_AT] = ms;
-        return DONE;
+        return rate_limits(state, raw, end - 2, ms);
     }
     if (!TAKE(&at, end, ",\"info\":{\"total_token_usage\":") || !figures(&at, end, 0, told) ||
         !TAKE(&at, end, "},\"last_token_usage\":") || !figures(&at, end, 0, own) ||
@@ -449,13 +463,8 @@ static int token_count(State *state, Place at, Place line, Place end, int64_t ms
         (!TAKE(&at, end, "null") && !number(&at, end, 15, &window)) || !TAKE(&at, end, "}"))
         return ODD;
     if (TAKE(&at, end, ",\"rate_limits\":")) {
-        if (end - at < 4 || end[-1] != '}' || end[-2] != '}')
+        if (told_limits(at, end, &raw) != DONE)
             return ODD;
-        if (!(end - 2 - at == 4 && memcmp(at, "null", 4) == 0)) {
-            if (*at != '{' || end[-3] != '}' || end - 3 == at)
-                return ODD;
-            raw = at;
-        }
     } else if (!TAKE(&at, end, "}}") || at != end)
         return ODD;
     int kept = rate_limits(state, raw, end - 2, ms);
