@@ -257,6 +257,33 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
             place = end
 
 
+def told(crew: Any, facts: tuple[Any, ...], owner: str | None) -> tuple[Records, State] | None:
+    """What a crew says of a whole file: as `fold` would; None for a file that it cannot read.
+
+    `owner` is what the file's name says. Raises `OSError` where the file cannot be read.
+    """
+    number, values, limits, lines, _, count, _, more, made_up, calls = facts
+    records, state = Records(lines=count), State(owner=owner)
+    for kind, line in lines:
+        if kind != _META:
+            state.title = state.title or _title(line)
+            continue
+        _Reader(memoryview(line), 0, state, records).read_known(_META)
+        records.lines -= 1
+    sure = state.owner == values["owner"] if state.meta else not calls
+    if not sure or records.warnings or records.decoded or (more and state.title is None):
+        return None
+    prefix = _prefix(state.owner) if calls else ""
+    if made_up:
+        values["last_id"] = prefix + values["last_id"]
+    values["owner"] = state.owner
+    vars(state).update(values)
+    for at, raw in limits:
+        _add_limits(records, at, raw)
+    records.calls = usual.calls(crew, number, prefix, _asked(state))
+    return records, state
+
+
 class _Reader:
     def __init__(self, data: memoryview, base: int, state: State, records: Records) -> None:
         self.data = data

@@ -48,7 +48,7 @@ typedef struct {
     size_t last_size;
 } Buffer;
 
-/* Note the line from `line` to `close` and from `open` to `end`. */
+/* Note the line from `line` to `close` and from `open` to `end`, its newline included. */
 static int note(Told *told, int kind, Place line, Place close, Place open, Place end)
 {
     size_t first = (size_t)(close - line), rest = (size_t)(end - open);
@@ -135,9 +135,9 @@ static int fold_piece(Told *told, Place data, size_t size, size_t searched, size
             break;
         done = read_line(state, line, next);
         if (done == HEAD)
-            done = head(told, line, next);
+            done = head(told, line, next + 1);
         else if (done == FIRST || done == ITEM)
-            done = message(told, done, line, next);
+            done = message(told, done, line, next + 1);
         line = from = next + 1;
         told->lines++;
     }

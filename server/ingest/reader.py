@@ -241,6 +241,19 @@ def read(
     yield batch
 
 
+def told(crew: Any, facts: tuple[Any, ...], path: str, owner: str | None, days: Days) -> Batch | None:
+    """What a crew says of a whole Codex log, as `read` does; None where `read` has to be asked."""
+    found = codex.told(crew, facts, owner)
+    if found is None:
+        return None
+    records, state = found
+    batch = Batch(offset=facts[4], read=facts[4])
+    _add(batch, records, days, path)
+    state.meta = _dated(state.meta)
+    batch.state = state.dump()
+    return batch
+
+
 def _skip_to(file: BinaryIO, offset: int) -> None:
     if not isinstance(file, _Unpacked):
         file.seek(offset)

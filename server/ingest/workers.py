@@ -14,7 +14,7 @@ import sys
 
 from server import shortjson
 from server.ingest import claude, codex, reader
-from server.ingest.files import fingerprint
+from server.ingest.files import digest, fingerprint
 from server.ingest.reader import COLUMNS, Batch
 from server.lazy import NamedTuple, suppress
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from server.ingest.files import Job
+    from server.ingest.files import Job, Source
     from server.usage.days import Days
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
@@ -91,7 +91,54 @@ def start(jobs: Sequence[Job], days: Days, *, fresh: bool) -> Team:
     if count:
         # Each of the processes needs it; loaded before they part, it is loaded once.
         from server.store import sqlite as sqlite
-    return Team(jobs, _Folder(jobs, days, fresh), count)
+    crew = None if codex.usual is None else Crew(jobs, days)
+    return Team(jobs, _Folder(jobs, days, fresh), count, crew)
+
+
+class Crew:
+    """Reads whole new Codex logs in threads that never meet the interpreter (usual.c)."""
+
+    def __init__(self, jobs: Sequence[Job], days: Days) -> None:
+        self._jobs = jobs
+        self._days = days
+        # Parents begin before their children, and names begin with the time.
+        self.numbers = sorted(
+            (number for number, job in enumerate(jobs) if _whole_log(job)),
+            key=lambda number: jobs[number].source.name,
+        )
+        paths = [os.fsencode(jobs[number].source.path) for number in self.numbers]
+        self._crew = codex.usual.crew(paths, min(os.cpu_count() or 1, 4) - 1)
+
+    def batches(self) -> Iterator[tuple[int, Batch, str] | None]:
+        """(job, batch, fingerprint) of each file that it can read; None when others should be
+        done with what they have.
+        """  # noqa: D205
+        usual, crew = codex.usual, self._crew
+        while True:
+            told = usual.told(crew, False)
+            if not told and not usual.fold(crew):
+                told = usual.told(crew, True)
+                if not told:
+                    return
+            for facts in told:
+                number = self.numbers[facts[0]]
+                batch = self._batch(facts, self._jobs[number].source)
+                if batch is not None:
+                    yield number, batch, digest(facts[6]) if batch.offset else ""
+            if told:
+                yield None
+
+    def _batch(self, facts: tuple[Any, ...], source: Source) -> Batch | None:
+        if facts[1] is None:
+            return None
+        owner = codex.owner_of(source.name)
+        return reader.told(self._crew, facts, source.path, owner, self._days)
+
+
+def _whole_log(job: Job) -> bool:
+    source = job.source
+    new = source.provider == "codex" and not job.offset and not job.state
+    return new and not source.path.endswith(".zst")
 
 
 def _threads() -> int:
@@ -115,6 +162,11 @@ class _Folder:
             stamp = fingerprint(job.source.path, batch.offset)
         except Exception as error:
             return Read(number, why(error), Batch(), "", "", 0)
+        return self.finish(number, batch, stamp)
+
+    def finish(self, number: int, batch: Batch, stamp: str) -> Read:
+        """What became of a job that was read."""
+        job = self._jobs[number]
         rows = len(batch.rows) if self._whole(job, batch) else 0
         if rows and batch.compactions:
             _mark(batch)
@@ -146,15 +198,29 @@ def _mark(batch: Batch) -> None:
 class Team:
     """This process and its helpers, reading."""
 
-    def __init__(self, jobs: Sequence[Job], folder: _Folder, helpers: int) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], folder: _Folder, helpers: int, crew: Crew | None = None
+    ) -> None:
         self.jobs = jobs
         self._folder = folder
-        order = sorted(range(len(jobs)), key=lambda number: -jobs[number].left)
+        self._crew = crew
+        self._left = set(range(len(jobs)))
+        self._most = helpers
+        self._tickets: int | None = None
+        self._shares: list[list[int]] = []
+        self._helpers: list[_Helper] = []
+        if crew is None or not crew.numbers:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Share out what is left, longest first."""
+        jobs = self.jobs
+        order = sorted(self._left, key=lambda number: -jobs[number].left)
+        worth_it = sum(jobs[number].left for number in order) > WORTH_IT
+        helpers = self._most if worth_it else 0
         step = len(order) // _TICKETS + 1
         self._shares = [order[place : place + step] for place in range(0, len(order), step)]
-        self._left = set(range(len(jobs)))
         self._own = iter(self._shares)
-        self._tickets: int | None = None
         if helpers:
             self._tickets, office = os.pipe()
             os.write(office, b"".join(n.to_bytes(4, "little") for n in range(len(self._shares))))
@@ -170,6 +236,9 @@ class Team:
 
     def chunks(self) -> Iterator[Chunk]:
         """Each job's result, in no certain order."""
+        if self._crew is not None and self._crew.numbers:
+            yield from self._from_crew(self._crew)
+            self._begin()
         own: list[Read] = []
         while share := self._next():
             own += [self._folder.read(number) for number in share]
@@ -186,6 +255,16 @@ class Team:
         # What a helper that was killed had taken.
         for number in sorted(self._left):
             yield Chunk([self._folder.read(number)], None)
+
+    def _from_crew(self, crew: Crew) -> Iterator[Chunk]:
+        own: list[Read] = []
+        for found in crew.batches():
+            if found is not None:
+                own.append(self._folder.finish(*found))
+            elif sum(read.rows + 20 for read in own) >= _CHUNK:
+                yield self._done(Chunk(own, None))
+                own = []
+        yield self._done(Chunk(own, None))
 
     def _done(self, chunk: Chunk) -> Chunk:
         self._left.difference_update(read.number for read in chunk.reads)
