@@ -271,7 +271,7 @@ def told(crew: Any, facts: tuple[Any, ...], owner: str | None) -> tuple[Records,
         _Reader(memoryview(line), 0, state, records).read_known(_META)
         records.lines -= 1
     sure = state.owner == values["owner"] if state.meta else not calls
-    if not sure or records.warnings or records.decoded or (more and state.title is None):
+    if not sure or records.warnings or (more and state.title is None):
         return None
     prefix = _prefix(state.owner) if calls else ""
     if made_up:
