@@ -10,7 +10,7 @@ from __future__ import annotations
 from codecs import utf_8_decode
 
 from server import shortjson
-from server.lazy import UTC, cache, datetime, field, record
+from server.lazy import UTC, NamedTuple, cache, datetime, field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -257,31 +257,49 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
             place = end
 
 
-def told(crew: Any, facts: tuple[Any, ...], owner: str | None) -> tuple[Records, State] | None:
-    """What a crew says of a whole file: as `fold` would; None for a file that it cannot read.
+class Told(NamedTuple):
+    """What a crew says of a whole file (`usual.told`)."""
 
-    `owner` is what the file's name says. Raises `OSError` where the file cannot be read.
-    """
-    number, values, limits, lines, _, count, _, more, made_up, calls = facts
-    records, state = Records(lines=count), State(owner=owner)
-    for kind, line in lines:
+    place: int  # in the crew's list
+    state: dict[str, Any]
+    limits: list[tuple[int, bytes]]
+    lines: list[tuple[int, bytes]]  # kinds and lines that are read here
+    offset: int
+    count: int  # of lines
+    ends: bytes  # what the fingerprint is made of
+    more: bool  # other messages may give a title
+    made_up: bool  # the last call's name lacks its prefix
+    calls: int
+    legacy: bool  # the first call's id is ours
+
+
+def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
+    """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
+    be read here. `owner` is what the file's name says.
+    """  # noqa: D205
+    records, state = Records(lines=found.count), State(owner=owner)
+    for kind, line in found.lines:
         if kind != _META:
             state.title = state.title or _title(line)
             continue
         _Reader(memoryview(line), 0, state, records).read_known(_META)
         records.lines -= 1
-    sure = state.owner == values["owner"] if state.meta else not calls
-    if not sure or records.warnings or (more and state.title is None):
+    values = found.state
+    sure = state.owner == values["owner"] if state.meta else not found.calls
+    if not sure or records.warnings or (found.more and state.title is None):
         return None
-    prefix = _prefix(state.owner) if calls else ""
-    if made_up:
-        values["last_id"] = prefix + values["last_id"]
     values["owner"] = state.owner
+    if found.made_up:
+        values["last_id"] = _prefix(state.owner) + values["last_id"]
     vars(state).update(values)
-    for at, raw in limits:
+    for at, raw in found.limits:
         _add_limits(records, at, raw)
-    records.calls = usual.calls(crew, number, prefix, _asked(state))
     return records, state
+
+
+def named(state: State) -> tuple[str, str]:
+    """What a thread's made-up ids begin with, and who asks when a turn begins."""
+    return _prefix(state.owner), _asked(state)
 
 
 class _Reader:

@@ -240,6 +240,45 @@ static void fold_file(Told *told, Buffer *buffer, const char *path)
     }
 }
 
+/* ── prices ──────────────────────────────────────────────────────────────────────────── */
+
+#define MOST (1LL << 40) /* tokens, and rates below 2^20: no sum of four products overflows */
+#define HIGHEST (1LL << 20)
+#define QUARTER_MS 900000 /* no zone begins a day within one */
+
+typedef struct {
+    char *model, *status; /* NULL: a call without a model; its own */
+    long long normal[4], extended[4], credit[4];
+    long long longest, since, until; /* longest: the input above which a call is a long one */
+} Tariff;
+
+/* Rates below 0 are none. */
+static int64_t price(const long long rates[4], const int64_t tokens[FIGURES])
+{
+    if (rates[0] < 0)
+        return NONE;
+    int64_t fresh = tokens[INPUT] - tokens[CACHED] - tokens[WRITTEN];
+    return (fresh * rates[0] + tokens[CACHED] * rates[1] + tokens[WRITTEN] * rates[2] +
+            tokens[OUTPUT] * rates[3] + 500) / 1000;
+}
+
+static int in_range(const long long rates[4])
+{
+    for (int n = 0; n < 4; n++)
+        if ((rates[n] < 0) != (rates[0] < 0) || rates[n] >= HIGHEST)
+            return 0;
+    return 1;
+}
+
+/* Whether figures can be as they are. */
+static int is_plain(const int64_t tokens[FIGURES])
+{
+    for (int n = 0; n <= REASONING; n++)
+        if (tokens[n] < 0 || tokens[n] >= MOST)
+            return 0;
+    return tokens[CACHED] + tokens[WRITTEN] <= tokens[INPUT] && tokens[REASONING] <= tokens[OUTPUT];
+}
+
 /* ── a crew ──────────────────────────────────────────────────────────────────────────── */
 
 #define MOST_THREADS 8
@@ -250,11 +289,50 @@ typedef struct {
     size_t count, next, done, told;
     char **paths;
     Told **results;
+    /* Guarded by the interpreter's lock: the tariffs, and marks of the calls that were summed up. */
+    Heap tariffs; /* of Tariff */
+    uint64_t *marks;
+    size_t marks_room, marks_size; /* the room is a power of two, 0: a free place */
     size_t *order; /* in which files were done */
     int stop, threads;
     pthread_t thread[MOST_THREADS];
     Buffer own; /* of the thread that made it */
 } Crew;
+
+static void end_tariffs(Crew *crew)
+{
+    Tariff *tariff = (Tariff *)(void *)crew->tariffs.data;
+    for (size_t n = 0; n < crew->tariffs.size / sizeof *tariff; n++) {
+        free(tariff[n].model);
+        free(tariff[n].status);
+    }
+    free(crew->tariffs.data);
+}
+
+/* Remember a call by its mark; false where one of that mark is known, or for want of memory. */
+static int add_mark(Crew *crew, uint64_t mark)
+{
+    mark += !mark;
+    if (crew->marks_size * 2 >= crew->marks_room) {
+        size_t room = crew->marks_room ? crew->marks_room * 2 : 16384, before = crew->marks_room;
+        uint64_t *old = crew->marks, *marks = calloc(room, sizeof *marks);
+        if (!marks)
+            return 0;
+        crew->marks = marks, crew->marks_room = room, crew->marks_size = 0;
+        for (size_t n = 0; n < before; n++)
+            if (old[n])
+                add_mark(crew, old[n]);
+        free(old);
+    }
+    size_t place = (mark >> 20) & (crew->marks_room - 1);
+    while (crew->marks[place] && crew->marks[place] != mark)
+        place = (place + 1) & (crew->marks_room - 1);
+    if (crew->marks[place])
+        return 0;
+    crew->marks[place] = mark;
+    crew->marks_size++;
+    return 1;
+}
 
 /* Fold the next file; false when there is none. */
 static int fold_next(Crew *crew, Buffer *buffer)
@@ -306,6 +384,8 @@ static void end_crew(Crew *crew)
     pthread_mutex_destroy(&crew->lock);
     pthread_cond_destroy(&crew->bell);
     free(crew->own.data);
+    free(crew->marks);
+    end_tariffs(crew);
     free(crew->paths);
     free(crew->results);
     free(crew->order);
@@ -323,6 +403,7 @@ static Crew *new_crew(size_t count)
     crew->paths = calloc(count + 1, sizeof *crew->paths);
     crew->results = calloc(count + 1, sizeof *crew->results);
     crew->order = calloc(count + 1, sizeof *crew->order);
+    crew->tariffs.most = 1u << 20;
     if (crew->paths && crew->results && crew->order)
         return crew;
     end_crew(crew);

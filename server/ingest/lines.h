@@ -236,6 +236,9 @@ typedef struct {
     int64_t numbers[CALL_NUMBERS];
     int initiator;
     int made_up; /* the name lacks the beginning that all of a thread's have */
+    int tariff;  /* by which it is priced */
+    int64_t cost, credits;
+    uint64_t mark; /* of the name and, where that is made up, the thread: alike of the same call */
 } Call;
 
 typedef struct {
@@ -286,6 +289,20 @@ static int keep(State *state, Text *known, Place from, size_t size)
     return DONE;
 }
 
+/* A mark of some bytes, on top of another. */
+static uint64_t marked(uint64_t mark, Place from, size_t size)
+{
+    while (size) {
+        uint64_t word = size;
+        size_t part = size < 8 ? size : 8;
+        memcpy(&word, from, part);
+        mark = (mark ^ word) * 0x9e3779b97f4a7c15u;
+        mark ^= mark >> 29;
+        from += part, size -= part;
+    }
+    return mark;
+}
+
 static int64_t lasted(int64_t at, int64_t began)
 {
     return began != NONE && at >= began && at - began <= IDLE_MS ? at - began : NONE;
@@ -298,6 +315,11 @@ static int add(State *state, const Call *call, const int64_t own[FIGURES], Place
     if (!row)
         return FAILED;
     *row = *call;
+    row->tariff = -1;
+    row->mark = marked(call->made_up, bytes_of(state, call->name), call->name.size);
+    if (call->made_up && GIVEN(state->texts[OWNER]))
+        row->mark = marked(row->mark, bytes_of(state, state->texts[OWNER]),
+                           state->texts[OWNER].size);
     row->model = state->texts[MODEL], row->effort = state->texts[EFFORT];
     row->numbers[N_INPUT] = own[INPUT], row->numbers[N_CACHED] = own[CACHED];
     row->numbers[N_WRITTEN] = own[WRITTEN], row->numbers[N_OUTPUT] = own[OUTPUT];

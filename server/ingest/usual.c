@@ -19,6 +19,8 @@
 
 #include "crew.h"
 
+#include "pages.h"
+
 #define FORM 6 /* what codex.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
@@ -409,6 +411,14 @@ static PyObject *as_specials(const Told *told)
     return list;
 }
 
+/* Whether the first call is one that the log named no response of. */
+static int is_legacy(const State *state)
+{
+    const Call *call = CALLS(state);
+    return CALL_COUNT(state) && (call->made_up || (call->name.size >= 4 &&
+                                                   !memcmp(bytes_of(state, call->name), "log_", 4)));
+}
+
 /* What the Python makes a `Records` and a `State` of. */
 static PyObject *as_facts(size_t number, const Told *told)
 {
@@ -421,10 +431,11 @@ static PyObject *as_facts(size_t number, const Told *told)
                  append_limits(limits, &told->state) == FAILED;
     end_names(&names);
     if (!failed)
-        return Py_BuildValue("(nNNNLLy#iin)", (Py_ssize_t)number, values, limits, specials,
+        return Py_BuildValue("(nNNNLLy#iini)", (Py_ssize_t)number, values, limits, specials,
                              (long long)told->end, (long long)told->lines, told->ends,
                              (Py_ssize_t)told->ends_size, told->more_titles,
-                             told->state.last_made_up, (Py_ssize_t)CALL_COUNT(&told->state));
+                             told->state.last_made_up, (Py_ssize_t)CALL_COUNT(&told->state),
+                             is_legacy(&told->state));
     Py_XDECREF(values);
     Py_XDECREF(limits);
     Py_XDECREF(specials);
@@ -446,7 +457,8 @@ static const char told_doc[] =
     "The files that were read since the last time: (number, None) of one that is not usual,\n"
     "otherwise (number, state, limits, lines for the Python, offset, lines, bytes for the\n"
     "fingerprint, whether more messages may give a title, whether the last name lacks its\n"
-    "beginning, calls). With `wait` it waits for one, if one is being read.";
+    "beginning, calls, whether the first names no response). With `wait` it waits for one, if one\n"
+    "is being read.";
 
 static PyObject *told_(PyObject *module, PyObject *args)
 {
@@ -471,6 +483,14 @@ static PyObject *told_(PyObject *module, PyObject *args)
     return list;
 }
 
+static Told *told_of(Crew *crew, Py_ssize_t place)
+{
+    Told *told = place >= 0 && (size_t)place < crew->count ? crew->results[place] : NULL;
+    if (!told)
+        PyErr_SetString(PyExc_ValueError, "nothing is known of this file");
+    return told;
+}
+
 static const char calls_doc[] =
     "calls(crew, number, prefix, asked) -> list\n\n"
     "The calls of a file that was told of, and forget it.";
@@ -487,11 +507,9 @@ static PyObject *calls_(PyObject *module, PyObject *args)
     Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
     if (!crew)
         return NULL;
-    Told *told = number >= 0 && (size_t)number < crew->count ? crew->results[number] : NULL;
-    if (!told) {
-        PyErr_SetString(PyExc_ValueError, "nothing is known of this file");
+    Told *told = told_of(crew, number);
+    if (!told)
         return NULL;
-    }
     PyObject *list = PyList_New(0);
     if (begin_names(&names, prefix, asked) == FAILED ||
         (list && append_calls(list, &told->state, &names) == FAILED))
@@ -502,28 +520,229 @@ static PyObject *calls_(PyObject *module, PyObject *args)
     return list;
 }
 
+/* ── a crew's calls, priced and as a table ───────────────────────────────────────────── */
+
+static const char tariff_doc[] =
+    "tariff(crew, model, status, tariff)\n\n"
+    "Tell by which rates (as in price()) a model's calls cost, None: calls without a model.";
+
+static PyObject *tariff_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule;
+    const char *model, *status;
+    Tariff t = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Ozs((LLLL)(LLLL)(LLLL)LLL)", &capsule, &model, &status,
+                          &t.normal[0], &t.normal[1], &t.normal[2], &t.normal[3], &t.extended[0],
+                          &t.extended[1], &t.extended[2], &t.extended[3], &t.credit[0],
+                          &t.credit[1], &t.credit[2], &t.credit[3], &t.longest, &t.since, &t.until))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    if (!crew)
+        return NULL;
+    if (!in_range(t.normal) || !in_range(t.extended) || !in_range(t.credit) || t.since >= t.until) {
+        PyErr_SetString(PyExc_ValueError, "rates that cannot be");
+        return NULL;
+    }
+    t.model = model ? strdup(model) : NULL, t.status = strdup(status);
+    Tariff *kept = t.status && (t.model || !model) ? more(&crew->tariffs, sizeof t) : NULL;
+    if (!kept) {
+        free(t.model);
+        free(t.status);
+        return PyErr_NoMemory();
+    }
+    *kept = t;
+    return or_none(NULL);
+}
+
+static int holds(const Tariff *tariff, const State *state, const Call *call)
+{
+    size_t size = tariff->model ? strlen(tariff->model) : 0;
+    if (call->numbers[AT] < tariff->since || call->numbers[AT] >= tariff->until)
+        return 0;
+    return tariff->model ? same(state, call->model, (Place)tariff->model, size)
+                         : !GIVEN(call->model);
+}
+
+/* The tariff of a call, most likely that of the call before it; -1 where none is known. */
+static int tariff_of(const Crew *crew, const State *state, const Call *call, int likely)
+{
+    const Tariff *tariffs = (const Tariff *)(const void *)crew->tariffs.data;
+    int count = (int)(crew->tariffs.size / sizeof *tariffs);
+    if (likely >= 0 && likely < count && holds(tariffs + likely, state, call))
+        return likely;
+    for (int n = 0; n < count; n++)
+        if (holds(tariffs + n, state, call))
+            return n;
+    return -1;
+}
+
+static PyObject *model_of(const State *state, const Call *call)
+{
+    return GIVEN(call->model) ? PyUnicode_DecodeUTF8((const char *)bytes_of(state, call->model),
+                                                     call->model.size, "strict")
+                              : or_none(NULL);
+}
+
+/* Price a call; false for one that cannot be as it is. */
+static int price_call(const Crew *crew, Call *call)
+{
+    const Tariff *tariff = (const Tariff *)(const void *)crew->tariffs.data + call->tariff;
+    const int64_t *tokens = call->numbers + N_INPUT;
+    if (!is_plain(tokens))
+        return 0;
+    call->cost = price(tokens[INPUT] > tariff->longest ? tariff->extended : tariff->normal, tokens);
+    call->credits = price(tariff->credit, tokens);
+    return 1;
+}
+
+static const char sums_doc[] =
+    "sums(crew, place) -> (list, last), (model, time) or None\n\n"
+    "Price the calls of a file that was told of. Returns its sums by the quarter of an hour and\n"
+    "model, (quarter, model, calls, input, cached, output, reasoning, cost, unpriced), and the\n"
+    "last call's time; or of a call that no tariff holds for its model and time; or None where a\n"
+    "call cannot be as it is, or may be one of another file: that is for the Python.";
+
+static int add_run(PyObject *list, const State *state, const Call *call, const long long sums[7])
+{
+    PyObject *model = model_of(state, call);
+    if (!model)
+        return FAILED;
+    return append(list, Py_BuildValue("(LNLLLLLLL)", (long long)(call->numbers[AT] / QUARTER_MS),
+                                      model, sums[0], sums[1], sums[2], sums[3], sums[4], sums[5],
+                                      sums[6]));
+}
+
+static int is_same_run(const Call *one, const Call *other)
+{
+    return one->tariff == other->tariff &&
+           one->numbers[AT] / QUARTER_MS == other->numbers[AT] / QUARTER_MS;
+}
+
+static PyObject *sums_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule, *list;
+    Py_ssize_t place;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "On", &capsule, &place))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    Told *told = crew ? told_of(crew, place) : NULL;
+    if (!told || !(list = PyList_New(0)))
+        return NULL;
+    const State *state = &told->state;
+    Call *calls = CALLS(state);
+    size_t count = CALL_COUNT(state);
+    long long sums[7] = {0};
+    for (size_t n = 0; n < count; n++) {
+        Call *call = calls + n;
+        call->tariff = tariff_of(crew, state, call, n ? call[-1].tariff : -1);
+        if (call->tariff < 0 || !price_call(crew, call)) {
+            Py_DECREF(list);
+            return call->tariff < 0 ? Py_BuildValue("(NL)", model_of(state, call),
+                                                    (long long)call->numbers[AT])
+                                    : or_none(NULL);
+        }
+        if (n && !is_same_run(call, call - 1)) {
+            if (add_run(list, state, call - 1, sums) == FAILED) {
+                Py_DECREF(list);
+                return NULL;
+            }
+            memset(sums, 0, sizeof sums);
+        }
+        const int64_t *told_sums = call->numbers;
+        sums[0]++, sums[1] += told_sums[N_INPUT], sums[2] += told_sums[N_CACHED];
+        sums[3] += told_sums[N_OUTPUT], sums[4] += told_sums[N_REASONING];
+        sums[5] += call->cost == NONE ? 0 : call->cost, sums[6] += call->cost == NONE;
+    }
+    if (count && add_run(list, state, calls + count - 1, sums) == FAILED) {
+        Py_DECREF(list);
+        return NULL;
+    }
+    for (size_t n = 0; n < count; n++)
+        if (!add_mark(crew, calls[n].mark)) {
+            Py_DECREF(list);
+            return or_none(NULL);
+        }
+    return Py_BuildValue("(NL)", list, count ? (long long)calls[count - 1].numbers[AT] : 0);
+}
+
+static const char pages_doc[] =
+    "pages(sql, crew, files) -> bytes\n\n"
+    "An SQLite database with the table `row`, which `sql` describes: the calls of files that were\n"
+    "priced by sums(), (place, number, prefix, asked) each, with the number. The files are then\n"
+    "forgotten. Raises ValueError for what does not fit; nothing is forgotten then.";
+
+static int add_file(Image *image, Crew *crew, PyObject *file)
+{
+    Py_ssize_t place;
+    long long number;
+    const char *prefix, *asked;
+    if (!PyTuple_Check(file)) {
+        PyErr_SetString(PyExc_TypeError, "a file is a tuple");
+        return FAILED;
+    }
+    if (!PyArg_ParseTuple(file, "nLss", &place, &number, &prefix, &asked))
+        return FAILED;
+    Told *told = told_of(crew, place);
+    if (!told)
+        return FAILED;
+    const State *state = &told->state;
+    const Tariff *tariffs = (const Tariff *)(const void *)crew->tariffs.data;
+    size_t known = crew->tariffs.size / sizeof *tariffs;
+    for (size_t n = 0; n < CALL_COUNT(state); n++) {
+        const Call *call = CALLS(state) + n;
+        if (call->tariff < 0 || (size_t)call->tariff >= known ||
+            add_call(image, state, call, tariffs + call->tariff, prefix, asked, number) == FAILED) {
+            PyErr_SetString(PyExc_ValueError, "a call is too long, or there are too many");
+            return FAILED;
+        }
+    }
+    return DONE;
+}
+
+static void forget(Crew *crew, PyObject *files)
+{
+    for (Py_ssize_t n = 0; n < PyList_Size(files); n++) {
+        Py_ssize_t place = PyLong_AsSsize_t(PyTuple_GetItem(PyList_GetItem(files, n), 0));
+        if (crew->results[place])
+            end_told(crew->results[place]);
+        crew->results[place] = NULL;
+    }
+}
+
+static PyObject *pages_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule, *files, *made = NULL;
+    const char *sql;
+    Py_ssize_t length;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "s#OO!", &sql, &length, &capsule, &PyList_Type, &files))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    Image *image = crew ? calloc(1, sizeof *image) : NULL;
+    if (!image)
+        return crew ? PyErr_NoMemory() : NULL;
+    int done = DONE;
+    for (Py_ssize_t n = 0; done == DONE && n < PyList_Size(files); n++)
+        done = add_file(image, crew, PyList_GetItem(files, n));
+    if (done == DONE) {
+        size_t pages = finish(image, (Place)sql, (size_t)length);
+        if (pages)
+            made = PyBytes_FromStringAndSize((const char *)image->data, (Py_ssize_t)(pages * PAGE));
+        else
+            PyErr_SetString(PyExc_ValueError, "this table cannot be written");
+        if (made)
+            forget(crew, files);
+    }
+    free(image->data);
+    free(image);
+    return made;
+}
+
 /* ── prices ──────────────────────────────────────────────────────────────────────────── */
 
-#define MOST (1LL << 40) /* tokens, and rates below 2^20: no sum of four products overflows */
-#define HIGHEST (1LL << 20)
-#define QUARTER_MS 900000 /* no zone begins a day within one */
-
 enum { CALLS_SUM, INPUT_SUM, CACHED_SUM, OUTPUT_SUM, REASONING_SUM, COST_SUM, DAY_SUMS };
-
-typedef struct {
-    long long normal[4], extended[4], credit[4];
-    long long longest, since, until; /* longest: the input above which a call is a long one */
-} Tariff;
-
-/* Rates below 0 are none. */
-static int64_t price(const long long rates[4], const int64_t tokens[FIGURES])
-{
-    if (rates[0] < 0)
-        return NONE;
-    int64_t fresh = tokens[INPUT] - tokens[CACHED] - tokens[WRITTEN];
-    return (fresh * rates[0] + tokens[CACHED] * rates[1] + tokens[WRITTEN] * rates[2] +
-            tokens[OUTPUT] * rates[3] + 500) / 1000;
-}
 
 /* The time and the tokens of a call, where they can be; `model` is what the tariff is for. */
 static int plain(PyObject *call, PyObject *model, int64_t *at, int64_t tokens[FIGURES])
@@ -535,12 +754,9 @@ static int plain(PyObject *call, PyObject *model, int64_t *at, int64_t tokens[FI
                          PyUnicode_Compare(own, model) != 0))
         return 0;
     *at = whole(PyTuple_GetItem(call, 5));
-    for (int n = 0; n <= REASONING; n++) {
+    for (int n = 0; n <= REASONING; n++)
         tokens[n] = whole(PyTuple_GetItem(call, 7 + n));
-        if (tokens[n] < 0 || tokens[n] >= MOST)
-            return 0;
-    }
-    return tokens[CACHED] + tokens[WRITTEN] <= tokens[INPUT] && tokens[REASONING] <= tokens[OUTPUT];
+    return is_plain(tokens);
 }
 
 static int add_priced(PyObject *rows, PyObject *call, int64_t cost, int64_t credits, PyObject *status)
@@ -556,14 +772,6 @@ static int add_priced(PyObject *rows, PyObject *call, int64_t cost, int64_t cred
     int failed = !values[0] || !values[1] || PyList_Append(rows, row);
     Py_DECREF(row);
     return failed ? FAILED : DONE;
-}
-
-static int in_range(const long long rates[4])
-{
-    for (int n = 0; n < 4; n++)
-        if ((rates[n] < 0) != (rates[0] < 0) || rates[n] >= HIGHEST)
-            return 0;
-    return 1;
 }
 
 static const char price_doc[] =
@@ -680,6 +888,9 @@ static PyMethodDef methods[] = {{"read", read_, METH_VARARGS, read_doc},
                                 {"fold", fold_, METH_O, fold_doc},
                                 {"told", told_, METH_VARARGS, told_doc},
                                 {"calls", calls_, METH_VARARGS, calls_doc},
+                                {"tariff", tariff_, METH_VARARGS, tariff_doc},
+                                {"sums", sums_, METH_VARARGS, sums_doc},
+                                {"pages", pages_, METH_VARARGS, pages_doc},
                                 {"price", price_, METH_VARARGS, price_doc},
                                 {"unchanged", unchanged_, METH_VARARGS, unchanged_doc},
                                 {NULL, NULL, 0, NULL}};

@@ -15,7 +15,7 @@ import sys
 from server import shortjson
 from server.ingest import claude, codex, reader
 from server.ingest.files import digest, fingerprint
-from server.ingest.reader import COLUMNS, Batch
+from server.ingest.reader import COLUMNS, TABLE, Batch
 from server.lazy import NamedTuple, suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from server.ingest.files import Job, Source
+    from server.ingest.files import Job
     from server.usage.days import Days
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
+_CREW_CHUNK = 1000  # rows that no process has to wait for
 _CHUNK = 300  # rows; the sooner they come, the less is left to store at the end
 _TICKETS = 16_000  # numbers of four bytes; a pipe holds 64 KiB
 _MARKS = ",".join("?" * (COLUMNS.count(",") + 1))
@@ -91,54 +92,88 @@ def start(jobs: Sequence[Job], days: Days, *, fresh: bool) -> Team:
     if count:
         # Each of the processes needs it; loaded before they part, it is loaded once.
         from server.store import sqlite as sqlite
-    crew = None if codex.usual is None else Crew(jobs, days)
-    return Team(jobs, _Folder(jobs, days, fresh), count, crew)
+    return Team(jobs, _Folder(jobs, days, fresh), count, _crew(jobs, days, fresh))
 
 
-class Crew:
-    """Reads whole new Codex logs in threads that never meet the interpreter (usual.c)."""
-
-    def __init__(self, jobs: Sequence[Job], days: Days) -> None:
-        self._jobs = jobs
-        self._days = days
-        # Parents begin before their children, and names begin with the time.
-        self.numbers = sorted(
-            (number for number, job in enumerate(jobs) if _whole_log(job)),
-            key=lambda number: jobs[number].source.name,
-        )
-        paths = [os.fsencode(jobs[number].source.path) for number in self.numbers]
-        self._crew = codex.usual.crew(paths, min(os.cpu_count() or 1, 4) - 1)
-
-    def batches(self) -> Iterator[tuple[int, Batch, str] | None]:
-        """(job, batch, fingerprint) of each file that it can read; None when others should be
-        done with what they have.
-        """  # noqa: D205
-        usual, crew = codex.usual, self._crew
-        while True:
-            told = usual.told(crew, False)
-            if not told and not usual.fold(crew):
-                told = usual.told(crew, True)
-                if not told:
-                    return
-            for facts in told:
-                number = self.numbers[facts[0]]
-                batch = self._batch(facts, self._jobs[number].source)
-                if batch is not None:
-                    yield number, batch, digest(facts[6]) if batch.offset else ""
-            if told:
-                yield None
-
-    def _batch(self, facts: tuple[Any, ...], source: Source) -> Batch | None:
-        if facts[1] is None:
-            return None
-        owner = codex.owner_of(source.name)
-        return reader.told(self._crew, facts, source.path, owner, self._days)
+def _crew(jobs: Sequence[Job], days: Days, fresh: bool) -> _Crew | None:
+    # Parents begin before their children, and names begin with the time.
+    whole = sorted(
+        (number for number, job in enumerate(jobs) if _is_whole(job)),
+        key=lambda number: jobs[number].source.name,
+    )
+    return _Crew(jobs, whole, days, fresh) if whole and codex.usual is not None else None
 
 
-def _whole_log(job: Job) -> bool:
+def _is_whole(job: Job) -> bool:
     source = job.source
     new = source.provider == "codex" and not job.offset and not job.state
     return new and not source.path.endswith(".zst")
+
+
+class _Crew:
+    """Reads whole new Codex logs; says what became of the jobs as a `_Folder` does."""
+
+    def __init__(
+        self, jobs: Sequence[Job], numbers: Sequence[int], days: Days, fresh: bool
+    ) -> None:
+        self._jobs = jobs
+        self._numbers = numbers
+        self._fresh = fresh
+        paths = [jobs[number].source.path for number in numbers]
+        self._crew = reader.Crew(paths, min(os.cpu_count() or 1, 4) - 1, days)
+        # What the next chunk is to hold: files whose calls lie in the crew, and where they do.
+        self._reads: list[Read] = []
+        self._places: list[tuple[int, int, str, str]] = []
+
+    def chunks(self, folder: _Folder) -> Iterator[Chunk]:
+        """What could be read; other jobs are still to be done."""
+        rows: list[Read] = []
+        while told := self._crew.told():
+            for found in told:
+                if found[1] is not None and (read := self._try(codex.Told(*found), folder)):
+                    rows.append(read)
+            if sum(read.rows + 20 for read in (*rows, *self._reads)) >= _CREW_CHUNK:
+                yield from self._chunks(rows)
+                rows = []
+        yield from self._chunks(rows)
+
+    def _chunks(self, rows: list[Read]) -> Iterator[Chunk]:
+        reads, places = self._reads, self._places
+        self._reads, self._places = [], []
+        if rows:
+            yield Chunk(rows, None)
+        if reads:
+            try:
+                yield Chunk(reads, self._crew.table(places))
+            except ValueError:  # a line of one of them is longer than a page
+                return
+
+    def _try(self, found: codex.Told, folder: _Folder) -> Read | None:
+        try:
+            return self._read(found, folder)
+        except Exception:  # read in the other way, it says what is wrong
+            return None
+
+    def _read(self, found: codex.Told, folder: _Folder) -> Read | None:
+        """What became of a job whose rows could not be kept in the crew, if anything did."""
+        number, place = self._numbers[found.place], found.place
+        source = self._jobs[number].source
+        begun = self._crew.begun(found, codex.owner_of(source.name))
+        if begun is None:
+            return None
+        batch, state = begun
+        stamp = digest(found.ends) if found.offset else ""
+        parent = (state.meta or {}).get("parent") or state.foreign
+        alone = not found.legacy or (self._fresh and not parent)
+        if found.calls and alone and self._crew.priced(batch, place):
+            dumped = shortjson.dumps(batch.state, separators=(",", ":"))
+            self._reads.append(Read(number, None, batch, stamp, dumped, found.calls))
+            self._places.append((place, number, *codex.named(state)))
+            return None
+        batch.days.clear()
+        if found.calls:
+            self._crew.calls(batch, place, state, source.path)
+        return folder.finish(number, batch, stamp)
 
 
 def _threads() -> int:
@@ -199,7 +234,7 @@ class Team:
     """This process and its helpers, reading."""
 
     def __init__(
-        self, jobs: Sequence[Job], folder: _Folder, helpers: int, crew: Crew | None = None
+        self, jobs: Sequence[Job], folder: _Folder, helpers: int, crew: _Crew | None = None
     ) -> None:
         self.jobs = jobs
         self._folder = folder
@@ -209,7 +244,7 @@ class Team:
         self._tickets: int | None = None
         self._shares: list[list[int]] = []
         self._helpers: list[_Helper] = []
-        if crew is None or not crew.numbers:
+        if crew is None:
             self._begin()
 
     def _begin(self) -> None:
@@ -236,8 +271,9 @@ class Team:
 
     def chunks(self) -> Iterator[Chunk]:
         """Each job's result, in no certain order."""
-        if self._crew is not None and self._crew.numbers:
-            yield from self._from_crew(self._crew)
+        if self._crew is not None:
+            for chunk in self._crew.chunks(self._folder):
+                yield self._done(chunk)
             self._begin()
         own: list[Read] = []
         while share := self._next():
@@ -255,16 +291,6 @@ class Team:
         # What a helper that was killed had taken.
         for number in sorted(self._left):
             yield Chunk([self._folder.read(number)], None)
-
-    def _from_crew(self, crew: Crew) -> Iterator[Chunk]:
-        own: list[Read] = []
-        for found in crew.batches():
-            if found is not None:
-                own.append(self._folder.finish(*found))
-            elif sum(read.rows + 20 for read in own) >= _CHUNK:
-                yield self._done(Chunk(own, None))
-                own = []
-        yield self._done(Chunk(own, None))
 
     def _done(self, chunk: Chunk) -> Chunk:
         self._left.difference_update(read.number for read in chunk.reads)
@@ -302,8 +328,7 @@ class _Table:
         self.rows = 0
         self._reads.clear()
         self._database = sqlite.connect(":memory:", isolation_level=None)
-        columns = COLUMNS.replace("offset", '"offset"')
-        self._database.execute(f"create table row({columns}, number)")
+        self._database.execute(TABLE)
         self._database.execute("begin")
 
     def add(self, read: Read) -> None:
