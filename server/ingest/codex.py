@@ -10,7 +10,7 @@ from __future__ import annotations
 from codecs import utf_8_decode
 
 from server import shortjson
-from server.lazy import UTC, cache, datetime, field, record
+from server.lazy import UTC, NamedTuple, cache, datetime, field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ except ImportError:  # pragma: no cover - a Python that is built in another way
 try:  # reads usual lines compiled (usual.c); without it they are all read here
     from server.ingest import usual as usual
 
-    if usual.FORM != 5:  # compiled before the last update
+    if usual.FORM != 6:  # compiled before the last update
         usual = None  # type: ignore[assignment]
 except ImportError:  # there was no C compiler at set-up
     usual = None  # type: ignore[assignment]
@@ -136,7 +136,7 @@ _TAIL = _match(
     r'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
 )
 _EVENT = '"event_msg","payload":{"type":'
-_NOTHING = _EVENT + '"token_count","info":null,"rate_limits":null}}\n'
+_NOTHING = _EVENT + '"token_count","info":null,"rate_limits":'  # no call, perhaps limits
 
 _HEAD = _late(r'\{[^{}\n]{0,300}?"type":\s?"(\w+)"', "match")
 _STAMP = _late(r'"timestamp":\s?"([^"]{10,40})"')
@@ -255,6 +255,51 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
             else:
                 reader.read()
             place = end
+
+
+class Told(NamedTuple):
+    """What a crew says of a whole file (`usual.told`)."""
+
+    place: int  # in the crew's list
+    state: dict[str, Any]
+    limits: list[tuple[int, bytes]]
+    lines: list[tuple[int, bytes]]  # kinds and lines that are read here
+    offset: int
+    count: int  # of lines
+    ends: bytes  # what the fingerprint is made of
+    more: bool  # other messages may give a title
+    made_up: bool  # the last call's name lacks its prefix
+    calls: int
+    legacy: bool  # the first call's id is ours
+
+
+def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
+    """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
+    be read here. `owner` is what the file's name says.
+    """  # noqa: D205
+    records, state = Records(lines=found.count), State(owner=owner)
+    for kind, line in found.lines:
+        if kind != _META:
+            state.title = state.title or _title(line)
+            continue
+        _Reader(memoryview(line), 0, state, records).read_known(_META)
+        records.lines -= 1
+    values = found.state
+    sure = state.owner == values["owner"] if state.meta else not found.calls
+    if not sure or records.warnings or (found.more and state.title is None):
+        return None
+    values["owner"] = state.owner
+    if found.made_up:
+        values["last_id"] = _prefix(state.owner) + values["last_id"]
+    vars(state).update(values)
+    for at, raw in found.limits:
+        _add_limits(records, at, raw)
+    return records, state
+
+
+def named(state: State) -> tuple[str, str]:
+    """What a thread's made-up ids begin with, and who asks when a turn begins."""
+    return _prefix(state.owner), _asked(state)
 
 
 class _Reader:
@@ -482,23 +527,13 @@ class _Reader:
         found = _COUNT(letters, start)
         tail = _TAIL(letters, found.end()) if found else None
         if found is None or tail is None:
-            opening = _OPENING(letters, start)
-            nothing = opening is not None and letters.startswith(_NOTHING, opening.end())
-            if opening is not None and nothing:
-                state.output_at = _clock(*opening.groups())
-            return nothing
+            return self._no_count(start)
         self.tail = letters[found.end() : tail.end()]
         window, raw = tail.groups()
         if window != "null":
             state.window = int(window)
-        if raw:
-            from zlib import crc32  # here: the compiled part has its own
-
-            limits = raw.encode("latin-1")
-            checksum = crc32(limits)
-            if checksum != state.limits and raw != "null":
-                state.limits = checksum
-                _add_limits(self.records, _clock(*found.groups()[:3]), limits)
+        if raw and raw != "null":
+            self._limits(_clock(*found.groups()[:3]), raw)
         minute, *numbers = found.groups()
         figures = [int(number or 0) for number in numbers]
         second, ms, a, b, _, c, d, running, first, cached, written, output, reasoning, _ = figures
@@ -507,6 +542,29 @@ class _Reader:
             written,
         )  # fmt: skip
         return True
+
+    def _no_count(self, start: int) -> bool:
+        """A count without figures: it may tell of the allowance."""
+        opening = _OPENING(self.letters, start)
+        if opening is None or not self.letters.startswith(_NOTHING, opening.end()):
+            return False
+        raw = self.letters[opening.end() + len(_NOTHING) : self._end(start)]
+        if not raw.endswith("}}") or not (raw == "null}}" or raw.startswith("{") and raw[-3] == "}"):
+            return False
+        at = self.state.output_at = _clock(*opening.groups())
+        if raw != "null}}":
+            self._limits(at, raw[:-2])
+        return True
+
+    def _limits(self, at: int, raw: str) -> None:
+        """Keep rate limits that differ from the last."""
+        from zlib import crc32  # here: the compiled part has its own
+
+        limits = raw.encode("latin-1")
+        checksum = crc32(limits)
+        if checksum != self.state.limits:
+            self.state.limits = checksum
+            _add_limits(self.records, at, limits)
 
     def _counted(  # noqa: PLR0913 - a count's figures in their order
         self,

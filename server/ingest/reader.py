@@ -25,12 +25,15 @@ _PIECE = 1 << 20
 _EARLIEST = 1_577_836_800_000  # 2020: nothing that we read is older than its program
 _NO_RATES = (-1, -1, -1, -1)
 _DAY_MS = 86_400_000
+_MOST_TARIFFS = 200  # of a crew, which looks through them
 
 # A row as it leaves the reader is a call's own columns (see `Ledger.store`).
 COLUMNS = (
     "id, turn_id, model, effort, initiator, started_at, duration_ms, input, cached, "
     "cache_written, output, reasoning, running, context_window, offset, cost, credits, price_status"
 )
+# How rows travel: with the number of the job that they come from.
+TABLE = "create table row({}, number)".format(COLUMNS.replace("offset", '"offset"'))
 SUMS = 7  # calls input cached output reasoning cost unpriced
 
 
@@ -241,6 +244,76 @@ def read(
     yield batch
 
 
+class Crew:
+    """Reads whole new Codex logs in threads that never meet the interpreter (usual.c)."""
+
+    def __init__(self, paths: list[str], threads: int, days: Days) -> None:
+        self._days = days
+        self._crew = codex.usual.crew(list(map(os.fsencode, paths)), threads)
+        self._tariffs = 0
+
+    def told(self) -> list[tuple[Any, ...]]:
+        """What was read since the last time, (place in the list, …) each; empty at the end."""
+        usual = codex.usual
+        found: list[tuple[Any, ...]] = usual.told(self._crew, False)
+        if not found and not usual.fold(self._crew):
+            found = usual.told(self._crew, True)
+        return found
+
+    def begun(self, found: codex.Told, owner: str | None) -> tuple[Batch, codex.State] | None:
+        """What a file says but for its calls; None where `read` has to be asked."""
+        said = codex.told(found, owner)
+        if said is None:
+            return None
+        records, state = said
+        batch = Batch(offset=found.offset, read=found.offset)
+        _add(batch, records, self._days, "")
+        state.meta = _dated(state.meta)
+        batch.state = state.dump()
+        return batch, state
+
+    def priced(self, batch: Batch, place: int) -> bool:
+        """Add up the calls of a file; False where they have to be looked at one by one."""
+        while True:
+            said = codex.usual.sums(self._crew, place)
+            if said is None:
+                return False
+            runs, last = said
+            if isinstance(runs, list):
+                break
+            if not self._learn(runs, last):
+                return False
+        day = self._days.of
+        for quarter, model, *sums in runs:
+            total = batch.days.setdefault((day(quarter * QUARTER), model or ""), [0] * SUMS)
+            for number, value in enumerate(sums):
+                total[number] += value
+        batch.last = last
+        return True
+
+    def _learn(self, model: str | None, at: int) -> bool:
+        """Tell the crew what a model costs at a time; False where no tariff can."""
+        status, rates = _rates(model, at)
+        if not rates[-2] <= at < rates[-1] or self._tariffs >= _MOST_TARIFFS:
+            return False
+        codex.usual.tariff(self._crew, model, status, rates)
+        self._tariffs += 1
+        return True
+
+    def calls(self, batch: Batch, place: int, state: codex.State, path: str) -> None:
+        """Add the calls of a file as rows."""
+        calls = codex.usual.calls(self._crew, place, *codex.named(state))
+        _add(batch, codex.Records(calls=calls), self._days, path)
+
+    def table(self, files: list[tuple[int, int, str, str]]) -> bytes:
+        """The calls of files that were `priced`, as a database with the table `row`.
+
+        Each is told as (place, number, *codex.named). Raises `ValueError` for what does not fit.
+        """
+        made: bytes = codex.usual.pages(TABLE, self._crew, files)
+        return made
+
+
 def _skip_to(file: BinaryIO, offset: int) -> None:
     if not isinstance(file, _Unpacked):
         file.seek(offset)
@@ -314,13 +387,8 @@ def _add_calls(batch: Batch, calls: list[codex.Call], days: Days, path: str) -> 
 def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path: str) -> int:
     """Price the next calls that cost by the same rates; returns the first that does not."""
     model, at = calls[place][2:6:3]
-    since, until, rates, credit, longest = tariff(model, at)
-    normal = rates.normal if rates else _NO_RATES
-    after, quarters = codex.usual.price(
-        calls, place, batch.rows, model, rates.status if rates else "unpriced",
-        (normal, rates and rates.long or normal, credit or _NO_RATES,
-         int(min(longest, codex.MAX_NUMBER)), max(since, _EARLIEST), int(min(until, _latest()))),
-    )  # fmt: skip
+    status, told = _rates(model, at)
+    after, quarters = codex.usual.price(calls, place, batch.rows, model, status, told)
     if after == place:  # this call is not as it should be
         _add_exactly(batch, calls[place : place + 1], days, path)
         return place + 1
@@ -328,9 +396,19 @@ def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path
         total = batch.days.setdefault((days.of(quarter * QUARTER), model or ""), [0] * SUMS)
         for number, value in enumerate(sums):
             total[number] += value
-        if not rates:
+        if told[0] == _NO_RATES:
             total[6] += sums[0]
     return after
+
+
+def _rates(model: str | None, at: int) -> tuple[str, tuple[Any, ...]]:
+    """What the compiled part has to know of a model's price at a time."""
+    since, until, rates, credit, longest = tariff(model, at)
+    normal = rates.normal if rates else _NO_RATES
+    return rates.status if rates else "unpriced", (
+        normal, rates and rates.long or normal, credit or _NO_RATES,
+        int(min(longest, codex.MAX_NUMBER)), max(since, _EARLIEST), int(min(until, _latest())),
+    )  # fmt: skip
 
 
 def _add_exactly(batch: Batch, calls: Sequence[codex.Call], days: Days, path: str) -> None:

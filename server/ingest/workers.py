@@ -14,8 +14,8 @@ import sys
 
 from server import shortjson
 from server.ingest import claude, codex, reader
-from server.ingest.files import fingerprint
-from server.ingest.reader import COLUMNS, Batch
+from server.ingest.files import digest, fingerprint
+from server.ingest.reader import COLUMNS, TABLE, Batch
 from server.lazy import NamedTuple, suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from server.usage.days import Days
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
+_CREW_CHUNK = 1000  # rows that no process has to wait for
 _CHUNK = 300  # rows; the sooner they come, the less is left to store at the end
 _TICKETS = 16_000  # numbers of four bytes; a pipe holds 64 KiB
 _MARKS = ",".join("?" * (COLUMNS.count(",") + 1))
@@ -91,7 +92,88 @@ def start(jobs: Sequence[Job], days: Days, *, fresh: bool) -> Team:
     if count:
         # Each of the processes needs it; loaded before they part, it is loaded once.
         from server.store import sqlite as sqlite
-    return Team(jobs, _Folder(jobs, days, fresh), count)
+    return Team(jobs, _Folder(jobs, days, fresh), count, _crew(jobs, days, fresh))
+
+
+def _crew(jobs: Sequence[Job], days: Days, fresh: bool) -> _Crew | None:
+    # Parents begin before their children, and names begin with the time.
+    whole = sorted(
+        (number for number, job in enumerate(jobs) if _is_whole(job)),
+        key=lambda number: jobs[number].source.name,
+    )
+    return _Crew(jobs, whole, days, fresh) if whole and codex.usual is not None else None
+
+
+def _is_whole(job: Job) -> bool:
+    source = job.source
+    new = source.provider == "codex" and not job.offset and not job.state
+    return new and not source.path.endswith(".zst")
+
+
+class _Crew:
+    """Reads whole new Codex logs; says what became of the jobs as a `_Folder` does."""
+
+    def __init__(
+        self, jobs: Sequence[Job], numbers: Sequence[int], days: Days, fresh: bool
+    ) -> None:
+        self._jobs = jobs
+        self._numbers = numbers
+        self._fresh = fresh
+        paths = [jobs[number].source.path for number in numbers]
+        self._crew = reader.Crew(paths, min(os.cpu_count() or 1, 4) - 1, days)
+        # What the next chunk is to hold: files whose calls lie in the crew, and where they do.
+        self._reads: list[Read] = []
+        self._places: list[tuple[int, int, str, str]] = []
+
+    def chunks(self, folder: _Folder) -> Iterator[Chunk]:
+        """What could be read; other jobs are still to be done."""
+        rows: list[Read] = []
+        while told := self._crew.told():
+            for found in told:
+                if found[1] is not None and (read := self._try(codex.Told(*found), folder)):
+                    rows.append(read)
+            if sum(read.rows + 20 for read in (*rows, *self._reads)) >= _CREW_CHUNK:
+                yield from self._chunks(rows)
+                rows = []
+        yield from self._chunks(rows)
+
+    def _chunks(self, rows: list[Read]) -> Iterator[Chunk]:
+        reads, places = self._reads, self._places
+        self._reads, self._places = [], []
+        if rows:
+            yield Chunk(rows, None)
+        if reads:
+            try:
+                yield Chunk(reads, self._crew.table(places))
+            except ValueError:  # a line of one of them is longer than a page
+                return
+
+    def _try(self, found: codex.Told, folder: _Folder) -> Read | None:
+        try:
+            return self._read(found, folder)
+        except Exception:  # read in the other way, it says what is wrong
+            return None
+
+    def _read(self, found: codex.Told, folder: _Folder) -> Read | None:
+        """What became of a job whose rows could not be kept in the crew, if anything did."""
+        number, place = self._numbers[found.place], found.place
+        source = self._jobs[number].source
+        begun = self._crew.begun(found, codex.owner_of(source.name))
+        if begun is None:
+            return None
+        batch, state = begun
+        stamp = digest(found.ends) if found.offset else ""
+        parent = (state.meta or {}).get("parent") or state.foreign
+        alone = not found.legacy or (self._fresh and not parent)
+        if found.calls and alone and self._crew.priced(batch, place):
+            dumped = shortjson.dumps(batch.state, separators=(",", ":"))
+            self._reads.append(Read(number, None, batch, stamp, dumped, found.calls))
+            self._places.append((place, number, *codex.named(state)))
+            return None
+        batch.days.clear()
+        if found.calls:
+            self._crew.calls(batch, place, state, source.path)
+        return folder.finish(number, batch, stamp)
 
 
 def _threads() -> int:
@@ -115,6 +197,11 @@ class _Folder:
             stamp = fingerprint(job.source.path, batch.offset)
         except Exception as error:
             return Read(number, why(error), Batch(), "", "", 0)
+        return self.finish(number, batch, stamp)
+
+    def finish(self, number: int, batch: Batch, stamp: str) -> Read:
+        """What became of a job that was read."""
+        job = self._jobs[number]
         rows = len(batch.rows) if self._whole(job, batch) else 0
         if rows and batch.compactions:
             _mark(batch)
@@ -146,15 +233,29 @@ def _mark(batch: Batch) -> None:
 class Team:
     """This process and its helpers, reading."""
 
-    def __init__(self, jobs: Sequence[Job], folder: _Folder, helpers: int) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], folder: _Folder, helpers: int, crew: _Crew | None = None
+    ) -> None:
         self.jobs = jobs
         self._folder = folder
-        order = sorted(range(len(jobs)), key=lambda number: -jobs[number].left)
+        self._crew = crew
+        self._left = set(range(len(jobs)))
+        self._most = helpers
+        self._tickets: int | None = None
+        self._shares: list[list[int]] = []
+        self._helpers: list[_Helper] = []
+        if crew is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Share out what is left, longest first."""
+        jobs = self.jobs
+        order = sorted(self._left, key=lambda number: -jobs[number].left)
+        worth_it = sum(jobs[number].left for number in order) > WORTH_IT
+        helpers = self._most if worth_it else 0
         step = len(order) // _TICKETS + 1
         self._shares = [order[place : place + step] for place in range(0, len(order), step)]
-        self._left = set(range(len(jobs)))
         self._own = iter(self._shares)
-        self._tickets: int | None = None
         if helpers:
             self._tickets, office = os.pipe()
             os.write(office, b"".join(n.to_bytes(4, "little") for n in range(len(self._shares))))
@@ -170,6 +271,10 @@ class Team:
 
     def chunks(self) -> Iterator[Chunk]:
         """Each job's result, in no certain order."""
+        if self._crew is not None:
+            for chunk in self._crew.chunks(self._folder):
+                yield self._done(chunk)
+            self._begin()
         own: list[Read] = []
         while share := self._next():
             own += [self._folder.read(number) for number in share]
@@ -223,8 +328,7 @@ class _Table:
         self.rows = 0
         self._reads.clear()
         self._database = sqlite.connect(":memory:", isolation_level=None)
-        columns = COLUMNS.replace("offset", '"offset"')
-        self._database.execute(f"create table row({columns}, number)")
+        self._database.execute(TABLE)
         self._database.execute("begin")
 
     def add(self, read: Read) -> None:
