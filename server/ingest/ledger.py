@@ -182,6 +182,7 @@ class Ledger:
 
     def store(self, connection: sqlite3.Connection, source: Source, batch: Batch) -> None:
         """Add what a stretch of a log said, and its cursor."""
+        batch.take_rows()
         if not source.id:
             source.id = _add_source(connection, source, self._number("source_file"))
         session = project = None
@@ -292,6 +293,9 @@ class Ledger:
 
     def cut(self, batch: Batch, count: int) -> None:
         """Take the first calls out of a batch that nothing is stored of."""
+        if batch.held:
+            batch.held.cut(batch, count)
+            return
         rows = batch.rows
         batch.rows = rows[count:]
         if count > len(batch.rows):
@@ -575,6 +579,8 @@ def copied(
 
 def emissions(batch: Batch) -> list[tuple[int, tuple[Any, ...]]]:
     """When each call was, and what its client told of it (`Emitted`)."""
+    if batch.held:
+        return batch.held.emitted()
     return [(row[5], (row[12], row[7], row[8], row[10], row[11])) for row in batch.rows]
 
 

@@ -51,10 +51,67 @@ class Batch:
     read: int = 0  # bytes
     last: int | None = None  # when the last call was
     more: bool = False  # the file goes on
+    held: Held | None = None  # the calls, where they are no rows yet
+
+    def take_rows(self) -> None:
+        """Have the calls as rows."""
+        held, self.held = self.held, None
+        if held is not None:
+            self.days = {}
+            held.add_to(self)
 
     def plain(self) -> tuple[Any, ...]:
         """As plain values, for the way between processes."""
         return tuple(vars(self).values())
+
+
+@record
+class Held:
+    """Calls of a whole file that lie in a crew, priced: those from `first` on."""
+
+    crew: Crew
+    place: int  # in the crew's list
+    number: int  # of the job
+    names: tuple[str, str]  # of `codex.named`
+    count: int
+    path: str
+    first: int = 0
+
+    def __len__(self) -> int:
+        return max(0, self.count - self.first)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def emitted(self) -> list[tuple[int, tuple[Any, ...]]]:
+        """As `ledger.emissions`."""
+        found: list[tuple[int, tuple[Any, ...]]]
+        found = codex.usual.emitted(self.crew.crew, self.place, self.first)
+        return found
+
+    def cut(self, batch: Batch, count: int) -> None:
+        """Take the first calls out of a batch that these are held of."""
+        self.first += count
+        self.crew.priced(batch, self)
+
+    def add_to(self, batch: Batch) -> None:
+        """Add these calls as rows, and forget them here."""
+        calls = codex.usual.calls(self.crew.crew, self.place, *self.names)
+        _add(batch, codex.Records(calls=calls[self.first :]), self.crew.days, self.path)
+
+    def forget(self) -> None:
+        """Let go of the calls, which are stored."""
+        codex.usual.forget(self.crew.crew, self.place)
+
+
+def table(held: Sequence[tuple[Held, int]]) -> bytes:
+    """Calls as a database with the table `row` (`TABLE`), of each the first so many left out.
+
+    Raises `ValueError` for what does not fit, because a text in it is too long.
+    """
+    files = [(one.place, one.first + head, one.number, *one.names) for one, head in held]
+    made: bytes = codex.usual.pages(TABLE, held[0][0].crew.crew, files)
+    return made
 
 
 class Changed(OSError):
@@ -248,16 +305,16 @@ class Crew:
     """Reads whole new Codex logs in threads that never meet the interpreter (usual.c)."""
 
     def __init__(self, paths: list[str], threads: int, days: Days) -> None:
-        self._days = days
-        self._crew = codex.usual.crew(list(map(os.fsencode, paths)), threads)
+        self.days = days
+        self.crew = codex.usual.crew(list(map(os.fsencode, paths)), threads)
         self._tariffs = 0
 
     def told(self) -> list[tuple[Any, ...]]:
         """What was read since the last time, (place in the list, …) each; empty at the end."""
         usual = codex.usual
-        found: list[tuple[Any, ...]] = usual.told(self._crew, False)
-        if not found and not usual.fold(self._crew):
-            found = usual.told(self._crew, True)
+        found: list[tuple[Any, ...]] = usual.told(self.crew, False)
+        if not found and not usual.fold(self.crew):
+            found = usual.told(self.crew, True)
         return found
 
     def begun(self, found: codex.Told, owner: str | None) -> tuple[Batch, codex.State] | None:
@@ -267,15 +324,15 @@ class Crew:
             return None
         records, state = said
         batch = Batch(offset=found.offset, read=found.offset)
-        _add(batch, records, self._days, "")
+        _add(batch, records, self.days, "")
         state.meta = _dated(state.meta)
         batch.state = state.dump()
         return batch, state
 
-    def priced(self, batch: Batch, place: int) -> bool:
-        """Add up the calls of a file; False where they have to be looked at one by one."""
+    def priced(self, batch: Batch, held: Held) -> bool:
+        """Add up calls that are held; False where they have to be looked at one by one."""
         while True:
-            said = codex.usual.sums(self._crew, place)
+            said = codex.usual.sums(self.crew, held.place, held.first)
             if said is None:
                 return False
             runs, last = said
@@ -283,9 +340,11 @@ class Crew:
                 break
             if not self._learn(runs, last):
                 return False
-        day = self._days.of
+        day = self.days.of
+        days: dict[tuple[str, str], list[int]] = {}
+        batch.days = days
         for quarter, model, *sums in runs:
-            total = batch.days.setdefault((day(quarter * QUARTER), model or ""), [0] * SUMS)
+            total = days.setdefault((day(quarter * QUARTER), model or ""), [0] * SUMS)
             for number, value in enumerate(sums):
                 total[number] += value
         batch.last = last
@@ -296,22 +355,9 @@ class Crew:
         status, rates = _rates(model, at)
         if not rates[-2] <= at < rates[-1] or self._tariffs >= _MOST_TARIFFS:
             return False
-        codex.usual.tariff(self._crew, model, status, rates)
+        codex.usual.tariff(self.crew, model, status, rates)
         self._tariffs += 1
         return True
-
-    def calls(self, batch: Batch, place: int, state: codex.State, path: str) -> None:
-        """Add the calls of a file as rows."""
-        calls = codex.usual.calls(self._crew, place, *codex.named(state))
-        _add(batch, codex.Records(calls=calls), self._days, path)
-
-    def table(self, files: list[tuple[int, int, str, str]]) -> bytes:
-        """The calls of files that were `priced`, as a database with the table `row`.
-
-        Each is told as (place, number, *codex.named). Raises `ValueError` for what does not fit.
-        """
-        made: bytes = codex.usual.pages(TABLE, self._crew, files)
-        return made
 
 
 def _skip_to(file: BinaryIO, offset: int) -> None:

@@ -597,9 +597,9 @@ static int price_call(const Crew *crew, Call *call)
 }
 
 static const char sums_doc[] =
-    "sums(crew, place) -> (list, last), (model, time) or None\n\n"
-    "Price the calls of a file that was told of. Returns its sums by the quarter of an hour and\n"
-    "model, (quarter, model, calls, input, cached, output, reasoning, cost, unpriced), and the\n"
+    "sums(crew, place, first) -> (list, last), (model, time) or None\n\n"
+    "Price the calls of a file that was told of. Returns the sums of those from `first` on by the\n"
+    "quarter of an hour and model, (quarter, model, calls, input, cached, output, reasoning, cost, unpriced), and the\n"
     "last call's time; or of a call that no tariff holds for its model and time; or None where a\n"
     "call cannot be as it is, or may be one of another file: that is for the Python.";
 
@@ -619,70 +619,138 @@ static int is_same_run(const Call *one, const Call *other)
            one->numbers[AT] / QUARTER_MS == other->numbers[AT] / QUARTER_MS;
 }
 
+/* Price all calls; DONE, or ODD where one has to be looked at by the Python: `*at`. */
+static int price_calls(Crew *crew, const State *state, Call **at)
+{
+    Call *calls = CALLS(state);
+    size_t count = CALL_COUNT(state);
+    if (count && calls[count - 1].tariff >= 0)
+        return DONE; /* they are priced already */
+    for (size_t n = 0; n < count; n++) {
+        Call *call = *at = calls + n;
+        call->tariff = tariff_of(crew, state, call, n ? call[-1].tariff : -1);
+        if (call->tariff < 0)
+            return ODD;
+        if (!price_call(crew, call)) {
+            call->tariff = -1;
+            *at = NULL;
+            return ODD;
+        }
+    }
+    *at = NULL;
+    for (size_t n = 0; n < count; n++)
+        if (!add_mark(crew, calls[n].mark)) {
+            calls[count - 1].tariff = -1;
+            return ODD;
+        }
+    return DONE;
+}
+
+static int add_runs(PyObject *list, const State *state, size_t first)
+{
+    const Call *calls = CALLS(state);
+    size_t count = CALL_COUNT(state);
+    long long sums[7] = {0};
+    for (size_t n = first; n < count; n++) {
+        const Call *call = calls + n;
+        const int64_t *numbers = call->numbers;
+        sums[0]++, sums[1] += numbers[N_INPUT], sums[2] += numbers[N_CACHED];
+        sums[3] += numbers[N_OUTPUT], sums[4] += numbers[N_REASONING];
+        sums[5] += call->cost == NONE ? 0 : call->cost, sums[6] += call->cost == NONE;
+        if (n + 1 < count && is_same_run(call, call + 1))
+            continue;
+        if (add_run(list, state, call, sums) == FAILED)
+            return FAILED;
+        memset(sums, 0, sizeof sums);
+    }
+    return DONE;
+}
+
 static PyObject *sums_(PyObject *module, PyObject *args)
 {
-    PyObject *capsule, *list;
+    PyObject *capsule;
+    Py_ssize_t place, first;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Onn", &capsule, &place, &first))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    Told *told = crew ? told_of(crew, place) : NULL;
+    if (!told)
+        return NULL;
+    const State *state = &told->state;
+    size_t count = CALL_COUNT(state);
+    Call *call = NULL;
+    if (price_calls(crew, state, &call) != DONE)
+        return call ? Py_BuildValue("(NL)", model_of(state, call), (long long)call->numbers[AT])
+                    : or_none(NULL);
+    PyObject *list = PyList_New(0);
+    if (list && add_runs(list, state, first < 0 ? 0 : (size_t)first) == FAILED)
+        Py_CLEAR(list);
+    if (!list)
+        return NULL;
+    return Py_BuildValue("(NL)", list, count ? (long long)CALLS(state)[count - 1].numbers[AT] : 0);
+}
+
+static const char emitted_doc[] =
+    "emitted(crew, place, first) -> list\n\n"
+    "Of each call of a file from `first` on (time, (running, input, cached, output, reasoning)).";
+
+static PyObject *emitted_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule;
+    Py_ssize_t place, first;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Onn", &capsule, &place, &first))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    Told *told = crew ? told_of(crew, place) : NULL;
+    PyObject *list = told ? PyList_New(0) : NULL;
+    for (size_t n = first < 0 ? 0 : (size_t)first; list && n < CALL_COUNT(&told->state); n++) {
+        const int64_t *numbers = CALLS(&told->state)[n].numbers;
+        PyObject *one = Py_BuildValue("(L(NLLLL))", (long long)numbers[AT],
+                                      as_number(numbers[N_RUNNING]), (long long)numbers[N_INPUT],
+                                      (long long)numbers[N_CACHED], (long long)numbers[N_OUTPUT],
+                                      (long long)numbers[N_REASONING]);
+        if (append(list, one) == FAILED)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static const char forget_doc[] = "forget(crew, place)\n\nLet go of what is known of a file.";
+
+static PyObject *forget_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule;
     Py_ssize_t place;
     (void)module;
     if (!PyArg_ParseTuple(args, "On", &capsule, &place))
         return NULL;
     Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
     Told *told = crew ? told_of(crew, place) : NULL;
-    if (!told || !(list = PyList_New(0)))
+    if (!told)
         return NULL;
-    const State *state = &told->state;
-    Call *calls = CALLS(state);
-    size_t count = CALL_COUNT(state);
-    long long sums[7] = {0};
-    for (size_t n = 0; n < count; n++) {
-        Call *call = calls + n;
-        call->tariff = tariff_of(crew, state, call, n ? call[-1].tariff : -1);
-        if (call->tariff < 0 || !price_call(crew, call)) {
-            Py_DECREF(list);
-            return call->tariff < 0 ? Py_BuildValue("(NL)", model_of(state, call),
-                                                    (long long)call->numbers[AT])
-                                    : or_none(NULL);
-        }
-        if (n && !is_same_run(call, call - 1)) {
-            if (add_run(list, state, call - 1, sums) == FAILED) {
-                Py_DECREF(list);
-                return NULL;
-            }
-            memset(sums, 0, sizeof sums);
-        }
-        const int64_t *told_sums = call->numbers;
-        sums[0]++, sums[1] += told_sums[N_INPUT], sums[2] += told_sums[N_CACHED];
-        sums[3] += told_sums[N_OUTPUT], sums[4] += told_sums[N_REASONING];
-        sums[5] += call->cost == NONE ? 0 : call->cost, sums[6] += call->cost == NONE;
-    }
-    if (count && add_run(list, state, calls + count - 1, sums) == FAILED) {
-        Py_DECREF(list);
-        return NULL;
-    }
-    for (size_t n = 0; n < count; n++)
-        if (!add_mark(crew, calls[n].mark)) {
-            Py_DECREF(list);
-            return or_none(NULL);
-        }
-    return Py_BuildValue("(NL)", list, count ? (long long)calls[count - 1].numbers[AT] : 0);
+    crew->results[place] = NULL;
+    end_told(told);
+    return or_none(NULL);
 }
 
 static const char pages_doc[] =
     "pages(sql, crew, files) -> bytes\n\n"
     "An SQLite database with the table `row`, which `sql` describes: the calls of files that were\n"
-    "priced by sums(), (place, number, prefix, asked) each, with the number. The files are then\n"
-    "forgotten. Raises ValueError for what does not fit; nothing is forgotten then.";
+    "priced by sums(), (place, first, number, prefix, asked) each: those from `first` on, with the\n"
+    "number. Raises ValueError for what does not fit.";
 
 static int add_file(Image *image, Crew *crew, PyObject *file)
 {
-    Py_ssize_t place;
+    Py_ssize_t place, first;
     long long number;
     const char *prefix, *asked;
     if (!PyTuple_Check(file)) {
         PyErr_SetString(PyExc_TypeError, "a file is a tuple");
         return FAILED;
     }
-    if (!PyArg_ParseTuple(file, "nLss", &place, &number, &prefix, &asked))
+    if (!PyArg_ParseTuple(file, "nnLss", &place, &first, &number, &prefix, &asked))
         return FAILED;
     Told *told = told_of(crew, place);
     if (!told)
@@ -690,7 +758,7 @@ static int add_file(Image *image, Crew *crew, PyObject *file)
     const State *state = &told->state;
     const Tariff *tariffs = (const Tariff *)(const void *)crew->tariffs.data;
     size_t known = crew->tariffs.size / sizeof *tariffs;
-    for (size_t n = 0; n < CALL_COUNT(state); n++) {
+    for (size_t n = first < 0 ? 0 : (size_t)first; n < CALL_COUNT(state); n++) {
         const Call *call = CALLS(state) + n;
         if (call->tariff < 0 || (size_t)call->tariff >= known ||
             add_call(image, state, call, tariffs + call->tariff, prefix, asked, number) == FAILED) {
@@ -699,16 +767,6 @@ static int add_file(Image *image, Crew *crew, PyObject *file)
         }
     }
     return DONE;
-}
-
-static void forget(Crew *crew, PyObject *files)
-{
-    for (Py_ssize_t n = 0; n < PyList_Size(files); n++) {
-        Py_ssize_t place = PyLong_AsSsize_t(PyTuple_GetItem(PyList_GetItem(files, n), 0));
-        if (crew->results[place])
-            end_told(crew->results[place]);
-        crew->results[place] = NULL;
-    }
 }
 
 static PyObject *pages_(PyObject *module, PyObject *args)
@@ -732,8 +790,6 @@ static PyObject *pages_(PyObject *module, PyObject *args)
             made = PyBytes_FromStringAndSize((const char *)image->data, (Py_ssize_t)(pages * PAGE));
         else
             PyErr_SetString(PyExc_ValueError, "this table cannot be written");
-        if (made)
-            forget(crew, files);
     }
     free(image->data);
     free(image);
@@ -890,6 +946,8 @@ static PyMethodDef methods[] = {{"read", read_, METH_VARARGS, read_doc},
                                 {"calls", calls_, METH_VARARGS, calls_doc},
                                 {"tariff", tariff_, METH_VARARGS, tariff_doc},
                                 {"sums", sums_, METH_VARARGS, sums_doc},
+                                {"emitted", emitted_, METH_VARARGS, emitted_doc},
+                                {"forget", forget_, METH_VARARGS, forget_doc},
                                 {"pages", pages_, METH_VARARGS, pages_doc},
                                 {"price", price_, METH_VARARGS, price_doc},
                                 {"unchanged", unchanged_, METH_VARARGS, unchanged_doc},

@@ -72,11 +72,13 @@ def why(error: Exception) -> str:
 
 
 def copied_head(batch: Batch) -> bool:
-    """Whether the parent's rows must be stored before this batch can be."""
+    """Whether the parent's rows must be stored before this batch can be.
+
+    Calls that are still held when they are stored are of such a batch.
+    """
     meta = batch.state.get("meta") or {}
     return bool(
-        batch.rows
-        and codex.legacy(batch.rows[0][0])
+        (batch.held or (batch.rows and codex.legacy(batch.rows[0][0])))
         and (meta.get("parent") or batch.state.get("foreign"))
     )
 
@@ -121,32 +123,35 @@ class _Crew:
         self._fresh = fresh
         paths = [jobs[number].source.path for number in numbers]
         self._crew = reader.Crew(paths, min(os.cpu_count() or 1, 4) - 1, days)
-        # What the next chunk is to hold: files whose calls lie in the crew, and where they do.
-        self._reads: list[Read] = []
-        self._places: list[tuple[int, int, str, str]] = []
+        self._held: list[Read] = []  # whose rows the next chunk has as a table
 
     def chunks(self, folder: _Folder) -> Iterator[Chunk]:
         """What could be read; other jobs are still to be done."""
-        rows: list[Read] = []
+        others: list[Read] = []
         while told := self._crew.told():
             for found in told:
                 if found[1] is not None and (read := self._try(codex.Told(*found), folder)):
-                    rows.append(read)
-            if sum(read.rows + 20 for read in (*rows, *self._reads)) >= _CREW_CHUNK:
-                yield from self._chunks(rows)
-                rows = []
-        yield from self._chunks(rows)
+                    (self._held if read.rows and read.batch.held else others).append(read)
+            if sum(read.rows + 20 for read in (*others, *self._held)) >= _CREW_CHUNK:
+                yield from self._chunks(others)
+                others = []
+        yield from self._chunks(others)
 
-    def _chunks(self, rows: list[Read]) -> Iterator[Chunk]:
-        reads, places = self._reads, self._places
-        self._reads, self._places = [], []
-        if rows:
-            yield Chunk(rows, None)
-        if reads:
-            try:
-                yield Chunk(reads, self._crew.table(places))
-            except ValueError:  # a line of one of them is longer than a page
-                return
+    def _chunks(self, others: list[Read]) -> Iterator[Chunk]:
+        if others:
+            yield Chunk(others, None)
+        reads, self._held = self._held, []
+        if not reads:
+            return
+        held = [read.batch.held for read in reads if read.batch.held]
+        try:
+            table = reader.table([(one, 0) for one in held])
+        except ValueError:  # a text in one of them is too long; they are read in the other way
+            return
+        for read, one in zip(reads, held, strict=True):
+            read.batch.held = None
+            one.forget()
+        yield Chunk(reads, table)
 
     def _try(self, found: codex.Told, folder: _Folder) -> Read | None:
         try:
@@ -155,7 +160,6 @@ class _Crew:
             return None
 
     def _read(self, found: codex.Told, folder: _Folder) -> Read | None:
-        """What became of a job whose rows could not be kept in the crew, if anything did."""
         number, place = self._numbers[found.place], found.place
         source = self._jobs[number].source
         begun = self._crew.begun(found, codex.owner_of(source.name))
@@ -163,17 +167,17 @@ class _Crew:
             return None
         batch, state = begun
         stamp = digest(found.ends) if found.offset else ""
-        parent = (state.meta or {}).get("parent") or state.foreign
-        alone = not found.legacy or (self._fresh and not parent)
-        if found.calls and alone and self._crew.priced(batch, place):
-            dumped = shortjson.dumps(batch.state, separators=(",", ":"))
-            self._reads.append(Read(number, None, batch, stamp, dumped, found.calls))
-            self._places.append((place, number, *codex.named(state)))
-            return None
-        batch.days.clear()
-        if found.calls:
-            self._crew.calls(batch, place, state, source.path)
-        return folder.finish(number, batch, stamp)
+        if not found.calls:
+            return folder.finish(number, batch, stamp)
+        held = batch.held = reader.Held(
+            self._crew, place, number, codex.named(state), found.calls, source.path
+        )
+        if (found.legacy and not self._fresh) or not self._crew.priced(batch, held):
+            batch.take_rows()
+            return folder.finish(number, batch, stamp)
+        dumped = shortjson.dumps(batch.state, separators=(",", ":"))
+        copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
+        return Read(number, None, batch, stamp, dumped, 0 if copy else found.calls)
 
 
 def _threads() -> int:
