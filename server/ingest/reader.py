@@ -313,8 +313,10 @@ class Crew:
         """What was read since the last time, (place in the list, …) each; empty at the end."""
         usual = codex.usual
         found: list[tuple[Any, ...]] = usual.told(self.crew, False)
-        if not found and not usual.fold(self.crew):
-            found = usual.told(self.crew, True)
+        while not found:
+            if not usual.fold(self.crew):
+                return list(usual.told(self.crew, True))
+            found = usual.told(self.crew, False)
         return found
 
     def begun(self, found: codex.Told, owner: str | None) -> tuple[Batch, codex.State] | None:
