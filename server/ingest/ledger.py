@@ -826,8 +826,6 @@ def snapshots(connection: sqlite3.Connection, limits: Sequence[tuple[int, dict[s
 
 def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
     """A log's rate limits as (window, used, minutes, resets at, plan, observed at)."""
-    limit = limits.get("limit_id")
-    prefix = f"{limit}:" if isinstance(limit, str) and limit not in ("", "codex") else ""
     plan = limits.get("plan_type")
     rows = []
     for slot in ("primary", "secondary"):
@@ -835,15 +833,31 @@ def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
         if not isinstance(window, dict):
             continue
         used = window.get("used_percent")
-        if not isinstance(used, int | float) or isinstance(used, bool) or not 0 <= used <= 1000:
+        if type(used) not in _NUMBERS or not 0 <= used <= 1000:
             continue
         minutes = codex.whole(window.get("window_minutes"))
         resets = codex.whole(window.get("resets_at"))
-        within = codex.whole(window.get("resets_in_seconds"))
+        within = None if resets else codex.whole(window.get("resets_in_seconds"))
         moment = resets * 1000 if resets else at + within * 1000 if within else None
-        key = prefix + windows.classify(minutes, slot)
+        key = _window_key(limits.get("limit_id"), minutes, slot)
         rows.append((key, used, minutes, moment, plan if isinstance(plan, str) else None, at))
     return rows
+
+
+_NUMBERS = frozenset((int, float))
+_keys: dict[tuple[Any, int | None, str], str] = {}
+
+
+def _window_key(limit: Any, minutes: int | None, slot: str) -> str:
+    """What a window is known by; logs tell of the same few again and again."""
+    name = limit if isinstance(limit, str) and limit not in ("", "codex") else ""
+    key = _keys.get((name, minutes, slot))
+    if key is None:
+        if len(_keys) > 1000:  # no log of ours has so many
+            _keys.clear()
+        key = f"{name}:" * bool(name) + windows.classify(minutes, slot)
+        _keys[name, minutes, slot] = key
+    return key
 
 
 def _system_zone() -> str:

@@ -169,9 +169,9 @@ def _fill(
     from server.ingest.ledger import Ledger
     from server.store import db, migrations, settings
 
-    migrations.migrate()
-    settings.load()
-    with db.reading():
+    with db.reading():  # opened once: each time SQLite reads what the tables are
+        migrations.migrate()
+        settings.load()
         make_indexes()
         indexer = Indexer(config, Ledger(), alone=True)
         indexer.watch, indexer.early = progress, early
