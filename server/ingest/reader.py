@@ -312,10 +312,12 @@ class Crew:
     def told(self) -> list[tuple[Any, ...]]:
         """What was read since the last time, (place in the list, …) each; empty at the end."""
         usual = codex.usual
-        found: list[tuple[Any, ...]] = usual.told(self.crew, False)
-        if not found and not usual.fold(self.crew):
-            found = usual.told(self.crew, True)
-        return found
+        found: list[tuple[Any, ...]] = []
+        taken = True
+        while not found and taken:
+            found = usual.told(self.crew, False)
+            taken = not found and usual.fold(self.crew)
+        return found or usual.told(self.crew, True)
 
     def begun(self, found: codex.Told, owner: str | None) -> tuple[Batch, codex.State] | None:
         """What a file says but for its calls; None where `read` has to be asked."""
