@@ -304,20 +304,20 @@ def read(
 class Crew:
     """Reads whole new Codex logs in threads that never meet the interpreter (usual.c)."""
 
-    def __init__(self, paths: list[str], threads: int, days: Days) -> None:
+    def __init__(self, crew: Any, days: Days) -> None:
+        self.crew = crew
         self.days = days
-        self.crew = codex.usual.crew(list(map(os.fsencode, paths)), threads)
         self._tariffs = 0
 
     def told(self) -> list[tuple[Any, ...]]:
         """What was read since the last time, (place in the list, …) each; empty at the end."""
         usual = codex.usual
-        found: list[tuple[Any, ...]] = usual.told(self.crew, False)
-        while not found:
-            if not usual.fold(self.crew):
-                return list(usual.told(self.crew, True))
+        found: list[tuple[Any, ...]] = []
+        taken = True
+        while not found and taken:
             found = usual.told(self.crew, False)
-        return found
+            taken = not found and usual.fold(self.crew)
+        return found or usual.told(self.crew, True)
 
     def begun(self, found: codex.Told, owner: str | None) -> tuple[Batch, codex.State] | None:
         """What a file says but for its calls; None where `read` has to be asked."""
