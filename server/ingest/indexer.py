@@ -440,10 +440,9 @@ class Indexer:
 
     def _read_bulk(self, team: Team) -> None:
         """Nobody else writes: few transactions, and other processes read along."""
-        whole = sum(job.left for job in team.jobs)
-        fresh = self._ledger.fresh and whole > workers.WORTH_IT
-        if fresh:
-            self._unnamed = _drop_indexes()
+        if self._ledger.fresh and db.is_new():  # nobody sees the file before it is whole
+            _drop_names()
+            self._unnamed = True
         try:
             self._load_all(team)
         except Exception as error:
@@ -454,10 +453,8 @@ class Indexer:
             self._name_calls()
             self._one_by_one(team.jobs)
         finally:
-            if fresh:
-                db.write_out()
-                self._name_calls()
-                make_indexes()
+            db.write_out()
+            self._name_calls()
 
     _unnamed = False  # nothing tells yet whether a call is there twice
 
@@ -595,24 +592,9 @@ def _of_database(error: Exception) -> bool:
 
 # ── indexes ───────────────────────────────────────────────────────────────────────────────
 
-_BY_SESSION = "create index if not exists call_session_started_at on call(session, started_at)"
-_INDEXES = ("call_started_at", "call_session_started_at")
 
-
-def _drop_indexes() -> bool:
-    """Drop what is made at the end for a quarter of what it costs row by row.
-
-    Returns whether the index by id is one of them: in a file that nobody sees before it is whole.
-    """
-    names = ("call_id", *_INDEXES) if db.is_new() else _INDEXES
+def _drop_names() -> None:
+    # Made at its end it costs a third of what it costs row by row. The other indexes are nearly in
+    # the order in which rows come, so that they are kept up while other threads read.
     with db.writing() as connection:
-        for name in names:
-            connection.execute(f"drop index if exists {name}")
-    return "call_id" in names
-
-
-def make_indexes() -> None:
-    """Make the indexes of the table `call` where an interrupted first scan left none."""
-    with db.writing() as connection:
-        connection.execute("create index if not exists call_started_at on call(started_at)")
-        connection.execute(_BY_SESSION)
+        connection.execute("drop index if exists call_id")
