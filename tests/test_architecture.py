@@ -52,6 +52,7 @@ PURE = [
     "server/doctor.py",
     "server/jsonc.py",
     "server/accounts/allowance.py",
+    "server/accounts/states.py",
     "server/accounts/windows.py",
     "server/lazy.py",
     "server/shortjson.py",

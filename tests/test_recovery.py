@@ -24,7 +24,7 @@ from tests.upstream import Provider
 STOPS = {
     "aside": "from server.store import db; db._restore = die",
     "unmade": "from server.accounts.copies import Copies; Copies.rebuilt = die",
-    "made": "from server.accounts.pool import Pool; Pool._remember = die",
+    "made": "from server.accounts.roster import Roster; Roster._remember = die",
 }
 
 
