@@ -25,12 +25,12 @@ from desktop import alerts, autostart, desk, display, host, icon
 from desktop.supervisor import (
     Client,
     Supervisor,
-    Wake,
     child_environment,
     find,
     self_command,
     use_host_libraries,
 )
+from desktop.wake import Wake
 from desktop.window import DONE
 from server import ownlog
 from server.config import Config

@@ -30,11 +30,11 @@ from desktop.supervisor import (
     Address,
     Client,
     NotRunning,
-    Wake,
     connect,
     find,
     use_host_libraries,
 )
+from desktop.wake import Wake
 from server import __version__
 from server.config import Config
 from server.errors import AppError

@@ -99,6 +99,7 @@ def serve(
     if not lock.acquire():
         announce(_already(config))
         return 0
+    lock.sign()
     try:
         listener = _bind(config)
         ownlog.start(config, "server")
