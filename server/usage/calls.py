@@ -393,9 +393,9 @@ def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sum
                 named,
             ).fetchone()
             return _together(_sums(connection, rest, where, values), alone)
-    bare = replace(wanted, text="", meant=(), names=True, found=None)
-    if bare == Filter() and (seen is None or seen.but):
-        return _together(_everything(connection), _left_out(connection, seen), -1)
+    rest = replace(wanted, text="", meant=(), found=None)
+    if slices.bare(rest) and (seen is None or seen.but):
+        return _together(_everything(connection, wanted), _left_out(connection, wanted), -1)
     if slices.whole(wanted):
         source, given = slices.summed(wanted)
         sql = f"select {_SUMMED} {source}"  # noqa: S608
@@ -405,24 +405,28 @@ def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sum
     return sums
 
 
-def _everything(connection: Any) -> Sums:
+def _everything(connection: Any, wanted: Filter) -> Sums:
     # Two sums of few rows answer in a millisecond what a million calls answer in a hundred.
     parts = [
         connection.execute(f"select {_SUMMED} from {source}").fetchone()  # noqa: S608
-        for source in ("thread_usage", "stretch where session = 0")
+        for source in (
+            f"thread_usage where {slices.part(wanted)}",
+            "stretch where session = 0",
+        )
     ]
     return _together(*parts)
 
 
-def _left_out(connection: Any, seen: slices.Found | None) -> Sums:
+def _left_out(connection: Any, wanted: Filter) -> Sums:
     """The sums of what a text that most sessions have is not in."""
+    seen = wanted.found
     if seen is None:
         return (0,) * 7 + (None,)
     named = (*seen.models, *seen.efforts)
     found: Sums = connection.execute(
         f"select {_SUMMED} from stretch where (session = 0 or session in "  # noqa: S608
         f"(select value from json_each(?))) and model not in ({_marks(seen.models)}) "
-        f"and effort not in ({_marks(seen.efforts)})",
+        f"and effort not in ({_marks(seen.efforts)}){slices.kept(wanted)}",
         (seen.sessions, *named),
     ).fetchone()
     return found

@@ -142,7 +142,10 @@ def keep() -> None:
 def one(name: str) -> dict[str, Any]:
     """A thread with its sessions, curves and lifecycle. Raises `NotFound`."""
     slices.refresh()
-    found = db.rows(f"select {_COLUMNS} from thread_usage g where g.thread = ?", (name,))  # noqa: S608
+    found = db.rows(
+        f"select {_COLUMNS} from thread_usage g where g.everything and g.thread = ?",  # noqa: S608
+        (name,),
+    )
     if not found:
         raise NotFound("There is no such thread, or it has no calls. Go back to the list.")
     story = db.rows(
@@ -172,9 +175,12 @@ class _Groups:
         self.values: list[Any] = []
         self._wanted = wanted
         rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
+        self._part = slices.part(wanted)
         source, parts, given = "from thread_usage g", ["1"], list[Any]()
-        if rest != Filter():
-            self.spanned = replace(rest, since=None, until=None) == Filter() and self._inside()
+        if slices.bare(rest):
+            parts = [f"g.{self._part}"]
+        if not slices.bare(rest):
+            self.spanned = slices.bare(replace(rest, since=None, until=None)) and self._inside()
             self.picky = self.spanned or bool(wanted.text or wanted.preset)
             needed = [SORTS[sort] for sort in sorts]
             if self.picky:
@@ -232,7 +238,8 @@ class _Groups:
             grouped, values = self._grouped(among=threads)
             sql = f"with g as ({grouped}) select {_COLUMNS} from g"  # noqa: S608
         else:
-            sql = f"select {_COLUMNS} from thread_usage g where g.thread in ({marks})"  # noqa: S608
+            only = f"g.{self._part} and g.thread in ({marks})"
+            sql = f"select {_COLUMNS} from thread_usage g where {only}"  # noqa: S608
             values = threads
         found = {row[0]: row for row in db.rows(sql, values)}
         return [found[name] for name in threads if name in found]
@@ -276,7 +283,7 @@ class _Groups:
         end = _NEVER if until is None else -(-until // QUARTER) * QUARTER
         values: list[Any] = [first, end, first][:bounds]
         provider = self._wanted.provider
-        only = " and w.provider = ?" if provider else ""
+        only = f" and w.{self._part}{' and w.provider = ?' if provider else ''}"
         return (
             f"from thread_usage w where {condition}{only}",
             [*values, *([provider] if provider else [])],
@@ -313,7 +320,8 @@ def _ordered(sort: str, names: bool, summed_up: bool) -> tuple[str, str, str]:
         return titled.of_threads(names), "t.id", " join thread t on t.id = g.thread"
     if sort in ("model", "effort") and summed_up:
         # The same as is shown: of all the thread's calls, not of those that a filter finds.
-        return f"u.{sort}", "g.thread", " join thread_usage u on u.thread = g.thread"
+        joined = " join thread_usage u on u.thread = g.thread and u.everything"
+        return f"u.{sort}", "g.thread", joined
     return SORTS[sort], "g.thread", ""
 
 
