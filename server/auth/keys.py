@@ -21,13 +21,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from server.auth import limits
-from server.auth.limits import Estimate, Limit, Rule, Spent
+from server.auth.limits import LONGEST_OUTPUT, OUTPUT_BUDGET, Estimate, Limit, Rule, Spent
 from server.errors import Forbidden, NotFound, TooMany, Unauthorized
 from server.sentences import say
 from server.store import db
 
-# `Estimate` and `Spent` belong to the limits, but callers meet them here.
-__all__ = ["UNKNOWN", "Draft", "Estimate", "Key", "Keys", "Reservation", "Spent", "bearer"]
+# `Estimate`, `Spent` and how long answers are belong to the limits, but callers meet them here.
+__all__ = [
+    "LONGEST_OUTPUT",
+    "OUTPUT_BUDGET",
+    "UNKNOWN",
+    "Draft",
+    "Estimate",
+    "Key",
+    "Keys",
+    "Reservation",
+    "Spent",
+    "bearer",
+]
 
 PREFIX = "sk-clb-"
 SHOWN = 15  # characters of a key that a list may show
@@ -182,10 +193,10 @@ class Keys:
     def reserve(self, key: Key, model: str, estimate: Estimate = UNKNOWN) -> Reservation:
         """Hold what a call may use, in all limits at once or in none.
 
-        What is held is what the key's calls have used, at first what a large one may use; a
-        call that does not fit beside those under way waits for them, `PATIENCE` at most. Raises
-        429 `rate_limit_exceeded` when a limit has no room. The caller must `settle` or `release`
-        the reservation, whatever happens.
+        What is held is at first the most that the call can use, later what the key's calls have
+        used; a call that does not fit beside those under way waits for them, `PATIENCE` at most.
+        Raises 429 `rate_limit_exceeded` when a limit has no room. The caller must `settle` or
+        `release` the reservation, whatever happens.
         """
         deadline = time.monotonic() + PATIENCE
         with self._freed:
@@ -210,7 +221,7 @@ class Keys:
         for counter in counters:
             counter.limit = limits.rolled(counter.limit, now)
             room = limits.room(counter.limit, counter.reserved)
-            need = limits.needed(counter.limit, estimate, counter.largest)
+            need = limits.needed(counter.limit, estimate, counter.recent)
             if not counter.reserved and not limits.enough(counter.limit, counter.largest):
                 raise limits.refusal(counter.limit, now, held=False)
             if not limits.room(counter.limit, 0):
