@@ -8,7 +8,7 @@ from flask import Blueprint, jsonify
 
 from server.dashboard import body
 from server.errors import AppError
-from server.sentences import say
+from server.sentences import say, why
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -41,7 +41,7 @@ def blueprint(services: Services) -> Blueprint:
         try:
             (login.enable if wanted else login.disable)()
         except OSError as error:
-            said = say("desktop.failed", why=error.strerror)
+            said = say("desktop.failed", why=why(error))
             raise AppError(said, status=409, code="conflict") from error
         return jsonify(_desktop(services))
 
