@@ -223,6 +223,7 @@ def test_damage_while_it_runs_is_said_and_the_proxy_goes_on(home: Home) -> None:
         assert server.end() == 0
         server = home.server()
         assert states(server) == {"ada": "active", "bob": "paused"}
+        until(lambda: server.get("/api/request-logs")[1]["total"] >= 2)  # of before the start
         until(lambda: server.get("/api/calls")[1]["total"])
         ask(server)
     finally:

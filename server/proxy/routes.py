@@ -74,7 +74,7 @@ class Proxy:
         self.chooser = Chooser(pool, self.memory)
         self._config = config
         self._gate = Gate(keys or Keys())
-        self._recorder = Recorder(ledger, self._gate.keys)
+        self._recorder = Recorder(ledger, self._gate.keys, config.data_dir)
         self._relay = Relay()
         self._keeper = Keeper(self._relay)
         self._catalogue = Catalogue(pool, self.upstream)
