@@ -104,6 +104,17 @@ SENTENCES = {
     "choice.fullest": "fullest first, {room}",
     "choice.resets": "resets first, {room}",
     "choice.again": "again, with a new token",
+    # Why no account can.
+    "nobody.gone": "The account that the settings choose is gone.",
+    "nobody.busy": ("The accounts that could serve have as many streams as the settings allow."),
+    "nobody.tried": "The accounts that could serve were tried for this request.",
+    "nobody.blocked": (
+        "The provider refuses the accounts that could serve until their limits reset."
+    ),
+    "nobody.unable": "The accounts that could serve do not offer this model.",
+    "nobody.signIn": "The accounts that are not paused need a new sign-in.",
+    "nobody.paused": "Every account is paused.",
+    "nobody.empty": "There is no account that may serve it.",
     "room.of": "{left}% of its {window} allowance left",
     "room.left": "{left}% left",  # as older rows say it
     "room.unknown": "allowance not known yet",
@@ -445,6 +456,12 @@ SENTENCES = {
         "the sign-in again, or use a file."
     ),
     "signin.replaced": "Another sign-in took the place of this one.",
+    # The page that the browser comes back to.
+    "signin.pageDone": "You are signed in. You can close this page and go back to Brimline.",
+    "signin.pageOther": "This page belongs to an earlier sign-in. Use the newest sign-in page.",
+    "signin.pageGoesOn": "The sign-in goes on in Brimline.",
+    "signin.pageNothing": "There is nothing here. Go back to Brimline.",
+    "signin.pageNoCode": "The provider sent no code. Start the sign-in again.",
     "signin.notStored": "The sign-in could not be stored; Brimline's log says why.",
     "export.once": (
         "A refresh token works once. Use this file in one program only, and remove the account "

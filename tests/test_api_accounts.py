@@ -505,6 +505,7 @@ def test_the_dry_run_says_who_and_why(client: FlaskClient, built: Services) -> N
 def test_the_dry_run_of_an_empty_pool_and_of_bad_questions(client: FlaskClient) -> None:
     found = client.get("/api/routing/explain").get_json()
     assert (found["choice"]["state"], found["candidates"]) == ("empty", [])
+    assert found["choice"]["reasonSaid"] == {"key": "nobody.empty", "values": {}}
     assert error(client.get("/api/routing/explain?keyId=nobody")) == (404, "not_found")
     for query in ("model=" + "x" * 300, "session=%00", "previousResponseId=%0a"):
         assert error(client.get(f"/api/routing/explain?{query}")) == (422, "validation_error")
