@@ -173,6 +173,7 @@ WITHOUT_A_SERVER = {
     "connecting.py": ("server.clients", "server.clientfiles", "server.doctor"),
     "logs.py": ("server.store", "server.ingest"),
     "selftest.py": ("server.app",),
+    "awaypage.py": ("server.words",),
     "bringover.py": ("server.app", "server.store"),
     "demo.py": (
         "server.store",
