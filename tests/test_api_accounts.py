@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from server.accounts.allowance import DAY, HOUR, Usage, Window
 from server.app import Services, create_app
 from server.config import Config
+from server.dashboard import keys as dashboard_keys
 from server.store import db, vault
 from server.times import iso
 from tests.auth_server import Provider, access_token, auth_json, id_token, provider, usage
@@ -477,6 +478,26 @@ def test_a_reset_that_is_not_redeemed(
 def test_a_wish_that_is_not_understood(client: FlaskClient, given: dict[str, Any]) -> None:
     where = f"/api/accounts/{add(client)}/rate-limit-reset-credits/consume"
     assert error(client.post(where, json=given)) == (422, "validation_error")
+
+
+def test_a_key_that_is_edited_while_its_account_is_removed(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob = add(client, "ada"), add(client, "bob")
+    made = client.post("/api/api-keys/", json={"name": "k"}).get_json()
+    real = dashboard_keys._changes
+
+    def late(*given: Any) -> dict[str, Any]:
+        """The accounts were looked at; before they are stored, one is removed."""
+        found = real(*given)
+        assert client.delete(f"/api/accounts/{ada}").status_code == 200
+        return found
+
+    monkeypatch.setattr(dashboard_keys, "_changes", late)
+    one = f"/api/api-keys/{made['id']}"
+    edited = client.patch(one, json={"assignedAccountIds": [ada, bob]})
+    assert edited.get_json()["assignedAccountIds"] == [bob]
+    assert client.get(one).get_json()["assignedAccountIds"] == [bob]
 
 
 # ── the dry run ───────────────────────────────────────────────────────────────────────────

@@ -475,6 +475,29 @@ class TestLimits:
         keys.edit(key.id, {}, reset=True)
         assert used(keys) == used(reloaded()) == [0]
 
+    def test_an_edit_while_an_account_is_removed_keeps_what_it_set(
+        self, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key, _ = keys.create(Draft("x", accounts=("a", "gone")))
+        real, began = keys._write, threading.Event()
+
+        def remove() -> None:
+            began.set()
+            keys.forget_account("gone")
+
+        removal = threading.Thread(target=remove)
+
+        def late(*given: Any) -> Any:
+            if not removal.ident:
+                removal.start()
+                began.wait(30)
+            return real(*given)
+
+        monkeypatch.setattr(keys, "_write", late)
+        keys.edit(key.id, {"accounts": ("b", "gone")})
+        removal.join(30)
+        assert keys.get(key.id).accounts == reloaded().get(key.id).accounts == ("b",)
+
     def test_a_deleted_key_in_the_middle_of_a_call(self, keys: Keys) -> None:
         key, _ = keys.create(Draft("x", rules=(TOKENS,)))
         held = keys.reserve(key, "m")

@@ -7,7 +7,6 @@ by `save()`. A reservation lives in memory only; it cannot outlive the call that
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import secrets
@@ -392,35 +391,43 @@ class Keys:
 
         `rules` None keeps the limits. A rule that stays keeps its use, unless `reset`. Raises 404.
         """
-        now = db.now_ms()
         with self._editing:
-            before = self._now(identity, now)
-            wanted = [limit.rule for limit in before.limits] if rules is None else rules
-            after = limits.merged(before.limits, wanted, now, reset=reset)
-            kept = self._write(replace(before, **changes, limits=tuple(after)))
-            with self._lock:
-                held = self._held[identity]
-                held.key = replace(held.key, **changes)
-                old = {counter.limit.id: counter for counter in held.counters}
-                held.counters = [_kept(old.get(limit.id), limit, reset) for limit in kept]
+            self._edited(identity, changes, rules, reset)
         return self.get(identity)
+
+    def _edited(
+        self,
+        identity: str,
+        changes: Mapping[str, Any],
+        rules: Sequence[Rule] | None = None,
+        reset: bool = False,
+    ) -> None:
+        now = db.now_ms()
+        before = self._now(identity, now)
+        wanted = [limit.rule for limit in before.limits] if rules is None else rules
+        after = limits.merged(before.limits, wanted, now, reset=reset)
+        kept = self._write(replace(before, **changes, limits=tuple(after)))
+        with self._lock:
+            held = self._held[identity]
+            held.key = replace(held.key, **changes)
+            old = {counter.limit.id: counter for counter in held.counters}
+            held.counters = [_kept(old.get(limit.id), limit, reset) for limit in kept]
 
     def forget_account(self, account: str) -> None:
         """Take a removed account from the keys it was assigned to.
 
         A key that had no other may use none from then on, not all.
         """
-        with self._lock:
-            assigned = [
-                (held.key.id, held.key.accounts)
-                for held in self._held.values()
-                if account in (held.key.accounts or ())
-            ]
-        for identity, accounts in assigned:
-            # A key deleted in between needs no edit.
-            with contextlib.suppress(NotFound):
-                left = tuple(each for each in accounts or () if each != account)
-                self.edit(identity, {"accounts": left})
+        with self._editing:
+            with self._lock:
+                assigned = {
+                    held.key.id: held.key.accounts or ()
+                    for held in self._held.values()
+                    if account in (held.key.accounts or ())
+                }
+            for identity, accounts in assigned.items():
+                left = tuple(each for each in accounts if each != account)
+                self._edited(identity, {"accounts": left})
 
     def delete(self, identity: str) -> None:
         """Remove a key; its next request is refused. Raises 404."""
