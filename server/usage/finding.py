@@ -130,7 +130,7 @@ def _parts(wanted: Filter, pattern: str) -> Iterator[Part]:
     yield "s.key like ? escape '\\'", [pattern]
     yield "s.parent is not null and s.parent like ? escape '\\'", [pattern]
     for column in _WORDS + (_NAMES if wanted.names else ()):
-        yield from _valued(column, pattern)
+        yield from valued(column, pattern)
     projects = set(wanted.meant)
     if wanted.names:
         titled = "select id from thread where title like ? escape '\\'"
@@ -161,11 +161,11 @@ def _remotes(text: str) -> Iterator[Part]:
         yield "s.cwd in (select value from json_each(?))", [json.dumps(having)]
 
 
-def _valued(column: str, pattern: str) -> Iterator[Part]:
-    """A column of few values, in some of which the text is."""
+def valued(column: str, pattern: str, table: str = "s") -> Iterator[Part]:
+    """A column of few values among sessions, in some of which the text is."""
     values = db.rows(_VALUES.format(column, _MOST_VALUES), (pattern,))
     having = [value for value, holds in values if holds]
     if len(values) + 1 >= _MOST_VALUES:
-        yield f"s.{column} like ? escape '\\'", [pattern]
+        yield f"{table}.{column} like ? escape '\\'", [pattern]
     elif having:
-        yield f"s.{column} in (select value from json_each(?))", [json.dumps(having)]  # noqa: S608
+        yield f"{table}.{column} in (select value from json_each(?))", [json.dumps(having)]  # noqa: S608

@@ -199,7 +199,6 @@ class _Groups:
             condition, found = _holding(wanted)
             parts.append(condition)
             given += found
-            source += " left join thread t on t.id = g.thread" if " t on " not in beside else ""
         if wanted.preset in _HAVING:
             parts.append(_HAVING[wanted.preset])
         self.tail = f"{source} where {' and '.join(parts)}"
@@ -325,17 +324,38 @@ def _ordered(sort: str, names: bool, summed_up: bool) -> tuple[str, str, str]:
     return SORTS[sort], "g.thread", ""
 
 
+_HOLDS = "like ? escape '\\'"
+_OTHERS = (
+    "select 1 from thread_usage g left join thread t on t.id = g.thread "  # noqa: S608
+    f"where g.everything and not coalesce(t.title {_HOLDS}, 0) limit 1"
+)
+_HAVING_KEY = f"select thread from session where key {_HOLDS}"  # noqa: S608
+_HAVING_ID = f"select id from thread where id {_HOLDS}"  # noqa: S608
+_HAVING_TITLE = f"select id from thread where title {_HOLDS}"  # noqa: S608
+
+
 def _holding(wanted: Filter) -> tuple[str, list[Any]]:
     """The condition that a thread, or a session of it, holds the filter's text."""
-    columns = ("g.thread", *(("t.title", "t.project") if wanted.names else ()))
-    inner = ("x.key", "x.role", *(("x.cwd", "x.branch") if wanted.names else ()))
-    within = " or ".join(f"{c} like ? escape '\\'" for c in inner)
-    found = [f"{c} like ? escape '\\'" for c in columns]
-    found.append(f"t.project in ({','.join('?' * len(wanted.meant))})")
-    found.append(f"g.thread in (select x.thread from session x where {within})")  # noqa: S608
     pattern = finding.like(wanted.text)
-    values = [pattern] * len(columns) + list(wanted.meant) + [pattern] * len(inner)
-    return f"({' or '.join(found)})", values
+    if wanted.names and not db.rows(_OTHERS, (pattern,)):
+        return "1", []  # it is in every title
+    parts: list[finding.Part] = [(_HAVING_KEY, [pattern]), (_HAVING_ID, [pattern])]
+    if wanted.names:
+        parts.append((_HAVING_TITLE, [pattern]))
+        for condition, given in finding.valued("project", pattern, "t"):
+            parts.append((f"select t.id from thread t where {condition}", given))  # noqa: S608
+    if wanted.meant:
+        marks = ",".join("?" * len(wanted.meant))
+        condition = f"select id from thread where project in ({marks})"  # noqa: S608
+        parts.append((condition, list(wanted.meant)))
+    for column in ("role", *(("cwd", "branch") if wanted.names else ())):
+        for condition, given in finding.valued(column, pattern):
+            parts.append((f"select s.thread from session s where {condition}", given))  # noqa: S608
+    listed = db.rows(
+        f"select json_group_array(thread) from ({' union '.join(part for part, _ in parts)})",  # noqa: S608
+        [value for _, given in parts for value in given],
+    )[0][0]
+    return "g.thread in (select value from json_each(?))", [listed]
 
 
 def _rows(found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
