@@ -417,6 +417,11 @@ SENTENCES = {
         "`brimline doctor` explains."
     ),
     "notice.demo": "Demo data: everything here is invented, and gone when the demo ends.",
+    "notice.noTray": (
+        "This desktop shows no tray icons, so Brimline's icon and menu cannot be seen. GNOME: "
+        "install the extension “AppIndicator and KStatusNotifierItem Support”; other panels: add "
+        "their system tray. “brimline quit” ends Brimline."
+    ),
     "notice.restored": (
         "{file} was damaged. It is kept as {aside}, and the backup {copy} took its place."
     ),
