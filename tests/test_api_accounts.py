@@ -667,6 +667,17 @@ def test_trends_are_real_and_hold_the_last_value(client: FlaskClient, built: Ser
     assert error(client.get(f"/api/accounts/{wanted}/trends?days=0"))[0] == 422
 
 
+def test_trends_show_the_windows_of_named_limits_too(client: FlaskClient, built: Services) -> None:
+    wanted = add(client)
+    now = db.now_ms()
+    spark = Window("codex_spark:primary", 20.0, 300, now + HOUR, now)
+    three = Window("4320m", 60.0, 4320, now + DAY, now)
+    built.pool.observe(wanted, Usage((spark, three)), "headers")
+    body = client.get(f"/api/accounts/{wanted}/trends").get_json()
+    found = [(one["key"], one["name"], one["points"][-1]["v"]) for one in body["others"]]
+    assert found == [("4320m", "3 d", 40.0), ("codex_spark:primary", "Spark · 5 h", 80.0)]
+
+
 def test_history_averages_the_time_not_the_rows(client: FlaskClient, built: Services) -> None:
     wanted = add(client)
     built.pool.flush()
