@@ -173,7 +173,7 @@ class Ledger:
                 (one.ended_at, found[1]),
             )
             return int(found[0]), found[2], found[3] is not None
-        meta = {"client": one.client, "started": one.started_at}
+        meta = {"client": one.client, "started": one.started_at, "kind": one.kind}
         added = _add_session(connection, one.session_id, "codex", meta, None, one.ended_at)[0]
         return added, None, False
 

@@ -51,6 +51,7 @@ class Record:
     began: float = field(default_factory=time.monotonic)
     session: str | None = None
     turn: str | None = None
+    kind: str | None = None  # of a conversation that Codex started for itself: title
     model: str | None = None
     effort: str | None = None
     tier: str | None = None
@@ -275,6 +276,7 @@ def _finished(record: Record) -> Finished:
         started_at=record.started_at,
         ended_at=record.started_at + (record.duration_ms or 0),
         duration_ms=record.duration_ms,
+        kind=record.kind,
     )
 
 

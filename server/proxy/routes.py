@@ -369,6 +369,7 @@ class Proxy:
             or _text(given.get("x-session-id"))
         )
         record.turn = _text(metadata.get("turn_id"))
+        record.kind = "title" if metadata.get("thread_source") == _TITLE else None
         key: Key | None = environ["brimline.key"]
         self._gate.reserve(key, read, record)
         work = Work(
@@ -560,6 +561,9 @@ class Proxy:
         return [*found, ("x-models-etag", tag)] if tag else found
 
 
+_TITLE = "thread_title"  # a thread of its own that Codex starts to find another's title
+
+
 def _never() -> bool:
     return False
 
@@ -594,7 +598,7 @@ def _sticky(
 
     Sub-agents and reviews carry their parent's session. A title is made once, by anybody.
     """
-    if metadata.get("thread_source") == "thread_title":
+    if metadata.get("thread_source") == _TITLE:
         return None
     if given.get("session-id"):
         return "session", given["session-id"][:255]
