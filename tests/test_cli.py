@@ -215,6 +215,21 @@ def test_an_import_that_fails_says_which(brimline: Brimline, provider: upstream.
     assert "missing.json: It cannot be read" in brimline.error
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none")
+def test_an_import_from_a_pipe(
+    brimline: Brimline, provider: upstream.Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = brimline.folder / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(accounts, "_PIPE_SECONDS", 0.1)
+    brimline("accounts", "import", str(pipe), code=1)
+    assert "nobody writes to" in brimline.error
+    monkeypatch.setattr(accounts, "_PIPE_SECONDS", 60)
+    sign_in = brimline.auth_json("work")
+    with subprocess.Popen(["/bin/sh", "-c", 'cat "$0" > "$1"', sign_in, str(pipe)]):
+        assert "work@example.com" in brimline("accounts", "import", str(pipe))
+
+
 def test_a_folder_that_someone_holds_is_left_alone(brimline: Brimline) -> None:
     (brimline.folder / "data").mkdir()
     (brimline.folder / "data" / "usage.db").touch()

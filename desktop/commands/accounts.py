@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from desktop.commands.terminal import (
     EXIT_ERROR,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 
 AUTH_JSON_LIMIT = 1 << 20
+_PIPE_SECONDS = 5.0  # for the shell to begin writing
 
 
 def add(commands: Any) -> None:
@@ -172,7 +175,7 @@ def _import_one(
 
 def _auth_json(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             content = file.read(AUTH_JSON_LIMIT + 1)
     except OSError as error:
         raise AppError(
@@ -182,6 +185,20 @@ def _auth_json(path: Path) -> bytes:
     if len(content) > AUTH_JSON_LIMIT:
         raise AppError("It is larger than any auth.json; take the file Codex wrote.", code="large")
     return content
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, or the shell's pipe; one that nobody writes to would be waited for without end."""
+    if not path.is_fifo():
+        return path.open("rb")
+    import select
+
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not select.select([handle], [], [], _PIPE_SECONDS)[0]:
+        os.close(handle)
+        raise OSError(errno.ETIMEDOUT, "it is a pipe that nobody writes to")
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "rb")
 
 
 def _bring(settings: Config, arguments: argparse.Namespace) -> int:
