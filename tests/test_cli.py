@@ -203,6 +203,12 @@ def test_accounts_without_a_server(brimline: Brimline, provider: upstream.Provid
     assert brimline("pause", "home", "--until-reset").startswith("Paused home")
     assert brimline("resume", "--all").count("Resumed") == 2
     assert "Nothing to do" in brimline("resume", "--all")
+    assert brimline.json("resume", "--all") == {"accounts": []}
+    (paused,) = brimline.json("pause", "home", "--for", "1h")["accounts"]
+    assert (paused["name"], paused["status"]) == ("home@example.com", "paused")
+    assert paused["pausedUntil"].endswith("Z")
+    (resumed,) = brimline.json("resume", "home")["accounts"]
+    assert (resumed["status"], resumed["pausedUntil"]) == ("active", None)
 
 
 def test_an_import_that_fails_says_which(brimline: Brimline, provider: upstream.Provider) -> None:

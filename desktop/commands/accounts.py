@@ -77,6 +77,7 @@ def _add_states(commands: Any) -> None:
             until = parser.add_mutually_exclusive_group()
             until.add_argument("--for", dest="duration", type=duration, metavar="1h30m")
             until.add_argument("--until-reset", action="store_true", help="until a window resets")
+        json_flag(parser)
 
 
 def _add_import(commands: Any) -> None:
@@ -252,8 +253,7 @@ def _pause(settings: Config, arguments: argparse.Namespace) -> int:
             client.post(f"/api/accounts/{account['accountId']}/pause", body)
         else:
             _pause_offline(settings, arguments, account["accountId"])
-        print(f"Paused {_names(account)[0]}.")
-    return 0
+    return _report(settings, arguments, chosen, "Paused")
 
 
 def _pause_offline(settings: Config, arguments: argparse.Namespace, account: str) -> None:
@@ -273,7 +273,24 @@ def _resume(settings: Config, arguments: argparse.Namespace) -> int:
             client.post(f"/api/accounts/{account['accountId']}/resume")
         else:
             _resume_offline(settings, account["accountId"])
-        print(f"Resumed {_names(account)[0]}.")
+    return _report(settings, arguments, chosen, "Resumed")
+
+
+def _report(
+    settings: Config, arguments: argparse.Namespace, chosen: list[dict[str, Any]], done: str
+) -> int:
+    """Say what was done, or for scripts how these accounts stand now."""
+    if arguments.json:
+        keys = {account["accountId"] for account in chosen}
+        now = [one for one in _summaries(settings) if one["accountId"] in keys]
+        told = [{"id": one["accountId"], "name": _names(one)[0], "status": one["status"],
+                 "pausedUntil": one.get("pausedUntil")} for one in now]  # fmt: skip
+        print(json.dumps({"accounts": told}))
+        return 0
+    if not chosen:
+        print("Nothing to do: no account is in a state for that.")
+    for account in chosen:
+        print(f"{done} {_names(account)[0]}.")
     return 0
 
 
@@ -300,10 +317,7 @@ def _chosen(
         return [match(arguments.name, accounts)]
     if not accounts:
         raise AppError("There is no account yet. Add one with `brimline accounts import`.")
-    found = [account for account in accounts if account["status"] in able]
-    if not found:
-        print("Nothing to do: no account is in a state for that.")
-    return found
+    return [account for account in accounts if account["status"] in able]
 
 
 def match(name: str, accounts: list[dict[str, Any]]) -> dict[str, Any]:
