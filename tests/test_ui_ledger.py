@@ -114,16 +114,20 @@ def test_models_without_a_price_say_how_to_give_one(served: Served, watched: Wat
 
 
 def test_many_accounts_come_a_page_at_a_time(served: Served, watched: Watched) -> None:
-    for number in range(35):
+    for number in range(55):
         served.account(f"account{number:02}")
     page = watched.open(f"{served.url}/", "Overview")
     lanes = page.locator(".lane")
     expect(lanes).to_have_count(30)
-    expect(page.get_by_text("30 of 35 loaded")).to_be_visible()
+    expect(page.get_by_text("30 of 55 loaded")).to_be_visible()
     watched.check()
     page.get_by_role("button", name="Load more").click()
-    expect(lanes).to_have_count(35)
-    expect(page.get_by_role("link", name="Show all 35")).to_have_count(0)
+    expect(lanes).to_have_count(55)
+    expect(page.get_by_role("link", name="Show all 55")).to_have_count(0)
+    page.goto(f"{served.url}/accounts")
+    expect(lanes).to_have_count(50)
+    page.get_by_role("button", name="Load more").click()
+    expect(lanes).to_have_count(55)
 
 
 def test_an_empty_ledger_says_what_to_do_though_it_is_filtered(
