@@ -1,6 +1,8 @@
 """How long the server takes for each list and chart over a large ledger.
 
-    python -m benchmarks.lists [--calls 1000000]
+    python -m benchmarks.lists [--calls 1000000] [--archived]
+
+With `--archived` a fifth of the threads lies in the archive, and every list leaves them out.
 
 Rows are made up in SQL; what is timed is the whole route, from the request to its JSON, in the
 server's process: the median of the runs as if something were new each time, then the median of
@@ -35,10 +37,12 @@ PATHS = (
     "/api/calls?sort=cost",
     "/api/calls?sort=thread",
     "/api/calls?sort=model",
+    "/api/calls?sort=effort",
     "/api/calls?history=active",
     "/api/calls?q=s50",
     "/api/calls?q=thread",
     "/api/calls?q=r5",
+    "/api/calls?q=s1",
     "/api/calls/options",
     "/api/calls/r500000",
     "/api/threads",
@@ -49,6 +53,7 @@ PATHS = (
     "/api/threads?from={week}",
     "/api/threads?from={month}",
     "/api/threads?from={month}&sort=thread",
+    "/api/threads?q=thread&sort=thread",
     "/api/threads/t78",
     "/api/insights",
     "/api/insights?from={month}",
@@ -99,11 +104,25 @@ def fill(calls: int, now: int) -> None:
         Ledger().rebuild(connection)
 
 
+def put_aside() -> None:
+    """Give each session a log; those of every fifth thread lie in the archive."""
+    with db.writing("calls") as connection:
+        connection.execute(
+            "insert into source_file(id, provider, name, path, inode, size, mtime_ns, offset, "
+            "fingerprint, state, archived, missing, calls, input, cached, output, reasoning, "
+            "skipped, warnings, indexed_at) select id, 'codex', key, '/logs/' || key, id, 1, 1, 1, "
+            "'', '{}', id / 3 % 5 = 0, 0, 0, 0, 0, 0, 0, 0, '{}', 1 from session"
+        )
+        connection.execute("update session set source = id")
+
+
 def main() -> None:
     """Fill a ledger, ask for everything, print milliseconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--archived", action="store_true")
+    parser.add_argument("--only", default="", help="paths that hold this")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -114,6 +133,8 @@ def main() -> None:
         settings.change({"timeZone": "UTC"})
         now = db.now_ms()
         fill(asked.calls, now)
+        if asked.archived:
+            put_aside()
         began = time.perf_counter()
         calls.keep()
         seconds = time.perf_counter() - began
@@ -125,8 +146,16 @@ def main() -> None:
         }
         with app.test_client() as client:
             for path in PATHS:
-                measure(client, path.format(**spans), asked.runs)
+                if asked.only in path:
+                    measure(client, active(path.format(**spans), asked.archived), asked.runs)
         db.close_databases()
+
+
+def active(path: str, archived: bool) -> str:
+    """A path as the pages ask it where there are archived sessions."""
+    if not archived or "history=" in path:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}history=active"
 
 
 def measure(client: object, path: str, runs: int) -> None:

@@ -170,11 +170,24 @@ def timed(label: str, ask: Callable[[], Any], times: int = 9) -> None:
     print(f"{label}: {statistics.median(took):.1f} ms, slowest {max(took):.1f} ms")
 
 
+def scattered(count: int, span: Span, sessions: int = 20_000) -> list[tuple[Any, ...]]:
+    """Calls all over a span, hardly two of a session in one quarter of an hour."""
+    draw = random.Random(3)  # noqa: S311
+    return [
+        (
+            f"0199{draw.randrange(sessions):08x}-bench", draw.randrange(span.since, span.until),
+            draw.choice(MODELS), 8000, 4000, 300, 100,
+        )
+        for _ in range(count)
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Fill, ask, print."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--events", type=int, default=1_000_000)
     options.add_argument("--days", type=int, default=30)
+    options.add_argument("--scattered", type=int, help="so many calls all over the days instead")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         db.open_databases(Path(name))
@@ -183,8 +196,11 @@ def main() -> None:
         now = db.now_ms()
         span = Span(now - given.days * DAY, now)
         began = time.perf_counter()
-        stored = fill(Month(*span[:2], given.events))
-        print(f"{stored} events stored in {time.perf_counter() - began:.1f} s")
+        if given.scattered:
+            log(scattered(given.scattered, span))
+        else:
+            stored = fill(Month(*span[:2], given.events))
+            print(f"{stored} events stored in {time.perf_counter() - began:.1f} s")
         began = time.perf_counter()
         matched = witness.reconcile()
         print(f"{matched} calls matched in {time.perf_counter() - began:.1f} s")

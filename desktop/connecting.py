@@ -112,18 +112,30 @@ def _tell_what_hinders(settings: Config, here: Target) -> None:
 
 def _disconnect(settings: Config, arguments: argparse.Namespace) -> int:
     mine = _clients(settings)
+    here = _address(settings)
     if arguments.client != "all":
-        change = mine.disconnect(arguments.client)
+        change = _undoing(mine, arguments.client, here)
         return _carry_out(mine, change, arguments, connecting=False)
     codes = []
     for name in _NAMES:
         try:
-            change = mine.disconnect(name)
+            change = _undoing(mine, name, here)
             codes.append(_carry_out(mine, change, arguments, connecting=False))
         except AppError as error:  # one broken file must not keep the others connected
             say(f"brimline: {name}: {error.message}")
             codes.append(1)
     return max(codes)
+
+
+def _undoing(mine: Clients, name: str, here: Target) -> Change:
+    """What disconnecting would do; lines that lead here by the user's own hand are told of."""
+    change = mine.disconnect(name)
+    if change.changes or mine.look(name, here).state != "by_hand":
+        return change
+    said = (
+        f"Lines of your own in {change.path} lead to Brimline: take them out before you remove it."
+    )
+    return replace(change, text=said)
 
 
 def _carry_out(
@@ -150,13 +162,18 @@ def _carry_out(
             told["problems"] = checked()
         print(json.dumps(told))
         return 0
-    if dry and change.changes:
-        print("Nothing was written (--dry-run).")
-    else:
-        print(change.text)
+    print(_outcome(change, dry=dry, connecting=connecting))
     if backup is not None:
         print(f"A backup is at {backup}.")
     return 0
+
+
+def _outcome(change: Change, *, dry: bool, connecting: bool) -> str:
+    if dry and change.changes:
+        return "Nothing was written (--dry-run)."
+    if change.changes or connecting:
+        return change.text
+    return f"{change.client}: {change.text}"  # of several, and no file was named before
 
 
 def _agreed() -> bool:
@@ -264,13 +281,25 @@ def _clients(settings: Config) -> Clients:
     return Clients(settings.data_dir, places(settings.codex_home, os.environ))
 
 
+def _address(settings: Config) -> Target:
+    """Where the server is, or will be; enough to know lines that lead there."""
+    from server.clientfiles import target
+
+    return target(_running_at(settings, client_of(settings)), False, [])
+
+
+def _running_at(settings: Config, client: Client | None) -> Config:
+    if client is None:
+        return settings
+    return replace(settings, host=client.address.host, port=client.address.port)
+
+
 def _target(settings: Config, client: Client | None) -> Target:
     """Where the server is, or will be, and what it asks of clients."""
     from desktop import offline_api
     from server.clientfiles import target
 
-    if client is not None:
-        settings = replace(settings, host=client.address.host, port=client.address.port)
+    settings = _running_at(settings, client)
     with offline_api.opened(settings, client) as api:
         keys = bool(api.get("/api/settings")["apiKeyAuthEnabled"])
         models = api.get("/api/models")["models"]

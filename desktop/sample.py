@@ -17,6 +17,7 @@ from desktop.signals import Call, Exporter, Talk, Tool
 
 DAYS = 60
 PROXY_DAYS = 30
+_TITLED_DAYS = 4
 _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
 
 ACCOUNTS = ("studio", "work", "spare", "home")
@@ -66,6 +67,7 @@ _MODELS = (
     ("gpt-5.4", "medium", 3),
     ("gpt-5.4-mini", "low", 3),
 )
+_TITLES = "gpt-5.4-mini"
 _CLAUDE = ("claude-opus-4-6", "claude-sonnet-4-6")
 _CLAUDE_TOOLS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Bash", {"command": "npm test"}), ("Bash", {"command": "git diff --stat"}),
@@ -202,6 +204,8 @@ class _Maker:
             {"id": session.key, "thread_name": title, "updated_at": stamp(session.at)}
         )
         for number in range(self._random.randint(1, 4)):
+            if not number:
+                self._titled(session)
             self._turn(session, title if not number else "Go on, and run the tests")
             if number == 1 and self._random.random() < 0.3:
                 self._helper(session, project)
@@ -232,6 +236,43 @@ class _Maker:
         self._exporter.began(session.talk, at)
         return session
 
+    def _titled(self, session: _Session) -> None:
+        """The thread that finds the session's title: a request, telemetry, and no log."""
+        # Of a generator of its own, so that the rest of the work stays as it is.
+        draw = random.Random(session.key)  # noqa: S311
+        at = session.at + 700 + draw.randrange(1500)
+        bits = f"{at:012x}{draw.getrandbits(80):020x}"
+        key = f"{bits[:8]}-{bits[8:12]}-7{bits[13:16]}-8{bits[17:20]}-{bits[20:32]}"
+        if at < self._now - _TITLED_DAYS * _DAY:
+            return  # they have no name in lists: a few are enough
+        account = _SERVING[int(key[-4:], 16) % len(_SERVING)]
+        tokens = (2_100 + draw.randrange(900), 0, 14 + draw.randrange(20), 0)
+        took, first = 900 + draw.randrange(900), 420 + draw.randrange(300)
+        reason = "most headroom, 63% left"
+        self.sample.requests.append(
+            {
+                "id": f"req_{draw.getrandbits(96):024x}",
+                "endpoint": "/backend-api/codex/responses",
+                "started_at": at,
+                "session": key,
+                "turn": None,
+                "kind": "title",
+                "model": _TITLES,
+                "effort": "low",
+                "client": "codex_cli_rs/0.169.0",
+                "account": account,
+                "reason": reason,
+                "attempts": [_attempt(account, "ok", 200, took, reason)],
+                "status": "success",
+                "http_status": 200,
+                "response_id": f"resp_{draw.getrandbits(128):032x}",
+                "tokens": tokens,
+                "first_event_ms": first,
+                "duration_ms": took,
+            }
+        )
+        self._exporter.titled(Talk.of(key, _TITLES), Call(at, took, first, tokens))
+
     def _helper(self, parent: _Session, project: str) -> None:
         spawn = {"parent_thread_id": parent.key, "depth": 1, "agent_role": "explorer"}
         source = {"subagent": {"thread_spawn": spawn}}
@@ -240,7 +281,9 @@ class _Maker:
         self._save(child)
 
     def _turn(self, session: _Session, prompt: str) -> None:
-        turn = f"turn-{session.key[:8]}-{len(session.lines)}"
+        # As Codex makes them: the first digits are the moment at which the turn began.
+        turn = f"{session.at:012x}{session.key.replace('-', '')[-16:]}{len(session.lines):04x}"
+        turn = f"{turn[:8]}-{turn[8:12]}-7{turn[13:16]}-8{turn[17:20]}-{turn[20:]}"
         session.event("task_started", turn_id=turn, model_context_window=258_400)
         context = {"turn_id": turn, "cwd": session.cwd, "model": session.model}
         session.add("turn_context", {**context, "effort": session.effort})
@@ -248,6 +291,7 @@ class _Maker:
         session.done(turn, {"type": "UserMessage", "id": f"m-{turn}", "content": words})
         self._exporter.prompted(session.talk, session.at, prompt)
         began = session.at
+        session.at += 120 + int(session.key[-3:], 16) % 800  # hooks and servers start
         for step in range(self._random.randint(3, 14)):
             self._call(session, turn, last=False)
             if step > 2 and session.at > self._now - 2 * _MINUTE:

@@ -21,6 +21,7 @@ _TOGETHER = 400  # records of one body
 _TERMINALS = ("kitty", "kitty", "vscode/1.99.0", "tmux-256color")
 _ASKED = ("git commit", "npm run build", "npm test")  # what a person has to permit
 _ASKED_LONG = 1500  # ms: nobody decides faster
+_TITLE_PROMPT = 430  # characters: Codex asks for every title in the same words
 # Runs without a log (`codex exec --ephemeral`): how long ago, and how many calls.
 _LONE = ((6 * _DAY + 2 * _HOUR, 4), (_DAY + 3 * _HOUR, 3), (50 * _MINUTE, 2))
 
@@ -87,6 +88,16 @@ class Exporter:
         self._codex(talk, at, "conversation_starts", {**about, "provider_name": "openai"})
         if prompt is not None:
             self.prompted(talk, at + 15, prompt)
+
+    def titled(self, talk: Talk, call: Call) -> None:
+        """Codex asks, in a thread of its own that leaves no log, what another is about."""
+        at = call.started - 60
+        if at < self._since:
+            self._silent.add(talk.key)
+        about = {"approval_policy": "never", "sandbox_policy": "read-only"}
+        self._codex(talk, at, "conversation_starts", {**about, "provider_name": "openai"})
+        self._codex(talk, at + 15, "user_prompt", {"prompt_length": str(_TITLE_PROMPT)})
+        self.called(talk, call, opens=True)
 
     def prompted(self, talk: Talk, at: int, prompt: str) -> None:
         """A turn starts; how long its prompt is, and no more."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from desktop import process
 from server import __version__, ownlog
 from server.config import NAME, Config
 from server.errors import AppError, Unavailable
-from server.store.lock import Lock
+from server.store.lock import Lock, signed
 
 if TYPE_CHECKING:
     import requests  # when something is asked: the window, which is to be there at once, need not
@@ -33,6 +33,7 @@ RESTART_WINDOW = 600.0
 _START_SECONDS = 30.0  # a first start on a slow disk, with a migration
 _SAID = 4096
 HUNG_SECONDS = 30.0  # without any answer; a machine that is merely busy answers sooner
+BIRTH_SECONDS = 300.0  # without a first answer, though it computes
 _STEP = 5.0  # the most that one look adds: time in which we slept too is no silence
 _LAST_ASK = 10.0  # how long a server is waited for before it is taken for hung
 _END_SECONDS = 5.0  # between asking a hung process to end and ending it
@@ -229,47 +230,6 @@ def own_session() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-class Wake:
-    """A file whose change says “look now”; the same on every system, and cheap to watch."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen = self._stamp()
-
-    def touch(self) -> None:
-        """Wake whoever watches."""
-        with suppress(OSError):
-            self._path.touch(mode=0o600)
-            os.utime(self._path)
-
-    def tell(self, text: str) -> None:
-        """Wake whoever watches, with a word on what is wanted."""
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        with suppress(OSError):
-            fresh.touch(mode=0o600)
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(self._path)  # whole or not at all: the watcher may look at any moment
-
-    def told(self) -> str:
-        """The word of the last one who called `tell`; empty when there was none."""
-        try:
-            return self._path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-
-    def changed(self) -> bool:
-        """Whether it was touched since the last look."""
-        stamp = self._stamp()
-        changed, self._seen = stamp != self._seen, stamp
-        return changed
-
-    def _stamp(self) -> int:
-        try:
-            return self._path.stat().st_mtime_ns
-        except OSError:
-            return 0
-
-
 class Budget:
     """How often the server may be restarted by itself: three times in ten minutes."""
 
@@ -309,15 +269,6 @@ class Silence:
         return self._seconds
 
 
-def end_process(pid: int, *, forced: bool) -> None:
-    """Ask a process to end, or end it; one that is gone already is fine."""
-    number = signal.SIGTERM
-    if forced and sys.platform != "win32":
-        number = signal.SIGKILL
-    with suppress(OSError):
-        os.kill(pid, number)
-
-
 class Supervisor:
     """Keeps one server alive for the tray. `tend` is one look; call it every second or so."""
 
@@ -334,13 +285,16 @@ class Supervisor:
         self._draining: int | None = None  # the pid of the version that is being replaced
         self.hung = False  # it has the folder, but has not answered for HUNG_SECONDS
         self._silence = Silence()
+        self._idle = Silence()  # how long it has not computed
+        self._work: int | None = None
         self._answered: int | None = None  # the pid that answered last
         self._ending: tuple[int, float] | None = None  # a hung pid, and when it is ended by force
 
     @property
     def can_restart(self) -> bool:
-        """Whether only the user can have it started: the budget is spent, or another's hangs."""
-        return self.exhausted or (self.hung and not self._own() and self._target() is not None)
+        """Whether only the user can have it started: the budget is spent, or one stays hung."""
+        left = self.hung and self._ending is None and self._target() is not None
+        return self.exhausted or left
 
     def tend(self) -> Client | None:
         """The client of a healthy server, after starting or replacing one if need be.
@@ -393,11 +347,11 @@ class Supervisor:
             self._child.terminate()
         self._client = None
         if not asked and pid is not None and self._busy():
-            end_process(pid, forced=False)
+            process.end(pid, forced=False)
             asked = True
         self._wait(asked, seconds)
         if self.hung and pid is not None and self._busy():
-            end_process(pid, forced=True)
+            process.end(pid, forced=True)
             self._wait(asked, seconds)
         self._sweep()
         if not self._busy():
@@ -426,28 +380,52 @@ class Supervisor:
         return self._child is not None and self._child.poll() is None
 
     def _target(self) -> int | None:
-        """The process that serves the folder, if it is sure enough to be ended by its number."""
+        """The process that serves the folder, if it is sure enough to be ended by its number.
+
+        It answered us, or it proves to have the lock open, or we started it.
+        """
         address = find(self.config)
-        return None if address is None or address.pid != self._answered else address.pid
+        said = None if address is None else address.pid
+        if said is not None and said == self._answered:
+            return said
+        lock = self.config.data_dir / "serve.lock"
+        for pid in (signed(lock), said):
+            if pid is not None and process.holds(pid, lock):
+                return pid
+        return self._child.pid if self._child is not None and self._own() else None
 
     def _heard(self, pid: int | None) -> None:
         self._silence.heard(time.monotonic())
+        self._idle.heard(time.monotonic())
         self.hung, self._ending = False, None
         self._answered = pid
 
     def _listen(self) -> None:
         """Nobody answered this look. After a long silence it hangs, and our own is ended."""
-        silent = self._silence.missed(time.monotonic())
-        pid = self._target()
-        if pid is None or silent < HUNG_SECONDS:
+        now, pid = time.monotonic(), self._target()
+        silent, idle = self._silence.missed(now), self._rests(pid, now)
+        if pid is None:
+            return
+        # A first answer may take minutes, when a large database is mended; but not without work.
+        born = pid == self._answered
+        if silent < HUNG_SECONDS or not (born or idle >= HUNG_SECONDS or silent >= BIRTH_SECONDS):
             return
         if not self.hung and self._answers_late():
             self._silence.heard(time.monotonic())
             return
         self.hung = True
-        if self._own() or self._ending is not None:
+        if self._ending is not None or (self._own() and (born or idle >= HUNG_SECONDS)):
             self.trouble = "The server does not answer; it is started again"
             self._end(pid)
+
+    def _rests(self, pid: int | None, now: float) -> float:
+        """For how many seconds that process has not computed; 0 where nobody tells."""
+        work = None if pid is None else process.work(pid)
+        if work is None or work != self._work:
+            self._work = work
+            self._idle.heard(now)
+            return 0.0
+        return self._idle.missed(now)
 
     def _answers_late(self) -> bool:
         address = find(self.config)
@@ -464,9 +442,9 @@ class Supervisor:
         now = time.monotonic()
         if self._ending is None or self._ending[0] != pid:
             self._ending = (pid, now + _END_SECONDS)
-            end_process(pid, forced=False)
+            process.end(pid, forced=False)
         elif now > self._ending[1]:
-            end_process(pid, forced=True)
+            process.end(pid, forced=True)
 
     def _lives(self, asked: bool) -> bool:
         if self._child is not None and self._child.poll() is None:

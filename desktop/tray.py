@@ -25,12 +25,12 @@ from desktop import alerts, autostart, desk, display, host, icon
 from desktop.supervisor import (
     Client,
     Supervisor,
-    Wake,
     child_environment,
     find,
     self_command,
     use_host_libraries,
 )
+from desktop.wake import Wake
 from desktop.window import DONE
 from server import ownlog
 from server.config import Config
@@ -123,6 +123,7 @@ class Tray:
         self._client: Client | None = None
         self.stopping = False
         self._shows: int | None = None
+        self._visible: tuple[int, bool] | None = None  # to which server what was said
         self._used_at = time.monotonic()
         self._sleep = Sleep()
         self._refreshing = threading.Lock()  # held while the provider is asked
@@ -249,6 +250,7 @@ class Tray:
             unheard=_unheard(),
         )
         self._tell(before)
+        self._say_whether_visible()
         if trouble is None and snapshot is not None:
             self._notice_show(int(snapshot.get("show") or 0))
 
@@ -258,6 +260,17 @@ class Tray:
         hour = alerts.hour_of(now, self.view.zone)
         for alert in alerts.joined(alerts.audible(found, self.view.choices, hour)):
             self._notify(alert)
+
+    def _say_whether_visible(self) -> None:
+        """Have the pages say it while nothing shows our icon; told again to each new server."""
+        client = self._client
+        if client is None:
+            return
+        state = (client.address.pid, _visible())
+        if state != self._visible:
+            with suppress(AppError):  # the next look tries again
+                client.put("/api/tray", {"visible": state[1]})
+                self._visible = state
 
     def _notice_show(self, shows: int) -> None:
         if self._shows is not None and shows > self._shows:
@@ -514,6 +527,15 @@ def _unheard() -> str | None:
     except host.Missing as missing:
         return str(missing)
     return None
+
+
+def _visible() -> bool:
+    """Whether somebody shows tray icons here."""
+    try:
+        host.require_host()
+    except host.Missing:
+        return False
+    return True
 
 
 def _now() -> int:

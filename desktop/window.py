@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import locale
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -30,11 +31,11 @@ from desktop.supervisor import (
     Address,
     Client,
     NotRunning,
-    Wake,
     connect,
     find,
     use_host_libraries,
 )
+from desktop.wake import Wake
 from server import __version__
 from server.config import Config
 from server.errors import AppError
@@ -50,24 +51,12 @@ _GROUNDS = {True: "#131517", False: "#FAF9F6"}  # the pages' own, so that openin
 _LOOK = 0.4
 _LAST_SECONDS = 2.0  # for what is written down, or saved, at the end
 
-AWAY = """<!doctype html><meta charset="utf-8"><title>Brimline</title><style>
-:root{color-scheme:light dark}body{margin:0;display:grid;place-items:center;height:100vh;
-font:14px/1.5 system-ui,sans-serif;background:#FAF9F6;color:#1E2124}
-main{max-width:420px;padding:24px}h1{font-size:20px;font-weight:600;margin:0 0 8px}
-button{font:inherit;padding:8px 16px;border-radius:8px;border:1px solid #8A9096;
-background:transparent;color:inherit}
-@media(prefers-color-scheme:dark){body{background:#131517;color:#E9E7E2}}
-</style><main><h1>The server is away</h1><p>Brimline's server does not answer. This page goes on
-by itself as soon as it does. If the tray is not running, start it with <code>brimline tray</code>,
-or the server alone with <code>brimline serve</code>.</p>
-<button onclick="pywebview.api.retry()">Try again</button></main>"""
-
 # What pywebview does to offer functions to a page is forbidden by the page's own policy (it makes
 # them from text), so ours are offered here: `await pywebview.api.save(path, name)`.
 BRIDGE = """(() => {
   const bridge = window.pywebview;
   if (!bridge) return;  // another page is on its way, and gets its own
-  for (const name of ["save", "saveText", "retry", "zoom"]) {
+  for (const name of ["save", "saveText", "retry", "zoom", "language"]) {
     bridge._returnValuesCallbacks[name] = {};
     bridge.api[name] = (...given) => {
       const id = String(Math.random()).slice(2);
@@ -85,9 +74,17 @@ BRIDGE = """(() => {
       bridge.api.zoom(steps[event.key]);
     });
   }
+  if (!bridge.brimlineTells && location.protocol.startsWith("http")) {
+    bridge.brimlineTells = true;
+    const root = document.documentElement;
+    const tell = () => bridge.api.language(root.lang);
+    new MutationObserver(tell).observe(root, { attributeFilter: ["lang"] });
+    tell();
+  }
   window.dispatchEvent(new CustomEvent("brimlinewindow"));
 })()"""
 
+_LANGUAGE = re.compile("[a-z]{2}")
 ZOOMS = (0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
@@ -180,7 +177,7 @@ class Window:
         self._window = webview.create_window(
             f"{TITLE} (demo)" if os.environ.get("BRIMLINE_DEMO") else TITLE,
             url,
-            html=None if url else AWAY,
+            html=None if url else self._away(),
             js_api=Api(self._config, self),
             min_size=_MINIMUM,
             background_color=_GROUNDS[prefers_dark()],
@@ -217,6 +214,15 @@ class Window:
     def retry(self) -> None:
         """Look for the server now."""
         self._retry.set()
+
+    def speak(self, language: str) -> None:
+        """Remember the language that the page speaks, for when there is no server to ask."""
+        self._place.language = language
+
+    def _away(self) -> str:
+        from desktop import awaypage  # here: it reads the words of all languages
+
+        return awaypage.page(self._place.language)
 
     def zoom(self, step: int) -> None:
         """Make the page larger (1), smaller (-1) or as it was made (0)."""
@@ -394,6 +400,12 @@ class Api:
             self._window.zoom(step)
 
     @_offered_by_us
+    def language(self, code: str) -> None:
+        """Know the language that the page speaks."""
+        if isinstance(code, str) and _LANGUAGE.fullmatch(code):
+            self._window.speak(code)
+
+    @_offered_by_us
     def save(self, path: str, name: str) -> dict[str, Any]:
         """Save what our server has at `path` under a name that the user chooses."""
         if not isinstance(path, str) or not path.startswith(("/api/", "/assets/")):
@@ -465,6 +477,15 @@ class _Place:
     def zoom(self, level: float) -> None:
         self._now["zoom"] = level
 
+    @property
+    def language(self) -> str:
+        """The code of the language that the pages spoke last; empty when it is not known."""
+        return str(self._now.get("language") or "")
+
+    @language.setter
+    def language(self, code: str) -> None:
+        self._now["language"] = code
+
     def start(self, screens: list[tuple[int, int, int, int]]) -> dict[str, Any]:
         """Arguments for a new window: the last place, if a screen is still there."""
         return fit(self._now, screens)
@@ -504,7 +525,7 @@ class _Place:
             return {}
         if not isinstance(said, dict):
             return {}
-        numbers = {
+        numbers: dict[str, Any] = {
             key: int(said[key])
             for key in ("width", "height", "x", "y")
             if isinstance(said.get(key), (int, float)) and not isinstance(said[key], bool)
@@ -512,6 +533,9 @@ class _Place:
         zoom = said.get("zoom")
         if not (isinstance(zoom, (int, float)) and ZOOMS[0] <= zoom <= ZOOMS[-1]):
             zoom = 1.0
+        spoken = said.get("language")
+        if isinstance(spoken, str) and _LANGUAGE.fullmatch(spoken):
+            numbers = {**numbers, "language": spoken}
         return {**numbers, "maximized": said.get("maximized") is True, "zoom": float(zoom)}
 
 

@@ -22,7 +22,7 @@ from server import clients
 from server.clients import Target, Wish
 from server.config import Config
 from server.errors import AppError, Conflict, NotFound
-from server.sentences import say
+from server.sentences import say, why
 
 LARGEST = 1 << 20
 _BACKUPS = 10  # a file; connecting is rare, and the first one is what matters
@@ -225,8 +225,7 @@ class Clients:
                 self._remember(change, kept)
             return kept
         except OSError as error:
-            why = str(error.strerror or error)
-            said = say("connect.noBackup", folder=self._folder, why=why)
+            said = say("connect.noBackup", folder=self._folder, why=why(error))
             raise FileProblem(said) from error
 
     def _remember(self, change: Change, kept: Path | None) -> None:
@@ -345,8 +344,7 @@ def _read(path: Path) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        why = str(error.strerror or error)
-        raise FileProblem(say("connect.unreadable", file=path, why=why)) from error
+        raise FileProblem(say("connect.unreadable", file=path, why=why(error))) from error
     if len(content) > LARGEST:
         raise FileProblem(say("connect.large", file=path))
     return content
@@ -392,8 +390,7 @@ def _write(path: Path, before: bytes | None, after: bytes) -> None:
             )
         _replace(place, after, mode, like=place if before is not None else None)
     except OSError as error:
-        why = str(error.strerror or error)
-        raise FileProblem(say("connect.unwritable", file=path, why=why)) from error
+        raise FileProblem(say("connect.unwritable", file=path, why=why(error))) from error
 
 
 def _remove(path: Path, before: bytes | None) -> None:
@@ -401,8 +398,7 @@ def _remove(path: Path, before: bytes | None) -> None:
         if _read(path) == before:
             Path(os.path.realpath(path)).unlink(missing_ok=True)
     except OSError as error:
-        why = str(error.strerror or error)
-        raise FileProblem(say("connect.unremovable", file=path, why=why)) from error
+        raise FileProblem(say("connect.unremovable", file=path, why=why(error))) from error
 
 
 def _replace(path: Path, content: bytes, mode: int, like: Path | None = None) -> None:

@@ -20,7 +20,7 @@ from server import jsonc
 from server.errors import BadRequest, Conflict
 from server.ingest import connect
 from server.ingest.connect import Section, newline
-from server.sentences import say
+from server.sentences import misplaced, say
 
 NAMES = {
     "codex": "Codex",
@@ -176,7 +176,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text.removeprefix(_BOM))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadRequest(
-            say("connect.toml", why=str(error)[:120]),
+            say("connect.toml", why=misplaced(error)),
             code="invalid_config_toml",
         ) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,6 +25,9 @@ class ConfigError(AppError):
 
 
 _SHORTEST_TOKEN = 16
+_LARGEST_FILE = 1 << 20
+_SWITCHES = ("evidence", "strict_writes")
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 @dataclass(frozen=True)
@@ -118,16 +122,16 @@ def load(
 ) -> tuple[Config, list[str]]:
     """Read the configuration; also return a warning for each key nobody reads.
 
-    `flags` holds only what the user gave. An empty environment variable counts as unset.
+    `flags` holds only what the user gave. An empty flag or environment variable counts as unset.
     Raises `ConfigError` for a value that cannot be used.
     """
     env = os.environ if environ is None else environ
-    path = Path(env.get("BRIMLINE_CONFIG") or config_dir() / "config.toml")
+    path = Path(env.get("BRIMLINE_CONFIG", "").strip() or config_dir() / "config.toml")
     from_file, warnings = _read_file(path)
     values: dict[str, Any] = dict(_defaults(env))
     values.update(from_file)
     values.update(_from_environment(env))
-    values.update({k: v for k, v in (flags or {}).items() if v is not None})
+    values.update({k: v for k, v in (flags or {}).items() if _given(v)})
     known = {v for names in ENVIRONMENT.values() for v in names} | _OTHER_NAMES
     warnings += [
         f"{name} is set, but Brimline has no such setting."
@@ -162,19 +166,50 @@ def _defaults(env: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _given(value: Any) -> bool:
+    return value is not None and not (isinstance(value, str) and not value.strip())
+
+
 def _read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        if stat.S_ISFIFO(path.stat().st_mode):  # reading would wait for whoever writes
+            raise ConfigError(f"{path} cannot be read: it is a pipe. Mend or remove it.")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE)
+        text = content.decode("utf-8-sig")  # some editors begin a file with a mark
         import tomllib  # here: most have no such file
 
         raw = tomllib.loads(text)
     except (FileNotFoundError, NotADirectoryError):
         return {}, []
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}. Mend or remove it.") from error
+    except OSError as error:
+        told = error.strerror or str(error)
+        raise ConfigError(f"{path} cannot be read: {told}. Mend or remove it.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} cannot be read: it is not UTF-8. Mend or remove it.") from error
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{path} cannot be read: {why}. Mend or remove it.") from error
     unknown = sorted(set(raw) - set(ENVIRONMENT))
     warnings = [f"{path}: “{key}” is not a setting of Brimline." for key in unknown]
-    return {k: v for k, v in raw.items() if k in ENVIRONMENT and v != ""}, warnings
+    found = {k: v for k, v in raw.items() if k in ENVIRONMENT and _given(v)}
+    for key, value in found.items():
+        _fits(path, key, value)
+    return found, warnings
+
+
+def _fits(path: Path, key: str, value: Any) -> None:
+    """Raise when a value of the file is of another kind than its key's."""
+    fits, wanted = isinstance(value, str), "text in quotes"
+    if key in ("port", "threads"):
+        fits, wanted = fits or type(value) is int, "a number"
+    elif key in _SWITCHES:
+        fits, wanted = fits or isinstance(value, bool), "true or false"
+    if not fits:
+        raise ConfigError(f"{path}: {key} must be {wanted}.")  # the value may be the token
+    if _is_folder(key) and not value.startswith("~") and not Path(value).is_absolute():
+        # It would mean another folder in each folder that a program is started from.
+        raise ConfigError(f"{path}: {key} must be an absolute path, or begin with ~/.")
 
 
 def _older_names(env: Mapping[str, str]) -> list[str]:
@@ -189,7 +224,7 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, str]:
     for name, variables in ENVIRONMENT.items():
         for variable in variables:
             value = env.get(variable)
-            if not value:
+            if not value or not value.strip():
                 continue
             root, last = _ROOTS.get(variable, ("", ""))
             if root and Path(value).name != last:
@@ -203,17 +238,53 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, str]:
 def _coerce(name: str, value: Any) -> Any:
     if value is None:
         return None
-    if name.endswith(("_dir", "_home", "_root")):
-        return Path(str(value)).expanduser().absolute()
+    if _is_folder(name):
+        return _folder(name, str(value))
     if name in ("port", "threads"):
         return _number(name, value)
-    if name in ("upstream_base_url", "auth_base_url", "callback_host"):
-        return (_address if name == "callback_host" else _url)(name, str(value))
-    if name in ("strict_writes", "evidence"):
-        return str(value).lower() in ("1", "true", "yes", "on")
-    if name == "log_level":
-        return _level(str(value))
-    return str(value)
+    if name in _SWITCHES:
+        return _switch(name, str(value).strip().lower())
+    read = {
+        "host": _host,
+        "upstream_base_url": _url,
+        "auth_base_url": _url,
+        "callback_host": _address,
+        "log_level": _level,
+    }.get(name)
+    return str(value) if read is None else read(name, str(value).strip())
+
+
+def _is_folder(name: str) -> bool:
+    return name.endswith(("_dir", "_home", "_root"))
+
+
+def _folder(name: str, value: str) -> Path:
+    if "\0" in value:
+        raise ConfigError(f"{name} is no path: it holds a character that no path can have.")
+    try:
+        return Path(value).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # nobody's home; started in a folder that is gone
+        message = f"{name} cannot be used: {error}. Give an absolute path, not “{value}”."
+        raise ConfigError(message) from error
+
+
+def _switch(name: str, value: str) -> bool:
+    if value not in _ON + _OFF:
+        raise ConfigError(f"{name} must be on or off, not “{value}”.")
+    return value in _ON
+
+
+def _host(name: str, value: str) -> str:
+    """A name or an address to listen on; an IPv6 address may stand in brackets as in a URL."""
+    host = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        usable = bool(host.encode("idna")) and not any(c.isspace() or c in "/\0[]" for c in host)
+    except UnicodeError:  # an empty or too long part of a name
+        usable = False
+    if not usable:
+        message = f"{name} must be an address of this computer, such as 127.0.0.1, not “{value}”."
+        raise ConfigError(message)
+    return host
 
 
 def _number(name: str, value: Any) -> int:
@@ -252,10 +323,10 @@ def _url(name: str, value: str) -> str:
     return value.rstrip("/")
 
 
-def _level(value: str) -> str:
+def _level(name: str, value: str) -> str:
     level = value.lower()
     if level not in ("debug", "info", "warning", "error"):
-        raise ConfigError(f"log_level must be debug, info, warning or error, not “{value}”.")
+        raise ConfigError(f"{name} must be debug, info, warning or error, not “{value}”.")
     return level
 
 

@@ -161,12 +161,12 @@ class _Reader:
         found = self._value(0)
         self._space()
         if self.at < len(self.text):
-            raise self._broken("something follows its end")
+            raise self._broken(say("why.after"))
         return found
 
     def _value(self, depth: int) -> Node:
         if depth > DEEPEST:
-            raise self._broken("it is nested too deeply")
+            raise self._broken(say("why.nested"))
         self._space()
         start, sign = self.at, self.text[self.at : self.at + 1]
         if sign == "{":
@@ -202,7 +202,7 @@ class _Reader:
             self.at += 1
             self._space()
         elif comma and self.text[self.at : self.at + 1] != sign:
-            raise self._broken(f"a comma or {sign} is missing")
+            raise self._broken(say("why.comma", sign=sign))
         if self.text[self.at : self.at + 1] != sign:
             return False
         self.at += 1
@@ -214,7 +214,7 @@ class _Reader:
             return self._string()
         found = _NAME.match(self.text, self.at) if self.five else None
         if found is None:
-            raise self._broken("a name in quotes is missing")
+            raise self._broken(say("why.quotes"))
         self.at = found.end()
         return found[0]
 
@@ -222,7 +222,7 @@ class _Reader:
         double = self.text[self.at] == '"'
         found = (_DOUBLE if double else _SINGLE).match(self.text, self.at)
         if found is None or not (double or self.five):
-            raise self._broken("a text has no end")
+            raise self._broken(say("why.open"))
         self.at = found.end()
         said = found[0]
         if not double:
@@ -233,7 +233,7 @@ class _Reader:
         except ValueError:
             if self.five:  # escapes that only JSON5 has; nothing that we look at
                 return said[1:-1]
-            raise self._broken("a text cannot be read") from None
+            raise self._broken(say("why.text")) from None
 
     def _word(self) -> Any:
         found = _WORD.match(self.text, self.at)
@@ -242,18 +242,18 @@ class _Reader:
             self.at = found.end()
             return words[found[0]]
         if found is None or not _NUMBERS.fullmatch(found[0]):
-            raise self._broken("a value is missing")
+            raise self._broken(say("why.noValue"))
         self.at = found.end()
         try:
             return json.loads(found[0], parse_constant=_refuse)
         except ValueError:
             if self.five:
                 return found[0]
-            raise self._broken("a value cannot be read") from None
+            raise self._broken(say("why.value")) from None
 
     def _take(self, sign: str) -> None:
         if self.text[self.at : self.at + 1] != sign:
-            raise self._broken(f"“{sign}” is missing")
+            raise self._broken(say("why.sign", sign=sign))
         self.at += 1
 
     def _space(self) -> None:

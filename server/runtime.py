@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
@@ -36,6 +37,7 @@ from server.usage import calls
 log = logging.getLogger(__name__)
 
 EXIT_PORT_BUSY = 3
+_BUSY = (48, 98, 10048)  # macOS, Linux, Windows
 DRAIN_SECONDS = 30.0
 _MOST_FILES = 4096
 _GLANCE_SECONDS = 1.0
@@ -99,6 +101,7 @@ def serve(
     if not lock.acquire():
         announce(_already(config))
         return 0
+    lock.sign()
     try:
         listener = _bind(config)
         ownlog.start(config, "server")
@@ -341,14 +344,22 @@ def _bind(config: Config) -> socket.socket:
         listener.bind((config.host, config.port))
     except OSError as error:
         listener.close()
-        raise PortBusy(_busy_sentence(config, error)) from error
+        if error.errno in _BUSY:
+            raise PortBusy(_busy_sentence(config)) from error
+        raise AppError(_bind_sentence(config, error), code="cannot_listen") from error
     return listener
 
 
-def _busy_sentence(config: Config, error: OSError) -> str:
-    place = f"{config.host}:{config.port}"
-    if error.errno not in (48, 98, 10048):
-        return f"Brimline cannot listen on {place}: {error.strerror or error}."
+def _bind_sentence(config: Config, error: OSError) -> str:
+    mend = "Give an address of this computer with --host; 127.0.0.1 always is one."
+    if error.errno == errno.EACCES:
+        mend = "Choose a port from 1024 up with --port (and tell your clients)."
+    place = f"{_shown(config.host)}:{config.port}"
+    return f"Brimline cannot listen on {place}: {error.strerror or error}. {mend}"
+
+
+def _busy_sentence(config: Config) -> str:
+    place = f"{_shown(config.host)}:{config.port}"
     holder = _holder(config)
     who = f" by {holder}" if holder else ""
     return (

@@ -7,6 +7,8 @@ from here, such as the provider's own words, has no key and is shown as it is.
 
 from __future__ import annotations
 
+import errno
+import json
 import re
 from functools import lru_cache
 from typing import Any
@@ -102,6 +104,17 @@ SENTENCES = {
     "choice.fullest": "fullest first, {room}",
     "choice.resets": "resets first, {room}",
     "choice.again": "again, with a new token",
+    # Why no account can.
+    "nobody.gone": "The account that the settings choose is gone.",
+    "nobody.busy": ("The accounts that could serve have as many streams as the settings allow."),
+    "nobody.tried": "The accounts that could serve were tried for this request.",
+    "nobody.blocked": (
+        "The provider refuses the accounts that could serve until their limits reset."
+    ),
+    "nobody.unable": "The accounts that could serve do not offer this model.",
+    "nobody.signIn": "The accounts that are not paused need a new sign-in.",
+    "nobody.paused": "Every account is paused.",
+    "nobody.empty": "There is no account that may serve it.",
     "room.of": "{left}% of its {window} allowance left",
     "room.left": "{left}% left",  # as older rows say it
     "room.unknown": "allowance not known yet",
@@ -185,6 +198,45 @@ SENTENCES = {
     "own.percent": (
         "{file}: {name} must say what is left as a number from 0 to 100. Until it is corrected, "
         "it is left out."
+    ),
+    # Why a file cannot be used, as a part of another sentence.
+    "why.json": "line {line}, column {column} is not valid JSON",
+    "why.place": "what stands in line {line}, column {column} does not belong there",
+    "why.cut": "it ends too early",
+    "why.utf8": "it is not text in UTF-8",
+    "why.infinite": "{value} is no number",
+    "why.irregular": "it is no regular file",
+    "why.large": "it is larger than {most} MiB",
+    "why.object": "it is not a JSON object",
+    "why.nested": "it is nested too deeply",
+    "why.after": "something follows its end",
+    "why.comma": "a comma or {sign} is missing",
+    "why.quotes": "a name in quotes is missing",
+    "why.open": "a text has no end",
+    "why.text": "a text cannot be read",
+    "why.noValue": "a value is missing",
+    "why.value": "a value cannot be read",
+    "why.sign": "“{sign}” is missing",
+    "why.noModel": "it names no model",
+    "why.tier": "there is no table for the tier {name}",
+    "why.tables": "models and aliases must be objects",
+    "why.credits": "credit_rates must be an object",
+    "why.noRates": "{name} has no rates",
+    "why.three": "{name} needs three rates: input, cached input, output",
+    "why.rate": "a rate of {name} is no number from 0 up",
+    "why.write": "cacheWrite of {name} is no number from 0 to 100",
+    "why.day": "the day {value} of {name} is not written like 2026-08-20",
+    "why.permission": "permission is missing",
+    "why.full": "the disk is full",
+    "why.readOnly": "the disk is read-only",
+    "why.folder": "it is a folder",
+    # Why a copied allowance was not taken.
+    "copied.percent": (
+        "What is left must lie between 0 and 100 %, not {given} % ({window}). Correct the number."
+    ),
+    "copied.none": (
+        "No allowance was found in this text. It should say, for example: "
+        "5h 79% 6:50 PM Weekly 33% Jun 7"
     ),
     # Why a sign-in to the pages, or what was pasted, was refused.
     "door.password": "That is not the password.",
@@ -365,6 +417,11 @@ SENTENCES = {
         "`brimline doctor` explains."
     ),
     "notice.demo": "Demo data: everything here is invented, and gone when the demo ends.",
+    "notice.noTray": (
+        "This desktop shows no tray icons, so Brimline's icon and menu cannot be seen. GNOME: "
+        "install the extension “AppIndicator and KStatusNotifierItem Support”; other panels: add "
+        "their system tray. “brimline quit” ends Brimline."
+    ),
     "notice.restored": (
         "{file} was damaged. It is kept as {aside}, and the backup {copy} took its place."
     ),
@@ -404,6 +461,12 @@ SENTENCES = {
         "the sign-in again, or use a file."
     ),
     "signin.replaced": "Another sign-in took the place of this one.",
+    # The page that the browser comes back to.
+    "signin.pageDone": "You are signed in. You can close this page and go back to Brimline.",
+    "signin.pageOther": "This page belongs to an earlier sign-in. Use the newest sign-in page.",
+    "signin.pageGoesOn": "The sign-in goes on in Brimline.",
+    "signin.pageNothing": "There is nothing here. Go back to Brimline.",
+    "signin.pageNoCode": "The provider sent no code. Start the sign-in again.",
     "signin.notStored": "The sign-in could not be stored; Brimline's log says why.",
     "export.once": (
         "A refresh token works once. Use this file in one program only, and remove the account "
@@ -411,13 +474,42 @@ SENTENCES = {
     ),
 }
 _NUMBERS = ("left", "points", "count", "status", "taken", "port", "seconds", "least", "most")
-_NESTED = ("room", "outcome", "reason")
+_REFUSALS = {
+    errno.EACCES: "why.permission",
+    errno.EPERM: "why.permission",
+    errno.ENOSPC: "why.full",
+    errno.EDQUOT: "why.full",
+    errno.EROFS: "why.readOnly",
+    errno.EISDIR: "why.folder",
+}
+_PLACE = re.compile(r"line (\d+),? column (\d+)")
+_NESTED = ("room", "outcome", "reason", "why")
 
 
 def say(key: str, **values: Any) -> str:
     """The sentence of a key, in English."""
     sentence = SENTENCES[key]
     return sentence.format(**values) if values else sentence
+
+
+def why(error: Exception) -> str:
+    """Why a file does not hold, as a part of a sentence: in words of ours where we have some."""
+    if isinstance(error, OSError):
+        key = _REFUSALS.get(error.errno or 0)
+        return say(key) if key else str(error.strerror or error)
+    if isinstance(error, json.JSONDecodeError):
+        return say("why.json", line=error.lineno, column=error.colno)
+    if isinstance(error, UnicodeDecodeError):
+        return say("why.utf8")
+    return say("why.nested") if isinstance(error, RecursionError) else str(error)
+
+
+def misplaced(error: Exception) -> str:
+    """Where a text does not parse, from what its parser says of the place."""
+    found = _PLACE.search(str(error))
+    if found:
+        return say("why.place", line=found[1], column=found[2])
+    return say("why.nested" if isinstance(error, RecursionError) else "why.cut")
 
 
 @lru_cache(maxsize=4096)

@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from server.accounts.allowance import DAY, HOUR, Usage, Window
 from server.app import Services, create_app
 from server.config import Config
+from server.dashboard import keys as dashboard_keys
 from server.store import db, vault
 from server.times import iso
 from tests.auth_server import Provider, access_token, auth_json, id_token, provider, usage
@@ -479,6 +480,26 @@ def test_a_wish_that_is_not_understood(client: FlaskClient, given: dict[str, Any
     assert error(client.post(where, json=given)) == (422, "validation_error")
 
 
+def test_a_key_that_is_edited_while_its_account_is_removed(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob = add(client, "ada"), add(client, "bob")
+    made = client.post("/api/api-keys/", json={"name": "k"}).get_json()
+    real = dashboard_keys._changes
+
+    def late(*given: Any) -> dict[str, Any]:
+        """The accounts were looked at; before they are stored, one is removed."""
+        found = real(*given)
+        assert client.delete(f"/api/accounts/{ada}").status_code == 200
+        return found
+
+    monkeypatch.setattr(dashboard_keys, "_changes", late)
+    one = f"/api/api-keys/{made['id']}"
+    edited = client.patch(one, json={"assignedAccountIds": [ada, bob]})
+    assert edited.get_json()["assignedAccountIds"] == [bob]
+    assert client.get(one).get_json()["assignedAccountIds"] == [bob]
+
+
 # ── the dry run ───────────────────────────────────────────────────────────────────────────
 
 
@@ -505,6 +526,7 @@ def test_the_dry_run_says_who_and_why(client: FlaskClient, built: Services) -> N
 def test_the_dry_run_of_an_empty_pool_and_of_bad_questions(client: FlaskClient) -> None:
     found = client.get("/api/routing/explain").get_json()
     assert (found["choice"]["state"], found["candidates"]) == ("empty", [])
+    assert found["choice"]["reasonSaid"] == {"key": "nobody.empty", "values": {}}
     assert error(client.get("/api/routing/explain?keyId=nobody")) == (404, "not_found")
     for query in ("model=" + "x" * 300, "session=%00", "previousResponseId=%0a"):
         assert error(client.get(f"/api/routing/explain?{query}")) == (422, "validation_error")
@@ -643,6 +665,17 @@ def test_trends_are_real_and_hold_the_last_value(client: FlaskClient, built: Ser
     short = client.get(f"/api/accounts/{wanted}/trends?days=7").get_json()
     assert len(short["secondary"]) in (168, 169)
     assert error(client.get(f"/api/accounts/{wanted}/trends?days=0"))[0] == 422
+
+
+def test_trends_show_the_windows_of_named_limits_too(client: FlaskClient, built: Services) -> None:
+    wanted = add(client)
+    now = db.now_ms()
+    spark = Window("codex_spark:primary", 20.0, 300, now + HOUR, now)
+    three = Window("4320m", 60.0, 4320, now + DAY, now)
+    built.pool.observe(wanted, Usage((spark, three)), "headers")
+    body = client.get(f"/api/accounts/{wanted}/trends").get_json()
+    found = [(one["key"], one["name"], one["points"][-1]["v"]) for one in body["others"]]
+    assert found == [("4320m", "3 d", 40.0), ("codex_spark:primary", "Spark · 5 h", 80.0)]
 
 
 def test_history_averages_the_time_not_the_rows(client: FlaskClient, built: Services) -> None:

@@ -52,6 +52,7 @@ PURE = [
     "server/doctor.py",
     "server/jsonc.py",
     "server/accounts/allowance.py",
+    "server/accounts/states.py",
     "server/accounts/windows.py",
     "server/lazy.py",
     "server/shortjson.py",
@@ -172,6 +173,7 @@ WITHOUT_A_SERVER = {
     "connecting.py": ("server.clients", "server.clientfiles", "server.doctor"),
     "logs.py": ("server.store", "server.ingest"),
     "selftest.py": ("server.app",),
+    "awaypage.py": ("server.words",),
     "bringover.py": ("server.app", "server.store"),
     "demo.py": (
         "server.store",

@@ -9,6 +9,7 @@ import pytest
 from server.accounts.allowance import Window
 from server.accounts.pool import Candidate
 from server.proxy.balance import Ask, Rules, choose, explain
+from server.sentences import told
 
 NOW = 1_800_000_000_000
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -209,6 +210,7 @@ def test_nobody_can(
 ) -> None:
     choice = choose(candidates, ask, Rules(), NOW, 0.0)
     assert (choice.account, choice.state, choice.retry_at) == (None, state, retry_at)
+    assert told(choice.reason) is not None, "pages say it in the reader's language"
 
 
 @pytest.mark.parametrize(

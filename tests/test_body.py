@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from server.errors import AppError
-from server.proxy import body
+from server.proxy import body, translate
 
 TEXT = b'{"model":"gpt-5.5","input":"' + bytes(range(65, 91)) * 20_000 + b'"}'
 FRAME = zstandard.ZstdCompressor().compress(TEXT)
@@ -91,6 +91,18 @@ def test_what_we_do_not_read_is_passed_on_as_it_came(odd: bytes) -> None:
     assert found["z"] == {"x": 1} and found["text"] == {"verbosity": "low"}
     assert found["input"][0]["content"] == [{"type": "input_text", "text": "Hi \n"}]
     assert (found["stream"], found["store"], "user" in found) == (True, False, False)
+
+
+@pytest.mark.parametrize("odd", [b"1e400", b"-2e999", b'"\\ud800"'])
+def test_what_must_be_read_and_cannot_be_held_is_named(odd: bytes) -> None:
+    messages = b'[{"role":"user","content":"Hi.","n":%s}]' % odd
+    with pytest.raises(AppError, match="too large .* or half of a character") as caught:
+        translate.read(b'{"model":"m","messages":%s}' % messages)
+    assert (caught.value.status, caught.value.extra["param"]) == (400, "messages")
+    if b"ud800" not in odd:  # a half passes through `/v1/responses`
+        with pytest.raises(AppError, match="too large") as caught:
+            body.read(b'{"model":"m","messages":%s}' % messages, "", openai=True)
+        assert (caught.value.status, caught.value.extra["param"]) == (400, "messages")
 
 
 @pytest.mark.parametrize("bad", [b"01", b'"\\ud80"', b'"\\ud800', b"NaN", b'"\\q"'])

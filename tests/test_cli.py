@@ -203,6 +203,12 @@ def test_accounts_without_a_server(brimline: Brimline, provider: upstream.Provid
     assert brimline("pause", "home", "--until-reset").startswith("Paused home")
     assert brimline("resume", "--all").count("Resumed") == 2
     assert "Nothing to do" in brimline("resume", "--all")
+    assert brimline.json("resume", "--all") == {"accounts": []}
+    (paused,) = brimline.json("pause", "home", "--for", "1h")["accounts"]
+    assert (paused["name"], paused["status"]) == ("home@example.com", "paused")
+    assert paused["pausedUntil"].endswith("Z")
+    (resumed,) = brimline.json("resume", "home")["accounts"]
+    assert (resumed["status"], resumed["pausedUntil"]) == ("active", None)
 
 
 def test_an_import_that_fails_says_which(brimline: Brimline, provider: upstream.Provider) -> None:
@@ -213,6 +219,21 @@ def test_an_import_that_fails_says_which(brimline: Brimline, provider: upstream.
     assert [one["email"] for one in said["imported"]] == ["work@example.com"]
     assert [one["code"] for one in said["failed"]] == ["invalid_auth_json", "unreadable"]
     assert "missing.json: It cannot be read" in brimline.error
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none")
+def test_an_import_from_a_pipe(
+    brimline: Brimline, provider: upstream.Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = brimline.folder / "pipe"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(accounts, "_PIPE_SECONDS", 0.1)
+    brimline("accounts", "import", str(pipe), code=1)
+    assert "nobody writes to" in brimline.error
+    monkeypatch.setattr(accounts, "_PIPE_SECONDS", 60)
+    sign_in = brimline.auth_json("work")
+    with subprocess.Popen(["/bin/sh", "-c", 'cat "$0" > "$1"', sign_in, str(pipe)]):
+        assert "work@example.com" in brimline("accounts", "import", str(pipe))
 
 
 def test_a_folder_that_someone_holds_is_left_alone(brimline: Brimline) -> None:

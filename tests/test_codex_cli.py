@@ -24,8 +24,10 @@ from server.auth.keys import Draft
 from server.auth.limits import Rule
 from server.config import Config
 from server.ingest.scan import totals
+from server.proxy import chooser
+from server.sentences import say
 from server.store import db, settings
-from tests.codexcli import Codex, Run
+from tests.codexcli import MODEL, Codex, Run
 from tests.serving import Served, serving
 from tests.upstream import (
     Answer,
@@ -321,11 +323,99 @@ def test_paused_accounts_are_told_at_once(codex: Codex, served: Served, provider
     served.services.pool.pause_all()
     codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/backend-api/codex"))
     run = codex.run("Say one.", CLIENT_KEY=KEY)
-    assert run.code == 1
-    assert "All accounts are paused. Resume one" in run.errors[-1]
+    assert (run.code, run.errors[-1]) == (1, say("error.paused"))
     # One row: it did not ask again.
     assert [row["error_code"] for row in served.rows()] == ["no_accounts"]
     assert not provider.responses()
+
+
+def nobody(served: Served) -> str:
+    served.services.pool.remove(served.services.pool.find("acc-1@example.com"))
+    return KEY
+
+
+def signed_out(served: Served) -> str:
+    pool = served.services.pool
+    account = pool.candidates()[0].id
+    pool.refused(account, pool.token(account).access_token, "token_revoked")
+    return KEY
+
+
+def key_of(served: Served, **draft: Any) -> str:
+    settings.change({"apiKeyAuthEnabled": True})
+    return served.services.keys.create(Draft("k", **draft))[1]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says", "codes"),
+    [
+        pytest.param(nobody, say("error.empty"), ["no_accounts"], id="no account"),
+        pytest.param(signed_out, say("error.signIn"), ["no_accounts"], id="signed out"),
+        pytest.param(
+            lambda served: key_of(served, active=False),
+            "This API key has been switched off.",
+            [],
+            id="its key was revoked",
+        ),
+        pytest.param(
+            lambda served: key_of(served) and "sk-clb-other",
+            "This API key is not known here. Check it, or ask for a new one.",
+            [],
+            id="a key of nobody",
+        ),
+        pytest.param(
+            lambda served: key_of(served, models=("gpt-4",)),
+            f"This API key may not use the model “{MODEL}”. It may use: gpt-4.",
+            ["model_not_allowed"],
+            id="a model that its key may not use",
+        ),
+    ],
+)
+@pytest.mark.parametrize("base", ["/v1", "/backend-api/codex"])
+def test_a_refusal_is_printed_as_we_say_it(
+    codex: Codex,
+    served: Served,
+    provider: Provider,
+    base: str,
+    prepare: Callable[[Served], str],
+    says: str,
+    codes: list[str],
+) -> None:
+    """The sentence alone, and at once: nothing that it asks again would be answered otherwise."""
+    secret = prepare(served)
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}{base}"))
+    run = codex.run("Say one.", CLIENT_KEY=secret)
+    assert (run.code, run.errors) == (1, [says] * 2), "an event, and the turn's end"
+    assert [row["error_code"] for row in served.rows()] == codes
+    assert not provider.responses()
+
+
+def test_a_full_pool_is_waited_for_and_named(
+    codex: Codex, served: Served, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chooser, "WAIT_SECONDS", 0.05)
+    settings.change({"streamsPerAccount": 1})
+    served.services.pool.opened(served.services.pool.candidates()[0].id)
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
+    run = codex.run("Say one.", CLIENT_KEY=KEY)
+    assert run.code == 1
+    assert say("error.busy") in run.errors[-1]
+    rows = [(row["error_code"], row["http_status"]) for row in served.rows()]
+    assert rows == [("rate_limit_exceeded", 200)] * 6
+    assert not provider.responses()
+
+
+def test_a_server_that_drains_is_asked_until_another_is_there(
+    codex: Codex, served: Served, provider: Provider
+) -> None:
+    served.services.proxy.drain()
+    codex.configure(PROVIDER_BLOCK.format(base=f"{served.url}/v1"))
+    with codex.start("Say one.", CLIENT_KEY=KEY) as running:
+        wait_until(lambda: len(served.rows()) >= 2)
+        served.services.proxy._draining = False  # as the next server
+        out, _ = running.communicate(timeout=100)
+    assert running.returncode == 0, out
+    assert {row["error_code"] for row in served.rows()} == {"proxy_busy", None}
 
 
 def test_a_dead_upstream_ends_soon_and_says_why(codex: Codex, served: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ def read(
     tmp_path: Path, toml: str = "", flags: dict[str, object] | None = None, **env: str
 ) -> tuple[config.Config, list[str]]:
     path = tmp_path / "config.toml"
-    path.write_text(toml)
+    path.write_text(toml, encoding="utf-8")
     return load(flags, {"HOME": str(tmp_path), "BRIMLINE_CONFIG": str(path), **env})
 
 
@@ -62,8 +63,64 @@ def test_our_name_beats_the_seed_name(tmp_path: Path) -> None:
     assert read(tmp_path, **env)[0].codex_home == Path("/ours")
 
 
-def test_empty_means_unset(tmp_path: Path) -> None:
-    assert read(tmp_path, BRIMLINE_PORT="", CODEX_HOME="")[0].port == 2455
+@pytest.mark.parametrize("nothing", ["", " ", "\t"])
+def test_empty_means_unset(tmp_path: Path, nothing: str) -> None:
+    names: Any = {name: nothing for names in config.ENVIRONMENT.values() for name in names}
+    flags: Any = {"host": nothing, "port": nothing, "data_dir": nothing}
+    empty = "".join(f'{key} = "{nothing}"\n' for key in config.ENVIRONMENT).replace("\t", "\\t")
+    found, warnings = read(tmp_path, empty, flags, BRIMLINE_CONFIG="", **names)
+    assert (found, warnings) == read(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        pytest.param("[::1]", "::1", id="as in an address"),
+        pytest.param(" localhost ", "localhost", id="from a file with blanks"),
+        pytest.param("müller.local", "müller.local", id="another alphabet's name"),
+    ],
+)
+def test_how_a_host_may_be_written(tmp_path: Path, given: str, host: str) -> None:
+    assert read(tmp_path, "", {"host": given})[0].host == host
+
+
+@pytest.mark.parametrize("host", ["a b", "ä..b", "a" * 64 + ".com", "http://x", "[", "\0"])
+def test_what_is_no_host(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigError, match="such as 127.0.0.1"):
+        read(tmp_path, "", {"host": host})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param("host = 5", "host must be text in quotes", id="a number for text"),
+        pytest.param("data_dir = {a = 1}", "data_dir must be text in quotes", id="a table"),
+        pytest.param("admin_token = 1234567890123456", "admin_token must be text", id="the token"),
+        pytest.param("port = true", "port must be a number", id="yes is no port"),
+        pytest.param("port = 1.5", "port must be a number", id="half a port"),
+        pytest.param("evidence = 2", "evidence must be true or false", id="neither on nor off"),
+        pytest.param('evidence = "maybe"', "evidence must be on or off", id="undecided"),
+        pytest.param('data_dir = "data"', "data_dir must be an absolute", id="here, or there"),
+        pytest.param('data_dir = "/a\\u0000"', "data_dir is no path", id="what no path holds"),
+        pytest.param('data_dir = "~nobody-at-all/x"', "data_dir cannot", id="nobody's home"),
+        pytest.param("a = " + "[" * 10_000, "nested too deeply", id="very deep"),
+    ],
+)
+def test_a_wrong_value_in_the_file_says_what_would_do(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        read(tmp_path, line)
+    assert "123456" not in caught.value.message
+
+
+def test_a_file_may_begin_with_a_mark(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeffport = 3")[0].port == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are none")
+def test_a_pipe_is_no_config_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        config.load({}, {"HOME": str(tmp_path), "BRIMLINE_CONFIG": str(tmp_path / "pipe")})
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have no such base")

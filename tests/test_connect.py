@@ -223,6 +223,19 @@ def test_all_are_disconnected_at_once(home: Path, capsys: pytest.CaptureFixture[
     assert (home / "config.toml").read_text() == MINE
 
 
+def test_lines_by_hand_are_told_of_before_brimline_goes(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_hand = 'openai_base_url = "http://127.0.0.1:2455/v1"\n'
+    (home / "config.toml").write_text(by_hand)
+    code, out = said(capsys, "disconnect", "all")
+    rows = out.splitlines()
+    assert code == 0
+    assert rows[0].startswith("codex: Lines of your own in ") and "take them out" in rows[0]
+    assert rows[1] == "telemetry: Nothing here is Brimline's."
+    assert (home / "config.toml").read_text() == by_hand
+
+
 def test_a_refusal_is_one_sentence(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "config.toml").write_text('model_provider = "azure"\n')
     assert cli.main(["connect", "codex"]) == 1

@@ -774,6 +774,29 @@ def test_a_bad_refresh_is_told(client: FlaskClient, body: Any) -> None:
     assert client.post("/api/diagnostics/refresh", json=body).status_code == 422
 
 
+@pytest.mark.parametrize("dimension", ["source_log", "cwd", "day"])
+def test_the_largest_groups_lead_to_their_calls(ready: FlaskClient, dimension: str) -> None:
+    found = ready.get("/api/diagnostics/concentration").get_json()
+    groups = next(one for one in found["dimensions"] if one["dimension"] == dimension)
+    rows = groups["top_rows"][:3]
+    names = [row.get("session") or row.get("project") or row["label"] for row in rows]
+    asked = {
+        "source_log": f"fact=sessions:{','.join(names)}",
+        "cwd": "&".join(f"project={name}" for name in names),
+        "day": f"fact=days:{','.join(names)}",
+    }
+    listed = ready.get(f"/api/calls?limit=500&{asked[dimension]}").get_json()
+    tokens = sum(call["totalTokens"] for call in listed["calls"])
+    assert tokens == sum(row["total_tokens"] for row in rows) > 0
+    assert ready.get("/api/calls?fact=sessions:none").get_json()["total"] == 0
+    assert ready.get("/api/calls?fact=days:1999-01-01").get_json()["total"] == 0
+
+
+@pytest.mark.parametrize("fact", ["days:soon", "days:9999-12-31", "days:2026-11-21,"])
+def test_days_that_are_none_are_told(ready: FlaskClient, fact: str) -> None:
+    assert ready.get(f"/api/calls?fact={fact}").status_code == 422
+
+
 def test_a_fact_without_a_name_is_told(ready: FlaskClient) -> None:
     assert ready.get("/api/calls?fact=pytest").status_code == 422
 

@@ -506,6 +506,9 @@ def test_a_full_proxy_refuses_soon(rig: Rig, monkeypatch: pytest.MonkeyPatch) ->
     reply = rig.send()
     assert (reply.status, reply.error["code"]) == (503, "proxy_busy")
     assert "retry-after" in reply.headers
+    as_codex = rig.send(user_agent="codex_exec/0.169.0 (Linux)")
+    assert as_codex.status == 200, "after a 503 it would ask thirty times"
+    assert b"serves as many streams as it can. Try again in a moment." in as_codex.body
     assert rig.get("/health").status == 404, "other routes still answer"
     for response in open_now:
         response.close()

@@ -6,6 +6,7 @@ import http.client
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pytest
 from server.config import Config
 from tests.rig import wait_until
 from tests.serving import Served, serving
-from tests.upstream import Provider, Stream, auth_json
+from tests.upstream import Provider, Stream, auth_json, completed, created, item, message
 
 ADMIN = "an-admin-token-of-32-characters!"
 SCRIPT = Path(__file__).with_name("data") / "key-life.sh"
@@ -249,3 +250,43 @@ def test_the_most_a_limit_may_be_is_named(served: Served) -> None:
     body = {"name": "k", "limits": [{**ONE, "maxValue": 10**30}]}
     status, said, _ = ask(served, "POST", "/api/api-keys/", ADMIN, body)
     assert (status, "from 1 to 9007199254740991" in said["error"]["message"]) == (422, True)
+
+
+def fifty_long_ones(served: Served, provider: Provider, secret: str) -> set[int]:
+    """Fifty calls at once whose streams end only when all others were answered."""
+    used = {"input_tokens": 1_000, "output_tokens": 95_000, "total_tokens": 96_000}
+    asked, go = len(provider.responses()), threading.Event()
+    events = [created(), *item(message("Hi.")), completed(usage=used)]
+    provider.default = Stream(events, hold=(1, go))
+    with ThreadPoolExecutor(50) as threads:
+        calls = [
+            threads.submit(ask, served, "POST", "/v1/responses", secret, TURN) for _ in range(50)
+        ]
+        try:
+            wait_until(
+                lambda: (
+                    sum(call.done() for call in calls) + len(provider.responses()) == asked + 50
+                ),
+                "all answered, but for those that run",
+            )
+        finally:
+            go.set()
+        return {call.result()[0] for call in calls}
+
+
+def test_large_streams_at_once_stay_within_a_small_limit_over_a_restart(
+    config: Config, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.auth.keys.PATIENCE", 0.05)  # every stream outlasts the wait
+    config = replace(config, admin_token=ADMIN, threads=160)
+    with serving(config, provider) as served:
+        served.account("acc-1")
+        identity, secret = key(served, limitType="total_tokens", limitWindow="5h", maxValue=200_000)
+    for start in range(3):
+        with serving(config, provider) as served:
+            statuses = fifty_long_ones(served, provider, secret)
+            served.rows()
+            (limit,) = ask(served, "GET", f"/api/api-keys/{identity}", ADMIN)[1]["limits"]
+            assert limit["currentValue"] <= 200_000
+            # The third start has 8,000 tokens left.
+            assert statuses == ({200, 429} if start < 2 else {429})

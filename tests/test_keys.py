@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -369,16 +370,65 @@ class TestLimits:
         assert used(keys)[0] <= rule.maximum
 
     @pytest.mark.parametrize(
-        "estimate",
+        ("rule", "large", "first"),
         [
-            pytest.param(Estimate(input=10, input_cost=50, cost=250_000), id="a question"),
-            pytest.param(Estimate(input=50_000, input_cost=60_000, cost=900_000), id="a long one"),
+            pytest.param(
+                Rule("total_tokens", "5h", 200_000), Spent(1_000, 95_000), None, id="long answers"
+            ),
+            pytest.param(
+                Rule("output_tokens", "5h", 200_000), Spent(1_000, 95_000), None, id="their output"
+            ),
+            pytest.param(
+                Rule("cost_usd", "5h", 6_000_000), Spent(1, 1, 2_900_000), None, id="dear ones"
+            ),
+            pytest.param(
+                Rule("total_tokens", "5h", 200_000),
+                Spent(1_000, 60_000),
+                Spent(90, 9),
+                id="a title",
+            ),
         ],
     )
-    def test_a_fresh_keys_calls_run_side_by_side(self, keys: Keys, estimate: Estimate) -> None:
+    def test_large_first_calls_at_once_stay_within_a_small_limit(
+        self,
+        keys: Keys,
+        monkeypatch: pytest.MonkeyPatch,
+        rule: Rule,
+        large: Spent,
+        first: Spent | None,
+    ) -> None:
+        monkeypatch.setattr("server.auth.keys.PATIENCE", 0.0)
+        key, _ = keys.create(Draft("x", rules=(rule,)))
+        asked = Estimate(input=1_000, input_cost=5_000, cost=250_000, most_cost=3_845_000)
+        if first:
+            keys.settle(keys.reserve(key, "m", asked), first)
+        for round_ in range(3):
+            together: list[Any] = []
+            with contextlib.suppress(AppError):
+                while len(together) < 50:  # all that the key lets run at once
+                    together.append(keys.reserve(key, "m", asked))
+            assert together or round_
+            for held in together:
+                keys.settle(held, large)
+        assert used(keys)[0] <= rule.maximum
+
+    @pytest.mark.parametrize(
+        ("estimate", "together"),
+        [
+            pytest.param(Estimate(input=10, input_cost=50, cost=250_000), 3, id="a question"),
+            pytest.param(
+                Estimate(input=50_000, input_cost=60_000, cost=900_000, most_cost=4_000_000),
+                2,
+                id="a long one",
+            ),
+        ],
+    )
+    def test_a_fresh_keys_calls_run_side_by_side(
+        self, keys: Keys, estimate: Estimate, together: int
+    ) -> None:
         key, _ = keys.create(Draft("x", rules=ORDINARY))
         for known in (keys, reloaded()):  # nothing is known after a restart, either
-            held = [known.reserve(key, "m", estimate) for _ in range(3)]
+            held = [known.reserve(key, "m", estimate) for _ in range(together)]
             for one in held:
                 known.release(one)
 
@@ -389,10 +439,10 @@ class TestLimits:
                 "insert into request_log (id, key, endpoint, model, status, attempts, input, "
                 "output, cost, started_at) values (?, ?, '/v1/responses', 'm', 'success', '[]', "
                 "?, 50, 3000, ?)",
-                [("a", key.id, 1000, 1), ("b", key.id, 2000, 2), ("c", key.id, None, 3)],
+                [(f"{n}", key.id, 2000, n) for n in range(20)] + [("c", key.id, None, 30)],
             )
         again = reloaded()
-        for _ in range(200):  # at 2,050 tokens each; unknown ones would hold 64,000
+        for _ in range(60):  # unknown ones would hold 128,000
             again.reserve(key, "m", Estimate(input=10, cost=9))
 
     def test_a_nearly_spent_key_begins_nothing_that_would_not_fit(self, keys: Keys) -> None:
@@ -424,6 +474,29 @@ class TestLimits:
         keys.settle(keys.reserve(key, "m"), SPENT)
         keys.edit(key.id, {}, reset=True)
         assert used(keys) == used(reloaded()) == [0]
+
+    def test_an_edit_while_an_account_is_removed_keeps_what_it_set(
+        self, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        key, _ = keys.create(Draft("x", accounts=("a", "gone")))
+        real, began = keys._write, threading.Event()
+
+        def remove() -> None:
+            began.set()
+            keys.forget_account("gone")
+
+        removal = threading.Thread(target=remove)
+
+        def late(*given: Any) -> Any:
+            if not removal.ident:
+                removal.start()
+                began.wait(30)
+            return real(*given)
+
+        monkeypatch.setattr(keys, "_write", late)
+        keys.edit(key.id, {"accounts": ("b", "gone")})
+        removal.join(30)
+        assert keys.get(key.id).accounts == reloaded().get(key.id).accounts == ("b",)
 
     def test_a_deleted_key_in_the_middle_of_a_call(self, keys: Keys) -> None:
         key, _ = keys.create(Draft("x", rules=(TOKENS,)))

@@ -12,7 +12,7 @@ import pytest
 from server.config import Config
 from server.ingest.connect import logs_endpoint, with_otel
 from server.store import db
-from server.usage import received, telemetry
+from server.usage import received, telemetry, turns
 from server.usage.days import Days
 from server.usage.steps import Span
 from tests.codexcli import Codex
@@ -35,7 +35,8 @@ def tool_turn(request: Received) -> Script:
     name = f"resp_{uuid.uuid4().hex}"
     if any(i.get("type") == "function_call_output" for i in request.json["input"]):
         return Stream(spoken("Done.", name))
-    arguments = json.dumps({"cmd": "echo a-secret-argument"})
+    failing = "please fail" in json.dumps(request.json["input"])
+    arguments = json.dumps({"cmd": "exit 3" if failing else "echo a-secret-argument"})
     call = {"type": "function_call", "name": "exec_command", "arguments": arguments}
     return Stream(called(call, name))
 
@@ -93,6 +94,32 @@ def test_the_panels_equal_the_rollout(codex: Codex, served: Served) -> None:
     kept = repr([db.rows(f"select * from {table}") for table in tables])
     assert "codex_exec" in kept
     assert "a-secret" not in kept
+
+
+def test_a_command_that_fails_is_no_success(codex: Codex, served: Served) -> None:
+    connect(codex, served)
+    assert codex.run("please fail", CLIENT_KEY="sk-local").code == 0
+    served.services.indexer.scan()
+    served.services.facts.refresh()
+    assert served.services.telemetry.settled(30)
+    served.services.telemetry.reconcile()
+
+    now = db.now_ms()
+    span = Span(now - 86_400_000, now + 1)
+    found = {p["id"]: p for p in telemetry.panels(span, Days("UTC"), now)["panels"]}
+    assert [(t["name"], t["succeeded"], t["failed"]) for t in found["tools"]["items"]] == [
+        ("exec_command", 0, 1)
+    ]
+    assert found["success"]["tools"] == {"succeeded": 0, "failed": 1}
+    literal = {item["name"]: item["value"] for item in found["success"]["literal"]["items"]}
+    assert literal["true"] == 1  # as Codex says and SigNoz counts
+    call = db.rows("select id from call order by started_at limit 1")[0][0]
+    turn = turns.timeline(call)
+    assert turn is not None
+    assert [s["success"] for s in turn["segments"] if s["kind"] == "tool"] == [False]
+    kinds = [s["kind"] for s in turn["segments"]]
+    assert kinds[0] == "start"
+    assert kinds[1:] == ["waiting", "streaming", "tool", "waiting", "streaming"]
 
 
 def test_a_conversation_that_leaves_no_log_is_counted(codex: Codex, served: Served) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from server import errors
+from server.errors import AppError, Forbidden, Unauthorized
 from server.proxy import policy
-from server.proxy.policy import Outcome, Tries
+from server.proxy.policy import Outcome, Tries, Trouble
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
@@ -283,3 +284,30 @@ def test_no_account_says_who_must_do_what(state: str, expected: int) -> None:
     answer = policy.no_account(state)
     assert (answer.status, answer.code, answer.retry_after) == (expected, "no_accounts", None)
     assert "Brimline" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        pytest.param(policy.no_account("paused"), 400, "invalid_prompt", id="printed at once"),
+        pytest.param(Unauthorized("Which?", code="x"), 400, "invalid_prompt", id="401: six times"),
+        pytest.param(Forbidden("No.", code="x"), 400, "invalid_prompt", id="403: six times"),
+        pytest.param(
+            policy.owner_away(True), 400, "previous_response_not_found", id="it knows this one"
+        ),
+        pytest.param(policy.dry(None, NOW), 429, "usage_limit_reached", id="it knows a limit"),
+        pytest.param(policy.dry(NOW + 1000, NOW), 429, "rate_limit_exceeded", id="it waits"),
+        pytest.param(Trouble("Down."), 503, "server_is_overloaded", id="trouble may pass"),
+    ],
+)
+def test_what_codex_is_told(error: AppError, status: int, code: str) -> None:
+    told = policy.for_codex(error)
+    assert (told.status, told.code, told.message) == (status, code, error.message)
+
+
+def test_codex_is_told_of_trouble_by_an_event() -> None:
+    assert policy.event_for_codex(Trouble("Down.")) == ("server_error", "Down.")
+    code, words = policy.event_for_codex(policy.busy()) or ("", "")
+    assert code == "rate_limit_exceeded"
+    assert words.endswith("Please try again in 1s.")
+    assert policy.event_for_codex(policy.no_account("paused")) is None

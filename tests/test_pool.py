@@ -70,7 +70,7 @@ def until(true: Callable[[], Any], seconds: float = 30.0) -> None:
 
 def quiet(pool: Pool) -> None:
     """Wait until no question to the provider is under way."""
-    until(lambda: all(live.asking is None for live in pool._live.values()))
+    until(lambda: all(live.asking is None for live in pool._roster.live.values()))
 
 
 def restarted(pool: Pool, config: Config) -> Pool:
@@ -905,7 +905,7 @@ def test_plans_with_one_window(
 def test_polling_asks_everyone_a_few_at_a_time_and_returns_at_once(
     pool: Pool, upstream: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.accounts.pool.random.random", lambda: 0.0)
+    monkeypatch.setattr("server.accounts.asking.random.random", lambda: 0.0)
     for name in ("ada", "bob", "cy", "dee", "eve", "fay"):
         add(pool, name)
     pool.pause(pool.find("fay"))
@@ -936,12 +936,12 @@ def test_an_account_that_is_refused_is_asked_less_often(
 ) -> None:
     monotonic = [1000.0]
     account = add(pool)
-    monkeypatch.setattr("server.accounts.pool.time.monotonic", lambda: monotonic[0])
+    monkeypatch.setattr("server.accounts.asking.time.monotonic", lambda: monotonic[0])
     upstream.usage = lambda _: (429, {})
     upstream.calls.clear()
     for _ in range(20):
         pool.poll_usage()
-        pool.ask(account).wait(30) if pool._live[account].asking else None
+        pool.ask(account).wait(30) if pool._roster.live[account].asking else None
         monotonic[0] += 60
     assert 3 <= len(upstream.calls) <= 8
 

@@ -132,6 +132,11 @@ def test_the_same_request_twice_counts_once(database: None) -> None:
     assert rolled("model")["gpt-5.5"][0] == 1
 
 
+def test_a_thread_that_finds_a_title_is_no_conversation(database: None) -> None:
+    see(Ledger(), finished("resp_1", "t", kind="title"), finished("resp_2", "s"))
+    assert dict(db.rows("select key, kind from session")) == {"t": "title", "s": "user"}
+
+
 def test_a_failed_transaction_leaves_no_count_behind(database: None) -> None:
     ledger = Ledger()
     with pytest.raises(ZeroDivisionError), db.writing("calls") as connection:

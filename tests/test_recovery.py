@@ -24,7 +24,7 @@ from tests.upstream import Provider
 STOPS = {
     "aside": "from server.store import db; db._restore = die",
     "unmade": "from server.accounts.copies import Copies; Copies.rebuilt = die",
-    "made": "from server.accounts.pool import Pool; Pool._remember = die",
+    "made": "from server.accounts.roster import Roster; Roster._remember = die",
 }
 
 
@@ -223,6 +223,7 @@ def test_damage_while_it_runs_is_said_and_the_proxy_goes_on(home: Home) -> None:
         assert server.end() == 0
         server = home.server()
         assert states(server) == {"ada": "active", "bob": "paused"}
+        until(lambda: server.get("/api/request-logs")[1]["total"] >= 2)  # of before the start
         until(lambda: server.get("/api/calls")[1]["total"])
         ask(server)
     finally:

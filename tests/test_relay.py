@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -55,3 +56,30 @@ def test_what_is_posted_before_the_start_runs_with_it() -> None:
         assert ran.wait(30)
     finally:
         relay.stop()
+
+
+def test_what_begins_does_not_queue_behind_what_is_open(relay: Relay) -> None:
+    """Whatever an event of one stream leads to comes before the events of all others."""
+    pairs = [socket.socketpair() for _ in range(4)]
+    found: list[str] = []
+    done = threading.Event()
+
+    def ready(ear: socket.socket) -> None:
+        found.append("event")
+        relay.forget(ear)
+        relay.post(lambda: found.append("new"))
+        relay.after(0, lambda: found.append("due"))
+        if found.count("event") == len(pairs):
+            relay.post(done.set)
+
+    def begin() -> None:
+        for bell, ear in pairs:
+            bell.send(b"x")  # all are ready at the next look
+            relay.watch(ear, lambda ear=ear: ready(ear))  # type: ignore[misc]
+
+    relay.post(begin)
+    assert done.wait(30)
+    assert found == ["event", "new", "due"] * len(pairs)
+    for pair in pairs:
+        for sock in pair:
+            sock.close()

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from server.auth.keys import Keys
 from server.config import Config
-from server.proxy import recorder
+from server.proxy import recorder, waiting
 from server.proxy.recorder import Record, Recorder
 from server.store import db, settings
 from server.usage.pricing import Tokens
@@ -181,6 +182,51 @@ def test_the_backlog_is_bounded(
     assert rows() == 3
 
 
+def test_what_cannot_be_stored_waits_for_the_next_start(
+    config: Config, database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, folder = SilentLedger(), config.data_dir
+    failing = Recorder(ledger, Keys(), folder)
+    monkeypatch.setattr(failing, "_write", _damaged)
+    failing.start()
+    used = Tokens(10, 4, 3, 1, 2)
+    attempts = [{"account": "a", "status": "success"}]
+    failing.put(record("r1", response_id="resp", tokens=used, attempts=attempts), wait=0)
+    failing.put(record("r2", model="\ud800", error_message="x" * 900), wait=0)
+    wait_until(lambda: failing.notices, "the failure is said")
+    failing.stop()
+    kept = folder / waiting.NAME
+    assert kept.stat().st_mode & 0o777 == 0o600
+    with kept.open("ab") as file:
+        file.write(b'{"id": 5}\n{"id": "r3", "started_at": "x"}\n[1]\n\xff\n{"id": "r4"')
+    again = Recorder(ledger, Keys(), folder)
+    again.start()
+    again.put(record("r5"), wait=0)
+    wait_until(lambda: rows() == 3, "all three are stored")
+    wait_until(lambda: not kept.exists(), "nothing waits any more")
+    again.stop()
+    found = db.rows("select id, model, attempts, input, reasoning from request_log order by id")
+    assert found[0] == ("r1", None, orjson.dumps(attempts).decode(), 10, 1)
+    assert [one[:2] for one in found[1:]] == [("r2", "?"), ("r5", None)]
+    assert [(f.response_id, f.tokens) for f in ledger.seen] == [("resp", used)]
+
+
+def test_a_start_that_cannot_store_either_keeps_them_waiting(
+    config: Config, database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("r1", "r2"):
+        failing = Recorder(SilentLedger(), Keys(), config.data_dir)
+        monkeypatch.setattr(failing, "_write", _damaged)
+        failing.start()
+        failing.put(record(name), wait=0)
+        failing.stop()
+    assert [one["id"] for one in waiting.take(config.data_dir)] == ["r1", "r2"]
+
+
+def _damaged(batch: Any) -> None:
+    raise sqlite3.DatabaseError("database disk image is malformed")
+
+
 def test_text_that_sqlite_refuses_is_mended(writer: Recorder) -> None:
     assert writer.put(record("odd", model="\ud800", client="x" * 10_000), wait=5)
     assert db.rows("select model, length(client) from request_log") == [("?", 500)]
@@ -212,3 +258,12 @@ def test_open_requests_are_shown(rig: Rig) -> None:
     assert rig.proxy.active() == 1
     response.close()
     wait_until(lambda: not rig.proxy.live(), "nothing is open")
+
+
+def test_a_thread_that_finds_a_title_is_told_apart(rig: Rig) -> None:
+    title = json.dumps({"thread_source": "thread_title"})
+    rig.send(None, session_id="title-1", x_codex_turn_metadata=title)
+    rig.send(None, session_id="talk-1")
+    wait_until(lambda: len(rig.ledger.seen) == 2, "both rows")
+    kinds = {one.session_id: one.kind for one in rig.ledger.seen}
+    assert kinds == {"title-1": "title", "talk-1": None}

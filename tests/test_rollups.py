@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,8 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
-from server.usage import slices, summary, trends
+from server.usage import calls, insights, slices, summary, threads, trends
+from server.usage.calls import Page
 from server.usage.days import QUARTER, Days
 from server.usage.slices import Filter
 from tests.rollouts import Tree
@@ -140,3 +142,124 @@ def test_sessions_of_a_day_follow_the_zone_that_is_set(tree: Tree) -> None:
     assert {day["day"]: day["sessions"] for day in days if day["sessions"]} == {
         day: len(sessions) for day, sessions in expected.items()
     }
+
+
+EVERY: dict[str, dict[str, Any]] = {
+    "all": {},
+    "a provider": {"provider": "codex"},
+    "a model": {"models": ("gpt-5.5",)},
+    "a project": {"projects": ("project-1", "project-2")},
+    "a month": {"since": 1_770_000_000_000 // QUARTER * QUARTER},
+    "a text": {"text": "project-1"},
+    "priced": {"price_status": "exact"},
+}
+SPAN = ("2026-01-01", "2026-12-31")
+
+
+def told(wanted: Filter, zone: str) -> dict[str, Any]:
+    """What every list and chart says, but for what a whole thread is like."""
+    days = Days(zone)
+    everything = Page(limit=500)
+    answers: dict[str, Any] = {
+        f"calls by {sort}": calls.search(wanted, Page(sort=sort, limit=40))
+        for sort in ("time", "tokens", "thread", "model")
+    }
+    answers |= {
+        f"summary by {by}": by_name(summary.grouped(wanted, by, days, 0))
+        for by in (*_SLOW, "date", "session", "kind")
+    }
+    answers["threads"] = threads.search(wanted, everything)
+    answers["insights"] = insights.found(wanted)
+    for rows in (answers["threads"]["threads"], answers["insights"]["threads"]):
+        for row in rows:
+            row.pop("models"), row.pop("efforts")
+    answers["coverage"] = summary.coverage(wanted)
+    plain = Filter(
+        provider=wanted.provider,
+        models=wanted.models,
+        projects=wanted.projects,
+        history=wanted.history,
+    )
+    for by in trends.HEADINGS:
+        answers[f"trends by {by}"] = trends.series(*SPAN, by=by, zone=zone, wanted=plain)
+    answers["sums"] = trends.summary(*SPAN, 1_780_000_000_000, zone=zone, wanted=plain)
+    answers["sums"].pop("providers")  # what there is to choose from
+    answers["heat"] = trends.heat(*SPAN, zone=zone, wanted=plain)
+    return answers
+
+
+def by_name(found: dict[str, Any]) -> dict[str, Any]:
+    return {group.get("name", group.get("project")): group for group in found["groups"]}
+
+
+def without_archived() -> None:
+    """Take archived sessions out of the ledger, as if there had never been one."""
+    gone = "select s.id from session s join source_file f on f.id = s.source where f.archived"
+    with db.writing("calls") as connection:
+        connection.execute(f"delete from call where session in ({gone})")
+        Ledger().rebuild(connection)
+    slices.forget()
+    slices.refresh()
+
+
+def put_aside(home: Path, every: int) -> None:
+    """Archive some of the active logs and take some of the archived ones back."""
+    archive, active = home / "archived_sessions", home / "sessions" / "2026" / "01" / "01"
+    active.mkdir(parents=True, exist_ok=True)
+    archive.mkdir(exist_ok=True)
+    for number, path in enumerate(sorted(home.glob("sessions/**/*.jsonl"))):
+        if number % every == 0:
+            path.replace(archive / path.name)
+    for number, path in enumerate(sorted(archive.glob("*.jsonl"))):
+        if number % every == 1:
+            path.replace(active / path.name)
+
+
+@pytest.mark.parametrize(
+    ("ours", "zone"),
+    [
+        pytest.param("UTC", "UTC", id="UTC"),
+        pytest.param("Asia/Kathmandu", "Asia/Kathmandu", id="a zone of 45 minutes"),
+        pytest.param("UTC", "Asia/Kathmandu", id="another zone than ours"),
+    ],
+)
+@pytest.mark.parametrize("named", list(EVERY))
+def test_without_archived_sessions_all_is_as_if_they_had_never_been(
+    tree: Tree, config: Config, named: str, ours: str, zone: str
+) -> None:
+    settings.change({"timeZone": ours})
+    indexer = Indexer(config, Ledger())
+    wanted = EVERY[named]
+    for every in (3, 2):  # what was archived before comes back, in part
+        slices.refresh()
+        put_aside(config.codex_home, every)
+        indexer.scan()
+    active = told(Filter(history="active", **wanted), zone)
+    whole = told(Filter(**wanted), zone)
+    assert whole["threads"]["totals"]["calls"] > active["threads"]["totals"]["calls"] > 0
+    slices.forget()
+    slices.refresh()
+    assert told(Filter(**wanted), zone) == whole, "moving the sums is as good as summing up anew"
+    assert told(Filter(history="active", **wanted), zone) == active
+    without_archived()
+    expected = told(Filter(**wanted), zone)
+    for name, answer in active.items():
+        assert answer == expected[name], name
+
+
+def test_a_session_that_moved_is_seen_by_a_server_that_was_not_told(
+    tree: Tree, config: Config
+) -> None:
+    before = calls.search(Filter(history="active"), Page())["total"]
+    slices.keep()
+    session, count = db.rows(
+        "select s.id, count(*) from session s join source_file f on f.id = s.source "
+        "join call c on c.session = s.id where not f.archived group by 1 order by 1 limit 1"
+    )[0]
+    with db.writing() as connection:  # another process did this: no revision tells of it
+        connection.execute(
+            "update source_file set archived = 1 where id = (select source from session "
+            "where id = ?)",
+            (session,),
+        )
+    assert calls.search(Filter(history="active"), Page())["total"] == before - count

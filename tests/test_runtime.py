@@ -152,6 +152,16 @@ def test_a_busy_port_of_a_stranger(tmp_path: Path) -> None:
         assert str(os.getpid()) in said
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_of_another_computer_is_no_busy_port(tmp_path: Path, host: str) -> None:
+    other = Server(tmp_path / "data", "--host", host)
+    assert other.process.wait(60) == 1
+    assert other.process.stderr is not None
+    said = other.process.stderr.read()
+    other.end()
+    assert f"cannot listen on {host}" in said and "127.0.0.1 always is one" in said
+
+
 def test_with_an_admin_token_strangers_get_401(tmp_path: Path) -> None:
     token = "t" * 40
     server = Server(tmp_path / "data", CODEX_LB_ADMIN_API_TOKEN=token)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from server.sentences import SENTENCES, say, told
+from server.sentences import SENTENCES, misplaced, say, told, why
 
 LOCALES = Path(__file__).resolve().parent.parent / "ui" / "src" / "locales"
 INVENTED = {
@@ -35,6 +37,10 @@ INVENTED = {
     "host": "0.0.0.0",
     "usual": "0.3",
     "line": "3",
+    "column": "14",
+    "value": "NaN",
+    "sign": "}",
+    "given": "120",
     "folder": "/home/ada/.local/share/brimline",
 }
 NESTED: dict[str, Any] = {
@@ -105,3 +111,38 @@ def test_every_sentence_is_in_every_language(language: str) -> None:
         for sentence in sentences:
             shown = set(re.findall(r"\{\{(\w+)(?:, number)?\}\}", sentence))
             assert shown | {"count"} == names(SENTENCES[key]) | {"count"}, (key, sentence)
+
+
+@pytest.mark.parametrize(
+    ("error", "key"),
+    [
+        pytest.param(PermissionError(13, "Permission denied"), "why.permission", id="not ours"),
+        pytest.param(OSError(errno.ENOSPC, "No space left on device"), "why.full", id="full"),
+        pytest.param(json.JSONDecodeError("Extra data", "{}x", 2), "why.json", id="a place in it"),
+        pytest.param(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "why.utf8", id="no text"),
+        pytest.param(RecursionError("too deep"), "why.nested", id="braces without end"),
+        pytest.param(ValueError(say("why.noModel")), "why.noModel", id="a sentence of ours"),
+    ],
+)
+def test_why_a_file_does_not_hold_is_said_anew(error: Exception, key: str) -> None:
+    found = told(say("own.broken", file="pricing.json", why=why(error)))
+    assert found is not None and found["key"] == "own.broken"
+    assert found["values"]["why"]["key"] == key
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("a = 1\nb c", {"line": "2", "column": "3"}, id="a place"),
+        pytest.param('a = """', None, id="the end"),
+    ],
+)
+def test_where_toml_is_broken_is_said_anew(text: str, expected: dict[str, str] | None) -> None:
+    with pytest.raises(tomllib.TOMLDecodeError) as broken:
+        tomllib.loads(text)
+    found = told(say("connect.toml", why=misplaced(broken.value)))
+    assert found is not None
+    wanted = (
+        {"key": "why.place", "values": expected} if expected else {"key": "why.cut", "values": {}}
+    )
+    assert found["values"]["why"] == wanted

@@ -21,7 +21,7 @@ from server.accounts.pool import Pool
 from server.accounts.signin import SignInFailed, SignIns
 from server.config import Config
 from server.errors import BadRequest, Conflict
-from server.store import vault
+from server.store import settings, vault
 from tests.auth_server import Provider, Reply, access_token, id_token, provider
 
 
@@ -66,10 +66,10 @@ def until(true: Callable[[], Any], seconds: float = 30.0) -> None:
         time.sleep(0.005)
 
 
-def get(url: str) -> requests.Response:
+def get(url: str, accept_language: str | None = None) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False
-        return session.get(url, timeout=30)
+        return session.get(url, headers={"Accept-Language": accept_language}, timeout=30)
 
 
 def asked(shown: dict[str, Any]) -> dict[str, str]:
@@ -127,6 +127,28 @@ def test_a_code_is_exchanged_once(signs: SignIns, upstream: Provider) -> None:
     signs.pasted(callback(shown))
     signs.pasted(callback(shown))
     assert len(upstream.asked("/oauth/token")) == 1
+
+
+@pytest.mark.parametrize(
+    ("accepted", "chosen", "language", "sentence"),
+    [
+        pytest.param("de-AT,de;q=0.9,en;q=0.5", "", "de", "Sie sind angemeldet.", id="a browser"),
+        pytest.param("tlh, zh-CN;q=0.8, en;q=0.1", "", "zh", "您已登录。", id="its second wish"),
+        pytest.param("ar", "", "ar", "تم تسجيل الدخول.", id="from right to left"),
+        pytest.param("tlh;q=x,,;;", "", "en", "You are signed in.", id="none of ours"),
+        pytest.param(None, "", "en", "You are signed in.", id="no wish"),
+        pytest.param("de", "fr", "fr", "Vous êtes connecté.", id="the pages' own language"),
+    ],
+)
+def test_the_page_of_a_sign_in_speaks_the_readers_language(
+    signs: SignIns, accepted: str | None, chosen: str, language: str, sentence: str
+) -> None:
+    settings.change({"language": chosen})
+    page = get(callback(signs.start()), accept_language=accepted)
+    direction = "rtl" if language == "ar" else "ltr"
+    assert f"<html lang={language} dir={direction}>" in page.text
+    assert sentence in page.text
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 
 def test_a_callback_of_an_earlier_sign_in_changes_nothing(

@@ -131,6 +131,16 @@ def test_a_large_event_in_small_pieces_takes_linear_time() -> None:
         pytest.param({"input_tokens": 2**60, "output_tokens": 1}, None, id="beyond reason"),
         pytest.param({"input_tokens": 5, "output_tokens": 1}, Tokens(5, 0, 1, 0, 0), id="plain"),
         pytest.param(
+            {
+                "input_tokens": 12.0,
+                "input_tokens_details": {"cached_tokens": 4.0},
+                "output_tokens": 1e3,
+            },
+            Tokens(12, 4, 1000, 0, 0),
+            id="whole numbers written with a point",
+        ),
+        pytest.param({"input_tokens": 12.5, "output_tokens": 1}, None, id="half a token"),
+        pytest.param(
             {"input_tokens": 5, "output_tokens": 3, "input_tokens_details": {"cached_tokens": 9}},
             Tokens(5, 5, 3, 0, 0),
             id="cached lies inside input",

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from desktop import supervisor
-from desktop.supervisor import Address, Budget, Client, NotRunning, Refused, Supervisor, Wake
+from desktop.supervisor import Address, Budget, Client, NotRunning, Refused, Supervisor
+from desktop.wake import Wake
 from server import __version__
 from server.config import Config
 from server.store.lock import Lock
@@ -320,6 +321,81 @@ def test_stop_ends_one_that_hangs(
     assert tended.stop(seconds=1) is None
     assert stubs.started[0].wait(30) == -signal.SIGKILL
     assert not config.server_file.exists()
+
+
+def test_one_that_hung_before_we_came_is_the_users_to_end(
+    impatient: None, stubs: Stubs, tended: Supervisor
+) -> None:
+    first = stubs.start().pid
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: tended.tend() is None and tended.can_restart, 60)
+    assert tended.hung
+    assert stubs.started[0].poll() is None, "another's server is not ended unasked"
+    tended.restart()
+    assert until(tended.tend, 60).address.pid != first
+    assert stubs.started[0].wait(30) == -signal.SIGKILL
+
+
+def test_only_who_has_the_lock_is_ended(config: Config, impatient: None, stubs: Stubs) -> None:
+    """A number left in a file may be somebody else's by now."""
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    lock = Lock(config.data_dir / "serve.lock")
+    assert lock.acquire()  # by this process, which says nothing of itself
+    said = {"host": "127.0.0.1", "port": 9, "pid": bystander.pid, "version": "1", "token": "t"}
+    config.server_file.write_text(json.dumps(said))
+    (config.data_dir / "serve.lock").write_text(str(bystander.pid))
+    found = Supervisor(config)
+    try:
+        until(lambda: found.tend() is None and found._silence._seconds > 2)
+        assert not (found.hung or found.can_restart)
+        found.restart()
+        assert found.stop(seconds=0) == (
+            "The server has not ended yet: it may be finishing open work. "
+            "If it stays, end that process."
+        )
+        assert bystander.poll() is None
+    finally:
+        lock.release()
+        bystander.communicate()
+
+
+BEFORE_THE_ANSWER = """
+import fcntl, sys, time
+lock = open(sys.argv[1], "a")
+fcntl.flock(lock, fcntl.LOCK_EX)
+while True:
+    sys.argv[2:] or time.sleep(600)
+"""
+
+
+def test_one_of_ours_that_hangs_before_its_first_answer_is_ended(
+    impatient: None, stubs: Stubs, tended: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = [sys.executable, "-c", BEFORE_THE_ANSWER, *stubs.locking]
+    monkeypatch.setattr(supervisor, "self_command", lambda *words: hanging)
+    until(lambda: tended.tend() is None and tended.hung, 60)
+    assert tended.trouble == "The server does not answer; it is started again"
+    assert tended._child is not None
+    first = tended._child.pid
+    monkeypatch.setattr(supervisor, "self_command", lambda *words: stubs.words())
+    assert until(tended.tend, 60).address.pid != first
+    assert len(tended._budget._restarts) == 1
+
+
+def test_a_long_start_that_works_is_left_to_the_user(
+    impatient: None, stubs: Stubs, tended: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working = [sys.executable, "-c", BEFORE_THE_ANSWER, *stubs.locking, "works"]
+    monkeypatch.setattr(supervisor, "self_command", lambda *words: working)
+    monkeypatch.setattr(supervisor, "HUNG_SECONDS", 5.0)  # it computes at least once in that time
+    monkeypatch.setattr(supervisor, "BIRTH_SECONDS", 6.0)
+    until(lambda: tended.tend() is None and tended.can_restart, 60)
+    assert tended._child is not None
+    assert tended._child.poll() is None, "mending a large database may take minutes"
+    first = tended._child.pid
+    monkeypatch.setattr(supervisor, "self_command", lambda *words: stubs.words())
+    tended.restart()
+    assert until(tended.tend, 60).address.pid != first
 
 
 def test_stop_says_what_it_leaves_behind(impatient: None, stubs: Stubs, tended: Supervisor) -> None:

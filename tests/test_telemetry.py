@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from server.times import iso
 from server.usage import received, telemetry
 from server.usage.days import QUARTER, Days
 from server.usage.durations import COMMANDS
-from server.usage.steps import Span
+from server.usage.steps import Span, Steps
 from tests.captures import EXPECTED, NOW, RUNS, bodies
 
 SPAN = Span(NOW - 7 * 86_400_000, NOW)
@@ -516,6 +517,19 @@ def test_days_are_the_viewers(database: None) -> None:
         found = telemetry.panels(SPAN, Days(zone), NOW)["panels"]
         points = next(p for p in found if p["id"] == "tokensOverTime")["points"]
         assert [p["t"][:16] for p in points if p["v"]] == [day]
+
+
+@pytest.mark.parametrize("days", [2, 40, 300, 2000])
+def test_a_name_counts_once_in_each_step(days: int) -> None:
+    span = Span(NOW // QUARTER * QUARTER - days * 86_400_000, NOW // QUARTER * QUARTER)
+    steps = Steps(span, Days("Asia/Kathmandu"))
+    draw = random.Random(days)
+    first, end, _ = span.quarters()
+    rows = [(draw.randrange(first, end), f"talk {draw.randrange(40)}") for _ in range(500)]
+    names: dict[int, set[str]] = {}
+    for quarter, name in rows:
+        names.setdefault(steps.index(quarter), set()).add(name)
+    assert steps.distinct(rows) == {at: len(found) for at, found in names.items()}
 
 
 def test_a_span_counts_by_the_quarter_of_an_hour(database: None) -> None:

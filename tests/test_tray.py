@@ -180,6 +180,10 @@ class App:
     def get(self, path: str) -> Any:
         return self._ask(path, None, self.info()["token"])
 
+    def notices(self) -> list[str]:
+        """The keys of what the pages say above all else."""
+        return [said["key"] for said in self.get("/api/live")["noticesSaid"]]
+
     def post(self, path: str, body: Any = None, token: str | None = None) -> Any:
         raw = json.dumps(body or {}).encode()
         return self._ask(path, raw, token or self.info()["token"])
@@ -727,6 +731,9 @@ def test_no_tray_host_opens_the_window_and_says_why(app: App, tmp_path: Path) ->
         assert "AppIndicator" in logs
         assert "`brimline quit`" in logs
         until(lambda: any("No tray icon" in title for title, _ in app.host.notes), 30, "a notice")
+        until(lambda: app.notices() == ["notice.noTray"], 30, "the pages say it, too")
+        app.host.show()
+        until(lambda: app.notices() == [], 30, "and no longer when there is somebody")
         assert app.run("quit").returncode == 0
         assert app.process is not None
         app.process.wait(60)

@@ -15,7 +15,7 @@ from server.store import db
 from server.usage import thresholds
 from server.usage.afresh import Step, advice
 from server.usage.deltas import confidence, deltas
-from server.usage.turns import Made, Ran, Segment, course, tools
+from server.usage.turns import Made, Ran, Segment, Tried, begun, course, shared, tools
 
 AT = 1_795_225_400_000
 
@@ -71,6 +71,98 @@ def test_an_approval_is_told_from_the_tools_run(
     asked = [] if decided is None else [Ran("t", "exec_command", decided, None, None)]
     found: list[Segment] = tools(results, asked)
     assert [(s.kind, s.start, s.end) for s in found] == segments
+
+
+@pytest.mark.parametrize(
+    ("call", "tried", "segments"),
+    [
+        pytest.param(
+            Made("a", 9_000, 8_500, 500, None, None, None),
+            [
+                Tried(5_000, 5_100, 500, False, "telemetry"),
+                Tried(6_000, 6_200, 200, True, "telemetry"),
+            ],
+            [("retry", 5_000, 6_000), ("waiting", 6_000, 6_700), ("streaming", 6_700, 9_000)],
+            id="telemetry saw each attempt",
+        ),
+        pytest.param(
+            Made("a", 9_000, 8_500, None, None, None, None),
+            [Tried(6_000, 6_200, 200, True, "telemetry")],
+            [("model", 6_000, 9_000)],
+            id="when it was sent is telemetry's, not the log's line before",
+        ),
+        pytest.param(
+            Made("a", 9_000, 4_000, None, 5_000, 3_000, 3_900),
+            [Tried(4_000, 4_100, 500, False, "proxy"), Tried(5_000, 6_500, 429, False, "proxy")],
+            [("retry", 4_000, 6_500), ("waiting", 6_500, 8_000), ("streaming", 8_000, 8_900)],
+            id="the client's and the proxy's attempts are one",
+        ),
+        pytest.param(
+            Made("a", 9_000, 4_000, None, 5_000, 700, 3_900),
+            [Tried(4_900, 5_000, 200, True, "telemetry")],
+            [("waiting", 5_000, 5_700), ("streaming", 5_700, 8_900)],
+            id="the proxy's word decides",
+        ),
+        pytest.param(
+            Made("a", 9_000, 4_000, None, None, None, None),
+            [Tried(5_000, 5_100, 500, False, "telemetry")],
+            [("model", 5_000, 9_000)],
+            id="which attempt went well is not known",
+        ),
+    ],
+)
+def test_attempts_of_one_request_stand_together(
+    call: Made, tried: list[Tried], segments: list[tuple[str, int, int]]
+) -> None:
+    found = course(call, tried)
+    assert [(s.kind, s.start, s.end) for s in found] == segments
+    failed = [one for one in tried if not one.went]
+    if found[0].kind == "retry":
+        assert (found[0].attempts, found[0].call) == (len(failed), "a")
+        assert found[0].name == ", ".join(f"HTTP {one.status}" for one in failed)
+
+
+def test_an_attempt_belongs_to_the_call_that_it_led_to() -> None:
+    made = [Made(name, at, None, None, None, None, None) for name, at in (("a", 100), ("b", 200))]
+    tried = [Tried(at, at + 5, 200, True, "telemetry") for at in (190, 10, 90, 120, 300)]
+    found = shared(made, tried)
+    assert [one.start for one in found["a"]] == [10, 90]
+    assert [one.start for one in found["b"]] == [120, 190]
+
+
+@pytest.mark.parametrize(
+    ("turn", "at"),
+    [
+        pytest.param("01a1fbcb-e8d9-7b82-80ab-19d342d91da4", 1_795_225_807_065, id="of Codex"),
+        pytest.param("01a1fbcb-e8d9-4b82-80ab-19d342d91da4", None, id="a chance number"),
+        pytest.param("01a00000-e8d9-7b82-80ab-19d342d91da4", None, id="long ago"),
+        pytest.param("01b00000-e8d9-7b82-80ab-19d342d91da4", None, id="after its first call"),
+        pytest.param("7", None, id="of an older client"),
+        pytest.param(None, None, id="none"),
+    ],
+)
+def test_when_a_turn_began(turn: str | None, at: int | None) -> None:
+    assert begun(turn, 1_795_225_807_100) == at
+
+
+def test_a_turn_begins_before_its_first_request(client: FlaskClient) -> None:
+    turn = f"{(AT - 9_000):012x}"
+    turn = f"{turn[:8]}-{turn[8:]}-7b82-80ab-19d342d91da4"
+    with db.writing() as connection:
+        connection.execute("update call set turn_id = ?", (turn,))
+        connection.execute("update request_log set session_id = 's'")
+        connection.execute(
+            "insert into request_log (id, session_id, endpoint, status, http_status, attempts, "
+            "started_at, duration_ms) values ('e', 's', '/', 'error', 503, '[]', ?, 300)",
+            (AT - 6_000,),
+        )
+    said = client.get("/api/calls/r2").get_json()["turn"]["segments"]
+    assert [(s["kind"], s["startMs"], s["endMs"], s["attempts"]) for s in said[:3]] == [
+        ("start", 0, 3_000, None),
+        ("retry", 3_000, 5_000, 1),
+        ("waiting", 5_000, 5_600, None),
+    ]
+    assert said[1]["name"] == "HTTP 503"
 
 
 def row(first: int, cached: int, output: int = 100, **more: Any) -> dict[str, Any]:

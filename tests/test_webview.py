@@ -53,6 +53,7 @@ PAGE = f"""<!doctype html><title>Brimline</title>
 const dark = matchMedia("(prefers-color-scheme: dark)").matches;
 requestAnimationFrame(() => fetch("/seen?" + (dark ? "dark" : "light")));
 addEventListener("brimlinewindow", async () => {{
+  document.documentElement.lang = "vi";  // as our pages do once they know the choice
   const wanted = await (await fetch("/wanted")).text();
   if (!wanted) return;
   const api = pywebview.api;
@@ -180,6 +181,18 @@ def test_the_page_has_the_light_of_the_desktop(
     with played(tmp_path / "data") as told, shown(tmp_path, desk, GTK_THEME=theme):
         until(lambda: told.seen, 60, "the page says what it sees")
         assert told.seen[0] == light
+
+
+def test_the_window_remembers_the_language_of_its_page(
+    tmp_path: Path, desk: trayhost.Desktop
+) -> None:
+    def kept() -> bool:
+        said = json.loads((tmp_path / "data" / "window.json").read_text())
+        return bool(said.get("language") == "vi")
+
+    with played(tmp_path / "data") as told, shown(tmp_path, desk):
+        until(lambda: told.seen, 60, "the page is there")
+        until(kept, 60, "its language is written down")
 
 
 def test_a_link_that_leads_out_opens_the_browser(tmp_path: Path, desk: trayhost.Desktop) -> None:

@@ -107,6 +107,7 @@ BODIES: dict[str, tuple[dict[str, Any], dict[str, tuple[str, ...]]]] = {
     ),
     "POST /api/scan": ({"wait": False}, {"wait": BOOLEAN}),
     "POST /api/session": ({"token": "x"}, {"token": TEXTS}),
+    "PUT /api/tray": ({"visible": True}, {"visible": ("true",)}),
     "PUT /api/desktop": ({"startAtLogin": True}, {"startAtLogin": ("true",)}),
     "POST /api/connect/codex/preview": (
         {"undo": False, "replace": False, "style": "auto"},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from desktop.commands.terminal import (
     EXIT_ERROR,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 
 AUTH_JSON_LIMIT = 1 << 20
+_PIPE_SECONDS = 5.0  # for the shell to begin writing
 
 
 def add(commands: Any) -> None:
@@ -74,6 +77,7 @@ def _add_states(commands: Any) -> None:
             until = parser.add_mutually_exclusive_group()
             until.add_argument("--for", dest="duration", type=duration, metavar="1h30m")
             until.add_argument("--until-reset", action="store_true", help="until a window resets")
+        json_flag(parser)
 
 
 def _add_import(commands: Any) -> None:
@@ -172,7 +176,7 @@ def _import_one(
 
 def _auth_json(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             content = file.read(AUTH_JSON_LIMIT + 1)
     except OSError as error:
         raise AppError(
@@ -182,6 +186,20 @@ def _auth_json(path: Path) -> bytes:
     if len(content) > AUTH_JSON_LIMIT:
         raise AppError("It is larger than any auth.json; take the file Codex wrote.", code="large")
     return content
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file, or the shell's pipe; one that nobody writes to would be waited for without end."""
+    if not path.is_fifo():
+        return path.open("rb")
+    import select
+
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not select.select([handle], [], [], _PIPE_SECONDS)[0]:
+        os.close(handle)
+        raise OSError(errno.ETIMEDOUT, "it is a pipe that nobody writes to")
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "rb")
 
 
 def _bring(settings: Config, arguments: argparse.Namespace) -> int:
@@ -235,8 +253,7 @@ def _pause(settings: Config, arguments: argparse.Namespace) -> int:
             client.post(f"/api/accounts/{account['accountId']}/pause", body)
         else:
             _pause_offline(settings, arguments, account["accountId"])
-        print(f"Paused {_names(account)[0]}.")
-    return 0
+    return _report(settings, arguments, chosen, "Paused")
 
 
 def _pause_offline(settings: Config, arguments: argparse.Namespace, account: str) -> None:
@@ -256,7 +273,24 @@ def _resume(settings: Config, arguments: argparse.Namespace) -> int:
             client.post(f"/api/accounts/{account['accountId']}/resume")
         else:
             _resume_offline(settings, account["accountId"])
-        print(f"Resumed {_names(account)[0]}.")
+    return _report(settings, arguments, chosen, "Resumed")
+
+
+def _report(
+    settings: Config, arguments: argparse.Namespace, chosen: list[dict[str, Any]], done: str
+) -> int:
+    """Say what was done, or for scripts how these accounts stand now."""
+    if arguments.json:
+        keys = {account["accountId"] for account in chosen}
+        now = [one for one in _summaries(settings) if one["accountId"] in keys]
+        told = [{"id": one["accountId"], "name": _names(one)[0], "status": one["status"],
+                 "pausedUntil": one.get("pausedUntil")} for one in now]  # fmt: skip
+        print(json.dumps({"accounts": told}))
+        return 0
+    if not chosen:
+        print("Nothing to do: no account is in a state for that.")
+    for account in chosen:
+        print(f"{done} {_names(account)[0]}.")
     return 0
 
 
@@ -283,10 +317,7 @@ def _chosen(
         return [match(arguments.name, accounts)]
     if not accounts:
         raise AppError("There is no account yet. Add one with `brimline accounts import`.")
-    found = [account for account in accounts if account["status"] in able]
-    if not found:
-        print("Nothing to do: no account is in a state for that.")
-    return found
+    return [account for account in accounts if account["status"] in able]
 
 
 def match(name: str, accounts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -216,7 +216,7 @@ def _tray(settings: Config, arguments: argparse.Namespace) -> int:
 
 
 def _quit(settings: Config, arguments: argparse.Namespace) -> int:
-    from desktop.supervisor import Wake
+    from desktop.wake import Wake
     from server.store.lock import Lock
 
     lock = Lock(settings.data_dir / "tray.lock")

@@ -22,12 +22,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+from server import words
 from server.accounts import oauth, provider
 from server.accounts.pool import Pool
 from server.config import Config
 from server.errors import AppError, BadRequest, Conflict
 from server.sentences import say, told
-from server.store import db
+from server.store import db, settings
 
 log = logging.getLogger(__name__)
 
@@ -200,11 +201,11 @@ class SignIns:
     def came_back(self, flow: Flow, query: dict[str, list[str]]) -> str:
         """The browser came back: finish, and return the sentence for its page."""
         if not self._ours(flow, query):
-            return "This page belongs to an earlier sign-in. Use the newest sign-in page."
+            return say("signin.pageOther")
         self._came_back(flow, query)
         if flow.status == "success":
-            return "You are signed in. You can close this page and go back to Brimline."
-        return flow.error or "The sign-in goes on in Brimline."
+            return say("signin.pageDone")
+        return flow.error or say("signin.pageGoesOn")
 
     @staticmethod
     def _ours(flow: Flow, query: dict[str, list[str]]) -> bool:
@@ -380,9 +381,18 @@ def _life(data: dict[str, Any]) -> float:
 # ── the page that the browser comes back to ───────────────────────────────────────────────
 
 _PAGE = (
-    "<!doctype html><html lang=en><meta charset=utf-8><title>Brimline</title>"
-    "<body style='font:16px system-ui;margin:15vh auto;max-width:32em'><p>%s</p></body></html>"
+    "<!doctype html><html lang=%s dir=%s><meta charset=utf-8><title>Brimline</title>"
+    "<meta name=viewport content='width=device-width'><meta name=color-scheme content='light dark'>"
+    "<body style='font:16px system-ui;margin:15vh auto;max-width:32em;padding:0 1em'>"
+    "<p>%s</p></body></html>"
 )
+
+
+def page(sentence: str, accepted: str) -> str:
+    """The page of a sentence, in the language of our pages or else of the browser."""
+    language = str(settings.get("language")) or words.preferred(accepted)
+    direction = "rtl" if language in words.RIGHT_TO_LEFT else "ltr"
+    return _PAGE % (language, direction, html.escape(words.said(sentence, language)))
 
 
 def _serve(server: ThreadingHTTPServer, flow: Flow) -> None:
@@ -407,16 +417,16 @@ def _handler(signs: SignIns, flow: Flow) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:  # noqa: N802
             parts = urlsplit(self.path[:_LONGEST_ADDRESS])
             if parts.path != "/auth/callback":
-                self._answer(404, "There is nothing here. Go back to Brimline.")
+                self._answer(404, say("signin.pageNothing"))
                 return
             query = parse_qs(parts.query)
             if "code" not in query and "error" not in query:
-                self._answer(400, "The provider sent no code. Start the sign-in again.")
+                self._answer(400, say("signin.pageNoCode"))
                 return
             self._answer(200, come_back(flow, query))
 
         def _answer(self, status: int, sentence: str) -> None:
-            content = (_PAGE % html.escape(sentence)).encode()
+            content = page(sentence, self.headers.get("Accept-Language", "")).encode()
             self.send_response(status)
             for name, value in (
                 ("Content-Type", "text/html; charset=utf-8"),
@@ -424,6 +434,7 @@ def _handler(signs: SignIns, flow: Flow) -> type[BaseHTTPRequestHandler]:
                 ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
                 ("Referrer-Policy", "no-referrer"),  # the address holds the code
                 ("Cache-Control", "no-store"),
+                ("Vary", "Accept-Language"),
                 ("Connection", "close"),
             ):
                 self.send_header(name, value)

@@ -7,7 +7,6 @@ by `save()`. A reservation lives in memory only; it cannot outlive the call that
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import secrets
@@ -21,13 +20,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from server.auth import limits
-from server.auth.limits import Estimate, Limit, Rule, Spent
+from server.auth.limits import LONGEST_OUTPUT, OUTPUT_BUDGET, Estimate, Limit, Rule, Spent
 from server.errors import Forbidden, NotFound, TooMany, Unauthorized
 from server.sentences import say
 from server.store import db
 
-# `Estimate` and `Spent` belong to the limits, but callers meet them here.
-__all__ = ["UNKNOWN", "Draft", "Estimate", "Key", "Keys", "Reservation", "Spent", "bearer"]
+# `Estimate`, `Spent` and how long answers are belong to the limits, but callers meet them here.
+__all__ = [
+    "LONGEST_OUTPUT",
+    "OUTPUT_BUDGET",
+    "UNKNOWN",
+    "Draft",
+    "Estimate",
+    "Key",
+    "Keys",
+    "Reservation",
+    "Spent",
+    "bearer",
+]
 
 PREFIX = "sk-clb-"
 SHOWN = 15  # characters of a key that a list may show
@@ -182,10 +192,10 @@ class Keys:
     def reserve(self, key: Key, model: str, estimate: Estimate = UNKNOWN) -> Reservation:
         """Hold what a call may use, in all limits at once or in none.
 
-        What is held is what the key's calls have used, at first what a large one may use; a
-        call that does not fit beside those under way waits for them, `PATIENCE` at most. Raises
-        429 `rate_limit_exceeded` when a limit has no room. The caller must `settle` or `release`
-        the reservation, whatever happens.
+        What is held is at first the most that the call can use, later what the key's calls have
+        used; a call that does not fit beside those under way waits for them, `PATIENCE` at most.
+        Raises 429 `rate_limit_exceeded` when a limit has no room. The caller must `settle` or
+        `release` the reservation, whatever happens.
         """
         deadline = time.monotonic() + PATIENCE
         with self._freed:
@@ -210,7 +220,7 @@ class Keys:
         for counter in counters:
             counter.limit = limits.rolled(counter.limit, now)
             room = limits.room(counter.limit, counter.reserved)
-            need = limits.needed(counter.limit, estimate, counter.largest)
+            need = limits.needed(counter.limit, estimate, counter.recent)
             if not counter.reserved and not limits.enough(counter.limit, counter.largest):
                 raise limits.refusal(counter.limit, now, held=False)
             if not limits.room(counter.limit, 0):
@@ -381,35 +391,43 @@ class Keys:
 
         `rules` None keeps the limits. A rule that stays keeps its use, unless `reset`. Raises 404.
         """
-        now = db.now_ms()
         with self._editing:
-            before = self._now(identity, now)
-            wanted = [limit.rule for limit in before.limits] if rules is None else rules
-            after = limits.merged(before.limits, wanted, now, reset=reset)
-            kept = self._write(replace(before, **changes, limits=tuple(after)))
-            with self._lock:
-                held = self._held[identity]
-                held.key = replace(held.key, **changes)
-                old = {counter.limit.id: counter for counter in held.counters}
-                held.counters = [_kept(old.get(limit.id), limit, reset) for limit in kept]
+            self._edited(identity, changes, rules, reset)
         return self.get(identity)
+
+    def _edited(
+        self,
+        identity: str,
+        changes: Mapping[str, Any],
+        rules: Sequence[Rule] | None = None,
+        reset: bool = False,
+    ) -> None:
+        now = db.now_ms()
+        before = self._now(identity, now)
+        wanted = [limit.rule for limit in before.limits] if rules is None else rules
+        after = limits.merged(before.limits, wanted, now, reset=reset)
+        kept = self._write(replace(before, **changes, limits=tuple(after)))
+        with self._lock:
+            held = self._held[identity]
+            held.key = replace(held.key, **changes)
+            old = {counter.limit.id: counter for counter in held.counters}
+            held.counters = [_kept(old.get(limit.id), limit, reset) for limit in kept]
 
     def forget_account(self, account: str) -> None:
         """Take a removed account from the keys it was assigned to.
 
         A key that had no other may use none from then on, not all.
         """
-        with self._lock:
-            assigned = [
-                (held.key.id, held.key.accounts)
-                for held in self._held.values()
-                if account in (held.key.accounts or ())
-            ]
-        for identity, accounts in assigned:
-            # A key deleted in between needs no edit.
-            with contextlib.suppress(NotFound):
-                left = tuple(each for each in accounts or () if each != account)
-                self.edit(identity, {"accounts": left})
+        with self._editing:
+            with self._lock:
+                assigned = {
+                    held.key.id: held.key.accounts or ()
+                    for held in self._held.values()
+                    if account in (held.key.accounts or ())
+                }
+            for identity, accounts in assigned.items():
+                left = tuple(each for each in accounts if each != account)
+                self._edited(identity, {"accounts": left})
 
     def delete(self, identity: str) -> None:
         """Remove a key; its next request is refused. Raises 404."""

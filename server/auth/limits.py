@@ -6,7 +6,7 @@ which it ends, with what the provider said it used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -20,22 +20,26 @@ WINDOWS = {"5h": 5 * _HOUR, "daily": _DAY, "weekly": 7 * _DAY, "7d": 7 * _DAY, "
 MEASURES = ("total_tokens", "input_tokens", "output_tokens", "cost_usd", "requests", "credits")
 
 OUTPUT_BUDGET = 8192
-# What is held of a limit until we have seen what its key's calls use: a share of what is left,
-# at least what a large call uses, at most what one can use at all (a context window of input,
-# the longest output). With much left the first calls run side by side; with little left there
-# is room for one, and the others wait for what it says.
+# The longest answer that a model gives. The provider takes no smaller bound from us.
+LONGEST_OUTPUT = 128_000
+# What may come to the input that the body does not show: files, pictures, what an earlier response
+# says, what hosted tools find.
+_UNSEEN_INPUT = 64_000
+# What is held of a limit while little is known of its key's calls: a share of what is left, at
+# least the most that this call can use, at most what any can use (a context window of input, the
+# longest output).
 _SHARES = 4
 _LARGE = {
-    "input_tokens": 64_000,
-    "output_tokens": 32_000,
-    "total_tokens": 64_000,
+    "input_tokens": _UNSEEN_INPUT,
+    "output_tokens": LONGEST_OUTPUT,
+    "total_tokens": LONGEST_OUTPUT,
     "cost_usd": 2_000_000,
     "credits": 50_000_000,
 }
 CEILINGS = {
     "input_tokens": 400_000,
-    "output_tokens": 128_000,
-    "total_tokens": 528_000,
+    "output_tokens": LONGEST_OUTPUT,
+    "total_tokens": 400_000 + LONGEST_OUTPUT,
     "cost_usd": 20_000_000,
     "credits": 500_000_000,
 }
@@ -76,6 +80,8 @@ class Estimate:
     input_cost: int | None = None  # micro-dollars of the input alone
     cost: int | None = None  # of input and expected output
     credits: int | None = None  # micro-credits of input and expected output
+    most_cost: int | None = None  # of input and the longest output
+    most_credits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -129,20 +135,31 @@ def budget(measure: str, estimate: Estimate) -> int:
     return _UNKNOWN_BUDGETS[measure] if known is None else max(1, known)
 
 
-def needed(limit: Limit, estimate: Estimate, largest: int | None) -> int:
+def needed(limit: Limit, estimate: Estimate, recent: Collection[int] = ()) -> int:
     """How much of a limit must be free for one more call.
 
-    `largest` is the most that one of the key's recent calls used; None when none is known.
+    `recent` is what the key's last calls used. While there are none, the most that this call can
+    use; the more there are, the more what they used counts: one short call (a thread's title) says
+    little about the next.
     """
     measure = limit.rule.measure
-    expected = budget(measure, estimate)
     if measure not in CEILINGS or estimate.input == 0:  # one of a count, or a call without a model
-        return expected
-    if largest is None:
-        share = min(CEILINGS[measure], room(limit, 0) // _SHARES)
-        known = (estimate.input or 0) if measure == "total_tokens" else 0
-        return max(expected, known + _LARGE[measure], share)
-    return max(largest, estimate.input or 0) if measure == "input_tokens" else largest
+        return budget(measure, estimate)
+    most = _most(limit, estimate)
+    if not recent:
+        return max(budget(measure, estimate), most)
+    seen = (estimate.input or 0) if measure in ("input_tokens", "total_tokens") else 0
+    return max(max(recent), seen, most // (1 + len(recent)))
+
+
+def _most(limit: Limit, estimate: Estimate) -> int:
+    """The most that a call may use of a limit, as far as that can be told before it is sent."""
+    measure = limit.rule.measure
+    known = {"cost_usd": estimate.most_cost, "credits": estimate.most_credits}.get(measure)
+    if known is not None:
+        return known
+    seen = (estimate.input or 0) if measure in ("input_tokens", "total_tokens") else 0
+    return max(seen + _LARGE[measure], min(CEILINGS[measure], room(limit, 0) // _SHARES))
 
 
 def enough(limit: Limit, largest: int | None) -> bool:

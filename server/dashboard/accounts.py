@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
@@ -444,6 +444,15 @@ def _trends(account: str, latest: Iterable[Window], days: int) -> dict[str, Any]
         if not kept or window.observed_at > kept[-1].observed_at:
             kept.append(window)
     for key in allowance.STANDARD:
-        points = allowance.series(seen.get(key, []), times)
-        found[key] = [{"t": iso(at), "v": left} for at, left in points]
+        found[key] = _points(seen.get(key, []), times)
+    # Windows of other lengths, and those of named limits such as Spark's.
+    found["others"] = [
+        {"key": one.key, "name": allowance.name(one.key, one.minutes), "points": points}
+        for one in allowance.ordered(kept[-1] for kept in seen.values() if kept)
+        if one.key not in allowance.STANDARD and (points := _points(seen[one.key], times))
+    ]
     return found
+
+
+def _points(seen: Sequence[Window], times: Sequence[int]) -> list[dict[str, Any]]:
+    return [{"t": iso(at), "v": left} for at, left in allowance.series(seen, times)]

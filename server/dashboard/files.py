@@ -14,7 +14,7 @@ from server.accounts.allowance import Window
 from server.dashboard import body, filters, query
 from server.errors import AppError, NotFound, Unprocessable
 from server.ingest import reprice, scan
-from server.sentences import told
+from server.sentences import say, told
 from server.store import db
 from server.times import iso, parse
 from server.usage import (
@@ -191,19 +191,9 @@ def _copied(given: dict[str, Any]) -> list[dict[str, Any]]:
     text, save = given.get("text"), given.get("save", False)
     if not isinstance(text, str) or not isinstance(save, bool):
         raise Unprocessable("Send the copied text as “text”, and “save” as true or false.")
-    try:
-        windows = allowance_copy.parse(text)
-    except ValueError as error:
-        raise Unprocessable(
-            f"What is left must lie between 0 and 100 %, not {error}. Correct the number.",
-            code="invalid_percent",
-        ) from error
+    windows = allowance_copy.parse(text)
     if not windows:
-        raise Unprocessable(
-            "No allowance was found in this text. It should say, for example: "
-            "5h 79% 6:50 PM Weekly 33% Jun 7",
-            code="nothing_found",
-        )
+        raise Unprocessable(say("copied.none"), code="nothing_found")
     if save:
         before = ownfiles.read("allowance.json") or TEMPLATES["allowance"]
         fresh = allowance_copy.stored(windows, iso(db.now_ms()))

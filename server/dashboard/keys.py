@@ -44,7 +44,7 @@ def _add_collection(routes: Blueprint, services: Services) -> None:
     @routes.post("/api/api-keys/")
     def create() -> Any:
         key, secret = keys.create(_draft(body.read(), _accounts(services)))
-        return jsonify({**summary(key), "key": secret})
+        return jsonify({**summary(_without_removed(services, key)), "key": secret})
 
     @routes.get("/api/api-keys/<identity>")
     def one(identity: str) -> Any:
@@ -56,7 +56,8 @@ def _add_collection(routes: Blueprint, services: Services) -> None:
         end = keys.get(identity).expires_at
         changes = _changes(said, _accounts(services), end)
         reset = _boolean(said, "resetUsage") if "resetUsage" in said else False
-        return jsonify(summary(keys.edit(identity, changes, _rules(said), reset=reset)))
+        key = keys.edit(identity, changes, _rules(said), reset=reset)
+        return jsonify(summary(_without_removed(services, key)))
 
     @routes.delete("/api/api-keys/<identity>")
     def delete(identity: str) -> Any:
@@ -181,6 +182,17 @@ def _known(said: dict[str, Any], accounts: set[str]) -> tuple[str, ...] | None:
         if account not in accounts:
             raise _payload(f"There is no account “{account}”. Take ids from /api/accounts.")
     return wanted
+
+
+def _without_removed(services: Services, key: Key) -> Key:
+    """The key as it stands without accounts that were removed while it was stored.
+
+    Who removes an account takes it from the keys afterwards, so one of the two sees the other.
+    """
+    gone = set(key.accounts or ()) - _accounts(services)
+    for account in gone:
+        services.keys.forget_account(account)
+    return services.keys.get(key.id) if gone else key
 
 
 def _accounts(services: Services) -> set[str]:

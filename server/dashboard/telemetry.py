@@ -52,6 +52,7 @@ def blueprint(services: Services) -> Blueprint:
             span=_span(_days(), any_provider=True),
             texts={name: query.names(name) for name in received.TEXTS},
             success=_flag("success"),
+            went=query.choice("went", "", received.WENT),
             has=query.choice("has", "", received.HAS),
             lacks=query.choice("lacks", "", received.LACKS),
         )

@@ -20,6 +20,7 @@ from server.ingest.codex import (
     time_ms,
     whole,
 )
+from server.ingest.codex import owner_of as codex_owner
 from server.lazy import record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -58,6 +59,32 @@ def owner_of(name: str) -> str:
     if "subagents" in parts[1:]:
         return parts[parts.index("subagents", 1) - 1]
     return parts[-1]
+
+
+def thread_of(name: str) -> str | None:
+    """What a log is called inside its project's folder; None where others may be called so."""
+    _, _, inside = name.replace("\\", "/").partition("/")
+    return inside if any(codex_owner(part) for part in inside.split("/")) else None
+
+
+def folder_of(name: str, cwd: str | None) -> str | None:
+    """The working folder of a log, as its project's folder was renamed since.
+
+    Claude Code calls that one by the working folder, its other characters made dashes. What a log
+    says holds, unless its project's folder is called by a neighbour of that.
+    """
+    project = name.replace("\\", "/").partition("/")[0]
+    said = _dashed(cwd or "")
+    if cwd is None or said == project or said.startswith(f"{project}-"):
+        return cwd
+    cut = max(cwd.rfind("/"), cwd.rfind("\\"))
+    before = f"{_dashed(cwd[:cut])}-"
+    beside = cut > 0 and project.startswith(before) and len(project) > len(before)
+    return cwd[: cut + 1] + project[len(before) :] if beside else cwd
+
+
+def _dashed(path: str) -> str:
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in path)
 
 
 def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:

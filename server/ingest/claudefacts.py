@@ -163,7 +163,7 @@ class _Reader(Counter):
         if not isinstance(key, str) or key not in self.state.waiting:
             return
         run = self.state.waiting.pop(key)
-        place, reads, files, shelled = run
+        place, reads, files, shelled = run[:4]
         self.found.outputs.append((place, None, _UNCOUNTED, reads))
         bad = block.get("is_error") is True
         if rejected:

@@ -15,7 +15,7 @@ from dataclasses import replace as replace_fields
 from typing import Any
 
 from server.errors import BadRequest, Conflict
-from server.sentences import say
+from server.sentences import misplaced, say
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
@@ -270,6 +270,6 @@ def _parse(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadRequest(
-            say("connect.toml", why=str(error)[:120]),
+            say("connect.toml", why=misplaced(error)),
             code="invalid_config_toml",
         ) from error

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.ingest import codex, shell
 from server.ingest.shell import Command
@@ -19,6 +19,7 @@ from server.ingest.shell import Command
 _MOST_WAITING = 200  # tool runs whose output has not been seen
 _LOOP = 3  # searches in a row
 _RETRIES = 2
+_LONGEST_MS = 12 * 3_600_000  # of a command that nobody timed
 _HEAD_BYTES = 4096  # of a line whose end is not needed
 
 _ENVELOPE = re.compile(
@@ -71,7 +72,8 @@ class State:
     codex: dict[str, Any] = field(default_factory=dict)
     number: int = 0  # calls so far, copied ones too
     cwd: str = ""
-    # Tool runs whose output is to come: [offset, reads, patched files or None]
+    # Tool runs whose output is to come: [offset, reads, patched files or None, whether an MCP
+    # tool's, when asked for, whether a line of its own said so]
     waiting: dict[str, list[Any]] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)  # ids whose end was told already
     called: list[str] = field(default_factory=list)  # ids whose run was counted already
@@ -91,6 +93,16 @@ class State:
         return cls(**{k: v for k, v in values.items() if k in cls.__dataclass_fields__})
 
 
+class Run(NamedTuple):
+    """A tool call that failed: where its log says so, when it was asked for, when it ended."""
+
+    offset: int
+    conversation: str
+    call: str
+    since: int
+    at: int
+
+
 @dataclass
 class Found:
     """What some whole lines said, as rows without their source."""
@@ -106,6 +118,7 @@ class Found:
     reads: list[tuple[Any, ...]] = field(default_factory=list)
     # offset, path, number, label, extension
     changes: list[tuple[Any, ...]] = field(default_factory=list)
+    failures: list[Run] = field(default_factory=list)
 
 
 def fold(data: bytes, base: int, state: State) -> tuple[Found, State]:
@@ -196,14 +209,23 @@ class Counter:
         if self.state.searches >= _LOOP:
             self.fact("loop", "search_read_loop", "loop")
 
-    def wait(self, name: Any, command: Command | None, files: list[Any] | None, mcp: bool) -> None:
-        """Remember a tool run until its output comes."""
+    def wait(
+        self,
+        name: Any,
+        command: Command | None,
+        files: list[Any] | None,
+        mcp: bool,
+        *,
+        line: bool = True,
+    ) -> None:
+        """Remember a tool run until its output comes; `line`: a line of its own asked for it."""
         waiting = self.state.waiting
         if not isinstance(name, str) or len(name) > 200:
             return
         while len(waiting) >= _MOST_WAITING:
             waiting.pop(next(iter(waiting)))
-        waiting[name] = [self.place, len(command.reads) if command else 0, files, int(mcp)]
+        reads = len(command.reads) if command else 0
+        waiting[name] = [self.place, reads, files, int(mcp), self.at, int(line)]
 
     def asked(self, name: Any) -> bool:
         """Remember the id of a tool run; whether it was counted before."""
@@ -213,6 +235,16 @@ class Counter:
             return True
         self.state.called = [*self.state.called[1 - _MOST_WAITING :], name]
         return False
+
+    def again(self, name: Any) -> None:
+        """Forget a run whose id a later one uses again: its output came, or it was given up."""
+        if not isinstance(name, str) or name not in self.state.called:
+            return
+        before = self.state.waiting.get(name)
+        if before is None or (before[5] and before[4] != self.at):
+            self.state.waiting.pop(name, None)
+            self.state.called.remove(name)
+            self.state.ended = [one for one in self.state.ended if one != name]
 
     def finished(self, name: str, code: int) -> None:
         """A command ended with an exit code."""
@@ -345,6 +377,7 @@ class _Reader(Counter):
         if name != "write_stdin" and not command:
             self.state.searches = 0
         call = payload.get("call_id") or payload.get("id")
+        self.again(call)
         if self.asked(call):
             return  # its item came first and was counted
         self.run(name, command)
@@ -374,7 +407,7 @@ class _Reader(Counter):
         if name is None:
             return
         call = name[1].decode("utf-8", "replace")
-        waiting = self.state.waiting.pop(call, None)
+        waiting = self.state.waiting.get(call)
         if waiting is None:
             return
         counted = _COUNTED(head)
@@ -386,6 +419,7 @@ class _Reader(Counter):
         tokens = int(counted[1]) if counted else None
         self.found.outputs.append((waiting[0], tokens, missing, waiting[1]))
         self._ended(call, head, start, end, waiting[2])
+        del self.state.waiting[call]
 
     def _ended(self, name: str, head: bytes, start: int, end: int, files: Any) -> None:
         """What an output says of success, unless an event has told it."""
@@ -397,6 +431,7 @@ class _Reader(Counter):
                 self.changed(name, files)
         elif code:
             self.finished(name, int(code[1]))
+        self._bad(name, {}, code is not None and int(code[1]) != 0)
 
     # ── events ────────────────────────────────────────────────────────────────────────
 
@@ -426,10 +461,19 @@ class _Reader(Counter):
         if function and not self.asked(name):
             command = self.described(item.get("command"), str(item.get("cwd") or self.state.cwd))
             self.run(function, command)
-            self.wait(name, command, None, False)
+            self.wait(name, command, None, False, line=False)
         code = codex_int(item.get("exit_code"))
         if code is not None:
+            self._bad(name, item, code != 0)
             self.finished(name, code)
+
+    def _bad(self, name: Any, item: dict[str, Any], failed: bool) -> None:
+        """Remember which run failed; telemetry knows its id, and how it ended not always."""
+        if not failed or not self.owner or not isinstance(name, str) or not name:
+            return
+        waiting = self.state.waiting.get(name)
+        began = waiting[4] if waiting else self.at - _lasted(item.get("duration"))
+        self.found.failures.append(Run(self.place, self.owner, name, began, self.at))
 
     def _patched(self, item: dict[str, Any]) -> None:
         name = item.get("id") or item.get("call_id")
@@ -438,6 +482,7 @@ class _Reader(Counter):
             return
         failed = item.get("success") is False or item.get("status") in ("failed", "declined")
         if failed:
+            self._bad(name, item, True)
             self.end(name)
             self.fact("outcome", "patch_failed", "failure")
             self.failed()
@@ -449,6 +494,7 @@ class _Reader(Counter):
     def _mcp(self, item: dict[str, Any]) -> None:
         self.fact("tool", "mcp_tool_call_end", "tool")
         name = item.get("id") or item.get("call_id")
+        self._bad(name, item, item.get("status") == "failed")
         known = self.state.waiting.get(name) if isinstance(name, str) else None
         if known and known[3]:
             return  # its function said which it is
@@ -559,6 +605,15 @@ def _decoded(text: bytes | str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _lasted(duration: Any) -> int:
+    """The ms of an item's duration; a long time when it has none."""
+    if isinstance(duration, dict):
+        seconds, nanos = codex_int(duration.get("secs")), codex_int(duration.get("nanos"))
+        if seconds is not None and 0 <= seconds < _LONGEST_MS // 1000:
+            return seconds * 1000 + (nanos or 0) // 1_000_000
+    return _LONGEST_MS
 
 
 def codex_int(value: Any) -> int | None:

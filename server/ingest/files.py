@@ -38,6 +38,7 @@ COARSE = 3_000_000_000  # ns; no file system's times are coarser
 _LISTED = 600_000_000_000  # ns; folders are listed anew after that in any case
 _HEAD = 4096
 _JOINT = 1024
+_LOOKED_AT = 1500  # folders in one look for news
 _FIRST_LINE = 1 << 20  # bytes: a head holds the instructions
 
 
@@ -102,15 +103,20 @@ class Finder:
         self._visited: dict[tuple[str, str], _Folder] = {}
         self.changed = True  # whether the last `find` differs from the one before
         self._odd: list[LeftOut] = []
+        self._roots: dict[str, bool] = {}  # and whether they were there
+        self._turn: list[tuple[str, str]] = []  # the folders whose turn is yet to come
 
     def find(self, config: Folders) -> Files:
         """Every log file, one a name; `left_out` says what was passed by."""
         found: Files = {}
         self._visited, self.changed, self._odd = {}, False, []
-        self.codex_files(sessions_root(config), found, archived=False)
-        self.codex_files(archive_root(config), found, archived=True)
+        projects = projects_roots(config)
+        roots = (sessions_root(config), archive_root(config), *projects)
+        self._roots = {root: os.path.isdir(root) for root in roots}  # noqa: PTH112
+        self.codex_files(roots[0], found, archived=False)
+        self.codex_files(roots[1], found, archived=True)
         self._odd += _copies(found)
-        for root in projects_roots(config):
+        for root in projects:
             self._files(root, _claude_name, ("claude", False), found)
         if self._folders.keys() != self._visited.keys():
             self.changed = True
@@ -119,6 +125,29 @@ class Finder:
         for listed in self._visited.values():
             _left_out.extend(listed.odd)
         return found
+
+    def news(self) -> bool:
+        """Whether a folder says that something came to it or went since it was listed.
+
+        A look at each folder's own time; of very many, some at a time.
+        """
+        if any(os.path.isdir(root) != there for root, there in self._roots.items()):  # noqa: PTH112
+            return True
+        turn = self._turn or list(self._folders)
+        self._turn = turn[_LOOKED_AT:]
+        return any(self._newer(key) for key in turn[:_LOOKED_AT])
+
+    def _newer(self, key: tuple[str, str]) -> bool:
+        known = self._folders.get(key)
+        if known is None or not any(known.stamp):  # another look has told; nobody may look into it
+            return False
+        try:
+            said = os.stat(key[1])
+        except OSError:
+            return True
+        # What happens in the moment of a listing may leave the time as it is: then once more.
+        unsure = 0 <= known.at - said.st_mtime_ns <= COARSE
+        return unsure or known.stamp != (said.st_mtime_ns, said.st_ino, said.st_dev)
 
     def codex_files(self, folder: str, found: Files, *, archived: bool) -> None:
         """Add the rollouts below a folder; of two of one name the better one stays."""

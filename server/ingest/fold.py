@@ -19,14 +19,15 @@ from server.usage import histogram
 from server.usage.days import QUARTER
 
 _AT_ONCE = 200  # pairs in one `in (values …)`
-_RESULTS = ("codex.tool_result", "claude_code.tool_result")
+RESULTS = ("codex.tool_result", "claude_code.tool_result")
 _DECISIONS = ("codex.tool_decision", "claude_code.tool_decision")
 _PROVIDERS = ("codex", "claude")
 _COLUMNS = (
     "key", "name", "kind", "provider", "session_id", "at", "service", "version", "model", "user",
     "terminal", "tool", "call_id", "decision", "success", "status", "duration_ms", "count",
-    "attributes",
+    "attributes", "failed",
 )  # fmt: skip
+SAME_MS = 1000  # results of one call id that lie closer are one
 _OUTCOMES = {True: "tool_succeeded", False: "tool_failed", None: "tool_ended"}
 
 Call = tuple[str, str]  # conversation, call id
@@ -34,10 +35,14 @@ Call = tuple[str, str]  # conversation, call id
 
 @dataclass
 class Known:
-    """What is already counted of a tool call."""
+    """What is already counted under a call id, which a later turn may use again."""
 
     timed: bool = False
-    ended: bool = False
+    ends: list[int] = field(default_factory=list)
+
+    def new(self, at: int) -> bool:
+        """Whether a result of that moment is one of its own, and no other word for another's."""
+        return all(abs(at - end) >= SAME_MS for end in self.ends)
 
 
 @dataclass
@@ -135,12 +140,12 @@ def _success(event: Event) -> str | None:
 
 
 def _tool(found: Sums, event: Event, quarter: int, talk: Talk, known: dict[Call, Known]) -> None:
-    """Count each tool call once, and what was decided."""
+    """Count each tool call once, and what was decided; ids are SigNoz' count of calls."""
     if event.name in _DECISIONS and event.decision is not None:
         user = (event.kind or "").lower().startswith("user")
         heading = "user_decision" if user else "configured_decision"
         found.slices[event.provider, heading, quarter, event.decision][0] += 1
-    ended = event.name in _RESULTS
+    ended = event.name in RESULTS
     if event.call_id is None:
         if ended:
             _ended(found, event, quarter, talk)
@@ -153,14 +158,15 @@ def _tool(found: Sums, event: Event, quarter: int, talk: Talk, known: dict[Call,
     if event.duration_ms is not None and not before.timed:
         before.timed = True
         talk.timed += 1
-    if ended and not before.ended:
-        before.ended = True
+    if ended and before.new(event.at):
+        before.ends.append(event.at)
         _ended(found, event, quarter, talk)
 
 
 def _ended(found: Sums, event: Event, quarter: int, talk: Talk) -> None:
     tool = event.tool or ""
-    found.slices[event.provider, _OUTCOMES[event.success], quarter, tool][0] += 1
+    outcome = _OUTCOMES[event.success and not event.failed]
+    found.slices[event.provider, outcome, quarter, tool][0] += 1
     talk.results += 1
     talk.tool_ms += event.duration_ms or 0
     if event.duration_ms is not None:
@@ -178,19 +184,20 @@ def _time(found: Sums, event: Event, series: str, quarter: int, times: int = 1) 
 def _known(connection: sqlite3.Connection, events: Iterable[Event]) -> dict[Call, Known]:
     asked = sorted({(e.session_id or "", e.call_id) for e in events if e.call_id is not None})
     found: dict[Call, Known] = {}
-    results = ",".join(f"'{name}'" for name in _RESULTS)
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]
         marks = ",".join(["(?,?)"] * len(part))
-        for session, call, timed, ended in connection.execute(
+        for session, call, timed, ends in connection.execute(
             f"with asked(session, name) as (values {marks}) "  # noqa: S608
             "select asked.session, asked.name, max(e.duration_ms is not null), "
-            f"max(e.name in ({results})) from asked join telemetry_event e "
+            f"group_concat(case when e.name in {RESULTS} then e.at end) "
+            "from asked join telemetry_event e "
             "on e.call_id = asked.name and e.session_id is nullif(asked.session, '') "
             "group by 1, 2",
             [value for pair in part for value in pair],
         ):
-            found[session, call] = Known(bool(timed), bool(ended))
+            told = [int(at) for at in ends.split(",")] if ends else []
+            found[session, call] = Known(bool(timed), told)
     return found
 
 
@@ -235,6 +242,17 @@ def _write_histograms(
         sum_ = whole + (histogram.unpacked(before[0]) if before else 0)
         rows.append((*key, histogram.packed(sum_)))
     connection.executemany("replace into telemetry_histogram values (?,?,?,?,?)", rows)
+
+
+def failed(connection: sqlite3.Connection, provider: str, at: int, tool: str) -> None:
+    """Count a stored success as a failure: its log told later what the tool's command did."""
+    for heading, more in (("tool_succeeded", -1), ("tool_failed", 1)):
+        connection.execute(
+            "insert into telemetry_slice(provider, heading, quarter, name, count, input, cached, "
+            "output) values (?,?,?,?,?,0,0,0) on conflict(provider, heading, quarter, name) "
+            "do update set count = count + excluded.count",
+            (provider, heading, at // QUARTER, tool, more),
+        )
 
 
 def forget(connection: sqlite3.Connection, quarter: int, *, usage: bool) -> None:
@@ -295,5 +313,6 @@ def _event(row: tuple[Any, ...]) -> Event:
     fields = dict(zip(_COLUMNS, row, strict=True))
     if fields["success"] is not None:
         fields["success"] = bool(fields["success"])
+    fields["failed"] = bool(fields["failed"])
     fields["attributes"] = orjson.loads(fields["attributes"])
     return Event(**fields)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from server.ingest import claude, claudefacts, facts, files, reader
+from server.ingest import claude, claudefacts, facts, failed, files, reader
 from server.store import db
 from server.usage import diagnostics, factsums
 
@@ -27,7 +27,9 @@ SETTLE_SECONDS = 60.0  # between looks for files that fell silent
 QUIET_SECONDS = 600.0  # after which no next call is waited for
 _PIECE = 1 << 18
 _BREATH = 0.002  # between transactions, so that the recorder and the indexer get their turn
-_TABLES = ("fact", "fact_call", "tool_run", "file_read", "file_change", "fact_file")
+_TABLES = (
+    "fact", "fact_call", "tool_run", "file_read", "file_change", "failed_run", "fact_file",
+)  # fmt: skip
 _JOBS = (
     "select f.id, f.provider || ':' || f.name, f.path, f.\"offset\", f.fingerprint, "
     'k."offset", k.fingerprint, k.state from source_file f '
@@ -227,11 +229,13 @@ class Gatherer:
             end = start + len(whole)
             stamp = files.fingerprint(job.path, end)
             with db.writing() as connection:
-                _store(connection, job, found, names)
+                corrected = _store(connection, job, found, names)
                 connection.execute(
                     "replace into fact_file values (?,?,?,?,?)",
                     (job.source, job.name, end, stamp, json.dumps(job.state.dump())),
                 )
+            if corrected:
+                db.touch("telemetry")
             if self._progress is not None:
                 self._progress["bytesDone"] += end - job.offset
             job.offset = end
@@ -291,7 +295,8 @@ def _calls_of(source: int) -> dict[int, str]:
     )
 
 
-def _store(connection: Any, job: _Job, found: facts.Found, names: dict[int, str]) -> None:
+def _store(connection: Any, job: _Job, found: facts.Found, names: dict[int, str]) -> int:
+    """Write what a piece says; returns how many events of telemetry it corrected."""
     source = job.source
     factsums.touch(connection, source)
     connection.executemany(
@@ -318,6 +323,7 @@ def _store(connection: Any, job: _Job, found: facts.Found, names: dict[int, str]
         [(source, *row) for row in found.changes],
     )
     _store_outputs(connection, source, found)
+    return failed.store(connection, source, found.failures)
 
 
 def _move(connection: Any, source: int, last: int) -> None:

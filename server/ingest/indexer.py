@@ -31,7 +31,8 @@ _BATCH = 200  # calls a transaction beside a proxy that writes too
 _BULK = 50_000  # calls a transaction when nobody else writes
 _BREATH = 0.001  # between transactions, so that the recorder gets its turn
 _CHANGED = -1  # the size of a file that is to be read (on): no file has that
-_RECENT = 48 * 3600  # seconds; files touched since then are looked at in every poll
+_RECENT = 48 * 3600  # seconds; files touched since then are looked at in every poll …
+_NEWEST = 200  # … and these, as sessions are taken up again
 
 
 @record(slots=True)
@@ -63,6 +64,7 @@ class Indexer:
         self._complained: dict[str, files.Stamp] = {}  # said once, until the file changes
         self._finder = files.Finder()
         self._settled = False  # the last sweep found nothing to do
+        self._lately: set[tuple[str, str]] = set()  # what every poll looks at
         # What was found, and a team that reads all of it already: nothing was known.
         self.early: tuple[Files, Team] | None = None
         self.watch: Callable[[dict[str, int]], None] | None = None
@@ -142,7 +144,7 @@ class Indexer:
 
     def _update(self, *, full: bool) -> None:
         known = self._load()
-        full = self._put_aside() or full
+        full = full or self._finder.news()
         if full:
             found = self.early[0] if self.early else self._finder.find(self._config)
             if self._settled and self._known is not None and not self._finder.changed:
@@ -163,21 +165,9 @@ class Indexer:
             self._read_all(jobs)
         if full:
             self._settled = not jobs
+            self._lately = _used_lately(found)
         if jobs or full or self._titles.changed():
             self._titles.refresh()
-
-    _aside: int | None = None  # the time of the folder, None while it says nothing
-
-    def _put_aside(self) -> bool:
-        """Whether Codex archived a session since the last look, or took one back."""
-        try:
-            at = os.stat(os.path.join(self._config.codex_home, "archived_sessions")).st_mtime_ns  # noqa: PTH116
-        except OSError:
-            at = 0
-        moved = at != self._aside
-        # What happens in the same moment may leave the time as it is: then look once more.
-        self._aside = at if time.time_ns() - at > files.COARSE else None
-        return moved
 
     def _early_jobs(self) -> Sequence[Job]:
         return self.early[1].jobs if self.early else []
@@ -196,19 +186,20 @@ class Indexer:
         return self._known
 
     def _recent(self, known: dict[tuple[str, str], Known]) -> Files:
-        """Files that may have grown since the last poll: those used lately, and today's."""
-        limit = time.time_ns() - _RECENT * 1_000_000_000
+        """Files that have grown since the last poll, of those used lately, and today's."""
         found: Files = {}
-        for key, old in known.items():
-            if old.missing or old.file.archived or old.file.mtime_ns < limit:
+        for key in self._lately:
+            old = known.get(key)
+            if old is None or old.missing or old.file.archived:
                 continue
+            last = old.file
             try:
-                said = os.stat(old.file.path)  # noqa: PTH116 - thousands of calls
+                said = os.stat(last.path)  # noqa: PTH116 - thousands of calls
             except OSError:
                 continue  # the next sweep finds where it went
-            found[key] = Found(
-                key[0], key[1], old.file.path, said.st_ino, said.st_size, said.st_mtime_ns, False
-            )
+            now = said.st_ino, said.st_size, said.st_mtime_ns
+            if now != (last.inode, last.size, last.mtime_ns):
+                found[key] = Found(key[0], key[1], last.path, *now, False)
         for folder in files.todays(files.sessions_root(self._config)):
             self._finder.codex_files(folder, found, archived=False)
         for key in found.keys() - known.keys():
@@ -228,11 +219,14 @@ class Indexer:
         )
         if not pairs:
             return
-        with db.writing() as connection:
+        with db.writing("calls") as connection:
             connection.executemany(
                 "update source_file set name = ? where id = ?",
                 [(new[1], known[old].id) for old, new in pairs],
             )
+            for _, (provider, name) in pairs:
+                if provider == "claude":
+                    self._ledger.follow(connection, name)
         for old, new in pairs:
             known[new] = known.pop(old)
 
@@ -408,6 +402,7 @@ class Indexer:
 
     def _remember(self, source: Source, offset: int) -> None:
         file = _found(source)
+        self._lately.add((file.provider, file.name))
         self._load()[(file.provider, file.name)] = Known(
             file, source.id, offset, source.fingerprint, missing=False
         )
@@ -574,6 +569,15 @@ def _event() -> threading.Event:
     import threading  # here: a scan without a server has one thread
 
     return threading.Event()
+
+
+def _used_lately(found: Files) -> set[tuple[str, str]]:
+    """The files that may well grow: those of two days, and the newest of the others."""
+    limit = time.time_ns() - _RECENT * 1_000_000_000
+    active = sorted((-file.mtime_ns, key) for key, file in found.items() if not file.archived)
+    return {key for at, key in active[:_NEWEST]} | {
+        key for at, key in active[_NEWEST:] if -at >= limit
+    }
 
 
 def _found(source: Source) -> Found:

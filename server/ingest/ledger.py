@@ -6,7 +6,7 @@ import os
 
 from server import shortjson
 from server.accounts import windows
-from server.ingest import codex, reconcile
+from server.ingest import claude, codex, reconcile
 from server.ingest.reader import COLUMNS, CUT_OFF, SUMS, Batch
 from server.ingest.reconcile import Finished, Fork, Row
 from server.lazy import defaultdict
@@ -174,7 +174,7 @@ class Ledger:
                 (one.ended_at, found[1]),
             )
             return int(found[0]), found[2], found[3] is not None
-        meta = {"client": one.client, "started": one.started_at}
+        meta = {"client": one.client, "started": one.started_at, "kind": one.kind}
         added = _add_session(connection, one.session_id, "codex", meta, None, one.ended_at)[0]
         return added, None, False
 
@@ -392,6 +392,48 @@ class Ledger:
             (gone, copy),
         )
         connection.execute("delete from source_file where id = ?", (gone,))
+        named = connection.execute(
+            "select name from source_file where id = ? and provider = 'claude'", (copy,)
+        ).fetchone()
+        if named:
+            self.follow(connection, named[0])
+
+    def follow(self, connection: sqlite3.Connection, name: str) -> None:
+        """Count a session of Claude under the project that its log's new name tells."""
+        key = claude.owner_of(name)
+        found = connection.execute(
+            "select id, thread, project, cwd from session where key = ? and provider = 'claude'",
+            (key,),
+        ).fetchone()
+        cwd = claude.folder_of(name, found[3]) if found else None
+        if not found or cwd == found[3]:
+            return
+        session, thread, before, _ = found
+        project = self.project(cwd)
+        try:
+            for values in connection.execute(
+                f"select {_ROW} from call where session = ?",  # noqa: S608
+                (session,),
+            ):
+                row = Row(*values)
+                self._count(row, before, -1)
+                self._count(row, project)
+            self.flush(connection)
+        except BaseException:
+            self.forget()
+            raise
+        connection.execute(
+            "update session set project = ?, cwd = ? where id = ?", (project, cwd, session)
+        )
+        connection.execute(
+            "update thread set project = ? where id = ? and id = ?", (project, thread, key)
+        )
+        # A row of a new number has the session summed up again.
+        connection.execute(
+            "update call set rowid = (select max(rowid) + 1 from call) where rowid = "
+            "(select max(rowid) from call where session = ?)",
+            (session,),
+        )
 
     def _drop(self, connection: sqlite3.Connection, row: Row) -> None:
         """Remove what a log said of a call; what other witnesses saw stays."""
@@ -489,6 +531,8 @@ class Ledger:
         state = batch.state
         meta = dict(state.get("meta") or {})
         meta["parent"] = meta.get("parent") or state.get("foreign")
+        if source.provider == "claude":
+            meta["cwd"] = _folder(connection, state["owner"], source.name, meta.get("cwd"))
         meta["project"] = self.project(meta.get("cwd"))
         last = meta.get("written") if batch.last is None else batch.last
         owner = state["owner"]
@@ -531,6 +575,16 @@ class Ledger:
         if name is None:
             name = self._projects[cwd] = project_name(cwd)
         return name
+
+
+def _folder(connection: sqlite3.Connection, key: str, name: str, cwd: str | None) -> str | None:
+    """The working folder of a log of Claude: that of its session, whose other logs counted there,
+    as long as no `follow` says otherwise.
+    """
+    known = connection.execute(
+        "select cwd from session where key = ? and source is not null and cwd is not null", (key,)
+    ).fetchone()
+    return str(known[0]) if known else claude.folder_of(name, cwd)
 
 
 def _merge_thread(connection: sqlite3.Connection, former: str, thread: str) -> None:

@@ -76,6 +76,7 @@ class Event:
     count: int = 1
     attributes: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage | None = None
+    failed: bool = False  # the log says that what the tool ran failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class Finished:
     started_at: int
     ended_at: int
     duration_ms: int | None
+    kind: str | None = None  # of the conversation: title; None: nothing but a log tells
 
 
 class Emitted(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.ingest import claude
 from server.ingest.codex import owner_of
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -45,10 +46,12 @@ def outlived(known: Iterable[Key], lost: Iterable[Key]) -> list[tuple[Key, Key]]
 
 
 def _by_thread(keys: Iterable[Key]) -> dict[str, list[Key]]:
-    """The logs of Codex by the thread at the end of their names, in order."""
+    """The logs by the thread that their names tell, in order: Codex' at the end, Claude's behind
+    its project's folder.
+    """  # noqa: D205
     found: dict[str, list[Key]] = {}
     for key in sorted(keys):
-        thread = owner_of(key[1]) if key[0] == "codex" else None
+        thread = owner_of(key[1]) if key[0] == "codex" else claude.thread_of(key[1])
         if thread:
             found.setdefault(thread, []).append(key)
     return found

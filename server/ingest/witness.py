@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from server.ingest import fold, match
+from server.ingest import failed, fold, match
 from server.ingest.match import Conversation, Seen
 from server.ingest.otlp import Batch, Event
 from server.ingest.reconcile import TELEMETRY
@@ -43,7 +43,7 @@ def store(connection: sqlite3.Connection, batches: Sequence[Batch], tally: Tally
             events[event.key] = event
     for key in _known(connection, events):
         counts["repeated", events.pop(key).provider] += 1
-    new = list(events.values())
+    new = failed.marked(connection, list(events.values()))
     fold.fold(connection, new)
     _insert(connection, new)
     _sessions(connection, new)
@@ -69,13 +69,13 @@ def _insert(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
     connection.executemany(
         "insert into telemetry_event(key, name, kind, provider, session_id, at, service, version, "
         "model, user, terminal, tool, call_id, decision, success, status, duration_ms, count, "
-        "attributes, ending) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "attributes, ending, failed) values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [
             (
                 e.key, e.name, e.kind, e.provider, e.session_id, e.at, e.service, e.version,
                 e.model, e.user, e.terminal, e.tool, e.call_id, e.decision, e.success, e.status,
                 e.duration_ms, e.count, orjson.dumps(e.attributes).decode(),
-                ending(e.name, e.kind, e.status, e.success, e.attributes),
+                ending(e.name, e.kind, e.status, e.success, e.attributes), e.failed,
             )
             for e in events
         ],

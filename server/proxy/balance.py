@@ -34,6 +34,18 @@ _LATELY = 10 * 60_000
 _SHORT_MINUTES = 1440
 
 
+# Why nobody serves. The most hopeful obstacle speaks: it is the one that ends without anybody's
+# doing.
+_NOBODY = {
+    "busy": "nobody.busy",
+    "tried": "nobody.tried",
+    "blocked": "nobody.blocked",
+    "unable": "nobody.unable",
+    "sign_in_needed": "nobody.signIn",
+    "paused": "nobody.paused",
+}
+
+
 @dataclass(frozen=True)
 class Ask:
     """What about one request bears on the choice."""
@@ -302,14 +314,13 @@ def _recovering_first(resting: list[Candidate]) -> list[Candidate]:
 def _none(found: _Field, now: int) -> Choice:
     if found.seen and not found.offered:
         # Only the single-account strategy leaves everybody out.
-        return Choice(None, "no account: the chosen one is gone", "chosen_gone")
+        return Choice(None, say("nobody.gone"), "chosen_gone")
     states = set(found.why.values())
-    # The most hopeful obstacle speaks: it is the one that ends without anybody's doing.
-    for state in ("busy", "tried", "blocked", "unable", "sign_in_needed", "paused"):
+    for state, key in _NOBODY.items():
         if state in states:
             times = [at for at in (free_at(c, now) for c in found.offered) if at is not None]
-            return Choice(None, f"no account: {state}", state, min(times, default=None))
-    return Choice(None, "no account", "empty")
+            return Choice(None, say(key), state, min(times, default=None))
+    return Choice(None, say("nobody.empty"), "empty")
 
 
 def _keeps_pin(candidates: Sequence[Candidate], ask: Ask, now: int) -> bool:

@@ -19,7 +19,7 @@ import orjson
 import zstandard
 
 from server.errors import AppError, BadRequest, TooLarge
-from server.proxy.translate import conversation
+from server.proxy.translate import conversation, unheld
 
 MAX_DECODED = 128 * 1024 * 1024
 _STEP = 65536
@@ -56,6 +56,11 @@ class _Seen(msgspec.Struct):
     reasoning: Any = None
     client_metadata: Any = None
     messages: msgspec.Raw = msgspec.Raw(b"null")
+    instructions: msgspec.Raw = msgspec.Raw(b"null")
+    text: msgspec.Raw = msgspec.Raw(b"null")
+    include: msgspec.Raw = msgspec.Raw(b"null")
+    tool_choice: msgspec.Raw = msgspec.Raw(b"null")
+    parallel_tool_calls: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _INLINE = re.compile(rb";base64,[A-Za-z0-9+/=_-]+")
@@ -66,6 +71,22 @@ _ESCAPE = re.compile(rb"\\(?:" + _WHOLE + rb"|u([dD][89a-fA-F][0-9a-fA-F]{2})|.)
 _MOST_FILES = 100
 _LONGEST_MODEL = 200
 _BRACE = ord("{")
+# What the provider takes in the fields that it knows: how a value begins, in words. Where a field
+# of the OpenAI interface has another kind of value, no account could serve the request.
+_KINDS = {
+    "instructions": (b'"', "a text"),
+    "text": (b"{", "an object"),
+    "include": (b"[", "a list of texts"),
+    "tool_choice": (b'"{', "a text or an object"),
+    "parallel_tool_calls": (b"tf", "true or false"),
+}
+_TYPES: dict[str, tuple[type, str]] = {
+    "reasoning": (dict, "an object, for example {“effort”: “low”}"),
+    "client_metadata": (dict, "an object"),
+    "service_tier": (str, "the name of a tier"),
+    "prompt_cache_key": (str, "a text"),
+    "store": (bool, "false"),
+}
 _SHAPES = {
     "input": "a text or a list of items",
     "tools": "a list of tools",
@@ -156,7 +177,15 @@ def _check(seen: _Seen, *, openai: bool) -> None:
 
 
 def _check_asked(seen: _Seen) -> None:
-    """Refuse what asks nothing, or asks in two ways at once."""
+    """Refuse what asks nothing or in two ways at once, and fields of another kind than theirs."""
+    for name, (begins, kind) in _KINDS.items():
+        first = bytes(getattr(seen, name))[:1]
+        if first != b"n" and first not in begins:
+            raise invalid(f"“{name}” must be {kind}.", name)
+    for name, (wanted, kind) in _TYPES.items():
+        value = getattr(seen, name)
+        if value is not None and not isinstance(value, wanted):
+            raise invalid(f"“{name}” must be {kind}.", name)
     messages = bytes(seen.messages) != b"null"
     if messages and seen.input is not None:
         raise invalid("Send either “input” or “messages”, not both.", "messages")
@@ -348,11 +377,12 @@ def _members(raw: Any) -> dict[str, Any] | None:
     return _splitter.decode(text) if text[0] == _BRACE else None
 
 
-def _value(raw: msgspec.Raw) -> Any:
+def _value(raw: msgspec.Raw, name: str) -> Any:
     try:
         return orjson.loads(bytes(raw))
     except (orjson.JSONDecodeError, RecursionError) as error:
-        raise invalid("The body is not valid JSON.") from error
+        # It was found to be JSON before it was cut into fields.
+        raise unheld(name) from error
 
 
 def _for_backend(decoded: bytes, seen: _Seen) -> bytes | None:
@@ -380,8 +410,8 @@ def _spelled_out(value: dict[str, Any]) -> bool:
     """Put what is spelled in another way where the backend looks; whether there was any."""
     changed = False
     if bytes(value.get("messages", b"null")) != b"null":
-        said, value["input"] = conversation({"messages": _value(value.pop("messages"))})
-        own = _value(value["instructions"]) if "instructions" in value else None
+        said, value["input"] = conversation({"messages": _value(value.pop("messages"), "messages")})
+        own = _value(value["instructions"], "instructions") if "instructions" in value else None
         value["instructions"] = "\n".join(
             text for text in (own, said) if isinstance(text, str) and text
         )

@@ -10,7 +10,15 @@ from typing import Any
 
 import orjson
 
-from server.auth.keys import Estimate, Key, Keys, Spent, bearer
+from server.auth.keys import (
+    LONGEST_OUTPUT,
+    OUTPUT_BUDGET,
+    Estimate,
+    Key,
+    Keys,
+    Spent,
+    bearer,
+)
 from server.errors import AppError
 from server.proxy.body import Body
 from server.proxy.catalogue import entry
@@ -19,7 +27,6 @@ from server.store import settings
 from server.usage.pricing import Tokens, price
 
 _BYTES_A_TOKEN = 4
-_EXPECTED_OUTPUT = 8192
 _CUT = "stream_incomplete"
 
 
@@ -96,5 +103,6 @@ def _broke_off(record: Record) -> bool:
 def _estimate(body: Body, now: int) -> Estimate:
     tokens = body.weight // _BYTES_A_TOKEN
     alone = price(body.model, body.tier, now, Tokens(tokens))
-    whole = price(body.model, body.tier, now, Tokens(tokens, output=_EXPECTED_OUTPUT))
-    return Estimate(tokens, alone.cost, whole.cost, whole.credits)
+    whole = price(body.model, body.tier, now, Tokens(tokens, output=OUTPUT_BUDGET))
+    most = price(body.model, body.tier, now, Tokens(tokens, output=LONGEST_OUTPUT))
+    return Estimate(tokens, alone.cost, whole.cost, whole.credits, most.cost, most.credits)

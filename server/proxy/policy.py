@@ -47,6 +47,11 @@ _ASKED = frozenset(
 # No room; or an edge that did not get through: down, unreachable, no TLS with it, no address.
 _NOT_TAKEN = frozenset({503, 529, 521, 523, 525, 526, 530})
 _WAIT = re.compile(r"try again in (\d+(?:\.\d+)?)\s*(ms|s|m\b)", re.IGNORECASE)
+# Refusals that a repeat meets again. Of a 400 Codex prints the whole JSON, and a 401 or 403 it
+# repeats six times and then prints with our address; of this code it prints the sentence alone.
+_LASTING = frozenset({400, 401, 402, 403, 404, 405, 413, 415, 422})
+_PRINTED = "invalid_prompt"
+_CODES_OF_CODEX = frozenset({"previous_response_not_found", "context_length_exceeded"})
 _NO_MODEL = re.compile(r"model is not supported", re.IGNORECASE)
 
 
@@ -102,6 +107,10 @@ class Trouble(AppError):
     ) -> None:
         super().__init__(message, status=503, code="server_is_overloaded", retry_after=retry_after)
         self.stays = stays
+
+
+class Busy(AppError):
+    """More is asked at once than we may serve; in a moment there is room."""
 
 
 @dataclass
@@ -378,22 +387,36 @@ def lasts(error: AppError) -> bool:
 
 
 def for_codex(error: AppError) -> AppError:
-    """The same in the words at which Codex stops and prints when to try again."""
-    if not lasts(error):
-        return error
-    extra = {**error.extra, "type": "usage_limit_reached"}
-    return AppError(
-        error.message,
-        code=error.code,
-        status=error.status,
-        retry_after=error.retry_after,
-        extra=extra,
-    )
+    """The same as Codex understands it: it stops, and prints the sentence or when to try again."""
+    if lasts(error):
+        return AppError(
+            error.message,
+            code=error.code,
+            status=error.status,
+            retry_after=error.retry_after,
+            extra={**error.extra, "type": "usage_limit_reached"},
+        )
+    if error.status in _LASTING and error.code not in _CODES_OF_CODEX:
+        return AppError(error.message, code=_PRINTED, status=400, extra=error.extra)
+    return error
+
+
+def event_for_codex(error: AppError) -> tuple[str, str] | None:
+    """The code and words of an event that tells Codex more than the status; None where none does.
+
+    With the status 503 it says that the model is at capacity and with 429, at last, only the
+    number, whatever we say. For a busy moment it waits as long as the words say.
+    """
+    if isinstance(error, Trouble):
+        return "server_error", error.message
+    if isinstance(error, Busy):
+        return "rate_limit_exceeded", f"{error.message} Please try again in {error.retry_after}s."
+    return None
 
 
 def busy() -> AppError:
     """Every account that could serve is at its streams, and the line was too long."""
-    return AppError(
+    return Busy(
         say("error.busy"),
         status=429,
         code="rate_limit_exceeded",
@@ -426,8 +449,8 @@ def owner_away(continues: bool) -> AppError:
 def no_account(state: str) -> AppError:
     """Nobody can serve and waiting will not help: who must do what.
 
-    400 is shown by Codex at once, sentence and all; a 503 it would repeat thirty times in half
-    a minute before it shows one.
+    400 is shown by Codex at once (see `for_codex`); a 503 it would repeat thirty times in half a
+    minute before it shows one.
     """
     sentences = {
         "empty": say("error.empty"),

@@ -8,7 +8,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
@@ -16,6 +18,7 @@ from peewee import PeeweeException
 
 from server.auth.keys import Keys, Reservation
 from server.ingest.reconcile import Finished
+from server.proxy import waiting
 from server.proxy.place import streams
 from server.sentences import say
 from server.store import db
@@ -48,6 +51,7 @@ class Record:
     began: float = field(default_factory=time.monotonic)
     session: str | None = None
     turn: str | None = None
+    kind: str | None = None  # of a conversation that Codex started for itself: title
     model: str | None = None
     effort: str | None = None
     tier: str | None = None
@@ -84,8 +88,9 @@ class SeesRequests(Protocol):
 class Recorder(threading.Thread):
     """Writes each finished request once: its row in the request log and its call in the ledger."""
 
-    def __init__(self, ledger: SeesRequests, keys: Keys) -> None:
+    def __init__(self, ledger: SeesRequests, keys: Keys, folder: Path | None = None) -> None:
         super().__init__(name="recorder", daemon=True)
+        self._folder = folder  # where what cannot be stored waits for the next start
         self.notices: list[str] = []
         self._ledger = ledger
         self._keys = keys
@@ -103,6 +108,22 @@ class Recorder(threading.Thread):
         if not self._wake.is_set():
             self._wake.set()
         return record.written.wait(wait)
+
+    def start(self) -> None:
+        """Begin to write, first of all what the last process could not."""
+        if self._folder is not None:
+            self._take_up(self._folder)
+        super().start()
+
+    def _take_up(self, folder: Path) -> None:
+        found = [record for one in waiting.take(folder) if (record := _read(one)) is not None]
+        if not found:
+            waiting.forget(folder)
+            return
+        log.info("%d requests waited for this start", len(found))
+        found[-1].then = partial(waiting.forget, folder)  # they are written in this order
+        self._queue.extendleft(reversed(found))
+        self._wake.set()
 
     def run(self) -> None:
         """Write what queues, until `stop`."""
@@ -129,11 +150,15 @@ class Recorder(threading.Thread):
                 return
 
     def stop(self) -> None:
-        """Write what is left, and end."""
+        """Write what is left, and end; what cannot be written waits for the next start."""
         self._stopping.set()
         self._wake.set()
         if self.is_alive():
             self.join(5)
+        left = list(self._queue)
+        if left and self._folder is not None:
+            # One that is being written at this moment is stored once all the same, by its id.
+            waiting.keep(self._folder, [_kept(record) for record in left])
 
     def _write_some(self) -> bool:
         batch = [self._queue[i] for i in range(min(_BATCH, len(self._queue)))]
@@ -182,6 +207,31 @@ class Recorder(threading.Thread):
                     log.exception("a request could not be written down")
 
 
+_PASSING = ("began", "reservation", "tokens", "ending", "written", "then")
+_KEPT = [each.name for each in fields(Record) if each.name not in _PASSING]
+
+
+def _kept(record: Record) -> dict[str, Any]:
+    said = {name: getattr(record, name) for name in _KEPT}
+    cleaned = {k: _clean(v) if isinstance(v, str) else v for k, v in said.items()}
+    return {**cleaned, "tokens": None if record.tokens is None else list(record.tokens)}
+
+
+def _read(said: dict[str, Any]) -> Record | None:
+    """A record as it was kept; None when it is none of ours."""
+    known = {name: said[name] for name in _KEPT if name in said}
+    tokens = said.get("tokens")
+    try:
+        if not (isinstance(said["id"], str) and type(said["started_at"]) is int):
+            return None
+        record = Record(**known)
+        record.tokens = None if tokens is None else Tokens(*tokens)
+        _row(record)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
+    return record
+
+
 def _row(record: Record) -> tuple[Any, ...]:
     used = record.tokens
     cost = None
@@ -226,6 +276,7 @@ def _finished(record: Record) -> Finished:
         started_at=record.started_at,
         ended_at=record.started_at + (record.duration_ms or 0),
         duration_ms=record.duration_ms,
+        kind=record.kind,
     )
 
 

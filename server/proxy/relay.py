@@ -75,20 +75,25 @@ class Relay(threading.Thread):
             ready = self._selector.select(patience)
             self._asleep = False
             streams.follow()
+            self._hurry()
             for key, _ in ready:
                 if key.data is None:
                     self._listen()
                 else:
                     self._run(key.data)
-            while self._posted:
-                self._run(self._posted.popleft())
-            while self._later and self._later[0][0] <= time.monotonic():
-                self._run(heapq.heappop(self._later)[2])
+                self._hurry()
         while self._posted:
             self._run(self._posted.popleft())
         self._selector.close()
         self._bell.close()
         self._ear.close()
+
+    def _hurry(self) -> None:
+        """Run what was posted or is due: a new stream does not queue behind a hundred events."""
+        while self._posted:
+            self._run(self._posted.popleft())
+        while self._later and self._later[0][0] <= time.monotonic():
+            self._run(heapq.heappop(self._later)[2])
 
     def _patience(self) -> float | None:
         """How long to wait for sockets until something else is due."""

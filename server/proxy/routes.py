@@ -74,7 +74,7 @@ class Proxy:
         self.chooser = Chooser(pool, self.memory)
         self._config = config
         self._gate = Gate(keys or Keys())
-        self._recorder = Recorder(ledger, self._gate.keys)
+        self._recorder = Recorder(ledger, self._gate.keys, config.data_dir)
         self._relay = Relay()
         self._keeper = Keeper(self._relay)
         self._catalogue = Catalogue(pool, self.upstream)
@@ -129,7 +129,7 @@ class Proxy:
                     )
                 return route(environ, start_response)
             except AppError as error:
-                return _answer_error(error, start_response)
+                return _answer_error(_for_caller(error, environ, path), start_response)
             except ClientDisconnected:
                 raise
             except Exception:
@@ -289,7 +289,7 @@ class Proxy:
     def _asked(self, environ: dict[str, Any], record: Record) -> errand.Errand:
         """The side call that a request stands for; a compaction is read as a request is."""
         given = headers.received(environ)
-        record.client = (given.get("user-agent") or "").split(" ")[0][:100] or None
+        record.client = _client(given)
         record.session = given.get("session-id")
         raw: bytes = environ["wsgi.input"].read()
         key: Key | None = environ["brimline.key"]
@@ -318,6 +318,7 @@ class Proxy:
         path = str(environ["PATH_INFO"]).rstrip("/")
         record = Record(id=f"req_{secrets.token_hex(12)}", endpoint=path, started_at=db.now_ms())
         if self._draining or not self._slots.acquire(_gone(environ)):
+            record.client = _client(headers.received(environ))
             return self._refuse_busy(record, start_response)
         self._open[record.id] = record
         turn: Turn | None = None
@@ -349,7 +350,7 @@ class Proxy:
 
     def _work(self, environ: dict[str, Any], record: Record, *, openai: bool) -> tuple[Work, bool]:
         given = headers.received(environ)
-        record.client = (given.get("user-agent") or "").split(" ")[0][:100] or None
+        record.client = _client(given)
         record.session = given.get("session-id")
         raw, coding = environ["wsgi.input"].read(), given.get("content-encoding", "")
         fold: Fold | Answer | None = Fold() if openai else None
@@ -369,6 +370,7 @@ class Proxy:
             or _text(given.get("x-session-id"))
         )
         record.turn = _text(metadata.get("turn_id"))
+        record.kind = "title" if metadata.get("thread_source") == _TITLE else None
         key: Key | None = environ["brimline.key"]
         self._gate.reserve(key, read, record)
         work = Work(
@@ -477,17 +479,23 @@ class Proxy:
     # ── ends ──────────────────────────────────────────────────────────────────────────────
 
     def _refuse_busy(self, record: Record, start_response: StartResponse) -> Iterable[bytes]:
-        why = "is stopping" if self._draining else "serves as many streams as it can"
-        error = AppError(
+        stopping = self._draining
+        why = "is stopping" if stopping else "serves as many streams as it can"
+        # While it stops Codex shall go on asking, until another Brimline is there.
+        error = (AppError if stopping else policy.Busy)(
             f"Brimline {why}. Try again in a moment.",
             status=503,
             code="proxy_busy",
             retry_after=2,
         )
+        event = policy.event_for_codex(error) if _streams_to_codex(record) else None
         record.error_code, record.error_message = error.code, error.message
-        record.http_status, record.duration_ms = error.status, record.elapsed()
+        record.http_status = error.status if event is None else 200
+        record.duration_ms = record.elapsed()
         self._recorder.put(record, wait=0)
-        return _answer_error(error, start_response)
+        if event is None:
+            return _answer_error(error, start_response)
+        return _answer_event(record, event, (), start_response)
 
     def _failed(
         self,
@@ -496,28 +504,26 @@ class Proxy:
         record: Record,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
-        if isinstance(error, AppError):
-            error = _for_client(error, record)
-        # With the status 503 Codex says that the model is at capacity, whatever we say.
-        as_event = isinstance(error, policy.Trouble) and _is_codex(record)
-        as_event = as_event and turn is not None and turn.streams
-        record.http_status = 200 if as_event else error.status
+        event = None
         if isinstance(error, AppError):
             record.error_code = record.error_code or error.code
             record.error_message = record.error_message or error.message
+            error = _for_client(error, record)
+            if turn is not None and turn.streams and _streams_to_codex(record):
+                event = policy.event_for_codex(error)
         else:
             record.error_code = record.error_code or error.code or f"http_{error.status}"
             # The provider may quote what it was sent; keys and tokens in it are not kept.
             record.error_message = record.error_message or redact(error.message) or None
+        record.http_status = error.status if event is None else 200
         self._finish(turn, record)
         own = self._pool_headers()
         if isinstance(error, PassOn):
             openai = record.endpoint.startswith("/v1/")
             body = _in_openai_words(error) if openai else error.body
             return _answer(error.status, body, own, start_response)
-        if as_event:
-            said = _failure(record, "server_error", error.message)
-            return _answer(200, said, own, start_response, "text/event-stream")
+        if event is not None:
+            return _answer_event(record, event, own, start_response)
         # A key's limit has the provider's code for "slow down", but it lasts for hours.
         lasting = error.code != "rate_limit_exceeded" or (error.retry_after or 0) > _SOON
         spent = error.status == 429 and lasting
@@ -560,6 +566,9 @@ class Proxy:
         return [*found, ("x-models-etag", tag)] if tag else found
 
 
+_TITLE = "thread_title"  # a thread of its own that Codex starts to find another's title
+
+
 def _never() -> bool:
     return False
 
@@ -594,7 +603,7 @@ def _sticky(
 
     Sub-agents and reviews carry their parent's session. A title is made once, by anybody.
     """
-    if metadata.get("thread_source") == "thread_title":
+    if metadata.get("thread_source") == _TITLE:
         return None
     if given.get("session-id"):
         return "session", given["session-id"][:255]
@@ -623,11 +632,28 @@ def _for_client(error: AppError, record: Record) -> AppError:
     """An error in the words that this kind of client understands."""
     if record.endpoint == _CHAT:
         return refusal(error, datetime.now().astimezone())
-    return policy.for_codex(error) if _is_codex(record) else error
+    return policy.for_codex(error) if _is_codex(record.client, record.endpoint) else error
 
 
-def _is_codex(record: Record) -> bool:
-    return (record.client or "").lower().startswith("codex")
+def _for_caller(error: AppError, environ: Mapping[str, Any], path: str) -> AppError:
+    """The same before the request was read."""
+    client = _client(headers.received(environ))
+    return policy.for_codex(error) if _is_codex(client, path.rstrip("/")) else error
+
+
+def _client(given: Mapping[str, str]) -> str | None:
+    """What the client calls itself."""
+    return (given.get("user-agent") or "").split(" ")[0][:100] or None
+
+
+def _is_codex(client: str | None, path: str) -> bool:
+    """Whether Codex asks for an answer of a model, in which it prints our sentences."""
+    asks = path.endswith(("/responses", "/compact"))
+    return asks and (client or "").lower().startswith("codex")
+
+
+def _streams_to_codex(record: Record) -> bool:
+    return record.endpoint.endswith("/responses") and _is_codex(record.client, record.endpoint)
 
 
 def _broken_off(record: Record, fold: Fold | Answer | None) -> bytes:
@@ -651,6 +677,17 @@ def _failure(record: Record, code: str | None, message: str) -> bytes:
         "output": [],
     }
     return encode({"type": "response.failed", "response": response})
+
+
+def _answer_event(
+    record: Record,
+    event: tuple[str, str],
+    extra: Iterable[headers.Header],
+    start_response: StartResponse,
+) -> Iterable[bytes]:
+    """An answer that is nothing but its failure."""
+    said = _failure(record, *event)
+    return _answer(200, said, extra, start_response, "text/event-stream")
 
 
 def _answer_error(

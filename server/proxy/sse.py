@@ -99,6 +99,8 @@ def tokens(usage: Any) -> Tokens | None:
 
 
 def _count(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # some encoders write 12 as 12.0
     whole = isinstance(value, int) and not isinstance(value, bool)
     return value if whole and 0 <= value < 2**53 else None
 

@@ -5,6 +5,7 @@ The two interfaces: https://platform.openai.com/docs/guides/migrate-to-responses
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ def read(decoded: bytes) -> Chat:
         chat = orjson.loads(decoded)
     except (orjson.JSONDecodeError, RecursionError) as error:
         # The parser's own words may quote the body, which may hold a prompt.
-        raise BadRequest(
+        raise _unread(decoded) or BadRequest(
             "The body is not valid JSON. Send a JSON object with “model” and “messages”.",
             extra={"param": None},
         ) from error
@@ -65,6 +66,38 @@ def read(decoded: bytes) -> Chat:
             "The body must be a JSON object with “model” and “messages”.", extra={"param": None}
         )
     return request(chat)
+
+
+def _unread(decoded: bytes) -> BadRequest | None:
+    """The refusal of JSON that is right but cannot be held, which names the field."""
+    try:
+        fields = json.loads(decoded, parse_int=str, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict):
+        return None
+    return next((unheld(name) for name, value in fields.items() if not _holds(value)), None)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are no JSON
+
+
+def _holds(value: Any) -> bool:
+    try:
+        orjson.loads(json.dumps(value))
+    except (orjson.JSONDecodeError, RecursionError):
+        return False
+    return True
+
+
+def unheld(param: str) -> BadRequest:
+    """The refusal of a field with a value that JSON allows and no program can hold."""
+    return _wrong(
+        param[:100],
+        "holds a number that is too large (such as 1e400) or half of a character; write it in "
+        "another way or leave it out",
+    )
 
 
 def request(chat: dict[str, Any]) -> Chat:

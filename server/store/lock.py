@@ -6,6 +6,7 @@ import os
 import sys
 
 from server.errors import AppError
+from server.lazy import suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -48,11 +49,26 @@ class Lock:
         self._handle = handle
         return True
 
+    def sign(self) -> None:
+        """Write down who holds it, for `signed`; only once it is held."""
+        if self._handle is not None and sys.platform != "win32":  # there nobody else may read it
+            with suppress(OSError):  # a full disk: it is held all the same
+                os.ftruncate(self._handle, 0)
+                os.pwrite(self._handle, str(os.getpid()).encode(), 0)
+
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def signed(path: Path) -> int | None:
+    """The process that signed the lock at `path` last; whether it lives is not said."""
+    try:
+        return int(path.read_bytes()[:20])
+    except (OSError, ValueError):
+        return None
 
 
 if sys.platform == "win32":

@@ -11,6 +11,7 @@ import sqlite3
 from typing import Any
 
 from peewee import (
+    SQL,
     BlobField,
     BooleanField,
     CompositeKey,
@@ -270,6 +271,14 @@ class SourceFile(_Usage):
         indexes = ((("provider", "name"), True),)
 
 
+# Which ones Codex put aside, without a look at any other.
+SourceFile.add_index(
+    SourceFile._meta.primary_key,
+    where=SourceFile.archived,
+    name="source_file_archived",
+)
+
+
 class Session(_Usage):
     """One rollout file's conversation."""
 
@@ -411,6 +420,7 @@ class Slice(_Measures):
     account = TextField()
     price_status = TextField()
     provider = TextField()
+    archived = BooleanField()
 
     class Meta:
         primary_key = CompositeKey(
@@ -420,7 +430,7 @@ class Slice(_Measures):
         # The second holds all that a map of hours needs.
         indexes = (
             (("quarter", "session"), False),
-            (("quarter", "provider", "calls", "input", "output"), False),
+            (("quarter", "provider", "archived", "calls", "input", "output"), False),
         )
 
 
@@ -439,15 +449,27 @@ class Stretch(_Measures):
     account = TextField()
     price_status = TextField()
     provider = TextField()
+    archived = BooleanField()
 
     class Meta:
-        indexes = ((("day", "session"), False), (("session", "day"), False))
+        indexes = (
+            (("day", "session", "archived"), False),
+            (("session", "day", "archived"), False),
+        )
+
+
+class ArchivedSession(_Usage):
+    """A session that the rollups have summed up as one that Codex put aside."""
+
+    session = IntegerField(primary_key=True)
 
 
 class ThreadUsage(_Measures):
-    """A rollup: all calls of one thread."""
+    """A rollup: all calls of one thread; where some of its sessions are archived, two rows."""
 
-    thread = TextField(primary_key=True)
+    thread = TextField()
+    everything = BooleanField()  # the sums are those of all its sessions
+    active = BooleanField()  # … of those that are not archived
     provider = TextField()
     sessions = IntegerField()
     subagents = IntegerField()
@@ -456,6 +478,7 @@ class ThreadUsage(_Measures):
     effort = TextField()
 
     class Meta:
+        primary_key = CompositeKey("thread", "everything")
         indexes = ((("last_at",), False),)
 
 
@@ -464,12 +487,14 @@ class QuarterUsage(_Usage):
 
     quarter = IntegerField()  # in 15 minutes since 1970
     provider = TextField()
+    archived = BooleanField()
     calls = IntegerField()
     tokens = IntegerField()
 
     class Meta:
-        primary_key = CompositeKey("quarter", "provider")
-        indexes = ((("quarter", "provider", "calls", "tokens"), False),)  # all that is read
+        primary_key = CompositeKey("quarter", "provider", "archived")
+        # All that is read.
+        indexes = ((("quarter", "provider", "archived", "calls", "tokens"), False),)
 
 
 class DaySessions(_Usage):
@@ -477,10 +502,30 @@ class DaySessions(_Usage):
 
     day = IntegerField()  # date.toordinal()
     provider = TextField()
+    archived = BooleanField()
     sessions = IntegerField()
 
     class Meta:
-        primary_key = CompositeKey("day", "provider")
+        primary_key = CompositeKey("day", "provider", "archived")
+
+
+class ArchivedUsage(_Usage):
+    """A rollup: what of `DailyUsage` is of archived sessions."""
+
+    heading = TextField()  # model project account
+    day = TextField()
+    provider = TextField()
+    name = TextField()
+    calls = IntegerField()
+    input = IntegerField()
+    cached = IntegerField()
+    output = IntegerField()
+    reasoning = IntegerField()
+    cost = IntegerField()
+    unpriced = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("heading", "day", "provider", "name")
 
 
 class HeadingUsage(_Usage):
@@ -489,6 +534,7 @@ class HeadingUsage(_Usage):
     heading = TextField()  # model effort project account provider
     name = TextField()
     provider = TextField()
+    archived = BooleanField()
     sessions = IntegerField()
     calls = IntegerField()
     input = IntegerField()
@@ -503,7 +549,7 @@ class HeadingUsage(_Usage):
     estimated = IntegerField()  # calls whose price is an estimate
 
     class Meta:
-        primary_key = CompositeKey("heading", "name", "provider")
+        primary_key = CompositeKey("heading", "name", "provider", "archived")
 
 
 class TelemetryEvent(_Usage):
@@ -529,6 +575,8 @@ class TelemetryEvent(_Usage):
     count = IntegerField(default=1)  # more than one: a run of delta events, folded
     attributes = TextField()  # JSON, allow-listed
     ending = TextField(null=True)  # how a model request went: refused failed cut done (a retry)
+    # Its tool worked, and what it ran failed (FailedRun).
+    failed = BooleanField(default=False, constraints=[SQL("DEFAULT 0")])
 
     class Meta:
         indexes = (
@@ -689,6 +737,19 @@ class FileChange(_Usage):
     class Meta:
         primary_key = CompositeKey("source", "offset", "path")
         indexes = ((("path",), False), (("source", "number"), False))
+
+
+class FailedRun(_Usage):
+    """A tool call whose command or patch failed, as the log tells; telemetry says it went well."""
+
+    source = IntegerField()
+    offset = IntegerField()  # of the line that tells it
+    key = IntegerField(index=True)  # of its conversation and call id (ingest/failed.py)
+    since = IntegerField()  # when it was asked for
+    at = IntegerField()
+
+    class Meta:
+        primary_key = CompositeKey("source", "offset", "key")
 
 
 class FactTouched(_Usage):
@@ -890,6 +951,8 @@ USAGE_TABLES = [
     DailyUsage,
     Slice,
     Stretch,
+    ArchivedSession,
+    ArchivedUsage,
     ThreadUsage,
     QuarterUsage,
     DaySessions,
@@ -907,6 +970,7 @@ USAGE_TABLES = [
     ToolRun,
     FileRead,
     FileChange,
+    FailedRun,
     FactTouched,
     FactDay,
     DayFact,

@@ -6,6 +6,9 @@ import re
 from itertools import zip_longest
 from typing import Any
 
+from server.errors import Unprocessable
+from server.sentences import say
+
 _LABELS = {
     "5h": "five_hour",
     "5-hour": "five_hour",
@@ -14,6 +17,7 @@ _LABELS = {
     "week": "weekly",
 }
 _SHOWN = {"five_hour": "5h", "weekly": "Weekly"}
+_NAMED = {"five_hour": "5-hour", "weekly": "weekly"}
 _LABEL = r"(5h|5-hour|five-hour|weekly|week)"
 _NUMBER = r"([-\u2212]?\d+(?:[.,]\d+)?)"
 _LINE = re.compile(rf"\s*{_LABEL}\s+{_NUMBER}\s*%\s*(.*?)\s*", re.IGNORECASE)
@@ -30,7 +34,7 @@ def parse(text: str) -> list[dict[str, Any]]:
 
     A line may hold one window (`5h 79% 6:50 PM`), and what lies between such lines several. The
     first of a kind counts, and the number is what remains. Nothing found is `[]`. Raises
-    `ValueError` with the window and its number when that is below 0 or above 100.
+    `Unprocessable` (code `invalid_percent`) when a number is below 0 or above 100.
     """
     text = text[:_LONGEST].replace("\u00a0", " ")
     found: dict[str, dict[str, Any]] = {}
@@ -60,7 +64,9 @@ def _keep(found: dict[str, dict[str, Any]], label: str, number: str, rest: str) 
     key = _LABELS[label.lower()]
     percent = float(number.replace("\u2212", "-").replace(",", "."))
     if not 0 <= percent <= 100:
-        raise ValueError(f"{_SHOWN[key]} {percent:g} %")
+        raise Unprocessable(
+            say("copied.percent", window=_NAMED[key], given=f"{percent:g}"), code="invalid_percent"
+        )
     if key not in found:
         found[key] = {
             "key": key,

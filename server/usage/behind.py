@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from datetime import date, timedelta
 from typing import Any
 
 from server.errors import Unprocessable
 from server.store import db
+from server.usage.days import chosen
 from server.usage.privacy import short
 
 _CALLS = "select k.call from fact_call k join {0} x on x.source = k.source and x.number = k.number"
@@ -30,6 +33,7 @@ _PAIRS = {
 }
 # Who saw a call: the numbers of the data's quality.
 _SEEN = {"log": 1, "proxy": 2, "telemetry": 4}
+_MOST_DAYS = 100
 _CONVERSATIONS = ("user", "client")  # a fact of these counts conversations
 # Who a call counts for: the account that served it, else who was signed in, as telemetry tells.
 LOCAL_USER = "local user"
@@ -52,6 +56,10 @@ def condition(fact: str) -> tuple[str, list[Any]]:
     kind, name = _read(fact)
     if kind == "witness":
         return "c.seen & ?", [_SEEN.get(name, 0)]
+    if kind == "sessions":
+        return "s.key in (select value from json_each(?))", [json.dumps(name.split(","))]
+    if kind == "days":
+        return _on_days(name.split(","))
     if kind == "user":
         return user(name, ours=True)
     if kind == "client":
@@ -59,6 +67,22 @@ def condition(fact: str) -> tuple[str, list[Any]]:
     table, where, values = _rows(kind.removeprefix(_SILENTLY), name)
     found = f"c.id in ({_CALLS.format(table)} where {where})"
     return (f"({found} and {_SILENT})" if kind.startswith(_SILENTLY) else found), values
+
+
+def _on_days(names: list[str]) -> tuple[str, list[Any]]:
+    """Calls of any of these days, in the zone that is set."""
+    zone = chosen()
+    values: list[Any] = []
+    for name in names[:_MOST_DAYS]:
+        try:
+            day = date.fromisoformat(name)
+            values += [zone.start(day), zone.start(day + timedelta(days=1))]
+        except (ValueError, OverflowError) as error:
+            raise Unprocessable(
+                "“fact” must name days such as days:2026-11-21,2026-11-19."
+            ) from error
+    either = " or ".join(["(c.started_at >= ? and c.started_at < ?)"] * (len(values) // 2))
+    return f"({either})", values
 
 
 def user(name: str, ours: bool) -> tuple[str, list[Any]]:
@@ -70,7 +94,7 @@ def user(name: str, ours: bool) -> tuple[str, list[Any]]:
 def occurrences(fact: str, where: str, values: list[Any]) -> int | None:
     """How often a fact came in the calls of a condition, which can be oftener than once a call."""
     kind, name = _read(fact)
-    if kind == "witness":
+    if kind in ("witness", "sessions", "days"):
         return None
     calls = "call c left join session s on s.id = c.session left join thread t on t.id = s.thread"
     if kind in _CONVERSATIONS:

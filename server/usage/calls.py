@@ -98,21 +98,31 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         sums["reasoningOutput"] = told_reasoning(wanted.provider, sums["reasoningOutput"])
         lead = _leading(connection, wanted, page, after, sums["calls"])
         paged = f"{lead} and {paged}"
-        rows = connection.execute(
-            f"select {_COLUMNS}, {order} {_FROM} where {paged} "  # noqa: S608 - our own words
+        found = connection.execute(
+            f"select c.rowid, {order} {_FROM} where {paged} "  # noqa: S608 - our own words
             f"order by {order} {way}, c.id {way} limit ? offset ?",
             (*values, *after, page.limit + 1, page.offset),
         ).fetchall()
-    more = len(rows) > page.limit
-    rows = rows[: page.limit]
+        more = len(found) > page.limit
+        found = found[: page.limit]
+        rows = _whole(connection, [row for row, _ in found])
     return {
         "calls": [_row(values) for values in rows],
         "total": sums["calls"],
         "totals": sums,
         "hasMore": more,
-        "nextCursor": cursor(rows[-1][-1], rows[-1][0], page) if more else None,
+        "nextCursor": cursor(found[-1][1], rows[-1][0], page) if more else None,
         **(_times(wanted) if wanted.fact else {}),
     }
+
+
+def _whole(connection: Any, numbers: list[int]) -> list[tuple[Any, ...]]:
+    """All columns of some calls, in their order; sorting would look these up for every call."""
+    rows = connection.execute(
+        f"select c.rowid, {_COLUMNS} {_FROM} where c.rowid in ({','.join(map(str, numbers))})"  # noqa: S608
+    )
+    known = {row[0]: row[1:] for row in rows}
+    return [known[number] for number in numbers]
 
 
 def _times(wanted: Filter) -> dict[str, Any]:
@@ -159,25 +169,41 @@ def _nearest(connection: Any, wanted: Filter, page: Page, at: int | None) -> str
     for heading in _HEADINGS:
         source = source.replace(f"l.{heading}", f"+l.{heading}")
     need, last = page.offset + page.limit + 1, None
-    sessions: set[int] = set()
-    times: list[int] = []
-    way = "desc" if page.descending else "asc"
+    seen: list[Stretch] = []
+    way, sign = ("desc", 1) if page.descending else ("asc", -1)
+    left = need
     for day, session, calls, first_at, last_at in connection.execute(
         f"select l.day, l.session, l.calls, l.first_at, l.last_at {source} order by l.day {way}",  # noqa: S608
         given,
     ):
-        if need <= 0 and day != last:
+        if left <= 0 and day != last:
             break
-        begins, ends = (last_at, first_at) if page.descending else (first_at, last_at)
+        near, far = (last_at, first_at) if page.descending else (first_at, last_at)
         # What lies across the cursor may hold a row of the page, but is not counted on.
-        sign = 1 if page.descending else -1
-        if at is None or sign * ends <= sign * at:
-            sessions.add(session)
-            times += (first_at, last_at)
-            need -= calls if at is None or sign * begins < sign * at else 0
+        if at is None or sign * far <= sign * at:
+            beyond = at is None or sign * near < sign * at
+            seen.append((sign * far, sign * near, calls if beyond else 0, session))
+            left -= calls if beyond else 0
             last = day
-    if times and (0 in sessions or len(sessions) > _SEVERAL):
-        return f"c.started_at between {min(times)} and {max(times)}"
+    return _within(seen, need, sign)
+
+
+Stretch = tuple[int, int, int, int]  # its end and beginning on the way, calls, session
+
+
+def _within(seen: list[Stretch], need: int, sign: int) -> str:
+    """Where the first calls on the way lie, of stretches that hold at least as many."""
+    seen.sort(reverse=True)
+    end = seen[-1][0] if seen else 0
+    for far, _, calls, _ in seen:
+        need -= calls
+        if need <= 0:
+            end = far
+            break
+    sessions = {session for _, near, _, session in seen if near >= end}
+    if seen and (0 in sessions or len(sessions) > _SEVERAL):
+        low, high = sorted((sign * end, sign * max(near for _, near, _, _ in seen)))
+        return f"c.started_at between {low} and {high}"
     return f"c.session in ({','.join(map(str, sessions))})"
 
 
@@ -393,9 +419,12 @@ def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sum
                 named,
             ).fetchone()
             return _together(_sums(connection, rest, where, values), alone)
-    bare = replace(wanted, text="", meant=(), names=True, found=None)
-    if bare == Filter() and (seen is None or seen.but):
-        return _together(_everything(connection), _left_out(connection, seen), -1)
+    rest = replace(wanted, text="", meant=(), found=None)
+    if slices.bare(rest) and (seen is None or seen.but):
+        return _together(_everything(connection, wanted), _left_out(connection, wanted), -1)
+    only = _heading(wanted)
+    if only is not None:
+        return _headed(connection, wanted, *only)
     if slices.whole(wanted):
         source, given = slices.summed(wanted)
         sql = f"select {_SUMMED} {source}"  # noqa: S608
@@ -405,24 +434,51 @@ def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sum
     return sums
 
 
-def _everything(connection: Any) -> Sums:
-    # Two sums of few rows answer in a millisecond what a million calls answer in a hundred.
-    parts = [
-        connection.execute(f"select {_SUMMED} from {source}").fetchone()  # noqa: S608
-        for source in ("thread_usage", "stretch where session = 0")
+def _everything(connection: Any, wanted: Filter) -> Sums:
+    return _headed(connection, wanted, "provider", ())
+
+
+def _headed(connection: Any, wanted: Filter, heading: str, names: tuple[str, ...]) -> Sums:
+    """The sums of all calls of a provider, or of some names under a heading, of few rows."""
+    only = f" and name in ({_marks(names)})" if names else ""
+    only += (" and provider = ?" if wanted.provider else "") + slices.kept(wanted)
+    found: Sums = connection.execute(
+        "select total(calls), total(input), total(cached), total(output), total(reasoning), "  # noqa: S608
+        "total(cost), total(unpriced), iif(total(rated) > 0, sum(credits), null) "
+        f"from heading_usage where heading = ?{only}",
+        (heading, *names, *([wanted.provider] if wanted.provider else [])),
+    ).fetchone()
+    return found
+
+
+def _heading(wanted: Filter) -> tuple[str, tuple[str, ...]] | None:
+    """The one heading that a filter narrows by, and its names; None when there is more to it."""
+    named = [
+        (heading, names)
+        for heading, names in (
+            ("model", wanted.models),
+            ("effort", wanted.efforts),
+            ("project", wanted.projects),
+            ("account", wanted.accounts),
+        )
+        if names
     ]
-    return _together(*parts)
+    rest = replace(wanted, provider="", models=(), efforts=(), projects=(), accounts=())
+    if len(named) > 1 or not slices.bare(rest):
+        return None
+    return named[0] if named else ("provider", ())
 
 
-def _left_out(connection: Any, seen: slices.Found | None) -> Sums:
+def _left_out(connection: Any, wanted: Filter) -> Sums:
     """The sums of what a text that most sessions have is not in."""
+    seen = wanted.found
     if seen is None:
         return (0,) * 7 + (None,)
     named = (*seen.models, *seen.efforts)
     found: Sums = connection.execute(
         f"select {_SUMMED} from stretch where (session = 0 or session in "  # noqa: S608
         f"(select value from json_each(?))) and model not in ({_marks(seen.models)}) "
-        f"and effort not in ({_marks(seen.efforts)})",
+        f"and effort not in ({_marks(seen.efforts)}){slices.kept(wanted)}",
         (seen.sessions, *named),
     ).fetchone()
     return found

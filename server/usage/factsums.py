@@ -38,7 +38,9 @@ def condition(wanted: Filter) -> tuple[str, list[Any]] | None:
     single = wanted.found is not None or wanted.price_status or wanted.text
     if single or not slices.whole(wanted) or not slices.by_day(wanted):
         return None
-    where, values = slices.narrowed(replace(wanted, since=None, until=None))
+    where, values = slices.narrowed(replace(wanted, since=None, until=None, history=""))
+    if wanted.history:
+        where += f" and {slices.ACTIVE}"
     days = chosen()
     for sign, at in ((">=", wanted.since), ("<", wanted.until)):
         if at is not None:

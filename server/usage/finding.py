@@ -18,8 +18,8 @@ from server.usage.slices import Filter, Found
 _WORDS = ("role",)
 _NAMES = ("cwd", "branch")
 COLUMNS = (*_WORDS, *_NAMES, "project")
-_MODELS = "select distinct name from daily_usage where heading = 'model'"
-_PROJECTS = "select name from daily_usage where heading = 'project'"
+_MODELS = "select distinct name from heading_usage where heading = 'model' and calls > 0"
+_PROJECTS = "select distinct name from heading_usage where heading = 'project' and calls > 0"
 _TURN = re.compile(r"(?=.*\d)[\w-]{16,}")  # what a turn's id could be
 _LARGE = 3000  # sessions
 _MOST_VALUES = 2000
@@ -80,19 +80,18 @@ def _sessions(wanted: Filter, pattern: str) -> tuple[str, bool]:
         rest = _few_without(wanted, pattern, count)
         if rest is not None:
             return json.dumps(rest), True
-    sessions: set[int] = set()
-    for condition, values in _parts(wanted, pattern):
-        rows = db.rows(f"select s.id from session s where {condition}", values)  # noqa: S608
-        sessions.update(session for (session,) in rows)
-    return json.dumps(list(sessions)), False
+    parts = list(_parts(wanted, pattern))
+    having = " union ".join(f"select s.id from session s where {one}" for one, _ in parts)  # noqa: S608
+    values = [value for _, given in parts for value in given]
+    return str(db.rows(f"select json_group_array(id) from ({having})", values)[0][0]), False  # noqa: S608
 
 
 def _few_without(wanted: Filter, pattern: str, count: int) -> list[int] | None:
     """The sessions without the text, when its key or its thread's title alone leaves few."""
     for table, column, lead in _BROAD[: 2 if wanted.names else 1]:
-        having = f"select count(*) from {table} where {column} {_HOLDS}"  # noqa: S608
-        number, among = db.rows(f"select ({having}), (select count(*) from {table})", (pattern,))[0]  # noqa: S608
-        if 2 * number <= among:
+        some = f"select {column} as held from {table} order by rowid desc limit {_SAMPLE}"  # noqa: S608
+        asked = f"select 2 * total(held {_HOLDS}) > count(*) from ({some})"  # noqa: S608
+        if not db.rows(asked, (pattern,))[0][0]:
             continue
         without = f"{lead} not coalesce({column} {_HOLDS}, 0)"
         left = [session for (session,) in db.rows(without + ")" * ("(" in lead), (pattern,))]
@@ -102,6 +101,7 @@ def _few_without(wanted: Filter, pattern: str, count: int) -> list[int] | None:
 
 
 _HOLDS = "like ? escape '\\'"
+_SAMPLE = 500  # the newest, which tell whether most have a text
 # What a text that most sessions have is mostly in.
 _BROAD = (
     ("session", "key", "select id from session where"),
@@ -130,7 +130,7 @@ def _parts(wanted: Filter, pattern: str) -> Iterator[Part]:
     yield "s.key like ? escape '\\'", [pattern]
     yield "s.parent is not null and s.parent like ? escape '\\'", [pattern]
     for column in _WORDS + (_NAMES if wanted.names else ()):
-        yield from _valued(column, pattern)
+        yield from valued(column, pattern)
     projects = set(wanted.meant)
     if wanted.names:
         titled = "select id from thread where title like ? escape '\\'"
@@ -161,11 +161,11 @@ def _remotes(text: str) -> Iterator[Part]:
         yield "s.cwd in (select value from json_each(?))", [json.dumps(having)]
 
 
-def _valued(column: str, pattern: str) -> Iterator[Part]:
-    """A column of few values, in some of which the text is."""
+def valued(column: str, pattern: str, table: str = "s") -> Iterator[Part]:
+    """A column of few values among sessions, in some of which the text is."""
     values = db.rows(_VALUES.format(column, _MOST_VALUES), (pattern,))
     having = [value for value, holds in values if holds]
     if len(values) + 1 >= _MOST_VALUES:
-        yield f"s.{column} like ? escape '\\'", [pattern]
+        yield f"{table}.{column} like ? escape '\\'", [pattern]
     elif having:
-        yield f"s.{column} in (select value from json_each(?))", [json.dumps(having)]  # noqa: S608
+        yield f"{table}.{column} in (select value from json_each(?))", [json.dumps(having)]  # noqa: S608

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from server.store import db
@@ -113,9 +112,8 @@ def _share(value: int | None, whole: int) -> float | None:
 
 def _sums(wanted: Filter) -> dict[str, Any]:
     """The sums of every slice that the filter finds; of the threads' rollup when it names none."""
-    rest = replace(wanted, names=True)
-    if rest == Filter():
-        rows = db.rows(f"select {', '.join(_SUMS)} from thread_usage")  # noqa: S608
+    if slices.bare(wanted):
+        rows = db.rows(f"select {', '.join(_SUMS)} from thread_usage where {slices.part(wanted)}")  # noqa: S608
         loose = db.rows(f"select {', '.join(_SUMS)} from stretch where session = 0")  # noqa: S608
         return {
             name: _joined(fold, rows[0][place], loose[0][place])

@@ -9,9 +9,10 @@ from server.usage.steps import Span
 
 # From the files of the silent conversations on, so that no other file's calls are looked at.
 _RUNS = (
-    "with quiet as materialized (select distinct s.id as id, s.key as key, s.source as source "
-    "from slice l join session s on s.id = l.session where l.quarter >= ?1 and l.quarter < ?2 "
-    "and l.provider in (select value from json_each(?3)) and s.source is not null and not exists "
+    "with quiet as materialized (select s.id as id, s.key as key, s.source as source "
+    "from session s where s.id in (select session from slice where quarter >= ?1 "
+    "and quarter < ?2) and s.provider in (select value from json_each(?3)) "
+    "and s.source is not null and not exists "
     "(select 1 from telemetry_session t where t.session_id = s.key)) "
     "select q.key, x.function, count(*) from (select distinct source from quiet) f "
     "cross join fact_call k on k.source = f.source cross join call c on c.id = k.call "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import AppError, Conflict, Unprocessable
-from server.sentences import say
+from server.sentences import say, why
 from server.store import db
 
 _LARGEST = 4 << 20
@@ -85,18 +85,17 @@ def _private(place: Path, content: bytes) -> None:
 
 def _parse(place: Path, size: int) -> dict[str, Any] | AppError:
     def refuse(name: str) -> Any:
-        raise ValueError(f"{name} is no number")
+        raise ValueError(say("why.infinite", value=name))
 
     try:
         if not place.is_file():  # a pipe would be waited for
-            raise ValueError("it is no regular file")
+            raise ValueError(say("why.irregular"))
         if size > _LARGEST:
-            raise ValueError("it is larger than 4 MiB")
+            raise ValueError(say("why.large", most=_LARGEST >> 20))
         value = json.loads(place.read_bytes(), parse_constant=refuse)
         if not isinstance(value, dict):
-            raise ValueError("it is not a JSON object")
+            raise ValueError(say("why.object"))
     except (OSError, ValueError, RecursionError) as problem:
-        strerror = problem.strerror if isinstance(problem, OSError) else None
-        why = (strerror or str(problem)).rstrip(".")
-        return Unprocessable(say("own.broken", file=place.name, why=why), code="file_not_usable")
+        said = say("own.broken", file=place.name, why=why(problem))
+        return Unprocessable(said, code="file_not_usable")
     return value

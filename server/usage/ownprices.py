@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from server.errors import Unprocessable
-from server.sentences import say
+from server.sentences import say, why
 
 _ROWS = r"[^>]*?rows=\{(\[.*?\])\s*\}"
 _CONTEXT = re.compile(r"\s*\(<\s*272K context length\)", re.IGNORECASE)
@@ -28,10 +28,10 @@ def read(text: str, tier: str = "standard") -> dict[str, Any]:
     try:
         given = json.loads(text) if text.lstrip().startswith("{") else {"models": _page(text, tier)}
         if not tables(given)["models"]:
-            raise ValueError("it names no model")
+            raise ValueError(say("why.noModel"))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Unprocessable(
-            say("prices.unknown", why=str(error)[:120]),
+            say("prices.unknown", why=why(error)[:120]),
             code="pricing_not_understood",
         ) from error
     return given
@@ -40,7 +40,7 @@ def read(text: str, tier: str = "standard") -> dict[str, Any]:
 def _page(text: str, tier: str) -> dict[str, Any]:
     found = re.search(rf'tier="{re.escape(tier)}"{_ROWS}', text, re.DOTALL)
     if not found:
-        raise ValueError(f"there is no table for the tier {tier}")
+        raise ValueError(say("why.tier", name=tier))
     models: dict[str, Any] = {}
     for name, first, cached, output, *_ in json.loads(re.sub(r",(\s*[\]}])", r"\1", found[1])):
         rates = {"input_per_million": first, "output_per_million": output}
@@ -55,7 +55,7 @@ def tables(given: dict[str, Any]) -> dict[str, Any]:
     """The table that `pricing.use` takes. Raises `ValueError` naming what does not fit."""
     listed, aliases = _models(given), given.get("aliases") or {}
     if not isinstance(listed, dict) or not isinstance(aliases, dict):
-        raise ValueError("models and aliases must be objects")
+        raise ValueError(say("why.tables"))
     return {
         "models": {str(name).lower(): _periods(name, rates) for name, rates in listed.items()},
         "aliases": {str(name).lower(): str(to).lower() for name, to in aliases.items()},
@@ -77,7 +77,7 @@ def credit_rates(given: dict[str, Any]) -> dict[str, Any]:
     """The same for the `credit_rates` and `aliases` of an allowance.json."""
     rates = given.get("credit_rates") or {}
     if not isinstance(rates, dict):
-        raise ValueError("credit_rates must be an object")
+        raise ValueError(say("why.credits"))
     return credits({"models": rates, "aliases": given.get("aliases")})
 
 
@@ -108,18 +108,25 @@ def _whole_entry(name: Any, given: dict[str, Any]) -> dict[str, Any]:
         if kind in given:
             entry[kind] = _checked(name, given[kind])
     if "standard" not in entry:
-        raise ValueError(f"{str(name)[:60]} has no rates")
+        raise ValueError(say("why.noRates", name=str(name)[:60]))
     if "from" in given:
-        date.fromisoformat(str(given["from"]))
+        _day(name, str(given["from"]))
         entry["from"] = str(given["from"])
     write = given.get("cacheWrite", 1)
     if isinstance(write, bool) or not isinstance(write, int | float) or not 0 <= write <= 100:
-        raise ValueError(f"cacheWrite of {str(name)[:60]} is no number from 0 to 100")
+        raise ValueError(say("why.write", name=str(name)[:60]))
     if write != 1:
         entry["cacheWrite"] = write
     if given.get("estimated"):
         entry["estimated"] = str(given["estimated"])
     return entry
+
+
+def _day(name: Any, given: str) -> None:
+    try:
+        date.fromisoformat(given)
+    except ValueError:
+        raise ValueError(say("why.day", value=given[:30], name=str(name)[:60])) from None
 
 
 def _entry(name: Any, rates: Any) -> dict[str, Any]:
@@ -131,7 +138,7 @@ def _entry(name: Any, rates: Any) -> dict[str, Any]:
             for part in ("input", "cached_input", "output")
         ]
     else:
-        raise ValueError(f"{str(name)[:60]} has no rates")
+        raise ValueError(say("why.noRates", name=str(name)[:60]))
     entry: dict[str, Any] = {"standard": _checked(name, values)}
     if isinstance(rates, dict) and rates.get("estimated") is True:
         entry["estimated"] = str(rates.get("estimate_reason") or "the user's estimate")
@@ -141,9 +148,9 @@ def _entry(name: Any, rates: Any) -> dict[str, Any]:
 def _checked(name: Any, values: Any) -> list[float | None]:
     """Rates of input, cached input and output, of which the second may be unknown."""
     if not isinstance(values, list) or len(values) != 3:
-        raise ValueError(f"{str(name)[:60]} needs three rates: input, cached input, output")
+        raise ValueError(say("why.three", name=str(name)[:60]))
     for place, value in enumerate(values):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not ((number and 0 <= value <= _MOST) or (value is None and place == 1)):
-            raise ValueError(f"a rate of {str(name)[:60]} is no number from 0 up")
+            raise ValueError(say("why.rate", name=str(name)[:60]))
     return values

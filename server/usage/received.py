@@ -24,6 +24,7 @@ SILENCE_MS = 10 * 60_000
 _COLUMNS = (
     "id", "at", "name", "kind", "provider", "session_id", "service", "version", "model", "user",
     "terminal", "tool", "call_id", "decision", "success", "status", "duration_ms", "count",
+    "failed",
 )  # fmt: skip
 # Filters by name in a query → column; an allow-list, since they end up in SQL.
 TEXTS = {
@@ -75,6 +76,9 @@ _LACKS = {
 _LACKS["helper"] = _KIND.format("user")
 _LACKS["userDecision"] = f"e.decision is not null and not {_BY_USER}"  # the configuration's
 LACKS = ("", *_LACKS)
+# How a tool's run went in the end: a command's exit code, where the log has one, decides.
+_WENT = {"well": "(e.success and not e.failed)", "badly": "(not e.success or e.failed)"}
+WENT = ("", *_WENT)
 # A terminal's name without its version stands for all of them.
 _FAMILY = "substr(e.terminal, 1, instr(e.terminal || '/', '/') - 1)"
 
@@ -86,6 +90,7 @@ class Wanted:
     span: Span
     texts: dict[str, tuple[str, ...]]
     success: bool | None = None
+    went: str = ""
     has: str = ""
     lacks: str = ""
 
@@ -163,10 +168,9 @@ def _where(wanted: Wanted) -> tuple[str, list[Any]]:
     if wanted.success is not None:
         sql += " and e.success = ?"
         values.append(wanted.success)
-    if wanted.lacks:
-        sql += f" and {_LACKS[wanted.lacks]}"
+    words = ((wanted.went, _WENT), (wanted.lacks, _LACKS), (wanted.has, _HAS))
+    sql += "".join(f" and {conditions[word]}" for word, conditions in words if word)
     if wanted.has:
-        sql += f" and {_HAS[wanted.has]}"
         values += _given(wanted)
     return sql, values
 
@@ -222,7 +226,8 @@ def _row(row: tuple[Any, ...], now: int) -> dict[str, Any]:
         "user": event["user"], "terminal": event["terminal"], "tool": event["tool"],
         "toolCallId": event["call_id"], "decision": event["decision"],
         "success": None if event["success"] is None else bool(event["success"]),
-        "status": event["status"], "durationMs": event["duration_ms"], "count": event["count"],
+        "failed": bool(event["failed"]), "status": event["status"],
+        "durationMs": event["duration_ms"], "count": event["count"],
         "attributes": orjson.loads(attributes), "usage": usage,
     }  # fmt: skip
 

@@ -4,8 +4,11 @@ Slices are what no zone cuts; stretches are a session's slices within a day of t
 set; `thread_usage` is all of a thread.
 
 A call's row number only grows, also when a call is replaced, so that new rows tell which
-sessions must be summed up again. What that cannot see (a call that vanished for good) shows in
-the sums, which the ledger's own rollup repeats; then everything is summed up anew.
+sessions must be summed up again, as must those that were archived or taken back since. What that
+cannot see (a call that vanished for good) shows in the sums, which the ledger's own rollup repeats;
+then everything is summed up anew.
+
+Each row knows whether its session is archived, so that either answer is a sum of rows.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from server.usage.days import QUARTER, Days, chosen
 
 log = logging.getLogger(__name__)
 
-_MADE = 3  # goes up when rollups are made otherwise, so that they are made anew
+_MADE = 4  # goes up when rollups are made otherwise, so that they are made anew
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
 KEYS = ("session", "quarter", "model", "effort", "account", "price_status", "provider")
@@ -94,7 +97,22 @@ class Filter:
 
 
 # What Codex keeps under `sessions`; a session without a log of its own is no archived one.
-ACTIVE = "(s.source is null or s.source not in (select id from source_file where archived))"
+ACTIVE = "not exists (select 1 from source_file a where a.archived and a.id = s.source)"
+
+
+def bare(wanted: Filter) -> bool:
+    """Whether a filter names nothing, but for archived sessions and for what is shown."""
+    return replace(wanted, names=True, history="") == Filter()
+
+
+def kept(wanted: Filter, table: str = "") -> str:
+    """` and …`: the rows of a rollup that are of the filter's history."""
+    return f" and {table}archived = 0" if wanted.history else ""
+
+
+def part(wanted: Filter) -> str:
+    """The column of `thread_usage` that marks the rows with the sums of the filter's history."""
+    return "active" if wanted.history else "everything"
 
 
 def narrowed(wanted: Filter) -> tuple[str, list[Any]]:
@@ -122,7 +140,7 @@ def narrowed(wanted: Filter) -> tuple[str, list[Any]]:
             parts.append(condition)
             values.append(value)
     if wanted.history:
-        parts.append(ACTIVE)
+        parts.append("l.archived = 0")
     if wanted.found is not None:
         condition, given = wanted.found.condition("l")
         parts.append(condition)
@@ -140,7 +158,7 @@ def summed(
     """
     if not by_day(wanted, local):
         where, values = narrowed(wanted)
-        needed = joined or wanted.projects or wanted.thread or wanted.session or wanted.history
+        needed = joined or wanted.projects or wanted.thread or wanted.session
         return f"from slice l{_JOIN if needed else ''} where {where}", values
     days = chosen()
     rest = replace(wanted, projects=(), since=None, until=None)
@@ -152,7 +170,7 @@ def summed(
         if at is not None:
             where += f" and l.day {sign} ?"
             values.append(days.number(at // QUARTER))
-    needed = joined or wanted.thread or wanted.session or wanted.history
+    needed = joined or wanted.thread or wanted.session
     return f"from stretch l{_JOIN if needed else ''} where {where}", values
 
 
@@ -223,6 +241,9 @@ def keep() -> None:
     if found is not None and found != _compared[1:]:
         forget()
         refresh()
+    elif _moved():
+        _fresh.clear()
+        refresh()
     _compared[:] = [seen, *(_differences() or [])]
 
 
@@ -249,13 +270,15 @@ def _bring_up() -> None:
         limits = thresholds.current()
         zone = chosen().mark
         mark = (str(db.usage.database), limits, zone, db.revisions().get("calls"))
-        newest = int(db.rows("select coalesce(max(rowid), 0) from call")[0][0])
-        if _fresh == [mark, newest]:
+        newest, *aside = map(int, db.rows(_NEWS)[0])
+        if _fresh == [mark, newest, aside]:
             return
         note = db.rows("select value from ledger_note where name = 'slices'")
         known = json.loads(note[0][0]) if note else {}
         same = known.get("limits") == limits and known.get("made") == _MADE
         touched = _touched(known["row"], newest) if same else _everything()
+        if same and _fresh[2:] != [aside]:
+            touched = list({*touched, *_moved()})
         if same and known.get("zone") != zone:
             _other_days()
         for start in range(0, len(touched), _CHUNK):
@@ -263,7 +286,25 @@ def _bring_up() -> None:
         now = {"row": newest, "limits": limits, "zone": zone, "made": _MADE}
         if known != now:
             _remember(now)
-        _fresh[:] = [mark, newest]
+        _fresh[:] = [mark, newest, aside]
+
+
+# The newest call, and what differs when other logs are archived.
+_NEWS = (
+    "select coalesce((select max(rowid) from call), 0), count(*), total(id) "
+    "from source_file where archived"
+)
+_MOVED = (
+    "select id from session where source in (select id from source_file where archived) "
+    "and id not in (select session from archived_session) union "
+    "select session from archived_session where session not in (select id from session "
+    "where source in (select id from source_file where archived))"
+)
+
+
+def _moved() -> list[int]:
+    """The sessions that were archived or taken back since they were summed up."""
+    return [int(session) for (session,) in db.rows(_MOVED)]
 
 
 def forget() -> None:
@@ -281,10 +322,16 @@ def _touched(row: int, newest: int) -> list[int]:
     return [int(session) for (session,) in found]
 
 
+_TABLES = (
+    "stretch", "thread_usage", "quarter_usage", "day_sessions", "heading_usage", "archived_session",
+    "archived_usage",
+)  # fmt: skip
+
+
 def _everything() -> list[int]:
     with db.writing() as connection:
         connection.execute("delete from slice")
-        for table in ("stretch", "thread_usage", "quarter_usage", "day_sessions", "heading_usage"):
+        for table in _TABLES:
             connection.execute(f"delete from {table}")  # noqa: S608 - our own words
     return [int(s) for (s,) in db.rows("select distinct coalesce(session, 0) from call")]
 
@@ -295,12 +342,19 @@ def _other_days() -> None:
         _know_days(connection)
         connection.execute("delete from stretch")
         connection.execute(f"{_INSERT_STRETCH} group by 1, 2, 3, 4, 5, 6, 7, 8")
-        connection.execute("delete from day_sessions")
-        connection.execute(_COUNT_SESSIONS.format(""), {"sign": 1})
+        for table in ("day_sessions", "archived_usage"):
+            connection.execute(f"delete from {table}")  # noqa: S608 - our own words
+        for statement in (_COUNT_SESSIONS, *_COUNT_ARCHIVED):
+            connection.execute(statement.format(""), {"sign": 1})
 
 
 def _know_days(connection: sqlite3.Connection) -> None:
     connection.create_function("day_number", 1, chosen().number, deterministic=True)
+    connection.create_function("day_name", 1, _day_name, deterministic=True)
+
+
+def _day_name(number: int) -> str:
+    return date.fromordinal(number).isoformat()
 
 
 def _differences() -> list[Any] | None:
@@ -332,9 +386,11 @@ def _sum_up(sessions: Sequence[int], limits: dict[str, float]) -> None:
     with db.writing() as connection:
         _know_days(connection)
         _count(connection, sessions, -1)
+        archived = _archived(connection, sessions)
         for session in sessions:
             connection.execute("delete from slice where session = ?", (session,))
-            connection.execute(_insert(session), limits | {"session": session})
+            given = limits | {"session": session, "archived": session in archived}
+            connection.execute(_insert(session), given)
             connection.execute("delete from stretch where session = ?", (session,))
             connection.execute(
                 f"{_INSERT_STRETCH} where l.session = ? group by 1, 2, 3, 4, 5, 6, 7, 8", (session,)
@@ -344,13 +400,43 @@ def _sum_up(sessions: Sequence[int], limits: dict[str, float]) -> None:
         for thread in threads:
             connection.execute("delete from thread_usage where thread = ?", (thread,))
             connection.execute(_INSERT_THREAD, (thread,))
+            if _mixed(connection, thread):
+                connection.execute(_INSERT_ACTIVE, (thread,))
+
+
+def _archived(connection: sqlite3.Connection, sessions: Sequence[int]) -> set[int]:
+    """Which of some sessions are archived, noted as that."""
+    among = (json.dumps(list(sessions)),)
+    connection.execute(f"delete from archived_session where session {_AMONG}", among)  # noqa: S608
+    connection.execute(
+        f"insert into archived_session select id from session where id {_AMONG} "  # noqa: S608
+        "and source in (select id from source_file where archived)",
+        among,
+    )
+    found = connection.execute(
+        f"select session from archived_session where session {_AMONG}",  # noqa: S608
+        among,
+    )
+    return {int(session) for (session,) in found}
+
+
+_AMONG = "in (select value from json_each(?))"
+
+
+def _mixed(connection: sqlite3.Connection, thread: str) -> bool:
+    """Whether a thread, whose rollup over all of it is there, has archived sessions."""
+    found = connection.execute("select 1 from thread_usage where thread = ? and active", (thread,))
+    return found.fetchone() is None
 
 
 def _count(connection: sqlite3.Connection, sessions: Sequence[int], sign: int) -> None:
     """Add sessions to what is summed up over all of them, or with -1 take them out of it."""
     given = {"sign": sign, "among": json.dumps(list(sessions))}
     among = "and session in (select value from json_each(:among))"
-    for statement in (_COUNT_QUARTERS, _COUNT_SESSIONS, *_COUNT_HEADINGS):
+    counted = [_COUNT_QUARTERS, _COUNT_SESSIONS, *_COUNT_HEADINGS]
+    if connection.execute("select 1 from archived_session limit 1").fetchone():
+        counted += _COUNT_ARCHIVED
+    for statement in counted:
         connection.execute(statement.format(among), given)
 
 
@@ -384,10 +470,10 @@ SPIKE = (
 DEAR = "(coalesce(c.cost, 0) > 0 and c.cost >= 1000000 * :high_cost_usd)"
 IDLE = f"({_TOKENS} >= :expensive_low_output_total_tokens and c.output <= :low_output_tokens)"
 _INSERT_SLICE = (
-    f"insert into slice({', '.join(KEYS)}, {', '.join(_SUMS)}) "  # noqa: S608
+    f"insert into slice({', '.join(KEYS)}, archived, {', '.join(_SUMS)}) "  # noqa: S608
     "select coalesce(c.session, 0), c.started_at / 900000, coalesce(c.model, ''), "
     "coalesce(c.effort, ''), coalesce(c.account, ''), c.price_status, c.provider, "
-    "count(*), sum(c.input), sum(c.cached), sum(c.output), sum(c.reasoning), "
+    ":archived, count(*), sum(c.input), sum(c.cached), sum(c.output), sum(c.reasoning), "
     "sum(coalesce(c.cost, 0)), sum(c.credits), sum(coalesce(c.credits, 0) > 0), "
     "sum(c.cost is null), "
     f"sum(case when c.cost is null then {_TOKENS} else 0 end), "
@@ -402,18 +488,18 @@ _INSERT_SLICE = (
 )
 _INSERT_STRETCH = (
     "insert into stretch(day, session, model, effort, project, account, price_status, provider, "  # noqa: S608
-    f"{', '.join(_SUMS)}) select day_number(l.quarter), l.session, l.model, l.effort, "
-    f"coalesce(s.project, ''), l.account, l.price_status, l.provider, {measures()} "
+    f"archived, {', '.join(_SUMS)}) select day_number(l.quarter), l.session, l.model, l.effort, "
+    f"coalesce(s.project, ''), l.account, l.price_status, l.provider, l.archived, {measures()} "
     "from slice l left join session s on s.id = l.session"
 )
 _COUNT_QUARTERS = (
-    "insert into quarter_usage select quarter, provider, :sign * sum(calls), "
-    ":sign * sum(input + output) from slice where 1 {} group by 1, 2 on conflict do update set "
+    "insert into quarter_usage select quarter, provider, archived, :sign * sum(calls), "
+    ":sign * sum(input + output) from slice where 1 {} group by 1, 2, 3 on conflict do update set "
     "calls = calls + excluded.calls, tokens = tokens + excluded.tokens"
 )
 _COUNT_SESSIONS = (
-    "insert into day_sessions select day, provider, :sign * count(distinct session) "
-    "from stretch where session != 0 {} group by 1, 2 "
+    "insert into day_sessions select day, provider, archived, :sign * count(distinct session) "
+    "from stretch where session != 0 {} group by 1, 2, 3 "
     "on conflict do update set sessions = sessions + excluded.sessions"
 )
 HEADINGS = ("model", "effort", "project", "account", "provider")
@@ -422,13 +508,22 @@ _HEADED = (
     "unpriced_tokens", "estimated",
 )  # fmt: skip
 _COUNT_HEADINGS = tuple(
-    f"insert into heading_usage(heading, name, provider, sessions, rated, {', '.join(_HEADED)}) "  # noqa: S608
-    f"select '{heading}', {heading}, provider, :sign * count(distinct nullif(session, 0)), "
-    ":sign * count(credits), "
+    "insert into heading_usage(heading, name, provider, archived, sessions, rated, "  # noqa: S608
+    f"{', '.join(_HEADED)}) select '{heading}', {heading}, provider, archived, "
+    ":sign * count(distinct nullif(session, 0)), :sign * count(credits), "
     f"{', '.join(f'coalesce(:sign * sum({name}), 0)' for name in _HEADED)} from stretch "
-    "where 1 {} group by 2, 3 on conflict do update set "
+    "where 1 {} group by 2, 3, 4 on conflict do update set "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in ("sessions", "rated", *_HEADED))
     for heading in HEADINGS
+)
+_DAILY = ("calls", "input", "cached", "output", "reasoning", "cost", "unpriced")
+_COUNT_ARCHIVED = tuple(
+    f"insert into archived_usage(heading, day, provider, name, {', '.join(_DAILY)}) "  # noqa: S608
+    f"select '{heading}', day_name(day), provider, {heading}, "
+    f"{', '.join(f':sign * sum({name})' for name in _DAILY)} from stretch where archived {{}} "
+    "group by 2, 3, 4 on conflict do update set "
+    + ", ".join(f"{name} = {name} + excluded.{name}" for name in _DAILY)
+    for heading in ("model", "project", "account")
 )
 KINDS = (
     "count(distinct l.session) as sessions, "
@@ -442,8 +537,11 @@ _MOST = (
     f"group by 1 order by {LEAST.format(name='1')}, sum(x.calls) desc, 1 limit 1)"
 )
 _INSERT_THREAD = (
-    "insert into thread_usage(thread, provider, sessions, subagents, reviews, "  # noqa: S608
-    f"{', '.join(_SUMS)}, model, effort) select s.thread, min(l.provider), {KINDS}, {measures()}, "
-    f"{_MOST.format('model')}, {_MOST.format('effort')} "
-    "from session s join slice l on l.session = s.id where s.thread = ? group by s.thread"
+    "insert into thread_usage(thread, everything, active, provider, sessions, subagents, reviews, "  # noqa: S608
+    f"{', '.join(_SUMS)}, model, effort) select s.thread, {{}}, min(l.provider), {KINDS}, "
+    f"{measures()}, {_MOST.format('model')}, {_MOST.format('effort')} "
+    "from session s join slice l on l.session = s.id where s.thread = ? {} group by s.thread"
 )
+# Of a thread that has archived sessions, the others; none where there are no others.
+_INSERT_ACTIVE = _INSERT_THREAD.format("0, 1", "and not l.archived")
+_INSERT_THREAD = _INSERT_THREAD.format("1, not max(l.archived)", "")

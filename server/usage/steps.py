@@ -82,8 +82,11 @@ class Steps:
     def distinct(self, rows: Iterable[tuple[int, str]]) -> dict[int, int]:
         """How many different names came in each step."""
         found: dict[int, set[str]] = defaultdict(set)
+        # There can be a row for each call: nothing is called here but what must be.
+        starts = self.starts
+        firsts = [-(-start // QUARTER) for start in starts[1:]]
         for quarter, name in rows:
-            found[self.index(quarter)].add(name)
+            found[starts[bisect_right(firsts, quarter)]].add(name)
         return {at: len(names) for at, names in found.items()}
 
     def bounds(self, span: Span) -> list[tuple[int, int, int]]:

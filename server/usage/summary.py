@@ -46,11 +46,11 @@ def grouped(
     `tags` are those of each project; calls count under each tag of theirs, or under none.
     """
     slices.refresh()
-    everything = wanted == Filter(names=wanted.names)
+    everything = slices.bare(wanted)
     if by == "date" and slices.by_day(wanted, days):
         found, total = _newest(wanted, limit)
     elif by == "thread" and everything:
-        found, total = _threads(limit)
+        found, total = _threads(limit, slices.part(wanted))
     else:
         found = _all(wanted, by, days, tags or {})
         total = len(found)
@@ -72,8 +72,8 @@ def _all(
 ) -> list[tuple[Any, ...]]:
     if by == "date":
         return _by_day(wanted, days)
-    if _HEADED.get(by) and replace(wanted, provider="", names=True) == Filter():
-        found = _headed(_HEADED[by], wanted.provider)
+    if _HEADED.get(by) and slices.bare(replace(wanted, provider="")):
+        found = _headed(_HEADED[by], wanted)
     else:
         source, values = slices.summed(wanted, joined=GROUPS[by].startswith("s."))
         found = db.rows(
@@ -87,9 +87,10 @@ def _all(
 _HEADED = {name: name for name in slices.HEADINGS} | {"tag": "project"}
 
 
-def _headed(heading: str, provider: str) -> list[tuple[Any, ...]]:
+def _headed(heading: str, wanted: Filter) -> list[tuple[Any, ...]]:
     """All calls by a heading, from the rollup that has them."""
-    only = " and provider = ?" if provider else ""
+    provider = wanted.provider
+    only = (" and provider = ?" if provider else "") + slices.kept(wanted)
     return db.rows(
         "select nullif(name, ''), sum(sessions), sum(calls), sum(input), sum(cached), sum(output), "  # noqa: S608
         "sum(reasoning), sum(cost), sum(unpriced), iif(sum(rated) > 0, sum(credits), null) "
@@ -102,21 +103,27 @@ def _headed(heading: str, provider: str) -> list[tuple[Any, ...]]:
 _LOOSE = f"select null, 0, {_SUMS} from stretch l where l.session = 0 having count(*) > 0"  # noqa: S608
 _BY_THREAD = (
     "select * from (select thread, sessions, calls, input, cached, output, reasoning, cost, "  # noqa: S608
-    f"unpriced, credits from thread_usage union all {_LOOSE}) order by input + output desc, 1"
+    f"unpriced, credits from thread_usage where {{}} union all {_LOOSE}) "
+    "order by input + output desc, 1"
 )
 
 
-def _threads(limit: int) -> tuple[list[tuple[Any, ...]], int]:
+def _threads(limit: int, part: str) -> tuple[list[tuple[Any, ...]], int]:
     """All calls by thread, those of none among them, and how many there are."""
-    count = "select (select count(*) from thread_usage) + "
+    count = f"select (select count(*) from thread_usage where {part}) + "  # noqa: S608
     count += "exists(select 1 from stretch where session = 0)"
-    return db.rows(f"{_BY_THREAD} limit ?", (limit or -1,)), int(db.rows(count)[0][0])
+    listed = db.rows(f"{_BY_THREAD.format(part)} limit ?", (limit or -1,))
+    return listed, int(db.rows(count)[0][0])
 
 
 def _newest(wanted: Filter, limit: int) -> tuple[list[tuple[Any, ...]], int]:
     """The sums of the newest days, and how many days have any."""
     source, values = slices.summed(wanted)
-    days = [day for (day,) in db.rows(f"select distinct l.day {source}", values)]  # noqa: S608
+    if slices.bare(wanted):
+        used = db.rows(_DAYS.format(slices.kept(wanted)))
+    else:
+        used = db.rows(f"select distinct l.day {source}", values)  # noqa: S608
+    days = [day for (day,) in used]
     days.sort(reverse=True)
     oldest = days[:limit][-1] if limit and days else 0
     found = db.rows(
@@ -127,11 +134,19 @@ def _newest(wanted: Filter, limit: int) -> tuple[list[tuple[Any, ...]], int]:
     return [(date.fromordinal(day).isoformat(), *sums) for day, *sums in found], len(days)
 
 
+# Each day's sessions are counted; calls that have none are few.
+_DAYS = (
+    "select day from day_sessions where 1{} group by 1 having sum(sessions) > 0 "
+    "union select day from stretch where session = 0"
+)
+
+
 def coverage(wanted: Filter) -> dict[str, Any]:
     """Tokens and calls by model, those without a price first, and the share that has one."""
     slices.refresh()
-    if wanted == Filter(names=wanted.names):
-        source = "from heading_usage l where l.heading = 'model' and l.calls > 0"
+    if slices.bare(wanted):
+        only = slices.kept(wanted, "l.")
+        source = f"from heading_usage l where l.heading = 'model' and l.calls > 0{only}"
         model, values = "l.name", list[Any]()
     else:
         (source, values), model = slices.summed(wanted), "l.model"

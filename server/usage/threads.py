@@ -142,7 +142,10 @@ def keep() -> None:
 def one(name: str) -> dict[str, Any]:
     """A thread with its sessions, curves and lifecycle. Raises `NotFound`."""
     slices.refresh()
-    found = db.rows(f"select {_COLUMNS} from thread_usage g where g.thread = ?", (name,))  # noqa: S608
+    found = db.rows(
+        f"select {_COLUMNS} from thread_usage g where g.everything and g.thread = ?",  # noqa: S608
+        (name,),
+    )
     if not found:
         raise NotFound("There is no such thread, or it has no calls. Go back to the list.")
     story = db.rows(
@@ -172,9 +175,12 @@ class _Groups:
         self.values: list[Any] = []
         self._wanted = wanted
         rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
+        self._part = slices.part(wanted)
         source, parts, given = "from thread_usage g", ["1"], list[Any]()
-        if rest != Filter():
-            self.spanned = replace(rest, since=None, until=None) == Filter() and self._inside()
+        if slices.bare(rest):
+            parts = [f"g.{self._part}"]
+        if not slices.bare(rest):
+            self.spanned = slices.bare(replace(rest, since=None, until=None)) and self._inside()
             self.picky = self.spanned or bool(wanted.text or wanted.preset)
             needed = [SORTS[sort] for sort in sorts]
             if self.picky:
@@ -193,7 +199,6 @@ class _Groups:
             condition, found = _holding(wanted)
             parts.append(condition)
             given += found
-            source += " left join thread t on t.id = g.thread" if " t on " not in beside else ""
         if wanted.preset in _HAVING:
             parts.append(_HAVING[wanted.preset])
         self.tail = f"{source} where {' and '.join(parts)}"
@@ -232,7 +237,8 @@ class _Groups:
             grouped, values = self._grouped(among=threads)
             sql = f"with g as ({grouped}) select {_COLUMNS} from g"  # noqa: S608
         else:
-            sql = f"select {_COLUMNS} from thread_usage g where g.thread in ({marks})"  # noqa: S608
+            only = f"g.{self._part} and g.thread in ({marks})"
+            sql = f"select {_COLUMNS} from thread_usage g where {only}"  # noqa: S608
             values = threads
         found = {row[0]: row for row in db.rows(sql, values)}
         return [found[name] for name in threads if name in found]
@@ -276,7 +282,7 @@ class _Groups:
         end = _NEVER if until is None else -(-until // QUARTER) * QUARTER
         values: list[Any] = [first, end, first][:bounds]
         provider = self._wanted.provider
-        only = " and w.provider = ?" if provider else ""
+        only = f" and w.{self._part}{' and w.provider = ?' if provider else ''}"
         return (
             f"from thread_usage w where {condition}{only}",
             [*values, *([provider] if provider else [])],
@@ -313,21 +319,43 @@ def _ordered(sort: str, names: bool, summed_up: bool) -> tuple[str, str, str]:
         return titled.of_threads(names), "t.id", " join thread t on t.id = g.thread"
     if sort in ("model", "effort") and summed_up:
         # The same as is shown: of all the thread's calls, not of those that a filter finds.
-        return f"u.{sort}", "g.thread", " join thread_usage u on u.thread = g.thread"
+        joined = " join thread_usage u on u.thread = g.thread and u.everything"
+        return f"u.{sort}", "g.thread", joined
     return SORTS[sort], "g.thread", ""
+
+
+_HOLDS = "like ? escape '\\'"
+_OTHERS = (
+    "select 1 from thread_usage g left join thread t on t.id = g.thread "  # noqa: S608
+    f"where g.everything and not coalesce(t.title {_HOLDS}, 0) limit 1"
+)
+_HAVING_KEY = f"select thread from session where key {_HOLDS}"  # noqa: S608
+_HAVING_ID = f"select id from thread where id {_HOLDS}"  # noqa: S608
+_HAVING_TITLE = f"select id from thread where title {_HOLDS}"  # noqa: S608
 
 
 def _holding(wanted: Filter) -> tuple[str, list[Any]]:
     """The condition that a thread, or a session of it, holds the filter's text."""
-    columns = ("g.thread", *(("t.title", "t.project") if wanted.names else ()))
-    inner = ("x.key", "x.role", *(("x.cwd", "x.branch") if wanted.names else ()))
-    within = " or ".join(f"{c} like ? escape '\\'" for c in inner)
-    found = [f"{c} like ? escape '\\'" for c in columns]
-    found.append(f"t.project in ({','.join('?' * len(wanted.meant))})")
-    found.append(f"g.thread in (select x.thread from session x where {within})")  # noqa: S608
     pattern = finding.like(wanted.text)
-    values = [pattern] * len(columns) + list(wanted.meant) + [pattern] * len(inner)
-    return f"({' or '.join(found)})", values
+    if wanted.names and not db.rows(_OTHERS, (pattern,)):
+        return "1", []  # it is in every title
+    parts: list[finding.Part] = [(_HAVING_KEY, [pattern]), (_HAVING_ID, [pattern])]
+    if wanted.names:
+        parts.append((_HAVING_TITLE, [pattern]))
+        for condition, given in finding.valued("project", pattern, "t"):
+            parts.append((f"select t.id from thread t where {condition}", given))  # noqa: S608
+    if wanted.meant:
+        marks = ",".join("?" * len(wanted.meant))
+        condition = f"select id from thread where project in ({marks})"  # noqa: S608
+        parts.append((condition, list(wanted.meant)))
+    for column in ("role", *(("cwd", "branch") if wanted.names else ())):
+        for condition, given in finding.valued(column, pattern):
+            parts.append((f"select s.thread from session s where {condition}", given))  # noqa: S608
+    listed = db.rows(
+        f"select json_group_array(thread) from ({' union '.join(part for part, _ in parts)})",  # noqa: S608
+        [value for _, given in parts for value in given],
+    )[0][0]
+    return "g.thread in (select value from json_each(?))", [listed]
 
 
 def _rows(found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:

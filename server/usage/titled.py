@@ -41,8 +41,9 @@ def headings(
     connection: Any, wanted: Filter, sort: str, after: tuple[Any, ...], descending: bool
 ) -> Iterator[tuple[str, int]]:
     """The models or efforts of the filter's calls in their order, each with how many calls."""
-    if wanted == Filter(names=wanted.names):
-        source, values = "name as name, calls from heading_usage where heading = ?", [sort]
+    if slices.bare(wanted):
+        source = f"name as name, calls from heading_usage where heading = ?{slices.kept(wanted)}"
+        values = [sort]
     else:
         source, values = slices.summed(wanted)
         source = f"l.{sort} as name, l.calls as calls {source}"
@@ -105,8 +106,9 @@ def _plain(sql: str) -> str:
 
 def _counted(wanted: Filter) -> tuple[str, list[Any]]:
     """The threads `t` with how many of the filter's calls each has."""
-    if wanted == Filter(names=wanted.names):
-        return "u.calls from thread t join thread_usage u on u.thread = t.id", []
+    if slices.bare(wanted):
+        joined = f"u.thread = t.id and u.{slices.part(wanted)}"
+        return f"u.calls from thread t join thread_usage u on {joined}", []
     source, values = slices.summed(wanted, joined=True)
     grouped = f"select s.thread as thread, sum(l.calls) as calls {source} group by 1"  # noqa: S608
     return f"u.calls from ({grouped}) u join thread t on t.id = u.thread", values

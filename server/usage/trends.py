@@ -85,11 +85,11 @@ def series(
     """
     heading = by if by != "kind" else "model"
     local = _local(zone)
-    if replace(wanted, provider="") == EVERYTHING and slices.by_day(
+    if slices.bare(replace(wanted, provider="")) and slices.by_day(
         _within(first, last, wanted, local), local
     ):
-        found = _rolled(first, last, heading, wanted.provider)
-        named = _named(first, last, heading, wanted.provider) if by != "kind" else []
+        found = _rolled(first, last, heading, wanted)
+        named = _named(first, last, heading, wanted) if by != "kind" else []
     else:
         cut = list(_sliced(first, last, heading, wanted, local))
         found = [(day, sums) for day, _, sums in cut]
@@ -193,11 +193,11 @@ def heat(
 
 def _quarters(wanted: Filter) -> tuple[str, list[Any]]:
     """`from … where …` of the tokens and calls of each quarter of an hour."""
-    if replace(wanted, provider="") == EVERYTHING:
-        only = " and provider = ?" if wanted.provider else ""
-        return f"from quarter_usage where 1{only}", [wanted.provider] if only else []
+    if slices.bare(replace(wanted, provider="")):
+        only = (" and provider = ?" if wanted.provider else "") + slices.kept(wanted)
+        return f"from quarter_usage where 1{only}", _given(wanted)
     where, values = slices.narrowed(wanted)
-    joined = " left join session s on s.id = l.session" if wanted.projects or wanted.history else ""
+    joined = " left join session s on s.id = l.session" if wanted.projects else ""
     sums = "l.quarter, l.input + l.output as tokens, l.calls"
     return f"from (select {sums} from slice l{joined} where {where}) where 1", values  # noqa: S608
 
@@ -251,8 +251,8 @@ def _sessions(first: str, last: str, wanted: Filter, local: Days) -> Iterable[tu
     inside = _within(first, last, wanted, local)
     source, values = slices.summed(inside, local=local)
     if slices.by_day(inside, local):
-        if replace(wanted, provider="") == EVERYTHING:
-            return _sessions_counted(first, last, wanted.provider)
+        if slices.bare(replace(wanted, provider="")):
+            return _sessions_counted(first, last, wanted)
         counted = db.rows(
             f"select l.day, count(distinct l.session) {source} and l.session != 0 group by 1",  # noqa: S608
             values,
@@ -265,12 +265,16 @@ def _sessions(first: str, last: str, wanted: Filter, local: Days) -> Iterable[tu
     return [(day, len(sessions)) for day, sessions in seen.items()]
 
 
-def _sessions_counted(first: str, last: str, provider: str) -> Iterable[tuple[str, int]]:
-    only = " and provider = ?" if provider else ""
+def _given(wanted: Filter) -> list[str]:
+    return [wanted.provider] if wanted.provider else []
+
+
+def _sessions_counted(first: str, last: str, wanted: Filter) -> Iterable[tuple[str, int]]:
+    only = (" and provider = ?" if wanted.provider else "") + slices.kept(wanted)
     span = [date.fromisoformat(day).toordinal() for day in (first, last)]
     counted = db.rows(
         f"select day, sum(sessions) from day_sessions where day between ? and ?{only} group by 1",  # noqa: S608
-        [*span, *([provider] if provider else [])],
+        [*span, *_given(wanted)],
     )
     return [(date.fromordinal(day).isoformat(), count) for day, count in counted]
 
@@ -319,22 +323,37 @@ def _finish(row: dict[str, Any], by: str) -> None:
         }
 
 
-def _rolled(first: str, last: str, heading: str, provider: str) -> list[tuple[str, Sums]]:
-    source, values = _days_rolled(first, last, heading, provider)
+def _rolled(first: str, last: str, heading: str, wanted: Filter) -> list[tuple[str, Sums]]:
+    source, values = _days_rolled(first, last, heading, wanted)
     found = db.rows(f"select day, {_SUMS} {source} group by day", values)  # noqa: S608
     return [(day, tuple(sums)) for day, *sums in found]
 
 
-def _named(first: str, last: str, heading: str, provider: str) -> list[tuple[str, str, int]]:
-    source, values = _days_rolled(first, last, heading, provider)
-    return db.rows(f"select day, name, input + output {source}", values)  # noqa: S608
+def _named(first: str, last: str, heading: str, wanted: Filter) -> list[tuple[str, str, int]]:
+    source, values = _days_rolled(first, last, heading, wanted)
+    if not wanted.history:
+        return db.rows(f"select day, name, input + output {source}", values)  # noqa: S608
+    return db.rows(
+        f"select day, name, sum(input + output) {source} group by 1, 2 having sum(calls) > 0",  # noqa: S608
+        values,
+    )
 
 
-def _days_rolled(first: str, last: str, heading: str, provider: str) -> tuple[str, list[str]]:
-    only = " and provider = ?" if provider else ""
+_MEASURED = "calls, input, cached, output, reasoning, cost, unpriced"
+_TAKEN_OUT = ", ".join(f"-{name}" for name in _MEASURED.split(", "))
+
+
+def _days_rolled(first: str, last: str, heading: str, wanted: Filter) -> tuple[str, list[str]]:
+    only = " and provider = ?" if wanted.provider else ""
+    where = f"where heading = ? and day between ? and ?{only}"
+    values = [heading, first, last, *_given(wanted)]
+    if not wanted.history:
+        return f"from daily_usage {where}", values
+    slices.refresh()
     return (
-        f"from daily_usage where heading = ? and day between ? and ?{only}",
-        [heading, first, last, *([provider] if provider else [])],
+        f"from (select day, name, {_MEASURED} from daily_usage {where} "  # noqa: S608
+        f"union all select day, name, {_TAKEN_OUT} from archived_usage {where})",
+        values * 2,
     )
 
 

@@ -22,11 +22,23 @@ export function windowName(
   window: Pick<Allowance, "key" | "name" | "windowMinutes"> | undefined,
   slot: "primary" | "secondary",
 ): string {
+  if (window?.key.includes(":")) {
+    // A named limit's: the server's name is "Spark · week".
+    const [limit, ...length] = window.name.split(" · ");
+    const part = { ...window, key: window.key.split(":")[1] ?? "", name: length.join(" · ") };
+    return length.length ? `${limit} · ${windowName(part, slot)}` : window.name;
+  }
   const minutes = window?.windowMinutes ?? (window ? null : slot === "primary" ? 300 : 10080);
   if (minutes === 300) return t("window.5h");
   if (minutes === 10080) return t("window.week");
   if (window?.key === "monthly") return t("window.month");
   return window?.name ?? t(slot === "primary" ? "window.5h" : "window.week");
+}
+
+/** What a copied window is called: the user's own label, or the usual name of one that we labelled. */
+export function copiedName({ key, label }: { key: string; label: string }): string {
+  if (key === "five_hour" && label === "5h") return t("window.5h");
+  return key === "weekly" && label === "Weekly" ? t("window.week") : label;
 }
 
 /** The name of a window that is not the usual one of its place, such as a month where a week stands. */

@@ -72,7 +72,7 @@ export const COLUMNS: Column[] = [
     word: "calls.col.thread",
     sort: "thread",
     upFirst: true,
-    width: 140,
+    width: 120,
     grow: true,
     show: (c) =>
       c.threadTitle ? (
@@ -180,6 +180,23 @@ export const COLUMNS: Column[] = [
   },
   { key: "seen", word: "calls.col.seen", width: 150, hidden: true, show: seenBy, title: seenBy },
 ];
+
+/** Of the usual columns those that leave first where room is short; the title grows by what they leave. */
+const YIELDING = ["reasoning", "effort", "duration", "output", "cached", "uncached", "cache", "model"];
+const ROOMY = 220;
+/** The first two leave for the title's sake already. */
+const FOR_TITLE = 2;
+
+/** The columns that fit into so many pixels. Pure. */
+export function fitting(columns: Column[], room: number): Column[] {
+  let left = columns;
+  for (const [place, key] of YIELDING.entries()) {
+    const spare = place < FOR_TITLE ? ROOMY : 0;
+    const needed = left.reduce((sum, { width, grow }) => sum + (grow ? Math.max(width, spare) : width), 0);
+    if (needed > room) left = left.filter((column) => column.key !== key);
+  }
+  return left;
+}
 
 /** How long the provider keeps a prompt that nobody asks for, at the least. */
 const KEPT_MS = 5 * 60_000;

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { stepSums, wholeTurn, type Segment, type Turn } from "./evidence";
 
 const step = (kind: Segment["kind"], startMs: number, endMs: number): Segment => ({
-  kind, startMs, endMs, callId: null, name: null, success: null, source: "log",
+  kind, startMs, endMs, callId: null, name: null, success: null, source: "log", attempts: null,
 });
 const START = Date.parse("2026-11-21T10:00:00Z");
 const at = (ms: number) => new Date(START + ms).toISOString();

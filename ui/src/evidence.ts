@@ -2,13 +2,15 @@
 import type { CallDetail } from "./api";
 
 export interface Segment {
-  kind: "waiting" | "streaming" | "model" | "tool" | "approval";
+  kind: "start" | "retry" | "waiting" | "streaming" | "model" | "tool" | "approval";
   startMs: number;
   endMs: number;
   callId: string | null;
   name: string | null;
   success: boolean | null;
   source: "log" | "proxy" | "telemetry";
+  /** How many failed, of a retry. */
+  attempts: number | null;
 }
 
 export interface Turn {
@@ -110,6 +112,7 @@ export function wholeTurn(turn: Turn | null, tools: Evidence["tools"] = []): Tur
       name,
       success: null,
       source: "log" as const,
+      attempts: null,
     }))
     // Another turn's tool, by a clock that was set since, is none of this one.
     .filter(({ startMs, endMs }) => startMs >= -60_000 && endMs >= startMs);
@@ -128,7 +131,7 @@ export function wholeTurn(turn: Turn | null, tools: Evidence["tools"] = []): Tur
 
 /** How long each kind of step took in all, in the order of a turn; overlaps count once a kind. */
 export function stepSums(segments: Segment[]): { kind: Segment["kind"]; ms: number }[] {
-  const order: Segment["kind"][] = ["waiting", "streaming", "model", "approval", "tool"];
+  const order: Segment["kind"][] = ["start", "retry", "waiting", "streaming", "model", "approval", "tool"];
   return order
     .map((kind) => ({ kind, ms: covered(segments.filter((part) => part.kind === kind)) }))
     .filter(({ kind }) => segments.some((part) => part.kind === kind));

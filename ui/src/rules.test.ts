@@ -46,6 +46,9 @@ test.each([
   [undefined, "secondary", "weekly"],
   [allowance("monthly", 43200), "secondary", "monthly"],
   [allowance("primary", 4320, { name: "3 d" }), "primary", "3 d"],
+  [allowance("codex_spark:primary", 300, { name: "Spark · 5 h" }), "primary", "Spark · 5-hour"],
+  [allowance("codex_spark:primary", 4320, { name: "Spark · 3 d" }), "primary", "Spark · 3 d"],
+  [allowance("odd:primary", 300, { name: "Odd" }), "primary", "Odd"],
 ] as const)("a window is named by its length %#", (window, slot, name) =>
   expect(windowName(window, slot)).toBe(name),
 );

@@ -1,5 +1,6 @@
 import i18next from "i18next";
 import { expect, test } from "vitest";
+import { inZone } from "./format";
 import de from "./locales/de.json";
 import { told } from "./told";
 
@@ -16,6 +17,14 @@ test("a sentence of the server is said anew, with its values as this page writes
   expect(told("most headroom, 71% left", CHOICE)).toBe("größter Spielraum, noch 71\u00a0%");
   expect(told("The 5 h allowance is used up.", spent)).toBe("Das Kontingent ist aufgebraucht (5 Stunden).");
   await i18next.changeLanguage("en");
+});
+
+test("a moment in a sentence is on the reader's clock, in the reader's words", () => {
+  inZone("America/New_York");
+  const since = (at: string) => told("x", { key: "state.refusing", values: { since: at } });
+  expect(since("2026-11-21 15:30 UTC")).toContain("since Nov 21, 2026, 10:30:00.");
+  expect(since("a while ago")).toContain("since a while ago.");
+  inZone("");
 });
 
 test("what has no key stays as it came", () => {

@@ -1,5 +1,5 @@
 /** Sentences that the server wrote, in the reader's language: said anew by key, else as they came. */
-import { percent } from "./format";
+import { full, percent } from "./format";
 import { tIf, type Values } from "./words";
 
 /** What the server sends beside a sentence of its own; a value may be such a sentence itself. */
@@ -34,6 +34,13 @@ function values(said: Said): Values {
 function one(name: string, value: string | number | Said): string | number {
   if (typeof value === "object") return tIf(`say.${value.key}`, "", values(value));
   if (name === "left" && typeof value === "number") return percent(value);
+  if (name === "since" && typeof value === "string") return moment(value);
   if (name === "window" && typeof value === "string") return tIf(WINDOWS[value] ?? "", value);
   return value;
+}
+
+/** A moment as sentences have it ("2026-11-21 15:30 UTC"), on the reader's clock. */
+function moment(value: string): string {
+  const iso = value.replace(/^(\S+) (\S+) UTC$/, "$1T$2Z");
+  return Number.isNaN(Date.parse(iso)) ? value : full(iso);
 }

@@ -105,9 +105,7 @@ function Window({ window, account, now }: { window: Allowance; account: Account;
   const slot = window.key === "primary" ? "primary" : "secondary";
   return (
     <div className="window">
-      <h3>
-        {window.key === "primary" || window.key === "secondary" ? windowName(window, slot) : window.name}
-      </h3>
+      <h3>{windowName(window, slot)}</h3>
       <Meter
         window={window}
         slot={slot}
@@ -183,6 +181,8 @@ interface Trends {
   primary: Point[];
   secondary: Point[];
   monthly: Point[];
+  /** Named limits such as Spark's, and windows of other lengths. */
+  others: { key: string; name: string; points: Point[] }[];
 }
 
 function History({ account }: { account: Account }) {
@@ -218,20 +218,17 @@ function History({ account }: { account: Account }) {
 
 /** The lines worth drawing: a window with a known point. */
 function linesOf(trends: Trends, windows: Allowance[]): Line[] {
+  // One that the account no longer has is still in its past.
+  const find = (key: string, name = key) =>
+    windows.find((window) => window.key === key) ?? { key, name, windowMinutes: null };
+  const week = windows.find(({ key }) => key === "secondary");
   const slots = [
-    { key: "primary", points: trends.primary },
-    { key: "secondary", points: trends.secondary },
-    { key: "monthly", points: trends.monthly },
+    { name: windowName(windows.find(({ key }) => key === "primary"), "primary"), points: trends.primary },
+    { name: windowName(week, "secondary"), points: trends.secondary },
+    { name: windowName(find("monthly"), "secondary"), points: trends.monthly },
+    ...trends.others.map(({ key, name, points }) => ({ name: windowName(find(key, name), "secondary"), points })),
   ];
-  return slots
-    .filter(({ points }) => points.some(({ v }) => v !== null))
-    .map(({ key, points }) => ({
-      name: windowName(
-        windows.find((window) => window.key === key),
-        key === "primary" ? "primary" : "secondary",
-      ),
-      points,
-    }));
+  return slots.filter(({ points }) => points.some(({ v }) => v !== null));
 }
 
 /** The health of each stored token. */

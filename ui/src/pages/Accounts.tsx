@@ -9,6 +9,7 @@ import { when } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { AccountActions } from "../parts/AccountActions";
 import { AddAccount } from "../parts/AddAccounts";
+import { shownOf } from "../parts/Chips";
 import { Dialog } from "../parts/Dialog";
 import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
@@ -86,14 +87,31 @@ function ForAll({ accounts }: { accounts: Account[] }) {
   );
 }
 
+/** So many rows at first, twice as many with each click: a thousand at once keep a page waiting for seconds. */
+const ROWS = 50;
+
 function List({ accounts }: { accounts: Account[] }) {
   const now = useNow();
+  const [most, setMost] = useState(ROWS);
+  const shown = accounts.slice(0, most);
   return (
-    <div className="lanes accounts" role="list">
-      {accounts.map((account) => (
-        <Row key={account.accountId} account={account} now={now} />
-      ))}
-    </div>
+    <>
+      <div className="lanes accounts" role="list">
+        {shown.map((account) => (
+          <Row key={account.accountId} account={account} now={now} />
+        ))}
+      </div>
+      {shown.length < accounts.length && (
+        <div className="pages">
+          <span className="note" role="status">
+            {shownOf(shown.length, accounts.length)}
+          </span>
+          <button type="button" onClick={() => setMost(2 * most)}>
+            {t("calls.more")}
+          </button>
+        </div>
+      )}
+    </>
   );
 }
 

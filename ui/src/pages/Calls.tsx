@@ -21,6 +21,7 @@ import { CodexHome } from "../parts/CodexHome";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
+import { NoPrice } from "../parts/NoPrice";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
@@ -80,6 +81,7 @@ export function Calls() {
     enabled: !filters.wrong,
   });
   const open = filters.get("open");
+  const unpriced = filters.asked.priceStatus === "unpriced" || filters.asked.preset === "pricing-gaps";
   return (
     <div className="full">
       <header>
@@ -97,6 +99,7 @@ export function Calls() {
       {!filters.wrong && (
         <>
           {head.data && <Totals totals={head.data.totals} />}
+          {unpriced && <NoPrice asked={filters.asked} />}
           <Rows filters={filters} accounts={accounts} head={head.data} headAt={head.dataUpdatedAt} />
         </>
       )}
@@ -120,9 +123,11 @@ function Totals({ totals }: { totals: CallTotals }) {
     ["calls.total.cached", count(totals.cachedInput), exact(totals.cachedInput)],
     ["calls.total.new", count(totals.uncachedInput), exact(totals.uncachedInput)],
     ["calls.total.output", count(totals.output), exact(totals.output)],
-    ["calls.total.reasoning", count(totals.reasoningOutput), exact(totals.reasoningOutput)],
     ["calls.total.cost", money(totals.costUsd), money(totals.costUsd)],
   ];
+  // Claude's logs do not tell how much of the output was reasoning.
+  if (totals.reasoningOutput)
+    parts.splice(5, 0, ["calls.total.reasoning", count(totals.reasoningOutput), exact(totals.reasoningOutput)]);
   if (totals.credits != null)
     parts.push(["calls.total.credits", credits(totals.credits), credits(totals.credits)]);
   if (totals.unpriced) parts.push(["calls.total.unpriced", count(totals.unpriced), exact(totals.unpriced)]);
@@ -153,7 +158,8 @@ function differs(head: CallPage, shown: CallPage | undefined): boolean {
 }
 
 function Rows({ filters, accounts, head, headAt }: RowsProps) {
-  const [columns, setColumns] = useColumns();
+  const { columns, free, choose } = useColumns();
+  const [fit, setFit] = useState<string[]>([]);
   const [compact, setCompact] = useState(() => stored("calls.compact") === "1");
   const now = useNow();
   const client = useQueryClient();
@@ -206,6 +212,8 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
       <CallTable
         rows={rows}
         columns={columns}
+        free={free}
+        fit={setFit}
         compact={compact}
         context={{ now, accounts }}
         filters={filters}
@@ -244,7 +252,7 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
             />
             {t("calls.compact")}
           </label>
-          <ColumnMenu chosen={columns.map(({ key }) => key)} choose={setColumns} />
+          <ColumnMenu chosen={fit} choose={choose} />
           <Csv filters={filters} />
         </span>
       </div>
@@ -281,21 +289,19 @@ function store(key: string, value: string): void {
   }
 }
 
-/** The columns to show; the first is always there. The choice stays in this browser. */
+/** The columns to show; the first is always there. A choice stays in this browser; without one they are free to leave. */
 function useColumns() {
-  const [chosen, setChosen] = useState<string[]>(() => {
-    const kept = stored("calls.columns");
-    return kept ? kept.split(",") : COLUMNS.filter(({ hidden }) => !hidden).map(({ key }) => key);
-  });
+  const [chosen, setChosen] = useState<string[]>(() => stored("calls.columns").split(",").filter(Boolean));
+  const free = chosen.length === 0;
   const columns = useMemo(
-    () => COLUMNS.filter(({ key }) => key === "time" || chosen.includes(key)),
-    [chosen],
+    () => COLUMNS.filter(({ key, hidden }) => key === "time" || (free ? !hidden : chosen.includes(key))),
+    [chosen, free],
   );
   const choose = (keys: string[]) => {
     setChosen(keys);
     store("calls.columns", keys.join(","));
   };
-  return [columns, choose] as const;
+  return { columns, free, choose };
 }
 
 function ColumnMenu({ chosen, choose }: { chosen: string[]; choose: (keys: string[]) => void }) {

@@ -216,7 +216,7 @@ function Figures({ data, runs, usage }: { data: Overview; runs: number | undefin
   const calls = onward("/calls", usage.search, { effort: usage.all("effort") });
   const parts: [string, ReactNode, string][] = [
     [t("series.calls"), <Link key="calls" href={calls}>{count(data.usage_rows)}</Link>, exact(data.usage_rows)],
-    [t("diag.by.source_log"), count(data.session_count), exact(data.session_count)],
+    [t("diag.by.source_log"), <Link key="sessions" href={onward("/threads", usage.search)}>{count(data.session_count)}</Link>, exact(data.session_count)],
     [t("nav.threads"), <Link key="threads" href={onward("/threads", usage.search)}>{count(data.thread_count)}</Link>, exact(data.thread_count)],
     [t("calls.col.tokens"), <Link key="tokens" href={calls}>{compact(data.total_tokens)}</Link>, exact(data.total_tokens)],
     [t("calls.col.new"), <Link key="new" href={calls}>{compact(data.uncached_input_tokens)}</Link>, exact(data.uncached_input_tokens)],
@@ -859,13 +859,20 @@ function By({ dimension, usage }: { dimension: Dimension; usage: Usage }) {
   return (
     <div>
       <h3>
-        {t(`diag.by.${dimension.dimension}`)} <span className="muted">{count(dimension.group_count)}</span>
+        {t(`diag.by.${dimension.dimension}`)}{" "}
+        <Link className="muted" href={groupsHref(dimension.dimension, usage)}>
+          {count(dimension.group_count)}
+        </Link>
       </h3>
       <dl className="facts">
         {([[1, one], [3, three], [5, five]] as const).map(([n, value]) => (
           <div key={n}>
             <dt>{t("diag.top", { n })}</dt>
-            <dd>{share(value)}</dd>
+            <dd>
+              <TopLink rows={dimension.top_rows.slice(0, n)} usage={usage} dimension={dimension.dimension}>
+                {share(value)}
+              </TopLink>
+            </dd>
           </div>
         ))}
       </dl>
@@ -915,6 +922,24 @@ function groupName(row: Group, dimension: Dimension["dimension"]): ReactNode {
   if (dimension === "day") return dayName(row.label ?? "");
   if (dimension === "source_log") return row.label?.slice(8);
   return row.project || <span className="muted">{t("diag.noProject")}</span>;
+}
+
+/** Where all groups of a kind are listed. */
+function groupsHref(dimension: Dimension["dimension"], usage: Usage): string {
+  if (dimension === "source_log") return onward("/threads", usage.search);
+  return onward("/trends", usage.search, { range: usage.range, by: dimension === "cwd" ? "project" : null });
+}
+
+/** To the calls of the largest groups together. */
+function TopLink({ rows, usage, dimension, children }: Omit<GroupLinkProps, "row"> & { rows: Group[] }) {
+  const names = rows.map(({ session, project, label }) => ({ source_log: session, cwd: project, day: label })[dimension] ?? "");
+  if (!names.length || names.includes("")) return <>{children}</>;
+  const together = {
+    day: { fact: `days:${names.join(",")}` },
+    source_log: { fact: `sessions:${names.join(",")}` },
+    cwd: { project: names },
+  };
+  return <Link href={onward("/calls", usage.search, { effort: usage.all("effort"), ...together[dimension] })}>{children}</Link>;
 }
 
 interface GroupLinkProps {

@@ -1,13 +1,15 @@
 /** Where am I now? Pool headroom, a lane for each account, the last 14 days, what needs attention. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { Link } from "wouter";
 import { pause, resume, useAct } from "../acts";
 import { lane, out, planName, statusMark, statusText, unasked, windowName } from "../allowance";
 import { api, query, type Account, type Allowance, type Attention, type Overview as Data } from "../api";
-import { ago, money, percent, UNKNOWN, when } from "../format";
+import { ago, count, money, percent, UNKNOWN, when } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { useZone } from "../live";
 import { DayBars, total } from "../parts/Bars";
+import { shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { Meter } from "../parts/Meter";
 import { Sign } from "../parts/Sign";
@@ -198,7 +200,12 @@ function headroomText(
   return t("overview.headroom", { window: name });
 }
 
+/** So many lanes at first, twice as many with each click: a thousand at once would keep the page waiting. */
+const LANES = 30;
+
 function Lanes({ accounts, now }: { accounts: Account[]; now: number }) {
+  const [most, setMost] = useState(LANES);
+  const shown = accounts.slice(0, most);
   return (
     <section className="card">
       <h2>
@@ -217,9 +224,24 @@ function Lanes({ accounts, now }: { accounts: Account[]; now: number }) {
           <CodexHome word="overview.accounts.emptyText" />
         </Empty>
       )}
-      {accounts.map((account) => (
+      {shown.map((account) => (
         <Lane key={account.accountId} account={account} now={now} />
       ))}
+      {shown.length < accounts.length && (
+        <div className="pages">
+          <span className="note" role="status">
+            {shownOf(shown.length, accounts.length)}
+          </span>
+          <span className="tools">
+            <button type="button" onClick={() => setMost(2 * most)}>
+              {t("calls.more")}
+            </button>
+            <Link href="/accounts" className="button">
+              {t("diag.all", { n: count(accounts.length) })}
+            </Link>
+          </span>
+        </div>
+      )}
     </section>
   );
 }

@@ -1,13 +1,14 @@
 /** What went through us? The request log, newest first, with what is in flight on top.
  *
- * Below 1,300 px the columns that a row's details show as well are left to these. */
+ * Below 1,300 px the columns that a row's details show as well are left to these, unless they are chosen. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { Fragment, useState } from "react";
+import { Fragment, useState, type ReactNode } from "react";
 import { Link } from "wouter";
 import { nameOf, useAccounts } from "../accounts";
 import { api, query, type Account, type ApiKey, type InFlight, type RequestPage, type RequestRow } from "../api";
 import { count, duration, exact, full, money, stamp, UNKNOWN } from "../format";
-import { useNow, useTitle } from "../hooks";
+import { useNow, useTitle, useWide } from "../hooks";
+import { ColumnTools, useChosen } from "../parts/Columns";
 import { ConnectCodex } from "../parts/Connect";
 import { Dialog } from "../parts/Dialog";
 import { Explain } from "../parts/Explain";
@@ -20,11 +21,24 @@ import { useApiKeys } from "./Keys";
 import { moment, oneOf, since, TIME_RANGES } from "../range";
 import { useAddress } from "../url";
 import { told } from "../told";
-import { t, tIf } from "../words";
+import { t, tIf, type Word } from "../words";
 
 const SIZES = ["25", "50", "100"];
 const STATUSES = ["ok", "rate_limit", "quota", "error", "cancelled"];
-const COLUMNS = 12;
+const COLUMNS: { key: string; word: Word }[] = [
+  { key: "account", word: "requests.col.account" },
+  { key: "reason", word: "requests.col.reason" },
+  { key: "key", word: "filter.key" },
+  { key: "model", word: "requests.col.model" },
+  { key: "status", word: "requests.col.status" },
+  { key: "tokens", word: "requests.col.tokens" },
+  { key: "cached", word: "requests.col.cached" },
+  { key: "cost", word: "requests.col.cost" },
+  { key: "first", word: "requests.col.first" },
+  { key: "total", word: "requests.col.total" },
+  { key: "attempts", word: "requests.col.attempts" },
+];
+const PLAIN = ["account", "reason", "key", "model", "status"]; // no figures
 
 interface Options {
   accountIds: string[];
@@ -270,85 +284,85 @@ interface TableProps {
   filters: Filters;
 }
 
+/** The columns that find room when none were chosen; without keys theirs would say nothing. */
+function useFitting(keyed: boolean): string[] {
+  const [narrow, beside, middle, roomy, wide] = [700, 900, 1000, 1300, 1400].map(useWide);
+  const left: Record<string, boolean | undefined> = {
+    // Beside the rail there is less room than where the rail is folded away.
+    reason: middle || (narrow && !beside),
+    key: keyed && wide,
+    cached: roomy,
+    first: roomy,
+    attempts: roomy,
+  };
+  return COLUMNS.map(({ key }) => key).filter((key) => left[key] ?? !(key in left));
+}
+
 function Table({ rows, live, accounts, keys, filters }: TableProps) {
   const now = useNow(live.length ? 1_000 : 30_000);
   const open = filters.get("open");
-  // Where nobody has a key, a column of keys would say nothing.
   const keyed = Boolean(keys?.length) || rows.some(({ apiKeyId }) => apiKeyId);
+  const fitting = useFitting(keyed);
+  const { chosen, free, choose } = useChosen("requests");
+  const columns = COLUMNS.filter(({ key }) => (free ? fitting : chosen).includes(key));
+  const shown = columns.map(({ key }) => key);
   return (
-    <div className="scroll sticky">
-      <table className="rows requests" data-keyed={keyed || undefined}>
-        <caption className="hidden">{t("requests.title")}</caption>
-        <thead>
-          <tr>
-            <th scope="col">{t("requests.col.time")}</th>
-            <th scope="col">{t("requests.col.account")}</th>
-            <th scope="col" className="reason">
-              {t("requests.col.reason")}
-            </th>
-            <th scope="col" className="by-key">
-              {t("filter.key")}
-            </th>
-            <th scope="col">{t("requests.col.model")}</th>
-            <th scope="col">{t("requests.col.status")}</th>
-            <th scope="col" className="num">
-              {t("requests.col.tokens")}
-            </th>
-            <th scope="col" className="num roomy">
-              {t("requests.col.cached")}
-            </th>
-            <th scope="col" className="num">
-              {t("requests.col.cost")}
-            </th>
-            <th scope="col" className="num roomy">
-              {t("requests.col.first")}
-            </th>
-            <th scope="col" className="num end">
-              {t("requests.col.total")}
-            </th>
-            <th scope="col" className="num roomy">
-              {t("requests.col.attempts")}
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {live.map((row) => (
-            <LiveRow
-              key={row.requestId}
-              row={row}
-              accounts={accounts}
-              keyName={keyName(keys, row.apiKeyId)}
-              now={now}
-            />
-          ))}
-          {rows.map((row) => (
-            <Fragment key={row.requestId}>
-              <Row
+    <>
+      <ColumnTools columns={COLUMNS} shown={shown} free={free} choose={choose} />
+      <div className="scroll sticky">
+        <table className="rows requests">
+          <caption className="hidden">{t("requests.title")}</caption>
+          <thead>
+            <tr>
+              <th scope="col">{t("requests.col.time")}</th>
+              {columns.map(({ key, word }) => (
+                <th key={key} scope="col" className={PLAIN.includes(key) ? undefined : "num"}>
+                  {t(word)}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {live.map((row) => (
+              <LiveRow
+                key={row.requestId}
                 row={row}
+                accounts={accounts}
                 keyName={keyName(keys, row.apiKeyId)}
                 now={now}
-                open={open === row.requestId}
-                filters={filters}
+                shown={shown}
               />
-              {open === row.requestId && (
-                <tr className="details-row">
-                  <td colSpan={COLUMNS}>
-                    <RequestDetails row={row} keyName={keyName(keys, row.apiKeyId)} />
-                  </td>
-                </tr>
-              )}
-            </Fragment>
-          ))}
-        </tbody>
-      </table>
-    </div>
+            ))}
+            {rows.map((row) => (
+              <Fragment key={row.requestId}>
+                <Row
+                  row={row}
+                  keyName={keyName(keys, row.apiKeyId)}
+                  now={now}
+                  shown={shown}
+                  open={open === row.requestId}
+                  filters={filters}
+                />
+                {open === row.requestId && (
+                  <tr className="details-row">
+                    <td colSpan={columns.length + 1}>
+                      <RequestDetails row={row} keyName={keyName(keys, row.apiKeyId)} />
+                    </td>
+                  </tr>
+                )}
+              </Fragment>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
   );
 }
 
 /** The account; where room is short, also why it was chosen and with which key it was asked. */
 function Served({ account, why, keyName }: { account: string | null; why: string; keyName: string | null }) {
   return (
-    <td className="clip served">
+    <td className="clip served" data-why={why ? "" : undefined}>
       <span title={account ?? undefined}>{account ?? UNKNOWN}</span>
       {why && (
         <small className="muted second why-second" title={why}>
@@ -372,50 +386,67 @@ function KeyCell({ name }: { name: string | null }) {
   );
 }
 
+/** The cells of a row by their columns. */
+function Cells({ shown, cells }: { shown: string[]; cells: Record<string, ReactNode> }) {
+  return shown.map((key) => <Fragment key={key}>{cells[key] ?? <td />}</Fragment>);
+}
+
 interface LiveProps {
   row: InFlight;
   accounts: Account[] | undefined;
   keyName: string | null;
   now: number;
+  shown: string[];
 }
 
-function LiveRow({ row, accounts, keyName, now }: LiveProps) {
+function LiveRow({ row, accounts, keyName, now, shown }: LiveProps) {
   const why = told(row.reason, row.reasonSaid);
+  const [beneath, second] = under(shown, why, keyName);
   return (
     <tr className="live-row">
       <th scope="row">{stamp(row.startedAt, now)}</th>
-      <Served account={nameOf(accounts, row.accountId)} why={why} keyName={keyName} />
-      <td className="muted why reason">{why}</td>
-      <KeyCell name={keyName} />
-      <td className="model" title={row.model ?? undefined}>
-        {row.model ?? UNKNOWN}
-      </td>
-      <td>
-        <span className="pulse" aria-hidden="true" />
-        {t(row.firstEventMs === null ? "requests.waiting" : "requests.streaming")}
-      </td>
-      <td />
-      <td className="roomy" />
-      <td />
-      <td className="num roomy">{duration(row.firstEventMs)}</td>
-      <td className="num end">{duration(Math.max(0, now - Date.parse(row.startedAt)))}</td>
-      <td className="roomy" />
+      <Cells
+        shown={shown}
+        cells={{
+          account: <Served account={nameOf(accounts, row.accountId)} why={beneath} keyName={second} />,
+          reason: <td className="muted why reason">{why}</td>,
+          key: <KeyCell name={keyName} />,
+          model: (
+            <td className="model" title={row.model ?? undefined}>
+              {row.model ?? UNKNOWN}
+            </td>
+          ),
+          status: (
+            <td>
+              <span className="pulse" aria-hidden="true" />
+              {t(row.firstEventMs === null ? "requests.waiting" : "requests.streaming")}
+            </td>
+          ),
+          first: <td className="num">{duration(row.firstEventMs)}</td>,
+          total: <td className="num">{duration(Math.max(0, now - Date.parse(row.startedAt)))}</td>,
+        }}
+      />
     </tr>
   );
+}
+
+/** What stands below the account, because it has no column of its own. */
+function under(shown: string[], why: string, keyName: string | null): [string, string | null] {
+  return [shown.includes("reason") ? "" : why, shown.includes("key") ? null : keyName];
 }
 
 interface RowProps {
   row: RequestRow;
   keyName: string | null;
   now: number;
+  shown: string[];
   open: boolean;
   filters: Filters;
 }
 
-function Row({ row, keyName, now, open, filters }: RowProps) {
+function Row({ row, keyName, now, shown, open, filters }: RowProps) {
   const time = stamp(row.requestedAt, now);
   const toggle = () => filters.change({ open: open ? null : row.requestId });
-  const why = told(row.reason, row.reasonSaid);
   return (
     <tr className="openable" data-open={open || undefined} onClick={toggle}>
       <th scope="row" title={full(row.requestedAt)}>
@@ -433,28 +464,41 @@ function Row({ row, keyName, now, open, filters }: RowProps) {
           {time}
         </button>
       </th>
-      <Served account={row.accountName ?? row.accountId} why={why} keyName={keyName} />
-      <td className="muted why reason">
-        {why || UNKNOWN}
-      </td>
-      <KeyCell name={keyName} />
+      <Cells shown={shown} cells={cellsOf(row, keyName, shown)} />
+    </tr>
+  );
+}
+
+function cellsOf(row: RequestRow, keyName: string | null, shown: string[]): Record<string, ReactNode> {
+  const why = told(row.reason, row.reasonSaid);
+  const [beneath, second] = under(shown, why, keyName);
+  const figure = (text: string, title?: string) => (
+    <td className="num" title={title}>
+      {text}
+    </td>
+  );
+  return {
+    account: <Served account={row.accountName ?? row.accountId} why={beneath} keyName={second} />,
+    reason: <td className="muted why reason">{why || UNKNOWN}</td>,
+    key: <KeyCell name={keyName} />,
+    model: (
       <td className="model" title={row.model ?? undefined}>
         {row.model ?? UNKNOWN}
         {row.reasoningEffort && <span className="muted"> {row.reasoningEffort}</span>}
       </td>
+    ),
+    status: (
       <td>
         <RequestStatus status={row.status} />
       </td>
-      <td className="num" title={exact(row.tokens)}>
-        {count(row.tokens)}
-      </td>
-      <td className="num muted roomy">{count(row.cachedInputTokens)}</td>
-      <td className="num">{money(row.costUsd)}</td>
-      <td className="num roomy">{duration(row.firstEventMs)}</td>
-      <td className="num end">{duration(row.latencyMs)}</td>
-      <td className="num roomy">{count(row.attempts.length)}</td>
-    </tr>
-  );
+    ),
+    tokens: figure(count(row.tokens), exact(row.tokens)),
+    cached: <td className="num muted">{count(row.cachedInputTokens)}</td>,
+    cost: figure(money(row.costUsd)),
+    first: figure(duration(row.firstEventMs)),
+    total: figure(duration(row.latencyMs)),
+    attempts: figure(count(row.attempts.length)),
+  };
 }
 
 function Pages({ filters, total }: { filters: Filters; total: number }) {

@@ -4,7 +4,7 @@ import { Fragment, type MouseEvent } from "react";
 import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
 import { fetchFile } from "../csv";
-import { count, credits, dayOf, exact, money, UNKNOWN } from "../format";
+import { count, credits, dayOf, exact, money, pair, share, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
@@ -79,7 +79,7 @@ export function Threads() {
         <span className="tools">
           {first && <span className="note">{t("threads.count", { count: first.total })}</span>}
           <PrivacyMode />
-          <ReadLogs />
+          {(rows.length > 0 || filters.narrowed || filters.own) && <ReadLogs />}
           <CopyLink />
         </span>
       </header>
@@ -252,6 +252,7 @@ function Heading({ column, filters }: { column: typeof TITLE_COLUMN | ThreadColu
     <th
       scope="col"
       className={"key" in column ? placed(column) : undefined}
+      title={t(column.word)}
       aria-sort={sorted ? (filters.up ? "ascending" : "descending") : undefined}
     >
       {column.sort ? (
@@ -284,7 +285,8 @@ function ofRow({ target }: MouseEvent): boolean {
 /** Model and effort stand below the title where there is no room for columns of their own. */
 function placed({ key, number }: ThreadColumn): string | undefined {
   if (key === "model" || key === "effort") return "clip wide-only";
-  if (key === "signals") return "num wide-only"; // which they are says the attention's title
+  // Which signals they are says the attention's title; the others stand where the thread opens.
+  if (key === "signals" || key === "context" || key === "credits") return "num wide-only";
   return number ? "num" : undefined;
 }
 
@@ -329,8 +331,13 @@ function Notes({ row }: { row: ThreadRow }) {
     row.subagents > 0 && t("threads.subagents", { count: row.subagents }),
     row.unpriced > 0 && t("trends.unpriced", { count: row.unpriced }),
   ].filter(Boolean);
+  const folded = [
+    row.maxContextPercent !== null && pair(t("threads.col.context"), share(row.maxContextPercent / 100)),
+    row.credits !== null && pair(t("calls.credits"), credits(row.credits)),
+  ].filter(Boolean);
   return (
     <p className="note">
+      <span className="narrow-inline">{folded.map((part) => `${part} · `)}</span>
       {parts.map((part) => `${part} · `)}
       <Link className="link" href={`/threads/${encodeURIComponent(row.id)}`}>
         {t("threads.open")}
@@ -359,8 +366,14 @@ function Csv({ filters }: { filters: Filters }) {
 }
 
 function Nothing({ filters }: { filters: Filters }) {
-  if (!filters.narrowed && !filters.own)
-    return <Empty title={t("threads.empty")}><CodexHome word="calls.emptyText" /></Empty>;
+  // A ledger that knows no model holds no call: other filters would show no more.
+  const bare = useOptions()?.models.length === 0;
+  if (bare || (!filters.narrowed && !filters.own))
+    return (
+      <Empty title={t("threads.empty")} action={<ReadLogs primary />}>
+        <CodexHome word="calls.emptyText" />
+      </Empty>
+    );
   return (
     <Empty
       title={t("threads.noMatch")}

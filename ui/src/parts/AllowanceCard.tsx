@@ -2,7 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
 import { nameOf, useAccounts } from "../accounts";
-import { windowName } from "../allowance";
+import { copiedName, windowName } from "../allowance";
 import { api, send, type Allowance, type ApiError } from "../api";
 import { ago, pair, percent, reset, UNKNOWN, when } from "../format";
 import { useNow } from "../hooks";
@@ -81,7 +81,7 @@ export function AllowanceCard() {
                 <Row
                   key={`copied${one.key}`}
                   who={t("allowance.copied")}
-                  window={<bdi>{one.label}</bdi>}
+                  window={<bdi>{copiedName(one)}</bdi>}
                   figures={[one.remainingPercent, null, null]}
                   reset={one.resetText ? <bdi>{one.resetText}</bdi> : UNKNOWN}
                   out={UNKNOWN}

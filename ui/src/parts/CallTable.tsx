@@ -1,8 +1,10 @@
 /** A long table of calls: only the rows in sight are in the page; the next ones load on the way. */
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useMemo, useRef } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState, type MouseEvent, type RefObject } from "react";
+import { Link, useLocation } from "wouter";
 import type { CallRow } from "../api";
-import type { Column, Context } from "../calls";
+import { fitting, type Column, type Context } from "../calls";
+import { callPath } from "../evidence";
 import { dayOf, money, stamp } from "../format";
 import type { CallFilters } from "../pages/Calls";
 import { t } from "../words";
@@ -11,11 +13,29 @@ import { Peek, useGlance } from "./Peek";
 interface Props {
   rows: CallRow[];
   columns: Column[];
+  /** Nobody chose these columns: those that find no room are left out. */
+  free: boolean;
+  /** Which columns found room. */
+  fit: (keys: string[]) => void;
   compact: boolean;
   context: Context;
   filters: CallFilters;
   busy: boolean;
   more: (() => void) | null;
+}
+
+/** How wide an element is inside; null before it is on the page. */
+function useRoom(holder: RefObject<HTMLElement | null>): number | null {
+  const [room, setRoom] = useState<number | null>(null);
+  useLayoutEffect(() => {
+    const found = holder.current;
+    if (!found) return;
+    setRoom(found.clientWidth);
+    const watch = new ResizeObserver(() => setRoom(found.clientWidth));
+    watch.observe(found);
+    return () => watch.disconnect();
+  }, [holder]);
+  return room;
 }
 
 const MEASURED = 200;
@@ -66,17 +86,21 @@ function fitted(column: Column, pen: Pen | null, rows: CallRow[], context: Conte
   return { ...column, width: Math.max(width, cells + (edge && number ? 9 : 0), headWidth(pen, t(word)) + (edge ? 9 : 0)) };
 }
 
-export function CallTable({ rows, columns: given, compact, context, filters, busy, more }: Props) {
+export function CallTable({ rows, columns: given, free, fit, compact, context, filters, busy, more }: Props) {
   const holder = useRef<HTMLDivElement>(null);
   const size = compact ? 29 : 37;
   const day = dayOf(context.now);
-  const columns = useMemo(() => {
+  const room = useRoom(holder);
+  const wide = useMemo(() => {
     const pen = penOf(holder.current);
     const noon = { now: Date.parse(`${day}T12:00`), accounts: undefined };
     return given.map((column, place) =>
       fitted(column, pen, rows, noon, place === 0 || place === given.length - 1),
     );
   }, [given, rows, day]);
+  const columns = useMemo(() => (free && room ? fitting(wide, room) : wide), [wide, free, room]);
+  const shown = columns.map(({ key }) => key).join();
+  useEffect(() => fit(shown.split(",")), [shown, fit]);
   const virtual = useVirtualizer({
     count: rows.length,
     getScrollElement: () => holder.current,
@@ -93,6 +117,7 @@ export function CallTable({ rows, columns: given, compact, context, filters, bus
   const below = virtual.getTotalSize() - (seen.at(-1)?.end ?? 0);
   const open = filters.get("open");
   const { glance, rest, leave } = useGlance();
+  const once = useTwice();
   return (
     <section className="card table-card" aria-busy={busy}>
       <div ref={holder} className="scroll tall" data-compact={compact || undefined}>
@@ -118,8 +143,9 @@ export function CallTable({ rows, columns: given, compact, context, filters, bus
                     context={context}
                     open={open === call.id}
                     rest={rest}
-                    show={() => {
+                    show={(event) => {
                       leave();
+                      once(event, callPath(call.id));
                       filters.change({ open: call.id });
                     }}
                   />
@@ -191,6 +217,30 @@ function Head({ columns, filters }: { columns: Column[]; filters: CallFilters })
   );
 }
 
+const DOUBLE_CLICK_MS = 500;
+
+/** Go to the page of the row that was clicked twice; the second click meets what the first one opened. */
+function useTwice(): (event: MouseEvent, path: string) => void {
+  const [, go] = useLocation();
+  const first = useRef({ at: -Infinity, path: "" });
+  useEffect(() => {
+    const twice = ({ timeStamp }: Event) => {
+      const { at, path } = first.current;
+      if (timeStamp - at < DOUBLE_CLICK_MS) go(path);
+    };
+    document.addEventListener("dblclick", twice);
+    return () => document.removeEventListener("dblclick", twice);
+  }, [go]);
+  return ({ timeStamp }, path) => {
+    first.current = { at: timeStamp, path };
+  };
+}
+
+/** Whether a click asks for another tab: with the middle button, or a key held. */
+function aside(event: MouseEvent): boolean {
+  return event.button === 1 || event.ctrlKey || event.metaKey;
+}
+
 interface RowProps {
   call: CallRow;
   index: number;
@@ -198,32 +248,32 @@ interface RowProps {
   context: Context;
   open: boolean;
   rest: (call: CallRow, row: HTMLElement) => void;
-  show: () => void;
+  show: (event: MouseEvent) => void;
 }
 
 function Row({ call, index, columns, context, open, rest: glance, show }: RowProps) {
   const [first, ...rest] = columns;
+  const path = callPath(call.id);
+  // The link in the row does all of this by itself.
+  const linked = ({ target }: MouseEvent) => target instanceof Element && target.closest("a") !== null;
+  const press = (event: MouseEvent) => {
+    if (linked(event)) return;
+    if (aside(event)) window.open(path, "_blank", "noopener");
+    else if (event.button === 0) show(event);
+  };
   return (
     <tr
       className="openable"
       data-open={open || undefined}
       aria-rowindex={index + 2}
-      onClick={show}
+      onClick={press}
+      onAuxClick={press}
       onPointerEnter={(event) => event.pointerType === "mouse" && glance(call, event.currentTarget)}
     >
       <th scope="row" title={first?.title?.(call)}>
-        <button
-          type="button"
-          className="row-button"
-          data-row
-          aria-label={t("calls.show", { time: stamp(call.at, context.now) })}
-          onClick={(event) => {
-            event.stopPropagation();
-            show();
-          }}
-        >
+        <Link href={path} data-row aria-label={t("calls.show", { time: stamp(call.at, context.now) })}>
           {first?.show(call, context)}
-        </button>
+        </Link>
       </th>
       {rest.map((column) => (
         <td key={column.key} className={column.number ? "num" : "clip"} title={column.title?.(call)}>

@@ -59,7 +59,7 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
 
 const FACTS: Record<string, Word> = {
   witness: "calls.witnesses", user: "panels.events.by.user", client: "requests.client",
-  tool_uncounted: "diag.col.uncounted", root_uncounted: "diag.col.uncounted",
+  sessions: "diag.by.source_log", days: "diag.by.day", tool_uncounted: "diag.col.uncounted", root_uncounted: "diag.col.uncounted",
 }; // prettier-ignore
 
 /** A fact as the diagnostics call it; of a file only its hash is known here. */
@@ -69,6 +69,7 @@ function factName(fact: string): string {
   if (type === "witness") return tIf(`calls.witness.${name}`, name);
   if (type === "user" && name === "local user") return t("panels.localUser");
   if (type === "client" && name === "?") return t("calls.initiator.unknown");
+  if (type === "sessions" || type === "days") return count(name.split(",").length);
   if (name === "*") return t("filter.any");
   return tIf(`diag.name.${name}`, type === "reader" ? (rest[1] ?? name) : name);
 }

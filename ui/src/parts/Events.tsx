@@ -24,6 +24,7 @@ interface TelemetryEvent {
   tool: string | null;
   decision: string | null;
   success: boolean | null;
+  failed: boolean;
   status: number | null;
   durationMs: number | null;
   count: number;
@@ -134,6 +135,7 @@ const VALUES: Record<string, Word> = {
 
 /** What an event has or lacks, and how it went, in words; any other value is a name. */
 function shownValue(key: string, value: string): string {
+  if (key === "went") return t(value === "well" ? "panels.success.succeeded" : "panels.success.failed");
   if (key === "success") return t(value === "true" ? "panels.success.succeeded" : "panels.success.failed");
   if (key !== "has" && key !== "lacks") return value;
   const word = VALUES[value];
@@ -222,8 +224,9 @@ function Tokens({ event: { usage } }: { event: TelemetryEvent }) {
   );
 }
 
-function outcome({ decision, success, status, kind }: TelemetryEvent): string {
+function outcome({ decision, success, status, kind, failed: ran }: TelemetryEvent): string {
   const failed = kind === "response.failed" && success === null;
+  if (success && ran) return t("panels.events.failedInLog");
   const said = [
     decision,
     failed ? t("panels.success.failed") : null,

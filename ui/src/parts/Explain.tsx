@@ -109,9 +109,10 @@ function Answer({ found }: { found: Explained }) {
           <>
             <Sign mark="crit" />
             <b>{t("explain.nobody")}</b>{" "}
-            {choice.retryAt && (
-              <span className="muted">{t("explain.retry", { when: when(choice.retryAt, now) })}</span>
-            )}
+            <span className="muted">
+              {told(choice.reason, choice.reasonSaid)}{" "}
+              {choice.retryAt && t("explain.retry", { when: when(choice.retryAt, now) })}
+            </span>
           </>
         )}
       </p>

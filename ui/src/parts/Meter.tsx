@@ -68,11 +68,12 @@ interface NoteProps {
 
 function Note({ window, idle, onCredits, now }: NoteProps) {
   if (window.stale) return <> · {t("meter.stale", { ago: ago(window.observedAt, now) })}</>;
+  if (onCredits && !idle) return <> · {t("meter.credits")}</>;
+  if (window.level === "spent") return <> · {t("meter.spent")}</>;
+  // How much is left matters once the account serves again; that nothing is, already now.
   if (idle) return null;
-  if (onCredits) return <> · {t("meter.credits")}</>;
   if (window.level === "low") return <> · {t("meter.low")}</>;
   if (window.level === "critical") return <> · {t("meter.critical")}</>;
-  if (window.level === "spent") return <> · {t("meter.spent")}</>;
   return null;
 }
 

@@ -3,7 +3,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { Link } from "wouter";
 import { api, query, type CallPage } from "../api";
-import { COLUMNS } from "../calls";
+import { COLUMNS, type Column } from "../calls";
 import { useNow } from "../hooks";
 import { callPath } from "../evidence";
 import { nested, nestOf, type Nest, type Usage } from "../usage";
@@ -12,6 +12,8 @@ import { shownOf } from "./Chips";
 import { Failure, Skeleton } from "./States";
 
 const NESTED = ["time", "model", "effort", "initiator", "tokens", "cached", "uncached", "output", "cache", "context", "cost", "duration"];
+/** Left to the call's own page where room is short. */
+const WIDE = ["effort", "initiator", "output", "context", "duration"];
 const FIRST = 20;
 const MORE = 100;
 
@@ -22,6 +24,10 @@ interface Props {
   /** What more the list around it asks for. */
   narrowed?: Parameters<typeof query>[0];
   label: string;
+}
+
+function placed({ key, number }: Column): string {
+  return `${number ? "num" : ""} ${WIDE.includes(key) ? "wide-only" : ""}`;
 }
 
 export function NestedCalls({ thread, usage, narrowed, label }: Props) {
@@ -73,7 +79,7 @@ export function NestedCalls({ thread, usage, narrowed, label }: Props) {
                   <th
                     key={column.key}
                     scope="col"
-                    className={column.number ? "num" : undefined}
+                    className={placed(column)}
                     aria-sort={sorted ? (up ? "ascending" : "descending") : undefined}
                   >
                     {column.sort ? (
@@ -112,7 +118,7 @@ export function NestedCalls({ thread, usage, narrowed, label }: Props) {
                   ) : (
                     <td
                       key={column.key}
-                      className={column.number ? "num" : undefined}
+                      className={placed(column)}
                       title={column.title?.(call)}
                     >
                       {column.show(call, { now, accounts: undefined })}

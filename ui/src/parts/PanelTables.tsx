@@ -254,8 +254,8 @@ interface Column {
 
 const MORE: Partial<Record<PanelId, Column[]>> = {
   tools: [
-    { word: "panels.col.succeeded", key: "succeeded", show: count, events: { success: "true" } },
-    { word: "panels.col.failed", key: "failed", show: count, events: { success: "false" } },
+    { word: "panels.col.succeeded", key: "succeeded", show: count, events: { went: "well" } },
+    { word: "panels.col.failed", key: "failed", show: count, events: { went: "badly" } },
     { word: "panels.col.rate", key: "successPercent", show: percent },
     { word: "panels.col.p95", key: "p95Ms", show: duration, events: { has: "durationMs" } },
   ],
@@ -486,7 +486,7 @@ function Aside({ panel, shown }: { panel: Panel; shown: Shown }) {
                 <span key={key}>
                   {index > 0 && ", "}
                   {t(`panels.success.${key}`)}{" "}
-                  <EventsLink shown={shown} more={{ name: eventName("tool_result", provider), success: String(key === "succeeded") }}>
+                  <EventsLink shown={shown} more={{ name: eventName("tool_result", provider), went: key === "succeeded" ? "well" : "badly" }}>
                     {count(tools[key])}
                   </EventsLink>
                 </span>

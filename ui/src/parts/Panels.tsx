@@ -16,10 +16,12 @@ import { useUsage, type Usage } from "../usage";
 import { t } from "../words";
 import { Counted } from "./Counted";
 import { Events } from "./Events";
+import { useConnected } from "./connected";
 import { BarsPanel, DurationPanel } from "./PanelLines";
 import { DETAILS, DetailsPanel, SharesPanel, TilesPanel } from "./PanelTables";
 import { Quality } from "./Quality";
 import { Empty, Failure, Skeleton } from "./States";
+import { useOptions } from "./UsageBar";
 import "../panels.css";
 
 const FRESH_MS = 60_000;
@@ -95,6 +97,7 @@ interface HeadProps {
 
 function Head({ usage, literal, page, narrow }: HeadProps) {
   const { model, project, account, history } = usage.shared;
+  const archived = useOptions()?.archived;
   const wider = narrow && (model.length > 0 || project.length > 0 || account.length > 0);
   return (
     <div className="panels-head">
@@ -118,7 +121,7 @@ function Head({ usage, literal, page, narrow }: HeadProps) {
         {t(literal ? "panels.literal.text" : "panels.corrected.text")}
         {wider && <> {t("panels.wider")}</>}
         {/* Telemetry knows no sessions' files: what is archived is not told apart. */}
-        {narrow && history && <> {t("panels.archived")}</>}
+        {narrow && history && archived && <> {t("panels.archived")}</>}
       </p>
     </div>
   );
@@ -137,17 +140,6 @@ function CoverageChip({ page: { coverage, provider } }: { page: PanelPage }) {
       )}
     </>
   );
-}
-
-/** Whether Codex' own configuration sends its telemetry here; undefined until that is known. */
-function useConnected(): boolean | undefined {
-  const found = useQuery({
-    queryKey: ["connect"],
-    queryFn: ({ signal }) => api<{ clients: { id: string; connected: boolean }[] }>("/api/connect", { signal }),
-    meta: { topics: ["settings"] },
-  });
-  if (found.isPending) return undefined;
-  return found.data?.clients.some(({ id, connected }) => id === "telemetry" && connected) ?? false;
 }
 
 /** No telemetry: how to have some, or that it is connected and this time has none. */

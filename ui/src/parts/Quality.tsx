@@ -9,6 +9,7 @@ import { eventsOf, rows, type Coverage, type Scope } from "../panels";
 import { changed } from "../url";
 import type { Usage } from "../usage";
 import { t, tIf } from "../words";
+import { useConnected } from "./connected";
 import { bothHref } from "./PanelTables";
 import { Failure, Skeleton } from "./States";
 import "../panels.css";
@@ -31,6 +32,13 @@ interface Found {
   silence: { lastEventAt: string | null; lastCallAt: string | null; silentSince: string | null; provider: string };
   coverage: Coverage;
   receiver: { waitingBatches: number; waitingEvents: number; diskFull: boolean; lastBatchAt: string | null };
+}
+
+/** What ends the silence of Codex: the switch, or its next start where that is on. */
+function WayOut() {
+  const connected = useConnected();
+  if (connected === undefined) return null;
+  return connected ? <>{t("quality.silent.on")}</> : <Link href="/settings#connect">{t("panels.off.link")}</Link>;
 }
 
 /** The events that a number leads to are opened by the page's panels. */
@@ -73,7 +81,8 @@ function Facts({ found, scope, usage }: { found: Found; scope: Scope; usage: Usa
           <span className="sign sign-warn" aria-hidden="true">
             ▲
           </span>{" "}
-          {t("quality.silent", { ago: ago(silence.silentSince, now), client: tIf(`provider.${silence.provider}`, silence.provider) })} <Link href="/settings#connect">{t("panels.off.link")}</Link>
+          {t("quality.silent", { ago: ago(silence.silentSince, now), client: tIf(`provider.${silence.provider}`, silence.provider) })}{" "}
+          {silence.provider === "codex" && <WayOut />}
         </p>
       )}
       {receiver.diskFull && (

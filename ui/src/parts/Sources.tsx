@@ -1,6 +1,6 @@
 /** Short chips on what figures rest on: what is left of the allowance, and where prices come from. */
 import { useQuery } from "@tanstack/react-query";
-import { windowName } from "../allowance";
+import { copiedName, windowName } from "../allowance";
 import { api, type Allowance } from "../api";
 import { ago, day, joined, pair, percent } from "../format";
 import { useNow } from "../hooks";
@@ -20,7 +20,7 @@ export function LeftChip() {
   const found = useQuery({
     queryKey: ["allowances"],
     queryFn: ({ signal }) =>
-      api<{ observed: Observed[]; copied: { label: string; remainingPercent: number }[] }>("/api/allowance", {
+      api<{ observed: Observed[]; copied: { key: string; label: string; remainingPercent: number }[] }>("/api/allowance", {
         signal,
       }),
     meta: { topics: ["accounts", "calls"] },
@@ -36,7 +36,7 @@ export function LeftChip() {
   const windows = shared.length ? shared : known(found.observed.filter(({ source }) => source === "log"));
   const shown = windows.length
     ? windows.map((one) => `${windowName(one, one.key === "primary" ? "primary" : "secondary")} ${percent(one.remainingPercent)}`)
-    : found.copied.map((one) => `${one.label} ${percent(one.remainingPercent)}`);
+    : found.copied.map((one) => `${copiedName(one)} ${percent(one.remainingPercent)}`);
   if (!shown.length) return null;
   const seen = windows.map(({ observedAt }) => ago(observedAt, now)).join(" · ");
   return (

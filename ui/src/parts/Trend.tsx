@@ -12,6 +12,12 @@ import { t } from "../words";
 import { ChartHead } from "./ChartHead";
 
 const HEIGHT = 200;
+const COLOURS = 4;
+
+/** The number of a line's colour; there are four, and then the one of all others. */
+function colour(index: number): number {
+  return index < COLOURS ? index + 1 : 0;
+}
 
 export interface Line {
   name: string;
@@ -94,7 +100,7 @@ export function Trend({ title, source, lines, label, file, daily = false, calls,
           <ul className="legend">
             {lines.map(({ name }, index) => (
               <li key={name}>
-                <i className={`swatch c${index + 1}`} />
+                <i className={`swatch c${colour(index)}`} />
                 {name}
                 {at !== null && <b>{SHOW[unit](data[index + 1]?.[at])}</b>}
               </li>
@@ -181,6 +187,7 @@ function options(
 ): uPlot.Options {
   const colours = getComputedStyle(document.documentElement);
   const token = (name: string) => colours.getPropertyValue(name).trim();
+  const stroke = (index: number) => token(colour(index) ? `--c${colour(index)}` : "--other");
   const font = `12px ${getComputedStyle(document.body).fontFamily}`;
   const axis = { stroke: token("--muted"), font, ticks: { show: false } };
   return {
@@ -214,10 +221,10 @@ function options(
       {},
       ...names.map((label, index) => ({
         label,
-        stroke: token(`--c${index + 1}`),
+        stroke: stroke(index),
         width: 2,
         // A lone value would be no line at all.
-        points: { show: unit === "ms" || lone, size: 5, fill: token(`--c${index + 1}`) },
+        points: { show: unit === "ms" || lone, size: 5, fill: stroke(index) },
       })),
     ],
     hooks: { setCursor: [({ cursor }) => point(cursor.idx ?? null)] },

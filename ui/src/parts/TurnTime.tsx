@@ -1,10 +1,12 @@
 /** Where the time of a turn went: a line for each kind of step, the chosen call's own ones strong. */
 import { Link } from "wouter";
 import { callPath, stepSums, type Segment, type Turn } from "../evidence";
-import { duration, full } from "../format";
+import { count, duration, full, pair } from "../format";
 import { t } from "../words";
 
 const COLOURS: Record<Segment["kind"], string> = {
+  start: "other",
+  retry: "bad",
   waiting: "c2",
   streaming: "c1",
   model: "c1",
@@ -48,9 +50,15 @@ function Step({ part, total, own }: { part: Segment; total: number; own: boolean
     insetInlineStart: `${Math.min((100 * part.startMs) / total, 100 - width)}%`,
     width: `${width}%`,
   };
-  const said = [part.name ?? t(`call.step.${part.kind}`), duration(part.endMs - part.startMs)].join(" · ");
-  const title = `${said} · ${t(`calls.witness.${part.source}`)}`;
-  const look = { className: COLOURS[part.kind], style, title, "data-own": own || undefined };
+  const failed = part.kind === "tool" && part.success === false;
+  const said = [
+    ...(part.attempts ? [pair(t("call.step.retry"), count(part.attempts)), part.name] : [part.name ?? t(`call.step.${part.kind}`)]),
+    failed && t("panels.success.failed"),
+    duration(part.endMs - part.startMs),
+    t(`calls.witness.${part.source}`),
+  ];
+  const title = said.filter(Boolean).join(" · ");
+  const look = { className: failed ? "bad" : COLOURS[part.kind], style, title, "data-own": own || undefined };
   if (!part.callId || own) return <i {...look} role="img" aria-label={title} />;
   return <Link {...look} href={callPath(part.callId)} aria-label={title} />;
 }

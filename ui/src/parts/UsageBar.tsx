@@ -14,6 +14,8 @@ interface Options {
   projects: string[];
   accounts: string[];
   tags?: string[];
+  /** Whether there are archived sessions. */
+  archived?: boolean;
 }
 
 /** What can be chosen: what the ledger has seen. */

@@ -1,0 +1,206 @@
+"""Commands that failed by their log, whichever of log and telemetry was stored first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from server.ingest import facts, failed, fold, otlp, witness
+from server.ingest.facts import Run
+from server.ingest.otlp import Batch, Event
+from server.store import db
+from server.usage.days import Days
+from server.usage.durations import Durations
+from server.usage.received import Wanted, events
+from server.usage.steps import Span, Steps
+from tests.toollogs import ToolLog
+
+AT = 1_795_225_500_000
+SPAN = Span(AT - 86_400_000, AT + 86_400_000)
+
+
+def told(name: str, at: int, call: str, **more: object) -> Event:
+    fields: dict[str, object] = {
+        "kind": None, "provider": "codex", "session_id": "s", "service": None, "version": None,
+        "model": None, "user": None, "terminal": None, "tool": "exec_command", "decision": None,
+        "success": None, "status": None, "duration_ms": None, **more,
+    }  # fmt: skip
+    key = f"{name} {at} {call}".encode()
+    return Event(key=key, name=name, at=at, call_id=call, **fields)  # type: ignore[arg-type]
+
+
+def ended(at: int, call: str, *, success: bool = True) -> Event:
+    return told("codex.tool_result", at, call, success=success, duration_ms=100)
+
+
+def hear(*found: Event) -> None:
+    with db.writing() as connection:
+        witness.store(
+            connection, [Batch("logs", len(found), found)], witness.Tally(), AT + 3_600_000
+        )
+
+
+def read(*runs: Run) -> int:
+    with db.writing() as connection:
+        return failed.store(connection, 1, runs)
+
+
+def outcomes() -> dict[str, int]:
+    return dict(
+        db.rows(
+            "select heading, sum(count) from telemetry_slice where heading like 'tool\\_%' "
+            "escape '\\' and count != 0 group by 1 having sum(count) != 0"
+        )
+    )
+
+
+def run(call: str, since: int, at: int, offset: int = 7) -> Run:
+    return Run(offset, "s", call, since, at)
+
+
+FAILED = run("c1", AT - 500, AT)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param([lambda: hear(ended(AT, "c1")), lambda: read(FAILED)], id="telemetry first"),
+        pytest.param([lambda: read(FAILED), lambda: hear(ended(AT, "c1"))], id="the log first"),
+        pytest.param(
+            [lambda: hear(ended(AT, "c1")), lambda: read(FAILED), lambda: read(FAILED)],
+            id="the log is read again",
+        ),
+        pytest.param(
+            [lambda: read(FAILED), lambda: hear(ended(AT, "c1")), lambda: hear(ended(AT, "c1"))],
+            id="delivered twice",
+        ),
+    ],
+)
+def test_a_command_that_failed_is_no_success(
+    database: None, order: list[Callable[[], object]]
+) -> None:
+    hear(ended(AT + 50, "other"))
+    for step in order:
+        step()
+    assert outcomes() == {"tool_succeeded": 1, "tool_failed": 1}
+    # SigNoz' own query goes on counting what the attribute says.
+    assert db.rows(
+        "select name, sum(count) from telemetry_slice where heading = 'success' group by 1"
+    ) == [("true", 2)]
+    badly = events(Wanted(SPAN, {}, went="badly"), 10, "")
+    assert [(e["toolCallId"], e["success"], e["failed"]) for e in badly["events"]] == [
+        ("c1", True, True)
+    ]
+    assert events(Wanted(SPAN, {}, went="well"), 10, "")["total"] == 1
+    assert events(Wanted(SPAN, {}, success=True), 10, "")["total"] == 2
+
+
+@pytest.mark.parametrize(
+    ("since", "at", "meant"),
+    [
+        pytest.param(AT - 500, AT, True, id="ended when the log says"),
+        pytest.param(AT - 500, AT + 9_000_000, True, id="a command that went on in the background"),
+        pytest.param(AT - 900_000, AT - 800_000, False, id="an earlier turn's, of the same id"),
+        pytest.param(AT + 800_000, AT + 900_000, False, id="a later turn's, of the same id"),
+    ],
+)
+def test_which_of_several_runs_is_meant(since: int, at: int, meant: bool) -> None:
+    assert failed.meant([(since, at)], AT) is meant
+
+
+def test_another_conversations_failure_is_its_own(database: None) -> None:
+    hear(ended(AT, "c1"))
+    assert read(Run(7, "another", "c1", AT - 500, AT)) == 0
+    assert outcomes() == {"tool_succeeded": 1}
+
+
+def test_an_id_that_is_used_again_is_another_call(database: None) -> None:
+    hear(ended(AT, "c1"), ended(AT + 60_000, "c1"))
+    hear(ended(AT + 120_000, "c1", success=False), ended(AT + 120_001, "c1", success=False))
+    assert outcomes() == {"tool_succeeded": 2, "tool_failed": 1}
+    read(run("c1", AT + 59_000, AT + 60_000))
+    assert outcomes() == {"tool_succeeded": 1, "tool_failed": 2}
+    assert db.rows("select sum(results), sum(calls) from telemetry_talk") == [(3, 1)]
+    durations = Durations(SPAN, Steps(SPAN, Days("UTC")))
+    assert sum(sum(counts.values()) for counts in durations.by_step("tools").values()) == 3
+
+
+def test_what_was_corrected_stays_so_when_a_quarter_is_counted_anew(database: None) -> None:
+    hear(ended(AT, "c1"), ended(AT + 10, "c2"))
+    read(FAILED)
+    with db.writing() as connection:
+        fold.refold(connection, AT // 900_000)
+    assert outcomes() == {"tool_succeeded": 1, "tool_failed": 1}
+
+
+def test_no_text_of_a_client_is_stored(database: None) -> None:
+    read(run("a-secret-call-id", AT - 1, AT))
+    assert "secret" not in repr(db.rows("select * from failed_run"))
+    assert otlp.Event.__dataclass_fields__["failed"].default is False
+
+
+# ── what a log says ───────────────────────────────────────────────────────────────────────
+
+
+def failures(log: ToolLog) -> list[tuple[str, int]]:
+    found, _ = facts.fold(log.text(), 0, facts.State())
+    assert all(one.conversation == log.key for one in found.failures)
+    return [(one.call, one.at - one.since) for one in found.failures]
+
+
+def item(log: ToolLog) -> None:
+    log.run("false", "c1", code=1)
+
+
+def old_output(log: ToolLog) -> None:
+    log.item(type="function_call", name="shell", arguments='{"command":["false"]}', call_id="c1")
+    log.item(type="function_call_output", call_id="c1",
+             output='{"output":"","metadata":{"exit_code":1}}')  # fmt: skip
+
+
+def terminal_output(log: ToolLog) -> None:
+    log.item(type="function_call", name="exec_command", arguments='{"cmd":"false"}', call_id="c1")
+    log.output("c1", code=1)
+
+
+def patch(log: ToolLog) -> None:
+    log.item(type="custom_tool_call", name="apply_patch", input="*** Begin Patch", call_id="c1")
+    log.done({"type": "FileChange", "id": "c1", "changes": {"a": {}}, "status": "failed"})
+
+
+def mcp(log: ToolLog) -> None:
+    log.item(type="function_call", name="mcp__docs__find", arguments="{}", call_id="c1")
+    log.done({"type": "McpToolCall", "id": "c1", "server": "d", "tool": "f", "status": "failed"})
+
+
+@pytest.mark.parametrize("write", [item, old_output, terminal_output, patch, mcp],
+                         ids=lambda f: f.__name__)  # fmt: skip
+def test_a_log_tells_which_call_failed(write: Callable[[ToolLog], None]) -> None:
+    log = ToolLog()
+    log.run("true", "c0")
+    write(log)
+    log.call()
+    assert [name for name, _ in failures(log)] == ["c1"]
+    assert failures(log)[0][1] <= 5_000  # since it was asked for
+
+
+def test_a_command_in_the_background_began_when_it_did() -> None:
+    log = ToolLog()
+    log.item(type="function_call", name="exec_command", arguments='{"cmd":"sleep 9"}', call_id="c1")
+    log.item(type="function_call_output", call_id="c1",
+             output="Chunk ID: a\\nProcess running with session ID 1\\n")  # fmt: skip
+    log.done({"type": "CommandExecution", "id": "c1", "command": ["sleep", "9"], "exit_code": 2,
+              "duration": {"secs": 9, "nanos": 5_000_000}})  # fmt: skip
+    assert failures(log) == [("c1", 9_005)]
+
+
+def test_an_id_of_an_earlier_turn_is_a_run_of_its_own() -> None:
+    log = ToolLog()
+    for code in (1, 0, 1):
+        log.run("git status", "call_1", code=code)
+        log.turn()
+    found, _ = facts.fold(log.text(), 0, facts.State())
+    assert len(found.runs) == 3
+    assert len(found.outputs) == 3
+    assert [one.call for one in found.failures] == ["call_1"] * 2

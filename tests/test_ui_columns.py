@@ -1,0 +1,63 @@
+"""The columns of long tables: as many as fit, or those that were chosen, table by table."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests import test_ui
+from tests.serving import Served
+from tests.test_ui import watching
+
+pytestmark = test_ui.pytestmark
+chromium, provider, served = test_ui.chromium, test_ui.provider, test_ui.served
+
+
+OTHERS = (
+    "Why chosen", "API key", "Model", "Status", "Tokens", "Cached", "Cost", "First event", "Total",
+    "Attempts",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_columns_are_chosen_by_keyboard_and_kept(
+    chromium: Browser, served: Served, theme: str
+) -> None:
+    served.account("studio")
+    test_ui.ask(served)
+    with watching(chromium, theme, width=900) as seen:
+        page = seen.open(f"{served.url}/requests", "Requests")
+        head = page.get_by_role("columnheader")
+        menu = page.get_by_role("button", name="Columns")
+        expect(page.locator("tbody tr.openable")).to_have_count(1)
+        for name, there in (("Total", 1), ("First event", 0), ("Attempts", 0)):
+            expect(head.filter(has_text=name)).to_have_count(there)
+        menu.focus()
+        page.keyboard.press("Enter")
+        first = page.get_by_role("menuitemcheckbox", name="Account")
+        expect(first).to_be_focused()
+        seen.check()
+        for name in OTHERS:
+            item = page.get_by_role("menuitemcheckbox", name=name)
+            page.keyboard.press("ArrowDown")
+            expect(item).to_be_focused()
+            if name in ("First event", "Attempts"):
+                expect(item).not_to_be_checked()
+                page.keyboard.press("Enter")
+                expect(item).to_be_checked()
+                expect(head.filter(has_text=name)).to_have_count(1)
+        page.keyboard.press("Escape")
+        expect(menu).to_be_focused()
+        # The second line below the account stays, because its own column was not chosen.
+        expect(page.locator("tbody .why-second")).to_be_visible()
+        seen.check()
+        page.reload()
+        expect(head.filter(has_text="Attempts")).to_have_count(1)
+        menu.click()
+        page.get_by_role("menuitemcheckbox", name="As many as fit").click()
+        expect(head.filter(has_text="Attempts")).to_have_count(0)
+        page.keyboard.press("Escape")
+        page.reload()
+        expect(head.filter(has_text="Total")).to_have_count(1)
+        expect(head.filter(has_text="Attempts")).to_have_count(0)
+    assert seen.troubles == []

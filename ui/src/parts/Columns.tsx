@@ -1,0 +1,67 @@
+/** The columns of a long table: as many as fit, or those that were chosen in this browser. */
+import { useState } from "react";
+import { t, type Word } from "../words";
+import { Menu, type Item } from "./Menu";
+
+/** A choice for each table, kept in this browser. */
+export function useChosen(table: string) {
+  const [chosen, set] = useState<string[]>(() => kept(table).split(",").filter(Boolean));
+  const choose = (keys: string[]) => {
+    set(keys);
+    try {
+      if (keys.length) localStorage.setItem(`${table}.columns`, keys.join(","));
+      else localStorage.removeItem(`${table}.columns`);
+    } catch {
+      // Storage is switched off: the choice holds until the page is closed.
+    }
+  };
+  /** Nothing was chosen: those that find no room are left out. */
+  return { chosen, free: chosen.length === 0, choose };
+}
+
+function kept(table: string): string {
+  try {
+    return localStorage.getItem(`${table}.columns`) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+interface Props {
+  /** Those that can be left out. */
+  columns: { key: string; word: Word }[];
+  /** Those that are shown now. */
+  shown: string[];
+  free: boolean;
+  choose: (keys: string[]) => void;
+}
+
+/** Above a table: which of its columns to show. */
+export function ColumnTools(props: Props) {
+  return (
+    <div className="table-tools">
+      <ColumnMenu {...props} />
+    </div>
+  );
+}
+
+function ColumnMenu({ columns, shown, free, choose }: Props) {
+  const items: (Item | "line")[] = columns.map(({ key, word }) => {
+    const on = shown.includes(key);
+    return {
+      label: t(word),
+      checked: on,
+      run: () => choose(on ? shown.filter((one) => one !== key) : [...shown, key]),
+    };
+  });
+  return (
+    <Menu
+      label={t("calls.columns")}
+      quiet
+      stay
+      items={[...items, "line", { label: t("columns.fit"), checked: free, run: () => choose([]) }]}
+    >
+      {t("calls.columns")} <span aria-hidden="true">▾</span>
+    </Menu>
+  );
+}
