@@ -96,6 +96,9 @@ def scan(words: Sequence[str]) -> str | None:
     if order is None or where is None or os.path.lexists(f"{where.data_dir}/server.json"):
         return None
     gc.disable()  # nothing here makes cycles, and even loading is quicker without the search
+    from server.ingest import early
+
+    early.begin(where.data_dir, where.codex_home)  # beside what is loaded now
     from server.errors import AppError
     from server.ingest import scan as scanning
 
@@ -103,6 +106,7 @@ def scan(words: Sequence[str]) -> str | None:
         with Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
             totals = scanning.run(where, progress.show)
     except AppError:
+        early.take()
         gc.enable()
         return None  # `cli` meets it again, and says what to do
     return report(totals, round(time.monotonic() - began, 3), as_json=order[0])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from codecs import utf_8_decode
 
 from server import shortjson
+from server.ingest.early import usual as usual
 from server.lazy import UTC, NamedTuple, cache, datetime, field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -25,14 +26,6 @@ try:  # `hashlib` loads OpenSSL for it, which takes longer than to read 50 MB
     from _blake2 import blake2b as blake2b
 except ImportError:  # pragma: no cover - a Python that is built in another way
     from hashlib import blake2b as blake2b
-
-try:  # reads usual lines compiled (usual.c); without it they are all read here
-    from server.ingest import usual as usual
-
-    if usual.FORM != 6:  # compiled before the last update
-        usual = None  # type: ignore[assignment]
-except ImportError:  # there was no C compiler at set-up
-    usual = None  # type: ignore[assignment]
 
 
 @cache
@@ -261,6 +254,7 @@ class Told(NamedTuple):
     """What a crew says of a whole file (`usual.told`)."""
 
     place: int  # in the crew's list
+    file: tuple[int, int, int]  # its size, time (ns) and inode, before it was read
     state: dict[str, Any]
     limits: list[tuple[int, bytes]]
     lines: list[tuple[int, bytes]]  # kinds and lines that are read here

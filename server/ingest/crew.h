@@ -15,6 +15,16 @@
 #define O_CLOEXEC 0
 #endif
 
+/* When a file was changed last, in ns. */
+static int64_t changed(const struct stat *said)
+{
+#ifdef __APPLE__
+    return (int64_t)said->st_mtimespec.tv_sec * 1000000000 + said->st_mtimespec.tv_nsec;
+#else
+    return (int64_t)said->st_mtim.tv_sec * 1000000000 + said->st_mtim.tv_nsec;
+#endif
+}
+
 #define PIECE (256u << 10)
 #define LONGEST (8u << 20)   /* of a line */
 #define LARGEST (1LL << 31)  /* of a file */
@@ -32,6 +42,7 @@ typedef struct {
 typedef struct {
     int whole; /* whether all of it was usual */
     int titles, more_titles; /* messages are left out that may give the title */
+    int64_t size, changed, inode; /* of the file, before it was read */
     int64_t end, lines;
     State state;
     Heap specials;
@@ -228,8 +239,11 @@ static void fold_file(Told *told, Buffer *buffer, const char *path)
     if (file < 0)
         return;
     buffer->last_size = 0;
-    if (fstat(file, &said) == 0 && S_ISREG(said.st_mode) && said.st_size <= LARGEST)
+    if (fstat(file, &said) == 0 && S_ISREG(said.st_mode) && said.st_size <= LARGEST) {
+        told->size = said.st_size, told->changed = changed(&said);
+        told->inode = (int64_t)said.st_ino;
         told->whole = fold_lines(told, buffer, file) == DONE;
+    }
     close(file);
     told->ends[told->ends_size++] = '|';
     memcpy(told->ends + told->ends_size, buffer->last, buffer->last_size);

@@ -304,9 +304,9 @@ def read(
 class Crew:
     """Reads whole new Codex logs in threads that never meet the interpreter (usual.c)."""
 
-    def __init__(self, paths: list[str], threads: int, days: Days) -> None:
+    def __init__(self, crew: Any, days: Days) -> None:
+        self.crew = crew
         self.days = days
-        self.crew = codex.usual.crew(list(map(os.fsencode, paths)), threads)
         self._tariffs = 0
 
     def told(self) -> list[tuple[Any, ...]]:

@@ -21,7 +21,7 @@
 
 #include "pages.h"
 
-#define FORM 6 /* what codex.py expects; raise both when something here changes */
+#define FORM 7 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -431,7 +431,8 @@ static PyObject *as_facts(size_t number, const Told *told)
                  append_limits(limits, &told->state) == FAILED;
     end_names(&names);
     if (!failed)
-        return Py_BuildValue("(nNNNLLy#iini)", (Py_ssize_t)number, values, limits, specials,
+        return Py_BuildValue("(n(LLL)NNNLLy#iini)", (Py_ssize_t)number, (long long)told->size,
+                             (long long)told->changed, (long long)told->inode, values, limits, specials,
                              (long long)told->end, (long long)told->lines, told->ends,
                              (Py_ssize_t)told->ends_size, told->more_titles,
                              told->state.last_made_up, (Py_ssize_t)CALL_COUNT(&told->state),
@@ -455,7 +456,7 @@ static size_t wait_for(Crew *crew, int wait)
 static const char told_doc[] =
     "told(crew, wait) -> list\n\n"
     "The files that were read since the last time: (number, None) of one that is not usual,\n"
-    "otherwise (number, state, limits, lines for the Python, offset, lines, bytes for the\n"
+    "otherwise (number, (size, time, inode), state, limits, lines for the Python, offset, lines, bytes for the\n"
     "fingerprint, whether more messages may give a title, whether the last name lacks its\n"
     "beginning, calls, whether the first names no response). With `wait` it waits for one, if one\n"
     "is being read.";
@@ -894,19 +895,12 @@ static PyObject *price_(PyObject *module, PyObject *args)
 
 /* ── files ───────────────────────────────────────────────────────────────────────────── */
 
-#ifdef __APPLE__
-#define CHANGED_AT(said) (said).st_mtimespec
-#else
-#define CHANGED_AT(said) (said).st_mtim
-#endif
-
 static int is_as(int folder, const char *name, const int64_t known[3])
 {
     struct stat said;
     if (fstatat(folder, name, &said, 0))
         return 0;
-    int64_t at = (int64_t)CHANGED_AT(said).tv_sec * 1000000000 + CHANGED_AT(said).tv_nsec;
-    return said.st_size == known[0] && at == known[1] && (int64_t)said.st_ino == known[2];
+    return said.st_size == known[0] && changed(&said) == known[1] && (int64_t)said.st_ino == known[2];
 }
 
 static const char unchanged_doc[] =

@@ -13,7 +13,7 @@ import os
 import sys
 
 from server import shortjson
-from server.ingest import claude, codex, reader
+from server.ingest import claude, codex, early, reader
 from server.ingest.files import digest, fingerprint
 from server.ingest.reader import COLUMNS, TABLE, Batch
 from server.lazy import NamedTuple, suppress
@@ -94,16 +94,32 @@ def start(jobs: Sequence[Job], days: Days, *, fresh: bool) -> Team:
     if count:
         # Each of the processes needs it; loaded before they part, it is loaded once.
         from server.store import sqlite as sqlite
-    return Team(jobs, _Folder(jobs, days, fresh), count, _crew(jobs, days, fresh))
+    return Team(jobs, _Folder(jobs, days, fresh), count, _crews(jobs, days, fresh))
 
 
-def _crew(jobs: Sequence[Job], days: Days, fresh: bool) -> _Crew | None:
+def _crews(jobs: Sequence[Job], days: Days, fresh: bool) -> list[_Crew]:
+    """Who reads the whole logs: the crew that began before they were known, and one for others."""
+    usual = codex.usual
+    if usual is None:
+        return []
     # Parents begin before their children, and names begin with the time.
     whole = sorted(
         (number for number, job in enumerate(jobs) if _is_whole(job)),
         key=lambda number: jobs[number].source.name,
     )
-    return _Crew(jobs, whole, days, fresh) if whole and codex.usual is not None else None
+    found: list[_Crew] = []
+    begun = early.take()
+    if begun is not None:
+        places = {jobs[number].source.path: number for number in whole}
+        numbers = [places.get(path, -1) for path in begun[0]]
+        found.append(_Crew(jobs, numbers, reader.Crew(begun[1], days), fresh))
+        taken = set(numbers)
+        whole = [number for number in whole if number not in taken]
+    if whole:
+        paths = [os.fsencode(jobs[number].source.path) for number in whole]
+        crew = reader.Crew(usual.crew(paths, early.threads()), days)
+        found.append(_Crew(jobs, whole, crew, fresh))
+    return found
 
 
 def _is_whole(job: Job) -> bool:
@@ -116,13 +132,13 @@ class _Crew:
     """Reads whole new Codex logs; says what became of the jobs as a `_Folder` does."""
 
     def __init__(
-        self, jobs: Sequence[Job], numbers: Sequence[int], days: Days, fresh: bool
+        self, jobs: Sequence[Job], numbers: Sequence[int], crew: reader.Crew, fresh: bool
     ) -> None:
+        """`numbers`: the jobs in the order of the crew's files; -1: nobody asked for that."""
         self._jobs = jobs
         self._numbers = numbers
         self._fresh = fresh
-        paths = [jobs[number].source.path for number in numbers]
-        self._crew = reader.Crew(paths, min(os.cpu_count() or 1, 4) - 1, days)
+        self._crew = crew
         self._held: list[Read] = []  # whose rows the next chunk has as a table
 
     def chunks(self, folder: _Folder) -> Iterator[Chunk]:
@@ -161,7 +177,9 @@ class _Crew:
 
     def _read(self, found: codex.Told, folder: _Folder) -> Read | None:
         number, place = self._numbers[found.place], found.place
-        source = self._jobs[number].source
+        source = self._jobs[number].source if number >= 0 else None
+        if source is None or found.file != (source.size, source.mtime_ns, source.inode):
+            return None  # it was changed since it was read
         begun = self._crew.begun(found, codex.owner_of(source.name))
         if begun is None:
             return None
@@ -238,17 +256,17 @@ class Team:
     """This process and its helpers, reading."""
 
     def __init__(
-        self, jobs: Sequence[Job], folder: _Folder, helpers: int, crew: _Crew | None = None
+        self, jobs: Sequence[Job], folder: _Folder, helpers: int, crews: Sequence[_Crew] = ()
     ) -> None:
         self.jobs = jobs
         self._folder = folder
-        self._crew = crew
+        self._crews = crews
         self._left = set(range(len(jobs)))
         self._most = helpers
         self._tickets: int | None = None
         self._shares: list[list[int]] = []
         self._helpers: list[_Helper] = []
-        if crew is None:
+        if not crews:
             self._begin()
 
     def _begin(self) -> None:
@@ -275,9 +293,10 @@ class Team:
 
     def chunks(self) -> Iterator[Chunk]:
         """Each job's result, in no certain order."""
-        if self._crew is not None:
-            for chunk in self._crew.chunks(self._folder):
+        for crew in self._crews:
+            for chunk in crew.chunks(self._folder):
                 yield self._done(chunk)
+        if self._crews:
             self._begin()
         own: list[Read] = []
         while share := self._next():
