@@ -11,9 +11,6 @@ import os
 import sys
 import time
 
-from server import shortjson
-from server.lazy import suppress
-
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,6 +132,8 @@ def unheard(error: OSError | None) -> int:
 
     That a reader (`| head`) has left needs no words.
     """
+    from server.lazy import suppress
+
     if not isinstance(error, BrokenPipeError) and sys.stderr is not None:
         why = "it is closed" if error is None else error.strerror
         with suppress(OSError):  # nobody may listen there either
@@ -148,6 +147,8 @@ def unheard(error: OSError | None) -> int:
 def report(totals: dict[str, Any], seconds: float, *, as_json: bool) -> str:
     """A scan's answer, for scripts or for people."""
     if as_json:
+        from server import shortjson  # here: reading begins before it is loaded
+
         wanted = {key: totals[key] for key in ("files", "calls", "tokens", "skippedLines")}
         return shortjson.dumps({**wanted, "seconds": seconds, "claude": totals["claude"]})
     return "\n".join((*counted(totals, f" {seconds:.1f} s."), *lost(totals)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from server import shortjson
 from server.ingest import codex, reconcile
-from server.ingest.ledger import ADD_THREAD, copied, emissions, skipped_lines, snapshots
+from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
 from server.ingest.reader import COLUMNS, SUMS, table
 from server.ingest.workers import copied_head
 from server.store import db
@@ -65,6 +65,8 @@ class Bulk:
         # for it, `ledger.sequence`.
         self._spans: dict[str, tuple[int, int]] = {}
         self._sequences: dict[str, list[Emitted] | None] = {}
+        # How many calls of which sequence a session begins with, until somebody asks for its own.
+        self._inherited: dict[str, tuple[int, Sequence[Emitted]]] = {}
         self._threads: dict[str, str] = {}
         self._awaited: set[str] = set()
         for key, thread, parent in db.rows("select key, thread, parent from session"):
@@ -233,7 +235,8 @@ class Bulk:
             self._note(top, reads)
             self._finish(connection, reads)
             for read in reads:
-                self._inherit(read, known[read.number] or [])
+                parent = known[read.number] or ()
+                self._inherited[read.batch.state["owner"]] = heads[read.number][0], parent
                 if read.batch.held:
                     read.batch.held.forget()
         else:
@@ -269,20 +272,16 @@ class Bulk:
     def _sequence(self, connection: sqlite3.Connection, key: str) -> Sequence[Emitted] | None:
         """What `ledger.sequence` says of a session of this load, without an index."""
         if key not in self._sequences and key in self._spans:
-            self._sequences[key] = connection.execute(
+            own = connection.execute(
                 "select running, input, cached, output, reasoning from call "
                 "where rowid between ? and ? order by rowid",
                 self._spans[key],
             ).fetchall()
+            count, parent = self._inherited.pop(key, (0, ()))
+            # Where less is known its own head was a copy of a log that is not there.
+            whole = len(parent) >= count
+            self._sequences[key] = [*parent[:count], *own] if whole else None
         return self._sequences.get(key)
-
-    def _inherit(self, read: Read, parent: Sequence[Emitted]) -> None:
-        """Keep the sequence of a fork whose own calls are stored."""
-        head = list(parent[: self._heads[read.number][0]])
-        whole = len(head) == self._heads[read.number][0]
-        own = [emitted for _, emitted in emissions(read.batch)]
-        # Otherwise its own head was a copy of a log that is not there.
-        self._sequences[read.batch.state["owner"]] = head + own if whole else None
 
     def _finish(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
         """Add the files' sessions, threads, allowances and cursors."""
