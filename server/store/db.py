@@ -410,14 +410,14 @@ def _mend(name: str) -> list[str]:
         if os.path.exists(f"{name}-wal"):  # SQLite would take its pages for the new file's
             _put_aside(name, ("-wal", "-shm"))
         return []
-    from pathlib import Path
-
-    from server.sentences import say  # here: most files are whole
-
-    path = Path(name)
-    problem = _problem(path)
+    problem = _problem(name)
     if problem is None:
         return []
+    from pathlib import Path  # here: most files are whole
+
+    from server.sentences import say
+
+    path = Path(name)
     try:
         # The file itself last: a stop in between leaves no log of it beside the next one.
         aside = _put_aside(name, ("-wal", "-shm", ""))
@@ -467,15 +467,18 @@ def moved_lately(name: str, seconds: int = 3600) -> str | None:
     return f"{name}.{_KEPT}-{newest}" if newest >= since else None
 
 
-def _problem(path: Path) -> str | None:
+def _problem(name: str) -> str | None:
     """Why this file cannot be used as it is; None when it can, or is not there."""
-    if not path.exists():
+    if not os.path.exists(name):
         return None
-    if path.stat().st_size == 0:
+    if os.stat(name).st_size == 0:
+        from pathlib import Path
+
+        path = Path(name)
         # A crash in the very first moment leaves this; with backups beside it, it is damage.
         return "empty file" if list(path.parent.glob(f"backups/{path.stem}-*.db")) else None
     try:
-        connection = sqlite.connect(path, timeout=5)
+        connection = sqlite.connect(name, timeout=5)
         try:
             first = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         finally:
@@ -491,7 +494,7 @@ def _problem(path: Path) -> str | None:
 
 def _restore(path: Path) -> str | None:
     for copy in sorted(path.parent.glob(f"backups/{path.stem}-*.db"), reverse=True):
-        if copy.stat().st_size and _problem(copy) is None:
+        if copy.stat().st_size and _problem(str(copy)) is None:
             _create_private(path)
             path.write_bytes(copy.read_bytes())
             return copy.name
