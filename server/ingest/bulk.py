@@ -215,7 +215,7 @@ class Bulk:
                 left.append(pair)
             else:
                 new[key] = pair
-        done = []
+        done: list[Pair] = []
         for are_held in (True, False):
             part = [pair for pair in new.values() if (pair[1].batch.held is not None) is are_held]
             stored = self._cut(connection, [read for _, read in part])

@@ -257,9 +257,9 @@ class Told(NamedTuple):
     file: tuple[int, int, int]  # its size, time (ns) and inode, before it was read
     state: dict[str, Any]
     limits: list[tuple[int, bytes]]
-    lines: list[tuple[int, bytes]]  # kinds and lines that are read here
+    special: list[tuple[int, bytes]]  # kinds and lines that are read here
     offset: int
-    count: int  # of lines
+    lines: int
     ends: bytes  # what the fingerprint is made of
     more: bool  # other messages may give a title
     made_up: bool  # the last call's name lacks its prefix
@@ -271,8 +271,8 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
     """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
     be read here. `owner` is what the file's name says.
     """  # noqa: D205
-    records, state = Records(lines=found.count), State(owner=owner)
-    for kind, line in found.lines:
+    records, state = Records(lines=found.lines), State(owner=owner)
+    for kind, line in found.special:
         if kind != _META:
             state.title = state.title or _title(line)
             continue
@@ -543,7 +543,9 @@ class _Reader:
         if opening is None or not self.letters.startswith(_NOTHING, opening.end()):
             return False
         raw = self.letters[opening.end() + len(_NOTHING) : self._end(start)]
-        if not raw.endswith("}}") or not (raw == "null}}" or raw.startswith("{") and raw[-3] == "}"):
+        if not raw.endswith("}}") or not (
+            raw == "null}}" or raw.startswith("{") and raw[-3] == "}"
+        ):
             return False
         at = self.state.output_at = _clock(*opening.groups())
         if raw != "null}}":

@@ -298,6 +298,16 @@ class Team:
                 yield self._done(chunk)
         if self._crews:
             self._begin()
+        yield from self._shared_out()
+        for helper in self._helpers:
+            for chunk in helper.rest():
+                yield self._done(chunk)
+        # What a helper that was killed had taken.
+        for number in sorted(self._left):
+            yield Chunk([self._folder.read(number)], None)
+
+    def _shared_out(self) -> Iterator[Chunk]:
+        """What this process reads, and what has come of the others."""
         own: list[Read] = []
         while share := self._next():
             own += [self._folder.read(number) for number in share]
@@ -308,12 +318,6 @@ class Team:
                 for chunk in helper.ready():
                     yield self._done(chunk)
         yield self._done(Chunk(own, None))
-        for helper in self._helpers:
-            for chunk in helper.rest():
-                yield self._done(chunk)
-        # What a helper that was killed had taken.
-        for number in sorted(self._left):
-            yield Chunk([self._folder.read(number)], None)
 
     def _done(self, chunk: Chunk) -> Chunk:
         self._left.difference_update(read.number for read in chunk.reads)
