@@ -280,7 +280,8 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
         elif _PROMPT.encode() not in line:
             records.decoded += 1
     values = found.state
-    sure = state.owner == values["owner"] if state.meta else not found.calls
+    headed = values["owner"] is not None
+    sure = state.meta and state.owner == values["owner"] if headed else not found.calls
     if not sure or (found.more and state.title is None):
         return None
     values["owner"] = state.owner
@@ -578,6 +579,7 @@ class _Reader:
         ):
             return False
         at = self.state.output_at = _clock(*opening.groups())
+        self.tail = ""  # its limits are no longer the last ones
         if raw != "null}}":
             self._limits(at, raw[:-2])
         return True
