@@ -225,6 +225,13 @@ def test_a_head_that_is_not_certain_is_left(usual: Any, tmp_path: Path, head: by
     assert same(jobs) == 0
 
 
+def test_a_head_that_names_nobody_is_left(usual: Any, tmp_path: Path) -> None:
+    head = HEAD.replace(b'"id":"', b'"id":{"id":"').replace(b'","cwd"', b'"},"cwd"')
+    jobs = jobs_of(written(tmp_path / "logs", [head + record("b", thread="other")]))
+    assert same(jobs) == 0
+    assert len(by_python(jobs)[0].batch.rows) == 1
+
+
 def asked(text: str) -> bytes:
     return (
         b'{"timestamp":"2026-05-28T21:02:27.000Z","type":"event_msg","payload":'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -137,6 +138,33 @@ def test_the_order_of_reading_changes_nothing(tmp_path: Path, seed: int) -> None
                 "select count(*) from call c join session s on s.id = c.session "
                 "join source_file f on f.id = s.source and f.id = c.source"
             ).fetchone() == (tree.sums[0],)
+    for table in TABLES:
+        assert found[0][table] == found[1][table], table
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_the_compiled_part_the_same_is_stored(tmp_path: Path, seed: int) -> None:
+    home = tmp_path / "home"
+    Tree(home, seed, body=40).grow(30)
+    found = []
+    for way in ("", "import sys; sys.modules['server.ingest.usual'] = None;"):
+        data = tmp_path / f"data-{len(found)}"
+        environment = {
+            "PATH": os.environ["PATH"], "HOME": str(tmp_path), "BRIMLINE_CODEX_HOME": str(home),
+        }  # fmt: skip
+        script = f"{way}from desktop import quick; print(quick.scan(sys.argv[1:]))"
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys;{script}", "scan", "--data-dir", str(data)],
+            check=True, cwd=Path(__file__).parent.parent, env=environment, capture_output=True,
+        )  # fmt: skip
+        assert done.stdout.startswith(b"Codex: "), done.stderr
+        with closing(sqlite3.connect(data / "usage.db")) as connection:
+            found.append(
+                {
+                    table: sorted(map(repr, connection.execute(f"select {columns} from {table}")))
+                    for table, columns in TABLES.items()
+                }
+            )
     for table in TABLES:
         assert found[0][table] == found[1][table], table
 

@@ -50,6 +50,54 @@ def test_usual_files_are_read_the_same(usual: Any, tmp_path: Path, seed: int) ->
         assert ours == plain
 
 
+LIMITS = b'{"limit_id":"codex","primary":{"used_percent":%d.0}}'
+COUNT = (
+    b'{"timestamp":"2026-11-21T01:57:53.947Z","type":"event_msg","payload":{"type":"token_count",'
+    b'"info":%s,"rate_limits":%s}}\n'
+)
+FIGURES = (
+    b'{"input_tokens":%d,"cached_input_tokens":0,"output_tokens":6,"reasoning_output_tokens":0,'
+    b'"total_tokens":%d}'
+)
+INFO = (
+    b'{"total_token_usage":' + FIGURES + b',"last_token_usage":' + FIGURES + b","
+    b'"model_context_window":null}'
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        pytest.param([b"null", LIMITS % 1], [1.0], id="a count without figures"),
+        pytest.param([b"null", LIMITS % 1] * 3, [1.0], id="the same again"),
+        pytest.param([b"null", b"null", b"null", LIMITS % 1], [1.0], id="none, then some"),
+        pytest.param(
+            [INFO % (1, 7, 1, 7), LIMITS % 1, b"null", LIMITS % 2, INFO % (2, 8, 1, 7), LIMITS % 1],
+            [1.0, 2.0, 1.0],
+            id="back to what was told before",
+        ),
+        pytest.param([b"null", b"{}x"], [], id="no limits"),
+    ],
+)
+def test_rate_limits_are_kept_as_they_change(
+    usual: Any, lines: list[bytes], kept: list[float]
+) -> None:
+    data = b"".join(COUNT % pair for pair in zip(lines[::2], lines[1::2], strict=True))
+    ours, plain = both(usual, data, 0, codex.State())
+    assert ours == plain
+    assert [limits["primary"]["used_percent"] for _, limits in ours[0]["limits"]] == kept
+
+
+def test_a_users_item_within_another_event_is_read_as_both(usual: Any) -> None:
+    line = (
+        b'{"timestamp":"2026-11-21T01:57:53.947Z","type":"event_msg","payload":{"type":'
+        b'"task_started","turn_id":"a"UserMessage"b","model_context_window":5}}\n'
+    )
+    ours, plain = both(usual, line, 0, codex.State())
+    assert ours == plain
+    assert plain[1]["window"] == 5
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_broken_files_are_read_the_same(usual: Any, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)

@@ -275,12 +275,14 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
     for kind, line in found.special:
         if kind != _META:
             state.title = state.title or _title(line)
-            continue
-        _Reader(memoryview(line), 0, state, records).read_known(_META)
-        records.lines -= 1
+        elif not _take_head(state, line):
+            return None
+        elif _PROMPT.encode() not in line:
+            records.decoded += 1
     values = found.state
-    sure = state.owner == values["owner"] if state.meta else not found.calls
-    if not sure or records.warnings or (found.more and state.title is None):
+    headed = values["owner"] is not None
+    sure = state.meta and state.owner == values["owner"] if headed else not found.calls
+    if not sure or (found.more and state.title is None):
         return None
     values["owner"] = state.owner
     if found.made_up:
@@ -289,6 +291,35 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
     for at, raw in found.limits:
         _add_limits(records, at, raw)
     return records, state
+
+
+def _take_head(state: State, line: bytes) -> bool:
+    """Take a session's head in, its prompt left out; False where it is not as it should be."""
+    try:
+        value, mended = read_json(line)
+    except (ValueError, RecursionError):
+        return False
+    if mended or not isinstance(value, dict):
+        return False
+    _describe(state, value)
+    return True
+
+
+def _describe(state: State, line: dict[str, Any]) -> bool:
+    """Take in what a head says; returns whether it is the one that names the owner."""
+    payload = line.get("payload")
+    if not isinstance(payload, dict):
+        return False
+    name = payload.get("id") or payload.get("session_id")
+    if not isinstance(name, str):
+        return False
+    if state.meta is None:
+        state.owner = name
+        state.meta = _described(payload, time_ms(line.get("timestamp")))
+        return True
+    if name != state.owner:
+        state.foreign = state.foreign or name
+    return False
 
 
 def named(state: State) -> tuple[str, str]:
@@ -548,6 +579,7 @@ class _Reader:
         ):
             return False
         at = self.state.output_at = _clock(*opening.groups())
+        self.tail = ""  # its limits are no longer the last ones
         if raw != "null}}":
             self._limits(at, raw[:-2])
         return True
@@ -834,18 +866,8 @@ class _Reader:
 
     def _meta(self, start: int) -> None:
         line = self._decode_meta(start)
-        payload = line.get("payload") if line else None
-        if line is None or not isinstance(payload, dict):
-            return
-        name = payload.get("id") or payload.get("session_id")
-        if not isinstance(name, str):
-            return
-        state = self.state
-        if state.meta is None:
-            state.owner, self.prefix = name, ""
-            state.meta = _described(payload, time_ms(line.get("timestamp")))
-        elif name != state.owner:
-            state.foreign = state.foreign or name
+        if line is not None and _describe(self.state, line):
+            self.prefix = ""
 
     def _decode_meta(self, start: int) -> dict[str, Any] | None:
         # The prompt is most of this line; without it, decoding takes a tenth of the time.

@@ -121,9 +121,6 @@ static int message(Told *told, int kind, Place line, Place end)
 {
     State *state = &told->state;
     size_t size = (size_t)(end - line);
-    if (kind == ITEM && (HAS(line, line + (size < 200 ? size : 200), "\"type\":\"user_message\"") ||
-                         HAS(line, line + (size < 200 ? size : 200), "\"type\":\"task_started\"")))
-        return ODD;
     if (kind == FIRST)
         state->user = 1;
     if (++told->titles == MOST_TITLES || size > MOST_TITLE) {

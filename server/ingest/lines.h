@@ -90,7 +90,8 @@ static int is_utf8(Place p, Place end)
 }
 
 /* Made for wider registers too, of which the right one is chosen when the program starts. */
-#if defined(__GLIBC__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__GLIBC__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_THREAD__)
 #define WIDE __attribute__((target_clones("avx2", "default")))
 #else
 #define WIDE
@@ -607,7 +608,7 @@ static int event(State *state, Place at, Place line, Place end, int64_t ms)
     if (at < near && (HAS(at, near, "\"user_message\"") || HAS(at, near, "\"task_started\"")))
         return ODD;
     if (!state->has_title && HAS(at, near, "\"UserMessage\""))
-        return users_item(line, at, end);
+        return IS("user_message") || IS("task_started") ? ODD : users_item(line, at, end);
     if (!state->has_title && IS("user_message"))
         return FIRST;
     if (IS("task_started") && state->numbers[WINDOW] <= 0) /* 0 is as good as none */
