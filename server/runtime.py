@@ -74,6 +74,8 @@ class Scheduler(threading.Thread):
         try:
             job()
         except Exception as error:
+            if self._stopping:
+                return  # the databases close while it is at work: that is no news
             why = db.fault(error)
             if why is None:
                 log.exception("the background job “%s” failed; it will run again", name)
