@@ -19,7 +19,6 @@ from server.store import db, makeschema, migrations, schema, settings
 from server.store.lock import FolderError, Lock
 from server.store.models import Setting
 
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
