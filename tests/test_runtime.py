@@ -162,6 +162,17 @@ def test_an_address_of_another_computer_is_no_busy_port(tmp_path: Path, host: st
     assert f"cannot listen on {host}" in said and "127.0.0.1 always is one" in said
 
 
+def test_a_start_that_cannot_say_where_it_is_ends_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data" / "server.json" / "in the way").mkdir(parents=True)
+    server = Server(tmp_path / "data")
+    assert server.process.wait(60) == 1
+    assert server.process.stderr is not None
+    said = server.process.stderr.read()
+    server.end()
+    assert "cannot write" in said and "server.json" in said and "Traceback" not in said
+    assert sorted(each.name for each in (tmp_path / "data").glob("server.*")) == ["server.json"]
+
+
 def test_with_an_admin_token_strangers_get_401(tmp_path: Path) -> None:
     token = "t" * 40
     server = Server(tmp_path / "data", CODEX_LB_ADMIN_API_TOKEN=token)
