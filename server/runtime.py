@@ -234,16 +234,17 @@ def _serve_web(server: Any, stopping: threading.Event) -> None:
 
 
 def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) -> None:
-    """Stop accepting, let streams end, then close: web, scheduler, indexer, database."""
+    """Let streams end and refuse new ones, then close: web, scheduler, indexer, database."""
     log.info("stopping: %d streams are open", built.proxy.active())
     with suppress(OSError):
         config.server_file.unlink()
     built.proxy.drain()
-    with suppress(Exception):
-        server.accepting = False
     limit = time.monotonic() + DRAIN_SECONDS
+    # Clients that come meanwhile are answered (that we end): they would wait at a closed door.
     while built.proxy.active() and time.monotonic() < limit:
         time.sleep(0.05)
+    with suppress(Exception):
+        server.accepting = False
     built.proxy.stop()
     scheduler.stop()
     built.facts.stop()

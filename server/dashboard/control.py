@@ -23,15 +23,23 @@ if TYPE_CHECKING:
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
-def _health(services: Services) -> dict[str, Any]:
-    return {
-        "status": "ok",
-        "name": NAME,
-        "version": __version__,
-        "pid": os.getpid(),
-        "startedAt": iso(db.revisions()["started"]),
-        **_recalc_service(services),
-    }
+def _health(services: Services) -> Response:
+    ends = services.proxy.draining
+    answer = jsonify(
+        {
+            "name": NAME,
+            "version": __version__,
+            "pid": os.getpid(),
+            "startedAt": iso(db.revisions()["started"]),
+            **_recalc_service(services),
+            "status": "draining" if ends else "ok",
+            "ok": not ends,
+        }
+    )
+    if ends:
+        # Whoever spreads work by this answer sends no more, as we would refuse it.
+        answer.status_code, answer.headers["Retry-After"] = 503, "2"
+    return answer
 
 
 def _recalc_service(services: Services) -> dict[str, Any]:
@@ -45,7 +53,6 @@ def _recalc_service(services: Services) -> dict[str, Any]:
     codex, *claude = map(os.path.isdir, roots)
     named = exports.sources(services) if known else dict.fromkeys(exports.SOURCES)
     return {
-        "ok": True,
         "service": "codex_usage_recalc",
         "dashboard": request.host_url,
         "sessions_root": named["codex_sessions_root"],
@@ -67,7 +74,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.route("/api/health", methods=["GET", "OPTIONS"])
     def health() -> Any:
         asked = request.method == "OPTIONS"
-        return exports.permitted("GET, HEAD, OPTIONS") if asked else jsonify(_health(services))
+        return exports.permitted("GET, HEAD, OPTIONS") if asked else _health(services)
 
     @routes.get("/api/live")
     def live() -> Any:
