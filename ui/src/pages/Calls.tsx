@@ -18,9 +18,9 @@ import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
 import { Chips } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
+import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
-import { Menu } from "../parts/Menu";
 import { NoPrice } from "../parts/NoPrice";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
@@ -214,6 +214,7 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
         columns={columns}
         free={free}
         fit={setFit}
+        tools={<ColumnTools columns={CHOICES} shown={fit} free={free} choose={choose} />}
         compact={compact}
         context={{ now, accounts }}
         filters={filters}
@@ -252,7 +253,6 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
             />
             {t("calls.compact")}
           </label>
-          <ColumnMenu chosen={fit} choose={choose} />
           <Csv filters={filters} />
         </span>
       </div>
@@ -289,38 +289,16 @@ function store(key: string, value: string): void {
   }
 }
 
-/** The columns to show; the first is always there. A choice stays in this browser; without one they are free to leave. */
+const CHOICES = COLUMNS.filter(({ key }) => key !== "time");
+
+/** The columns to show; the first is always there. */
 function useColumns() {
-  const [chosen, setChosen] = useState<string[]>(() => stored("calls.columns").split(",").filter(Boolean));
-  const free = chosen.length === 0;
+  const { chosen, free, choose } = useChosen("calls");
   const columns = useMemo(
     () => COLUMNS.filter(({ key, hidden }) => key === "time" || (free ? !hidden : chosen.includes(key))),
     [chosen, free],
   );
-  const choose = (keys: string[]) => {
-    setChosen(keys);
-    store("calls.columns", keys.join(","));
-  };
   return { columns, free, choose };
-}
-
-function ColumnMenu({ chosen, choose }: { chosen: string[]; choose: (keys: string[]) => void }) {
-  return (
-    <Menu
-      label={t("calls.columns")}
-      stay
-      items={COLUMNS.filter(({ key }) => key !== "time").map(({ key, word }) => {
-        const on = chosen.includes(key);
-        return {
-          label: t(word),
-          checked: on,
-          run: () => choose(on ? chosen.filter((old) => old !== key) : [...chosen, key]),
-        };
-      })}
-    >
-      {t("calls.columns")} <span aria-hidden="true">▾</span>
-    </Menu>
-  );
 }
 
 /** Everything the filter finds, as the server's own file. */
