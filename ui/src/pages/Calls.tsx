@@ -158,7 +158,7 @@ function differs(head: CallPage, shown: CallPage | undefined): boolean {
 }
 
 function Rows({ filters, accounts, head, headAt }: RowsProps) {
-  const { columns, free, choose } = useColumns();
+  const { columns, free, choose } = useColumns(filters.sort);
   const [fit, setFit] = useState<string[]>([]);
   const [compact, setCompact] = useState(() => stored("calls.compact") === "1");
   const now = useNow();
@@ -291,12 +291,15 @@ function store(key: string, value: string): void {
 
 const CHOICES = COLUMNS.filter(({ key }) => key !== "time");
 
-/** The columns to show; the first is always there. */
-function useColumns() {
+/** The columns to show; the first and the one that orders the list are always there. */
+function useColumns(order: string) {
   const { chosen, free, choose } = useChosen("calls");
   const columns = useMemo(
-    () => COLUMNS.filter(({ key, hidden }) => key === "time" || (free ? !hidden : chosen.includes(key))),
-    [chosen, free],
+    () =>
+      COLUMNS.filter(
+        ({ key, sort, hidden }) => key === "time" || sort === order || (free ? !hidden : chosen.includes(key)),
+      ),
+    [chosen, free, order],
   );
   return { columns, free, choose };
 }

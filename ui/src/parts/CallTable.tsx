@@ -100,7 +100,7 @@ export function CallTable({ rows, columns: given, free, fit, tools, compact, con
       fitted(column, pen, rows, noon, place === 0 || place === given.length - 1),
     );
   }, [given, rows, day]);
-  const columns = useMemo(() => (free && room ? fitting(wide, room) : wide), [wide, free, room]);
+  const columns = useMemo(() => (free && room ? fitting(wide, room, filters.sort) : wide), [wide, free, room, filters.sort]);
   const shown = columns.map(({ key }) => key).join();
   useEffect(() => fit(shown.split(",")), [shown, fit]);
   const virtual = useVirtualizer({
