@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +36,32 @@ _LOCKS = (DEMO_LOCK, "data/serve.lock", "data/tray.lock", "data/window.lock")
 def sweep_soon() -> None:
     """Remove them in a thread of its own; a program that ends earlier leaves the rest for later."""
     threading.Thread(target=_sweep_own, name="leftovers", daemon=True).start()
+
+
+def end_with_loader(end: Callable[[], None]) -> None:
+    """Call `end` when the process that unpacked us is killed: it is the one that users see.
+
+    The one-file program is two processes, and the first passes on every signal but a kill.
+    """
+    loader = _loader()
+    if loader is not None:
+        threading.Thread(target=_outlive, args=(loader, end), name="loader", daemon=True).start()
+
+
+def _loader() -> int | None:
+    if not getattr(sys, "frozen", False) or not sys.platform.startswith("linux"):
+        return None
+    parent = os.getppid()
+    with suppress(OSError):
+        if Path(f"/proc/{parent}/exe").samefile(sys.executable):
+            return parent
+    return None
+
+
+def _outlive(loader: int, end: Callable[[], None]) -> None:
+    while os.getppid() == loader:
+        time.sleep(_WATCHED / 2)
+    end()
 
 
 def _sweep_own() -> None:

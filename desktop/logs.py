@@ -14,7 +14,8 @@ _PIECE = 8 << 20
 _LONGEST = 64 << 20
 _LEDGER = (
     "call", "session", "thread", "source_file", "daily_usage", "slice", "thread_usage", "fact",
-    "fact_call", "fact_file", "tool_run", "file_read", "file_change", "diagnostic_snapshot",
+    "fact_call", "fact_file", "tool_run", "file_read", "file_change", "failed_run",
+    "diagnostic_snapshot",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from desktop.signals import Call, Exporter, Talk, Tool
 DAYS = 60
 PROXY_DAYS = 30
 _TITLED_DAYS = 4
+_AGAIN = 1400  # ms after which a request that led to nothing is tried again
 _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
 
 ACCOUNTS = ("studio", "work", "spare", "home")
@@ -416,7 +417,7 @@ class _Maker:
                 _attempt(account, "ok", 200, took, reason),
             ]
         first = min(took, self._random.randint(380, 2600))
-        request = {
+        request: dict[str, Any] = {
             "id": f"req_{self._random.getrandbits(96):024x}",
             "endpoint": "/backend-api/codex/responses",
             "started_at": started,
@@ -437,6 +438,9 @@ class _Maker:
         }
         self.sample.requests.append(request)
         refused = chance > 0.992 and self._failed(session, request)
+        started, took, first = (
+            request[name] for name in ("started_at", "duration_ms", "first_event_ms")
+        )
         call = Call(started, took, first, tokens, attempt=int(refused))
         self._exporter.called(session.talk, call, opens=turn not in self._opened)
         self._opened.add(turn)
@@ -447,7 +451,6 @@ class _Maker:
         failed = {
             **request,
             "id": f"req_{self._random.getrandbits(96):024x}",
-            "started_at": request["started_at"] - 4000,
             "status": "cancelled" if left else "error",
             "http_status": 200 if left else 503,
             "error_code": None if left else "server_is_overloaded",
@@ -462,6 +465,10 @@ class _Maker:
                 _attempt(request["account"], "status 503", 503, 1190, request["reason"])
             ]
             self._exporter.refused(session.talk, failed["started_at"] + 1200, 503, 1200)
+        # What is shown as one call took both.
+        request["started_at"] += _AGAIN
+        request["duration_ms"] -= _AGAIN
+        request["first_event_ms"] = min(request["first_event_ms"], request["duration_ms"])
         self.sample.requests.append(failed)
         return not left
 

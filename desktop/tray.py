@@ -21,7 +21,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from desktop import alerts, autostart, desk, display, host, icon
+from desktop import alerts, autostart, desk, display, host, icon, leftovers
 from desktop.supervisor import (
     Client,
     Supervisor,
@@ -69,6 +69,8 @@ def run(config: Config, *, open_window: bool = False, refresh: float | None = No
         return _raise_other(config)
     try:
         ownlog.start(config, "tray", copies=1, console=False)
+        # As the kill would have it: the server goes on, for the next tray.
+        leftovers.end_with_loader(lambda: os._exit(1))
         return Tray(config, refresh or REFRESH).run(open_window=open_window)
     finally:
         lock.release()

@@ -74,6 +74,8 @@ class Scheduler(threading.Thread):
         try:
             job()
         except Exception as error:
+            if self._stopping:
+                return  # the databases close while it is at work: that is no news
             why = db.fault(error)
             if why is None:
                 log.exception("the background job “%s” failed; it will run again", name)
@@ -153,13 +155,15 @@ def _run(
     scheduler.start()
     _collect_seldom()
     address = f"http://{_shown(config.host)}:{port}/"
-    _write_server_file(config, built)
-    announce(f"Brimline is ready at {address}")
-    sys.stdout.flush()
-    _wait(asked)
-    stopping.set()
-    _stop(built, server, scheduler, config)
-    _deaf()
+    try:
+        _write_server_file(config, built)
+        announce(f"Brimline is ready at {address}")
+        sys.stdout.flush()
+        _wait(asked)
+    finally:
+        stopping.set()
+        _stop(built, server, scheduler, config)
+        _deaf()
     return 0
 
 
@@ -230,15 +234,17 @@ def _serve_web(server: Any, stopping: threading.Event) -> None:
 
 
 def _stop(built: Services, server: Any, scheduler: Scheduler, config: Config) -> None:
-    """Stop accepting, let streams end, then close: web, scheduler, indexer, database."""
+    """Let streams end and refuse new ones, then close: web, scheduler, indexer, database."""
     log.info("stopping: %d streams are open", built.proxy.active())
-    config.server_file.unlink(missing_ok=True)
+    with suppress(OSError):
+        config.server_file.unlink()
     built.proxy.drain()
-    with suppress(Exception):
-        server.accepting = False
     limit = time.monotonic() + DRAIN_SECONDS
+    # Clients that come meanwhile are answered (that we end): they would wait at a closed door.
     while built.proxy.active() and time.monotonic() < limit:
         time.sleep(0.05)
+    with suppress(Exception):
+        server.accepting = False
     built.proxy.stop()
     scheduler.stop()
     built.facts.stop()
@@ -412,10 +418,23 @@ def _shown(host: str) -> str:
 
 
 def _write_server_file(config: Config, built: Services) -> None:
-    # The token in it lets the tray of this user control the server, so 0600 from the start.
     temporary = config.server_file.with_suffix(f".{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        _write_address(config, built, temporary)
+        temporary.replace(config.server_file)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise db.StoreError(
+            f"Brimline cannot write {config.server_file}: {error.strerror or error}. Free some "
+            "space or mend the folder, then start again."
+        ) from error
+
+
+def _write_address(config: Config, built: Services, path: Path) -> None:
+    # The token in it lets the tray of this user control the server, so 0600 from the start.
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(handle, "w") as file:
         json.dump(
             {
@@ -427,4 +446,3 @@ def _write_server_file(config: Config, built: Services) -> None:
             },
             file,
         )
-    temporary.replace(config.server_file)

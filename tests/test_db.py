@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +18,8 @@ from server import runtime
 from server.store import db, makeschema, migrations, readymade, schema, settings
 from server.store.lock import FolderError, Lock
 from server.store.models import Setting
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def put(name: str, value: str = "1") -> None:
@@ -118,6 +123,71 @@ def test_without_a_backup_a_new_file_starts_and_the_old_is_kept(database: None) 
     notices = reopen(path.parent)
     assert "a new one was started" in notices[0]
     assert names() == []
+
+
+NEARLY_FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # what a nearly full disk does to a file
+from server.store import db
+try:
+    db.open_databases(sys.argv[1])
+except db.StoreError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+def test_whole_files_that_cannot_be_opened_stay_where_they_are(database: None) -> None:
+    put("kept")
+    folder = Path(str(db.usage.database)).parent
+    db.close_databases()
+    words = [sys.executable, "-c", NEARLY_FULL, str(folder)]
+    said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "secrets.db: " in said.stdout and "then start again" in said.stdout, said
+    assert not list(folder.glob("*.corrupt-*")), "nothing was damaged"
+    assert reopen(folder) == []
+    assert names() == ["kept"]
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are none")
+def test_a_link_that_leads_nowhere_is_a_sentence(tmp_path: Path) -> None:
+    loop = tmp_path / "usage.db"
+    loop.symlink_to(loop)
+    with pytest.raises(db.StoreError, match="Move it away"):
+        db.open_databases(tmp_path)
+    db.close_databases()
+
+
+@pytest.mark.parametrize("version", [0, 1, 7])
+def test_another_programs_database_is_left_alone(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "usage.db"
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("create table account (x)")
+        theirs.execute(f"pragma user_version = {version}")
+    db.open_databases(tmp_path)
+    with pytest.raises(db.StoreError, match="another program"):
+        migrations.migrate()
+    db.close_databases()
+    with closing(sqlite3.connect(path)) as theirs:
+        tables = theirs.execute("select name from sqlite_master").fetchall()
+    assert tables == [("account",)]
+
+
+def test_a_job_that_the_end_overtakes_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def job() -> None:
+        began.set()
+        assert go.wait(30)
+        raise sqlite3.ProgrammingError("the database is closed")
+
+    scheduler = runtime.Scheduler([("tokens", lambda: 60, job)])
+    scheduler.start()
+    assert began.wait(30)
+    scheduler.stop()
+    go.set()
+    scheduler.join(30)
+    assert caplog.records == []
 
 
 def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:

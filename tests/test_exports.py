@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from server.config import Config
 from server.dashboard.exports import cell
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
-from server.store import db
+from server.store import db, settings
 from tests.rollouts import Tree
 
 
@@ -154,3 +155,37 @@ def test_the_recalc_services_health_is_understood(client: FlaskClient) -> None:
     said = client.get("/health").get_json()
     assert said["ok"] is True and said["service"] == "codex_usage_recalc"
     assert said["status"] == "ok" and said["name"] == "brimline"
+    assert said["dashboard"].startswith("http://") and said["timestamp"].endswith("Z")
+    assert said["sessions_root"].endswith("/sessions")
+    assert said["claude_projects_root"].endswith("/projects")
+    assert said["providers_available"] == {"codex": True, "claude": False, "combined": True}
+    settings.change({"privacyMode": "strict"})
+    hidden = client.get("/health").get_json()
+    assert hidden["sessions_root"] != said["sessions_root"]
+
+
+def test_a_locked_server_tells_strangers_no_folder(tmp_path: Path) -> None:
+    config = Config(
+        port=80,
+        data_dir=tmp_path / "data",
+        codex_home=tmp_path / "codex",
+        claude_home=tmp_path / "claude",
+        admin_token="a" * 32,
+        host="0.0.0.0",  # noqa: S104 - nothing listens
+    )
+    app = create_app(config)
+    with app.test_client() as stranger:
+        said = stranger.get("/health").get_json()
+        assert said["ok"] is True and said["sessions_root"] is None
+        assert said["claude_projects_root"] is None
+        given = {"Authorization": f"Bearer {'a' * 32}"}
+        assert stranger.get("/health", headers=given).get_json()["sessions_root"]
+    db.close_databases()
+
+
+@pytest.mark.parametrize("path", ["/recalc", "/api/recalc", "/health"])
+def test_what_may_be_asked_is_told_without_a_word(client: FlaskClient, path: str) -> None:
+    answer = client.options(path)
+    assert answer.status_code == 204 and not answer.data
+    assert "GET" in answer.headers["Allow"]
+    assert "Access-Control-Allow-Origin" not in answer.headers

@@ -290,3 +290,26 @@ def test_large_streams_at_once_stay_within_a_small_limit_over_a_restart(
             assert limit["currentValue"] <= 200_000
             # The third start has 8,000 tokens left.
             assert statuses == ({200, 429} if start < 2 else {429})
+
+
+def test_what_no_price_is_known_for_costs_an_unknown_sum(served: Served) -> None:
+    served.account("acc-1")
+    identity, secret = key(served)
+
+    def costs() -> list[float | None]:
+        served.rows()
+        one = f"/api/api-keys/{identity}"
+        hours = ask(served, "GET", f"{one}/trends", ADMIN)[1]["cost"]
+        page = ask(served, "GET", "/api/dashboard/overview", ADMIN)[1]
+        return [
+            ask(served, "GET", f"{one}/usage-7d", ADMIN)[1]["totalCostUsd"],
+            ask(served, "GET", "/v1/usage", secret)[1]["total_cost_usd"],
+            page["usageSummary"]["totalCost"],
+            None if any(hour["v"] is None for hour in hours) else sum(h["v"] for h in hours),
+        ]
+
+    assert costs() == [0, 0, 0, 0], "nothing was used"
+    ask(served, "POST", "/v1/responses", secret, {**TURN, "model": "gpt-6.1-sol"})
+    assert costs() == [None] * 4
+    ask(served, "POST", "/v1/responses", secret, TURN)
+    assert all(costs()), "what is known of it"

@@ -149,3 +149,36 @@ def test_a_demos_server_ends_with_a_demo_that_was_killed(tmp_path: Path) -> None
         assert server.poll() is None
         lock.release()  # as the operating system does when its holder is killed
         assert server.wait(30) == -signal.SIGTERM
+
+
+# A program in two processes, as the one-file binary is: the first starts the second and waits.
+LOADER = """
+import subprocess, sys
+sys.exit(subprocess.Popen([sys.executable, "-c", sys.argv[1]]).wait())
+"""
+LOADED = """
+import os, sys, time
+from desktop import leftovers
+sys.frozen = True
+leftovers._WATCHED = 0.1
+leftovers.end_with_loader(lambda: os._exit(7))
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="as /proc tells it")
+def test_who_kills_the_binary_kills_what_it_unpacked() -> None:
+    words = [sys.executable, "-c", LOADER, LOADED]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as loader:
+        assert loader.stdout is not None
+        pid = int(loader.stdout.readline())
+        loader.kill()
+        loader.wait(30)
+        assert loader.stdout.read() == "", "the pipe closes when the second has ended"
+        assert not Path(f"/proc/{pid}/fd/1").exists()
+
+
+def test_from_source_nobody_unpacked_us() -> None:
+    leftovers.end_with_loader(lambda: pytest.fail("it ended"))
+    assert leftovers._loader() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from server import __version__
+from tests.upstream import Provider, Stream, auth_json, created, item, message
 
 COMMAND = [sys.executable, "-m", "desktop", "serve"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,6 +73,13 @@ class Server:
             with error:
                 return error.code, json.loads(error.read())
 
+    def post(self, path: str, body: bytes) -> http.client.HTTPResponse:
+        """The answer of a connection that ends with it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        given = {"content-type": "application/json", "connection": "close"}
+        connection.request("POST", path, body, given)
+        return connection.getresponse()
+
     def end(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -112,6 +121,35 @@ def test_many_signals_at_once_end_it_once(server: Server) -> None:
     while time.monotonic() < limit:
         server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
+
+
+def test_while_streams_end_newcomers_are_told_so(tmp_path: Path) -> None:
+    with Provider(default=Stream([created(), *item(message("x"))], end="silent")) as provider:
+        server = Server(tmp_path / "data", BRIMLINE_UPSTREAM_BASE_URL=provider.url)
+        try:
+            assert server.post("/api/accounts/import", auth_json("acc-1")).status == 200
+            turn = json.dumps({"model": "gpt-5.5", "stream": True, "input": []}).encode()
+            with server.post("/v1/responses", turn) as stream:
+                assert stream.status == 200
+                server.process.send_signal(signal.SIGTERM)
+                said = until(lambda: draining(server))
+                assert (said["ok"], said["name"], said["pid"]) == (
+                    False,
+                    "brimline",
+                    server.process.pid,
+                )
+                late = server.post("/v1/responses", turn)
+                assert (late.status, late.getheader("retry-after")) == (503, "2")
+                assert json.loads(late.read())["error"]["code"] == "proxy_busy"
+                assert server.process.poll() is None, "the open stream goes on"
+            assert server.process.wait(60) == 0
+        finally:
+            server.end()
+
+
+def draining(server: Server) -> Any:
+    status, said = server.get("/health")
+    return said if (status, said["status"]) == (503, "draining") else None
 
 
 def test_a_signal_that_came_while_it_was_stopped_ends_it(server: Server) -> None:
@@ -160,6 +198,17 @@ def test_an_address_of_another_computer_is_no_busy_port(tmp_path: Path, host: st
     said = other.process.stderr.read()
     other.end()
     assert f"cannot listen on {host}" in said and "127.0.0.1 always is one" in said
+
+
+def test_a_start_that_cannot_say_where_it_is_ends_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data" / "server.json" / "in the way").mkdir(parents=True)
+    server = Server(tmp_path / "data")
+    assert server.process.wait(60) == 1
+    assert server.process.stderr is not None
+    said = server.process.stderr.read()
+    server.end()
+    assert "cannot write" in said and "server.json" in said and "Traceback" not in said
+    assert sorted(each.name for each in (tmp_path / "data").glob("server.*")) == ["server.json"]
 
 
 def test_with_an_admin_token_strangers_get_401(tmp_path: Path) -> None:

@@ -332,6 +332,7 @@ def test_a_title_thread_is_a_helper(database: None) -> None:
     witness.reconcile()
     panels = shown()
     assert panels["conversations"]["value"] == 1  # not among the conversations
+    assert counts(panels["terminals"]["items"]) == {"vscode": 1}
     assert panels["input"]["value"] == 6700 + 1400  # but its tokens were used
     kinds = {row["conversation"]: row["kind"] for row in panels["conversationDetails"]["rows"]}
     assert kinds[title] == "helper"

@@ -93,7 +93,10 @@ def test_an_approval_is_told_from_the_tools_run(
         ),
         pytest.param(
             Made("a", 9_000, 4_000, None, 5_000, 3_000, 3_900),
-            [Tried(4_000, 4_100, 500, False, "proxy"), Tried(5_000, 6_500, 429, False, "proxy")],
+            [
+                Tried(4_000, 4_100, 500, False, "proxy"),
+                Tried(5_000, 6_500, 429, False, "proxy", "a"),
+            ],
             [("retry", 4_000, 6_500), ("waiting", 6_500, 8_000), ("streaming", 8_000, 8_900)],
             id="the client's and the proxy's attempts are one",
         ),
@@ -128,6 +131,17 @@ def test_an_attempt_belongs_to_the_call_that_it_led_to() -> None:
     found = shared(made, tried)
     assert [one.start for one in found["a"]] == [10, 90]
     assert [one.start for one in found["b"]] == [120, 190]
+
+
+def test_what_failed_beside_a_call_led_to_the_next() -> None:
+    made = [Made("a", 100, None, None, 20, 5, 80), Made("b", 200, None, None, 120, 5, 80)]
+    found = shared(
+        made,
+        [Tried(50, 60, 503, False, "proxy"), Tried(10, 15, 503, False, "proxy"),
+         Tried(120, 130, 429, False, "proxy", "b")],
+    )  # fmt: skip
+    assert [one.start for one in found["a"]] == [10]
+    assert [one.start for one in found["b"]] == [50, 120]
 
 
 @pytest.mark.parametrize(

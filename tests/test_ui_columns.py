@@ -11,6 +11,7 @@ from tests.test_ui import watching
 
 pytestmark = test_ui.pytestmark
 chromium, provider, served = test_ui.chromium, test_ui.provider, test_ui.served
+lived_in = test_ui.lived_in
 
 
 OTHERS = (
@@ -61,3 +62,26 @@ def test_columns_are_chosen_by_keyboard_and_kept(
         expect(head.filter(has_text="Total")).to_have_count(1)
         expect(head.filter(has_text="Attempts")).to_have_count(0)
     assert seen.troubles == []
+
+
+def test_each_table_keeps_its_own_choice(chromium: Browser, lived_in: Served) -> None:
+    with watching(chromium, width=900) as seen:
+        page = seen.open(f"{lived_in.url}/threads?history=all", "Threads")
+        head = page.get_by_role("columnheader")
+        expect(page.locator("tbody tr.openable").first).to_be_visible()
+        expect(head.filter(has_text="Model")).to_have_count(0)
+        page.get_by_role("button", name="Columns").click()
+        page.get_by_role("menuitemcheckbox", name="Model").click()
+        expect(head.filter(has_text="Model")).to_have_count(1)
+        page.get_by_role("menuitemcheckbox", name="Cost").click()
+        expect(head.filter(has_text="Cost")).to_have_count(0)
+        seen.check()
+        page.keyboard.press("Escape")
+        page.reload()
+        expect(head.filter(has_text="Model")).to_have_count(1)
+        expect(head.filter(has_text="Cost")).to_have_count(0)
+        page = seen.open(f"{lived_in.url}/calls?history=all", "Calls")
+        expect(head.filter(has_text="Cost")).to_have_count(1)
+        page.get_by_role("button", name="Columns").click()
+        expect(page.get_by_role("menuitemcheckbox", name="As many as fit")).to_be_checked()
+        seen.check()

@@ -139,3 +139,19 @@ def test_an_empty_ledger_says_what_to_do_though_it_is_filtered(
         expect(card.get_by_role("button", name="Read the logs now").first).to_be_visible()
         expect(page.get_by_text("No thread matches")).to_have_count(0)
         watched.check()
+
+
+def test_the_column_that_orders_the_list_is_shown(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/calls?history=all&sort=credits", "Calls")
+    expect(page.locator("thead th[aria-sort]")).to_have_text(re.compile("Credits"))
+    page.goto(f"{lived_in.url}/calls?history=all")
+    expect(page.locator("thead th[aria-sort]")).to_have_text(re.compile("Time"))
+    expect(page.locator("thead").get_by_role("button", name="Credits")).to_have_count(0)
+
+
+def test_the_tracker_s_addresses_at_the_root_lead_on(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/?view=calls&preset=cache-misses&history=all", "Calls")
+    expect(page).to_have_url(f"{lived_in.url}/calls?preset=cache-misses&history=all")
+    page.goto(f"{lived_in.url}/?view=nothing-known")
+    expect(page.locator("h1")).to_have_text("Overview")
+    expect(page).to_have_url(f"{lived_in.url}/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -190,6 +191,7 @@ def _serve(
     from server import runtime
 
     leftovers.sweep_soon()
+    leftovers.end_with_loader(lambda: os.kill(os.getpid(), signal.SIGTERM))
     if asked_language(arguments):
         from desktop import offline_api
 

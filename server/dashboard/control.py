@@ -10,7 +10,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from server import __version__
 from server.config import NAME, shown
-from server.dashboard import session
+from server.dashboard import exports, session
+from server.ingest import files
 from server.sentences import told
 from server.store import db
 from server.times import iso
@@ -22,25 +23,58 @@ if TYPE_CHECKING:
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
+def _health(services: Services) -> Response:
+    ends = services.proxy.draining
+    answer = jsonify(
+        {
+            "name": NAME,
+            "version": __version__,
+            "pid": os.getpid(),
+            "startedAt": iso(db.revisions()["started"]),
+            **_recalc_service(services),
+            "status": "draining" if ends else "ok",
+            "ok": not ends,
+        }
+    )
+    if ends:
+        # Whoever spreads work by this answer sends no more, as we would refuse it.
+        answer.status_code, answer.headers["Retry-After"] = 503, "2"
+    return answer
+
+
+def _recalc_service(services: Services) -> dict[str, Any]:
+    """What the recalc service that Brimline replaces said, for its users' scripts.
+
+    Folders are told only to who may see the pages.
+    """
+    caller = request.environ.get("brimline.caller")
+    known = (caller is not None and caller.kind != "anonymous") or not services.locked()
+    roots = files.sessions_root(services.config), *files.projects_roots(services.config)
+    codex, *claude = map(os.path.isdir, roots)
+    named = exports.sources(services) if known else dict.fromkeys(exports.SOURCES)
+    return {
+        "service": "codex_usage_recalc",
+        "dashboard": request.host_url,
+        "sessions_root": named["codex_sessions_root"],
+        "claude_projects_root": named["claude_projects_root"],
+        "providers_available": {
+            "codex": codex,
+            "claude": any(claude),
+            "combined": codex or any(claude),
+        },
+        "timestamp": iso(db.now_ms()),
+    }
+
+
 def blueprint(services: Services) -> Blueprint:
     """The routes of this module."""
     routes = Blueprint("control", __name__)
 
-    @routes.get("/health")
-    @routes.get("/api/health")
+    @routes.route("/health", methods=["GET", "OPTIONS"])
+    @routes.route("/api/health", methods=["GET", "OPTIONS"])
     def health() -> Any:
-        return jsonify(
-            {
-                "status": "ok",
-                "name": NAME,
-                "version": __version__,
-                "pid": os.getpid(),
-                "startedAt": iso(db.revisions()["started"]),
-                # As the recalc service that Brimline replaces said it, for its users' scripts.
-                "ok": True,
-                "service": "codex_usage_recalc",
-            }
-        )
+        asked = request.method == "OPTIONS"
+        return exports.permitted("GET, HEAD, OPTIONS") if asked else _health(services)
 
     @routes.get("/api/live")
     def live() -> Any:

@@ -12,6 +12,7 @@ from flask import Blueprint, Response, jsonify, request, stream_with_context
 
 from server.dashboard import filters, query
 from server.dashboard import usage as usage_routes
+from server.ingest import files
 from server.store import db
 from server.times import iso
 from server.usage import calls, threads, trends
@@ -82,11 +83,11 @@ def blueprint(services: Services) -> Blueprint:
                 for day in found["days"])  # fmt: skip
         return _file("days", (*DAYS, *zip(series, series, strict=True)), rows)
 
-    @routes.get("/recalc")
-    @routes.post("/recalc")
-    @routes.get("/api/recalc")
-    @routes.post("/api/recalc")
+    @routes.route("/recalc", methods=["GET", "POST", "OPTIONS"])
+    @routes.route("/api/recalc", methods=["GET", "POST", "OPTIONS"])
     def recalc() -> Response:
+        if request.method == "OPTIONS":
+            return permitted("GET, HEAD, POST, OPTIONS")
         services.indexer.scan(wait=True)
         return jsonify(recalculated(services, db.now_ms()))
 
@@ -209,6 +210,11 @@ def _chain(first: dict[str, Any], rest: Iterator[dict[str, Any]]) -> Iterator[di
     yield from rest
 
 
+def permitted(methods: str) -> Response:
+    """What may be asked, as the token dashboard's service said it; to no other site."""
+    return Response(status=204, headers={"Allow": methods})
+
+
 _SEED_NAMES = {"codex": "codex", "claude": "claude", "combined": ""}
 
 
@@ -228,7 +234,7 @@ def recalculated(services: Services, now: int) -> dict[str, Any]:
         "ytd_total_tokens": every["tokens"],
         "days_with_usage": every["daysWithUsage"],
         "sessions": every["sessions"],
-        "sources": _sources(services),
+        "sources": sources(services),
         "providers_available": {name: bool(one["calls"]) for name, one in sums.items()},
         "providers": {
             name: {
@@ -242,12 +248,14 @@ def recalculated(services: Services, now: int) -> dict[str, Any]:
     }
 
 
-def _sources(services: Services) -> dict[str, Any]:
+SOURCES = ("codex_sessions_root", "claude_projects_root")
+
+
+def sources(services: Services) -> dict[str, str]:
+    """Where the logs lie, as far as the privacy mode shows it."""
     mode = filters.privacy()
-    named = {
-        "codex_sessions_root": services.config.sessions_root
-        or services.config.codex_home / "sessions",
-        "claude_projects_root": services.config.projects_root
-        or services.config.claude_home / "projects",
+    config = services.config
+    roots = (files.sessions_root(config), ",".join(files.projects_roots(config)))
+    return {
+        name: mode.shown({"path": path})["path"] for name, path in zip(SOURCES, roots, strict=True)
     }
-    return {name: mode.shown({"path": str(path)})["path"] for name, path in named.items()}

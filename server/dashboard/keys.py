@@ -11,6 +11,7 @@ from server.auth import limits
 from server.auth.keys import Draft, Key, bearer
 from server.auth.limits import Limit, Rule
 from server.dashboard import body
+from server.dashboard.requests import UNPRICED, total_cost
 from server.errors import BadRequest, Unprocessable
 from server.sentences import say
 from server.store import db
@@ -281,17 +282,17 @@ def _payload(message: str) -> BadRequest:
 
 def _used(key: Key, since: int) -> dict[str, Any]:
     found = db.rows(
-        "select count(*), sum(coalesce(input, 0) + coalesce(output, 0)), sum(cached), sum(cost) "
+        "select count(*), sum(coalesce(input, 0) + coalesce(output, 0)), sum(cached), sum(cost), "  # noqa: S608
         # What was refused here asked no account, and used nothing.
-        "from request_log where key = ? and started_at >= ? and attempts != '[]'",
+        f"{UNPRICED} from request_log where key = ? and started_at >= ? and attempts != '[]'",
         (key.id, since),
     )
-    requests, tokens, cached, cost = found[0]
+    requests, tokens, cached, cost, unpriced = found[0]
     return {
         "totalRequests": requests,
         "totalTokens": tokens or 0,
         "cachedInputTokens": cached or 0,
-        "totalCostUsd": (cost or 0) / 1e6,
+        "totalCostUsd": total_cost(cost, unpriced),
     }
 
 
@@ -299,17 +300,17 @@ def _trends(key: Key, now: int) -> dict[str, Any]:
     """Tokens and cost of each hour of the last seven days."""
     first = (now // _HOUR - 7 * 24 + 1) * _HOUR
     found = db.rows(
-        "select started_at / ? * ?, sum(coalesce(input, 0) + coalesce(output, 0)), sum(cost) "
-        "from request_log where key = ? and started_at >= ? group by 1",
+        "select started_at / ? * ?, sum(coalesce(input, 0) + coalesce(output, 0)), "  # noqa: S608
+        f"sum(cost), {UNPRICED} from request_log where key = ? and started_at >= ? group by 1",
         (_HOUR, _HOUR, key.id, first),
     )
-    tokens = {at: value for at, value, _ in found}
-    cost = {at: value for at, _, value in found}
+    tokens = {at: value for at, value, *_ in found}
+    cost = {at: total_cost(*values) for at, _, *values in found}
     hours = range(first, now + 1, _HOUR)
     return {
         "keyId": key.id,
         "tokens": [{"t": iso(at), "v": tokens.get(at) or 0} for at in hours],
-        "cost": [{"t": iso(at), "v": (cost.get(at) or 0) / 1e6} for at in hours],
+        "cost": [{"t": iso(at), "v": cost.get(at, 0.0)} for at in hours],
     }
 
 

@@ -12,7 +12,7 @@ from flask import Blueprint, jsonify
 
 from server import __version__
 from server.dashboard import accounts, filters
-from server.dashboard.requests import FAILED
+from server.dashboard.requests import FAILED, UNPRICED, total_cost
 from server.store import db, settings
 from server.times import iso, parse
 from server.usage import attention, trends
@@ -82,7 +82,7 @@ def request_trends(now: int) -> dict[str, list[dict[str, Any]]]:
         bucket: rest
         for bucket, *rest in db.rows(
             "select started_at / ?, count(*), sum(coalesce(input, 0) + coalesce(output, 0)), "  # noqa: S608
-            f"sum(cost), sum({FAILED}) from request_log where started_at >= ? "
+            f"sum(cost), {UNPRICED}, sum({FAILED}) from request_log where started_at >= ? "
             "group by 1",
             (BUCKET, first * BUCKET),
         )
@@ -94,19 +94,19 @@ def request_trends(now: int) -> dict[str, list[dict[str, Any]]]:
         "errorRate": [],
     }
     for bucket in range(first, first + BUCKETS):
-        count, tokens, cost, failed = found.get(bucket, (0, 0, 0, 0))
+        count, tokens, cost, unpriced, failed = found.get(bucket, (0, 0, 0, 0, 0))
         at = iso(bucket * BUCKET)
         series["requests"].append({"t": at, "v": count})
         series["tokens"].append({"t": at, "v": tokens or 0})
-        series["cost"].append({"t": at, "v": round((cost or 0) / 1e6, 6)})
+        series["cost"].append({"t": at, "v": total_cost(cost, unpriced)})
         series["errorRate"].append({"t": at, "v": round(failed / count, 4) if count else 0.0})
     return series
 
 
 def _documented(summaries: list[dict[str, Any]], now: int) -> dict[str, Any]:
-    count, failed, tokens_in, tokens_out, cost = db.rows(
+    count, failed, tokens_in, tokens_out, cost, unpriced = db.rows(
         f"select count(*), coalesce(sum({FAILED}), 0), "  # noqa: S608
-        "coalesce(sum(input), 0), coalesce(sum(output), 0), coalesce(sum(cost), 0) "
+        f"coalesce(sum(input), 0), coalesce(sum(output), 0), sum(cost), {UNPRICED} "
         "from request_log where started_at >= ?",
         (now - 24 * HOUR,),
     )[0]
@@ -122,7 +122,7 @@ def _documented(summaries: list[dict[str, Any]], now: int) -> dict[str, Any]:
         },
         "usageSummary": {
             "totalTokens": tokens_in + tokens_out,
-            "totalCost": round(cost / 1e6, 6),
+            "totalCost": total_cost(cost, unpriced),
             "inputTokens": tokens_in,
             "outputTokens": tokens_out,
         },

@@ -33,6 +33,8 @@ _STATUS = (
 )
 # What counts as an error of the pool's: neither a client that left or asked for what cannot be
 # (a bad body, a model its key may not use), nor an answer that ended at its token limit.
+# Requests whose cost nobody can tell: used, but of a model without a price.
+UNPRICED = "sum(cost is null and input is not null)"
 FAILED = (
     "(status = 'error' and not (coalesce(http_status, 0) in (400, 404, 405, 413, 415, 422) "
     "and coalesce(error_code, '') not in ('no_accounts', 'file_not_found', "
@@ -77,6 +79,11 @@ class _Where:
     @property
     def sql(self) -> str:
         return " where " + " and ".join(self.conditions) if self.conditions else ""
+
+
+def total_cost(cost: int | None, unpriced: int | None) -> float | None:
+    """Dollars of summed requests; None where none of those that used anything has a price."""
+    return None if cost is None and unpriced else round((cost or 0) / 1e6, 6)
 
 
 def blueprint(services: Services) -> Blueprint:

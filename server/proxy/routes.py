@@ -167,6 +167,11 @@ class Proxy:
         """Refuse new streams; those that are open go on."""
         self._draining = True
 
+    @property
+    def draining(self) -> bool:
+        """Whether new streams are refused, because the server is about to end."""
+        return self._draining
+
     def active(self) -> int:
         """How many requests are open."""
         return len(self._open)

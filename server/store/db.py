@@ -365,12 +365,16 @@ def _anchor(path: str) -> sqlite.Connection:
         connection.execute("PRAGMA journal_mode=wal")
         connection.execute("select count(*) from sqlite_master").fetchone()
     except sqlite.Error as error:
-        raise StoreError(
-            f"Brimline cannot open {path}: {error}. Free some space or mend the folder, "
-            "then start again.",
-            title="The database cannot be opened",
-        ) from error
+        raise _unopened(path, error) from error
     return connection
+
+
+def _unopened(path: str | Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"Brimline cannot open {path}: {error}. Free some space or mend the folder, "
+        "then start again.",
+        title="The database cannot be opened",
+    )
 
 
 def _make_folder(folder: str) -> None:
@@ -399,10 +403,17 @@ def _unwritable(folder: str, error: OSError) -> StoreError:
 
 def _create_private(path: Path | str) -> None:
     # O_EXCL and a mode at creation: write-then-chmod leaves a moment in which others can read.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    if os.name == "posix" and os.stat(path).st_mode & 0o077:
-        os.chmod(path, 0o600)
+    try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        if os.name == "posix" and os.stat(path).st_mode & 0o077:
+            os.chmod(path, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"Brimline cannot use {path}: {error.strerror or error}. Move it away or mend the "
+            "folder, then start again.",
+            title="The database cannot be opened",
+        ) from error
 
 
 def _mend(name: str) -> list[str]:
@@ -486,6 +497,9 @@ def _problem(name: str) -> str | None:
     except sqlite.OperationalError as error:
         if "locked" in str(error):
             return None
+        if os.path.isfile(name) and not damaged(error):
+            # A full or failing disk, a folder that may not be written: the file may well be whole.
+            raise _unopened(name, error) from error
         return str(error)
     except sqlite.DatabaseError as error:
         return str(error)

@@ -36,23 +36,19 @@ def _make_tables(database: db.Database) -> None:
 MIGRATIONS: list[Callable[[], None]] = [m001_initial]
 
 
+_OURS = {"setting", "account", "call"}  # some of our tables, in every version
+
+
 def migrate() -> None:
     """Bring both files to the newest schema, with a backup first when there is data.
 
-    Raises `StoreError` when the files were written by a newer Brimline.
+    Raises `StoreError` when the files were written by a newer Brimline or another program.
     """
-    with db.reading(db.usage) as connection:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    version = _version()
     if version:
         _renew_secrets()
     if version == len(MIGRATIONS):
         return
-    if version > len(MIGRATIONS):
-        raise db.StoreError(
-            "The data folder was written by a newer Brimline. Update the program, "
-            "or choose another folder with --data-dir.",
-            title="The data folder is too new",
-        )
     if version:
         from pathlib import Path
 
@@ -64,6 +60,26 @@ def migrate() -> None:
             change()
             connection.execute(f"PRAGMA user_version = {number}")
         log.info("schema is now at %s", change.__name__)
+
+
+def _version() -> int:
+    """How many changes usage.db has had. Raises `StoreError` when it is not ours to change."""
+    with db.reading(db.usage) as connection:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        tables = {row[0] for row in connection.execute("select name from sqlite_master")}
+    if tables if not version else not tables >= _OURS:
+        raise db.StoreError(
+            f"{db.usage.database} is a database of another program. Move it away, "
+            "or choose another folder with --data-dir.",
+            title="Another program's database is in the data folder",
+        )
+    if version > len(MIGRATIONS):
+        raise db.StoreError(
+            "The data folder was written by a newer Brimline. Update the program, "
+            "or choose another folder with --data-dir.",
+            title="The data folder is too new",
+        )
+    return version
 
 
 def _salvage() -> None:

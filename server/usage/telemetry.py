@@ -493,11 +493,12 @@ def _said(user: dict[str, Any]) -> dict[str, Any]:
 
 
 def _terminals(facts: Facts) -> dict[str, Any]:
-    """Conversations by terminal; for those without telemetry, by the client that ran them."""
+    """Users' conversations by terminal; those without telemetry by the client that ran them."""
     told = db.rows(
-        "select distinct terminal, session_id from telemetry_talk where quarter >= ? "
-        "and quarter < ? and provider in (select value from json_each(?)) and terminal != "
-        "'' and session_id != ''",
+        "select distinct k.terminal, k.session_id from telemetry_talk k "
+        "join telemetry_session t on t.session_id = k.session_id "
+        "where k.quarter >= ? and k.quarter < ? and k.provider in "
+        "(select value from json_each(?)) and k.terminal != '' and t.kind = 'user'",
         facts.span.quarters(),
     )
     families = {(name.partition("/")[0], session) for name, session in told}
@@ -667,7 +668,7 @@ def _add(row: dict[str, Any], calls: int, tokens: int, at: int) -> None:
 # A name without its provider's prefix is that event of both.
 _EVENTS = {
     "tools": {"name": "tool_result"},
-    "terminals": {"has": "terminal"},
+    "terminals": {"has": "terminal", "lacks": "helper"},
     "success": {"name": "api_request"},
     "decisions": {"name": "tool_decision"},
     "commandDuration": {"name": "tool_result"},

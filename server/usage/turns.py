@@ -50,6 +50,7 @@ class Tried(NamedTuple):
     status: int | None
     went: bool
     source: str
+    call: str = ""  # within whose request it was; "": a request of its own
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,24 @@ def begun(turn: str | None, first: int) -> int | None:
 
 
 def shared(made: Sequence[Made], tried: Iterable[Tried]) -> dict[str, list[Tried]]:
-    """The attempts by the call that they led to: the next one that ended."""
+    """The attempts by the call that they led to: the next one that was sent and ended."""
     found: dict[str, list[Tried]] = {call.id: [] for call in made}
     ends = [call.at for call in made]
     for one in sorted(tried):
+        if one.call in found:
+            found[one.call].append(one)
+            continue
         place = bisect_left(ends, one.end)
+        while place < len(made) and _beside(one, made[place]):
+            place += 1
         if place < len(made):
             found[made[place].id].append(one)
     return found
+
+
+def _beside(one: Tried, call: Made) -> bool:
+    """Whether a request failed while a call was under way, and so did not lead to it."""
+    return one.source == "proxy" and call.sent is not None and call.sent <= one.start
 
 
 def course(call: Made, tried: Sequence[Tried] = ()) -> list[Segment]:
@@ -119,7 +130,7 @@ def course(call: Made, tried: Sequence[Tried] = ()) -> list[Segment]:
     sent = call.sent
     if sent is None or call.lasted is None:
         return _heard_of(call, tried)
-    failed = [one for one in tried if one.source == "proxy" and one.start < sent + call.lasted]
+    failed = [one for one in tried if one.source == "proxy"]
     inside = max((one.end for one in failed), default=sent)
     began, end = max(sent, inside), sent + call.lasted
     found = _retried(call.id, failed, began)
@@ -259,8 +270,9 @@ def _tried(session: int | None, since: int, until: int) -> list[Tried]:
 def _failed(key: str, since: int, until: int) -> list[Tried]:
     """What failed of the proxy's requests: whole ones, and attempts of those that went well."""
     found = []
-    for at, took, status, error, attempts in db.rows(
-        "select started_at, coalesce(duration_ms, 0), http_status, status = 'error', attempts "
+    for at, took, status, error, attempts, call in db.rows(
+        "select started_at, coalesce(duration_ms, 0), http_status, status = 'error', attempts, "
+        "coalesce(response_id, '') "
         "from request_log where started_at between ? and ? and session_id = ? "
         "order by started_at limit 1000",
         (since, until, key),
@@ -270,7 +282,7 @@ def _failed(key: str, since: int, until: int) -> list[Tried]:
             continue
         for one in orjson.loads(attempts)[:-1]:
             lasted = int(one.get("ms") or 0)
-            found.append(Tried(at, at + lasted, one.get("status"), False, "proxy"))
+            found.append(Tried(at, at + lasted, one.get("status"), False, "proxy", call))
             at += lasted
     return found
 

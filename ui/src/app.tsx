@@ -82,7 +82,7 @@ function Inside({ canSignOut }: { canSignOut: boolean }) {
     <Shell key={`${language} ${zone}`} live={live} away={away} canSignOut={canSignOut}>
       <Guarded at={at}>
         <Switch>
-          <Route path="/" component={Overview} />
+          <Route path="/" component={Home} />
           <Route path="/accounts" component={Accounts} />
           <Route path="/accounts/:id">{({ id }) => named(id, (one) => <AccountPage key={one} id={one} />)}</Route>
           <Route path="/requests" component={Requests} />
@@ -112,6 +112,14 @@ function named(id: string, draw: (id: string) => ReactNode) {
   }
 }
 
+/** What an older address asks for in words that ours have as well. */
+const OLDER_KEPT = ["q", "preset", "model", "effort", "history"];
+
+/** The usage tracker's pages lay at the root too. */
+function Home() {
+  return new URLSearchParams(useSearch()).has("view") ? <Older /> : <Overview />;
+}
+
 /** An address of the usage tracker's dashboard, which others may have kept. */
 function Older() {
   const asked = new URLSearchParams(useSearch());
@@ -119,7 +127,8 @@ function Older() {
   const record = asked.get("record");
   const known = ["insights", "calls", "threads", "diagnostics"].includes(view);
   if (view === "call" && record) return <Redirect to={callPath(record)} replace />;
-  return <Redirect to={known ? `/${view}` : "/"} replace />;
+  const kept = new URLSearchParams([...asked].filter(([key]) => OLDER_KEPT.includes(key))).toString();
+  return <Redirect to={known ? `/${view}${kept && `?${kept}`}` : "/"} replace />;
 }
 
 function Nothing() {

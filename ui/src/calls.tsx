@@ -187,13 +187,13 @@ const ROOMY = 220;
 /** The first two leave for the title's sake already. */
 const FOR_TITLE = 2;
 
-/** The columns that fit into so many pixels. Pure. */
-export function fitting(columns: Column[], room: number): Column[] {
+/** The columns that fit into so many pixels; the one that orders the list stays. Pure. */
+export function fitting(columns: Column[], room: number, order: string): Column[] {
   let left = columns;
   for (const [place, key] of YIELDING.entries()) {
     const spare = place < FOR_TITLE ? ROOMY : 0;
     const needed = left.reduce((sum, { width, grow }) => sum + (grow ? Math.max(width, spare) : width), 0);
-    if (needed > room) left = left.filter((column) => column.key !== key);
+    if (needed > room) left = left.filter((column) => column.key !== key || column.sort === order);
   }
   return left;
 }

@@ -18,9 +18,9 @@ import { CallPanel } from "../parts/CallPanel";
 import { CallTable } from "../parts/CallTable";
 import { Chips } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
+import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
-import { Menu } from "../parts/Menu";
 import { NoPrice } from "../parts/NoPrice";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
@@ -158,7 +158,7 @@ function differs(head: CallPage, shown: CallPage | undefined): boolean {
 }
 
 function Rows({ filters, accounts, head, headAt }: RowsProps) {
-  const { columns, free, choose } = useColumns();
+  const { columns, free, choose } = useColumns(filters.sort);
   const [fit, setFit] = useState<string[]>([]);
   const [compact, setCompact] = useState(() => stored("calls.compact") === "1");
   const now = useNow();
@@ -214,6 +214,7 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
         columns={columns}
         free={free}
         fit={setFit}
+        tools={<ColumnTools columns={CHOICES} shown={fit} free={free} choose={choose} />}
         compact={compact}
         context={{ now, accounts }}
         filters={filters}
@@ -252,7 +253,6 @@ function Rows({ filters, accounts, head, headAt }: RowsProps) {
             />
             {t("calls.compact")}
           </label>
-          <ColumnMenu chosen={fit} choose={choose} />
           <Csv filters={filters} />
         </span>
       </div>
@@ -289,38 +289,19 @@ function store(key: string, value: string): void {
   }
 }
 
-/** The columns to show; the first is always there. A choice stays in this browser; without one they are free to leave. */
-function useColumns() {
-  const [chosen, setChosen] = useState<string[]>(() => stored("calls.columns").split(",").filter(Boolean));
-  const free = chosen.length === 0;
-  const columns = useMemo(
-    () => COLUMNS.filter(({ key, hidden }) => key === "time" || (free ? !hidden : chosen.includes(key))),
-    [chosen, free],
-  );
-  const choose = (keys: string[]) => {
-    setChosen(keys);
-    store("calls.columns", keys.join(","));
-  };
-  return { columns, free, choose };
-}
+const CHOICES = COLUMNS.filter(({ key }) => key !== "time");
 
-function ColumnMenu({ chosen, choose }: { chosen: string[]; choose: (keys: string[]) => void }) {
-  return (
-    <Menu
-      label={t("calls.columns")}
-      stay
-      items={COLUMNS.filter(({ key }) => key !== "time").map(({ key, word }) => {
-        const on = chosen.includes(key);
-        return {
-          label: t(word),
-          checked: on,
-          run: () => choose(on ? chosen.filter((old) => old !== key) : [...chosen, key]),
-        };
-      })}
-    >
-      {t("calls.columns")} <span aria-hidden="true">▾</span>
-    </Menu>
+/** The columns to show; the first and the one that orders the list are always there. */
+function useColumns(order: string) {
+  const { chosen, free, choose } = useChosen("calls");
+  const columns = useMemo(
+    () =>
+      COLUMNS.filter(
+        ({ key, sort, hidden }) => key === "time" || sort === order || (free ? !hidden : chosen.includes(key)),
+      ),
+    [chosen, free, order],
   );
+  return { columns, free, choose };
 }
 
 /** Everything the filter finds, as the server's own file. */

@@ -5,10 +5,11 @@ import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
 import { fetchFile } from "../csv";
 import { count, credits, dayOf, exact, money, pair, share, UNKNOWN } from "../format";
-import { useNow, useTitle } from "../hooks";
+import { useNow, useTitle, useWide } from "../hooks";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
+import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
 import { Many, SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
@@ -184,8 +185,18 @@ function Totals({ totals, threads }: { totals: CallTotals; threads: number }) {
   );
 }
 
+/** The columns that leave first where room is short. Model and effort then stand below the title; which
+ * signals they are says the attention's title; the others stand where the thread opens. */
+const YIELDING = ["model", "effort", "context", "credits", "signals"];
+
 function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; busy: boolean }) {
   const now = useNow();
+  const wide = useWide(1100);
+  const { chosen, free, choose } = useChosen("threads");
+  const columns = THREAD_COLUMNS.filter(({ key }) =>
+    free ? wide || !YIELDING.includes(key) : chosen.includes(key),
+  );
+  const shown = columns.map(({ key }) => key);
   const opened = filters.all("expand");
   const toggle = (id: string) =>
     filters.change(
@@ -198,12 +209,13 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
     );
   return (
     <section className="card table-card" aria-busy={busy}>
+      <ColumnTools columns={THREAD_COLUMNS} shown={shown} free={free} choose={choose} />
       <div className="scroll" tabIndex={0} role="group" aria-label={t("threads.title")}>
         <table className="rows threads">
           <thead>
             <tr>
               <Heading column={TITLE_COLUMN} filters={filters} />
-              {THREAD_COLUMNS.map((column) => (
+              {columns.map((column) => (
                 <Heading key={column.key} column={column} filters={filters} />
               ))}
             </tr>
@@ -213,12 +225,12 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
               const open = opened.includes(row.id);
               return (
                 <Fragment key={row.id}>
-                  <Row row={row} now={now} open={open} toggle={() => toggle(row.id)} />
+                  <Row row={row} columns={columns} now={now} open={open} toggle={() => toggle(row.id)} />
                   {open && (
                     <tr className="details-row">
-                      <td colSpan={THREAD_COLUMNS.length + 1}>
+                      <td colSpan={columns.length + 1}>
                         <div className="nest">
-                          <Notes row={row} />
+                          <Notes row={row} shown={shown} />
                           <NestedCalls
                             thread={row.id}
                             usage={filters}
@@ -271,6 +283,7 @@ function Heading({ column, filters }: { column: typeof TITLE_COLUMN | ThreadColu
 
 interface RowProps {
   row: ThreadRow;
+  columns: ThreadColumn[];
   now: number;
   open: boolean;
   toggle: () => void;
@@ -282,17 +295,16 @@ function ofRow({ target }: MouseEvent): boolean {
   return !own && !getSelection()?.toString();
 }
 
-/** Model and effort stand below the title where there is no room for columns of their own. */
 function placed({ key, number }: ThreadColumn): string | undefined {
-  if (key === "model" || key === "effort") return "clip wide-only";
-  // Which signals they are says the attention's title; the others stand where the thread opens.
-  if (key === "signals" || key === "context" || key === "credits") return "num wide-only";
+  if (key === "model" || key === "effort") return "clip";
   return number ? "num" : undefined;
 }
 
-function Row({ row, now, open, toggle }: RowProps) {
+function Row({ row, columns, now, open, toggle }: RowProps) {
   const title = titleOf(row.title, row.id);
   const named = [title, row.project].filter(Boolean).join(" · ");
+  const has = (key: string) => columns.some((column) => column.key === key);
+  const under = [row.project, !has("model") && mix(row.models), !has("effort") && mix(row.efforts)];
   return (
     <tr className="openable" data-open={open || undefined} onClick={(event) => ofRow(event) && toggle()}>
       <th scope="row" className="thread-name" title={named}>
@@ -313,10 +325,10 @@ function Row({ row, now, open, toggle }: RowProps) {
           {row.project && <span className="muted project" dir="auto">{row.project}</span>}
         </span>
         <small className="muted narrow-only under">
-          {[row.project, mix(row.models), mix(row.efforts)].filter((one) => one && one !== UNKNOWN).join(" · ")}
+          {under.filter((one) => one && one !== UNKNOWN).join(" · ")}
         </small>
       </th>
-      {THREAD_COLUMNS.map((column) => (
+      {columns.map((column) => (
         <td key={column.key} className={placed(column)} title={column.title?.(row)}>
           {column.show(row, now)}
         </td>
@@ -325,20 +337,21 @@ function Row({ row, now, open, toggle }: RowProps) {
   );
 }
 
-function Notes({ row }: { row: ThreadRow }) {
+function Notes({ row, shown }: { row: ThreadRow; shown: string[] }) {
   const parts = [
     row.sessions > 1 && t("threads.sessions", { count: row.sessions }),
     row.subagents > 0 && t("threads.subagents", { count: row.subagents }),
     row.unpriced > 0 && t("trends.unpriced", { count: row.unpriced }),
   ].filter(Boolean);
   const folded = [
-    row.maxContextPercent !== null && pair(t("threads.col.context"), share(row.maxContextPercent / 100)),
-    row.credits !== null && pair(t("calls.credits"), credits(row.credits)),
+    !shown.includes("context") &&
+      row.maxContextPercent !== null &&
+      pair(t("threads.col.context"), share(row.maxContextPercent / 100)),
+    !shown.includes("credits") && row.credits !== null && pair(t("calls.credits"), credits(row.credits)),
   ].filter(Boolean);
   return (
     <p className="note">
-      <span className="narrow-inline">{folded.map((part) => `${part} · `)}</span>
-      {parts.map((part) => `${part} · `)}
+      {[...folded, ...parts].map((part) => `${part} · `)}
       <Link className="link" href={`/threads/${encodeURIComponent(row.id)}`}>
         {t("threads.open")}
       </Link>

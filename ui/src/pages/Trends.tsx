@@ -153,7 +153,9 @@ function bySession(sum: Sum): string {
 /** The estimated cost of a sum, and that a part of it has no price. */
 function spent(sum: Sum): string {
   const cost = t("trends.cost.estimated", { cost: money(sum.costUsd) });
-  return sum.unpriced ? `${cost}, ${t("trends.unpriced", { count: sum.unpriced })}` : cost;
+  if (!sum.unpriced) return cost;
+  const without = t("trends.unpriced", { count: sum.unpriced });
+  return sum.costUsd === null ? without : `${cost}, ${without}`;
 }
 
 /** A bar's name: its day, its week's days, or its month. */

@@ -1,6 +1,6 @@
 /** A long table of calls: only the rows in sight are in the page; the next ones load on the way. */
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState, type MouseEvent, type RefObject } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState, type MouseEvent, type ReactNode, type RefObject } from "react";
 import { Link, useLocation } from "wouter";
 import type { CallRow } from "../api";
 import { fitting, type Column, type Context } from "../calls";
@@ -17,6 +17,8 @@ interface Props {
   free: boolean;
   /** Which columns found room. */
   fit: (keys: string[]) => void;
+  /** What stands above the table. */
+  tools: ReactNode;
   compact: boolean;
   context: Context;
   filters: CallFilters;
@@ -86,7 +88,7 @@ function fitted(column: Column, pen: Pen | null, rows: CallRow[], context: Conte
   return { ...column, width: Math.max(width, cells + (edge && number ? 9 : 0), headWidth(pen, t(word)) + (edge ? 9 : 0)) };
 }
 
-export function CallTable({ rows, columns: given, free, fit, compact, context, filters, busy, more }: Props) {
+export function CallTable({ rows, columns: given, free, fit, tools, compact, context, filters, busy, more }: Props) {
   const holder = useRef<HTMLDivElement>(null);
   const size = compact ? 29 : 37;
   const day = dayOf(context.now);
@@ -98,7 +100,7 @@ export function CallTable({ rows, columns: given, free, fit, compact, context, f
       fitted(column, pen, rows, noon, place === 0 || place === given.length - 1),
     );
   }, [given, rows, day]);
-  const columns = useMemo(() => (free && room ? fitting(wide, room) : wide), [wide, free, room]);
+  const columns = useMemo(() => (free && room ? fitting(wide, room, filters.sort) : wide), [wide, free, room, filters.sort]);
   const shown = columns.map(({ key }) => key).join();
   useEffect(() => fit(shown.split(",")), [shown, fit]);
   const virtual = useVirtualizer({
@@ -120,6 +122,7 @@ export function CallTable({ rows, columns: given, free, fit, compact, context, f
   const once = useTwice();
   return (
     <section className="card table-card" aria-busy={busy}>
+      {tools}
       <div ref={holder} className="scroll tall" data-compact={compact || undefined}>
         <table className="rows fixed" aria-rowcount={rows.length + 1} style={{ minWidth: least(columns) }}>
           <caption className="hidden">{t("calls.title")}</caption>

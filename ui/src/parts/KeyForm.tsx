@@ -265,6 +265,9 @@ function Limits({ rows, tried, change }: LimitsProps) {
         <Basic rows={rows} tried={tried} change={change} />
       )}
       <p className="note">{t(advanced ? "keys.limits.hint" : "keys.limits.basicHint")}</p>
+      {rows.some(({ measure }) => measure === "cost_usd") && (
+        <p className="note">{t("keys.limits.noPrice")}</p>
+      )}
     </fieldset>
   );
 }

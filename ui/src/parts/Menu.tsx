@@ -55,7 +55,7 @@ function Row({ item, stay }: { item: Item; stay: boolean }) {
         item.run();
       }}
     >
-      <Radix.ItemIndicator className="tick">✓</Radix.ItemIndicator>
+      <Radix.ItemIndicator className="tick" aria-hidden="true">✓</Radix.ItemIndicator>
       {item.label}
     </Radix.CheckboxItem>
   );

@@ -434,7 +434,7 @@ function eventsBehind(panel: PanelId, item: string | null, provider: string): Re
   const named = item ?? "";
   if (panel === "tools") return { name: eventName("tool_result", provider), ...(named ? { tool: named } : { lacks: "tool" }) };
   if (panel === "decisions") return { name: eventName("tool_decision", provider), has: "userDecision", decision: named };
-  if (panel === "terminals") return named ? { terminal: named } : { has: "terminal" };
+  if (panel === "terminals") return { lacks: "helper", ...(named ? { terminal: named } : { has: "terminal" }) };
   return null;
 }
 
