@@ -88,6 +88,14 @@ def test_rate_limits_are_kept_as_they_change(
     assert [limits["primary"]["used_percent"] for _, limits in ours[0]["limits"]] == kept
 
 
+@pytest.mark.parametrize("name", ["user_message", "task_started", "UserMessage"])
+def test_a_word_near_the_beginning_of_a_count_is_an_event(usual: Any, name: str) -> None:
+    limits = b'{"limit_name":"%s","model_context_window":7}' % name.encode()
+    for title in (None, "known"):
+        ours, plain = both(usual, COUNT % (b"null", limits), 0, codex.State(title=title))
+        assert ours == plain
+
+
 def test_a_users_item_within_another_event_is_read_as_both(usual: Any) -> None:
     line = (
         b'{"timestamp":"2026-11-21T01:57:53.947Z","type":"event_msg","payload":{"type":'

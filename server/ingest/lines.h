@@ -450,9 +450,13 @@ static int rate_limits(State *state, Place raw, Place end, int64_t at)
 }
 
 /* `at`: what rate limits, or null, and the end of the line there are. */
-static int told_limits(Place at, Place end, Place *raw)
+static int told_limits(Place line, Place at, Place end, Place *raw)
 {
+    Place near = end - line > NEAR + 16 ? line + NEAR + 16 : end;
     *raw = NULL;
+    if (at < near && (HAS(at, near, "\"user_message\"") || HAS(at, near, "\"task_started\"") ||
+                      HAS(at, near, "\"UserMessage\"")))
+        return ODD; /* so near they may be the names of events */
     if (end - at < 4 || end[-1] != '}' || end[-2] != '}')
         return ODD;
     if (end - 2 - at == 4 && memcmp(at, "null", 4) == 0)
@@ -470,7 +474,7 @@ static int token_count(State *state, Place at, Place line, Place end, int64_t ms
     if (state->totals_size < 0 && !state->records)
         return ODD;
     if (TAKE(&at, end, ",\"info\":null,\"rate_limits\":")) {
-        if (told_limits(at, end, &raw) != DONE)
+        if (told_limits(line, at, end, &raw) != DONE)
             return ODD;
         state->numbers[OUTPUT_AT] = ms;
         return rate_limits(state, raw, end - 2, ms);
@@ -486,7 +490,7 @@ static int token_count(State *state, Place at, Place line, Place end, int64_t ms
         (!TAKE(&at, end, "null") && !number(&at, end, 15, &window)) || !TAKE(&at, end, "}"))
         return ODD;
     if (TAKE(&at, end, ",\"rate_limits\":")) {
-        if (told_limits(at, end, &raw) != DONE)
+        if (told_limits(line, at, end, &raw) != DONE)
             return ODD;
     } else if (!TAKE(&at, end, "}}") || at != end)
         return ODD;
