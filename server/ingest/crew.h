@@ -29,6 +29,7 @@ static int64_t changed(const struct stat *said)
 #define LONGEST (8u << 20)   /* of a line */
 #define LARGEST (1LL << 31)  /* of a file */
 #define MOST_TOLD (64u << 20) /* bytes that are kept of a file, of each kind */
+#define WARM (1u << 20)       /* bytes of each kind that are kept for the next file */
 #define FIRST_BYTES 4096     /* of a file, and the last ones before its end: its fingerprint */
 #define LAST_BYTES 1024
 #define DIGEST 12 /* bytes of a fingerprint */
@@ -119,7 +120,49 @@ typedef struct {
     size_t room;
     unsigned char ends[FIRST_BYTES + 1 + LAST_BYTES], last[LAST_BYTES]; /* of the file */
     size_t ends_size, last_size;
+    Heap heaps[5]; /* what is found is put here first: memory that is warm */
 } Buffer;
+
+static Heap *heap_of(Told *told, int which)
+{
+    State *state = &told->state;
+    Heap *const heaps[] = {&state->heap, &state->calls, &state->limits, &state->compactions,
+                           &told->specials};
+    return heaps[which];
+}
+
+static void begin_heaps(Told *told, Buffer *buffer)
+{
+    for (int n = 0; n < 5; n++) {
+        Heap *heap = heap_of(told, n);
+        heap->data = buffer->heaps[n].data, heap->room = buffer->heaps[n].room;
+    }
+}
+
+/* Let the buffer have its memory back, and keep what was found in as much as that takes. */
+static void end_heaps(Told *told, Buffer *buffer)
+{
+    for (int n = 0; n < 5; n++) {
+        Heap *heap = heap_of(told, n), found = *heap;
+        heap->data = NULL, heap->room = 0;
+        if (told->whole && found.size && (heap->data = malloc(found.size)))
+            memcpy(heap->data, found.data, heap->room = found.size);
+        told->whole &= heap->data || !found.size;
+        heap->size = heap->data ? found.size : 0;
+        if (found.room > WARM) {
+            free(found.data);
+            found.data = NULL, found.room = 0;
+        }
+        buffer->heaps[n] = found;
+    }
+}
+
+static void drop_buffer(Buffer *buffer)
+{
+    for (int n = 0; n < 5; n++)
+        free(buffer->heaps[n].data);
+    free(buffer->data);
+}
 
 /* Note the line from `line` to `close` and from `open` to `end`, its newline included. */
 static int note(Told *told, int kind, Place line, Place close, Place open, Place end)
@@ -423,8 +466,10 @@ static int fold_next(Crew *crew, Buffer *buffer)
         buffer->data = malloc(PIECE), buffer->room = PIECE;
     if (told) {
         begin_told(told);
+        begin_heaps(told, buffer);
         if (buffer->data)
             fold_file(told, buffer, crew->paths[number]);
+        end_heaps(told, buffer);
     }
     pthread_mutex_lock(&crew->lock);
     crew->results[number] = told;
@@ -439,7 +484,7 @@ static void *fold_all(void *given)
     Buffer buffer = {0};
     while (fold_next(given, &buffer))
         ;
-    free(buffer.data);
+    drop_buffer(&buffer);
     return NULL;
 }
 
@@ -457,7 +502,7 @@ static void end_crew(Crew *crew)
     }
     pthread_mutex_destroy(&crew->lock);
     pthread_cond_destroy(&crew->bell);
-    free(crew->own.data);
+    drop_buffer(&crew->own);
     free(crew->marks);
     end_tariffs(crew);
     free(crew->paths);
