@@ -82,7 +82,8 @@ def test_helping_processes_find_the_same(config: Config, meanwhile: str) -> None
     script = (
         "import sys; from pathlib import Path; from server.config import Config;"
         "from server.ingest import scan, workers; import os;"
-        "workers.WORTH_IT = 1; os.cpu_count = lambda: 3;" + meanwhile + ""
+        "workers.WORTH_IT = 1; os.cpu_count = lambda: 3; workers._crews = lambda *_: [];"
+        + meanwhile
         "a = scan.run(Config(data_dir=Path(sys.argv[2]), codex_home=Path(sys.argv[1]),"
         "claude_home=Path(sys.argv[1]) / 'none'));"
         "print(a['calls'], a['tokens']['input'])"
@@ -110,6 +111,8 @@ from server.config import Config
 from server.ingest import indexer, scan, workers
 home, data, helpers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 os.cpu_count = lambda: 1 + helpers
+if helpers:
+    workers._crews = lambda *_: []  # processes read what a crew would
 workers.WORTH_IT, workers._CHUNK, indexer._BULK = 1, 30, 60
 scan.run(Config(data_dir=data, codex_home=home, claude_home=home / "none"))
 """
