@@ -83,7 +83,7 @@ def test_helping_processes_find_the_same(config: Config, meanwhile: str) -> None
         "import sys; from pathlib import Path; from server.config import Config;"
         "from server.ingest import scan, workers; import os;"
         "workers.WORTH_IT = 1; os.cpu_count = lambda: 3; workers._crews = lambda *_: [];"
-        + meanwhile
+        f"{meanwhile}"
         "a = scan.run(Config(data_dir=Path(sys.argv[2]), codex_home=Path(sys.argv[1]),"
         "claude_home=Path(sys.argv[1]) / 'none'));"
         "print(a['calls'], a['tokens']['input'])"
