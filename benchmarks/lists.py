@@ -21,7 +21,6 @@ from pathlib import Path
 from server.app import create_app
 from server.config import Config
 from server.dashboard import filters
-from server.ingest.indexer import make_indexes
 from server.ingest.ledger import Ledger
 from server.store import db, settings
 from server.usage import calls
@@ -102,7 +101,6 @@ def fill(calls: int, now: int) -> None:
             "from n join session s on s.id = 1 + i % ?",
             (calls, sessions, sessions),
         )
-        make_indexes()
         Ledger().rebuild(connection)
 
 

@@ -11,9 +11,6 @@ import os
 import sys
 import time
 
-from server import shortjson
-from server.lazy import suppress
-
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,6 +93,9 @@ def scan(words: Sequence[str]) -> str | None:
     if order is None or where is None or os.path.lexists(f"{where.data_dir}/server.json"):
         return None
     gc.disable()  # nothing here makes cycles, and even loading is quicker without the search
+    from server.ingest import early
+
+    early.begin(where.data_dir, where.codex_home)  # beside what is loaded now
     from server.errors import AppError
     from server.ingest import scan as scanning
 
@@ -103,6 +103,7 @@ def scan(words: Sequence[str]) -> str | None:
         with Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
             totals = scanning.run(where, progress.show)
     except AppError:
+        early.take()
         gc.enable()
         return None  # `cli` meets it again, and says what to do
     return report(totals, round(time.monotonic() - began, 3), as_json=order[0])
@@ -131,6 +132,8 @@ def unheard(error: OSError | None) -> int:
 
     That a reader (`| head`) has left needs no words.
     """
+    from server.lazy import suppress
+
     if not isinstance(error, BrokenPipeError) and sys.stderr is not None:
         why = "it is closed" if error is None else error.strerror
         with suppress(OSError):  # nobody may listen there either
@@ -144,6 +147,8 @@ def unheard(error: OSError | None) -> int:
 def report(totals: dict[str, Any], seconds: float, *, as_json: bool) -> str:
     """A scan's answer, for scripts or for people."""
     if as_json:
+        from server import shortjson  # here: reading begins before it is loaded
+
         wanted = {key: totals[key] for key in ("files", "calls", "tokens", "skippedLines")}
         return shortjson.dumps({**wanted, "seconds": seconds, "claude": totals["claude"]})
     return "\n".join((*counted(totals, f" {seconds:.1f} s."), *lost(totals)))

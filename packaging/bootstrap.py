@@ -458,6 +458,7 @@ def project_step(progress: Progress) -> str:
     # module again, which doubles the time until the first answer. What is fresh is left alone.
     try:
         progress.run([PYTHON, "-m", "compileall", "-q", "server", "desktop"], cwd=ROOT)
+        progress.run([PYTHON, "-m", "server.store.readymade"], cwd=ROOT)
     except SetUpError as error:
         progress.notes.append(str(error))
     return outcome
@@ -496,7 +497,8 @@ def compile_lines(target: Path) -> None:
     mac = ("-bundle", "-undefined", "dynamic_lookup")
     made = target.with_suffix(".new")  # a server that runs keeps the file it began with
     words = [
-        *(cc, "-std=c11", "-O3", "-fPIC", *(mac if sys.platform == "darwin" else ("-shared",))),
+        *(cc, "-std=c11", "-O3", "-fPIC", "-pthread"),
+        *(mac if sys.platform == "darwin" else ("-shared",)),
         *(f"-I{sysconfig.get_path('include')}", str(LINES), "-o", str(made)),
     ]
     found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace")
@@ -515,7 +517,8 @@ def compiled_step(progress: Progress) -> str:
         return "compiled"
 
     try:
-        return once("lines", digest([LINES], interpreter(), str(compiler())), build, target)
+        parts = [LINES, *sorted(LINES.parent.glob("*.h"))]
+        return once("lines", digest(parts, interpreter(), str(compiler())), build, target)
     except SetUpError as error:
         progress.notes.append(str(error))
         return "left out, so scans are slower"

@@ -9,19 +9,32 @@ from __future__ import annotations
 import sys
 
 __all__ = [
-    "UTC", "Log", "NamedTuple", "cache", "date", "datetime", "field", "record", "suppress", "time",
-    "timedelta", "tzinfo",
+    "UTC", "Local", "Lock", "Log", "NamedTuple", "RLock", "cache", "contextmanager", "date",
+    "datetime", "defaultdict", "field", "get_ident", "record", "suppress", "time", "timedelta",
+    "tzinfo",
 ]  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextlib import suppress
+    from collections import defaultdict
+    from contextlib import contextmanager, suppress
     from dataclasses import dataclass as record
     from dataclasses import field
     from datetime import UTC, date, datetime, time, timedelta, tzinfo
     from functools import cache
+    from threading import Lock, RLock, get_ident
+    from threading import local as Local  # noqa: N812
     from typing import Any, NamedTuple
 else:
+    try:  # what `threading` and `collections` hand on
+        from _collections import defaultdict
+        from _thread import RLock, get_ident
+        from _thread import _local as Local  # noqa: N812
+        from _thread import allocate_lock as Lock  # noqa: N812
+    except ImportError:  # another Python
+        from collections import defaultdict
+        from threading import Lock, RLock, get_ident
+        from threading import local as Local  # noqa: N812
     try:  # `datetime` first makes its classes in Python, then takes these
         from _datetime import UTC, date, datetime, time, timedelta, tzinfo
     except ImportError:  # another Python
@@ -45,6 +58,47 @@ else:
 
         def __exit__(self, kind, *_):
             return kind is not None and issubclass(kind, self._kinds)
+
+    class _Block:
+        """A generator's one yield as a `with` block, as `contextlib` has it."""
+
+        def __init__(self, steps):
+            self._steps = steps
+
+        def __enter__(self):
+            try:
+                return next(self._steps)
+            except StopIteration:
+                raise RuntimeError("generator didn't yield") from None
+
+        def __exit__(self, kind, error, trace):
+            if kind is None:
+                for _ in self._steps:
+                    raise RuntimeError("generator didn't stop")
+                return False
+            try:
+                self._steps.throw(error)
+            except StopIteration as ended:
+                return ended is not error  # a StopIteration of the block goes on
+            except BaseException as other:
+                # Python makes of a StopIteration that leaves a generator a RuntimeError.
+                if other is not error and not (
+                    isinstance(error, StopIteration) and other.__cause__ is error
+                ):
+                    raise
+                error.__traceback__ = trace
+                return False
+            raise RuntimeError("generator didn't stop after throw()")
+
+    def contextmanager(make):
+        """`with` blocks from a function that yields once."""
+
+        def begin(*given, **named):
+            return _Block(make(*given, **named))
+
+        begin.__doc__, begin.__name__ = make.__doc__, make.__name__
+        begin.__wrapped__ = make
+        return begin
 
     def cache(make):
         """Remember what was made of each set of values."""

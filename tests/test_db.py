@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from server import runtime
-from server.store import db, makeschema, migrations, schema, settings
+from server.store import db, makeschema, migrations, readymade, schema, settings
 from server.store.lock import FolderError, Lock
 from server.store.models import Setting
 
@@ -322,3 +322,34 @@ def test_a_job_on_a_full_disk_writes_one_line(caplog: pytest.LogCaptureFixture) 
 def test_the_tables_are_those_of_the_models() -> None:
     written = Path(schema.__file__).read_text(encoding="utf-8")
     assert written == makeschema.text(), "run: python -m server.store.makeschema"
+
+
+def test_ready_made_tables_are_what_a_new_database_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readymade, "_FOLDER", str(tmp_path / "program"))
+    found = {}
+    for ready in (False, True):
+        data = tmp_path / f"ready {ready}"
+        if ready:
+            (tmp_path / "program").mkdir()
+            (tmp_path / "program" / "tables-of-yesterday-1.db").write_bytes(b"old")
+            readymade.make()
+            readymade.make()
+            assert len(list((tmp_path / "program").iterdir())) == 1
+        assert bool(readymade.tables()) == ready
+        db.open_new(data)
+        try:
+            migrations.migrate()
+            db.keep_new()
+        finally:
+            db.drop_new()
+        with closing(sqlite3.connect(data / "usage.db")) as connection:
+            found[ready] = [
+                connection.execute("pragma user_version").fetchone(),
+                connection.execute("pragma journal_mode").fetchone(),
+                connection.execute("select type, name, sql from sqlite_master").fetchall(),
+                connection.execute("pragma integrity_check").fetchall(),
+            ]
+    assert found[True] == found[False]
+    assert found[True][3] == [("ok",)]

@@ -6,6 +6,9 @@ import collections
 import contextlib
 import json
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,3 +129,65 @@ def test_what_was_made_is_remembered() -> None:
     double.cache_clear()
     assert double(1) == 2
     assert asked == [1, 2, 1]
+
+
+@pytest.mark.parametrize("manager", [lazy.contextmanager, contextlib.contextmanager])
+def test_a_block_is_what_its_function_says(manager: Any) -> None:
+    said: list[str] = []
+
+    @manager  # type: ignore[untyped-decorator]
+    def block(name: str, *, quiet: bool = False) -> Any:
+        said.append(f"begin {name}")
+        try:
+            yield name.upper()
+        except ValueError:
+            said.append("failed")
+            if not quiet:
+                raise
+        except KeyError as error:
+            raise TypeError("another") from error
+        finally:
+            said.append("end")
+
+    with block("a") as name:
+        assert name == "A"
+    with block("b", quiet=True):
+        raise ValueError
+    with pytest.raises(ValueError, match="told"), block("c"):
+        raise ValueError("told")
+    with pytest.raises(TypeError, match="another"), block("d"):
+        raise KeyError
+    with pytest.raises(StopIteration), block("e"):
+        raise StopIteration
+    assert said == [
+        "begin a", "end", "begin b", "failed", "end", "begin c", "failed", "end", "begin d", "end",
+        "begin e", "end",
+    ]  # fmt: skip
+
+    @manager
+    def never() -> Any:
+        yield from ()
+
+    @manager
+    def twice() -> Any:
+        yield
+        yield
+
+    with pytest.raises(RuntimeError, match="didn't yield"), never():
+        pass
+    with pytest.raises(RuntimeError, match="didn't stop"), twice():
+        pass
+
+
+def test_sqlite_loads_next_to_nothing_and_leaves_nothing_behind() -> None:
+    script = (
+        "import sys; from server.store import sqlite; print('functools' in sys.modules);"
+        "print(sqlite.connect(':memory:').execute('select 1 + 1').fetchone()[0]);"
+        "import functools, sqlite3; print(functools.lru_cache(len)('abc'));"
+        "print(sqlite3.Connection is sqlite.Connection)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    assert done.stdout.split() == ["False", "2", "3", "True"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -139,6 +140,65 @@ def test_the_order_of_reading_changes_nothing(tmp_path: Path, seed: int) -> None
             ).fetchone() == (tree.sums[0],)
     for table in TABLES:
         assert found[0][table] == found[1][table], table
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_the_compiled_part_the_same_is_stored(tmp_path: Path, seed: int) -> None:
+    home = tmp_path / "home"
+    Tree(home, seed, body=40).grow(30)
+    found = []
+    for way in ("", "import sys; sys.modules['server.ingest.usual'] = None;"):
+        data = tmp_path / f"data-{len(found)}"
+        environment = {
+            "PATH": os.environ["PATH"], "HOME": str(tmp_path), "BRIMLINE_CODEX_HOME": str(home),
+        }  # fmt: skip
+        script = f"{way}from desktop import quick; print(quick.scan(sys.argv[1:]))"
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys;{script}", "scan", "--data-dir", str(data)],
+            check=True, cwd=Path(__file__).parent.parent, env=environment, capture_output=True,
+        )  # fmt: skip
+        assert done.stdout.startswith(b"Codex: "), done.stderr
+        with closing(sqlite3.connect(data / "usage.db")) as connection:
+            found.append(
+                {
+                    table: sorted(map(repr, connection.execute(f"select {columns} from {table}")))
+                    for table, columns in TABLES.items()
+                }
+            )
+    for table in TABLES:
+        assert found[0][table] == found[1][table], table
+
+
+@pytest.mark.parametrize("helpers", [0, 2])
+def test_calls_that_two_logs_tell_of_count_once(tmp_path: Path, helpers: int) -> None:
+    """However many read, and though the index by id is made after them."""
+    home, data = tmp_path / "home", tmp_path / "data"
+    tree = Tree(home, seed=5, body=40)
+    for _ in range(12):
+        rollout = tree.modern()
+        path = tree.save(rollout)
+        while "archived_sessions" in path.parts:
+            rollout = tree.modern()
+            path = tree.save(rollout)
+        # The same responses in the log of another thread.
+        other = f"{rollout.key[:-4]}{'fade' if rollout.key[-4:] != 'fade' else 'dead'}"
+        twin = path.with_name(path.name.replace(rollout.key, other))
+        twin.write_bytes(path.read_bytes().replace(rollout.key.encode(), other.encode()))
+    subprocess.run(
+        [sys.executable, "-c", ALONE, str(home), str(data), str(helpers)],
+        check=True, cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    figures = "count(*), sum(input), sum(cached), sum(output), sum(reasoning)"
+    summed = "sum(calls), sum(input), sum(cached), sum(output), sum(reasoning)"
+    with closing(sqlite3.connect(data / "usage.db")) as connection:
+        for sql in (
+            f"select {figures} from call",
+            f"select {summed} from source_file",
+            f"select {summed} from daily_usage where heading = 'project'",
+        ):
+            assert connection.execute(sql).fetchone() == tree.sums, sql
+        names = {name for (name,) in connection.execute("select name from sqlite_master")}
+        assert {"call_id", "call_started_at", "call_session_started_at"} <= names
 
 
 FULL = """

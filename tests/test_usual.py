@@ -5,12 +5,9 @@ It is compiled here anew, so that what is tested is what stands in the source.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
-import re
 import sys
-from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +15,12 @@ import bootstrap
 import pytest
 
 from server.ingest import codex
-from tests.rollouts import Tree
-
-REAL = sorted((Path(__file__).parent / "data" / "rollouts").glob("*.jsonl"))
-WORDS = [
-    b'"token_count"', b'"token_usage_record"', b'"user_message"', b'"compacted"', b'"session_meta"',
-    b'"turn_context"', b'"UserMessage"', b'"task_started"', b'"model":"x"', b'"effort":"h"',
-    b"\\", b'"', b"\0", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"\n", b"\r", b"}", b"{", b"}}\n",
-    b"9" * 16, b"-1", b"1.5", b"0", b" ", b"null", b"2026-13-", b"24:00", b"[]", b"true", b"1e400",
-]  # fmt: skip
+from tests import compiled
 
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    if bootstrap.compiler() is None or not bootstrap.has_headers():
-        pytest.skip("there is no C compiler, or no Python.h")
-    path = tmp_path_factory.mktemp("compiled") / "usual.abi3.so"
-    bootstrap.compile_lines(path)
-    spec = importlib.util.spec_from_file_location(
-        "usual", path, loader=ExtensionFileLoader("usual", str(path))
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return compiled.module(tmp_path_factory.mktemp("compiled"))
 
 
 def anew(path: Path) -> None:
@@ -65,64 +43,73 @@ def both(usual: Any, data: bytes, base: int, state: codex.State) -> list[Any]:
     return found
 
 
-def lines_of(tmp_path: Path, seed: int) -> list[list[bytes]]:
-    tree = Tree(tmp_path / str(seed), seed=seed, body=60, turns=4)
-    tree.grow(6)
-    paths = [path for path in tree.paths if path.suffix == ".jsonl"]
-    return [path.read_bytes().splitlines(keepends=True) for path in [*paths, *REAL]]
-
-
-def broken(lines: list[bytes], chance: random.Random) -> bytes:
-    """Some lines, a few of them changed in ways that a disk, a bug or an enemy might."""
-    lines = list(lines)
-    for _ in range(chance.choice((0, 1, 1, 2, 4, 30))):
-        number = chance.randrange(len(lines))
-        line = bytearray(lines[number])
-        # The heads of lines decide, so they are hit more often.
-        place = chance.randrange(min(len(line), chance.choice((60, 200, 700, 4000))) or 1)
-        how = chance.randrange(7)
-        digits = [found.start() for found in re.finditer(rb"\d", bytes(line))]
-        if how == 0 and line:
-            line[place] = chance.randrange(256)
-        elif how == 1:
-            del line[place : place + chance.randint(1, 9)]
-        elif how == 2:
-            line[place:place] = chance.choice(WORDS)
-        elif how == 3:
-            lines.insert(chance.randrange(len(lines)), bytes(line))
-            continue
-        elif how == 4:
-            del line[place:-1]
-        elif how == 5 and digits:
-            line[chance.choice(digits)] = ord(chance.choice("0123456789"))
-        else:
-            other = chance.randrange(len(lines))
-            lines[number], lines[other] = lines[other], lines[number]
-            continue
-        lines[number] = bytes(line)
-    data = b"".join(lines)
-    return data[: data.rfind(b"\n") + 1]
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_usual_files_are_read_the_same(usual: Any, tmp_path: Path, seed: int) -> None:
-    for lines in lines_of(tmp_path, seed):
-        compiled, plain = both(usual, b"".join(lines), 0, codex.State())
-        assert compiled == plain
+    for lines in compiled.lines_of(tmp_path, seed):
+        ours, plain = both(usual, b"".join(lines), 0, codex.State())
+        assert ours == plain
+
+
+LIMITS = b'{"limit_id":"codex","primary":{"used_percent":%d.0}}'
+COUNT = (
+    b'{"timestamp":"2026-11-21T01:57:53.947Z","type":"event_msg","payload":{"type":"token_count",'
+    b'"info":%s,"rate_limits":%s}}\n'
+)
+FIGURES = (
+    b'{"input_tokens":%d,"cached_input_tokens":0,"output_tokens":6,"reasoning_output_tokens":0,'
+    b'"total_tokens":%d}'
+)
+INFO = (
+    b'{"total_token_usage":' + FIGURES + b',"last_token_usage":' + FIGURES + b","
+    b'"model_context_window":null}'
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        pytest.param([b"null", LIMITS % 1], [1.0], id="a count without figures"),
+        pytest.param([b"null", LIMITS % 1] * 3, [1.0], id="the same again"),
+        pytest.param([b"null", b"null", b"null", LIMITS % 1], [1.0], id="none, then some"),
+        pytest.param(
+            [INFO % (1, 7, 1, 7), LIMITS % 1, b"null", LIMITS % 2, INFO % (2, 8, 1, 7), LIMITS % 1],
+            [1.0, 2.0, 1.0],
+            id="back to what was told before",
+        ),
+        pytest.param([b"null", b"{}x"], [], id="no limits"),
+    ],
+)
+def test_rate_limits_are_kept_as_they_change(
+    usual: Any, lines: list[bytes], kept: list[float]
+) -> None:
+    data = b"".join(COUNT % pair for pair in zip(lines[::2], lines[1::2], strict=True))
+    ours, plain = both(usual, data, 0, codex.State())
+    assert ours == plain
+    assert [limits["primary"]["used_percent"] for _, limits in ours[0]["limits"]] == kept
+
+
+def test_a_users_item_within_another_event_is_read_as_both(usual: Any) -> None:
+    line = (
+        b'{"timestamp":"2026-11-21T01:57:53.947Z","type":"event_msg","payload":{"type":'
+        b'"task_started","turn_id":"a"UserMessage"b","model_context_window":5}}\n'
+    )
+    ours, plain = both(usual, line, 0, codex.State())
+    assert ours == plain
+    assert plain[1]["window"] == 5
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_broken_files_are_read_the_same(usual: Any, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    files = [lines for lines in lines_of(tmp_path, seed) if lines]
+    files = [lines for lines in compiled.lines_of(tmp_path, seed) if lines]
     for _ in range(150):
-        data = broken(chance.choice(files), chance)
+        data = compiled.broken(chance.choice(files), chance)
         # In two pieces: what is left of the first is where the second begins.
         cut = data.find(b"\n", chance.randrange(len(data) or 1)) + 1
         state = codex.State(owner=chance.choice((None, "a thread")))
         for part, base in ((data[:cut], 0), (data[cut:], cut)):
-            compiled, plain = both(usual, part, base, state)
-            assert compiled == plain
+            ours, plain = both(usual, part, base, state)
+            assert ours == plain
             state = codex.State(**plain[1])
 
 
@@ -140,7 +127,7 @@ def test_broken_files_are_read_the_same(usual: Any, tmp_path: Path, seed: int) -
     ],
 )
 def test_an_odd_state_breaks_nothing(usual: Any, tmp_path: Path, kept: str, given: Any) -> None:
-    for lines in lines_of(tmp_path, 3):
+    for lines in compiled.lines_of(tmp_path, 3):
         state = codex.State(**{kept: given})
         records: tuple[list[Any], list[str], list[Any]] = ([], [], [])
         data = memoryview(b"".join(lines))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from server import shortjson
 from server.ingest import codex, reconcile
-from server.ingest.ledger import ADD_THREAD, copied, emissions, skipped_lines, snapshots
-from server.ingest.reader import COLUMNS, SUMS
+from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
+from server.ingest.reader import COLUMNS, SUMS, table
 from server.ingest.workers import copied_head
 from server.store import db
 
@@ -65,6 +65,8 @@ class Bulk:
         # for it, `ledger.sequence`.
         self._spans: dict[str, tuple[int, int]] = {}
         self._sequences: dict[str, list[Emitted] | None] = {}
+        # How many calls of which sequence a session begins with, until somebody asks for its own.
+        self._inherited: dict[str, tuple[int, Sequence[Emitted]]] = {}
         self._threads: dict[str, str] = {}
         self._awaited: set[str] = set()
         for key, thread, parent in db.rows("select key, thread, parent from session"):
@@ -213,18 +215,19 @@ class Bulk:
                 left.append(pair)
             else:
                 new[key] = pair
-        if self._cut(connection, [read for _, read in new.values()]):
-            return list(new.values())
-        left += new.values()
-        return []
+        done: list[Pair] = []
+        for are_held in (True, False):
+            part = [pair for pair in new.values() if (pair[1].batch.held is not None) is are_held]
+            stored = self._cut(connection, [read for _, read in part])
+            (done if stored else left).extend(part)
+        return done
 
     def _cut(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> bool:
         """Store files without their copied calls, all or none; False when a call was known."""
         known = {read.number: self._sequence(connection, _parent(read.batch)) for read in reads}
         heads = {read.number: copied(read.batch, known[read.number]) for read in reads}
-        own = {read.number: read.batch.rows[heads[read.number][0] :] for read in reads}
         top = _top(connection)
-        whole = self._insert_rows(connection, own) == sum(map(len, own.values()))
+        whole = self._insert_cut(connection, reads, heads)
         if whole:
             self._heads.update(heads)
             for read in reads:
@@ -232,35 +235,53 @@ class Bulk:
             self._note(top, reads)
             self._finish(connection, reads)
             for read in reads:
-                self._inherit(read, known[read.number] or [])
+                parent = known[read.number] or ()
+                self._inherited[read.batch.state["owner"]] = heads[read.number][0], parent
+                if read.batch.held:
+                    read.batch.held.forget()
         else:
             _drop_above(connection, top)
         return whole
 
+    def _insert_cut(
+        self,
+        connection: sqlite3.Connection,
+        reads: Sequence[Read],
+        heads: dict[int, tuple[int, bool]],
+    ) -> bool:
+        """Insert the calls behind the heads in this order; False when a call was known."""
+        held = [(read.batch.held, heads[read.number][0]) for read in reads if read.batch.held]
+        if not held:
+            own = {read.number: read.batch.rows[heads[read.number][0] :] for read in reads}
+            return self._insert_rows(connection, own) == sum(map(len, own.values()))
+        try:
+            connection.deserialize(table(held), name="chunk")
+        except ValueError:
+            return False  # rows of them will do
+        added = connection.execute(_TABLE, (self._session, self._source)).rowcount
+        return bool(added == sum(len(one) - head for one, head in held))
+
     def _note(self, top: int, reads: Iterable[Read]) -> None:
         """Remember where rows lie that were inserted in this order above the row `top`."""
         for read in reads:
-            count = read.rows or len(read.batch.rows)
+            held = read.batch.held
+            count = len(held) if held else read.rows or len(read.batch.rows)
             self._spans[read.batch.state["owner"]] = top + 1, top + count
             top += count
 
     def _sequence(self, connection: sqlite3.Connection, key: str) -> Sequence[Emitted] | None:
         """What `ledger.sequence` says of a session of this load, without an index."""
         if key not in self._sequences and key in self._spans:
-            self._sequences[key] = connection.execute(
+            own = connection.execute(
                 "select running, input, cached, output, reasoning from call "
                 "where rowid between ? and ? order by rowid",
                 self._spans[key],
             ).fetchall()
+            count, parent = self._inherited.pop(key, (0, ()))
+            # Where less is known its own head was a copy of a log that is not there.
+            whole = len(parent) >= count
+            self._sequences[key] = [*parent[:count], *own] if whole else None
         return self._sequences.get(key)
-
-    def _inherit(self, read: Read, parent: Sequence[Emitted]) -> None:
-        """Keep the sequence of a fork whose own calls are stored."""
-        head = list(parent[: self._heads[read.number][0]])
-        whole = len(head) == self._heads[read.number][0]
-        own = [emitted for _, emitted in emissions(read.batch)]
-        # Otherwise its own head was a copy of a log that is not there.
-        self._sequences[read.batch.state["owner"]] = head + own if whole else None
 
     def _finish(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
         """Add the files' sessions, threads, allowances and cursors."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from codecs import utf_8_decode
 
 from server import shortjson
-from server.lazy import UTC, cache, datetime, field, record
+from server.ingest.early import usual as usual
+from server.lazy import UTC, NamedTuple, cache, datetime, field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -25,14 +26,6 @@ try:  # `hashlib` loads OpenSSL for it, which takes longer than to read 50 MB
     from _blake2 import blake2b as blake2b
 except ImportError:  # pragma: no cover - a Python that is built in another way
     from hashlib import blake2b as blake2b
-
-try:  # reads usual lines compiled (usual.c); without it they are all read here
-    from server.ingest import usual as usual
-
-    if usual.FORM != 5:  # compiled before the last update
-        usual = None  # type: ignore[assignment]
-except ImportError:  # there was no C compiler at set-up
-    usual = None  # type: ignore[assignment]
 
 
 @cache
@@ -136,7 +129,7 @@ _TAIL = _match(
     r'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
 )
 _EVENT = '"event_msg","payload":{"type":'
-_NOTHING = _EVENT + '"token_count","info":null,"rate_limits":null}}\n'
+_NOTHING = _EVENT + '"token_count","info":null,"rate_limits":'  # no call, perhaps limits
 
 _HEAD = _late(r'\{[^{}\n]{0,300}?"type":\s?"(\w+)"', "match")
 _STAMP = _late(r'"timestamp":\s?"([^"]{10,40})"')
@@ -255,6 +248,83 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
             else:
                 reader.read()
             place = end
+
+
+class Told(NamedTuple):
+    """What a crew says of a whole file (`usual.told`)."""
+
+    place: int  # in the crew's list
+    file: tuple[int, int, int]  # its size, time (ns) and inode, before it was read
+    state: dict[str, Any]
+    limits: list[tuple[int, bytes]]
+    special: list[tuple[int, bytes]]  # kinds and lines that are read here
+    offset: int
+    lines: int
+    ends: bytes  # what the fingerprint is made of
+    more: bool  # other messages may give a title
+    made_up: bool  # the last call's name lacks its prefix
+    calls: int
+    legacy: bool  # the first call's id is ours
+
+
+def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
+    """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
+    be read here. `owner` is what the file's name says.
+    """  # noqa: D205
+    records, state = Records(lines=found.lines), State(owner=owner)
+    for kind, line in found.special:
+        if kind != _META:
+            state.title = state.title or _title(line)
+        elif not _take_head(state, line):
+            return None
+        elif _PROMPT.encode() not in line:
+            records.decoded += 1
+    values = found.state
+    headed = values["owner"] is not None
+    sure = state.meta and state.owner == values["owner"] if headed else not found.calls
+    if not sure or (found.more and state.title is None):
+        return None
+    values["owner"] = state.owner
+    if found.made_up:
+        values["last_id"] = _prefix(state.owner) + values["last_id"]
+    vars(state).update(values)
+    for at, raw in found.limits:
+        _add_limits(records, at, raw)
+    return records, state
+
+
+def _take_head(state: State, line: bytes) -> bool:
+    """Take a session's head in, its prompt left out; False where it is not as it should be."""
+    try:
+        value, mended = read_json(line)
+    except (ValueError, RecursionError):
+        return False
+    if mended or not isinstance(value, dict):
+        return False
+    _describe(state, value)
+    return True
+
+
+def _describe(state: State, line: dict[str, Any]) -> bool:
+    """Take in what a head says; returns whether it is the one that names the owner."""
+    payload = line.get("payload")
+    if not isinstance(payload, dict):
+        return False
+    name = payload.get("id") or payload.get("session_id")
+    if not isinstance(name, str):
+        return False
+    if state.meta is None:
+        state.owner = name
+        state.meta = _described(payload, time_ms(line.get("timestamp")))
+        return True
+    if name != state.owner:
+        state.foreign = state.foreign or name
+    return False
+
+
+def named(state: State) -> tuple[str, str]:
+    """What a thread's made-up ids begin with, and who asks when a turn begins."""
+    return _prefix(state.owner), _asked(state)
 
 
 class _Reader:
@@ -482,23 +552,13 @@ class _Reader:
         found = _COUNT(letters, start)
         tail = _TAIL(letters, found.end()) if found else None
         if found is None or tail is None:
-            opening = _OPENING(letters, start)
-            nothing = opening is not None and letters.startswith(_NOTHING, opening.end())
-            if opening is not None and nothing:
-                state.output_at = _clock(*opening.groups())
-            return nothing
+            return self._no_count(start)
         self.tail = letters[found.end() : tail.end()]
         window, raw = tail.groups()
         if window != "null":
             state.window = int(window)
-        if raw:
-            from zlib import crc32  # here: the compiled part has its own
-
-            limits = raw.encode("latin-1")
-            checksum = crc32(limits)
-            if checksum != state.limits and raw != "null":
-                state.limits = checksum
-                _add_limits(self.records, _clock(*found.groups()[:3]), limits)
+        if raw and raw != "null":
+            self._limits(_clock(*found.groups()[:3]), raw)
         minute, *numbers = found.groups()
         figures = [int(number or 0) for number in numbers]
         second, ms, a, b, _, c, d, running, first, cached, written, output, reasoning, _ = figures
@@ -507,6 +567,32 @@ class _Reader:
             written,
         )  # fmt: skip
         return True
+
+    def _no_count(self, start: int) -> bool:
+        """A count without figures: it may tell of the allowance."""
+        opening = _OPENING(self.letters, start)
+        if opening is None or not self.letters.startswith(_NOTHING, opening.end()):
+            return False
+        raw = self.letters[opening.end() + len(_NOTHING) : self._end(start)]
+        if not raw.endswith("}}") or not (
+            raw == "null}}" or raw.startswith("{") and raw[-3] == "}"
+        ):
+            return False
+        at = self.state.output_at = _clock(*opening.groups())
+        self.tail = ""  # its limits are no longer the last ones
+        if raw != "null}}":
+            self._limits(at, raw[:-2])
+        return True
+
+    def _limits(self, at: int, raw: str) -> None:
+        """Keep rate limits that differ from the last."""
+        from zlib import crc32  # here: the compiled part has its own
+
+        limits = raw.encode("latin-1")
+        checksum = crc32(limits)
+        if checksum != self.state.limits:
+            self.state.limits = checksum
+            _add_limits(self.records, at, limits)
 
     def _counted(  # noqa: PLR0913 - a count's figures in their order
         self,
@@ -780,18 +866,8 @@ class _Reader:
 
     def _meta(self, start: int) -> None:
         line = self._decode_meta(start)
-        payload = line.get("payload") if line else None
-        if line is None or not isinstance(payload, dict):
-            return
-        name = payload.get("id") or payload.get("session_id")
-        if not isinstance(name, str):
-            return
-        state = self.state
-        if state.meta is None:
-            state.owner, self.prefix = name, ""
-            state.meta = _described(payload, time_ms(line.get("timestamp")))
-        elif name != state.owner:
-            state.foreign = state.foreign or name
+        if line is not None and _describe(self.state, line):
+            self.prefix = ""
 
     def _decode_meta(self, start: int) -> dict[str, Any] | None:
         # The prompt is most of this line; without it, decoding takes a tenth of the time.

@@ -98,7 +98,9 @@ class Job:
 class Finder:
     """Finds log files, and remembers what lies in folders that have not changed since."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = True) -> None:
+        """`keeps`: it is asked again, and then compares."""
+        self._keeps = keeps
         self._folders: dict[tuple[str, str], _Folder] = {}
         self._visited: dict[tuple[str, str], _Folder] = {}
         self.changed = True  # whether the last `find` differs from the one before
@@ -186,7 +188,8 @@ class Finder:
         with _Inside(path, len(there)) as inside:
             if inside is None or folder.stamps is None or not _unchanged(inside, folder):
                 there = [file for file in there if self._there(file, inside, kind)]
-                folder.stamps = _stamps(there) if len(there) == len(folder.files) else None
+                whole = self._keeps and len(there) == len(folder.files)
+                folder.stamps = _stamps(there) if whole else None
         claude = kind[0] == "claude"
         for file in there:
             key, last = file.key, file.found
@@ -356,7 +359,7 @@ def _as_found(kind: tuple[str, bool], file: _File, now: os.stat_result) -> Found
 
 def discover(config: Folders) -> Files:
     """Every log file, one a name, without a memory."""
-    return Finder().find(config)
+    return Finder(keeps=False).find(config)
 
 
 def sessions_root(config: Folders) -> str:
@@ -525,4 +528,9 @@ def _packed_fingerprint(path: str, offset: int) -> str:
 
 
 def _digest(head: bytes, joint: bytes) -> str:
-    return blake2b(head + b"|" + joint, digest_size=12).hexdigest()
+    return digest(head + b"|" + joint)
+
+
+def digest(ends: bytes) -> str:
+    """The fingerprint of a file, from its first bytes, a bar, and its last ones."""
+    return blake2b(ends, digest_size=12).hexdigest()

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from contextlib import closing
 
 from server import shortjson
 from server.ingest import files, renames, titles, workers
 from server.ingest.bulk import Bulk
 from server.ingest.files import Found, Job, Source, fingerprint
 from server.ingest.reader import Batch
-from server.lazy import Log, record
+from server.lazy import Lock, Log, record
 from server.store import db, settings, sqlite
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     import sqlite3
+    import threading
     from collections.abc import Callable, Iterator, Sequence
 
     from server.ingest.files import Files, Folders
@@ -55,8 +54,8 @@ class Indexer:
         self._config = config
         self._ledger = ledger
         self._alone = alone
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._lock = Lock()
+        self._wake = None if alone else _event()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._known: dict[tuple[str, str], Known] | None = None
@@ -74,13 +73,15 @@ class Indexer:
 
     def start(self) -> None:
         """Begin to follow the logs, if the setting allows."""
+        import threading
+
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End after the transaction that is running."""
         self._stopping = True
-        self._wake.set()
+        self._rouse()
         if self._thread is not None:
             self._thread.join(timeout=10)
 
@@ -90,9 +91,13 @@ class Indexer:
             self._pass(full=True)
         else:
             self._asked = True
-            self._wake.set()
+            self._rouse()
 
     _asked = False
+
+    def _rouse(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
 
     def progress(self) -> dict[str, int] | None:
         """How far a scan is; None when none runs."""
@@ -117,8 +122,9 @@ class Indexer:
                 told = why
             if full:
                 swept = time.monotonic()
-            self._wake.wait(POLL_SECONDS)
-            self._wake.clear()
+            if self._wake is not None:
+                self._wake.wait(POLL_SECONDS)
+                self._wake.clear()
 
     def _pass(self, *, full: bool) -> None:
         with self._lock, db.reading():
@@ -312,6 +318,8 @@ class Indexer:
 
     def _read_apart(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Let another process fold; returns the jobs it left."""
+        from contextlib import closing
+
         from server.ingest import apart  # here: a scan without a server starts no program
 
         done, lost = 0, -1  # the job that cannot be stored
@@ -427,10 +435,9 @@ class Indexer:
 
     def _read_bulk(self, team: Team) -> None:
         """Nobody else writes: few transactions, and other processes read along."""
-        whole = sum(job.left for job in team.jobs)
-        fresh = self._ledger.fresh and whole > workers.WORTH_IT
-        if fresh:
-            _drop_indexes()
+        if self._ledger.fresh and db.is_new():  # nobody sees the file before it is whole
+            _drop_names()
+            self._unnamed = True
         try:
             self._load_all(team)
         except Exception as error:
@@ -438,11 +445,20 @@ class Indexer:
                 raise
             # What one file says cannot be stored: one by one, the others can.
             log.warning("a load of logs met an unexpected %s", type(error).__name__)
+            self._name_calls()
             self._one_by_one(team.jobs)
         finally:
-            if fresh:
-                db.write_out()
-                make_indexes()
+            db.write_out()
+            self._name_calls()
+
+    _unnamed = False  # nothing tells yet whether a call is there twice
+
+    def _name_calls(self) -> None:
+        """Make the index by id that a load began without: whoever asks for a call needs it."""
+        if self._unnamed:
+            self._unnamed = False
+            with db.writing() as connection:
+                self._ledger.name_calls(connection)
 
     def _load_all(self, team: Team) -> None:
         bulk, chunks = Bulk(self._ledger, team.jobs), team.chunks()
@@ -462,7 +478,9 @@ class Indexer:
             raise
         finally:
             team.close()
-        self._store_left(left)
+        if left:
+            self._name_calls()
+            self._store_left(left)
 
     def _one_by_one(self, jobs: Sequence[Job]) -> None:
         """Read the files of a load that failed and are not stored yet, each in its own way."""
@@ -501,6 +519,7 @@ class Indexer:
         for job, read in others:
             self._step(job)
             if read.error is None and job.source.provider == "claude":
+                self._name_calls()
                 self._store_read(connection, job, read)
             else:
                 left.append((job, read))
@@ -546,6 +565,12 @@ class Indexer:
                 self._read_one(Job(source, anew=True))
 
 
+def _event() -> threading.Event:
+    import threading  # here: a scan without a server has one thread
+
+    return threading.Event()
+
+
 def _used_lately(found: Files) -> set[tuple[str, str]]:
     """The files that may well grow: those of two days, and the newest of the others."""
     limit = time.time_ns() - _RECENT * 1_000_000_000
@@ -571,19 +596,9 @@ def _of_database(error: Exception) -> bool:
 
 # ── indexes ───────────────────────────────────────────────────────────────────────────────
 
-_BY_SESSION = "create index if not exists call_session_started_at on call(session, started_at)"
-_INDEXES = ("call_started_at", "call_session_started_at")
 
-
-def _drop_indexes() -> None:
-    # Made at the end they cost a quarter of what they cost row by row.
+def _drop_names() -> None:
+    # Made at its end it costs a third of what it costs row by row. The other indexes are nearly in
+    # the order in which rows come, so that they are kept up while other threads read.
     with db.writing() as connection:
-        for name in _INDEXES:
-            connection.execute(f"drop index if exists {name}")
-
-
-def make_indexes() -> None:
-    """Make the indexes of the table `call` where an interrupted first scan left none."""
-    with db.writing() as connection:
-        connection.execute("create index if not exists call_started_at on call(started_at)")
-        connection.execute(_BY_SESSION)
+        connection.execute("drop index if exists call_id")

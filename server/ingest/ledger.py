@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 
 from server import shortjson
 from server.accounts import windows
 from server.ingest import claude, codex, reconcile
 from server.ingest.reader import COLUMNS, CUT_OFF, SUMS, Batch
 from server.ingest.reconcile import Finished, Fork, Row
-from server.store import db
+from server.lazy import defaultdict
+from server.store import db, sqlite
 from server.usage.days import chosen
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _HARMLESS = {
     "unusual_shape", "mended_number", "mended_time", "mended_text", "unreadable", CUT_OFF,
 }  # fmt: skip
+_BY_ID = "create unique index if not exists call_id on call(id)"
 _DEPTH = 50  # forks of forks; what goes deeper is a circle
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))
@@ -181,6 +182,7 @@ class Ledger:
 
     def store(self, connection: sqlite3.Connection, source: Source, batch: Batch) -> None:
         """Add what a stretch of a log said, and its cursor."""
+        batch.take_rows()
         if not source.id:
             source.id = _add_source(connection, source, self._number("source_file"))
         session = project = None
@@ -291,6 +293,9 @@ class Ledger:
 
     def cut(self, batch: Batch, count: int) -> None:
         """Take the first calls out of a batch that nothing is stored of."""
+        if batch.held:
+            batch.held.cut(batch, count)
+            return
         rows = batch.rows
         batch.rows = rows[count:]
         if count > len(batch.rows):
@@ -345,14 +350,35 @@ class Ledger:
             (source.id,),
         ).fetchall():
             self._drop(connection, Row(*values))
-        connection.execute(
-            "update session set inherited = 0, guessed = 0 where source = ?", (source.id,)
-        )
-        connection.execute(
-            "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
-            "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
-            (source.id,),
-        )
+        _empty(connection, source.id)
+
+    def name_calls(self, connection: sqlite3.Connection) -> None:
+        """Make the index by id, at the end of a load of whole files that went without it.
+
+        Where files tell of the same call, those but the first are taken out and to be read anew.
+        """
+        try:
+            connection.execute(_BY_ID)
+        except sqlite.IntegrityError:
+            doubled = connection.execute(
+                "select distinct source from call where rowid not in "
+                "(select min(rowid) from call group by id)"
+            ).fetchall()
+            for (source,) in doubled:
+                self._take_out(connection, source)
+                self.reread.add(source)
+            self.flush(connection)
+            connection.execute(_BY_ID)
+
+    def _take_out(self, connection: sqlite3.Connection, source: int) -> None:
+        for values in connection.execute(
+            f"select {_ROW} from call where source = ?",  # noqa: S608
+            (source,),
+        ).fetchall():
+            row = Row(*values)
+            self._count(row, _project_of(connection, row.session), -1)
+        connection.execute("delete from call where source = ?", (source,))
+        _empty(connection, source)
 
     def hand_over(self, connection: sqlite3.Connection, gone: int, copy: int) -> None:
         """Make the rows of a file that is gone those of a file that says the same."""
@@ -607,6 +633,8 @@ def copied(
 
 def emissions(batch: Batch) -> list[tuple[int, tuple[Any, ...]]]:
     """When each call was, and what its client told of it (`Emitted`)."""
+    if batch.held:
+        return batch.held.emitted()
     return [(row[5], (row[12], row[7], row[8], row[10], row[11])) for row in batch.rows]
 
 
@@ -703,6 +731,16 @@ def _add_source(connection: sqlite3.Connection, source: Source, number: int | No
 def skipped_lines(batch: Batch) -> int:
     """How many lines of a batch are lost."""
     return sum(n for kind, n in batch.warnings.items() if kind not in _HARMLESS)
+
+
+def _empty(connection: sqlite3.Connection, source: int) -> None:
+    """Let a file and its session be as if nothing of it had been read."""
+    connection.execute("update session set inherited = 0, guessed = 0 where source = ?", (source,))
+    connection.execute(
+        "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
+        "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
+        (source,),
+    )
 
 
 def _move_cursor(
@@ -842,8 +880,6 @@ def snapshots(connection: sqlite3.Connection, limits: Sequence[tuple[int, dict[s
 
 def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
     """A log's rate limits as (window, used, minutes, resets at, plan, observed at)."""
-    limit = limits.get("limit_id")
-    prefix = f"{limit}:" if isinstance(limit, str) and limit not in ("", "codex") else ""
     plan = limits.get("plan_type")
     rows = []
     for slot in ("primary", "secondary"):
@@ -855,11 +891,26 @@ def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
             continue
         minutes = codex.whole(window.get("window_minutes"))
         resets = codex.whole(window.get("resets_at"))
-        within = codex.whole(window.get("resets_in_seconds"))
+        within = None if resets else codex.whole(window.get("resets_in_seconds"))
         moment = resets * 1000 if resets else at + within * 1000 if within else None
-        key = prefix + windows.classify(minutes, slot)
+        key = _window_key(limits.get("limit_id"), minutes, slot)
         rows.append((key, used, minutes, moment, plan if isinstance(plan, str) else None, at))
     return rows
+
+
+_keys: dict[tuple[Any, int | None, str], str] = {}
+
+
+def _window_key(limit: Any, minutes: int | None, slot: str) -> str:
+    """What a window is known by; logs tell of the same few again and again."""
+    name = limit if isinstance(limit, str) and limit not in ("", "codex") else ""
+    key = _keys.get((name, minutes, slot))
+    if key is None:
+        if len(_keys) > 1000:  # no log of ours has so many
+            _keys.clear()
+        key = f"{name}:" * bool(name) + windows.classify(minutes, slot)
+        _keys[name, minutes, slot] = key
+    return key
 
 
 def _system_zone() -> str:

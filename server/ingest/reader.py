@@ -25,12 +25,15 @@ _PIECE = 1 << 20
 _EARLIEST = 1_577_836_800_000  # 2020: nothing that we read is older than its program
 _NO_RATES = (-1, -1, -1, -1)
 _DAY_MS = 86_400_000
+_MOST_TARIFFS = 200  # of a crew, which looks through them
 
 # A row as it leaves the reader is a call's own columns (see `Ledger.store`).
 COLUMNS = (
     "id, turn_id, model, effort, initiator, started_at, duration_ms, input, cached, "
     "cache_written, output, reasoning, running, context_window, offset, cost, credits, price_status"
 )
+# How rows travel: with the number of the job that they come from.
+TABLE = "create table row({}, number)".format(COLUMNS.replace("offset", '"offset"'))
 SUMS = 7  # calls input cached output reasoning cost unpriced
 
 
@@ -48,10 +51,67 @@ class Batch:
     read: int = 0  # bytes
     last: int | None = None  # when the last call was
     more: bool = False  # the file goes on
+    held: Held | None = None  # the calls, where they are no rows yet
+
+    def take_rows(self) -> None:
+        """Have the calls as rows."""
+        held, self.held = self.held, None
+        if held is not None:
+            self.days = {}
+            held.add_to(self)
 
     def plain(self) -> tuple[Any, ...]:
         """As plain values, for the way between processes."""
         return tuple(vars(self).values())
+
+
+@record
+class Held:
+    """Calls of a whole file that lie in a crew, priced: those from `first` on."""
+
+    crew: Crew
+    place: int  # in the crew's list
+    number: int  # of the job
+    names: tuple[str, str]  # of `codex.named`
+    count: int
+    path: str
+    first: int = 0
+
+    def __len__(self) -> int:
+        return max(0, self.count - self.first)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def emitted(self) -> list[tuple[int, tuple[Any, ...]]]:
+        """As `ledger.emissions`."""
+        found: list[tuple[int, tuple[Any, ...]]]
+        found = codex.usual.emitted(self.crew.crew, self.place, self.first)
+        return found
+
+    def cut(self, batch: Batch, count: int) -> None:
+        """Take the first calls out of a batch that these are held of."""
+        self.first += count
+        self.crew.priced(batch, self)
+
+    def add_to(self, batch: Batch) -> None:
+        """Add these calls as rows, and forget them here."""
+        calls = codex.usual.calls(self.crew.crew, self.place, *self.names)
+        _add(batch, codex.Records(calls=calls[self.first :]), self.crew.days, self.path)
+
+    def forget(self) -> None:
+        """Let go of the calls, which are stored."""
+        codex.usual.forget(self.crew.crew, self.place)
+
+
+def table(held: Sequence[tuple[Held, int]]) -> bytes:
+    """Calls as a database with the table `row` (`TABLE`), of each the first so many left out.
+
+    Raises `ValueError` for what does not fit, because a text in it is too long.
+    """
+    files = [(one.place, one.first + head, one.number, *one.names) for one, head in held]
+    made: bytes = codex.usual.pages(TABLE, held[0][0].crew.crew, files)
+    return made
 
 
 class Changed(OSError):
@@ -241,6 +301,67 @@ def read(
     yield batch
 
 
+class Crew:
+    """Reads whole new Codex logs in threads that never meet the interpreter (usual.c)."""
+
+    def __init__(self, crew: Any, days: Days) -> None:
+        self.crew = crew
+        self.days = days
+        self._tariffs = 0
+
+    def told(self) -> list[tuple[Any, ...]]:
+        """What was read since the last time, (place in the list, …) each; empty at the end."""
+        usual = codex.usual
+        found: list[tuple[Any, ...]] = []
+        taken = True
+        while not found and taken:
+            found = usual.told(self.crew, False)
+            taken = not found and usual.fold(self.crew)
+        return found or usual.told(self.crew, True)
+
+    def begun(self, found: codex.Told, owner: str | None) -> tuple[Batch, codex.State] | None:
+        """What a file says but for its calls; None where `read` has to be asked."""
+        said = codex.told(found, owner)
+        if said is None:
+            return None
+        records, state = said
+        batch = Batch(offset=found.offset, read=found.offset)
+        _add(batch, records, self.days, "")
+        state.meta = _dated(state.meta)
+        batch.state = state.dump()
+        return batch, state
+
+    def priced(self, batch: Batch, held: Held) -> bool:
+        """Add up calls that are held; False where they have to be looked at one by one."""
+        while True:
+            said = codex.usual.sums(self.crew, held.place, held.first)
+            if said is None:
+                return False
+            runs, last = said
+            if isinstance(runs, list):
+                break
+            if not self._learn(runs, last):
+                return False
+        day = self.days.of
+        days: dict[tuple[str, str], list[int]] = {}
+        batch.days = days
+        for quarter, model, *sums in runs:
+            total = days.setdefault((day(quarter * QUARTER), model or ""), [0] * SUMS)
+            for number, value in enumerate(sums):
+                total[number] += value
+        batch.last = last
+        return True
+
+    def _learn(self, model: str | None, at: int) -> bool:
+        """Tell the crew what a model costs at a time; False where no tariff can."""
+        status, rates = _rates(model, at)
+        if not rates[-2] <= at < rates[-1] or self._tariffs >= _MOST_TARIFFS:
+            return False
+        codex.usual.tariff(self.crew, model, status, rates)
+        self._tariffs += 1
+        return True
+
+
 def _skip_to(file: BinaryIO, offset: int) -> None:
     if not isinstance(file, _Unpacked):
         file.seek(offset)
@@ -314,13 +435,8 @@ def _add_calls(batch: Batch, calls: list[codex.Call], days: Days, path: str) -> 
 def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path: str) -> int:
     """Price the next calls that cost by the same rates; returns the first that does not."""
     model, at = calls[place][2:6:3]
-    since, until, rates, credit, longest = tariff(model, at)
-    normal = rates.normal if rates else _NO_RATES
-    after, quarters = codex.usual.price(
-        calls, place, batch.rows, model, rates.status if rates else "unpriced",
-        (normal, rates and rates.long or normal, credit or _NO_RATES,
-         int(min(longest, codex.MAX_NUMBER)), max(since, _EARLIEST), int(min(until, _latest()))),
-    )  # fmt: skip
+    status, told = _rates(model, at)
+    after, quarters = codex.usual.price(calls, place, batch.rows, model, status, told)
     if after == place:  # this call is not as it should be
         _add_exactly(batch, calls[place : place + 1], days, path)
         return place + 1
@@ -328,9 +444,19 @@ def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path
         total = batch.days.setdefault((days.of(quarter * QUARTER), model or ""), [0] * SUMS)
         for number, value in enumerate(sums):
             total[number] += value
-        if not rates:
+        if told[0] == _NO_RATES:
             total[6] += sums[0]
     return after
+
+
+def _rates(model: str | None, at: int) -> tuple[str, tuple[Any, ...]]:
+    """What the compiled part has to know of a model's price at a time."""
+    since, until, rates, credit, longest = tariff(model, at)
+    normal = rates.normal if rates else _NO_RATES
+    return rates.status if rates else "unpriced", (
+        normal, rates and rates.long or normal, credit or _NO_RATES,
+        int(min(longest, codex.MAX_NUMBER)), max(since, _EARLIEST), int(min(until, _latest())),
+    )  # fmt: skip
 
 
 def _add_exactly(batch: Batch, calls: Sequence[codex.Call], days: Days, path: str) -> None:

@@ -165,14 +165,13 @@ def _fill(
     early: tuple[Files, Team] | None,
     progress: Callable[[dict[str, int]], None] | None,
 ) -> dict[str, Any]:
-    from server.ingest.indexer import Indexer, make_indexes
+    from server.ingest.indexer import Indexer
     from server.ingest.ledger import Ledger
     from server.store import db, migrations, settings
 
-    migrations.migrate()
-    settings.load()
-    with db.reading():
-        make_indexes()
+    with db.reading():  # opened once: each time SQLite reads what the tables are
+        migrations.migrate()
+        settings.load()
         indexer = Indexer(config, Ledger(), alone=True)
         indexer.watch, indexer.early = progress, early
         indexer.scan()

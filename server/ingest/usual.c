@@ -2,13 +2,11 @@
  *
  * read() takes lines as long as each is one whose meaning is certain from its shape, and stops
  * before the first that is not: a head it does not know, bytes that are no text, figures in
- * another order. Those are left to the Python next door, which knows every shape, so nothing
- * here guesses. Without this module the Python reads all lines, with the same result.
+ * another order. Those are left to the Python next door. A crew reads whole files so, beside the
+ * interpreter. Without this module the Python reads all lines, with the same result.
  *
  * price() prices calls, and unchanged() looks at many files: each is what the Python does that
  * calls it where there is no such module.
- *
- * No byte outside the line at hand is looked at: every step is given the end of the line.
  */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
@@ -16,236 +14,20 @@
 #define _GNU_SOURCE /* memmem */
 #endif
 #include <Python.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
-#define FORM 5 /* what codex.py expects; raise both when read() or what it does changes */
-#define IDLE_MS (6LL * 3600000)
-#define NONE INT64_MIN
-#define NEAR 400 /* bytes of a line in which the name of an event may stand */
+#include "lines.h"
 
-typedef const unsigned char *Place;
+#include "crew.h"
 
-/* ── text ────────────────────────────────────────────────────────────────────────────── */
+#include "pages.h"
 
-#define TAKE(at, end, text) take(at, end, text, sizeof(text) - 1)
-#define HAS(from, end, text) (memmem(from, (size_t)((end) - (from)), text, sizeof(text) - 1) != NULL)
-
-/* Step over `text`; false where it does not stand. */
-static int take(Place *at, Place end, const char *text, Py_ssize_t size)
-{
-    if (end - *at < size || memcmp(*at, text, (size_t)size) != 0)
-        return 0;
-    *at += size;
-    return 1;
-}
-
-/* Step over a number of at most `most` digits (15 fit in any case). */
-static int number(Place *at, Place end, int most, int64_t *value)
-{
-    Place p = *at;
-    int64_t sum = 0;
-    while (p < end && *p >= '0' && *p <= '9' && p - *at < most)
-        sum = sum * 10 + (*p++ - '0');
-    if (p == *at)
-        return 0;
-    *at = p, *value = sum;
-    return 1;
-}
-
-static int digits(Place *at, Place end, int count, int64_t *value)
-{
-    Place p = *at;
-    return number(at, end, count, value) && *at - p == count;
-}
-
-/* Step over the rest of a JSON text without escapes, and the quote that ends it. */
-static int text(Place *at, Place end, Place *from, Py_ssize_t *size)
-{
-    Place quote = memchr(*at, '"', (size_t)(end - *at));
-    if (!quote || memchr(*at, '\\', (size_t)(quote - *at)))
-        return 0;
-    *from = *at, *size = quote - *at, *at = quote + 1;
-    return 1;
-}
-
-static int word(Place *at, Place end, Py_ssize_t most)
-{
-    Place p = *at;
-    while (p < end && p - *at <= most &&
-           ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
-            *p == '_'))
-        p++;
-    if (p == *at || p - *at > most)
-        return 0;
-    *at = p;
-    return 1;
-}
-
-static int is_utf8(Place p, Place end)
-{
-    while (p < end) {
-        unsigned c = *p++;
-        int more = c < 0x80 ? 0 : c < 0xc2 ? -1 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : -1;
-        if (more < 0 || end - p < more)
-            return 0;
-        if (more >= 2 && ((c == 0xe0 && *p < 0xa0) || (c == 0xed && *p > 0x9f) ||
-                          (c == 0xf0 && *p < 0x90) || (c == 0xf4 && *p > 0x8f)))
-            return 0;
-        while (more--)
-            if ((*p++ & 0xc0) != 0x80)
-                return 0;
-    }
-    return 1;
-}
-
-/* Made for wider registers too, of which the right one is chosen when the program starts. */
-#if defined(__GLIBC__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define WIDE __attribute__((target_clones("avx2", "default")))
-#else
-#define WIDE
-#endif
-
-/* Whether a line is text without a NUL; nearly all are letters, which a compiler makes quick. */
-WIDE static int is_text(Place p, Place end)
-{
-    size_t size = (size_t)(end - p);
-    unsigned char other = 0, zero = 0;
-    for (size_t n = 0; n < size; n++) {
-        other |= p[n];
-        zero |= p[n] == 0;
-    }
-    return !zero && (other < 0x80 || is_utf8(p, end));
-}
-
-/* The checksum of zlib, which the stored state has. */
-static uint32_t crc32_of(Place p, Place end)
-{
-    static uint32_t table[256];
-    uint32_t sum = 0xffffffffu;
-    if (!table[1])
-        for (uint32_t n = 0; n < 256; n++) {
-            uint32_t c = n;
-            for (int bit = 0; bit < 8; bit++)
-                c = c & 1 ? 0xedb88320u ^ (c >> 1) : c >> 1;
-            table[n] = c;
-        }
-    while (p < end)
-        sum = table[(sum ^ *p++) & 0xff] ^ (sum >> 8);
-    return ~sum;
-}
-
-/* ── heads and figures ───────────────────────────────────────────────────────────────── */
-
-/* Milliseconds of a UTC minute; false for a date that is none. */
-static int minute_ms(const int64_t part[5], int64_t *ms)
-{
-    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    int64_t y = part[0], m = part[1], d = part[2];
-    if (y < 1970 || m < 1 || m > 12 || d < 1 || part[3] > 23 || part[4] > 59)
-        return 0;
-    int leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-    if (d > lengths[m - 1] + (m == 2 && leap))
-        return 0;
-    int64_t days = (y - 1970) * 365 + (y - 1969) / 4 - (y - 1901) / 100 + (y - 1601) / 400 + d - 1;
-    for (int n = 0; n < m - 1; n++)
-        days += lengths[n];
-    days += m > 2 && leap;
-    *ms = ((days * 24 + part[3]) * 60 + part[4]) * 60000;
-    return 1;
-}
-
-/* {"timestamp":"2026-01-02T03:04:05.678Z","ordinal":9,"type": */
-static int opening(Place *at, Place end, int64_t *ms)
-{
-    static const char after[] = "--T::.";
-    static const int sizes[] = {4, 2, 2, 2, 2, 2, 3};
-    int64_t part[7], base;
-    if (!TAKE(at, end, "{\"timestamp\":\""))
-        return 0;
-    for (int n = 0; n < 7; n++)
-        if (!digits(at, end, sizes[n], &part[n]) || (n < 6 && !take(at, end, after + n, 1)))
-            return 0;
-    if (!TAKE(at, end, "Z\",") || !minute_ms(part, &base))
-        return 0;
-    *ms = base + part[5] * 1000 + part[6];
-    if (TAKE(at, end, "\"ordinal\":") && (!number(at, end, 15, &base) || !TAKE(at, end, ",")))
-        return 0;
-    return TAKE(at, end, "\"type\":\"");
-}
-
-enum { INPUT, CACHED, WRITTEN, OUTPUT, REASONING, TOTAL, FIGURES };
-
-/* {"input_tokens":1,…,"total_tokens":2 ; `written`: whether what was written must be told. */
-static int figures(Place *at, Place end, int written, int64_t found[FIGURES])
-{
-    if (!TAKE(at, end, "{\"input_tokens\":") || !number(at, end, 15, &found[INPUT]) ||
-        !TAKE(at, end, ",\"cached_input_tokens\":") || !number(at, end, 15, &found[CACHED]))
-        return 0;
-    found[WRITTEN] = 0;
-    if (TAKE(at, end, ",\"cache_write_input_tokens\":")) {
-        if (!number(at, end, 15, &found[WRITTEN]))
-            return 0;
-    } else if (written)
-        return 0;
-    return TAKE(at, end, ",\"output_tokens\":") && number(at, end, 15, &found[OUTPUT]) &&
-           TAKE(at, end, ",\"reasoning_output_tokens\":") &&
-           number(at, end, 15, &found[REASONING]) && TAKE(at, end, ",\"total_tokens\":") &&
-           number(at, end, 15, &found[TOTAL]);
-}
-
-/* ── the state, and what is found ────────────────────────────────────────────────────── */
-
-enum { OWNER, MODEL, EFFORT, TURN, LAST_TURN, LAST_ID, TEXTS };
-enum { EPOCH, TURN_AT, OUTPUT_AT, COUNT, WINDOW, LIMITS, NUMBERS };
-enum { A, B, C, D, RUNNING, SUMS };
+#define FORM 7 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
                                            "count", "window", "limits"};
 
-typedef struct {
-    PyObject *texts[TEXTS]; /* NULL: none */
-    int64_t numbers[NUMBERS];
-    int64_t totals[SUMS];
-    int totals_size; /* 0: none; SUMS; -1: of another kind */
-    int records, user, has_meta, has_title, totals_new;
-    const char *prefix;
-    PyObject *asked, *tool, *unknown;
-    PyObject *calls, *compactions, *limits;
-    Place data;
-    int64_t base;
-    Place raw, raw_end; /* the rate limits that `LIMITS` is the checksum of */
-} State;
-
-/* What became of a line; of a HEAD, a FIRST message and an ITEM that may be one only what they
- * hold is left to read. */
-enum { FAILED = -1, ODD = 0, DONE = 1, HEAD = 2, FIRST = 3, ITEM = 4 };
-
-static void keep(State *state, int which, PyObject *value) /* takes the reference */
-{
-    Py_XDECREF(state->texts[which]);
-    state->texts[which] = value;
-}
-
-static int equals(PyObject *known, Place from, Py_ssize_t size)
-{
-    Py_ssize_t length = 0;
-    const char *bytes = known ? PyUnicode_AsUTF8AndSize(known, &length) : NULL;
-    if (!bytes) {
-        PyErr_Clear();
-        return 0;
-    }
-    return length == size && memcmp(bytes, from, (size_t)size) == 0;
-}
-
-static PyObject *as_text(Place from, Py_ssize_t size)
-{
-    return PyUnicode_DecodeUTF8((const char *)from, size, "strict");
-}
+/* ── from Python and back ────────────────────────────────────────────────────────────── */
 
 static PyObject *or_none(PyObject *value)
 {
@@ -259,365 +41,127 @@ static PyObject *as_number(int64_t value)
     return value == NONE ? or_none(NULL) : PyLong_FromLongLong(value);
 }
 
-static int64_t lasted(int64_t at, int64_t began)
-{
-    return began != NONE && at >= began && at - began <= IDLE_MS ? at - began : NONE;
-}
+/* What a state was loaded with, and the text that was made last for each column. */
+enum { TURN_COLUMN, MODEL_COLUMN, EFFORT_COLUMN, COLUMNS };
 
 typedef struct {
-    PyObject *name, *turn, *initiator; /* borrowed; turn may be NULL */
-    int64_t at, duration, running;
-    const int64_t *own;
-    Place line;
-} Call;
+    PyObject *given[TEXTS]; /* borrowed from the dict; NULL: none */
+    Text loaded[TEXTS];
+    PyObject *last[COLUMNS]; /* owned */
+    Text made[COLUMNS];
+    const char *prefix;
+    PyObject *initiators[4]; /* owned */
+} Names;
 
-static int add(State *state, const Call *call)
+static int begin_names(Names *names, const char *prefix, PyObject *asked)
 {
-    PyObject *row = PyTuple_New(15);
-    if (!row)
-        return FAILED;
-    int64_t numbers[] = {call->at,         call->duration,       call->own[INPUT],
-                         call->own[CACHED], call->own[WRITTEN],  call->own[OUTPUT],
-                         call->own[REASONING], call->running,    state->numbers[WINDOW],
-                         state->base + (call->line - state->data)};
-    PyTuple_SetItem(row, 0, or_none(call->name));
-    PyTuple_SetItem(row, 1, or_none(call->turn));
-    PyTuple_SetItem(row, 2, or_none(state->texts[MODEL]));
-    PyTuple_SetItem(row, 3, or_none(state->texts[EFFORT]));
-    PyTuple_SetItem(row, 4, or_none(call->initiator));
-    for (int n = 0; n < 10; n++) {
-        PyObject *value = as_number(numbers[n]);
-        if (!value) {
-            Py_DECREF(row);
+    static const char *const words[] = {NULL, "tool", "unknown", "compaction"};
+    memset(names, 0, sizeof *names);
+    names->prefix = prefix;
+    for (int n = 0; n < TEXTS; n++)
+        names->loaded[n] = nothing;
+    for (int n = 0; n < COLUMNS; n++)
+        names->made[n] = nothing;
+    names->initiators[ASKED] = or_none(asked);
+    for (int n = TOOL; n <= COMPACTION; n++)
+        if (!(names->initiators[n] = PyUnicode_InternFromString(words[n])))
             return FAILED;
-        }
-        PyTuple_SetItem(row, 5 + n, value);
-    }
-    int failed = PyList_Append(state->calls, row);
-    Py_DECREF(row);
-    if (failed)
-        return FAILED;
-    Py_INCREF(call->name);
-    keep(state, LAST_ID, call->name);
-    state->numbers[COUNT]++;
-    state->user = 0;
-    state->numbers[TURN_AT] = NONE;
     return DONE;
 }
 
-/* ── kinds of lines ──────────────────────────────────────────────────────────────────── */
-
-/* A response that names itself. */
-static int usage_record(State *state, Place at, Place line, Place end, int64_t ms)
+static void end_names(Names *names)
 {
-    Place from[3], none;
-    Py_ssize_t size[3], skipped;
-    int64_t own[FIGURES], running;
-    if (!TAKE(&at, end, ",\"payload\":{\"thread_id\":\"") || !text(&at, end, &from[0], &size[0]) ||
-        !size[0] || !TAKE(&at, end, ",\"turn_id\":\"") || !text(&at, end, &from[1], &size[1]) ||
-        !TAKE(&at, end, ",\"session_id\":\"") || !text(&at, end, &none, &skipped) ||
-        !TAKE(&at, end, ",\"root_turn_id\":\"") || !text(&at, end, &none, &skipped) ||
-        !TAKE(&at, end, ",\"response_id\":\"") || !text(&at, end, &from[2], &size[2]) || !size[2] ||
-        !TAKE(&at, end, ",\"usage\":") || !figures(&at, end, 1, own) ||
-        !TAKE(&at, end, "},\"turn_token_usage\":{"))
-        return ODD;
-    /* The session's total is the last figure of the line. */
-    if (end - at < 4 || memcmp(end - 3, "}}}", 3) != 0)
-        return ODD;
-    Place digit = end - 3, last;
-    while (digit > at && digit[-1] >= '0' && digit[-1] <= '9' && end - 3 - digit < 16)
-        digit--;
-    last = digit;
-    if (last - at < 15 || memcmp(last - 15, "\"total_tokens\":", 15) != 0 ||
-        !number(&last, end - 3, 15, &running) || last != end - 3)
-        return ODD;
+    for (int n = 0; n < COLUMNS; n++)
+        Py_XDECREF(names->last[n]);
+    for (int n = ASKED; n <= COMPACTION; n++)
+        Py_XDECREF(names->initiators[n]);
+}
 
-    PyObject **texts = state->texts;
-    state->records = 1;
-    if (!texts[OWNER] || (!state->has_meta && !texts[LAST_ID])) {
-        PyObject *thread = as_text(from[0], size[0]);
-        if (!thread)
+static int is_text_of(Text one, Text other)
+{
+    return one.at == other.at && one.size == other.size;
+}
+
+static PyObject *as_text(const State *state, const Names *names, Text text)
+{
+    if (!GIVEN(text))
+        return or_none(NULL);
+    for (int n = 0; n < TEXTS; n++)
+        if (is_text_of(names->loaded[n], text) && names->given[n])
+            return or_none(names->given[n]);
+    return PyUnicode_DecodeUTF8((const char *)bytes_of(state, text), text.size, "strict");
+}
+
+/* Most calls have a turn, a model and an effort that the call before them had. */
+static PyObject *as_column(const State *state, Names *names, int column, Text text)
+{
+    if (!names->last[column] || !is_text_of(names->made[column], text)) {
+        Py_XDECREF(names->last[column]);
+        names->last[column] = as_text(state, names, text);
+        names->made[column] = text;
+    }
+    Py_XINCREF(names->last[column]);
+    return names->last[column];
+}
+
+static PyObject *as_name(const State *state, const Names *names, Text text, int made_up)
+{
+    if (!made_up)
+        return as_text(state, names, text);
+    char end[128] = "";
+    memcpy(end, bytes_of(state, text), text.size < sizeof end ? text.size : sizeof end - 1);
+    return PyUnicode_FromFormat("%s%s", names->prefix, end);
+}
+
+static PyObject *as_call(const State *state, Names *names, const Call *call)
+{
+    PyObject *row = PyTuple_New(5 + CALL_NUMBERS), *values[5 + CALL_NUMBERS] = {
+        as_name(state, names, call->name, call->made_up),
+        as_column(state, names, TURN_COLUMN, call->turn),
+        as_column(state, names, MODEL_COLUMN, call->model),
+        as_column(state, names, EFFORT_COLUMN, call->effort),
+        or_none(names->initiators[call->initiator]),
+    };
+    int failed = !row;
+    for (int n = 0; n < CALL_NUMBERS; n++)
+        values[5 + n] = as_number(call->numbers[n]);
+    for (int n = 0; n < 5 + CALL_NUMBERS; n++) {
+        failed |= !values[n];
+        if (row)
+            PyTuple_SetItem(row, n, values[n]);
+        else
+            Py_XDECREF(values[n]);
+    }
+    if (!failed)
+        return row;
+    Py_XDECREF(row);
+    return NULL;
+}
+
+static int append(PyObject *list, PyObject *value) /* takes the reference */
+{
+    int failed = !value || PyList_Append(list, value);
+    Py_XDECREF(value);
+    return failed ? FAILED : DONE;
+}
+
+static int append_calls(PyObject *list, const State *state, Names *names)
+{
+    for (size_t n = 0; n < CALL_COUNT(state); n++)
+        if (append(list, as_call(state, names, CALLS(state) + n)) == FAILED)
             return FAILED;
-        keep(state, OWNER, thread);
-    } else if (!equals(texts[OWNER], from[0], size[0]))
-        return DONE; /* copied history: the call belongs to the thread it names */
-    int same = equals(texts[LAST_TURN], from[1], size[1]);
-    Call call = {NULL, NULL, same && !state->user ? state->tool : state->asked,
-                 ms, NONE, running, own, line};
-    int64_t began = state->numbers[OUTPUT_AT];
-    if (state->numbers[TURN_AT] > began)
-        began = state->numbers[TURN_AT];
-    call.duration = lasted(ms, began > 0 ? began : NONE);
-    if (!same) {
-        PyObject *turn = as_text(from[1], size[1]);
-        if (!turn)
+    return DONE;
+}
+
+static int append_limits(PyObject *list, const State *state)
+{
+    const Limit *limit = (const Limit *)(const void *)state->limits.data;
+    for (size_t n = 0; n < state->limits.size / sizeof *limit; n++, limit++)
+        if (append(list, Py_BuildValue("(Ly#)", (long long)limit->at, bytes_of(state, limit->raw),
+                                       (Py_ssize_t)limit->raw.size)) == FAILED)
             return FAILED;
-        keep(state, LAST_TURN, turn);
-    }
-    call.turn = size[1] ? texts[LAST_TURN] : NULL;
-    call.name = as_text(from[2], size[2]);
-    if (!call.name)
-        return FAILED;
-    int done = add(state, &call);
-    Py_DECREF(call.name);
-    return done;
-}
-
-/* A call of a client that named none: its counter moved. */
-static int legacy_call(State *state, Place line, int64_t at, const int64_t own[FIGURES])
-{
-    char name[160];
-    const int64_t *sums = state->totals;
-    int size = snprintf(name, sizeof name, "%s_%lld_%llx_%llx_%llx_%llx", state->prefix,
-                        (long long)state->numbers[EPOCH], (long long)sums[A], (long long)sums[B],
-                        (long long)sums[C], (long long)sums[D]);
-    if (size < 0 || size >= (int)sizeof name)
-        return ODD;
-    Call call = {as_text((Place)name, size), state->texts[TURN],
-                 state->user ? state->asked : state->numbers[COUNT] ? state->tool : state->unknown,
-                 at, lasted(at, state->numbers[TURN_AT]), sums[RUNNING], own, line};
-    if (!call.name)
-        return FAILED;
-    int done = add(state, &call);
-    Py_DECREF(call.name);
-    return done;
-}
-
-static int counted(State *state, Place line, int64_t at, const int64_t told[FIGURES],
-                   int64_t own[FIGURES])
-{
-    const int64_t sums[] = {told[INPUT], told[CACHED], told[OUTPUT], told[REASONING], told[TOTAL]};
-    int64_t *before = state->totals;
-    state->numbers[OUTPUT_AT] = at;
-    if (state->records)
-        return DONE;
-    int known = state->totals_size == SUMS, lower = 0;
-    if (known && memcmp(sums, before, sizeof sums) == 0)
-        return DONE;
-    for (int n = 0; n < SUMS; n++)
-        lower |= known && sums[n] < before[n];
-    if (!own[INPUT] && !own[CACHED] && !own[WRITTEN] && !own[OUTPUT] && !own[REASONING]) {
-        int since = known && !lower;
-        own[INPUT] = sums[A] - (since ? before[A] : 0);
-        own[CACHED] = sums[B] - (since ? before[B] : 0);
-        own[OUTPUT] = sums[C] - (since ? before[C] : 0);
-        own[REASONING] = sums[D] - (since ? before[D] : 0);
-    }
-    state->numbers[EPOCH] += lower;
-    memcpy(before, sums, sizeof sums);
-    state->totals_size = SUMS, state->totals_new = 1;
-    if (!own[INPUT] && !own[CACHED] && !own[WRITTEN] && !own[OUTPUT] && !own[REASONING])
-        return DONE;
-    return legacy_call(state, line, at, own);
-}
-
-/* Keep rate limits that differ from the last; a NULL `raw` is none. */
-static int rate_limits(State *state, Place raw, Place end, int64_t at)
-{
-    if (!raw)
-        return DONE;
-    if (state->raw && end - raw == state->raw_end - state->raw &&
-        memcmp(raw, state->raw, (size_t)(end - raw)) == 0)
-        return DONE;
-    int64_t sum = crc32_of(raw, end);
-    if (sum != state->numbers[LIMITS]) {
-        PyObject *pair = Py_BuildValue("(Ly#)", (long long)at, (const char *)raw, end - raw);
-        int failed = !pair || PyList_Append(state->limits, pair);
-        Py_XDECREF(pair);
-        if (failed)
-            return FAILED;
-    }
-    state->numbers[LIMITS] = sum;
-    state->raw = raw, state->raw_end = end;
     return DONE;
 }
-
-static int token_count(State *state, Place at, Place line, Place end, int64_t ms)
-{
-    int64_t told[FIGURES], own[FIGURES], window = NONE;
-    Place raw = NULL;
-    if (state->totals_size < 0 && !state->records)
-        return ODD;
-    if (TAKE(&at, end, ",\"info\":null,\"rate_limits\":null}}")) {
-        if (at != end)
-            return ODD;
-        state->numbers[OUTPUT_AT] = ms;
-        return DONE;
-    }
-    if (!TAKE(&at, end, ",\"info\":{\"total_token_usage\":") || !figures(&at, end, 0, told) ||
-        !TAKE(&at, end, "},\"last_token_usage\":") || !figures(&at, end, 0, own) ||
-        !TAKE(&at, end, "},"))
-        return ODD;
-    if (TAKE(&at, end, "\"last_usage_includes_reasoning\":") &&
-        (!word(&at, end, 60) || !TAKE(&at, end, ",")))
-        return ODD;
-    if (!TAKE(&at, end, "\"model_context_window\":") ||
-        (!TAKE(&at, end, "null") && !number(&at, end, 15, &window)) || !TAKE(&at, end, "}"))
-        return ODD;
-    if (TAKE(&at, end, ",\"rate_limits\":")) {
-        if (end - at < 4 || end[-1] != '}' || end[-2] != '}')
-            return ODD;
-        if (!(end - 2 - at == 4 && memcmp(at, "null", 4) == 0)) {
-            if (*at != '{' || end[-3] != '}' || end - 3 == at)
-                return ODD;
-            raw = at;
-        }
-    } else if (!TAKE(&at, end, "}}") || at != end)
-        return ODD;
-    int kept = rate_limits(state, raw, end - 2, ms);
-    if (kept != DONE)
-        return kept;
-    if (window != NONE)
-        state->numbers[WINDOW] = window;
-    return counted(state, line, ms, told, own);
-}
-
-/* The first text behind a key that is not empty, of at most `most` bytes and without escapes. */
-static PyObject *given(Place line, Place end, const char *key, int most, const char *also)
-{
-    size_t size = strlen(key), head = also ? strlen(also) : 0;
-    Place from = line, place;
-    while ((place = memmem(from, (size_t)(end - from), key, size)) != NULL) {
-        from = place + size;
-        int headed = (place > line && place[-1] == '"') ||
-                     (also && (size_t)(place - line) >= head && !memcmp(place - head, also, head));
-        Place at = from;
-        TAKE(&at, end, " ");
-        if (!headed || !TAKE(&at, end, "\""))
-            continue;
-        from = at;
-        Place quote = memchr(from, '"', (size_t)(end - from));
-        if (quote && quote > from && quote - from <= most &&
-            !memchr(from, '\\', (size_t)(quote - from)))
-            return as_text(from, quote - from);
-    }
-    return or_none(NULL);
-}
-
-static int turn_context(State *state, Place line, Place end, int64_t ms)
-{
-    static const struct {
-        int which, most;
-        const char *key, *also;
-    } wanted[] = {{MODEL, 200, "model\":", NULL},
-                  {EFFORT, 40, "effort\":", "\"reasoning_"},
-                  {TURN, 200, "turn_id\":", NULL}};
-    for (int n = 0; n < 3; n++) {
-        PyObject *said = given(line, end, wanted[n].key, wanted[n].most, wanted[n].also);
-        if (!said)
-            return FAILED;
-        if (said != Py_None)
-            keep(state, wanted[n].which, said);
-        else {
-            Py_DECREF(said);
-            if (wanted[n].which != MODEL)
-                keep(state, wanted[n].which, NULL);
-        }
-    }
-    state->numbers[TURN_AT] = ms;
-    return DONE;
-}
-
-/* The call before it made the summary. */
-static int compacted(State *state, Place at, Place end)
-{
-    PyObject *name = state->texts[LAST_ID];
-    if (HAS(at, end, "\"compacted\""))
-        return ODD;
-    if (!state->records || !name)
-        return DONE;
-    Py_ssize_t size = PyList_Size(state->calls);
-    PyObject *last = size ? PyList_GetItem(state->calls, size - 1) : NULL;
-    if (!last || PyUnicode_Compare(PyTuple_GetItem(last, 0), name) != 0)
-        return PyList_Append(state->compactions, name) ? FAILED : DONE;
-    PyObject *parts = PySequence_List(last), *kind = PyUnicode_FromString("compaction");
-    if (!parts || !kind || PyList_SetItem(parts, 4, kind)) {
-        Py_XDECREF(parts); /* a failed PyList_SetItem has taken `kind` */
-        return FAILED;
-    }
-    PyObject *row = PyList_AsTuple(parts);
-    Py_DECREF(parts);
-    return !row || PyList_SetItem(state->calls, size - 1, row) ? FAILED : DONE;
-}
-
-/* The first whole number behind a name, unless it is 0 or too long. */
-static int context_window(State *state, Place at, Place end)
-{
-    static const char name[] = "\"model_context_window\":";
-    int64_t window;
-    at = memmem(at, (size_t)(end - at), name, sizeof name - 1);
-    if (!at)
-        return DONE;
-    at += sizeof name - 1;
-    while (at < end && *at == ' ')
-        at++;
-    if (number(&at, end, 15, &window) && window && (at == end || *at < '0' || *at > '9'))
-        state->numbers[WINDOW] = window;
-    return DONE;
-}
-
-/* What an event is that names a user's item near its beginning. */
-static int users_item(Place line, Place at, Place end)
-{
-    static const char name[] = "\"UserMessage\"";
-    Place last = line + NEAR - 1 + sizeof name - 1; /* so that it begins within NEAR */
-    Place place = memmem(at, (size_t)((last < end ? last : end) - at), name, sizeof name - 1);
-    return place && place[-1] != '\\' ? ITEM : ODD;
-}
-
-static int event(State *state, Place at, Place line, Place end, int64_t ms)
-{
-    if (!TAKE(&at, end, ",\"payload\":{\"type\":\""))
-        return ODD;
-    Place name = at;
-    if (!word(&at, end, 60) || !TAKE(&at, end, "\""))
-        return ODD;
-    Py_ssize_t size = at - name; /* its last quote included */
-#define IS(text) (size == sizeof(text) && !memcmp(name, text "\"", sizeof(text)))
-    if (IS("token_count"))
-        return token_count(state, at, line, end, ms);
-    if (HAS(name - 1, end, "\"token_"))
-        return ODD;
-    at--; /* that quote may begin a word */
-    Place near = end - line > NEAR + 16 ? line + NEAR + 16 : end;
-    if (at < near && (HAS(at, near, "\"user_message\"") || HAS(at, near, "\"task_started\"")))
-        return ODD;
-    if (!state->has_title && HAS(at, near, "\"UserMessage\""))
-        return users_item(line, at, end);
-    if (!state->has_title && IS("user_message"))
-        return FIRST;
-    if (IS("task_started") && state->numbers[WINDOW] <= 0) /* 0 is as good as none */
-        return context_window(state, at, end);
-    if (IS("user_message"))
-        state->user = 1;
-    return DONE;
-}
-
-/* One line, its newline left out. */
-static int read_line(State *state, Place line, Place end)
-{
-    Place at = line;
-    int64_t ms;
-    if (end == line || end[-1] != '}' || !opening(&at, end, &ms) || !is_text(at, end))
-        return ODD;
-    Place name = at;
-    if (!word(&at, end, 60) || !TAKE(&at, end, "\""))
-        return ODD;
-    Py_ssize_t size = at - name;
-    if (IS("event_msg"))
-        return event(state, at, line, end, ms);
-    if (IS("token_usage_record"))
-        return usage_record(state, at, line, end, ms);
-    if (IS("turn_context"))
-        return turn_context(state, line, end, ms);
-    if (IS("compacted"))
-        return compacted(state, at, end);
-    if (IS("session_meta"))
-        return HAS(at, end, "\"session_meta\"") ? ODD : HEAD;
-    return DONE;
-}
-
-/* ── from Python and back ────────────────────────────────────────────────────────────── */
 
 static int64_t whole(PyObject *value)
 {
@@ -635,11 +179,23 @@ static PyObject *item(PyObject *values, const char *name) /* borrowed, never NUL
     return found ? found : Py_None;
 }
 
-static void load(State *state, PyObject *values)
+
+static int load(State *state, Names *names, PyObject *values)
 {
     for (int n = 0; n < TEXTS; n++) {
         PyObject *value = item(values, text_names[n]);
-        state->texts[n] = PyUnicode_Check(value) ? or_none(value) : NULL;
+        Py_ssize_t size = 0;
+        const char *bytes = "\xff"; /* as no text is: half a surrogate is like no other */
+        state->texts[n] = nothing;
+        if (!PyUnicode_Check(value))
+            continue;
+        const char *said = PyUnicode_AsUTF8AndSize(value, &size);
+        PyErr_Clear();
+        names->given[n] = value;
+        if (keep(state, &state->texts[n], (Place)(said ? said : bytes), said ? (size_t)size : 1) ==
+            FAILED)
+            return FAILED;
+        names->loaded[n] = state->texts[n];
     }
     for (int n = 0; n < NUMBERS; n++)
         state->numbers[n] = whole(item(values, number_names[n]));
@@ -661,6 +217,7 @@ static void load(State *state, PyObject *values)
                 state->totals_size = -1;
         }
     }
+    return DONE;
 }
 
 static int put(PyObject *values, const char *name, PyObject *value) /* takes the reference */
@@ -670,24 +227,29 @@ static int put(PyObject *values, const char *name, PyObject *value) /* takes the
     return failed;
 }
 
-static int save(State *state, PyObject *values)
+static int save(const State *state, const Names *names, PyObject *values)
 {
+    PyObject *texts[TEXTS];
+    for (int n = 0; n < TEXTS; n++) /* all, before one that is given is let go of */
+        texts[n] = n == LAST_ID ? as_name(state, names, state->texts[n], state->last_made_up)
+                                : as_text(state, names, state->texts[n]);
+    int failed = 0;
     for (int n = 0; n < TEXTS; n++)
-        if (put(values, text_names[n], or_none(state->texts[n])))
-            return FAILED;
+        failed |= put(values, text_names[n], texts[n]);
     for (int n = 0; n < NUMBERS; n++)
-        if (put(values, number_names[n], as_number(state->numbers[n])))
-            return FAILED;
-    if (put(values, "records", PyBool_FromLong(state->records)) ||
-        put(values, "user", PyBool_FromLong(state->user)))
-        return FAILED;
-    if (!state->totals_new)
-        return DONE;
-    const int64_t *t = state->totals;
-    PyObject *totals = Py_BuildValue("[LLLLL]", (long long)t[A], (long long)t[B], (long long)t[C],
-                                     (long long)t[D], (long long)t[RUNNING]);
-    return put(values, "totals", totals) ? FAILED : DONE;
+        failed |= put(values, number_names[n], as_number(state->numbers[n]));
+    failed |= put(values, "records", PyBool_FromLong(state->records));
+    failed |= put(values, "user", PyBool_FromLong(state->user));
+    if (!failed && state->totals_new) {
+        const int64_t *t = state->totals;
+        failed = put(values, "totals", Py_BuildValue("[LLLLL]", (long long)t[A], (long long)t[B],
+                                                     (long long)t[C], (long long)t[D],
+                                                     (long long)t[RUNNING]));
+    }
+    return failed ? FAILED : DONE;
 }
+
+/* ── pieces ──────────────────────────────────────────────────────────────────────────── */
 
 static const char read_doc[] =
     "read(data, place, base, state, prefix, asked, calls, compactions, limits)\n"
@@ -698,67 +260,546 @@ static const char read_doc[] =
     "`data`; how many lines were taken; and of that line 2 for a session's head, 3 for a user's\n"
     "message and 4 for a user's item, which may give the title, 0 for any other.";
 
+/* A call that an earlier piece held made the summary. */
+static int append_compactions(PyObject *list, PyObject *calls, const State *state,
+                              const Names *names)
+{
+    const Text *found = (const Text *)(const void *)state->compactions.data;
+    for (size_t n = 0; n < state->compactions.size / sizeof *found; n++) {
+        PyObject *name = as_text(state, names, found[n]);
+        Py_ssize_t size = PyList_Size(calls);
+        PyObject *last = size ? PyList_GetItem(calls, size - 1) : NULL;
+        if (!name || !last || !PyTuple_Check(last) || PyTuple_Size(last) != 5 + CALL_NUMBERS ||
+            !PyUnicode_Check(PyTuple_GetItem(last, 0)) ||
+            PyUnicode_Compare(PyTuple_GetItem(last, 0), name) != 0) {
+            if (append(list, name) == FAILED)
+                return FAILED;
+            continue;
+        }
+        Py_DECREF(name);
+        PyObject *row = PyTuple_New(5 + CALL_NUMBERS);
+        if (!row)
+            return FAILED;
+        for (int place = 0; place < 5 + CALL_NUMBERS; place++)
+            PyTuple_SetItem(row, place,
+                            or_none(place == 4 ? names->initiators[COMPACTION]
+                                               : PyTuple_GetItem(last, place)));
+        if (PyList_SetItem(calls, size - 1, row))
+            return FAILED;
+    }
+    return DONE;
+}
+
+static int read_lines(State *state, Place *line, Place end, Place *stop, Py_ssize_t *lines)
+{
+    int done = DONE;
+    while (done == DONE && *line < end) {
+        Place next = memchr(*line, '\n', (size_t)(end - *line));
+        *stop = next ? next + 1 : end;
+        done = next ? read_line(state, *line, next) : ODD;
+        if (done == DONE)
+            *line = *stop, ++*lines;
+    }
+    return done;
+}
+
 static PyObject *read_(PyObject *module, PyObject *args)
 {
     Py_buffer data;
     Py_ssize_t place, lines = 0;
     long long base;
-    PyObject *values;
+    PyObject *values, *asked, *calls, *compactions, *limits;
+    const char *prefix;
     State state = {0};
+    Names names;
     (void)module;
     if (!PyArg_ParseTuple(args, "y*nLO!sUO!O!O!", &data, &place, &base, &PyDict_Type, &values,
-                          &state.prefix, &state.asked, &PyList_Type, &state.calls, &PyList_Type,
-                          &state.compactions, &PyList_Type, &state.limits))
+                          &prefix, &asked, &PyList_Type, &calls, &PyList_Type, &compactions,
+                          &PyList_Type, &limits))
         return NULL;
     Place end = (Place)data.buf + data.len, stop = end;
     Place line = (Place)data.buf + (place < 0 || place > data.len ? data.len : place);
-    int done = DONE;
-    state.data = data.buf, state.base = base;
-    state.tool = PyUnicode_InternFromString("tool");
-    state.unknown = PyUnicode_InternFromString("unknown");
-    if (!state.tool || !state.unknown)
+    state.data = data.buf, state.base = base, state.raw = nothing;
+    state.heap.most = state.calls.most = state.limits.most = state.compactions.most = 1u << 31;
+    int done = begin_names(&names, prefix, asked);
+    if (done == DONE)
+        done = load(&state, &names, values);
+    if (done == DONE)
+        done = read_lines(&state, &line, end, &stop, &lines);
+    if (done != FAILED && (append_compactions(compactions, calls, &state, &names) == FAILED ||
+                           append_calls(calls, &state, &names) == FAILED ||
+                           append_limits(limits, &state) == FAILED ||
+                           save(&state, &names, values) == FAILED))
         done = FAILED;
-    load(&state, values);
-    while (done == DONE && line < end) {
-        Place next = memchr(line, '\n', (size_t)(end - line));
-        stop = next ? next + 1 : end;
-        done = next ? read_line(&state, line, next) : ODD;
-        if (done == DONE)
-            line = stop, lines++;
-    }
-    if (done != FAILED && save(&state, values) == FAILED)
-        done = FAILED;
-    for (int n = 0; n < TEXTS; n++)
-        Py_XDECREF(state.texts[n]);
-    Py_XDECREF(state.tool);
-    Py_XDECREF(state.unknown);
+    end_names(&names);
+    free(state.heap.data);
+    free(state.calls.data);
+    free(state.limits.data);
+    free(state.compactions.data);
     Py_ssize_t at = line - (Place)data.buf, after = stop - (Place)data.buf;
     PyBuffer_Release(&data);
-    return done == FAILED ? NULL : Py_BuildValue("(nnni)", at, after, lines, done == DONE ? 0 : done);
+    if (done == FAILED)
+        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    return Py_BuildValue("(nnni)", at, after, lines, done == DONE ? 0 : done);
+}
+
+/* ── whole files ─────────────────────────────────────────────────────────────────────── */
+
+static const char crew_name[] = "usual.crew";
+
+static void drop_crew(PyObject *capsule)
+{
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    Py_BEGIN_ALLOW_THREADS
+    end_crew(crew);
+    Py_END_ALLOW_THREADS
+}
+
+static const char crew_doc[] =
+    "crew(paths, threads) -> crew\n\n"
+    "Begin to read whole Codex logs (a list of paths as bytes) beside the interpreter.";
+
+static PyObject *crew_(PyObject *module, PyObject *args)
+{
+    PyObject *paths;
+    int threads;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!i", &PyList_Type, &paths, &threads))
+        return NULL;
+    Crew *crew = new_crew((size_t)PyList_Size(paths));
+    if (!crew)
+        return PyErr_NoMemory();
+    for (Py_ssize_t n = 0; n < PyList_Size(paths); n++) {
+        char *path = PyBytes_AsString(PyList_GetItem(paths, n));
+        if (!path || !(crew->paths[n] = strdup(path))) {
+            end_crew(crew);
+            return path ? PyErr_NoMemory() : NULL;
+        }
+        crew->count++;
+    }
+    start_crew(crew, threads);
+    PyObject *capsule = PyCapsule_New(crew, crew_name, drop_crew);
+    if (!capsule)
+        end_crew(crew);
+    return capsule;
+}
+
+static const char fold_doc[] =
+    "fold(crew) -> bool\n\nRead the next file here; False when each is taken.";
+
+static PyObject *fold_(PyObject *module, PyObject *capsule)
+{
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    int done;
+    (void)module;
+    if (!crew)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    done = fold_next(crew, &crew->own);
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(done);
+}
+
+static PyObject *as_specials(const Told *told)
+{
+    const Special *special = (const Special *)(const void *)told->specials.data;
+    PyObject *list = PyList_New(0);
+    for (size_t n = 0; list && n < told->specials.size / sizeof *special; n++, special++)
+        if (append(list, Py_BuildValue("(iy#)", special->kind, bytes_of(&told->state, special->raw),
+                                       (Py_ssize_t)special->raw.size)) == FAILED)
+            Py_CLEAR(list);
+    return list;
+}
+
+/* Whether the first call is one that the log named no response of. */
+static int is_legacy(const State *state)
+{
+    const Call *call = CALLS(state);
+    return CALL_COUNT(state) && (call->made_up || (call->name.size >= 4 &&
+                                                   !memcmp(bytes_of(state, call->name), "log_", 4)));
+}
+
+/* What the Python makes a `Records` and a `State` of. */
+static PyObject *as_facts(size_t number, const Told *told)
+{
+    if (!told || !told->whole)
+        return Py_BuildValue("(nO)", (Py_ssize_t)number, Py_None);
+    Names names;
+    PyObject *values = PyDict_New(), *limits = PyList_New(0), *specials = as_specials(told);
+    int failed = begin_names(&names, "", NULL) == FAILED || !values || !limits || !specials ||
+                 save(&told->state, &names, values) == FAILED ||
+                 append_limits(limits, &told->state) == FAILED;
+    end_names(&names);
+    if (!failed)
+        return Py_BuildValue("(n(LLL)NNNLLy#iini)", (Py_ssize_t)number, (long long)told->size,
+                             (long long)told->changed, (long long)told->inode, values, limits, specials,
+                             (long long)told->end, (long long)told->lines, told->ends,
+                             (Py_ssize_t)told->ends_size, told->more_titles,
+                             told->state.last_made_up, (Py_ssize_t)CALL_COUNT(&told->state),
+                             is_legacy(&told->state));
+    Py_XDECREF(values);
+    Py_XDECREF(limits);
+    Py_XDECREF(specials);
+    return NULL;
+}
+
+static size_t wait_for(Crew *crew, int wait)
+{
+    pthread_mutex_lock(&crew->lock);
+    while (wait && crew->told == crew->done && crew->done < crew->next)
+        pthread_cond_wait(&crew->bell, &crew->lock);
+    size_t done = crew->done;
+    pthread_mutex_unlock(&crew->lock);
+    return done;
+}
+
+static const char told_doc[] =
+    "told(crew, wait) -> list\n\n"
+    "The files that were read since the last time: (number, None) of one that is not usual,\n"
+    "otherwise (number, (size, time, inode), state, limits, lines for the Python, offset, lines, bytes for the\n"
+    "fingerprint, whether more messages may give a title, whether the last name lacks its\n"
+    "beginning, calls, whether the first names no response). With `wait` it waits for one, if one\n"
+    "is being read.";
+
+static PyObject *told_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule;
+    int wait;
+    size_t done;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Op", &capsule, &wait))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    if (!crew)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    done = wait_for(crew, wait);
+    Py_END_ALLOW_THREADS
+    PyObject *list = PyList_New(0);
+    for (; list && crew->told < done; crew->told++) {
+        size_t number = crew->order[crew->told];
+        if (append(list, as_facts(number, crew->results[number])) == FAILED)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static Told *told_of(Crew *crew, Py_ssize_t place)
+{
+    Told *told = place >= 0 && (size_t)place < crew->count ? crew->results[place] : NULL;
+    if (!told)
+        PyErr_SetString(PyExc_ValueError, "nothing is known of this file");
+    return told;
+}
+
+static const char calls_doc[] =
+    "calls(crew, number, prefix, asked) -> list\n\n"
+    "The calls of a file that was told of, and forget it.";
+
+static PyObject *calls_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule, *asked;
+    Py_ssize_t number;
+    const char *prefix;
+    Names names;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OnsU", &capsule, &number, &prefix, &asked))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    if (!crew)
+        return NULL;
+    Told *told = told_of(crew, number);
+    if (!told)
+        return NULL;
+    PyObject *list = PyList_New(0);
+    if (begin_names(&names, prefix, asked) == FAILED ||
+        (list && append_calls(list, &told->state, &names) == FAILED))
+        Py_CLEAR(list);
+    end_names(&names);
+    crew->results[number] = NULL;
+    end_told(told);
+    return list;
+}
+
+/* ── a crew's calls, priced and as a table ───────────────────────────────────────────── */
+
+static const char tariff_doc[] =
+    "tariff(crew, model, status, tariff)\n\n"
+    "Tell by which rates (as in price()) a model's calls cost, None: calls without a model.";
+
+static PyObject *tariff_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule;
+    const char *model, *status;
+    Tariff t = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Ozs((LLLL)(LLLL)(LLLL)LLL)", &capsule, &model, &status,
+                          &t.normal[0], &t.normal[1], &t.normal[2], &t.normal[3], &t.extended[0],
+                          &t.extended[1], &t.extended[2], &t.extended[3], &t.credit[0],
+                          &t.credit[1], &t.credit[2], &t.credit[3], &t.longest, &t.since, &t.until))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    if (!crew)
+        return NULL;
+    if (!in_range(t.normal) || !in_range(t.extended) || !in_range(t.credit) || t.since >= t.until) {
+        PyErr_SetString(PyExc_ValueError, "rates that cannot be");
+        return NULL;
+    }
+    t.model = model ? strdup(model) : NULL, t.status = strdup(status);
+    Tariff *kept = t.status && (t.model || !model) ? more(&crew->tariffs, sizeof t) : NULL;
+    if (!kept) {
+        free(t.model);
+        free(t.status);
+        return PyErr_NoMemory();
+    }
+    *kept = t;
+    return or_none(NULL);
+}
+
+static int holds(const Tariff *tariff, const State *state, const Call *call)
+{
+    size_t size = tariff->model ? strlen(tariff->model) : 0;
+    if (call->numbers[AT] < tariff->since || call->numbers[AT] >= tariff->until)
+        return 0;
+    return tariff->model ? same(state, call->model, (Place)tariff->model, size)
+                         : !GIVEN(call->model);
+}
+
+/* The tariff of a call, most likely that of the call before it; -1 where none is known. */
+static int tariff_of(const Crew *crew, const State *state, const Call *call, int likely)
+{
+    const Tariff *tariffs = (const Tariff *)(const void *)crew->tariffs.data;
+    int count = (int)(crew->tariffs.size / sizeof *tariffs);
+    if (likely >= 0 && likely < count && holds(tariffs + likely, state, call))
+        return likely;
+    for (int n = 0; n < count; n++)
+        if (holds(tariffs + n, state, call))
+            return n;
+    return -1;
+}
+
+static PyObject *model_of(const State *state, const Call *call)
+{
+    return GIVEN(call->model) ? PyUnicode_DecodeUTF8((const char *)bytes_of(state, call->model),
+                                                     call->model.size, "strict")
+                              : or_none(NULL);
+}
+
+/* Price a call; false for one that cannot be as it is. */
+static int price_call(const Crew *crew, Call *call)
+{
+    const Tariff *tariff = (const Tariff *)(const void *)crew->tariffs.data + call->tariff;
+    const int64_t *tokens = call->numbers + N_INPUT;
+    if (!is_plain(tokens))
+        return 0;
+    call->cost = price(tokens[INPUT] > tariff->longest ? tariff->extended : tariff->normal, tokens);
+    call->credits = price(tariff->credit, tokens);
+    return 1;
+}
+
+static const char sums_doc[] =
+    "sums(crew, place, first) -> (list, last), (model, time) or None\n\n"
+    "Price the calls of a file that was told of. Returns the sums of those from `first` on by the\n"
+    "quarter of an hour and model, (quarter, model, calls, input, cached, output, reasoning, cost, unpriced), and the\n"
+    "last call's time; or of a call that no tariff holds for its model and time; or None where a\n"
+    "call cannot be as it is, or may be one of another file: that is for the Python.";
+
+static int add_run(PyObject *list, const State *state, const Call *call, const long long sums[7])
+{
+    PyObject *model = model_of(state, call);
+    if (!model)
+        return FAILED;
+    return append(list, Py_BuildValue("(LNLLLLLLL)", (long long)(call->numbers[AT] / QUARTER_MS),
+                                      model, sums[0], sums[1], sums[2], sums[3], sums[4], sums[5],
+                                      sums[6]));
+}
+
+static int is_same_run(const Call *one, const Call *other)
+{
+    return one->tariff == other->tariff &&
+           one->numbers[AT] / QUARTER_MS == other->numbers[AT] / QUARTER_MS;
+}
+
+/* Price all calls; DONE, or ODD where one has to be looked at by the Python: `*at`. */
+static int price_calls(Crew *crew, const State *state, Call **at)
+{
+    Call *calls = CALLS(state);
+    size_t count = CALL_COUNT(state);
+    if (count && calls[count - 1].tariff >= 0)
+        return DONE; /* they are priced already */
+    for (size_t n = 0; n < count; n++) {
+        Call *call = *at = calls + n;
+        call->tariff = tariff_of(crew, state, call, n ? call[-1].tariff : -1);
+        if (call->tariff < 0)
+            return ODD;
+        if (!price_call(crew, call)) {
+            call->tariff = -1;
+            *at = NULL;
+            return ODD;
+        }
+    }
+    *at = NULL;
+    for (size_t n = 0; n < count; n++)
+        if (!add_mark(crew, calls[n].mark)) {
+            calls[count - 1].tariff = -1;
+            return ODD;
+        }
+    return DONE;
+}
+
+static int add_runs(PyObject *list, const State *state, size_t first)
+{
+    const Call *calls = CALLS(state);
+    size_t count = CALL_COUNT(state);
+    long long sums[7] = {0};
+    for (size_t n = first; n < count; n++) {
+        const Call *call = calls + n;
+        const int64_t *numbers = call->numbers;
+        sums[0]++, sums[1] += numbers[N_INPUT], sums[2] += numbers[N_CACHED];
+        sums[3] += numbers[N_OUTPUT], sums[4] += numbers[N_REASONING];
+        sums[5] += call->cost == NONE ? 0 : call->cost, sums[6] += call->cost == NONE;
+        if (n + 1 < count && is_same_run(call, call + 1))
+            continue;
+        if (add_run(list, state, call, sums) == FAILED)
+            return FAILED;
+        memset(sums, 0, sizeof sums);
+    }
+    return DONE;
+}
+
+static PyObject *sums_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule;
+    Py_ssize_t place, first;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Onn", &capsule, &place, &first))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    Told *told = crew ? told_of(crew, place) : NULL;
+    if (!told)
+        return NULL;
+    const State *state = &told->state;
+    size_t count = CALL_COUNT(state);
+    Call *call = NULL;
+    if (price_calls(crew, state, &call) != DONE)
+        return call ? Py_BuildValue("(NL)", model_of(state, call), (long long)call->numbers[AT])
+                    : or_none(NULL);
+    PyObject *list = PyList_New(0);
+    if (list && add_runs(list, state, first < 0 ? 0 : (size_t)first) == FAILED)
+        Py_CLEAR(list);
+    if (!list)
+        return NULL;
+    return Py_BuildValue("(NL)", list, count ? (long long)CALLS(state)[count - 1].numbers[AT] : 0);
+}
+
+static const char emitted_doc[] =
+    "emitted(crew, place, first) -> list\n\n"
+    "Of each call of a file from `first` on (time, (running, input, cached, output, reasoning)).";
+
+static PyObject *emitted_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule;
+    Py_ssize_t place, first;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Onn", &capsule, &place, &first))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    Told *told = crew ? told_of(crew, place) : NULL;
+    PyObject *list = told ? PyList_New(0) : NULL;
+    for (size_t n = first < 0 ? 0 : (size_t)first; list && n < CALL_COUNT(&told->state); n++) {
+        const int64_t *numbers = CALLS(&told->state)[n].numbers;
+        PyObject *one = Py_BuildValue("(L(NLLLL))", (long long)numbers[AT],
+                                      as_number(numbers[N_RUNNING]), (long long)numbers[N_INPUT],
+                                      (long long)numbers[N_CACHED], (long long)numbers[N_OUTPUT],
+                                      (long long)numbers[N_REASONING]);
+        if (append(list, one) == FAILED)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static const char forget_doc[] = "forget(crew, place)\n\nLet go of what is known of a file.";
+
+static PyObject *forget_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule;
+    Py_ssize_t place;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "On", &capsule, &place))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    Told *told = crew ? told_of(crew, place) : NULL;
+    if (!told)
+        return NULL;
+    crew->results[place] = NULL;
+    end_told(told);
+    return or_none(NULL);
+}
+
+static const char pages_doc[] =
+    "pages(sql, crew, files) -> bytes\n\n"
+    "An SQLite database with the table `row`, which `sql` describes: the calls of files that were\n"
+    "priced by sums(), (place, first, number, prefix, asked) each: those from `first` on, with the\n"
+    "number. Raises ValueError for what does not fit.";
+
+static int add_file(Image *image, Crew *crew, PyObject *file)
+{
+    Py_ssize_t place, first;
+    long long number;
+    const char *prefix, *asked;
+    if (!PyTuple_Check(file)) {
+        PyErr_SetString(PyExc_TypeError, "a file is a tuple");
+        return FAILED;
+    }
+    if (!PyArg_ParseTuple(file, "nnLss", &place, &first, &number, &prefix, &asked))
+        return FAILED;
+    Told *told = told_of(crew, place);
+    if (!told)
+        return FAILED;
+    const State *state = &told->state;
+    const Tariff *tariffs = (const Tariff *)(const void *)crew->tariffs.data;
+    size_t known = crew->tariffs.size / sizeof *tariffs;
+    for (size_t n = first < 0 ? 0 : (size_t)first; n < CALL_COUNT(state); n++) {
+        const Call *call = CALLS(state) + n;
+        if (call->tariff < 0 || (size_t)call->tariff >= known ||
+            add_call(image, state, call, tariffs + call->tariff, prefix, asked, number) == FAILED) {
+            PyErr_SetString(PyExc_ValueError, "a call is too long, or there are too many");
+            return FAILED;
+        }
+    }
+    return DONE;
+}
+
+static PyObject *pages_(PyObject *module, PyObject *args)
+{
+    PyObject *capsule, *files, *made = NULL;
+    const char *sql;
+    Py_ssize_t length;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "s#OO!", &sql, &length, &capsule, &PyList_Type, &files))
+        return NULL;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    Image *image = crew ? calloc(1, sizeof *image) : NULL;
+    if (!image)
+        return crew ? PyErr_NoMemory() : NULL;
+    int done = DONE;
+    for (Py_ssize_t n = 0; done == DONE && n < PyList_Size(files); n++)
+        done = add_file(image, crew, PyList_GetItem(files, n));
+    if (done == DONE) {
+        size_t pages = finish(image, (Place)sql, (size_t)length);
+        if (pages)
+            made = PyBytes_FromStringAndSize((const char *)image->data, (Py_ssize_t)(pages * PAGE));
+        else
+            PyErr_SetString(PyExc_ValueError, "this table cannot be written");
+    }
+    free(image->data);
+    free(image);
+    return made;
 }
 
 /* ── prices ──────────────────────────────────────────────────────────────────────────── */
 
-#define MOST (1LL << 40) /* tokens, and rates below 2^20: no sum of four products overflows */
-#define HIGHEST (1LL << 20)
-#define QUARTER_MS 900000 /* no zone begins a day within one */
-
 enum { CALLS_SUM, INPUT_SUM, CACHED_SUM, OUTPUT_SUM, REASONING_SUM, COST_SUM, DAY_SUMS };
-
-typedef struct {
-    long long normal[4], extended[4], credit[4];
-    long long longest, since, until; /* longest: the input above which a call is a long one */
-} Tariff;
-
-/* Rates below 0 are none. */
-static int64_t price(const long long rates[4], const int64_t tokens[FIGURES])
-{
-    if (rates[0] < 0)
-        return NONE;
-    int64_t fresh = tokens[INPUT] - tokens[CACHED] - tokens[WRITTEN];
-    return (fresh * rates[0] + tokens[CACHED] * rates[1] + tokens[WRITTEN] * rates[2] +
-            tokens[OUTPUT] * rates[3] + 500) / 1000;
-}
 
 /* The time and the tokens of a call, where they can be; `model` is what the tariff is for. */
 static int plain(PyObject *call, PyObject *model, int64_t *at, int64_t tokens[FIGURES])
@@ -770,12 +811,9 @@ static int plain(PyObject *call, PyObject *model, int64_t *at, int64_t tokens[FI
                          PyUnicode_Compare(own, model) != 0))
         return 0;
     *at = whole(PyTuple_GetItem(call, 5));
-    for (int n = 0; n <= REASONING; n++) {
+    for (int n = 0; n <= REASONING; n++)
         tokens[n] = whole(PyTuple_GetItem(call, 7 + n));
-        if (tokens[n] < 0 || tokens[n] >= MOST)
-            return 0;
-    }
-    return tokens[CACHED] + tokens[WRITTEN] <= tokens[INPUT] && tokens[REASONING] <= tokens[OUTPUT];
+    return is_plain(tokens);
 }
 
 static int add_priced(PyObject *rows, PyObject *call, int64_t cost, int64_t credits, PyObject *status)
@@ -791,14 +829,6 @@ static int add_priced(PyObject *rows, PyObject *call, int64_t cost, int64_t cred
     int failed = !values[0] || !values[1] || PyList_Append(rows, row);
     Py_DECREF(row);
     return failed ? FAILED : DONE;
-}
-
-static int in_range(const long long rates[4])
-{
-    for (int n = 0; n < 4; n++)
-        if ((rates[n] < 0) != (rates[0] < 0) || rates[n] >= HIGHEST)
-            return 0;
-    return 1;
 }
 
 static const char price_doc[] =
@@ -865,19 +895,12 @@ static PyObject *price_(PyObject *module, PyObject *args)
 
 /* ── files ───────────────────────────────────────────────────────────────────────────── */
 
-#ifdef __APPLE__
-#define CHANGED_AT(said) (said).st_mtimespec
-#else
-#define CHANGED_AT(said) (said).st_mtim
-#endif
-
 static int is_as(int folder, const char *name, const int64_t known[3])
 {
     struct stat said;
     if (fstatat(folder, name, &said, 0))
         return 0;
-    int64_t at = (int64_t)CHANGED_AT(said).tv_sec * 1000000000 + CHANGED_AT(said).tv_nsec;
-    return said.st_size == known[0] && at == known[1] && (int64_t)said.st_ino == known[2];
+    return said.st_size == known[0] && changed(&said) == known[1] && (int64_t)said.st_ino == known[2];
 }
 
 static const char unchanged_doc[] =
@@ -911,6 +934,15 @@ static PyObject *unchanged_(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef methods[] = {{"read", read_, METH_VARARGS, read_doc},
+                                {"crew", crew_, METH_VARARGS, crew_doc},
+                                {"fold", fold_, METH_O, fold_doc},
+                                {"told", told_, METH_VARARGS, told_doc},
+                                {"calls", calls_, METH_VARARGS, calls_doc},
+                                {"tariff", tariff_, METH_VARARGS, tariff_doc},
+                                {"sums", sums_, METH_VARARGS, sums_doc},
+                                {"emitted", emitted_, METH_VARARGS, emitted_doc},
+                                {"forget", forget_, METH_VARARGS, forget_doc},
+                                {"pages", pages_, METH_VARARGS, pages_doc},
                                 {"price", price_, METH_VARARGS, price_doc},
                                 {"unchanged", unchanged_, METH_VARARGS, unchanged_doc},
                                 {NULL, NULL, 0, NULL}};
@@ -922,6 +954,7 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit_usual(void)
 {
+    begin_crc();
     PyObject *module = PyModule_Create(&definition);
     if (module && PyModule_AddIntConstant(module, "FORM", FORM)) {
         Py_DECREF(module);

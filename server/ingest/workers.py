@@ -13,9 +13,9 @@ import os
 import sys
 
 from server import shortjson
-from server.ingest import claude, codex, reader
-from server.ingest.files import fingerprint
-from server.ingest.reader import COLUMNS, Batch
+from server.ingest import claude, codex, early, reader
+from server.ingest.files import digest, fingerprint
+from server.ingest.reader import COLUMNS, TABLE, Batch
 from server.lazy import NamedTuple, suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from server.usage.days import Days
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
+_CREW_CHUNK = 1000  # rows that no process has to wait for
 _CHUNK = 300  # rows; the sooner they come, the less is left to store at the end
 _TICKETS = 16_000  # numbers of four bytes; a pipe holds 64 KiB
 _MARKS = ",".join("?" * (COLUMNS.count(",") + 1))
@@ -71,11 +72,13 @@ def why(error: Exception) -> str:
 
 
 def copied_head(batch: Batch) -> bool:
-    """Whether the parent's rows must be stored before this batch can be."""
+    """Whether the parent's rows must be stored before this batch can be.
+
+    Calls that are still held when they are stored are of such a batch.
+    """
     meta = batch.state.get("meta") or {}
     return bool(
-        batch.rows
-        and codex.legacy(batch.rows[0][0])
+        (batch.held or (batch.rows and codex.legacy(batch.rows[0][0])))
         and (meta.get("parent") or batch.state.get("foreign"))
     )
 
@@ -91,7 +94,108 @@ def start(jobs: Sequence[Job], days: Days, *, fresh: bool) -> Team:
     if count:
         # Each of the processes needs it; loaded before they part, it is loaded once.
         from server.store import sqlite as sqlite
-    return Team(jobs, _Folder(jobs, days, fresh), count)
+    return Team(jobs, _Folder(jobs, days, fresh), count, _crews(jobs, days, fresh))
+
+
+def _crews(jobs: Sequence[Job], days: Days, fresh: bool) -> list[_Crew]:
+    """Who reads the whole logs: the crew that began before they were known, and one for others."""
+    usual = codex.usual
+    if usual is None:
+        return []
+    # Parents begin before their children, and names begin with the time.
+    whole = sorted(
+        (number for number, job in enumerate(jobs) if _is_whole(job)),
+        key=lambda number: jobs[number].source.name,
+    )
+    found: list[_Crew] = []
+    begun = early.take()
+    if begun is not None:
+        places = {jobs[number].source.path: number for number in whole}
+        numbers = [places.get(path, -1) for path in begun[0]]
+        found.append(_Crew(jobs, numbers, reader.Crew(begun[1], days), fresh))
+        taken = set(numbers)
+        whole = [number for number in whole if number not in taken]
+    if whole:
+        paths = [os.fsencode(jobs[number].source.path) for number in whole]
+        crew = reader.Crew(usual.crew(paths, early.threads()), days)
+        found.append(_Crew(jobs, whole, crew, fresh))
+    return found
+
+
+def _is_whole(job: Job) -> bool:
+    source = job.source
+    new = source.provider == "codex" and not job.offset and not job.state
+    return new and not source.path.endswith(".zst")
+
+
+class _Crew:
+    """Reads whole new Codex logs; says what became of the jobs as a `_Folder` does."""
+
+    def __init__(
+        self, jobs: Sequence[Job], numbers: Sequence[int], crew: reader.Crew, fresh: bool
+    ) -> None:
+        """`numbers`: the jobs in the order of the crew's files; -1: nobody asked for that."""
+        self._jobs = jobs
+        self._numbers = numbers
+        self._fresh = fresh
+        self._crew = crew
+        self._held: list[Read] = []  # whose rows the next chunk has as a table
+
+    def chunks(self, folder: _Folder) -> Iterator[Chunk]:
+        """What could be read; other jobs are still to be done."""
+        others: list[Read] = []
+        while told := self._crew.told():
+            for found in told:
+                if found[1] is not None and (read := self._try(codex.Told(*found), folder)):
+                    (self._held if read.rows and read.batch.held else others).append(read)
+            if sum(read.rows + 20 for read in (*others, *self._held)) >= _CREW_CHUNK:
+                yield from self._chunks(others)
+                others = []
+        yield from self._chunks(others)
+
+    def _chunks(self, others: list[Read]) -> Iterator[Chunk]:
+        if others:
+            yield Chunk(others, None)
+        reads, self._held = self._held, []
+        if not reads:
+            return
+        held = [read.batch.held for read in reads if read.batch.held]
+        try:
+            table = reader.table([(one, 0) for one in held])
+        except ValueError:  # a text in one of them is too long; they are read in the other way
+            return
+        for read, one in zip(reads, held, strict=True):
+            read.batch.held = None
+            one.forget()
+        yield Chunk(reads, table)
+
+    def _try(self, found: codex.Told, folder: _Folder) -> Read | None:
+        try:
+            return self._read(found, folder)
+        except Exception:  # read in the other way, it says what is wrong
+            return None
+
+    def _read(self, found: codex.Told, folder: _Folder) -> Read | None:
+        number, place = self._numbers[found.place], found.place
+        source = self._jobs[number].source if number >= 0 else None
+        if source is None or found.file != (source.size, source.mtime_ns, source.inode):
+            return None  # it was changed since it was read
+        begun = self._crew.begun(found, codex.owner_of(source.name))
+        if begun is None:
+            return None
+        batch, state = begun
+        stamp = digest(found.ends) if found.offset else ""
+        if not found.calls:
+            return folder.finish(number, batch, stamp)
+        held = batch.held = reader.Held(
+            self._crew, place, number, codex.named(state), found.calls, source.path
+        )
+        if (found.legacy and not self._fresh) or not self._crew.priced(batch, held):
+            batch.take_rows()
+            return folder.finish(number, batch, stamp)
+        dumped = shortjson.dumps(batch.state, separators=(",", ":"))
+        copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
+        return Read(number, None, batch, stamp, dumped, 0 if copy else found.calls)
 
 
 def _threads() -> int:
@@ -115,6 +219,11 @@ class _Folder:
             stamp = fingerprint(job.source.path, batch.offset)
         except Exception as error:
             return Read(number, why(error), Batch(), "", "", 0)
+        return self.finish(number, batch, stamp)
+
+    def finish(self, number: int, batch: Batch, stamp: str) -> Read:
+        """What became of a job that was read."""
+        job = self._jobs[number]
         rows = len(batch.rows) if self._whole(job, batch) else 0
         if rows and batch.compactions:
             _mark(batch)
@@ -146,15 +255,29 @@ def _mark(batch: Batch) -> None:
 class Team:
     """This process and its helpers, reading."""
 
-    def __init__(self, jobs: Sequence[Job], folder: _Folder, helpers: int) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], folder: _Folder, helpers: int, crews: Sequence[_Crew] = ()
+    ) -> None:
         self.jobs = jobs
         self._folder = folder
-        order = sorted(range(len(jobs)), key=lambda number: -jobs[number].left)
+        self._crews = crews
+        self._left = set(range(len(jobs)))
+        self._most = helpers
+        self._tickets: int | None = None
+        self._shares: list[list[int]] = []
+        self._helpers: list[_Helper] = []
+        if not crews:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Share out what is left, longest first."""
+        jobs = self.jobs
+        order = sorted(self._left, key=lambda number: -jobs[number].left)
+        worth_it = sum(jobs[number].left for number in order) > WORTH_IT
+        helpers = self._most if worth_it else 0
         step = len(order) // _TICKETS + 1
         self._shares = [order[place : place + step] for place in range(0, len(order), step)]
-        self._left = set(range(len(jobs)))
         self._own = iter(self._shares)
-        self._tickets: int | None = None
         if helpers:
             self._tickets, office = os.pipe()
             os.write(office, b"".join(n.to_bytes(4, "little") for n in range(len(self._shares))))
@@ -170,6 +293,21 @@ class Team:
 
     def chunks(self) -> Iterator[Chunk]:
         """Each job's result, in no certain order."""
+        for crew in self._crews:
+            for chunk in crew.chunks(self._folder):
+                yield self._done(chunk)
+        if self._crews:
+            self._begin()
+        yield from self._shared_out()
+        for helper in self._helpers:
+            for chunk in helper.rest():
+                yield self._done(chunk)
+        # What a helper that was killed had taken.
+        for number in sorted(self._left):
+            yield Chunk([self._folder.read(number)], None)
+
+    def _shared_out(self) -> Iterator[Chunk]:
+        """What this process reads, and what has come of the others."""
         own: list[Read] = []
         while share := self._next():
             own += [self._folder.read(number) for number in share]
@@ -180,12 +318,6 @@ class Team:
                 for chunk in helper.ready():
                     yield self._done(chunk)
         yield self._done(Chunk(own, None))
-        for helper in self._helpers:
-            for chunk in helper.rest():
-                yield self._done(chunk)
-        # What a helper that was killed had taken.
-        for number in sorted(self._left):
-            yield Chunk([self._folder.read(number)], None)
 
     def _done(self, chunk: Chunk) -> Chunk:
         self._left.difference_update(read.number for read in chunk.reads)
@@ -223,8 +355,7 @@ class _Table:
         self.rows = 0
         self._reads.clear()
         self._database = sqlite.connect(":memory:", isolation_level=None)
-        columns = COLUMNS.replace("offset", '"offset"')
-        self._database.execute(f"create table row({columns}, number)")
+        self._database.execute(TABLE)
         self._database.execute("begin")
 
     def add(self, read: Read) -> None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import time
-from contextlib import contextmanager, suppress
 
 from server.errors import AppError
-from server.lazy import Log
+from server.lazy import Local, Log, RLock, contextmanager, get_ident, suppress
 from server.store import sqlite
 
 TYPE_CHECKING = False  # not imported from `typing`: that takes longer than this module
@@ -60,12 +58,12 @@ class Database:
 
     def __init__(self) -> None:
         self.database: str | None = None  # its path; None while it is closed
-        self.write_lock = threading.RLock()
+        self.write_lock = RLock()
         # One connection stays open, so that the -wal and -shm files stay: readers then need no
         # free disk space, and no last close has to fold the WAL into the file.
         self.anchor: sqlite.Connection | None = None
         self._pragmas: dict[str, Any] = {}
-        self._own = threading.local()
+        self._own = Local()
         self._writer: int | None = None
 
     def init(self, path: str | None, pragmas: dict[str, Any] | None = None) -> None:
@@ -105,7 +103,7 @@ class Database:
         """Raise when a model writes outside `writing()` (tests only)."""
         if (
             self.strict
-            and self._writer != threading.get_ident()
+            and self._writer != get_ident()
             and sql.lstrip()[:7].upper().startswith(_WRITE_WORDS)
         ):
             raise RuntimeError(f"a write outside writing(): {sql[:60]}")
@@ -114,7 +112,7 @@ class Database:
     def writer(self) -> Iterator[sqlite.Connection]:
         """One transaction of the only writer; yields the raw connection for `executemany`."""
         with self.write_lock:
-            outer, self._writer = self._writer, threading.get_ident()
+            outer, self._writer = self._writer, get_ident()
             try:
                 with reading(self) as connection, _transaction(connection):
                     yield connection
@@ -247,19 +245,30 @@ def open_new(folder: Path | str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(name)
     _create_private(path)
+    from server.store import readymade  # here: it knows the migrations, and they this module
+
     usage.init(
         path,
         {**_COMMON, "journal_mode": "memory", "synchronous": "off", "locking_mode": "exclusive"},
     )
+    try:
+        with open(path, "r+b") as file:  # noqa: PTH123
+            file.write(readymade.tables())
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def is_new() -> bool:
+    """Whether usage.db is one that `open_new` began and `keep_new` has not put in its place."""
+    return usage.database is not None and usage.database.endswith(_NEW)
 
 
 def write_out() -> None:
     """Let the system begin to write what a new usage.db holds so far: `keep_new` waits less."""
-    path = usage.database
-    if path is None or not path.endswith(_NEW) or not hasattr(os, "posix_fadvise"):
+    if not is_new() or not hasattr(os, "posix_fadvise"):
         return
     with suppress(OSError):
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(str(usage.database), os.O_RDWR)
         try:
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)  # SQLite has its own copy
         finally:
@@ -282,7 +291,7 @@ def keep_new() -> None:
 def drop_new() -> None:
     """Throw an unfinished usage.db away; harmless when there is none."""
     path = usage.database
-    if path is not None and path.endswith(_NEW):
+    if path is not None and is_new():
         _forget(usage)
         for suffix in ("", "-journal", "-wal", "-shm"):
             with suppress(OSError):
@@ -381,11 +390,15 @@ def _make_folder(folder: str) -> None:
             os.close(handle)
             os.unlink(probe)
     except OSError as error:
-        raise StoreError(
-            f"Brimline cannot write to its data folder {folder}: {error.strerror or error}. "
-            "Make it writable and free some space, or choose another with --data-dir.",
-            title="The data folder cannot be used",
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: str, error: OSError) -> StoreError:
+    return StoreError(
+        f"Brimline cannot write to its data folder {folder}: {error.strerror or error}. "
+        "Make it writable and free some space, or choose another with --data-dir.",
+        title="The data folder cannot be used",
+    )
 
 
 def _create_private(path: Path | str) -> None:
@@ -408,14 +421,14 @@ def _mend(name: str) -> list[str]:
         if os.path.exists(f"{name}-wal"):  # SQLite would take its pages for the new file's
             _put_aside(name, ("-wal", "-shm"))
         return []
-    from pathlib import Path
-
-    from server.sentences import say  # here: most files are whole
-
-    path = Path(name)
-    problem = _problem(path)
+    problem = _problem(name)
     if problem is None:
         return []
+    from pathlib import Path  # here: most files are whole
+
+    from server.sentences import say
+
+    path = Path(name)
     try:
         # The file itself last: a stop in between leaves no log of it beside the next one.
         aside = _put_aside(name, ("-wal", "-shm", ""))
@@ -465,15 +478,18 @@ def moved_lately(name: str, seconds: int = 3600) -> str | None:
     return f"{name}.{_KEPT}-{newest}" if newest >= since else None
 
 
-def _problem(path: Path) -> str | None:
+def _problem(name: str) -> str | None:
     """Why this file cannot be used as it is; None when it can, or is not there."""
-    if not path.exists():
+    if not os.path.exists(name):
         return None
-    if path.stat().st_size == 0:
+    if os.stat(name).st_size == 0:
+        from pathlib import Path
+
+        path = Path(name)
         # A crash in the very first moment leaves this; with backups beside it, it is damage.
         return "empty file" if list(path.parent.glob(f"backups/{path.stem}-*.db")) else None
     try:
-        connection = sqlite.connect(path, timeout=5)
+        connection = sqlite.connect(name, timeout=5)
         try:
             first = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         finally:
@@ -492,7 +508,7 @@ def _problem(path: Path) -> str | None:
 
 def _restore(path: Path) -> str | None:
     for copy in sorted(path.parent.glob(f"backups/{path.stem}-*.db"), reverse=True):
-        if copy.stat().st_size and _problem(copy) is None:
+        if copy.stat().st_size and _problem(str(copy)) is None:
             _create_private(path)
             path.write_bytes(copy.read_bytes())
             return copy.name

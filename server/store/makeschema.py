@@ -5,6 +5,7 @@ Making them from the models costs more than a scan of 20 MB, as peewee must be l
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def text() -> str:
     for name, models in (("SECRETS", SECRET_TABLES), ("USAGE", USAGE_TABLES)):
         lines = "".join(f"    {said!r},  # noqa: E501\n" for said in statements(models))
         parts.append(f"{name} = (\n{lines})\n")
+    form = hashlib.blake2b("\n".join(statements(USAGE_TABLES)).encode(), digest_size=8)
+    parts.append(f'# Which tables `USAGE` makes; see readymade.py.\nFORM = "{form.hexdigest()}"\n')
     return "\n".join(parts)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
-from server.lazy import Log
+from server.lazy import Log, contextmanager
 from server.store import db
 
 TYPE_CHECKING = False  # not imported from `typing`: that takes longer than this module

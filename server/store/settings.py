@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 from server import shortjson
 from server.errors import Unprocessable
-from server.lazy import NamedTuple
+from server.lazy import NamedTuple, contextmanager
 from server.store import db
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py

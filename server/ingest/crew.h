@@ -1,0 +1,433 @@
+/* Whole log files, read by threads that never meet the interpreter.
+ *
+ * A crew has a list of files. Its threads, and whoever calls `fold_next`, take the next one, read
+ * it through a buffer that stays in the processor's cache, and leave a `Told`. What asks for more
+ * than the usual lines is left to the Python, from the file's beginning.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef O_CLOEXEC
+#define O_CLOEXEC 0
+#endif
+
+/* When a file was changed last, in ns. */
+static int64_t changed(const struct stat *said)
+{
+#ifdef __APPLE__
+    return (int64_t)said->st_mtimespec.tv_sec * 1000000000 + said->st_mtimespec.tv_nsec;
+#else
+    return (int64_t)said->st_mtim.tv_sec * 1000000000 + said->st_mtim.tv_nsec;
+#endif
+}
+
+#define PIECE (256u << 10)
+#define LONGEST (8u << 20)   /* of a line */
+#define LARGEST (1LL << 31)  /* of a file */
+#define MOST_TOLD (64u << 20) /* bytes that are kept of a file, of each kind */
+#define FIRST_BYTES 4096     /* of a file, and the last ones before its end: its fingerprint */
+#define LAST_BYTES 1024
+#define MOST_TITLES 4 /* messages of which the first that is good is the title */
+#define MOST_TITLE 65536
+
+typedef struct {
+    int kind; /* HEAD, FIRST or ITEM; its line is for the Python */
+    Text raw;
+} Special;
+
+typedef struct {
+    int whole; /* whether all of it was usual */
+    int titles, more_titles; /* messages are left out that may give the title */
+    int64_t size, changed, inode; /* of the file, before it was read */
+    int64_t end, lines;
+    State state;
+    Heap specials;
+    unsigned char ends[FIRST_BYTES + 1 + LAST_BYTES]; /* what the fingerprint is of */
+    size_t ends_size;
+} Told;
+
+/* ── a file ──────────────────────────────────────────────────────────────────────────── */
+
+typedef struct {
+    unsigned char *data;
+    size_t room;
+    unsigned char last[LAST_BYTES];
+    size_t last_size;
+} Buffer;
+
+/* Note the line from `line` to `close` and from `open` to `end`, its newline included. */
+static int note(Told *told, int kind, Place line, Place close, Place open, Place end)
+{
+    size_t first = (size_t)(close - line), rest = (size_t)(end - open);
+    Heap *heap = &told->state.heap;
+    Special *special = more(&told->specials, sizeof *special);
+    unsigned char *to = special ? more(heap, first + rest) : NULL;
+    if (!to)
+        return FAILED;
+    memcpy(to, line, first);
+    memcpy(to + first, open, rest);
+    special->kind = kind;
+    special->raw.at = (uint32_t)(heap->size - first - rest);
+    special->raw.size = (uint32_t)(first + rest);
+    return DONE;
+}
+
+/* A head is mostly the prompt, which nobody asks for. */
+static int note_head(Told *told, Place line, Place end)
+{
+    static const char prompt[] = "\"base_instructions\":{\"text\":\"";
+    Place close = memmem(line, (size_t)(end - line), prompt, sizeof prompt - 1);
+    if (!close)
+        return note(told, HEAD, line, end, end, end);
+    close += sizeof prompt - 1;
+    Place open = close;
+    do
+        open = memchr(open, '"', (size_t)(end - open));
+    while (open && open[-1] == '\\' && ++open);
+    return open ? note(told, HEAD, line, close, open, end) : ODD;
+}
+
+/* A session's head. Whose it is the Python reads again, and reads the file if this was wrong. */
+static int head(Told *told, Place line, Place end)
+{
+    static const char name[] = "\"id\":\"";
+    State *state = &told->state;
+    if (!state->has_meta) {
+        Place place = line, from;
+        ptrdiff_t size;
+        if (state->numbers[COUNT] || state->records)
+            return ODD;
+        do {
+            place = memmem(place, (size_t)(end - place), name, sizeof name - 1);
+            if (!place)
+                return ODD;
+            place += sizeof name - 1;
+        } while (place[-(ptrdiff_t)sizeof name] != '{' && place[-(ptrdiff_t)sizeof name] != ',');
+        if (!text(&place, end, &from, &size) || !size)
+            return ODD;
+        if (keep(state, &state->texts[OWNER], from, (size_t)size) == FAILED)
+            return FAILED;
+        state->has_meta = 1;
+    }
+    return note_head(told, line, end);
+}
+
+/* A user's message or item: the first that is good gives the title. */
+static int message(Told *told, int kind, Place line, Place end)
+{
+    State *state = &told->state;
+    size_t size = (size_t)(end - line);
+    if (kind == FIRST)
+        state->user = 1;
+    if (++told->titles == MOST_TITLES || size > MOST_TITLE) {
+        state->has_title = told->more_titles = 1;
+        end = size > MOST_TITLE ? line + MOST_TITLE : end;
+    }
+    return note(told, kind, line, end, end, end);
+}
+
+/* Fold the whole lines of a piece; `searched` bytes at its beginning hold no end of a line. */
+static int fold_piece(Told *told, Place data, size_t size, size_t searched, size_t *used)
+{
+    State *state = &told->state;
+    Place line = data, end = data + size, from = data + searched;
+    int done = DONE;
+    state->data = data;
+    while (done == DONE) {
+        Place next = from < end ? memchr(from, '\n', (size_t)(end - from)) : NULL;
+        if (!next)
+            break;
+        done = read_line(state, line, next);
+        if (done == HEAD)
+            done = head(told, line, next + 1);
+        else if (done == FIRST || done == ITEM)
+            done = message(told, done, line, next + 1);
+        line = from = next + 1;
+        told->lines++;
+    }
+    *used = (size_t)(line - data);
+    return done;
+}
+
+static void keep_last(Buffer *buffer, Place data, size_t size)
+{
+    size_t old = size < LAST_BYTES ? LAST_BYTES - size : 0;
+    if (old > buffer->last_size)
+        old = buffer->last_size;
+    memmove(buffer->last, buffer->last + buffer->last_size - old, old);
+    if (size > LAST_BYTES)
+        data += size - LAST_BYTES, size = LAST_BYTES;
+    memcpy(buffer->last + old, data, size);
+    buffer->last_size = old + size;
+}
+
+static void begin_told(Told *told)
+{
+    State *state = &told->state;
+    memset(told, 0, sizeof *told);
+    for (int n = 0; n < TEXTS; n++)
+        state->texts[n] = nothing;
+    for (int n = 0; n < NUMBERS; n++)
+        state->numbers[n] = NONE;
+    state->numbers[EPOCH] = state->numbers[COUNT] = 0;
+    state->raw = nothing;
+    state->heap.most = state->calls.most = state->limits.most = MOST_TOLD;
+    state->compactions.most = told->specials.most = 1u << 20;
+}
+
+static void end_told(Told *told)
+{
+    free(told->state.heap.data);
+    free(told->state.calls.data);
+    free(told->state.limits.data);
+    free(told->state.compactions.data);
+    free(told->specials.data);
+    free(told);
+}
+
+/* Make room behind what is left of a piece, which is moved to the beginning. */
+static int make_room(Buffer *buffer, size_t used, size_t filled)
+{
+    memmove(buffer->data, buffer->data + used, filled - used);
+    if (filled - used < buffer->room)
+        return DONE;
+    if (buffer->room >= LONGEST)
+        return ODD;
+    unsigned char *data = realloc(buffer->data, buffer->room * 2);
+    if (!data)
+        return FAILED;
+    buffer->data = data, buffer->room *= 2;
+    return DONE;
+}
+
+static int fold_lines(Told *told, Buffer *buffer, int file)
+{
+    size_t filled = 0, searched = 0, used;
+    for (;;) {
+        ssize_t got = read(file, buffer->data + filled, buffer->room - filled);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got < 0 ? ODD : DONE;
+        filled += (size_t)got;
+        int done = fold_piece(told, buffer->data, filled, searched, &used);
+        if (done != DONE || told->end + (int64_t)used > LARGEST)
+            return ODD;
+        size_t first = told->ends_size < FIRST_BYTES ? FIRST_BYTES - told->ends_size : 0;
+        first = first < used ? first : used;
+        memcpy(told->ends + told->ends_size, buffer->data, first);
+        told->ends_size += first;
+        keep_last(buffer, buffer->data, used);
+        told->end += (int64_t)used, told->state.base = told->end;
+        if (make_room(buffer, used, filled) != DONE)
+            return ODD;
+        filled -= used, searched = filled;
+    }
+}
+
+static void fold_file(Told *told, Buffer *buffer, const char *path)
+{
+    struct stat said;
+    int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0)
+        return;
+    buffer->last_size = 0;
+    if (fstat(file, &said) == 0 && S_ISREG(said.st_mode) && said.st_size <= LARGEST) {
+        told->size = said.st_size, told->changed = changed(&said);
+        told->inode = (int64_t)said.st_ino;
+        told->whole = fold_lines(told, buffer, file) == DONE;
+    }
+    close(file);
+    told->ends[told->ends_size++] = '|';
+    memcpy(told->ends + told->ends_size, buffer->last, buffer->last_size);
+    told->ends_size += buffer->last_size;
+    if (buffer->room > PIECE) { /* of a long line */
+        free(buffer->data);
+        buffer->data = NULL, buffer->room = 0;
+    }
+}
+
+/* ── prices ──────────────────────────────────────────────────────────────────────────── */
+
+#define MOST (1LL << 40) /* tokens, and rates below 2^20: no sum of four products overflows */
+#define HIGHEST (1LL << 20)
+#define QUARTER_MS 900000 /* no zone begins a day within one */
+
+typedef struct {
+    char *model, *status; /* NULL: a call without a model; its own */
+    long long normal[4], extended[4], credit[4];
+    long long longest, since, until; /* longest: the input above which a call is a long one */
+} Tariff;
+
+/* Rates below 0 are none. */
+static int64_t price(const long long rates[4], const int64_t tokens[FIGURES])
+{
+    if (rates[0] < 0)
+        return NONE;
+    int64_t fresh = tokens[INPUT] - tokens[CACHED] - tokens[WRITTEN];
+    return (fresh * rates[0] + tokens[CACHED] * rates[1] + tokens[WRITTEN] * rates[2] +
+            tokens[OUTPUT] * rates[3] + 500) / 1000;
+}
+
+static int in_range(const long long rates[4])
+{
+    for (int n = 0; n < 4; n++)
+        if ((rates[n] < 0) != (rates[0] < 0) || rates[n] >= HIGHEST)
+            return 0;
+    return 1;
+}
+
+/* Whether figures can be as they are. */
+static int is_plain(const int64_t tokens[FIGURES])
+{
+    for (int n = 0; n <= REASONING; n++)
+        if (tokens[n] < 0 || tokens[n] >= MOST)
+            return 0;
+    return tokens[CACHED] + tokens[WRITTEN] <= tokens[INPUT] && tokens[REASONING] <= tokens[OUTPUT];
+}
+
+/* ── a crew ──────────────────────────────────────────────────────────────────────────── */
+
+#define MOST_THREADS 8
+
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t bell; /* a file is done */
+    size_t count, next, done, told;
+    char **paths;
+    Told **results;
+    /* Guarded by the interpreter's lock: the tariffs, and marks of the calls that were summed up. */
+    Heap tariffs; /* of Tariff */
+    uint64_t *marks;
+    size_t marks_room, marks_size; /* the room is a power of two, 0: a free place */
+    size_t *order; /* in which files were done */
+    int stop, threads;
+    pthread_t thread[MOST_THREADS];
+    Buffer own; /* of the thread that made it */
+} Crew;
+
+static void end_tariffs(Crew *crew)
+{
+    Tariff *tariff = (Tariff *)(void *)crew->tariffs.data;
+    for (size_t n = 0; n < crew->tariffs.size / sizeof *tariff; n++) {
+        free(tariff[n].model);
+        free(tariff[n].status);
+    }
+    free(crew->tariffs.data);
+}
+
+/* Remember a call by its mark; false where one of that mark is known, or for want of memory. */
+static int add_mark(Crew *crew, uint64_t mark)
+{
+    mark += !mark;
+    if (crew->marks_size * 2 >= crew->marks_room) {
+        size_t room = crew->marks_room ? crew->marks_room * 2 : 16384, before = crew->marks_room;
+        uint64_t *old = crew->marks, *marks = calloc(room, sizeof *marks);
+        if (!marks)
+            return 0;
+        crew->marks = marks, crew->marks_room = room, crew->marks_size = 0;
+        for (size_t n = 0; n < before; n++)
+            if (old[n])
+                add_mark(crew, old[n]);
+        free(old);
+    }
+    size_t place = (mark >> 20) & (crew->marks_room - 1);
+    while (crew->marks[place] && crew->marks[place] != mark)
+        place = (place + 1) & (crew->marks_room - 1);
+    if (crew->marks[place])
+        return 0;
+    crew->marks[place] = mark;
+    crew->marks_size++;
+    return 1;
+}
+
+/* Fold the next file; false when there is none. */
+static int fold_next(Crew *crew, Buffer *buffer)
+{
+    pthread_mutex_lock(&crew->lock);
+    size_t number = crew->stop ? crew->count : crew->next;
+    if (number < crew->count)
+        crew->next++;
+    pthread_mutex_unlock(&crew->lock);
+    if (number >= crew->count)
+        return 0;
+    Told *told = malloc(sizeof *told);
+    if (!buffer->data)
+        buffer->data = malloc(PIECE), buffer->room = PIECE;
+    if (told) {
+        begin_told(told);
+        if (buffer->data)
+            fold_file(told, buffer, crew->paths[number]);
+    }
+    pthread_mutex_lock(&crew->lock);
+    crew->results[number] = told;
+    crew->order[crew->done++] = number;
+    pthread_cond_signal(&crew->bell);
+    pthread_mutex_unlock(&crew->lock);
+    return 1;
+}
+
+static void *fold_all(void *given)
+{
+    Buffer buffer = {0};
+    while (fold_next(given, &buffer))
+        ;
+    free(buffer.data);
+    return NULL;
+}
+
+static void end_crew(Crew *crew)
+{
+    pthread_mutex_lock(&crew->lock);
+    crew->stop = 1;
+    pthread_mutex_unlock(&crew->lock);
+    for (int n = 0; n < crew->threads; n++)
+        pthread_join(crew->thread[n], NULL);
+    for (size_t n = 0; n < crew->count; n++) {
+        if (crew->results[n])
+            end_told(crew->results[n]);
+        free(crew->paths[n]);
+    }
+    pthread_mutex_destroy(&crew->lock);
+    pthread_cond_destroy(&crew->bell);
+    free(crew->own.data);
+    free(crew->marks);
+    end_tariffs(crew);
+    free(crew->paths);
+    free(crew->results);
+    free(crew->order);
+    free(crew);
+}
+
+/* A crew without files and threads; NULL where there is no memory. */
+static Crew *new_crew(size_t count)
+{
+    Crew *crew = calloc(1, sizeof *crew);
+    if (!crew)
+        return NULL;
+    pthread_mutex_init(&crew->lock, NULL);
+    pthread_cond_init(&crew->bell, NULL);
+    crew->paths = calloc(count + 1, sizeof *crew->paths);
+    crew->results = calloc(count + 1, sizeof *crew->results);
+    crew->order = calloc(count + 1, sizeof *crew->order);
+    crew->tariffs.most = 1u << 20;
+    if (crew->paths && crew->results && crew->order)
+        return crew;
+    end_crew(crew);
+    return NULL;
+}
+
+static void start_crew(Crew *crew, int threads)
+{
+    sigset_t all, before;
+    sigfillset(&all); /* signals are for the thread that has the interpreter */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (crew->threads < threads && crew->threads < MOST_THREADS &&
+           pthread_create(&crew->thread[crew->threads], NULL, fold_all, crew) == 0)
+        crew->threads++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
