@@ -146,7 +146,7 @@ def test_the_order_of_reading_changes_nothing(tmp_path: Path, seed: int) -> None
 def test_without_the_compiled_part_the_same_is_stored(tmp_path: Path, seed: int) -> None:
     home = tmp_path / "home"
     Tree(home, seed, body=40).grow(30)
-    found = []
+    found: list[dict[str, list[str]]] = []
     for way in ("", "import sys; sys.modules['server.ingest.usual'] = None;"):
         data = tmp_path / f"data-{len(found)}"
         environment = {

@@ -346,9 +346,9 @@ class Crew:
         days: dict[tuple[str, str], list[int]] = {}
         batch.days = days
         for quarter, model, *sums in runs:
-            total = days.setdefault((day(quarter * QUARTER), model or ""), [0] * SUMS)
-            for number, value in enumerate(sums):
-                total[number] += value
+            key = day(quarter * QUARTER), model or ""
+            total = days.get(key)
+            days[key] = sums if total is None else list(map(int.__add__, total, sums))
         batch.last = last
         return True
 
