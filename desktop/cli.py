@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from desktop import connecting, quick
+from desktop import connecting, otherfiles, quick
 from desktop.commands import accounts, figures, ledger, machine, roles
 from desktop.commands.terminal import (
     EXIT_CODES,
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings, warnings = config.load({name: getattr(arguments, name, None) for name in given})
         for warning in warnings:
             say(f"brimline: {warning}")
+        otherfiles.check(arguments)
         code = int(arguments.run(settings, arguments))
         if sys.stdout is None and (arguments.silent or sys.platform == "win32"):
             return code  # a program in the background, or in a window, has none
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"brimline {__version__}")
     add_data_dir(parser, default=None)
     add_shown(parser, default=None)
+    otherfiles.add(parser, default=None)
     parser.set_defaults(run=roles.usual, silent=True)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for subject in (roles, figures, ledger, accounts):

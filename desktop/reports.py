@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import re
 import sys
@@ -11,16 +12,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from desktop import diagnosing, quick
+from desktop import diagnosing, otherfiles, quick
 from server import __version__
 from server.errors import AppError
 
 if TYPE_CHECKING:
     from desktop.offline_api import Api
+    from server.config import Config
 
 PRICES_URL = "https://developers.openai.com/api/docs/pricing.md"
 _MOST_TEXT = 1_000_000
 Add = Callable[..., argparse.ArgumentParser]
+OF_THE_FOLDER = ("setup", "refresh")  # what these read is kept, so no other file may hold for it
 
 _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "groups": (
@@ -158,11 +161,12 @@ def _add_files(command: Add) -> None:
             f"init-{name}", _init, f"Write {name}.json for you to edit.", [f"brimline init-{name}"]
         )
         init.add_argument("--force", action="store_true", help="replace it; the old one is kept")
-        init.set_defaults(file=name)
+        init.set_defaults(file=name, writes=name)
     parse = command(
         "parse-allowance", _parse_allowance, "Keep the allowance that you copied from Codex.",
         ['brimline parse-allowance "5h 79% 6:50 PM Weekly 33% Jun 7"'],
     )  # fmt: skip
+    parse.set_defaults(writes="allowance")
     parse.add_argument("text", nargs="?", metavar="TEXT", help="what Codex shows (else stdin)")
 
 
@@ -177,7 +181,8 @@ def _add_prices(command: Add) -> None:
             said,
             [f"brimline {name}", f"brimline {name} --source-file prices.json"],
         )
-        parser.set_defaults(card=name == "update-rate-card")
+        card = name == "update-rate-card"
+        parser.set_defaults(card=card, writes="rate-card" if card else "pricing")
         source = parser.add_mutually_exclusive_group()
         source.add_argument("--source-file", metavar="FILE")
         if name == "update-pricing":
@@ -191,7 +196,6 @@ def _add_prices(command: Add) -> None:
         "them back.",
         ["brimline pin-pricing --output pricing-2026-11.json"],
     )  # fmt: skip
-    pin.add_argument("--pricing", metavar="FILE", help="pin this price file instead")
     pin.add_argument("--output", metavar="FILE", required=True)
     pin.add_argument("--force", action="store_true", help="replace the file")
 
@@ -237,7 +241,7 @@ def _pin_prices(api: Api, arguments: argparse.Namespace) -> str:
     if Path(arguments.output).expanduser().exists() and not arguments.force:
         raise AppError(f"{arguments.output} exists already. Take another name, or --force.")
     body = {}
-    if arguments.pricing:
+    if arguments.pricing:  # that one alone, whatever else has a price
         body = {"text": _file_text(arguments.pricing), "source": Path(arguments.pricing).name}
     kept = api.post("/api/pricing/pin", body)
     return _written(arguments, json.dumps(kept, indent=2).encode() + b"\n")
@@ -525,10 +529,28 @@ def _coverage(api: Api, arguments: argparse.Namespace) -> str:
 
 
 def _refresh(api: Api, arguments: argparse.Namespace) -> str:
-    said = api.get("/api/scan", privacy=arguments.privacy_mode)
+    return _read(api.get("/api/scan", privacy=arguments.privacy_mode), arguments)
+
+
+def _read(said: dict[str, Any], arguments: argparse.Namespace) -> str:
     if arguments.json:
         return json.dumps(said)
     return "\n".join((*quick.counted(said), *quick.lost(said)))
+
+
+def alone(settings: Config, arguments: argparse.Namespace) -> str | None:
+    """Refresh where no server runs, as `scan` does it, without loading one; None where more than
+    the logs has a say: a file of the user's own.
+    """
+    asked = arguments.verb is not _refresh or arguments.since or arguments.until
+    own = (settings.data_dir / f"{name}.json" for name in otherfiles.FILES)
+    if asked or arguments.fresh is False or any(map(os.path.lexists, own)):
+        return None
+    from server.ingest import scan
+
+    said = scan.run(settings, None, arguments.privacy_mode or "normal")
+    said.pop("seconds")
+    return _read(said, arguments)
 
 
 def _export(api: Api, arguments: argparse.Namespace) -> str:

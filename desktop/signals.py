@@ -143,7 +143,8 @@ class Exporter:
         waited = tool.took * (9 if declined else 7) // 10 if asked else 4
         decided = tool.started + min(waited, tool.took)
         self._codex(talk, decided, "tool_decision", {**about, **source})
-        went = "false" if tool.failed else "true"
+        # The tool worked whatever its command's exit code was: of that only the log tells.
+        went = "false" if declined else "true"
         result = {"duration_ms": str(tool.took), "success": went, "output_truncated": "false"}
         ended = tool.started + tool.took
         self._codex(talk, ended, "tool_result", {**about, **result, "agent_name": "/root"})

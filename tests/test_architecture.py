@@ -170,6 +170,8 @@ WITHOUT_A_SERVER = {
     "quick.py": ("server.ingest",),
     "offline.py": ("server.store", "server.accounts"),
     "offline_api.py": ("server.app", "server.store"),
+    "otherfiles.py": ("server.ingest",),
+    "reports.py": ("server.ingest",),
     "connecting.py": ("server.clients", "server.clientfiles", "server.doctor"),
     "logs.py": ("server.store", "server.ingest"),
     "selftest.py": ("server.app",),

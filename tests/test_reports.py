@@ -503,3 +503,105 @@ def test_pinned_prices_come_back_to_the_last_cent(brimline: Brimline, tmp_path: 
     other.write_text('{"models": {"a": {"input": -1}}}')
     brimline("pin-pricing", "--pricing", str(other), "--output", "x.json", code=1)
     assert "a rate of a is no number" in brimline.error
+
+
+def test_a_refresh_without_a_server_says_what_one_does(brimline: Brimline, tree: Tree) -> None:
+    tree.grow(3)
+    quick = brimline.json("refresh")
+    assert quick["calls"] == tree.sums[0]
+    (brimline.folder / "data" / "thresholds.json").write_text("{}")  # so the routes are asked
+    assert brimline.json("refresh") == quick
+    (brimline.folder / "data" / "thresholds.json").write_text("{")
+    assert brimline("refresh") and "thresholds.json" in brimline.error
+
+
+def test_a_report_by_other_prices_changes_nothing(brimline: Brimline, tmp_path: Path) -> None:
+    before = brimline.json("summary", "--group-by", "model", "--include-archived")
+    prices = tmp_path / "twice.json"
+    rates = {"input_per_million": 1000, "cached_input_per_million": 1000, "output_per_million": 0}
+    prices.write_text(json.dumps({"models": {"gpt-5.5": rates}}))
+    words = ("summary", "--group-by", "model", "--include-archived")
+    for line in (("--pricing", str(prices), *words), (*words, "--pricing", str(prices))):
+        said = {one["name"]: one for one in brimline.json(*line)["groups"]}
+        group = said["gpt-5.5"]
+        assert group["costUsd"] == pytest.approx(group["inputTokens"] / 1000)
+        same = {one["name"]: one for one in before["groups"]}
+        assert {name: said[name] for name in said if name != "gpt-5.5"} == {
+            name: same[name] for name in same if name != "gpt-5.5"
+        }
+    assert brimline.json(*words) == before
+    assert not (brimline.folder / "data" / "pricing.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "words", "expected"),
+    [
+        pytest.param(
+            "rate-card", {"models": {"gpt-6.1-codex": [1e5, 1e5, 1e5]}},
+            ("calls", "--model", "gpt-6.1-codex", "--limit", "1", "--include-archived"),
+            lambda said: said["rows"][0]["credits"] > 10, id="rate card",
+        ),
+        pytest.param(
+            "allowance", {"credit_rates": {"gpt-6.1-codex": [1e5, 1e5, 1e5]}},
+            ("calls", "--model", "gpt-6.1-codex", "--limit", "1", "--include-archived"),
+            lambda said: said["rows"][0]["credits"] > 10, id="allowance",
+        ),
+        pytest.param(
+            "thresholds", {"high_cost_usd": 1e6, "high_context_percent": 5}, ("insights",),
+            lambda said: "context-bloat" not in {card["key"] for card in said["cards"]},
+            id="thresholds",
+        ),
+        pytest.param(
+            "projects", {"aliases": {"project-1": "Atlas", "project-2": "Atlas"}},
+            ("summary", "--group-by", "project", "--privacy-mode", "redacted", "--limit", "0"),
+            lambda said: "Atlas" in {group.get("project", group.get("name"))
+                                     for group in said["groups"]},
+            id="projects",
+        ),
+    ],
+)  # fmt: skip
+def test_other_files_hold_for_one_report(
+    brimline: Brimline, tmp_path: Path, option: str, text: Any, words: Any, expected: Any
+) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(json.dumps(text))
+    assert expected(brimline.json(f"--{option}", str(file), *words))
+    assert not (brimline.folder / "data" / f"{option}.json").exists()
+
+
+def test_a_file_of_ones_own_place_is_written_there(brimline: Brimline, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    brimline("--thresholds", str(mine), "init-thresholds")
+    assert json.loads(mine.read_text())["high_cost_usd"] == 1.0
+    assert not (brimline.folder / "data" / "thresholds.json").exists()
+    brimline("--thresholds", str(mine), "init-thresholds", code=1)
+    assert "exists already" in brimline.error
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        pytest.param(("--pricing", "none.json", "summary"), "no file", id="a file that is not"),
+        pytest.param(("--pricing", "broken.json", "summary"), "broken.json", id="no JSON"),
+        pytest.param(("--pricing", "broken.json", "refresh"), "for reports", id="what is kept"),
+        pytest.param(("--projects", "broken.json", "status"), "for reports", id="no report"),
+    ],
+)
+def test_files_that_do_not_do_are_explained(
+    brimline: Brimline, tmp_path: Path, words: tuple[str, ...], why: str
+) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    given = [str(tmp_path / word) if word.endswith(".json") else word for word in words]
+    brimline(*given, code=1)
+    assert why in brimline.error
+
+
+def test_the_other_files_do_beside_a_server(brimline: Brimline, tmp_path: Path) -> None:
+    lock = Lock(brimline.folder / "data" / "serve.lock")
+    assert lock.acquire()
+    try:
+        prices = tmp_path / "prices.json"
+        prices.write_text(json.dumps({"models": {"gpt-5.5": [1, 1, 1]}}))
+        assert brimline.json("--pricing", str(prices), "pricing-coverage")["models"]
+    finally:
+        lock.release()

@@ -242,6 +242,20 @@ class App:
         found: dict[str, Any] = json.loads((self.data / "window.json").read_text())
         return found
 
+    def ask_window(self, reached: Callable[[dict[str, Any]], bool], *words: str) -> None:
+        """Ask the window manager until the window has written down what came of it.
+
+        On a busy machine a program that asks may be cut off, or the window may not be up yet.
+        """
+
+        def asked() -> bool:
+            self.xdotool(*words)
+            with suppress(AssertionError):
+                return until(lambda: reached(self.memory()), 4)
+            return False
+
+        until(asked, 90, f"{words[0]} is written down")
+
     def close_window(self) -> None:
         for _ in range(8):
             for number in self.windows():
@@ -596,35 +610,37 @@ def test_the_window_remembers_its_place(app: App) -> None:
     app.ready().host.click("Open dashboard")
     number = until(app.windows, 60, "the window")[0]
     until(app.page_shown, 60, "the page")
-    app.xdotool("windowsize", "--sync", number, "900", "640")
-    app.xdotool("windowmove", "--sync", number, "150", "90")
 
-    def remembered() -> bool:
-        kept = app.memory()
+    def sized(kept: dict[str, Any]) -> bool:
         return (kept["width"], kept["height"]) == (900, 640)
 
-    until(remembered, why="its size is written down")
+    app.ask_window(sized, "windowsize", number, "900", "640")
+    app.xdotool("windowmove", number, "150", "90")
     app.close_window()
-    assert remembered()
+    assert sized(app.memory())
     app.host.click("Open dashboard")
     number = until(app.windows, 60, "the window again")[0]
-    until(lambda: "900x640" in app.xdotool("getwindowgeometry", number), 30, "its size")
+    until(lambda: "900x640" in app.xdotool("getwindowgeometry", number), 60, "its size")
 
 
 def test_the_window_does_not_creep_by_its_frame(app: App) -> None:
     app.ready().host.click("Open dashboard")
     number = until(app.windows, 60, "the window")[0]
     until(app.page_shown, 60, "the page")
-    app.xdotool("windowsize", number, "700", "480")
-    until(lambda: app.memory()["width"] == 700, 30, "its size is written down")
-    app.xdotool("windowmove", number, "150", "120")
-    until(lambda: (app.memory().get("x"), app.memory().get("y")) == (150, 120), 30, "its place")
+    app.ask_window(lambda kept: bool(kept["width"] == 700), "windowsize", number, "700", "480")
+    app.ask_window(
+        lambda kept: (kept.get("x"), kept.get("y")) == (150, 120),
+        "windowmove",
+        number,
+        "150",
+        "120",
+    )
     stood = app.xdotool("getwindowgeometry", number).splitlines()[1:]
     app.close_window()
     app.host.click("Open dashboard")
     number = until(app.windows, 60, "the window again")[0]
     until(
-        lambda: app.xdotool("getwindowgeometry", number).splitlines()[1:] == stood, 30, "its place"
+        lambda: app.xdotool("getwindowgeometry", number).splitlines()[1:] == stood, 60, "its place"
     )
     until(app.page_shown, 60, "the page")
     app.close_window()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from desktop import otherfiles
 from desktop.commands.terminal import (
     add_shown,
     asked_language,
@@ -28,9 +29,10 @@ def add(commands: Any) -> None:
     ) -> argparse.ArgumentParser:
         parser = command(commands, name, _ledger, said, examples)
         add_shown(parser)
+        otherfiles.add(parser)
         json_flag(parser)
         reports.common(parser)
-        parser.set_defaults(verb=verb)
+        parser.set_defaults(verb=verb, report=name not in reports.OF_THE_FOLDER)
         return parser
 
     reports.add(report)
@@ -64,7 +66,17 @@ def add(commands: Any) -> None:
 def _ledger(settings: Config, arguments: argparse.Namespace) -> int:
     from desktop import offline_api, reports
 
-    with offline_api.opened(settings, client_of(settings)) as api:
+    named = otherfiles.given(arguments)
+    client = client_of(settings)
+    said = reports.alone(settings, arguments) if client is None and not named else None
+    if said is not None:
+        print(said)
+        return 0
+    if named:
+        source = otherfiles.opened(settings, named, getattr(arguments, "writes", ""))
+    else:
+        source = offline_api.opened(settings, client)
+    with source as api:
         arguments.lang = asked_language(arguments)
         arguments.folder = settings.data_dir
         print(reports.run(api, arguments))

@@ -19,7 +19,6 @@ _LONG = 60  # days
 LONGEST = 3700  # days in one answer: ten years
 HEADINGS = ("kind", "model", "project", "account")
 _KINDS = ("cachedInput", "uncachedInput", "output", "reasoningOutput")
-_SUMS = "sum(calls), sum(input), sum(cached), sum(output), sum(reasoning), sum(cost), sum(unpriced)"
 NO_PROJECT = "no project"
 _UNNAMED = {"model": "unknown", "project": NO_PROJECT, "account": "not through the proxy"}
 
@@ -88,7 +87,8 @@ def series(
     if slices.bare(replace(wanted, provider="")) and slices.by_day(
         _within(first, last, wanted, local), local
     ):
-        found = _rolled(first, last, heading, wanted)
+        # Under each heading a day's sums are the same; there are fewer models than projects.
+        found = _rolled(first, last, "model", wanted)
         named = _named(first, last, heading, wanted) if by != "kind" else []
     else:
         cut = list(_sliced(first, last, heading, wanted, local))
@@ -325,35 +325,35 @@ def _finish(row: dict[str, Any], by: str) -> None:
 
 def _rolled(first: str, last: str, heading: str, wanted: Filter) -> list[tuple[str, Sums]]:
     source, values = _days_rolled(first, last, heading, wanted)
-    found = db.rows(f"select day, {_SUMS} {source} group by day", values)  # noqa: S608
+    sums = ", ".join(f"sum({_left(name, wanted)})" for name in _MEASURED)
+    found = db.rows(f"select d.day, {sums} {source} group by d.day", values)  # noqa: S608
     return [(day, tuple(sums)) for day, *sums in found]
 
 
 def _named(first: str, last: str, heading: str, wanted: Filter) -> list[tuple[str, str, int]]:
     source, values = _days_rolled(first, last, heading, wanted)
-    if not wanted.history:
-        return db.rows(f"select day, name, input + output {source}", values)  # noqa: S608
-    return db.rows(
-        f"select day, name, sum(input + output) {source} group by 1, 2 having sum(calls) > 0",  # noqa: S608
-        values,
-    )
+    tokens = f"{_left('input', wanted)} + {_left('output', wanted)}"
+    sql = f"select d.day, d.name, {tokens} {source} and {_left('calls', wanted)} > 0"  # noqa: S608
+    return db.rows(sql, values)
 
 
-_MEASURED = "calls, input, cached, output, reasoning, cost, unpriced"
-_TAKEN_OUT = ", ".join(f"-{name}" for name in _MEASURED.split(", "))
+_MEASURED = ("calls", "input", "cached", "output", "reasoning", "cost", "unpriced")
+
+
+def _left(name: str, wanted: Filter) -> str:
+    """A measure of a day, without what of it is archived where that is left out."""
+    return f"d.{name} - coalesce(a.{name}, 0)" if wanted.history else f"d.{name}"
 
 
 def _days_rolled(first: str, last: str, heading: str, wanted: Filter) -> tuple[str, list[str]]:
-    only = " and provider = ?" if wanted.provider else ""
-    where = f"where heading = ? and day between ? and ?{only}"
-    values = [heading, first, last, *_given(wanted)]
-    if not wanted.history:
-        return f"from daily_usage {where}", values
-    slices.refresh()
+    joined = ""
+    if wanted.history:
+        slices.refresh()
+        joined = " left join archived_usage a using (heading, day, provider, name)"
+    only = " and d.provider = ?" if wanted.provider else ""
     return (
-        f"from (select day, name, {_MEASURED} from daily_usage {where} "  # noqa: S608
-        f"union all select day, name, {_TAKEN_OUT} from archived_usage {where})",
-        values * 2,
+        f"from daily_usage d{joined} where d.heading = ? and d.day between ? and ?{only}",
+        [heading, first, last, *_given(wanted)],
     )
 
 
