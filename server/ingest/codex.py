@@ -255,12 +255,13 @@ class Told(NamedTuple):
 
     place: int  # in the crew's list
     file: tuple[int, int, int]  # its size, time (ns) and inode, before it was read
-    state: dict[str, Any]
+    owner: str | None  # whose head it saw
+    state: tuple[Any, ...]  # as `State` has it, from `records` to `limits`
     limits: list[tuple[int, bytes]]
     special: list[tuple[int, bytes]]  # kinds and lines that are read here
     offset: int
     lines: int
-    ends: bytes  # what the fingerprint is made of
+    fingerprint: str
     more: bool  # other messages may give a title
     made_up: bool  # the last call's name lacks its prefix
     calls: int
@@ -271,23 +272,21 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
     """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
     be read here. `owner` is what the file's name says.
     """  # noqa: D205
-    records, state = Records(lines=found.lines), State(owner=owner)
+    records, head = Records(lines=found.lines), State(owner=owner)
     for kind, line in found.special:
         if kind != _META:
-            state.title = state.title or _title(line)
-        elif not _take_head(state, line):
+            head.title = head.title or _title(line)
+        elif not _take_head(head, line):
             return None
         elif _PROMPT.encode() not in line:
             records.decoded += 1
-    values = found.state
-    headed = values["owner"] is not None
-    sure = state.meta and state.owner == values["owner"] if headed else not found.calls
-    if not sure or (found.more and state.title is None):
+    mine = head.meta is not None and head.owner == found.owner
+    sure = mine if found.owner is not None else not found.calls
+    if not sure or (found.more and head.title is None):
         return None
-    values["owner"] = state.owner
+    state = State(*(head.owner, head.meta, head.foreign, *found.state, head.title))
     if found.made_up:
-        values["last_id"] = _prefix(state.owner) + values["last_id"]
-    vars(state).update(values)
+        state.last_id = _prefix(state.owner) + str(state.last_id)
     for at, raw in found.limits:
         _add_limits(records, at, raw)
     return records, state

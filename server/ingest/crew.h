@@ -31,6 +31,7 @@ static int64_t changed(const struct stat *said)
 #define MOST_TOLD (64u << 20) /* bytes that are kept of a file, of each kind */
 #define FIRST_BYTES 4096     /* of a file, and the last ones before its end: its fingerprint */
 #define LAST_BYTES 1024
+#define DIGEST 12 /* bytes of a fingerprint */
 #define MOST_TITLES 4 /* messages of which the first that is good is the title */
 #define MOST_TITLE 65536
 
@@ -46,17 +47,78 @@ typedef struct {
     int64_t end, lines;
     State state;
     Heap specials;
-    unsigned char ends[FIRST_BYTES + 1 + LAST_BYTES]; /* what the fingerprint is of */
-    size_t ends_size;
+    char fingerprint[2 * DIGEST + 1]; /* empty where no line is whole */
 } Told;
+
+/* ── fingerprints ────────────────────────────────────────────────────────────────────── */
+
+static uint64_t turned(uint64_t word, int bits)
+{
+    return word >> bits | word << (64 - bits);
+}
+
+/* BLAKE2b's mixing of a block (RFC 7693, 3.2); `before`: bytes up to its end. */
+static void mix(uint64_t state[8], Place block, uint64_t before, int is_last, const uint64_t iv[8])
+{
+    static const unsigned char order[10][16] = {
+        {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+        {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
+        {11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4},
+        {7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8},
+        {9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13},
+        {2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9},
+        {12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11},
+        {13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10},
+        {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5},
+        {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0}};
+    uint64_t v[16], m[16];
+    for (int n = 0; n < 16; n++) {
+        m[n] = 0;
+        for (int byte = 7; byte >= 0; byte--)
+            m[n] = m[n] << 8 | block[n * 8 + byte];
+        v[n] = n < 8 ? state[n] : iv[n - 8];
+    }
+    v[12] ^= before;
+    v[14] ^= is_last ? UINT64_MAX : 0;
+    for (int round = 0; round < 12; round++)
+        for (int n = 0; n < 8; n++) {
+            int shift = n / 4; /* columns, then diagonals */
+            uint64_t *a = v + n % 4, *b = v + 4 + (n + shift) % 4;
+            uint64_t *c = v + 8 + (n + 2 * shift) % 4, *d = v + 12 + (n + 3 * shift) % 4;
+            *a += *b + m[order[round % 10][2 * n]], *d = turned(*d ^ *a, 32);
+            *c += *d, *b = turned(*b ^ *c, 24);
+            *a += *b + m[order[round % 10][2 * n + 1]], *d = turned(*d ^ *a, 16);
+            *c += *d, *b = turned(*b ^ *c, 63);
+        }
+    for (int n = 0; n < 8; n++)
+        state[n] ^= v[n] ^ v[n + 8];
+}
+
+/* The BLAKE2b digest of some bytes, as letters. */
+static void digest(Place from, size_t size, char letters[2 * DIGEST + 1])
+{
+    static const uint64_t iv[8] = {0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b,
+                                   0xa54ff53a5f1d36f1, 0x510e527fade682d1, 0x9b05688c2b3e6c1f,
+                                   0x1f83d9abfb41bd6b, 0x5be0cd19137e2179};
+    unsigned char last[128] = {0};
+    uint64_t state[8], before = 0;
+    memcpy(state, iv, sizeof state);
+    state[0] ^= 0x01010000 ^ DIGEST;
+    for (; size - before > 128; from += 128)
+        before += 128, mix(state, from, before, 0, iv);
+    memcpy(last, from, size - before);
+    mix(state, last, size, 1, iv);
+    for (int n = 0; n < DIGEST; n++)
+        snprintf(letters + 2 * n, 3, "%02x", (unsigned)(state[n / 8] >> (n % 8 * 8) & 0xff));
+}
 
 /* ── a file ──────────────────────────────────────────────────────────────────────────── */
 
 typedef struct {
     unsigned char *data;
     size_t room;
-    unsigned char last[LAST_BYTES];
-    size_t last_size;
+    unsigned char ends[FIRST_BYTES + 1 + LAST_BYTES], last[LAST_BYTES]; /* of the file */
+    size_t ends_size, last_size;
 } Buffer;
 
 /* Note the line from `line` to `close` and from `open` to `end`, its newline included. */
@@ -217,10 +279,10 @@ static int fold_lines(Told *told, Buffer *buffer, int file)
         int done = fold_piece(told, buffer->data, filled, searched, &used);
         if (done != DONE || told->end + (int64_t)used > LARGEST)
             return ODD;
-        size_t first = told->ends_size < FIRST_BYTES ? FIRST_BYTES - told->ends_size : 0;
+        size_t first = buffer->ends_size < FIRST_BYTES ? FIRST_BYTES - buffer->ends_size : 0;
         first = first < used ? first : used;
-        memcpy(told->ends + told->ends_size, buffer->data, first);
-        told->ends_size += first;
+        memcpy(buffer->ends + buffer->ends_size, buffer->data, first);
+        buffer->ends_size += first;
         keep_last(buffer, buffer->data, used);
         told->end += (int64_t)used, told->state.base = told->end;
         if (make_room(buffer, used, filled) != DONE)
@@ -235,16 +297,17 @@ static void fold_file(Told *told, Buffer *buffer, const char *path)
     int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (file < 0)
         return;
-    buffer->last_size = 0;
+    buffer->ends_size = buffer->last_size = 0;
     if (fstat(file, &said) == 0 && S_ISREG(said.st_mode) && said.st_size <= LARGEST) {
         told->size = said.st_size, told->changed = changed(&said);
         told->inode = (int64_t)said.st_ino;
         told->whole = fold_lines(told, buffer, file) == DONE;
     }
     close(file);
-    told->ends[told->ends_size++] = '|';
-    memcpy(told->ends + told->ends_size, buffer->last, buffer->last_size);
-    told->ends_size += buffer->last_size;
+    buffer->ends[buffer->ends_size++] = '|';
+    memcpy(buffer->ends + buffer->ends_size, buffer->last, buffer->last_size);
+    if (told->whole && told->end)
+        digest(buffer->ends, buffer->ends_size + buffer->last_size, told->fingerprint);
     if (buffer->room > PIECE) { /* of a long line */
         free(buffer->data);
         buffer->data = NULL, buffer->room = 0;

@@ -528,9 +528,4 @@ def _packed_fingerprint(path: str, offset: int) -> str:
 
 
 def _digest(head: bytes, joint: bytes) -> str:
-    return digest(head + b"|" + joint)
-
-
-def digest(ends: bytes) -> str:
-    """The fingerprint of a file, from its first bytes, a bar, and its last ones."""
-    return blake2b(ends, digest_size=12).hexdigest()
+    return blake2b(head + b"|" + joint, digest_size=12).hexdigest()

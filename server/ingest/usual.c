@@ -21,7 +21,7 @@
 
 #include "pages.h"
 
-#define FORM 7 /* what early.py expects; raise both when something here changes */
+#define FORM 8 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -419,28 +419,46 @@ static int is_legacy(const State *state)
                                                    !memcmp(bytes_of(state, call->name), "log_", 4)));
 }
 
+/* A state's values in the order of `codex.State`, from `records` to `limits`. */
+static PyObject *as_state(const State *state, const Names *names)
+{
+    const Text *texts = state->texts;
+    const int64_t *numbers = state->numbers, *t = state->totals;
+    PyObject *totals = state->totals_size == SUMS
+                           ? Py_BuildValue("[LLLLL]", (long long)t[A], (long long)t[B],
+                                           (long long)t[C], (long long)t[D], (long long)t[RUNNING])
+                           : or_none(NULL);
+    return Py_BuildValue(
+        "(NLNNNNNNNNNLNN)", PyBool_FromLong(state->records), (long long)numbers[EPOCH], totals,
+        as_text(state, names, texts[MODEL]), as_text(state, names, texts[EFFORT]),
+        as_text(state, names, texts[TURN]), as_number(numbers[TURN_AT]),
+        PyBool_FromLong(state->user), as_number(numbers[OUTPUT_AT]),
+        as_text(state, names, texts[LAST_TURN]), as_text(state, names, texts[LAST_ID]),
+        (long long)numbers[COUNT], as_number(numbers[WINDOW]), as_number(numbers[LIMITS]));
+}
+
 /* What the Python makes a `Records` and a `State` of. */
 static PyObject *as_facts(size_t number, const Told *told)
 {
     if (!told || !told->whole)
         return Py_BuildValue("(nO)", (Py_ssize_t)number, Py_None);
+    const State *state = &told->state;
     Names names;
-    PyObject *values = PyDict_New(), *limits = PyList_New(0), *specials = as_specials(told);
-    int failed = begin_names(&names, "", NULL) == FAILED || !values || !limits || !specials ||
-                 save(&told->state, &names, values) == FAILED ||
-                 append_limits(limits, &told->state) == FAILED;
+    PyObject *limits = PyList_New(0);
+    if (begin_names(&names, "", NULL) == FAILED ||
+        (limits && append_limits(limits, state) == FAILED))
+        Py_CLEAR(limits);
+    PyObject *facts =
+        limits ? Py_BuildValue("(n(LLL)NNNNLLsiini)", (Py_ssize_t)number, (long long)told->size,
+                               (long long)told->changed, (long long)told->inode,
+                               as_text(state, &names, state->texts[OWNER]),
+                               as_state(state, &names), limits, as_specials(told),
+                               (long long)told->end, (long long)told->lines, told->fingerprint,
+                               told->more_titles, state->last_made_up,
+                               (Py_ssize_t)CALL_COUNT(state), is_legacy(state))
+               : NULL;
     end_names(&names);
-    if (!failed)
-        return Py_BuildValue("(n(LLL)NNNLLy#iini)", (Py_ssize_t)number, (long long)told->size,
-                             (long long)told->changed, (long long)told->inode, values, limits, specials,
-                             (long long)told->end, (long long)told->lines, told->ends,
-                             (Py_ssize_t)told->ends_size, told->more_titles,
-                             told->state.last_made_up, (Py_ssize_t)CALL_COUNT(&told->state),
-                             is_legacy(&told->state));
-    Py_XDECREF(values);
-    Py_XDECREF(limits);
-    Py_XDECREF(specials);
-    return NULL;
+    return facts;
 }
 
 static size_t wait_for(Crew *crew, int wait)
@@ -456,8 +474,8 @@ static size_t wait_for(Crew *crew, int wait)
 static const char told_doc[] =
     "told(crew, wait) -> list\n\n"
     "The files that were read since the last time: (number, None) of one that is not usual,\n"
-    "otherwise (number, (size, time, inode), state, limits, lines for the Python, offset, lines, bytes for the\n"
-    "fingerprint, whether more messages may give a title, whether the last name lacks its\n"
+    "otherwise (number, (size, time, inode), owner, state, limits, lines for the Python, offset,\n"
+    "lines, fingerprint, whether more messages may give a title, whether the last name lacks its\n"
     "beginning, calls, whether the first names no response). With `wait` it waits for one, if one\n"
     "is being read.";
 

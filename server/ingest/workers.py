@@ -14,7 +14,7 @@ import sys
 
 from server import shortjson
 from server.ingest import claude, codex, early, reader
-from server.ingest.files import digest, fingerprint
+from server.ingest.files import fingerprint
 from server.ingest.reader import COLUMNS, TABLE, Batch
 from server.lazy import NamedTuple, suppress
 
@@ -184,7 +184,7 @@ class _Crew:
         if begun is None:
             return None
         batch, state = begun
-        stamp = digest(found.ends) if found.offset else ""
+        stamp = found.fingerprint
         if not found.calls:
             return folder.finish(number, batch, stamp)
         held = batch.held = reader.Held(

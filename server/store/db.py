@@ -497,9 +497,9 @@ def _problem(name: str) -> str | None:
     except sqlite.OperationalError as error:
         if "locked" in str(error):
             return None
-        if path.is_file() and not damaged(error):
+        if os.path.isfile(name) and not damaged(error):
             # A full or failing disk, a folder that may not be written: the file may well be whole.
-            raise _unopened(path, error) from error
+            raise _unopened(name, error) from error
         return str(error)
     except sqlite.DatabaseError as error:
         return str(error)
