@@ -37,6 +37,9 @@ _MARKS = {
 }
 
 
+TITLING = "Title for a conversation"  # what the server calls a thread that finds a title
+
+
 class Speech:
     """The words of one language and how it writes numbers; a key stands in for a missing word."""
 
@@ -50,6 +53,11 @@ class Speech:
         """A word, made harmless for a page."""
         said = self._words.get(key, key)
         return escape(said[:1].upper() + said[1:])
+
+    def title(self, thread: Mapping[str, Any]) -> str:
+        """What a thread is called: a name of ours in this language, else its own, else its id."""
+        title = str(thread["title"] or thread["id"][:SHORT])
+        return self._words.get("say.thread.titling", title) if title == TITLING else title
 
     def number(self, value: float, digits: int = 0) -> str:
         """A number with its thousands told apart."""
@@ -128,7 +136,7 @@ def _groups(speech: Speech, kind: str, groups: Sequence[dict[str, Any]]) -> str:
 
 def _threads(speech: Speech, threads: Sequence[dict[str, Any]]) -> str:
     rows = [
-        f"<tr><td>{_name(row['title'] or row['id'][:SHORT])}</td><td>{_name(row['project'])}</td>"
+        f"<tr><td>{_name(speech.title(row))}</td><td>{_name(row['project'])}</td>"
         f"{_figures(speech, row)}</tr>"
         for row in threads
     ]

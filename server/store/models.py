@@ -311,7 +311,7 @@ class Thread(_Usage):
 
     id = TextField(primary_key=True)
     title = TextField(null=True)
-    title_source = TextField(null=True)  # name title index first_message
+    title_source = TextField(null=True)  # name title index first_message kind
     project = TextField(null=True)
     provider = TextField()
     started_at = IntegerField(null=True)
