@@ -7,7 +7,8 @@ from html import escape
 from typing import Any
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8884;--bar:#3b7dd8}
+:root{color-scheme:light dark;--line:#8884;--bar:#17717f}
+@media (prefers-color-scheme:dark){:root{--bar:#6cc8d6}}
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:1rem;margin:0}
@@ -15,7 +16,11 @@ dt{opacity:.7}dd{margin:0;font-size:1.3rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%}
 th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:start}
 td.n,th.n{text-align:end;font-variant-numeric:tabular-nums}
-meter{width:100%;min-width:6rem}footer{margin-top:2rem;opacity:.7}
+meter{width:100%;min-width:6rem;height:.6rem;border:0;background:#8882}
+meter::-webkit-meter-bar{background:#8882;border:0;height:.6rem}
+meter::-webkit-meter-optimum-value{background:var(--bar)}
+meter::-moz-meter-bar{background:var(--bar)}
+footer{margin-top:2rem;opacity:.7}
 """
 _SHOWN_DAYS = 400
 
@@ -32,6 +37,9 @@ _MARKS = {
 }
 
 
+TITLING = "Title for a conversation"  # what the server calls a thread that finds a title
+
+
 class Speech:
     """The words of one language and how it writes numbers; a key stands in for a missing word."""
 
@@ -45,6 +53,11 @@ class Speech:
         """A word, made harmless for a page."""
         said = self._words.get(key, key)
         return escape(said[:1].upper() + said[1:])
+
+    def title(self, thread: Mapping[str, Any]) -> str:
+        """What a thread is called: a name of ours in this language, else its own, else its id."""
+        title = str(thread["title"] or thread["id"][:SHORT])
+        return self._words.get("say.thread.titling", title) if title == TITLING else title
 
     def number(self, value: float, digits: int = 0) -> str:
         """A number with its thousands told apart."""
@@ -123,7 +136,7 @@ def _groups(speech: Speech, kind: str, groups: Sequence[dict[str, Any]]) -> str:
 
 def _threads(speech: Speech, threads: Sequence[dict[str, Any]]) -> str:
     rows = [
-        f"<tr><td>{_name(row['title'] or row['id'][:SHORT])}</td><td>{_name(row['project'])}</td>"
+        f"<tr><td>{_name(speech.title(row))}</td><td>{_name(row['project'])}</td>"
         f"{_figures(speech, row)}</tr>"
         for row in threads
     ]

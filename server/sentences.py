@@ -57,6 +57,8 @@ SENTENCES = {
     "state.quota": "The provider says that this account's quota is used up.",
     "state.answered": "The provider answered “{words}”.",
     "state.expired": "Its sign-in has expired.",
+    # What a thread is called that Codex began for itself.
+    "thread.titling": "Title for a conversation",
     "state.reused": "Its sign-in was used by another program, so it no longer works here.",
     "state.revoked": "Its sign-in was revoked.",
     "state.unknown": "The provider does not know its sign-in.",

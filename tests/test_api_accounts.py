@@ -264,6 +264,25 @@ def test_pause_and_resume(client: FlaskClient, verb: str) -> None:
     assert (answer["status"], answer["account"]["status"]) == ("reactivated", "active")
 
 
+@pytest.mark.parametrize("all_", [True, False], ids=["all", "one"])
+def test_a_pause_lifts_no_block(client: FlaskClient, built: Services, all_: bool) -> None:
+    wanted = add(client)
+    path = "/api/accounts/{}-all" if all_ else f"/api/accounts/{wanted}/{{}}"
+    built.pool.block(wanted, "quota_exceeded", db.now_ms() + HOUR, "quota")
+    before = account(client, wanted)
+    assert client.post(path.format("pause")).status_code == 200
+    paused = account(client, wanted)
+    assert [paused[key] for key in ("status", "blockedUntil", "statusReason")] == [
+        "paused", None, None,
+    ]  # fmt: skip
+    assert "covered" not in paused
+    assert client.post(path.format("resume")).status_code == 200
+    after = account(client, wanted)
+    for key in ("status", "blockedUntil", "pausedUntil", "statusReason", "statusReasonSaid"):
+        assert after.get(key) == before.get(key), key
+    assert after["status"] == "quota_exceeded"
+
+
 def test_pausing_until_the_reset_or_a_time(client: FlaskClient) -> None:
     wanted = add(client)
     reset = account(client, wanted)["resetAtPrimary"]

@@ -316,6 +316,26 @@ def test_resume_says_that_a_sign_in_is_needed(
     assert "Nothing to do" in brimline("resume", "--all")
 
 
+def test_resume_all_says_who_is_still_blocked(brimline: Brimline, tmp_path: Path) -> None:
+    brimline("accounts", "import", brimline.auth_json("work"), brimline.auth_json("home"))
+    with closing(sqlite3.connect(tmp_path / "data" / "usage.db")) as known, known:
+        known.execute(
+            "update account set status = 'quota_exceeded', status_reason = 'Its month is used up.',"
+            " blocked_until = ? where email like 'work%'",
+            (int(time.time() * 1000) + 3_600_000,),
+        )
+    assert brimline("pause", "--all").count("Paused") == 2
+    said = brimline("resume", "--all").splitlines()
+    assert said[0] == "Resumed home@example.com."
+    assert said[1].startswith("Resumed work@example.com. It is blocked until ")
+    assert said[1].endswith(": Its month is used up.")
+    states = {one["email"]: one["status"] for one in brimline.json("accounts")["accounts"]}
+    assert states == {"home@example.com": "active", "work@example.com": "quota_exceeded"}
+    brimline("pause", "--all")
+    told = brimline.json("resume", "--all")["accounts"]
+    assert [one["status"] for one in told] == ["active", "quota_exceeded"]
+
+
 # --- With a server --------------------------------------------------------------------------------
 
 

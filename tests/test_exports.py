@@ -16,7 +16,10 @@ from server.config import Config
 from server.dashboard.exports import cell
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
+from server.ingest.reconcile import Finished
 from server.store import db, settings
+from server.usage.pricing import Tokens
+from server.usage.privacy import MODES
 from tests.rollouts import Tree
 
 
@@ -102,6 +105,33 @@ def test_threads_and_days(client: FlaskClient) -> None:
     rows = table(client, "/api/exports/days.csv?from=first&by=model&to=2026-12-31")
     assert sum(int(row["calls"]) for row in rows) == totals["calls"]
     assert any(name.startswith("tokens: gpt") for name in rows[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_thread_that_finds_a_title_is_called_so_everywhere(
+    client: FlaskClient, mode: str
+) -> None:
+    title = "Title for a conversation"
+    request = Finished(
+        "resp_t", "finds-1", None, "gpt-5.5", "low", None, Tokens(10, 0, 5, 0), None, None,
+        db.now_ms() - 2000, db.now_ms() - 1000, 1000, "title", None, title,
+    )  # fmt: skip
+    with db.writing("calls") as connection:
+        Ledger().see_requests(connection, [request])
+    asked = f"privacy={mode}&history=all"
+    rows = table(client, f"/api/exports/threads.csv?{asked}")
+    assert [row["thread"] for row in rows].count(title) == 1
+    rows = table(client, f"/api/exports/calls.csv?{asked}")
+    assert [row["record_id"] for row in rows if row["thread"] == title] == ["resp_t"]
+    (one,) = client.get(f"/api/calls?thread=finds-1&{asked}").get_json()["calls"]
+    assert (one["threadTitle"], one["threadId"]) == (title, "finds-1")
+    story = client.get(f"/api/threads/finds-1?{asked}").get_json()
+    assert (story["title"], story["sessionList"][0]["title"]) == (title, title)
+    groups = client.get(f"/api/summary?by=thread&limit=500&{asked}").get_json()["groups"]
+    assert [each["threadId"] for each in groups if each["threadTitle"] == title] == ["finds-1"]
+    if mode == "normal":  # a search finds what is shown
+        found = client.get(f"/api/threads?q=title+for+a&{asked}").get_json()["threads"]
+        assert [each["id"] for each in found] == ["finds-1"]
 
 
 def test_a_title_is_harmless_and_private(client: FlaskClient) -> None:

@@ -515,6 +515,93 @@ def test_windows_and_blocks_leave_a_paused_account_alone(pool: Pool, clock: Cloc
     assert state(pool, account) == "paused"
 
 
+def blocked(pool: Pool, account: str) -> tuple[str, int | None]:
+    """An account's status and the end of its block, as the balancer sees them."""
+    found = next(c for c in pool.candidates() if c.id == account)
+    return found.status, found.blocked_until
+
+
+@pytest.mark.parametrize("status", ["rate_limited", "quota_exceeded"])
+def test_a_pause_lifts_no_block(pool: Pool, clock: Clock, here: Config, status: str) -> None:
+    ada, bob = add(pool), add(pool, "bob")
+    end = clock.now + 3 * HOUR
+    pool.block(ada, status, end, "quota")
+    pool.pause_all()
+    assert blocked(pool, ada) == ("paused", None)
+    assert pool.earliest_reset(clock.now) is None  # nothing comes back by itself
+    clock.now += HOUR
+    pool.pause(ada)  # once more, as a script may
+    pool = restarted(pool, here)  # and it outlives a restart
+    pool.resume_all()
+    assert (blocked(pool, ada), state(pool, bob)) == ((status, end), "active")
+    assert "quota" in pool.summary(ada, clock.now)["statusReason"]
+    assert pool.earliest_reset(clock.now) == end
+    pool.resume(ada)  # who resumes an account that is not paused means its block
+    assert blocked(pool, ada) == ("active", None)
+    quiet(pool)
+
+
+def test_a_block_that_ended_during_the_pause_is_over(pool: Pool, clock: Clock) -> None:
+    account = add(pool)
+    pool.block(account, "quota_exceeded", clock.now + HOUR, "quota")
+    pool.pause(account)
+    clock.now += HOUR
+    pool.resume(account)
+    assert blocked(pool, account) == ("active", None)
+
+
+def test_a_pause_that_ends_by_itself_lifts_no_block(pool: Pool, clock: Clock) -> None:
+    account = add(pool)
+    end = clock.now + 3 * HOUR
+    pool.block(account, "rate_limited", end, "rate limit")
+    pool.pause(account, clock.now + HOUR)
+    clock.now += HOUR
+    assert blocked(pool, account) == ("rate_limited", end)  # even before the job ran
+    pool.expire_blocks()
+    assert db.rows("select status, blocked_until, covered from account") == [
+        ("rate_limited", end, None)
+    ]
+    clock.now = end
+    pool.expire_blocks()
+    assert blocked(pool, account) == ("active", None)
+
+
+def test_a_window_that_starts_afresh_during_the_pause_ends_the_block(
+    pool: Pool, clock: Clock
+) -> None:
+    account = add(pool)
+    pool.observe(account, Usage((window(clock.now, 100),)), "headers")
+    pool.block(account, "rate_limited", clock.now + DAY, "usage limit")
+    pool.pause(account)
+    clock.now += MINUTE
+    pool.observe(account, Usage((window(clock.now, 25),)), "headers")  # a banked reset, say
+    assert state(pool, account) == "paused"
+    pool.resume(account)
+    assert blocked(pool, account) == ("active", None)
+
+
+def test_a_refusal_that_a_paused_account_still_meets_counts_after_it(
+    pool: Pool, clock: Clock
+) -> None:
+    account = add(pool)
+    pool.pause(account)  # with a stream open
+    pool.block(account, "quota_exceeded", clock.now + HOUR, "quota")
+    pool.block(account, "rate_limited", clock.now + MINUTE, "rate limit")  # the longer one stays
+    assert state(pool, account) == "paused"
+    pool.resume(account)
+    assert blocked(pool, account) == ("quota_exceeded", clock.now + HOUR)
+
+
+def test_a_new_sign_in_lifts_the_block_beneath_a_pause(pool: Pool, clock: Clock) -> None:
+    account = add(pool)
+    pool.block(account, "quota_exceeded", clock.now + HOUR, "quota")
+    pool.pause(account)
+    assert add(pool) == account
+    assert state(pool, account) == "paused"
+    pool.resume(account)
+    assert state(pool, account) == "active"
+
+
 def test_pause_all_and_resume_all(pool: Pool, upstream: Provider) -> None:
     one, two = add(pool, "ada"), add(pool, "bob")
     upstream.token = lambda _: (401, {"error": {"code": "refresh_token_expired"}})

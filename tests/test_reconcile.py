@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger, project_name, snapshot_rows
 from server.ingest.reconcile import Emitted, Finished, Fork, inherited
 from server.store import db
+from server.usage import threads, trends
 from server.usage.pricing import Tokens
 from tests.rollouts import Tree
 
@@ -135,6 +137,54 @@ def test_the_same_request_twice_counts_once(database: None) -> None:
 def test_a_thread_that_finds_a_title_is_no_conversation(database: None) -> None:
     see(Ledger(), finished("resp_1", "t", kind="title"), finished("resp_2", "s"))
     assert dict(db.rows("select key, kind from session")) == {"t": "title", "s": "user"}
+
+
+def titling(key: str, **other: Any) -> Finished:
+    values: dict[str, Any] = {"kind": "title", "title": "Title for a conversation", **other}
+    return finished(f"resp_{key}", key, **values)
+
+
+def test_a_thread_that_finds_a_title_is_called_so(database: None) -> None:
+    see(Ledger(), titling("t"), titling("u", parent="u"), finished("resp_2", "s"))
+    assert dict(db.rows("select id, title from thread")) == {
+        "t": "Title for a conversation", "u": "Title for a conversation", "s": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("parent_first", [True, False], ids=["after it", "before it"])
+def test_a_thread_that_finds_a_known_threads_title_is_a_session_of_it(
+    config: Config, database: None, parent_first: bool
+) -> None:
+    tree = Tree(config.codex_home, seed=11, body=20)
+    rollout = tree.modern()
+    ledger = Ledger()
+    indexer = Indexer(config, ledger)
+    if not parent_first:
+        see(ledger, titling("t", parent=rollout.key))
+    tree.save(rollout)
+    indexer.scan()
+    if parent_first:
+        see(ledger, titling("t", parent=rollout.key))
+    ((thread, title, source),) = db.rows("select id, title, title_source from thread")
+    assert thread == rollout.key
+    assert title != "Title for a conversation" and source != "kind"
+    assert dict(db.rows("select key, thread from session")) == {"t": thread, thread: thread}
+    row = threads.one(thread)
+    assert (row["subagents"], row["sessions"]) == (1, 2)
+    named = {one["id"]: (one["kind"], one["title"]) for one in row["sessionList"]}
+    assert named == {thread: ("main", title), "t": ("title", "Title for a conversation")}
+
+
+def test_a_thread_that_finds_a_title_is_none_of_todays(database: None) -> None:
+    now = 1_800_000_000_000
+    at = {"started_at": now - 2000, "ended_at": now - 1000}
+    see(Ledger(), titling("t", **at), finished("resp_2", "s", **at))
+    told = trends.today(now)
+    assert (told["calls"], told["threads"]) == (2, 1)
+    row = threads.one("t")
+    assert (row["title"], row["subagents"]) == ("Title for a conversation", 0)
+    assert "subagent-attribution" not in row["flags"]
+    assert [one["kind"] for one in row["sessionList"]] == ["title"]
 
 
 def test_a_failed_transaction_leaves_no_count_behind(database: None) -> None:

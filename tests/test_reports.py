@@ -15,6 +15,7 @@ from desktop import cli, offline_api, reports, sharing
 from desktop.offline_api import address
 from server import config, runtime
 from server.errors import AppError
+from server.sentences import say
 from server.store import settings
 from server.store.lock import Lock
 from server.usage import pricing
@@ -376,6 +377,23 @@ def test_a_report_speaks_the_chosen_language(
     assert "report." not in text and "calls.col" not in text, "every word is in the catalogue"
     speech = sharing.Speech({"language": language, "direction": "ltr", "words": {}})
     assert speech.number(1234567.5, 1) == number
+
+
+@pytest.mark.parametrize(
+    ("language", "title"),
+    [("en", "Title for a conversation"), ("de", "Titel für ein Gespräch")],
+)
+def test_a_report_calls_a_thread_that_finds_a_title_so(
+    brimline: Brimline, tmp_path: Path, language: str, title: str
+) -> None:
+    assert say("thread.titling") == sharing.TITLING
+    with closing(sqlite3.connect(tmp_path / "data" / "usage.db")) as known, known:
+        known.execute("update thread set title = ?, title_source = 'kind'", (sharing.TITLING,))
+    page = tmp_path / "report.html"
+    brimline("--lang", language, "report", "--include-archived", "--output", str(page))
+    assert f">{title}<" in page.read_text()
+    said = brimline("threads", "--no-refresh", "--include-archived")
+    assert "Title for a conversation" in said  # the command line speaks English
 
 
 def test_setup_reads_all_and_says_what_is_there(brimline: Brimline, tree: Tree) -> None:

@@ -261,9 +261,11 @@ def test_open_requests_are_shown(rig: Rig) -> None:
 
 
 def test_a_thread_that_finds_a_title_is_told_apart(rig: Rig) -> None:
-    title = json.dumps({"thread_source": "thread_title"})
+    title = json.dumps({"thread_source": "thread_title", "parent_thread_id": "talk-1"})
     rig.send(None, session_id="title-1", x_codex_turn_metadata=title)
     rig.send(None, session_id="talk-1")
     wait_until(lambda: len(rig.ledger.seen) == 2, "both rows")
     kinds = {one.session_id: one.kind for one in rig.ledger.seen}
     assert kinds == {"title-1": "title", "talk-1": None}
+    titles = {one.session_id: (one.title, one.parent) for one in rig.ledger.seen}
+    assert titles == {"title-1": ("Title for a conversation", "talk-1"), "talk-1": (None, None)}

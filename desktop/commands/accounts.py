@@ -289,9 +289,24 @@ def _report(
         return 0
     if not chosen:
         print("Nothing to do: no account is in a state for that.")
+    blocked = _blocked(settings) if chosen and done == "Resumed" else {}
     for account in chosen:
-        print(f"{done} {_names(account)[0]}.")
+        print(f"{done} {_names(account)[0]}.{blocked.get(account['accountId'], '')}")
     return 0
+
+
+def _blocked(settings: Config) -> dict[str, str]:
+    """What there is to say of the accounts that a resume leaves blocked, by their ids."""
+    from desktop.display import clock, moment
+
+    found = {}
+    for one in _summaries(settings):
+        until = moment(one.get("blockedUntil"))
+        if one["status"] in ("rate_limited", "quota_exceeded") and until is not None:
+            when = clock(until, now_ms(), None)
+            why = f": {one['statusReason']}" if one["statusReason"] else "."
+            found[one["accountId"]] = f" It is blocked until {when}{why}"
+    return found
 
 
 def _can_serve(account: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ class Copies:
 
 def _written(profile: Profile) -> str:
     values = {name: getattr(profile, name) for name in _NAMES}
-    values["blocked_until"] = None
+    values["blocked_until"] = values["covered"] = None
     if profile.status not in _LASTING:
         values |= {"status": ACTIVE, "status_reason": None}
     return json.dumps(values, ensure_ascii=False)

@@ -32,7 +32,16 @@ from server.accounts.provider import UsageFailed as UsageFailed
 from server.accounts.refresh import Held
 from server.accounts.roster import Live, Roster, stored, unknown
 from server.accounts.standings import Standings
-from server.accounts.states import closed, current, fields, fits, newcomer, signed_in_again
+from server.accounts.states import (
+    beneath,
+    closed,
+    current,
+    fields,
+    fits,
+    kept,
+    newcomer,
+    signed_in_again,
+)
 from server.accounts.summary import Profile, View
 from server.config import Config
 from server.errors import Conflict, NotFound, Unprocessable
@@ -134,8 +143,9 @@ class Pool:
     def block(self, account: str, status: str, until: int, reason: str) -> None:
         """Take an account out until a time, because the provider refused.
 
-        A longer block of the same kind stays; paused accounts and those that need a sign-in
-        are left as they are. An implausible time becomes one hour.
+        A longer block of the same kind stays; a paused account stays paused and is blocked when
+        it is resumed; one that needs a sign-in is left as it is. An implausible time becomes one
+        hour.
         """
         self._standings.block(account, status, until, reason)
 
@@ -249,7 +259,8 @@ class Pool:
     def pause(self, account: str, until: int | None = None) -> None:
         """Take an account out of rotation, until a time or until it is resumed.
 
-        Its threads move to others; streams that are open go on to their end.
+        Its threads move to others; streams that are open go on to their end. A block that holds
+        is there again after the pause.
         """
         with self._roster.changing:
             profile = self._roster.profile(account)
@@ -264,10 +275,14 @@ class Pool:
                 status_reason=None,
                 blocked_until=None,
                 paused_until=until,
+                covered=kept(beneath(profile, db.now_ms())),
             )
 
     def resume(self, account: str) -> None:
-        """Put an account back into rotation; what its windows say about it applies at once."""
+        """Put an account back into rotation; what its windows say about it applies at once.
+
+        The end of a pause lifts no block; resuming an account that is blocked and not paused does.
+        """
         with self._roster.changing:
             profile = self._roster.profile(account)
             self._roster.credentials.revive(account)
@@ -277,7 +292,9 @@ class Pool:
                 live.doubts = live.doubted = live.doubted_since = 0
                 live.recent.clear()
                 usage = live.usage
-            standing = allowance.settle(Standing(ACTIVE), usage, usage, db.now_ms())
+            now = db.now_ms()
+            standing = beneath(profile, now) if profile.status == PAUSED else Standing(ACTIVE)
+            standing = allowance.settle(standing, usage, usage, now)
             self._roster.save(profile, paused_until=None, **fields(standing))
         if profile.status not in IN_ROTATION:
             self.ask(account)

@@ -19,7 +19,7 @@ from server.accounts.allowance import (
 )
 from server.accounts.provider import RefreshFailed, SignInNeeded, Unopened, UsageFailed
 from server.accounts.roster import Roster
-from server.accounts.states import aside, closed, current, fields
+from server.accounts.states import aside, beneath, closed, current, fields, kept
 from server.accounts.summary import Profile
 from server.sentences import say
 from server.store import db
@@ -54,36 +54,46 @@ class Standings:
                 self._roster.change(account, plan=usage.plan)
             if usage.workspace and usage.workspace != profile.workspace_name:
                 self._roster.change(account, workspace_name=usage.workspace)
-            standing = Standing(profile.status, profile.blocked_until, profile.status_reason)
+            standing = beneath(profile, now)
             settled = allowance.settle(standing, before, live.usage, now)
             if settled != standing:
-                self._roster.stand(account, settled)
+                self._settle(profile, settled)
             if self._roster.history.see(account, usage, source, live.usage):
                 db.touch("accounts")
 
     def block(self, account: str, status: str, until: int, reason: str) -> None:
         """Take an account out until a time, because the provider refused.
 
-        A longer block of the same kind stays; paused accounts and those that need a sign-in
-        are left as they are. An implausible time becomes one hour.
+        A longer block of the same kind stays; a paused account stays paused and is blocked when
+        it is resumed; one that needs a sign-in is left as it is. An implausible time becomes one
+        hour.
         """
         now = db.now_ms()
         if not reason.endswith("."):
             reason = _BLOCKS.get(reason) or say("state.answered", words=reason)
         with self._roster.lock:
             profile = self._roster.profiles.get(account)
-            if profile is None or profile.status not in IN_ROTATION:
+            if profile is None or profile.status not in (*IN_ROTATION, PAUSED):
                 return
             if status not in BLOCKED:
-                self._roster.stand(account, Standing(status, None, reason))
+                if profile.status != PAUSED:
+                    self._roster.stand(account, Standing(status, None, reason))
                 return
             end = allowance.plausible(until, now) or now + allowance.HOUR
-            longer = profile.blocked_until or 0
-            if profile.status == allowance.QUOTA_EXCEEDED and longer >= end:
+            before = beneath(profile, now)
+            longer = before.until or 0
+            if before.status == allowance.QUOTA_EXCEEDED and longer >= end:
                 return
-            if profile.status == status:
+            if before.status == status:
                 end = max(end, longer)
-            self._roster.stand(account, Standing(status, end, reason))
+            self._settle(profile, Standing(status, end, reason))
+
+    def _settle(self, profile: Profile, standing: Standing) -> None:
+        """Let an account stand so, or once its pause is over; the lock is held."""
+        if profile.status == PAUSED:
+            self._roster.change(profile.id, covered=kept(standing))
+        else:
+            self._roster.stand(profile.id, standing)
 
     def refused(self, account: str, stale: str, code: str) -> None:
         """Note that the provider refused a token for good: the account needs a new sign-in.
@@ -145,7 +155,8 @@ class Standings:
                 if current(profile, now) is profile:
                     continue
                 usage = self._roster.live[profile.id].usage
-                standing = allowance.settle(Standing(ACTIVE), usage, usage, now)
+                standing = beneath(current(profile, now), now)
+                standing = allowance.settle(standing, usage, usage, now)
                 self._roster.change(profile.id, paused_until=None, **fields(standing))
 
     def note(self, account: str, error: RefreshFailed | UsageFailed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -20,12 +21,31 @@ from server.sentences import say, told
 
 
 def fields(standing: Standing) -> dict[str, Any]:
-    """A standing as fields of a profile."""
+    """A standing as fields of a profile; what a pause covered is over with it."""
     return {
         "status": standing.status,
         "status_reason": standing.reason,
         "blocked_until": standing.until,
+        "covered": None,
     }
+
+
+def kept(standing: Standing) -> str | None:
+    """A block as a pause keeps it; nothing else outlasts a pause."""
+    if standing.status not in BLOCKED or standing.until is None:
+        return None
+    return json.dumps([standing.status, standing.until, standing.reason], ensure_ascii=False)
+
+
+def beneath(profile: Profile, now: int) -> Standing:
+    """How an account stands, or would without its pause: blocks count while they hold."""
+    if profile.status != PAUSED:
+        return Standing(profile.status, profile.blocked_until, profile.status_reason)
+    if profile.covered is not None:
+        block = Standing(*json.loads(profile.covered))
+        if block.until is not None and block.until > now:
+            return block
+    return Standing(ACTIVE)
 
 
 def current(profile: Profile, now: int) -> Profile:
@@ -39,7 +59,8 @@ def current(profile: Profile, now: int) -> Profile:
     )
     if not (blocked_over or pause_over):
         return profile
-    return replace(profile, paused_until=None, **fields(Standing(ACTIVE)))
+    standing = beneath(profile, now) if pause_over else Standing(ACTIVE)
+    return replace(profile, paused_until=None, **fields(standing))
 
 
 def aside(profile: Profile) -> bool:
@@ -108,6 +129,7 @@ def newcomer(found: SignIn, taken: Collection[str], now: int) -> Profile:
         status_reason=None,
         blocked_until=None,
         paused_until=None,
+        covered=None,
         priority=0,
         policy="normal",
         created_at=now,

@@ -41,6 +41,7 @@ class Profile:
     status_reason: str | None
     blocked_until: int | None
     paused_until: int | None
+    covered: str | None  # the block that a pause covers, as `states.kept` writes it
     priority: int
     policy: str
     created_at: int

@@ -174,7 +174,11 @@ class Ledger:
                 (one.ended_at, found[1]),
             )
             return int(found[0]), found[2], found[3] is not None
-        meta = {"client": one.client, "started": one.started_at, "kind": one.kind}
+        parent = one.parent if one.parent != one.session_id else None
+        meta = {
+            "client": one.client, "started": one.started_at, "kind": one.kind, "parent": parent,
+            "title": one.title,
+        }  # fmt: skip
         added = _add_session(connection, one.session_id, "codex", meta, None, one.ended_at)[0]
         return added, None, False
 
@@ -837,6 +841,7 @@ def _add_session(
         session = int(known[0])
         if source is not None:
             _update_session(connection, session, values, known[2] != source or late)
+    named = (meta["title"], "kind") if meta.get("title") and thread == key else (None, None)
     connection.execute(
         ADD_THREAD,
         (
@@ -845,8 +850,7 @@ def _add_session(
             provider,
             meta.get("started"),
             last,
-            None,
-            None,
+            *named,
             thread == key,
         ),
     )

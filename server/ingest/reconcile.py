@@ -64,6 +64,8 @@ class Finished:
     ended_at: int
     duration_ms: int | None
     kind: str | None = None  # of the conversation: title; None: nothing but a log tells
+    parent: str | None = None  # the conversation whose title it finds, where Codex tells that
+    title: str | None = None  # what to call its thread, should it be one of its own
 
 
 class Emitted(NamedTuple):

@@ -52,6 +52,7 @@ class Record:
     session: str | None = None
     turn: str | None = None
     kind: str | None = None  # of a conversation that Codex started for itself: title
+    parent: str | None = None  # the one that it started it for, where it says so
     model: str | None = None
     effort: str | None = None
     tier: str | None = None
@@ -277,6 +278,8 @@ def _finished(record: Record) -> Finished:
         ended_at=record.started_at + (record.duration_ms or 0),
         duration_ms=record.duration_ms,
         kind=record.kind,
+        parent=_clean(record.parent),
+        title=say("thread.titling") if record.kind == "title" else None,
     )
 
 

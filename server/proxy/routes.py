@@ -375,7 +375,8 @@ class Proxy:
             or _text(given.get("x-session-id"))
         )
         record.turn = _text(metadata.get("turn_id"))
-        record.kind = "title" if metadata.get("thread_source") == _TITLE else None
+        if metadata.get("thread_source") == _TITLE:
+            record.kind, record.parent = "title", _text(metadata.get("parent_thread_id"))
         key: Key | None = environ["brimline.key"]
         self._gate.reserve(key, read, record)
         work = Work(

@@ -111,6 +111,7 @@ class Account(_Usage):
     status_reason = TextField(null=True)
     blocked_until = IntegerField(null=True)  # rate_limited, quota_exceeded: when it ends
     paused_until = IntegerField(null=True)  # None with status paused: until the user resumes
+    covered = TextField(null=True)  # paused: JSON [status, until, reason] of the block beneath
     priority = IntegerField(default=0)  # higher serves first
     policy = TextField(default="normal")  # burn_first normal preserve
     created_at = IntegerField()
@@ -310,7 +311,7 @@ class Thread(_Usage):
 
     id = TextField(primary_key=True)
     title = TextField(null=True)
-    title_source = TextField(null=True)  # name title index first_message
+    title_source = TextField(null=True)  # name title index first_message kind
     project = TextField(null=True)
     provider = TextField()
     started_at = IntegerField(null=True)

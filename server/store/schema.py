@@ -10,7 +10,7 @@ SECRETS = (
 )
 
 USAGE = (
-    'CREATE TABLE IF NOT EXISTS "account" ("id" TEXT NOT NULL PRIMARY KEY, "label" TEXT, "email" TEXT NOT NULL, "plan" TEXT, "upstream_id" TEXT, "user_id" TEXT, "workspace" TEXT, "workspace_name" TEXT, "status" TEXT NOT NULL, "status_reason" TEXT, "blocked_until" INTEGER, "paused_until" INTEGER, "priority" INTEGER NOT NULL, "policy" TEXT NOT NULL, "created_at" INTEGER NOT NULL, "updated_at" INTEGER NOT NULL)',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "account" ("id" TEXT NOT NULL PRIMARY KEY, "label" TEXT, "email" TEXT NOT NULL, "plan" TEXT, "upstream_id" TEXT, "user_id" TEXT, "workspace" TEXT, "workspace_name" TEXT, "status" TEXT NOT NULL, "status_reason" TEXT, "blocked_until" INTEGER, "paused_until" INTEGER, "covered" TEXT, "priority" INTEGER NOT NULL, "policy" TEXT NOT NULL, "created_at" INTEGER NOT NULL, "updated_at" INTEGER NOT NULL)',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "removed_account" ("id" TEXT NOT NULL PRIMARY KEY, "name" TEXT NOT NULL, "removed_at" INTEGER NOT NULL)',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "snapshot" ("id" INTEGER NOT NULL PRIMARY KEY, "account" TEXT NOT NULL, "source" TEXT NOT NULL, "window" TEXT NOT NULL, "used_percent" REAL NOT NULL, "window_minutes" INTEGER, "resets_at" INTEGER, "credits" REAL, "plan" TEXT, "observed_at" INTEGER NOT NULL)',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "snapshot_account_window_observed_at" ON "snapshot" ("account", "window", "observed_at")',  # noqa: E501
@@ -111,4 +111,4 @@ USAGE = (
 )
 
 # Which tables `USAGE` makes; see readymade.py.
-FORM = "4c09093c70be9067"
+FORM = "3c02d505f3429798"

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from server.sentences import say
+
 MODES = ("normal", "redacted", "strict")
+_OURS = say("thread.titling")
 _PLACES = {"cwd": "cwd", "path": "path", "source": "source", "file": "source", "root": "path"}
 _HIDDEN: dict[str, Any] = {"remoteLabel": None}
 _STRICT: dict[str, Any] = {
@@ -58,8 +61,11 @@ class Privacy:
         return f"Project {short(name)}" if self.hides else name
 
     def title(self, title: str | None, thread: str | None) -> str | None:
-        """A thread's title as it is shown; the same thread is always called the same."""
-        if not self.hides or title is None:
+        """A thread's title as it is shown; the same thread is always called the same.
+
+        A name of ours tells nothing, and stays.
+        """
+        if not self.hides or title is None or title == _OURS:
             return title
         return f"Thread {short(thread or title)}"
 

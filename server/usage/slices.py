@@ -527,7 +527,9 @@ _COUNT_ARCHIVED = tuple(
 )
 KINDS = (
     "count(distinct l.session) as sessions, "
-    "count(distinct case when s.kind = 'subagent' then l.session end) as subagents, "
+    # What finds a title stands alone, where nobody told whose.
+    "count(distinct case when s.kind = 'subagent' or s.kind = 'title' and s.key != s.thread "
+    "then l.session end) as subagents, "
     "count(distinct case when s.kind = 'review' then l.session end) as reviews"
 )
 # A thread's reviews say less of it than its own work.

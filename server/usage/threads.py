@@ -9,6 +9,7 @@ from heapq import nlargest
 from typing import Any
 
 from server.errors import NotFound
+from server.sentences import say
 from server.store import db
 from server.times import iso
 from server.usage import afresh, calls, finding, recommendations, slices, thresholds, titled
@@ -444,7 +445,10 @@ def _flags(values: tuple[Any, ...]) -> list[str]:
     return [key for key, count in named if count]
 
 
-_KINDS = {"subagent": "subagent", "review": "review"}
+_KINDS = {"subagent": "subagent", "review": "review", "title": "title"}
+
+
+_TITLES = {"title": say("thread.titling")}
 
 
 def _sessions(thread: str) -> list[dict[str, Any]]:
@@ -455,7 +459,7 @@ def _sessions(thread: str) -> list[dict[str, Any]]:
             "parentId": parent,
             "kind": _KINDS.get(kind, "main"),
             "role": role,
-            "title": title[0][0] if title and key == thread else None,
+            "title": title[0][0] if title and key == thread else _TITLES.get(kind),
             "startedAt": iso(first_at if started is None else started),
             "lastAt": iso(last_at if last_at is not None else ended),
             "calls": count or 0,

@@ -355,7 +355,7 @@ export interface ThreadPage {
 export interface ThreadSession {
   id: string;
   parentId: string | null;
-  kind: "main" | "subagent" | "review";
+  kind: "main" | "subagent" | "review" | "title";
   role: string | null;
   title: string | null;
   startedAt: string | null;

@@ -3,7 +3,7 @@ import type { ReactNode } from "react";
 import { nameOf } from "./accounts";
 import type { Account, CallDetail, CallRow } from "./api";
 import { count, credits, duration, exact, full, joined, money, share, stamp, UNKNOWN } from "./format";
-import { titleOf } from "./threads";
+import { titled, titleOf } from "./threads";
 import { t, tIf, type Word } from "./words";
 
 export interface Context {
@@ -76,11 +76,11 @@ export const COLUMNS: Column[] = [
     grow: true,
     show: (c) =>
       c.threadTitle ? (
-        <bdi>{c.threadTitle}</bdi>
+        <bdi>{titled(c.threadTitle)}</bdi>
       ) : (
         <span className="muted">{titleOf(null, c.threadId ?? c.sessionId)}</span>
       ),
-    title: (c) => c.threadTitle ?? c.threadId ?? c.sessionId ?? "",
+    title: (c) => titled(c.threadTitle) ?? c.threadId ?? c.sessionId ?? "",
   },
   {
     key: "project",

@@ -3,6 +3,7 @@ import type { ReactNode } from "react";
 import type { ThreadRow } from "./api";
 import { compact, count, credits, exact, full, joined, money, pair, share, stamp, UNKNOWN } from "./format";
 import { severityMark } from "./insights";
+import en from "./locales/en.json";
 import { Sign } from "./parts/Sign";
 import { t, tIf, type Word } from "./words";
 
@@ -16,9 +17,14 @@ export interface ThreadColumn {
   title?: (thread: ThreadRow) => string;
 }
 
-/** What a thread or session without a title is called: the beginning of its id, as far as ids differ. */
+/** A thread's title; what the server calls one that only finds a title for another, in the reader's language. */
+export function titled(title: string | null | undefined): string | null {
+  return title === en["say.thread.titling"] ? t("say.thread.titling") : (title ?? null);
+}
+
+/** What a thread or session is called; without a title the beginning of its id, as far as ids differ. */
 export function titleOf(title: string | null, id: string | null): string {
-  return title ?? id?.slice(0, 13) ?? t("calls.untitled");
+  return titled(title) ?? id?.slice(0, 13) ?? t("calls.untitled");
 }
 
 /** Several values and how often, the most frequent first: "gpt-5.5 +2". */

@@ -16,7 +16,7 @@ import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { UsageBar } from "../parts/UsageBar";
-import { Attention, threadCost, titleOf } from "../threads";
+import { Attention, threadCost, titled, titleOf } from "../threads";
 import { asked, onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
 
@@ -112,7 +112,7 @@ function Attentive({ card, search }: { card: Card; search: string }) {
       <b>{tIf(`card.${card.key}`, card.key)}</b>
       <strong>{worth(card)}</strong>
       <small>
-        {card.threadTitle ??
+        {titled(card.threadTitle) ??
           (card.count > 0 ? t("overview.today.calls", { count: card.count }) : tIf(`card.${card.key}.text`, ""))}
       </small>
       <small className="muted">{tIf(`card.${card.key}.text`, "")}</small>
@@ -227,7 +227,7 @@ function Top({ rows }: { rows: ThreadRow[] }) {
         <tbody>
           {rows.map((row) => (
             <tr key={row.id}>
-              <th scope="row" className="thread-name" title={[row.title, row.project].filter(Boolean).join(" · ") || undefined}>
+              <th scope="row" className="thread-name" title={[titled(row.title), row.project].filter(Boolean).join(" · ") || undefined}>
                 <span className="named">
                   <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
                     {titleOf(row.title, row.id)}

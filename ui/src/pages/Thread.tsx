@@ -298,7 +298,7 @@ function Sessions({ list }: { list: ThreadSession[] }) {
             <tr key={session.id}>
               <th scope="row" className={`depth${Math.min(depth, 3)}`}>
                 <Link href={`/calls?session=${encodeURIComponent(session.id)}&history=all`} title={session.id}>
-                  {session.role ?? session.title ?? session.id.slice(0, 13)}
+                  {session.role ?? titleOf(session.title, session.id)}
                 </Link>
               </th>
               <td>{tIf(`threads.kind.${session.kind}`, session.kind)}</td>

@@ -6,6 +6,7 @@ import { count, pair } from "../format";
 import { PRESETS, presetLink } from "../insights";
 import type { CallFilters } from "../pages/Calls";
 import { say } from "../say";
+import { titled } from "../threads";
 import { t, tIf, type Word } from "../words";
 import { LeftChip, PriceChips } from "./Sources";
 import { Warnings } from "./Warnings";
@@ -97,7 +98,7 @@ function Thread({ id, off }: { id: string; off: () => void }) {
   }).data?.calls[0];
   return (
     <>
-      <Off text={pair(t("calls.col.thread"), first?.threadTitle ?? id.slice(0, 8))} title={id} off={off} />
+      <Off text={pair(t("calls.col.thread"), titled(first?.threadTitle) ?? id.slice(0, 8))} title={id} off={off} />
       <Link className="link note" href={`/threads/${encodeURIComponent(id)}`}>
         {t("threads.open")}
       </Link>

@@ -5,6 +5,7 @@ import { api, query } from "../api";
 import { count, exact, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
 import { eventsOf, provisional, rows, type Scope } from "../panels";
+import { titled } from "../threads";
 import { changed } from "../url";
 import type { Usage } from "../usage";
 import { t } from "../words";
@@ -162,7 +163,7 @@ function Table({ rows: listed, usage }: { rows: Response[]; usage: Usage }) {
 /** The conversation of a response: its thread where there is one, else its telemetry. */
 function Talk({ row: { conversation, threadId, title }, usage }: { row: Response; usage: Usage }) {
   if (!conversation) return <>{UNKNOWN}</>;
-  const name = title ? <bdi>{title}</bdi> : <span className="mono">{conversation.slice(0, 8)}</span>;
+  const name = title ? <bdi>{titled(title)}</bdi> : <span className="mono">{conversation.slice(0, 8)}</span>;
   const events = usage.path + changed(usage.search, { counted: null, events: eventsOf({ conversation }) });
   return <Link href={threadId ? `/threads/${encodeURIComponent(threadId)}` : events}>{name}</Link>;
 }

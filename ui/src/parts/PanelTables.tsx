@@ -6,6 +6,7 @@ import { csv, download } from "../csv";
 import { count, duration, exact, percent, share, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
 import { BESIDE, countedOf, eventName, eventsOf, literalEvents, LOCAL_USER, placeOf, rows, type Item, type Panel, type PanelId, type Sources, type Talk } from "../panels";
+import { titled } from "../threads";
 import { changed } from "../url";
 import { t, tIf, type Word } from "../words";
 import { shownOf } from "./Chips";
@@ -547,7 +548,7 @@ function MoreTalks({ loaded, measured, shown: { usage } }: { loaded: number; mea
 /** The name of a conversation: its thread where there is one, else its events. */
 function TalkName({ row, shown }: { row: Talk; shown: Shown }) {
   const { conversation, threadId, title } = row;
-  const said = <bdi>{title ?? (conversation ? conversation.slice(0, SHORT_ID) : UNKNOWN)}</bdi>;
+  const said = <bdi>{titled(title) ?? (conversation ? conversation.slice(0, SHORT_ID) : UNKNOWN)}</bdi>;
   if (threadId) return <Link href={`/threads/${encodeURIComponent(threadId)}`}>{said}</Link>;
   if (!conversation) return <>{said}</>;
   return (
