@@ -82,6 +82,9 @@ def _settle(folder: Path, provider: str, port: int | None) -> Config:
 
 def _fill(config: Config, now: int) -> None:
     made = sample.make(now)
+    # Codex names threads after their first prompt; the one that is played has no log to tell it.
+    named = {"id": stage.THREAD, "thread_name": stage.PROMPT, "updated_at": sample.stamp(now)}
+    made.codex["session_index.jsonl"] += json.dumps(named).encode() + b"\n"
     for home, files in ((config.codex_home, made.codex), (config.claude_home, made.claude)):
         for name, content in files.items():
             path = home / name

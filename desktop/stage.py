@@ -17,7 +17,7 @@ from desktop.supervisor import find
 from server.config import Config
 
 THREAD = "01a1fbe2-0000-7000-8000-000000000000"  # what the client that is played works on
-_MODEL, _PROMPT = "gpt-5.5", "Is this a demo?"
+_MODEL, PROMPT = "gpt-5.5", "Is this a demo?"
 TELEMETRY = "/otlp/v1/logs"
 _PAUSE = 45.0  # seconds between two requests of the client that is played
 _SAID = "This is Brimline's demo: no provider is behind it."
@@ -149,7 +149,7 @@ class Client(threading.Thread):
         body = {
             "model": _MODEL,
             "instructions": "",
-            "input": [{"role": "user", "content": _PROMPT}],
+            "input": [{"role": "user", "content": PROMPT}],
             "reasoning": {"effort": "medium"},
             "stream": True,
             "store": False,
@@ -177,7 +177,7 @@ class Client(threading.Thread):
     def _tell(self, port: int, call: signals.Call) -> None:
         """Export the turn, as a client with telemetry does."""
         talk = signals.Talk.of(THREAD, _MODEL)
-        for body in signals.turn(talk, call, _PROMPT, seed=0):
+        for body in signals.turn(talk, call, PROMPT, seed=0):
             with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
                 connection.request("POST", TELEMETRY, body, {"content-type": "application/json"})
                 connection.getresponse().read()

@@ -161,6 +161,7 @@ def test_the_demo_is_the_whole_program(tmp_path: Path) -> None:
             wait_for(
                 lambda: ["proxy", "telemetry"] in [c["witnesses"] for c in get(played)["calls"]]
             )
+            wait_for(lambda: _named(get, played))
             places = [client["path"] for client in get("/api/connect")["clients"]]
             assert len(places) > 3
             assert [place for place in places if not place.startswith(str(temporary))] == []
@@ -188,6 +189,13 @@ def _settled(get: Any) -> dict[str, int] | None:
     seen = [name for name in answered if name in known]
     joined = [name for name in seen if known[name][:2] == ["log", "proxy"]]
     return {"answered": len(seen), "joined": len(joined)} if len(joined) == len(seen) else None
+
+
+def _named(get: Any, played: str) -> bool:
+    """Whether the played thread has its name, and no list shows a bare id."""
+    rows = get("/api/threads?limit=500&history=all")["threads"]
+    titles = {call["threadTitle"] for call in get(played)["calls"]}
+    return titles == {stage.PROMPT} and all(row["title"] for row in rows)
 
 
 def _reconciled(get: Any) -> dict[str, Any] | None:
