@@ -43,7 +43,9 @@ else:
             whole = text.strip(" \t\n\r")
             try:
                 value, end = _scanners[strict](whole, 0)
-            except StopIteration:
+            except (StopIteration, SystemError):
+                # The compiled scanner names its mistake by a class of `json.decoder`; where that
+                # is not loaded yet, Python 3.11 raises SystemError instead.
                 end = -1
             if end == len(whole):
                 return value

@@ -58,6 +58,24 @@ def test_texts_are_read_as_json_reads_them(text: str, strict: bool) -> None:
         assert repr(shortjson.loads(text, strict=strict)) == expected
 
 
+def test_a_torn_text_is_told_where_nothing_has_loaded_the_library() -> None:
+    """Python's compiled reader names its mistake by a class that must have been loaded."""
+    script = (
+        "import sys; from server import shortjson; assert 'json' not in sys.modules\n"
+        "for text in ('{\"a\":\"b', '[1,]', '{\"a\"', '{1:2}'):\n"
+        "    try: shortjson.loads(text)\n"
+        "    except ValueError as error: print(type(error).__name__)\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert said.stdout.split() == ["JSONDecodeError"] * 4, said.stderr
+
+
 def test_what_is_too_deep_is_said_to_be() -> None:
     with pytest.raises(RecursionError):
         shortjson.loads("[" * 100_000)
