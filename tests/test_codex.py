@@ -148,6 +148,35 @@ def test_counters_of_older_clients(lines: list[bytes], expected: list[tuple[int,
     assert len({call[0] for call in records.calls}) == len(expected)
 
 
+AHEAD = {"thread_id": "0198-parent", "end_ordinal_exclusive": 4, "end_byte_offset": 1000}
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param(
+            [count((1500, 0, 15, 0), (500, 0, 5, 0))], [],
+            id="where the parent stood, told again, is no call of the fork",
+        ),
+        pytest.param(
+            [count((1000, 0, 10, 0), (6042, 0, 0, 0)), count((1000, 0, 10, 0), (1000, 0, 10, 0))],
+            [], id="nor is an estimate of the parent's compaction",
+        ),
+        pytest.param(
+            [count((1000, 0, 10, 0), (0, 0, 0, 0)), count((1700, 0, 17, 0), (700, 0, 7, 0))],
+            [(700, 0, 7, 0)], id="what is added to it is",
+        ),
+    ],
+)  # fmt: skip
+def test_a_fork_without_a_copy_goes_on_from_its_parents_counters(
+    lines: list[bytes], expected: list[tuple[int, ...]]
+) -> None:
+    head = line("session_meta", {**META, "history_mode": "paginated", "history_base": AHEAD})
+    assert tokens(read(head, *lines)[0]) == expected
+    _, state = read(head)
+    assert tokens(read(*lines, state=State.load(state.dump()))[0]) == expected
+
+
 def record(thread: str = "0198-owner", response: str = "resp_1") -> dict[str, Any]:
     own = usage((100, 40, 10, 5), written=True)
     return {

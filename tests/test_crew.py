@@ -109,6 +109,29 @@ def test_real_logs_are_all_usual(usual: Any) -> None:
     assert same(jobs) == len(jobs)
 
 
+def test_a_fork_without_a_copy_is_read_the_same(usual: Any, tmp_path: Path) -> None:
+    """Its counters go on from its parent's, so the first only tells where that stood."""
+    base = b'"history_base":{"thread_id":"019e7065","end_ordinal_exclusive":4}'
+    count = (
+        b'{"timestamp":"2026-05-28T21:02:27.000Z","type":"event_msg","payload":{"type":'
+        b'"token_count","info":{"total_token_usage":{"input_tokens":%d,"cached_input_tokens":0,'
+        b'"output_tokens":5,"reasoning_output_tokens":0,"total_tokens":%d},"last_token_usage":'
+        b'{"input_tokens":700,"cached_input_tokens":0,"output_tokens":5,"reasoning_output_tokens"'
+        b':0,"total_tokens":705},"model_context_window":1000},"rate_limits":null}}\n'
+    )
+    parts = [
+        HEAD.replace(b'"cwd"', base + b',"cwd"') + b"".join(count % (n, n + 5) for n in totals)
+        for totals in ((), (700,), (700, 700), (700, 1400))
+    ]
+    paths = written(tmp_path / "forks", parts)
+    for path, part in zip(paths, parts, strict=True):
+        path.write_bytes(part.replace(NAME[-36:].encode(), path.stem[-36:].encode()))
+    jobs = jobs_of(paths)
+    assert same(jobs) == len(jobs)
+    calls = {number: len(read.batch.rows) for number, read in by_crew(jobs).items()}
+    assert calls == {0: 0, 1: 0, 2: 0, 3: 1}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_log_is_read_the_same_wherever_it_ends(usual: Any, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)

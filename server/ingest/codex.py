@@ -142,6 +142,7 @@ _SECRETS = (
 _TEXT_KEYS = (b'"message":', b'"text":')
 _HEX = frozenset("0123456789abcdef")
 _PROMPT = '"base_instructions":{"text":"'
+_AHEAD = b'"history_base":{'  # as the compiled part looks for it
 
 
 @record
@@ -153,7 +154,7 @@ class State:
     foreign: str | None = None  # another thread's head is embedded: its history was copied
     records: bool = False  # this file names its calls, so its counters are not needed
     epoch: int = 0
-    totals: list[int] | None = None
+    totals: list[int] | None = None  # empty: the first only tells where a parent stood
     model: str | None = None
     effort: str | None = None
     turn: str | None = None
@@ -282,7 +283,8 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
             records.decoded += 1
     mine = head.meta is not None and head.owner == found.owner
     sure = mine if found.owner is not None else not found.calls
-    if not sure or (found.more and head.title is None):
+    alike = (head.totals is not None) == _seems_ahead(found.special)
+    if not sure or not alike or (found.more and head.title is None):
         return None
     state = State(*(head.owner, head.meta, head.foreign, *found.state, head.title))
     if found.made_up:
@@ -290,6 +292,11 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
     for at, raw in found.limits:
         _add_limits(records, at, raw)
     return records, state
+
+
+def _seems_ahead(special: list[tuple[int, bytes]]) -> bool:
+    """Whether a crew took the counters to go on from a parent's."""
+    return _AHEAD in next((line for kind, line in special if kind == _META), b"")
 
 
 def _take_head(state: State, line: bytes) -> bool:
@@ -315,6 +322,10 @@ def _describe(state: State, line: dict[str, Any]) -> bool:
     if state.meta is None:
         state.owner = name
         state.meta = _described(payload, time_ms(line.get("timestamp")))
+        if isinstance(payload.get("history_base"), dict) and not state.count:
+            # The file holds only what is new, so its counters go on from where the parent's
+            # stood, which each turn begins by telling again.
+            state.totals = []
         return True
     if name != state.owner:
         state.foreign = state.foreign or name
@@ -720,6 +731,9 @@ class _Reader:
     def _advance(self, at: int, sums: list[int], own: tuple[int, ...], start: int) -> None:
         """A counter moved: a call, unless it only went back to nothing."""
         before = self.state.totals
+        if before == []:
+            self.state.totals = sums
+            return
         if before and len(before) != len(sums):
             before = None
         lower = before is not None and (

@@ -200,6 +200,7 @@ static int note_head(Told *told, Place line, Place end)
 static int head(Told *told, Place line, Place end)
 {
     static const char name[] = "\"id\":\"";
+    /* A fork of which only the new lines are written; its counters go on from its parent's. */
     State *state = &told->state;
     if (!state->has_meta) {
         Place place = line, from;
@@ -217,6 +218,8 @@ static int head(Told *told, Place line, Place end)
         if (keep(state, &state->texts[OWNER], from, (size_t)size) == FAILED)
             return FAILED;
         state->has_meta = 1;
+        if (HAS(line, end, "\"history_base\":{"))
+            state->totals_size = AHEAD;
     }
     return note_head(told, line, end);
 }

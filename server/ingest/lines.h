@@ -193,7 +193,7 @@ static int figures(Place *at, Place end, int written, int64_t found[FIGURES])
 
 enum { OWNER, MODEL, EFFORT, TURN, LAST_TURN, LAST_ID, TEXTS };
 enum { EPOCH, TURN_AT, OUTPUT_AT, COUNT, WINDOW, LIMITS, NUMBERS };
-enum { A, B, C, D, RUNNING, SUMS };
+enum { A, B, C, D, RUNNING, SUMS, AHEAD };
 enum { ASKED, TOOL, UNKNOWN, COMPACTION }; /* who began a call; ASKED: whoever asks a turn */
 
 /* Memory that only grows, up to `most` bytes. */
@@ -251,7 +251,7 @@ typedef struct {
     Text texts[TEXTS];
     int64_t numbers[NUMBERS];
     int64_t totals[SUMS];
-    int totals_size; /* 0: none; SUMS; -1: of another kind */
+    int totals_size; /* 0: none; SUMS; AHEAD: the first is where it began; -1: of another kind */
     int records, user, has_meta, has_title, totals_new, last_made_up;
     Heap heap;                       /* of texts */
     Heap calls, compactions, limits; /* of Call, Text and Limit */
@@ -412,6 +412,11 @@ static int counted(State *state, Place line, int64_t at, const int64_t told[FIGU
     state->numbers[OUTPUT_AT] = at;
     if (state->records)
         return DONE;
+    if (state->totals_size == AHEAD) {
+        memcpy(before, sums, sizeof sums);
+        state->totals_size = SUMS, state->totals_new = 1;
+        return DONE;
+    }
     int known = state->totals_size == SUMS, lower = 0;
     if (known && memcmp(sums, before, sizeof sums) == 0)
         return DONE;
@@ -471,7 +476,7 @@ static int token_count(State *state, Place at, Place line, Place end, int64_t ms
 {
     int64_t told[FIGURES], own[FIGURES], window = NONE;
     Place raw = NULL;
-    if (state->totals_size < 0 && !state->records)
+    if (state->totals_size == -1 && !state->records)
         return ODD;
     if (TAKE(&at, end, ",\"info\":null,\"rate_limits\":")) {
         if (told_limits(line, at, end, &raw) != DONE)

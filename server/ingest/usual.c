@@ -21,7 +21,7 @@
 
 #include "pages.h"
 
-#define FORM 8 /* what early.py expects; raise both when something here changes */
+#define FORM 9 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -208,7 +208,9 @@ static int load(State *state, Names *names, PyObject *values)
     state->has_meta = item(values, "meta") != Py_None;
     state->has_title = item(values, "title") != Py_None;
     PyObject *totals = item(values, "totals");
-    state->totals_size = totals == Py_None ? 0 : -1;
+    state->totals_size = totals == Py_None                                     ? 0
+                         : PyList_Check(totals) && PyList_Size(totals) == 0 ? AHEAD
+                                                                            : -1;
     if (PyList_Check(totals) && PyList_Size(totals) == SUMS) {
         state->totals_size = SUMS;
         for (int n = 0; n < SUMS; n++) {
@@ -427,7 +429,8 @@ static PyObject *as_state(const State *state, const Names *names)
     PyObject *totals = state->totals_size == SUMS
                            ? Py_BuildValue("[LLLLL]", (long long)t[A], (long long)t[B],
                                            (long long)t[C], (long long)t[D], (long long)t[RUNNING])
-                           : or_none(NULL);
+                       : state->totals_size == AHEAD ? PyList_New(0)
+                                                     : or_none(NULL);
     return Py_BuildValue(
         "(NLNNNNNNNNNLNN)", PyBool_FromLong(state->records), (long long)numbers[EPOCH], totals,
         as_text(state, names, texts[MODEL]), as_text(state, names, texts[EFFORT]),
