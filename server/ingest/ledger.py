@@ -253,6 +253,9 @@ class Ledger:
         after = reconcile.larger(before, row)
         if after != before:
             self._replace(connection, before, after)
+        if after.source != before.source:
+            self._leave(connection, before)
+            return after
         return after._replace(
             input=after.input - before.input,
             cached=after.cached - before.cached,
@@ -260,6 +263,14 @@ class Ledger:
             reasoning=0,
             seen=0,
         )
+
+    def _leave(self, connection: sqlite3.Connection, row: Row) -> None:
+        """Let a file that told of a call be as if it had not: another file's telling counts."""
+        _uncount(connection, row)
+        connection.execute(
+            "update fact_call set call = null where source = ? and call = ?", (row.source, row.id)
+        )
+        connection.execute("insert or ignore into fact_touched values (?)", (row.source,))
 
     def _bulk(
         self,
@@ -521,11 +532,7 @@ class Ledger:
             return
         for row in gone:
             self._drop(connection, row)
-            connection.execute(
-                "update source_file set calls = calls - 1, input = input - ?, cached = cached - ?, "
-                "output = output - ?, reasoning = reasoning - ? where id = ?",
-                (*row[10:12], *row[13:15], row.source),
-            )
+            _uncount(connection, row)
         connection.execute("update session set inherited = ? where id = ?", (fork.matched, session))
 
     def _session(
@@ -744,6 +751,15 @@ def _empty(connection: sqlite3.Connection, source: int) -> None:
         "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
         "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
         (source,),
+    )
+
+
+def _uncount(connection: sqlite3.Connection, row: Row) -> None:
+    """Take a call out of what its file is said to hold."""
+    connection.execute(
+        "update source_file set calls = calls - 1, input = input - ?, cached = cached - ?, "
+        "output = output - ?, reasoning = reasoning - ? where id = ?",
+        (*row[10:12], *row[13:15], row.source),
     )
 
 
