@@ -21,9 +21,11 @@ from typing import Any
 
 import waitress
 import waitress.server
+from waitress.task import ErrorTask
 
 from server import __version__, ownlog
 from server.app import Login, Services, create_app
+from server.auth.guard import unread
 from server.config import NAME, Config
 from server.errors import AppError
 from server.ingest import reprice
@@ -282,6 +284,24 @@ def _jobs(built: Services) -> list[tuple[str, Callable[[], float], Callable[[], 
     ]
 
 
+class _Unread(ErrorTask):  # type: ignore[misc]
+    """waitress' answer to what it cannot read as a request, in our words and with our headers."""
+
+    def execute(self) -> None:
+        """Answer, and end the connection: where the next request begins is not known."""
+        error = self.request.error
+        self.status = f"{error.code} {error.reason}"
+        headers, body = unread(error.code, str(getattr(self.request, "path", "")))
+        self.response_headers.extend(headers)
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(Channel):
+    error_task_class = _Unread
+
+
 def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
     # Every limit and its reason: docs/ARCHITECTURE.md, "Threads and limits".
     loop = Loop()
@@ -303,7 +323,7 @@ def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
         expose_tracebacks=False,
         clear_untrusted_proxy_headers=True,
     )
-    server.channel_class = Channel
+    server.channel_class = _Channel
     server.asyncore = loop
     server.pull_trigger = partial(loop.rouse, server.trigger.pull_trigger)
     return server
