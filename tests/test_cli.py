@@ -152,6 +152,13 @@ def test_match(name: str, found: str) -> None:
     assert accounts.match(name, ACCOUNTS)["accountId"] == found
 
 
+def test_match_takes_what_is_shown_before_an_e_mail_that_two_have() -> None:
+    named = {"accountId": "a1", "alias": "Work", "displayName": "Work", "email": "ada@example.com"}
+    plain = {"accountId": "a2", "displayName": "ada@example.com", "email": "ada@example.com"}
+    assert accounts.match("ADA@example.com", [named, plain]) is plain
+    assert accounts.match("work", [named, plain]) is named
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
