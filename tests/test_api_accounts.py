@@ -258,12 +258,12 @@ def test_a_removed_account_keeps_its_name_as_long_as_its_requests(client: FlaskC
 
 
 def test_what_ends_after_its_account_was_erased_leaves_nothing(
-    services: Services, client: FlaskClient
+    built: Services, client: FlaskClient
 ) -> None:
     kept, erased = add(client), add(client, "bob", email="bob@example.com", user="bob")
     client.delete(f"/api/accounts/{kept}")
     client.delete(f"/api/accounts/{erased}?history=erase")
-    writer = Recorder(services.ledger, services.keys)
+    writer = Recorder(built.ledger, built.keys)
     writer.start()
     records = [
         Record(id=f"r-{each}", endpoint="/v1/responses", started_at=1, account=each)
