@@ -633,6 +633,11 @@ def test_a_file_of_ones_own_place_is_written_there(brimline: Brimline, tmp_path:
     [
         pytest.param(("--pricing", "none.json", "summary"), "no file", id="a file that is not"),
         pytest.param(("--pricing", "broken.json", "summary"), "broken.json", id="no JSON"),
+        pytest.param(
+            ("--pricing", "broken.json", "summary"),
+            "Correct the file, or leave --pricing out: then the data folder's own holds.",
+            id="what to do, as nothing else holds",
+        ),
         pytest.param(("--pricing", "broken.json", "refresh"), "for reports", id="what is kept"),
         pytest.param(("--projects", "broken.json", "status"), "for reports", id="no report"),
     ],
