@@ -6,7 +6,7 @@ import os
 import time
 
 from server import shortjson
-from server.ingest import files, renames, titles, workers
+from server.ingest import codex, files, reader, renames, titles, workers
 from server.ingest.bulk import Bulk
 from server.ingest.files import Found, Job, Source, fingerprint
 from server.ingest.reader import Batch
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     import threading
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from server.ingest.files import Files, Folders
     from server.ingest.ledger import Ledger
@@ -284,8 +285,13 @@ class Indexer:
         source.id, source.fingerprint = known.id, known.fingerprint
         if not self._continues(file, known):
             return Job(source, anew=True)
-        state = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
-        return Job(source, known.offset, shortjson.loads(state))
+        said = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
+        state = shortjson.loads(said)
+        return (
+            Job(source, anew=True)
+            if _is_anothers(source, known.offset, state)
+            else Job(source, known.offset, state)
+        )
 
     def _continues(self, file: Found, known: Known) -> bool:
         """Whether what was read is still the beginning of this file."""
@@ -597,6 +603,17 @@ def _found(source: Source) -> Found:
         source.provider, source.name, source.path, source.inode, source.size,
         source.mtime_ns, bool(source.archived),
     )  # fmt: skip
+
+
+def _is_anothers(source: Source, offset: int, state: dict[str, Any]) -> bool:
+    """Whether the new part of a log may say that it is the thread's which its name tells."""
+    named = codex.owner_of(source.name) if source.provider == "codex" else None
+    if named is None or state.get("owner") in (None, named):
+        return False
+    try:
+        return reader.speaks_of(source.path, offset, named)
+    except OSError:
+        return False  # reading it will say what is wrong
 
 
 def _of_database(error: Exception) -> bool:

@@ -195,7 +195,7 @@ class Ledger:
             session, project = self._session(connection, source, batch)
         rows: Sequence[tuple[Any, ...]] = batch.rows
         if rows and owner and codex.legacy(rows[0][0]):
-            rows = self._own(connection, batch, session)
+            rows = self._own(connection, source, batch, session)
         added = self._take(connection, source, session, project, rows, batch)
         if owner and batch.rows and codex.legacy(batch.rows[0][0]):
             self.settle(connection, owner)
@@ -462,24 +462,35 @@ class Ledger:
     # ── copied heads of forks ─────────────────────────────────────────────────────────
 
     def _own(
-        self, connection: sqlite3.Connection, batch: Batch, session: int | None
+        self, connection: sqlite3.Connection, source: Source, batch: Batch, session: int | None
     ) -> Sequence[tuple[Any, ...]]:
-        """The rows without the leading ones that are the parent's."""
+        """The rows without the leading ones that are the parent's.
+
+        A session may have several logs, one a copy of another: each begins with that head.
+        """
         meta = batch.state.get("meta") or {}
         if not (meta.get("parent") or batch.state.get("foreign")):
             return batch.rows
-        matched, doubtful, begun = connection.execute(
-            "select inherited, guessed, exists(select 1 from call where session = ?1 and seen & 1) "
+        inherited, doubtful, begun = connection.execute(
+            "select inherited, guessed, "
+            "exists(select 1 from call where session = ?1 and source = ?2 and seen & 1) "
             "from session where id = ?1",
-            (session,),
+            (session, source.id),
         ).fetchone()
-        if begun:
+        before = max(0, int(batch.state.get("count") or 0) - len(batch.rows))  # of this log
+        if begun or before > inherited:
             return batch.rows
         parent = str(meta.get("parent") or batch.state.get("foreign"))
-        count, guessed = copied(batch, sequence(connection, parent), matched)
+        count, guessed = copied(batch, sequence(connection, parent), before)
+        # What was guessed gives way to what is known; of two logs, one may be cut short.
+        certain = doubtful and not guessed and not before
         connection.execute(
             "update session set inherited = ?, guessed = ? where id = ?",
-            (matched + count, guessed or doubtful, session),
+            (
+                before + count if certain else max(inherited, before + count),
+                guessed or (doubtful and not certain),
+                session,
+            ),
         )
         return batch.rows[count:]
 
@@ -499,7 +510,7 @@ class Ledger:
             return
         for session, key, source, started, matched, guessed in forks:
             if guessed:
-                self.reread.add(int(source))  # that settles its own forks
+                self._reread(connection, session, source)  # that settles its own forks
                 continue
             if matched < len(known):
                 fork = Fork(started_at=started, written_at=None, burst=False, matched=matched)
@@ -563,8 +574,8 @@ class Ledger:
 
     def adopt(self, connection: sqlite3.Connection, owner: str, thread: str) -> None:
         """Children that were read before their parent: join its thread, be told apart anew."""
-        for child, kind, guessed, source in connection.execute(
-            "select key, kind, guessed, source from session where parent = ?", (owner,)
+        for session, child, kind, guessed, source in connection.execute(
+            "select id, key, kind, guessed, source from session where parent = ?", (owner,)
         ).fetchall():
             if kind != "user" and thread != child:
                 connection.execute(
@@ -576,7 +587,18 @@ class Ledger:
                 for former in {child, owner} - {thread}:
                     _merge_thread(connection, former, thread)
             if guessed and source:
-                self.reread.add(int(source))
+                self._reread(connection, session, source)
+
+    def _reread(self, connection: sqlite3.Connection, session: int, source: int) -> None:
+        """Have a session's logs read anew: the last one that told of it, and whose calls it has."""
+        self.reread.add(int(source))
+        self.reread.update(
+            int(number)
+            for (number,) in connection.execute(
+                "select distinct source from call where session = ? and source is not null",
+                (session,),
+            )
+        )
 
     def project(self, cwd: str | None) -> str | None:
         """The name of a folder's project: its git root's, else its own. Starts no process."""
@@ -746,7 +768,13 @@ def skipped_lines(batch: Batch) -> int:
 
 def _empty(connection: sqlite3.Connection, source: int) -> None:
     """Let a file and its session be as if nothing of it had been read."""
-    connection.execute("update session set inherited = 0, guessed = 0 where source = ?", (source,))
+    # The head that another log of the session begins with is still cut out of that one's calls.
+    connection.execute(
+        "update session set inherited = 0, guessed = 0 where (source = ?1 or key = "
+        "(select json_extract(state, '$.owner') from source_file where id = ?1)) "
+        "and not exists (select 1 from call where session = session.id and seen & 1)",
+        (source,),
+    )
     connection.execute(
         "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
         "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
