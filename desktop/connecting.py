@@ -210,7 +210,12 @@ def _doctor(settings: Config, arguments: argparse.Namespace) -> int:
 
     client = client_of(settings)
     here = _target(settings, client)
-    found = doctor.findings(_facts(settings, here, client is not None))
+    facts = _facts(settings, here, client is not None)
+    if client is None:
+        from desktop.supervisor import answers
+
+        facts = replace(facts, stranger=answers(here.base))
+    found = doctor.findings(facts)
     ok = doctor.healthy(found)
     if arguments.json:
         told = [vars(each) for each in found]
@@ -248,6 +253,7 @@ def _facts(settings: Config, here: Target, running: bool) -> Any:
     return Facts(
         target=here,
         running=running,
+        folder=str(settings.data_dir),
         config=text,
         path=str(path),
         environ=dict(os.environ),

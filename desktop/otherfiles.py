@@ -111,4 +111,17 @@ def _check(api: Api, named: Mapping[str, Path], writes: str) -> None:
     for name, path in named.items():
         problems = said[name].get("problems") or ()
         if problems and name != writes:
-            raise AppError(f"{path}: {problems[0]['text']}")
+            raise AppError(_refusal(name, path, problems[0]["text"]))
+
+
+def _refusal(name: str, path: Path, problem: str) -> str:
+    """Why no report is made by a file, and what to do.
+
+    What is said of the data folder's own file, that something else holds for the time being, is
+    not true of one that was named: without it nothing is printed.
+    """
+    wrong = problem
+    for instead in (" Mend or remove it;", " Until it is corrected,"):
+        wrong = wrong.partition(instead)[0]
+    said = f"{path}{wrong.removeprefix(f'{name}.json')}"
+    return f"{said} Correct the file, or leave --{name} out: then the data folder's own holds."

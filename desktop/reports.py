@@ -52,8 +52,8 @@ _COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }  # fmt: skip
 _GROUPS = (
-    "date", "model", "effort", "project", "account", "provider", "thread", "session", "kind",
-    "role", "parent", "tag",
+    "date", "model", "effort", "project", "cwd", "account", "provider", "thread", "session",
+    "kind", "role", "parent", "tag",
 )  # fmt: skip
 # Presets and headings as another tracker named them.
 _PRESETS: dict[str, dict[str, str]] = {
@@ -61,7 +61,7 @@ _PRESETS: dict[str, dict[str, str]] = {
     "last-7-days": {"by": "date", "from": "7"},
     "by-model": {"by": "model"},
     "by-project": {"by": "project"},
-    "by-cwd": {"by": "project"},
+    "by-cwd": {"by": "cwd"},
     "by-thread": {"by": "thread"},
     "by-subagent-type": {"by": "kind"},
     "by-subagent-role": {"by": "role"},
@@ -69,7 +69,7 @@ _PRESETS: dict[str, dict[str, str]] = {
     "expensive": {},  # as the verb
 }
 _SAME = {
-    "cwd": "project", "thread_source": "kind", "subagent_type": "kind", "agent_role": "role",
+    "thread_source": "kind", "subagent_type": "kind", "agent_role": "role",
     "subagent_role": "role", "parent_session": "parent", "parent_thread": "thread",
     "project_tag": "tag",
 }  # fmt: skip
@@ -411,8 +411,8 @@ def _summary(api: Api, arguments: argparse.Namespace) -> str:
     limit = 20 if arguments.limit is None else arguments.limit
     answer = api.get("/api/summary", **asked, limit=str(limit))
     for group in answer["groups"]:
-        titled = group.get("threadTitle") or group.get("project") or group.get("accountName")
-        group["name"] = titled or group.get("name")
+        named = ("threadTitle", "project", "cwd", "accountName", "name")
+        group["name"] = next((group[key] for key in named if group.get(key)), None)
     return _table(answer["groups"], "groups", arguments, answer)
 
 

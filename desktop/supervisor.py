@@ -86,6 +86,19 @@ def find(config: Config) -> Address | None:
         return None
 
 
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Whether a Brimline answers at this address, whoever's it is."""
+    import requests
+
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            said = session.get(f"{url}/health", timeout=timeout, allow_redirects=False).json()
+        except (requests.RequestException, ValueError):
+            return False
+    return isinstance(said, dict) and said.get("name") == NAME
+
+
 class Client:
     """Speaks to one server as its tray. Never through a proxy, never elsewhere."""
 

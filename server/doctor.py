@@ -31,6 +31,8 @@ class Facts:
     signed_in: bool | None = None  # whether Codex has a sign-in of its own
     others: Mapping[str, str] = field(default_factory=dict)  # other config files by their path
     problem: str | None = None  # why the file cannot be used
+    folder: str = ""  # our data folder
+    stranger: bool = False  # whether a Brimline of another data folder answers at the target
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,16 @@ def findings(facts: Facts) -> list[Finding]:
 def _server(facts: Facts) -> list[Finding]:
     if facts.running is not False:
         return []
+    if facts.stranger:
+        text = (
+            f"The Brimline that answers at {facts.target.base} keeps its data elsewhere than in "
+            f"{facts.folder}: it belongs to another data folder or another user."
+        )
+        mend = (
+            "Ask about that one with its folder (brimline --data-dir DIR doctor), or end it and "
+            "start this one: brimline serve."
+        )
+        return [_problem("other_server", text, mend)]
     text = f"No Brimline server answers at {facts.target.base}."
     return [_problem("server_not_running", text, "Start it: brimline serve, or the tray.")]
 

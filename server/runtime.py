@@ -21,9 +21,11 @@ from typing import Any
 
 import waitress
 import waitress.server
+from waitress.task import ErrorTask
 
 from server import __version__, ownlog
 from server.app import Login, Services, create_app
+from server.auth.guard import unread
 from server.config import NAME, Config
 from server.errors import AppError
 from server.ingest import reprice
@@ -272,6 +274,7 @@ def _jobs(built: Services) -> list[tuple[str, Callable[[], float], Callable[[], 
         ("keys", lambda: 5.0, built.keys.save),
         ("sessions", lambda: 60.0, built.sessions.save),
         ("models", lambda: 300.0, built.proxy.refresh_models),
+        ("clients", lambda: 10.0, built.proxy.look_at_clients),
         ("retention", lambda: 3600.0, built.proxy.forget_old),
         ("snapshots", lambda: 3600.0, built.pool.forget_old),
         ("prices", lambda: 10.0, reprice.keep),
@@ -280,6 +283,24 @@ def _jobs(built: Services) -> list[tuple[str, Callable[[], float], Callable[[], 
         ("memory", lambda: 30.0, lambda: _collect(built)),
         ("telemetry retention", lambda: 3600.0, built.telemetry.forget_old),
     ]
+
+
+class _Unread(ErrorTask):  # type: ignore[misc]
+    """waitress' answer to what it cannot read as a request, in our words and with our headers."""
+
+    def execute(self) -> None:
+        """Answer, and end the connection: where the next request begins is not known."""
+        error = self.request.error
+        self.status = f"{error.code} {error.reason}"
+        headers, body = unread(error.code, str(getattr(self.request, "path", "")))
+        self.response_headers.extend(headers)
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(Channel):
+    error_task_class = _Unread
 
 
 def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
@@ -303,7 +324,7 @@ def _waitress(app: Any, config: Config, listener: socket.socket) -> Any:
         expose_tracebacks=False,
         clear_untrusted_proxy_headers=True,
     )
-    server.channel_class = Channel
+    server.channel_class = _Channel
     server.asyncore = loop
     server.pull_trigger = partial(loop.rouse, server.trigger.pull_trigger)
     return server

@@ -27,6 +27,15 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIMLINE_NO_KEYRING", "1")
 
 
+@pytest.fixture(autouse=True)
+def _shipped_prices() -> Iterator[None]:
+    """Prices that a test gave are no later test's."""
+    yield
+    pricing = sys.modules.get("server.usage.pricing")
+    if pricing is not None and pricing._own:
+        pricing.use({}, {})
+
+
 _BUILDERS: dict[object, Any] = {}
 _compile_builder = Rule._compile_builder
 

@@ -19,6 +19,7 @@ from server.accounts.allowance import DAY, HOUR, Usage, Window
 from server.app import Services, create_app
 from server.config import Config
 from server.dashboard import keys as dashboard_keys
+from server.proxy.recorder import Record, Recorder
 from server.store import db, vault
 from server.times import iso
 from tests.auth_server import Provider, access_token, auth_json, id_token, provider, usage
@@ -195,6 +196,14 @@ def test_a_body_that_is_no_upload(
         assert "codex login" in answer.get_json()["error"]["message"]
 
 
+def test_a_list_of_nothing_is_told_the_same_either_way(client: FlaskClient) -> None:
+    sent = client.post("/api/accounts/import", data=b"[]", content_type="application/json")
+    file = (io.BytesIO(b"[]"), "auth.json")
+    form = client.post("/api/accounts/import", data={"auth_json": file})
+    assert sent.get_json() == form.get_json()
+    assert "Send the auth.json" not in sent.get_json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -246,6 +255,27 @@ def test_a_removed_account_keeps_its_name_as_long_as_its_requests(client: FlaskC
     assert row["accountName"] == f"account {gone[:6]}"
     assert add(client) == gone  # it comes back, and is called what it is called now
     assert client.get("/api/accounts/removed").get_json() == {"accounts": []}
+
+
+def test_what_ends_after_its_account_was_erased_leaves_nothing(
+    built: Services, client: FlaskClient
+) -> None:
+    kept, erased = add(client), add(client, "bob", email="bob@example.com", user="bob")
+    client.delete(f"/api/accounts/{kept}")
+    client.delete(f"/api/accounts/{erased}?history=erase")
+    writer = Recorder(built.ledger, built.keys)
+    writer.start()
+    records = [
+        Record(id=f"r-{each}", endpoint="/v1/responses", started_at=1, account=each)
+        for each in (erased, kept, None)
+    ]
+    for record in records:
+        writer.put(record, wait=0)
+    assert all(record.written.wait(30) for record in records)
+    writer.stop()
+    found = client.get("/api/request-logs").get_json()
+    assert {row["accountId"] for row in found["requests"]} == {kept, None}
+    assert client.get("/api/request-logs/options").get_json()["accountIds"] == [kept]
 
 
 # ── verbs ─────────────────────────────────────────────────────────────────────────────────

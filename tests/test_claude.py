@@ -11,9 +11,11 @@ import pytest
 from server.config import Config
 from server.ingest import scan
 from server.ingest.claude import State, fold, owner_of
+from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
+from server.usage.days import chosen
 
 SESSION = "7c4e0d2a-0000-4000-8000-000000000001"
 
@@ -159,6 +161,94 @@ def test_copies_in_other_files_count_once(config: Config, database: None) -> Non
 def _sums() -> tuple[int, int]:
     row = db.rows("select total(calls), total(output) from daily_usage where heading = 'model'")[0]
     return int(row[0]), int(row[1])
+
+
+MAIN = answer("m1", 90, requestId="req_main", timestamp="2026-06-01T10:00:00.000Z")
+ASIDE = answer(
+    "m1", 90, requestId="req_side", timestamp="2026-06-02T10:05:00.000Z", isSidechain=True
+)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(["main", "side"], id="as it happens"),
+        pytest.param(["side", "main"], id="the copy was found first"),
+        pytest.param(["main side"], id="a first scan reads the copy first"),
+        pytest.param(["early", "side", "main"], id="the session goes on after the copy"),
+        pytest.param(["both"], id="one file holds both, the copy first"),
+        pytest.param(["half", "both"], id="one file holds both, and is read in between"),
+    ],
+)
+def test_a_sessions_own_call_counts_before_a_side_copy(
+    config: Config, database: None, steps: list[str], alone: bool
+) -> None:
+    folder = config.claude_home / "projects" / "-home-dev-shop"
+    main = folder / f"{SESSION}.jsonl"
+    side = folder / SESSION / "subagents" / "agent-abc.jsonl"
+    side.parent.mkdir(parents=True)
+    indexer = Indexer(config, Ledger(), alone=alone)
+    early = answer("m1", 1, requestId="req_main", timestamp="2026-06-01T09:59:59.000Z")
+    for step in steps:
+        if "main" in step:
+            main.write_bytes(prompt("Hello") + (early if "early" in steps else b"") + MAIN)
+        if "side" in step:
+            side.write_bytes(ASIDE)
+        if step in ("early", "half", "both"):
+            main.write_bytes(
+                prompt("Hello") + {"early": early, "half": ASIDE, "both": ASIDE + MAIN}[step]
+            )
+        indexer.scan()
+    assert db.rows(
+        "select call.turn_id, initiator, call.output, strftime('%d %H:%M', call.started_at / 1000, "
+        "'unixepoch'), f.path, session.key from call join source_file f on f.id = call.source "
+        "join session on session.id = call.session"
+    ) == [("req_main", "unknown", 90, "01 10:00", str(main), SESSION)]
+    assert db.rows("select day, calls, output from daily_usage where heading = 'model'") == [
+        (chosen().of(1780308000000), 1, 90)
+    ]
+    assert db.rows("select total(calls), total(output) from source_file") == [(1, 90)]
+
+
+def test_a_replaced_side_copys_tools_are_the_calls_no_more(config: Config, database: None) -> None:
+    folder = config.claude_home / "projects" / "-home-dev-shop"
+    side = folder / SESSION / "subagents" / "agent-abc.jsonl"
+    side.parent.mkdir(parents=True)
+    asked = {"type": "tool_use", "id": "toolu_1", "name": "Grep", "input": {"pattern": "x"}}
+    tool = {"message": {"content": [asked]}}
+    side.write_bytes(answer("m1", 9, isSidechain=True, **tool))
+    indexer, facts = Indexer(config, Ledger()), Gatherer()
+    indexer.scan()
+    facts.bring_up()
+    assert db.rows("select count(*) from fact_call where call = 'm1'") == [(1,)]
+    (folder / f"{SESSION}.jsonl").write_bytes(answer("m1", 9, **tool))
+    indexer.scan()
+    facts.bring_up()
+    assert db.rows(
+        "select f.path = ? from fact_call k join source_file f on f.id = k.source "
+        "where k.call = 'm1'",
+        (str(folder / f"{SESSION}.jsonl"),),
+    ) == [(1,)]
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_a_response_that_grows_has_its_last_lines_time(
+    config: Config, database: None, between: bool
+) -> None:
+    path = config.claude_home / "projects" / "x" / f"{SESSION}.jsonl"
+    path.parent.mkdir(parents=True)
+    indexer = Indexer(config, Ledger())
+    for output, at in ((3, "2026-06-01T23:59:58.000Z"), (900, "2026-06-02T00:00:09.000Z")):
+        with path.open("ab") as file:
+            file.write(answer("m1", output, timestamp=at))
+        if between:
+            indexer.scan()
+    indexer.scan()
+    assert db.rows("select started_at from call") == [(1780358409000,)]
+    assert db.rows("select day, calls, output from daily_usage where heading = 'model'") == [
+        (chosen().of(1780358409000), 1, 900)
+    ]
 
 
 def test_every_cut_gives_the_same(config: Config, database: None, tmp_path: Path) -> None:

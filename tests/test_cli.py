@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 
 from desktop import cli
-from desktop.commands import accounts
+from desktop.commands import accounts, figures, terminal
 from server import __version__
+from server.config import Config
 from server.errors import AppError
 from server.store.lock import Lock
 from tests import upstream
 from tests.commandline import Brimline
+from tests.rollouts import Tree
 
 COMMANDS = [
     "tray", "serve", "window", "demo", "status", "guard", "scan", "accounts", "pause", "resume",
@@ -150,6 +152,13 @@ def test_match(name: str, found: str) -> None:
     assert accounts.match(name, ACCOUNTS)["accountId"] == found
 
 
+def test_match_takes_what_is_shown_before_an_e_mail_that_two_have() -> None:
+    named = {"accountId": "a1", "alias": "Work", "displayName": "Work", "email": "ada@example.com"}
+    plain = {"accountId": "a2", "displayName": "ada@example.com", "email": "ada@example.com"}
+    assert accounts.match("ADA@example.com", [named, plain]) is plain
+    assert accounts.match("work", [named, plain]) is named
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -236,7 +245,10 @@ def test_an_import_from_a_pipe(
         assert "work@example.com" in brimline("accounts", "import", str(pipe))
 
 
-def test_a_folder_that_someone_holds_is_left_alone(brimline: Brimline) -> None:
+def test_a_folder_that_someone_holds_is_left_alone(
+    brimline: Brimline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "_WAIT_SECONDS", 0.5)
     (brimline.folder / "data").mkdir()
     (brimline.folder / "data" / "usage.db").touch()
     lock = Lock(brimline.folder / "data" / "serve.lock")
@@ -244,7 +256,47 @@ def test_a_folder_that_someone_holds_is_left_alone(brimline: Brimline) -> None:
     brimline("pause", "--all", code=69)
     assert "does not answer" in brimline.error
     brimline("scan", code=69)
+    assert "waiting for it" in brimline.error and "does not answer" in brimline.error
     lock.release()
+
+
+def test_scans_wait_for_who_has_the_folder_and_for_each_other(tmp_path: Path) -> None:
+    home = tmp_path / "codex"
+    tree = Tree(home, seed=2, body=30)
+    tree.grow(4)
+    data = tmp_path / "data"
+    lock = Lock(data / "serve.lock")
+    assert lock.acquire()
+    words = [sys.executable, "-m", "desktop", "scan", "--json", "--data-dir", str(data)]
+    env = {**os.environ, "BRIMLINE_CODEX_HOME": str(home)}
+    scans = [
+        subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env
+        )
+        for _ in range(3)
+    ]
+    for scan in scans:
+        assert scan.stderr is not None and "waiting for it" in scan.stderr.readline()
+    lock.release()
+    said = [scan.communicate(timeout=120) for scan in scans]
+    for scan, (answer, error) in zip(scans, said, strict=True):
+        assert (scan.returncode, error) == (0, "")
+        assert json.loads(answer)["calls"] == tree.sums[0]
+
+
+def test_a_scan_beside_a_starting_server_asks_it(
+    brimline: Brimline, server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = terminal.client_of
+    found: list[object] = []
+
+    def starting(settings: Config) -> Any:
+        found.append(asked(settings) if found else None)  # at first it has the lock, and no more
+        return found[-1]
+
+    monkeypatch.setattr(figures, "client_of", starting)
+    assert "calls" in brimline.json("scan")
+    assert len(found) == 2 and "waiting for it" in brimline.error
 
 
 def test_scan_prints_the_contract(

@@ -285,10 +285,12 @@ FIGURES = [
     pytest.param("0", True, id="nothing"),
     pytest.param('"12"', True, id="digits as text"),
     pytest.param("9007199254740992", True, id="the largest"),
+    pytest.param("5.0", True, id="a whole number with a point"),
+    pytest.param("1e2", True, id="a whole number with an exponent"),
     *(
         pytest.param(text, False, id=text[:20])
         for text in (
-            "[]", "{}", "[1]", '""', '"abc"', '"-1"', '"1.5"', "-1", "1.5", "5.0", "1e2", "1e400",
+            "[]", "{}", "[1]", '""', '"abc"', '"-1"', '"1.5"', "-1", "1.5", "1e16", "1e400",
             "NaN", "-Infinity", "9007199254740993", str(2**63), str(2**64), "9" * 400, "true",
             "false",
         )
@@ -429,3 +431,67 @@ def test_without_the_fast_search_the_result_is_the_same(
     fast = [read(data) for data in files]
     monkeypatch.setattr(codex, "_searcher", lambda: bytes)
     assert [read(data) for data in files] == fast
+
+
+TURN = b'{"timestamp":"2026-06-01T10:00:00.000Z","type":"turn_context","payload":{%s}}\n'
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        pytest.param(b'"model":"openai\\/gpt-5.4-mini"', "openai/gpt-5.4-mini", id="a slash"),
+        pytest.param(rb'"model":"mod\u00e8le"', "mod\u00e8le", id="a letter by its number"),
+        pytest.param(rb'"model":"m\"n","effort":"low"', 'm"n', id="a quote"),
+        pytest.param(b'"model":"%s"' % (b"m" * 300), "m" * 200, id="too long, so it is cut"),
+        pytest.param(b'"model":"%s"' % (b"m" * 200), "m" * 200, id="as long as may be"),
+        pytest.param(b'"model":null', "before", id="none: the last turn's goes on"),
+        pytest.param(b'"model":""', "before", id="an empty one: the last turn's goes on"),
+        pytest.param(
+            b'"collaboration_mode":{"mode":"plan","settings":{"model":"other"}},"model":"own"',
+            "own",
+            id="the turn's own one behind that of its mode",
+        ),
+        pytest.param(
+            b'"model":"own","collaboration_mode":{"settings":{"model":"other"}}',
+            "own",
+            id="the turn's own one before that of its mode",
+        ),
+        pytest.param(
+            b'"collaboration_mode":{"settings":{"model":"other"}}', "other", id="only its mode's"
+        ),
+    ],
+)
+def test_the_model_of_a_turn(said: bytes, told: str) -> None:
+    turn = TURN % (b'"turn_id":"t2","cwd":"/p",' + said)
+    before = line("turn_context", {"turn_id": "t1", "model": "before", "effort": "high"})
+    records, state = read(
+        line("session_meta", META), before, turn, line("token_usage_record", record())
+    )
+    assert [(call[2], call[1]) for call in records.calls] == [(told, "t1")]
+    assert (state.model, state.turn) == (told, "t2")
+    assert state.effort == ("low" if b"effort" in said else None)
+    assert state.turn_at is None
+    assert records.warnings == {}
+
+
+def test_a_turn_that_only_decoding_tells_and_nobody_can_is_lost() -> None:
+    broken = TURN % rb'"model":"a\/b",oops'
+    records, state = read(line("session_meta", META), TURN % b'"model":"m"', broken)
+    assert (records.warnings, state.model) == ({"not_json": 1}, "m")
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(None, id="two whole ones"),
+        pytest.param(-30, id="one torn in its last figures"),
+        pytest.param(-150, id="one torn behind its own figures"),
+    ],
+)
+def test_a_record_that_another_line_follows_at_once_is_counted_as_lost(cut: int | None) -> None:
+    glued = line("token_usage_record", record())[:-1][:cut]
+    glued += line("token_usage_record", record(response="resp_2"))
+    after = line("token_usage_record", record(response="resp_3"))
+    records, _ = read(line("session_meta", META), glued, after)
+    assert [call[0] for call in records.calls] == ["resp_3"]
+    assert records.warnings == {"not_json": 1}

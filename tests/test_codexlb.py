@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -235,6 +237,38 @@ def test_the_oldest_release_is_read_too(tmp_path: Path) -> None:
     assert bob.sign_in is not None
     assert bob.sign_in.refreshed_at == 1_793_527_200_123
     assert (found.keys, found.settings) == ((), {})
+
+
+def test_a_folder_is_read_without_a_trace(folder: Path) -> None:
+    assert (folder / "store.db").read_bytes()[18:20] == b"\2\2", "in WAL mode"
+    assert not list(folder.glob("store.db-*"))
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(codexlb.read(folder).accounts) == 3
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["while it runs", "after a crash"])
+def test_what_waits_beside_the_database_is_read(folder: Path, tmp_path: Path, shared: bool) -> None:
+    copy = tmp_path / "copy"
+    with closing(sqlite3.connect(folder / "store.db")) as database:
+        put(database, "accounts", **account("late"))
+        database.commit()
+        shutil.copytree(folder, copy)  # with what is in the log only
+        if not shared:
+            (copy / "store.db-shm").unlink()
+        chosen = folder if shared else copy
+        before = sorted(path.name for path in chosen.iterdir())
+        assert "late@example.com" in {each.email for each in codexlb.read(chosen).accounts}
+        assert sorted(path.name for path in chosen.iterdir()) == before
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_only_be_read(folder: Path) -> None:
+    folder.chmod(0o500)
+    try:
+        assert len(codexlb.read(folder).accounts) == 3
+    finally:
+        folder.chmod(0o700)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +23,7 @@ from server.app import create_app
 from server.config import Config
 from server.store import db, settings
 from tests.codexcli import Codex
-from tests.serving import Served, serving_with_telemetry
+from tests.serving import Served, serving, serving_with_telemetry
 from tests.upstream import Provider, Received, Script, Stream, spoken
 
 MINE = 'model = "gpt-5.5"\n\n[tui]\nanimations = false\n'
@@ -279,6 +282,24 @@ def test_doctor_says_what_is_wrong_by_its_exit_code(
     code, out = said(capsys, "doctor")
     assert code == 1
     assert "NO_PROXY=127.0.0.1" in out and "--profile work" in out
+
+
+def test_doctor_knows_a_server_of_another_data_folder(
+    home: Path, tmp_path: Path, config: Config
+) -> None:
+    with Provider() as provider, serving(config, provider) as served:
+        environ = {
+            **os.environ,
+            "BRIMLINE_PORT": served.url.rpartition(":")[2],
+            "BRIMLINE_DATA_DIR": str(home / "other"),
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+        }
+        command = [sys.executable, "-m", "desktop", "doctor", "--json"]
+        done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, timeout=120)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["running"]) == (1, False)
+    assert found["findings"][0]["code"] == "other_server"
+    assert str(home / "other") in found["findings"][0]["text"]
 
 
 # --- The real Codex CLI ---------------------------------------------------------------------------

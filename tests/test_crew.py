@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -45,11 +46,14 @@ def jobs_of(paths: list[Path]) -> list[Job]:
 
 
 def written(folder: Path, parts: list[bytes]) -> list[Path]:
-    """Each in a file of its own name."""
-    folder.mkdir()
-    paths = [folder / f"{NAME[:-12]}{number:012x}.jsonl" for number in range(len(parts))]
-    for path, data in zip(paths, parts, strict=True):
-        path.write_bytes(data)
+    """Each in a file of its own, named after the thread that its first head names."""
+    paths = []
+    for number, data in enumerate(parts):
+        head = re.search(rb'"session_meta".*?[{,]"id":"([-0-9a-f]{36})"', data)
+        thread = head[1].decode() if head else f"{NAME[-36:-12]}{number:012x}"
+        paths.append(folder / f"{number:04}" / f"{NAME[:-36]}{thread}.jsonl")
+        paths[-1].parent.mkdir(parents=True)
+        paths[-1].write_bytes(data)
     return paths
 
 
@@ -246,6 +250,12 @@ def test_a_text_that_no_page_holds_is_left_to_the_python(usual: Any, tmp_path: P
 def test_a_head_that_is_not_certain_is_left(usual: Any, tmp_path: Path, head: bytes) -> None:
     jobs = jobs_of(written(tmp_path / "logs", [head + record("b") + count(1)]))
     assert same(jobs) == 0
+
+
+def test_a_log_that_begins_with_anothers_head_is_left(usual: Any, tmp_path: Path) -> None:
+    (path,) = written(tmp_path / "logs", [HEAD + record("a")])
+    other = path.with_name(f"{NAME[:-12]}{7:012x}.jsonl")
+    assert (same(jobs_of([path])), same(jobs_of([path.rename(other)]))) == (1, 0)
 
 
 def test_a_head_that_names_nobody_is_left(usual: Any, tmp_path: Path) -> None:

@@ -336,8 +336,10 @@ def test_archiving_makes_new_sections(
     assert diagnostics.stale()
 
     def rows(scope: str) -> int:
-        return int((diagnostics.stored("overview", scope) or {})["usage_rows"])
+        found = diagnostics.stored("overview", scope)
+        return before if found is None else int(found["usage_rows"])
 
+    before = 0
     before = rows("all")
     gatherer = Gatherer()
     gatherer.start()
@@ -726,6 +728,35 @@ def test_the_rollup_follows_the_facts(config: Config, indexer: Indexer) -> None:
     slices.forget()
     gatherer.refresh()  # what went without a trace is found out
     assert runs() == runs(single=True)
+
+
+def test_nothing_archived_is_told_as_the_scope_that_was_asked_for(client: FlaskClient) -> None:
+    assert client.post("/api/diagnostics/refresh", json={}).status_code == 200
+    for query, scope in (("", "active"), ("?include_archived=0", "active"),
+                         ("?include_archived=1", "all")):  # fmt: skip
+        for section in diagnostics.SECTIONS:
+            assert got(client, f"{section}{query}")["snapshot"]["history_scope"] == scope
+
+
+def test_what_is_archived_goes_without_a_refresh(config: Config, client: FlaskClient) -> None:
+    other = rich(2)
+    other.save(config.codex_home)
+    services: Services = client.application.extensions["brimline"]
+    services.indexer.scan()
+    client.post("/api/diagnostics/refresh", json={})
+    assert got(client, "overview?include_archived=0")["usage_rows"] == 14
+    assert got(client, "summary?include_archived=0")["rows"]
+    calls = sum(row["associated_calls"] for row in got(client, "facts?limit=0")["rows"])
+    path = next(config.codex_home.glob(f"sessions/**/{other.name}"))
+    aside = config.codex_home / "archived_sessions"
+    aside.mkdir(exist_ok=True)
+    path.rename(aside / other.name)
+    services.indexer.scan()
+    assert got(client, "overview?include_archived=0")["usage_rows"] == 7
+    assert got(client, "overview")["snapshot"]["history_scope"] == "active"
+    assert got(client, "overview?include_archived=1")["usage_rows"] == 14
+    after = sum(row["associated_calls"] for row in got(client, "facts?limit=0")["rows"])
+    assert after == calls // 2
 
 
 def test_archived_logs_count_when_they_are_asked_for(config: Config, client: FlaskClient) -> None:

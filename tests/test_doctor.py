@@ -31,6 +31,8 @@ def codes(config: str | None = LINE, **facts: Any) -> list[str]:
         pytest.param(LINE, {}, [], id="all is well with the line"),
         pytest.param(BLOCK + 'env_key = "K"\n', {"environ": {"K": "any"}}, [], id="and a block"),
         pytest.param(LINE, {"running": False}, ["server_not_running"], id="no server"),
+        pytest.param(LINE, {"running": False, "stranger": True}, ["other_server"],
+                     id="one of another data folder"),
         pytest.param(LINE, {"running": None, "environ": None, "signed_in": None}, [], id="unknown"),
         pytest.param(None, {}, ["not_connected"], id="no file"),
         pytest.param("", {}, ["not_connected"], id="an empty file"),

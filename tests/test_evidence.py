@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from server.ingest.evidence import Wanted
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
+from server.times import iso
 from tests.rollouts import Rollout, Tree
 from tests.test_claude import answer as claude_answer
 from tests.test_claude import prompt as claude_prompt
@@ -137,6 +138,21 @@ class Written:
         return path
 
 
+def counted(data: bytes) -> bytes:
+    """The same log of a Codex that counted tokens and wrote no records."""
+    lines, total = [], {"input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0}
+    for text in data.splitlines():
+        line = json.loads(text)
+        if line["type"] == "token_usage_record":
+            last = {key: line["payload"]["usage"][key] for key in total}
+            total = {key: total[key] + last[key] for key in total}
+            info = {"total_token_usage": total, "last_token_usage": last}
+            line["type"] = "event_msg"
+            line["payload"] = {"type": "token_count", "info": info}
+        lines.append(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+    return b"".join(lines)
+
+
 # ── What is shown ─────────────────────────────────────────────────────────────────────────
 
 
@@ -177,6 +193,79 @@ def test_every_call_of_every_real_session_has_evidence(
             assert found["state"] == "ok", name
             assert "usage" in kinds(found, "call")
             assert "unreadable" not in kinds(found)
+
+
+def steered(log: Written) -> None:
+    log.call("make one", "ok one")
+    content = [{"type": "input_text", "text": "and mind the tests"}]
+    log.rollout.item("message", role="user", content=content)
+
+
+def left_over(log: Written) -> None:
+    log.rollout.item("function_call_output", call_id="call_9", output="of a turn before")
+    content = [{"type": "input_text", "text": "go on"}]
+    log.rollout.item("message", role="user", content=content)
+
+
+@pytest.mark.parametrize(
+    "amid",
+    [
+        pytest.param(steered, id="a message within the turn"),
+        pytest.param(left_over, id="an output before the question"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False], ids=["records", "token counts"])
+def test_a_named_turn_is_whole_only_from_its_beginning(
+    client: FlaskClient, app_config: Config, amid: Callable[[Written], None], named: bool
+) -> None:
+    log = Written()
+    log.ask("first question")
+    log.call()
+    log.done()
+    log.rollout.at += 60_000
+    began = log.rollout.at
+    log.ask("second question")
+    amid(log)
+    log.call("make two", "ok two")
+    last = log.call("make three", "ok three")
+    log.done()
+    data = b"".join(log.rollout.lines)
+    if not named:
+        data = counted(data)
+    log.save(app_config, data)
+    found = get(client, last if named else ids()[-1])
+    assert found["entries"][0]["label"] == "task_started"
+    assert "second question" in texts(found, "user")
+    assert "first question" not in texts(found, "user")
+    assert found["turn"]["whole"] is True
+    assert found["turn"]["startedAt"] == iso(began)
+    assert found["omitted"]["moreBefore"] is False
+
+
+def test_a_named_turn_beyond_the_bounds_is_not_called_whole(
+    client: FlaskClient, app_config: Config
+) -> None:
+    log = Written()
+    log.ask("first question")
+    for _ in range(400):
+        steered(log)
+    last = log.call()
+    log.save(app_config)
+    found = get(client, last)
+    assert found["turn"]["whole"] is False
+    assert found["omitted"]["moreBefore"] is True
+
+
+def test_the_end_of_the_turn_itself_is_no_beginning(
+    client: FlaskClient, app_config: Config
+) -> None:
+    log = Written()
+    log.ask("a question")
+    log.call("make one", "ok one")
+    log.rollout.event("turn_aborted", turn_id="t1", reason="interrupted")
+    last = log.call("make two", "ok two")
+    log.save(app_config)
+    assert "a question" in texts(get(client, last), "user")
 
 
 def test_generated_trees_of_both_formats(client: FlaskClient, app_config: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 
@@ -10,6 +11,7 @@ from server.ingest import facts, failed, fold, otlp, witness
 from server.ingest.facts import Run
 from server.ingest.otlp import Batch, Event
 from server.store import db
+from server.times import iso
 from server.usage.days import Days
 from server.usage.durations import Durations
 from server.usage.received import Wanted, events
@@ -97,16 +99,51 @@ def test_a_command_that_failed_is_no_success(
 
 
 @pytest.mark.parametrize(
-    ("since", "at", "meant"),
+    ("runs", "ends", "meant"),
     [
-        pytest.param(AT - 500, AT, True, id="ended when the log says"),
-        pytest.param(AT - 500, AT + 9_000_000, True, id="a command that went on in the background"),
-        pytest.param(AT - 900_000, AT - 800_000, False, id="an earlier turn's, of the same id"),
-        pytest.param(AT + 800_000, AT + 900_000, False, id="a later turn's, of the same id"),
+        pytest.param([(-500, 0)], [0], {0}, id="ended when the log says"),
+        pytest.param([(-500, 9_000_000)], [0], {0}, id="a command that went on"),
+        pytest.param([(-900_000, -800_000)], [0], set(), id="an earlier turn's, of the same id"),
+        pytest.param([(800_000, 900_000)], [0], set(), id="a later turn's, of the same id"),
+        pytest.param([(60, 100), (160, 200)], [9, 101, 201], {1, 2}, id="two of three of a turn"),
+        pytest.param([(60, 100)], [9, 101, 201], {1}, id="one amid two that went well"),
+        pytest.param([(60, 100), (160, 200)], [201], {0}, id="some results are lost"),
+        pytest.param([(0, 60_000)], [9_000, 21_000], {0}, id="in the background, its id used"),
+        pytest.param([(0, 60_000)], [-900, 9_000], {1}, id="in the background, after another"),
+        pytest.param([], [1, 2], set(), id="none failed"),
     ],
 )
-def test_which_of_several_runs_is_meant(since: int, at: int, meant: bool) -> None:
-    assert failed.meant([(since, at)], AT) is meant
+def test_which_of_several_results_is_meant(
+    runs: list[tuple[int, int]], ends: list[int], meant: set[int]
+) -> None:
+    assert failed.meant(runs, ends) == meant
+
+
+IN_A_TURN = [("c1", 0), ("c1", 300), ("c1", 600), ("c2", 60_000), ("c3", 61_000)]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
+def test_an_id_used_for_each_command_of_a_turn(database: None, order: tuple[int, ...]) -> None:
+    """Exit codes 0, 3 and 1 of one id, then others: panel and rows say the same, in any order."""
+    first, second, third, *rest = (ended(AT + ms, name) for name, ms in IN_A_TURN)
+    steps: list[Callable[[], object]] = [
+        lambda: hear(first, third),
+        lambda: hear(second, *rest),
+        lambda: read(run("c1", AT + 250, AT + 295, 8)),
+        lambda: read(run("c1", AT + 550, AT + 598, 9)),
+    ]
+    for step in order:
+        steps[step]()
+        told = outcomes()
+        for went, heading in (("well", "tool_succeeded"), ("badly", "tool_failed")):
+            assert events(Wanted(SPAN, {}, went=went), 10, "")["total"] == told.get(heading, 0)
+    assert outcomes() == {"tool_succeeded": 3, "tool_failed": 2}
+    badly = events(Wanted(SPAN, {}, went="badly"), 10, "")["events"]
+    assert [one["at"] for one in badly] == [iso(AT + 600), iso(AT + 300)]
+    with db.writing() as connection:
+        for quarter in (AT // 900_000, (AT + 61_000) // 900_000):
+            fold.refold(connection, quarter)
+    assert outcomes() == {"tool_succeeded": 3, "tool_failed": 2}
 
 
 def test_another_conversations_failure_is_its_own(database: None) -> None:
@@ -117,7 +154,7 @@ def test_another_conversations_failure_is_its_own(database: None) -> None:
 
 def test_an_id_that_is_used_again_is_another_call(database: None) -> None:
     hear(ended(AT, "c1"), ended(AT + 60_000, "c1"))
-    hear(ended(AT + 120_000, "c1", success=False), ended(AT + 120_001, "c1", success=False))
+    hear(ended(AT + 120_000, "c1", success=False), ended(AT + 120_000, "c1", success=False))
     assert outcomes() == {"tool_succeeded": 2, "tool_failed": 1}
     read(run("c1", AT + 59_000, AT + 60_000))
     assert outcomes() == {"tool_succeeded": 1, "tool_failed": 2}

@@ -324,6 +324,7 @@ def test_a_short_rest_is_waited_for(rig: Rig) -> None:
     reply = rig.send()
     assert (reply.status, reply.error["code"]) == (429, "rate_limit_exceeded")
     assert 28 - (time.monotonic() - began) <= int(reply.headers["retry-after"]) <= 30
+    assert "x-should-retry" not in reply.headers, "SDKs wait, too, unless they are told not to"
 
 
 def test_paused_accounts_are_named(rig: Rig) -> None:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import socket
+import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from server.auth.guard import Caller, Guard, allowed_host, allowed_origin, split_host
+from server import runtime
+from server.auth.guard import (
+    SECURITY_HEADERS,
+    Caller,
+    Guard,
+    allowed_host,
+    allowed_origin,
+    split_host,
+)
+from server.config import Config
+from tests.rig import end
 
 OWN = ("127.0.0.1", "localhost", "::1")
 
@@ -122,3 +137,55 @@ def test_an_upgrade_gets_426_at_once() -> None:
 )
 def test_locked(path: str, kind: str, expected: str) -> None:
     assert call(path, locked=True, kind=kind)[0].startswith(expected)
+
+
+HEAD = b"POST /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        pytest.param(b"nonsense\r\n\r\n", 400, "invalid_request_error", id="no start line"),
+        pytest.param(
+            HEAD + b"Content-Length: x\r\n\r\n", 400, "invalid_request_error", id="no length"
+        ),
+        pytest.param(
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            400, "invalid_request_error", id="no chunk",
+        ),
+        pytest.param(
+            HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 501, "not_implemented", id="an encoding"
+        ),
+        pytest.param(
+            HEAD + b"Content-Length: 999999999\r\n\r\n", 413, "payload_too_large", id="a body"
+        ),
+        # Not a byte more: what the server has not read resets the connection.
+        pytest.param(
+            HEAD + b"X: ".ljust(65536 - len(HEAD), b"x"), 431, "headers_too_large", id="headers"
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_request_gets_our_answer(
+    config: Config, sent: bytes, status: int, code: str
+) -> None:
+    def nothing(*_: Any) -> list[bytes]:
+        raise AssertionError("it is no request")
+
+    listener = runtime._bind(replace(config, port=0))
+    server = runtime._waitress(nothing, config, listener)
+    web = threading.Thread(target=server.run, daemon=True)
+    web.start()
+    try:
+        with socket.create_connection(listener.getsockname(), timeout=30) as client:
+            client.sendall(sent)
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            body = answer.read()
+            assert client.recv(1) == b""  # and the connection ends
+    finally:
+        end(server, web)
+    error = json.loads(body)["error"]
+    assert (answer.status, error["code"]) == (status, code)
+    assert error["message"].endswith(".") and "x" * 20 not in error["message"]
+    assert {name: answer.headers[name] for name, _ in SECURITY_HEADERS} == dict(SECURITY_HEADERS)
+    assert answer.headers["Content-Type"] == "application/json"

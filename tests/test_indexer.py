@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -583,6 +584,20 @@ def test_the_thread_follows_a_renamed_log(
     modern = "select count(*) from call where id not like 'log_%'"
     wait_until(lambda: db.rows(modern) == [(2,)], "the new form", 30)
     assert counted()[0] == 2 == db.rows("select count(*) from call")[0][0]
+
+
+def test_logs_are_looked_at_more_often_while_a_page_is_open(
+    indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.monotonic()]
+    monkeypatch.setattr("server.ingest.indexer.time", SimpleNamespace(monotonic=lambda: now[0]))
+    assert indexer.pause() == 2.0
+    indexer.watched()
+    assert indexer.pause() == 1.0
+    now[0] += 4.9
+    assert indexer.pause() == 1.0
+    now[0] += 0.2
+    assert indexer.pause() == 2.0
 
 
 CHILD = """

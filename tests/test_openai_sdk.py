@@ -256,6 +256,16 @@ def test_a_dry_pool_is_said_once(client: OpenAI, provider: Provider, served: Ser
     assert len(served.rows()) == 2
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_burst_is_waited_for(client: OpenAI, provider: Provider, chat: bool) -> None:
+    burst = refusal(429, "rate_limit_exceeded", "Rate limit reached. Please try again in 2s.")
+    provider.play(burst, Stream(in_full("Hi.")))
+    if chat:
+        assert ask(client).choices[0].message.content == "Hi."
+    else:
+        assert client.responses.create(model="gpt-5.5", input="x").output_text == "Hi."
+
+
 def test_all_paused_says_who_must_do_what(client: OpenAI, served: Served) -> None:
     for summary in served.services.pool.candidates():
         served.services.pool.pause(summary.id)

@@ -851,6 +851,15 @@ def test_an_account_is_found_by_what_people_call_it(pool: Pool) -> None:
             pool.find(name)
 
 
+def test_a_name_that_is_shown_wins_over_an_e_mail_that_two_have(pool: Pool) -> None:
+    first, second = add(pool, account="ws-1"), add(pool, account="ws-2")
+    for account in (first, second):
+        assert pool.find(pool.name(account)) == account, "told apart as they are shown"
+    pool.rename(first, "Work")
+    assert pool.find("work") == first
+    assert pool.find("ada@example.com") == second
+
+
 def test_an_unclear_name_lists_what_fits(pool: Pool) -> None:
     add(pool, account="ws-1")
     add(pool, account="ws-2")

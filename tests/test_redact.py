@@ -129,6 +129,29 @@ SECRETS = [
     ("assignment", f"&quot;api_key&quot;: &quot;{A}&quot;", "JSON in HTML"),
     ("assignment", f'api_key=\n    "{A}"', "on the next line"),
     ("assignment", json.dumps(f"api_key =\n  '{A}'"), "on the next line, in JSON"),
+    ("assignment", f"password=\n{A[:14]}\nx", "bare on the next line"),
+    ("assignment", json.dumps(f"password:\n  {A[:14]}\nuser: me"), "bare there, in JSON"),
+    ("assignment", f"DB_PASS={A[:14]}", "a short name"),
+    ("assignment", "DB_PASS=opensesame_hunter22", "a variable's, of words"),
+    ("assignment", f"SMTP_PASS: {A[:14]}", "a short name in YAML"),
+    ("assignment", 'pass = "hunter22"', "the shortest name"),
+    ("assignment", json.dumps({"pass": A[:14]}), "the shortest name in JSON"),
+    ("assignment", f"smtpPass: '{A[:14]}'", "a short name in code"),
+    ("assignment", f"kubectl create secret generic x --from-literal=pw={A[:14]}", "pw"),
+    ("assignment", f"OPENAI_KEY={A[:20]}", "a service's key"),
+    ("assignment", f"STRIPE_KEY={A}", "another service's"),
+    ("assignment", f'"openaiKey": "{A[:20]}"', "a service's key in JSON"),
+    ("assignment", f"https://x.example/y?key={A[:30]}", "in an address"),
+    ("assignment", f"AUTH = 'https://x.example/y?key={A[:30]}'", "in an address in quotes"),
+    ("service_token", f"pplx-{A}{A[:16]}", "Perplexity"),
+    ("assignment", "REDIS_AUTH=hunter22", "Redis"),
+    ("assignment", f"NPM_AUTH={A[:14]}", "npm"),
+    ("assignment", f"//registry.example/:_auth={A[:20]}=", "npm's file"),
+    ("assignment", f"auth: {A[:20]}", "any service's"),
+    ("authorization", f"https://b.example/x?X-Amz-Date=2026&X-Amz-Signature={H}{H}", "S3"),
+    ("password", f"root:$6${A[:16]}${A}{A}./:19000:0:99999:7:::", "/etc/shadow"),
+    ("password", f"$2b$12${A}{A[:21]}", "bcrypt"),
+    ("password", f"hash=$argon2id$v=19$m=65536,t=3,p=4${A[:22]}${A}", "argon2"),
 ]  # fmt: skip
 
 
@@ -141,7 +164,7 @@ def test_a_secret_is_taken_out(kind: str, text: str) -> None:
     assert f"[redacted {kind}]" in shown
     assert found[kind] == 1, found
     assert shown.startswith("before ")
-    for part in (A, H, A[:20], A.upper()[:20], "IOSFODNN", "hunter22", "four words"):
+    for part in (A, H, A[:20], A[:14], A.upper()[:20], "IOSFODNN", "hunter22", "four words"):
         assert part not in shown, part
     assert redact(shown) == shown, "once is enough"
 
@@ -211,6 +234,32 @@ def test_every_kind_has_an_example() -> None:
         pytest.param("docker run -p3306:3306 mysql", id="a container's port"),
         pytest.param("Passwort vergessen?", id="a German sentence"),
         pytest.param("https://example.com/a@b", id="an address with a sign"),
+        pytest.param("if password == other_password:", id="a comparison"),
+        pytest.param("if (password === form.password2) {", id="a comparison in a script"),
+        pytest.param("assert token == expected_token_1", id="a comparison in a test"),
+        pytest.param("password=\nDB_USER2=app", id="a field left empty"),
+        pytest.param("password:\n  secretKeyRef1:\n    name: x", id="a reference in YAML"),
+        pytest.param("pass: true, fail: false", id="a test's end"),
+        pytest.param("pass: 1284 fail: 3", id="how many passed"),
+        pytest.param("first_pass = optimiser_run", id="a pass of several"),
+        pytest.param("render pass: shadow, pass=vertex", id="a pass of a renderer"),
+        pytest.param("bypass=cache12345 compass: north12345", id="pass in words"),
+        pytest.param("DB_PASS=$DB_PASSWORD DB_PASS=12", id="a variable in a variable"),
+        pytest.param("key=value, key: value", id="a key and a value"),
+        pytest.param("monkey=abcdefgh12345678", id="key in a word"),
+        pytest.param("foreign_key=id primary_key: true", id="a table's"),
+        pytest.param(f"cache_key={A} public-key: {A}", id="keys that open nothing"),
+        pytest.param("sort_key=created_at_2026", id="an order"),
+        pytest.param('<Row key="user-card-1234" />', id="a key of a list"),
+        pytest.param("KEY=01a1fbc5-af83-77a1-9bf9-f8b04c619334", id="a thread's key"),
+        pytest.param("auth: none, auth: basic, auth=required", id="ways to sign in"),
+        pytest.param("auth: scram-sha-256 auth: oauth2", id="ways with numbers"),
+        pytest.param("USE_AUTH=required", id="whether to sign in"),
+        pytest.param('_AUTH = "https://login.example/2/auth1"', id="where to sign in"),
+        pytest.param("oauth=abcdefgh12345678x", id="auth in a word"),
+        pytest.param("signature=of_a_function_in_the_module", id="a signature in words"),
+        pytest.param("awk '{print $1$2$6}' and $6$", id="fields"),
+        pytest.param("pplx-is-the-prefix-of-such-a-key-in-the-documentation", id="pplx- in words"),
     ],
 )  # fmt: skip
 def test_what_is_none_stays(text: str) -> None:
@@ -260,6 +309,14 @@ def test_places_are_hidden_where_names_are(text: str, shown: str) -> None:
         pytest.param("mysql " + " -p" * 60_000, id="options"),
         pytest.param("secret_key='" * 15_000, id="keys"),
         pytest.param("passwort: " * 20_000, id="words"),
+        pytest.param("password=\n" * 20_000, id="breaks"),
+        pytest.param("key=" * 40_000, id="weak names"),
+        pytest.param("key='$key" * 20_000, id="weak names and references"),
+        pytest.param("password='$" * 20_000 + "'", id="references"),
+        pytest.param("key   " * 30_000, id="weak names and blanks"),
+        pytest.param("auth=" + "a-" * 90_000, id="parts"),
+        pytest.param("$6$" * 60_000, id="hashes"),
+        pytest.param("signature=" * 20_000, id="signatures"),
         pytest.param("é世\0\ud800" * 30_000, id="odd letters"),
     ],
 )

@@ -47,6 +47,38 @@ def test_summary_adds_up(brimline: Brimline, tree: Tree, by: str) -> None:
     assert "tokens" in brimline("summary", "--group-by", by)
 
 
+def test_folders_of_one_name_are_two(brimline: Brimline, tree: Tree) -> None:
+    folders = ["/work/one/api", "/work/two/api"]
+    for number, cwd in enumerate(folders):
+        thread = f"01a1512c-f2c6-7608-80ad-ffef86c4c25{number}"
+        used = {"input_tokens": 100 + number, "cached_input_tokens": 0, "output_tokens": 1}
+        used |= {"reasoning_output_tokens": 0, "total_tokens": 101 + number}
+        info = {"total_token_usage": used, "last_token_usage": used}
+        said = [
+            ("session_meta", {"id": thread, "cwd": cwd}),
+            ("turn_context", {"turn_id": "t", "cwd": cwd, "model": "gpt-5.5"}),
+            ("event_msg", {"type": "token_count", "info": info}),
+        ]
+        file = tree.home / "sessions" / f"rollout-2026-06-01T10-00-00-{thread}.jsonl"
+        file.write_text(
+            "".join(
+                json.dumps({"timestamp": "2026-06-01T10:00:00Z", "type": kind, "payload": told})
+                + "\n"
+                for kind, told in said
+            )
+        )
+    brimline.json("refresh")
+    asked = ("summary", "--group-by", "cwd", "--limit", "0", "--include-archived")
+    said = brimline.json(*asked)
+    assert said["by"] == "cwd"
+    found = {group["cwd"]: group["totalTokens"] for group in said["groups"]}
+    assert [found[cwd] for cwd in folders] == [101, 102]
+    shown = brimline(*asked)
+    assert all(cwd in shown for cwd in folders)
+    hidden = brimline(*asked, "--privacy-mode", "redacted")
+    assert "/work/" not in hidden and "[redacted cwd:" in hidden
+
+
 def test_lists(brimline: Brimline, tree: Tree) -> None:
     every = brimline.json("calls", "--limit", "0", "--include-archived")
     assert every["row_count"] == tree.sums[0]
@@ -601,6 +633,11 @@ def test_a_file_of_ones_own_place_is_written_there(brimline: Brimline, tmp_path:
     [
         pytest.param(("--pricing", "none.json", "summary"), "no file", id="a file that is not"),
         pytest.param(("--pricing", "broken.json", "summary"), "broken.json", id="no JSON"),
+        pytest.param(
+            ("--pricing", "broken.json", "summary"),
+            "Correct the file, or leave --pricing out: then the data folder's own holds.",
+            id="what to do, as nothing else holds",
+        ),
         pytest.param(("--pricing", "broken.json", "refresh"), "for reports", id="what is kept"),
         pytest.param(("--projects", "broken.json", "status"), "for reports", id="no report"),
     ],

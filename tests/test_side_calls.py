@@ -62,7 +62,7 @@ def test_codex_finds_its_own_account_unrouted(rig: Rig) -> None:
     found = get(rig, f"{CHECK}/", authorization=f"Bearer {token}").json
     assert found["accounts"][0]["id"] == "ws-token"
     assert get(rig, CHECK, authorization="Bearer x").json == {"accounts": []}
-    assert notices == [local.NOTICE], "said once"
+    assert notices == [], "that somebody asks says nothing of Codex's settings here"
     assert asked(rig, "/check") == [], "the client's token stays here"
 
 
@@ -102,6 +102,22 @@ def test_the_start_warns_of_such_a_config(config: Config, database: None) -> Non
         notices: list[str] = []
         rig.proxy.report_to(notices)
         assert notices == [local.NOTICE]
+        get(rig, CHECK)
+        rig.proxy.look_at_clients()
+        assert notices == [local.NOTICE], "said once"
+        (config.codex_home / "config.toml").write_text('model = "gpt-5.5"\n')
+        rig.proxy.look_at_clients()
+        assert notices == [], "no longer so"
+
+
+def test_a_config_that_comes_later_is_warned_of_at_the_next_check(rig: Rig, config: Config) -> None:
+    notices: list[str] = []
+    rig.proxy.report_to(notices)
+    config.codex_home.mkdir(parents=True, exist_ok=True)
+    address = f"http://127.0.0.1:{config.port}/backend-api"
+    (config.codex_home / "work.config.toml").write_text(f'chatgpt_base_url = "{address}"\n')
+    get(rig, CHECK)
+    assert notices == [local.NOTICE]
 
 
 # ── the pool's allowance ──────────────────────────────────────────────────────────────────

@@ -230,6 +230,32 @@ def test_a_pasted_address_that_is_none(signs: SignIns, address: str) -> None:
         signs.pasted(address)
 
 
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{} ",
+        " \n{}\t",
+        '"{}"',
+        "'{}'",
+        "‹{}>",
+        "<{}>",
+        "\u200b{}\u200b",
+        "“{}”",
+        "`{}`",
+        "\ufeff{}",
+    ],
+)
+def test_what_stands_around_a_pasted_address_is_no_part_of_it(signs: SignIns, around: str) -> None:
+    shown = signs.start()
+    assert signs.pasted(around.format(callback(shown)))["status"] == "success"
+
+
+def test_a_pasted_address_may_have_been_wrapped(signs: SignIns) -> None:
+    address = callback(signs.start())
+    wrapped = "\n".join((address[:40], address[40:-3], address[-3:]))
+    assert signs.pasted(wrapped)["status"] == "success"
+
+
 def test_nothing_to_paste_for(signs: SignIns) -> None:
     with pytest.raises(Conflict):
         signs.pasted("http://127.0.0.1:1455/auth/callback?code=1&state=2")

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyotp
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from server.accounts.allowance import DAY, HOUR, Usage, Window
 from server.app import pages_folder
@@ -469,7 +470,7 @@ def test_what_changes_elsewhere_appears(lived_in: Served, watched: Watched) -> N
     page = watched.open(f"{lived_in.url}/requests", "Requests")
     expect(page.locator("tbody tr.openable")).to_have_count(3)
     ask(lived_in)
-    # No reload: the page's own pulse, every five seconds, tells it.
+    # No reload: the page's own pulse tells it.
     expect(page.locator("tbody tr.openable")).to_have_count(4)
 
 
@@ -487,6 +488,41 @@ def test_new_calls_appear_in_a_short_list(lived_in: Served, watched: Watched) ->
     newest = db.rows("select input + output from call order by started_at desc limit 2")
     for (tokens,) in newest:
         expect(page.locator("tbody")).to_contain_text(f"{tokens:,}")
+
+
+def test_an_appended_call_comes_with_a_pulse_and_pulses_do_not_pile_up(
+    lived_in: Served, watched: Watched
+) -> None:
+    page = watched.open(f"{lived_in.url}/calls?history=all", "Calls")
+    before = db.rows("select count(*) from call")[0][0]
+    expect(page.get_by_text(f"{before} of {before} loaded")).to_be_visible(timeout=30_000)
+    steps: list[str] = []
+    pulses = [0, 0]  # under way, at most
+
+    def asked(request: Request) -> None:
+        path = urlsplit(request.url).path
+        if path == "/api/live":
+            pulses[0] += 1
+            pulses[1] = max(pulses)
+        if path in ("/api/live", "/api/calls"):
+            steps.append(path)
+
+    def answered(request: Request) -> None:
+        pulses[0] -= request.url.endswith("/api/live") and pulses[0] > 0
+
+    page.on("request", asked)
+    page.on("requestfinished", answered)
+    page.on("requestfailed", answered)
+    tree = Tree(lived_in.config.codex_home, seed=4)
+    tree._at = db.now_ms() - DAY
+    tree.grow(sessions=1)
+    lived_in.services.indexer.start()  # it finds the log by itself
+    try:
+        expect(page.get_by_text(f"{before} of {before} loaded")).to_have_count(0, timeout=30_000)
+    finally:
+        lived_in.services.indexer.stop()
+    assert steps.index("/api/live") < steps.index("/api/calls")
+    assert pulses[1] == 1
 
 
 def one_time_code(secret: str) -> str:

@@ -88,6 +88,15 @@ def test_a_long_key_name_is_within_the_dialog(served: Served, watched: Watched) 
 def test_the_panels_say_that_archived_sessions_count(lived_in: Served, watched: Watched) -> None:
     page = watched.open(f"{lived_in.url}/trends", "Trends")
     said = page.locator(".panels-head").get_by_text("Archived sessions count here as well.")
+    expect(page.locator(".panels-head")).to_be_visible()
+    expect(said).to_have_count(0)  # there are none
+
+    home = lived_in.config.codex_home
+    log = min((home / "sessions").rglob("*.jsonl"))
+    (home / "archived_sessions").mkdir()
+    log.rename(home / "archived_sessions" / log.name)
+    lived_in.services.indexer.scan(wait=True)
+    page.reload()
     expect(said).to_be_visible()
     page.get_by_label("History").select_option("all")
     expect(said).to_have_count(0)

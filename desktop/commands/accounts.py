@@ -338,10 +338,12 @@ def _chosen(
 def match(name: str, accounts: list[dict[str, Any]]) -> dict[str, Any]:
     """The account a person means: a whole id, label or e-mail, else the only one beginning so.
 
-    Raises `AppError` that lists the candidates when several fit, or all when none does.
+    What an account is shown as wins over an e-mail that another one has, too. Raises `AppError`
+    that lists the candidates when several fit, or all when none does.
     """
     wanted = name.strip().casefold()
-    exact = [a for a in accounts if wanted in [n.casefold() for n in _names(a)]]
+    exact = [a for a in accounts if str(a.get("displayName")).casefold() == wanted]
+    exact = exact or [a for a in accounts if wanted in [n.casefold() for n in _names(a)]]
     begins = [a for a in accounts if any(n.casefold().startswith(wanted) for n in _names(a))]
     found = exact or (begins if wanted else [])
     if len(found) == 1:

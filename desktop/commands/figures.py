@@ -24,13 +24,20 @@ from desktop.commands.terminal import (
 )
 from server import __version__
 from server.config import Config
-from server.errors import AppError
+from server.errors import AppError, Conflict
 
 if TYPE_CHECKING:
     from desktop.supervisor import Client
 
 _SCAN_SECONDS = 24 * 3600.0
+_WAIT_SECONDS = 600.0  # for another scan, or a server that starts or ends
+_LOOK_SECONDS = 0.2
 
+
+_WAITING = (
+    "Another Brimline is at work on this data folder (a scan, or a server that is starting); "
+    "waiting for it."
+)
 
 _GUARD_CODES = """\
 exit codes: 0 enough is left · 1 less is left · 64 wrong usage · 69 it is not known: the server
@@ -195,18 +202,32 @@ def _print_status(shot: dict[str, Any], where: dict[str, Any]) -> None:
 
 def _scan(settings: Config, arguments: argparse.Namespace) -> int:
     started = time.monotonic()
-    client = client_of(settings)
     mode = arguments.privacy_mode or "normal"
     with quick.Progress(sys.stderr if sys.stderr and sys.stderr.isatty() else None) as progress:
-        if client is not None:
-            totals = _scan_by_server(client, progress, mode)
-        else:
-            from server.ingest import scan
-
-            totals = scan.run(settings, progress.show, mode)
+        totals = _scanned(settings, progress, mode)
     seconds = round(time.monotonic() - started, 3)
     print(quick.report(totals, seconds, as_json=arguments.json))
     return 0
+
+
+def _scanned(settings: Config, progress: quick.Progress, mode: str) -> dict[str, Any]:
+    """Have the server scan, or scan here; while another scan has the folder, wait for it."""
+    from server.ingest import scan
+
+    until, told = time.monotonic() + _WAIT_SECONDS, False
+    while True:
+        client = client_of(settings)
+        if client is not None:
+            return _scan_by_server(client, progress, mode)
+        try:
+            return scan.run(settings, progress.show, mode)
+        except Conflict as error:
+            if error.code != "server_running" or time.monotonic() >= until:
+                raise
+        if not told:
+            say("brimline: " + _WAITING)
+            told = True
+        time.sleep(_LOOK_SECONDS)
 
 
 def _scan_by_server(client: Client, progress: quick.Progress, mode: str) -> dict[str, Any]:

@@ -7,9 +7,11 @@ the names it has had, and what is missing is left at its default. Nothing there 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from server.accounts import oauth
 from server.accounts.oauth import SignIn, moment
 from server.errors import AppError, BadRequest
+from server.sentences import why
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
@@ -90,7 +93,7 @@ def read(folder: Path, key_file: Path | None = None) -> Found:
         raise _unusable(f"There is no {DATABASE} in {folder}. codex-lb keeps it in ~/.codex-lb.")
     secret = _fernet(key_file or path.parent / KEY_FILE)
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with _opened_database(path) as database:
             database.row_factory = sqlite3.Row
             accounts = tuple(_account(row, secret) for row in _rows(database, "accounts"))
             keys = _keys(database)
@@ -99,9 +102,39 @@ def read(folder: Path, key_file: Path | None = None) -> Found:
         raise _unusable(
             f"{path} cannot be read ({error}). Stop codex-lb, and make sure it is its database."
         ) from error
+    except OSError as error:
+        raise _unusable(
+            f"{path} cannot be read ({why(error)}). Make sure that you may read it, and that "
+            "there is room for a copy."
+        ) from error
     if not accounts and not keys and not settings:
         raise _unusable(f"{path} holds no account, key or setting of codex-lb.")
     return Found(accounts, keys, settings)
+
+
+@contextmanager
+def _opened_database(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database, opened so that nothing is made or changed beside it.
+
+    SQLite makes files beside one that was in WAL mode, which a folder may not allow. So without
+    changes that wait beside it, it is read as it lies; with some, from a copy, unless the program
+    that holds it keeps both files there already.
+    """
+    wal, shm, journal = (path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))
+    uri = path.absolute().as_uri()
+    waiting = [each for each in (wal, journal) if each.is_file() and each.stat().st_size]
+    if wal.is_file() and shm.is_file():
+        with closing(sqlite3.connect(f"{uri}?mode=ro", uri=True)) as database:
+            yield database
+    elif not waiting:
+        with closing(sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)) as database:
+            yield database
+    else:
+        with tempfile.TemporaryDirectory(prefix="brimline-") as folder:
+            for each in (path, *waiting):
+                shutil.copyfile(each, Path(folder, each.name))
+            with closing(sqlite3.connect(Path(folder, path.name))) as database:
+                yield database
 
 
 def _unusable(message: str) -> BadRequest:

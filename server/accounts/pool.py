@@ -336,14 +336,20 @@ class Pool:
         self._roster.remove(account, erase=erase)
 
     def find(self, name: str) -> str:
-        """The id of the account with this id, alias, e-mail, or unique beginning of one."""
+        """The id of the account with this id, name, e-mail, or unique beginning of one.
+
+        What an account is shown as wins over an e-mail that another one has, too.
+        """
         wanted = name.strip().casefold()
         with self._roster.lock:
-            spelled = {
-                p.id: [text.casefold() for text in (p.id, p.label, p.email) if text]
-                for p in self._roster.profiles.values()
-            }
-        exact = [account for account, texts in spelled.items() if wanted in texts]
+            profiles = list(self._roster.profiles.values())
+        called = {account: text.casefold() for account, text in summary.names(profiles).items()}
+        spelled = {
+            p.id: [called[p.id], *(text.casefold() for text in (p.id, p.email) if text)]
+            for p in profiles
+        }
+        exact = [account for account, text in called.items() if text == wanted]
+        exact = exact or [account for account, texts in spelled.items() if wanted in texts]
         begins = [a for a, texts in spelled.items() if any(t.startswith(wanted) for t in texts)]
         found = exact or (begins if wanted else [])
         if len(found) == 1:

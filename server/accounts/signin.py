@@ -40,6 +40,8 @@ LIFE_SECONDS = 900
 _LONGEST_LIFE = 86_400.0
 _SLOWER = 5.0  # seconds added when the provider asks to slow down
 _LONGEST_ADDRESS = 8192
+# What mails, chats and consoles put around an address.
+_AROUND = "\"'`<>()[]{}‹›«»“”„‘’‚"
 _TICK = 0.25  # seconds after which a listener looks whether its sign-in is over
 _CLOSING = 10.0  # seconds that are given to it to close its socket
 
@@ -135,7 +137,7 @@ class SignIns:
         if flow is None or flow.method != "browser":
             raise Conflict(say("paste.none"), code="sign_in_replaced")
         try:
-            query = parse_qs(urlsplit(address[:_LONGEST_ADDRESS]).query)
+            query = parse_qs(urlsplit(_bare(address[:_LONGEST_ADDRESS])).query)
         except ValueError:
             query = {}
         if not ("code" in query or "error" in query):
@@ -369,6 +371,12 @@ def _seconds(value: Any, default: float) -> float:
     except (ValueError, OverflowError):
         return default
     return found if math.isfinite(found) and found > 0 else default
+
+
+def _bare(pasted: str) -> str:
+    """The address in what was pasted: without quotes around it, and what no address can hold."""
+    kept = (char for char in pasted if char.isprintable() and not char.isspace())
+    return "".join(kept).strip(_AROUND)
 
 
 def _life(data: dict[str, Any]) -> float:

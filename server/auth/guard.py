@@ -238,10 +238,44 @@ def same_secret(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 
-def _refuse(error: AppError, path: str, start: StartResponse) -> Iterable[bytes]:
+def unread(status: int, path: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body for a request that was no HTTP, or larger than one may be.
+
+    `path` is what could be read of it, which may be nothing.
+    """
+    code, message = _UNREAD.get(status, (f"http_{status}", _NOT_SERVED))
+    headers, body = _answer(AppError(message, code=code, status=status), path)
+    return [*headers, *SECURITY_HEADERS, ("Cache-Control", "no-store")], body
+
+
+_NOT_SERVED = "Brimline could not serve this request. Send it again; Brimline's log may say more."
+_UNREAD = {
+    400: (
+        "invalid_request_error",
+        "This is no valid HTTP request: its first line, a header, or how the length of its body "
+        "is given. Send it with an ordinary HTTP client.",
+    ),
+    413: ("payload_too_large", "A request's body may have 128 MB here. Send less."),
+    431: (
+        "headers_too_large",
+        "A request's headers may have 64 KB here. Send fewer or shorter ones.",
+    ),
+    501: (
+        "not_implemented",
+        "A body may come with Transfer-Encoding: chunked, or with a Content-Length; in no other "
+        "encoding.",
+    ),
+}
+
+
+def _answer(error: AppError, path: str) -> tuple[list[tuple[str, str]], bytes]:
     shape = errors.openai_body if path.startswith(_PROXY_PREFIXES) else errors.dashboard_body
     body = json.dumps(shape(error)).encode()
+    return [("Content-Type", "application/json"), ("Content-Length", str(len(body)))], body
+
+
+def _refuse(error: AppError, path: str, start: StartResponse) -> Iterable[bytes]:
+    headers, body = _answer(error, path)
     reasons = {401: "Unauthorized", 403: "Forbidden", 421: "Misdirected Request"}
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     start(f"{error.status} {reasons.get(error.status, 'Upgrade Required')}", headers)
     return [body]

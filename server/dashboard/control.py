@@ -79,6 +79,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/live")
     def live() -> Any:
         local = chosen()
+        services.indexer.watched()
         return jsonify(
             {
                 "revisions": db.revisions(),

@@ -147,11 +147,11 @@ def _known(section: str) -> None:
 
 def _section(section: str, wanted: Filter, *, refreshed: bool = False) -> dict[str, Any]:
     """A section in its envelope: as stored without a filter, computed with one."""
+    found = None
     if replace(wanted, history="") == Filter():
         found = diagnostics.stored(section, wanted.history or "all")
-    elif diagnostics.computed() is None:
-        found = None  # the logs were not read yet: nothing found would be a guess
-    else:
+    # Before the logs were read, nothing found would be a guess.
+    if found is None and diagnostics.computed() is not None:
         found = filters.remembered(lambda: diagnostics.live(section, wanted))
     head = {
         "schema": f"brimline-diagnostics-{section}-v1",

@@ -50,4 +50,5 @@ def _as_the_body() -> list[tuple[str, bytes]]:
         several = json.loads(text)
     except (ValueError, RecursionError):
         return [("auth.json", raw)]  # whoever reads it as a sign-in says what is wrong
-    return [(f"auth-{n}.json", json.dumps(each).encode()) for n, each in enumerate(several, 1)]
+    files = [(f"auth-{n}.json", json.dumps(each).encode()) for n, each in enumerate(several, 1)]
+    return files or [("auth.json", raw)]  # a list of none is a file that is no sign-in

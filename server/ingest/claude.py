@@ -21,6 +21,7 @@ from server.ingest.codex import (
     whole,
 )
 from server.ingest.codex import owner_of as codex_owner
+from server.ingest.reconcile import ASIDE
 from server.lazy import record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -217,7 +218,7 @@ def call_of(line: dict[str, Any], place: int) -> Call | None:
         return None
     fresh, read, output = (whole(usage.get(kind)) or 0 for kind in _FIGURES)
     written = _written(usage)
-    initiator = "agent" if line.get("isSidechain") else "unknown"
+    initiator = ASIDE if line.get("isSidechain") else "unknown"
     first = fresh + read + written
     request = _text(line.get("requestId"))
     return (
@@ -254,7 +255,10 @@ def _odd(usage: dict[str, Any]) -> bool:
 
 def _larger(before: Call, again: Call) -> Call:
     figures = tuple(max(a, b) for a, b in zip(before[7:12], again[7:12], strict=True))
-    return (*before[:5], max(before[5], again[5]), before[6], *figures, *before[12:])
+    aside = before[4] == ASIDE != again[4]  # the same rule as `reconcile.larger`
+    told = again if aside else before
+    at = told[5] if before[4] != again[4] else max(before[5], again[5])
+    return (*told[:5], at, told[6], *figures, *before[12:])
 
 
 def _text(value: Any) -> str | None:

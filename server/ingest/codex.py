@@ -15,6 +15,7 @@ from server.lazy import UTC, NamedTuple, cache, datetime, field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     # A call: id, turn, model, effort, initiator, at, duration, input, cached, cache_written,
@@ -282,6 +283,7 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
         elif _PROMPT.encode() not in line:
             records.decoded += 1
     mine = head.meta is not None and head.owner == found.owner
+    mine = mine and owner in (None, head.owner)  # else another's head comes first: see `whose`
     sure = mine if found.owner is not None else not found.calls
     alike = (head.totals is not None) == _seems_ahead(found.special)
     if not sure or not alike or (found.more and head.title is None):
@@ -297,6 +299,52 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
 def _seems_ahead(special: list[tuple[int, bytes]]) -> bool:
     """Whether a crew took the counters to go on from a parent's."""
     return _AHEAD in next((line for kind, line in special if kind == _META), b"")
+
+
+def whose(pieces: Iterable[memoryview], name: str) -> State | None:
+    """How a log begins that is named after the thread `name`, but begins with another's head.
+
+    It is that thread's where a later head or a call in it says so, else None: it was renamed.
+    """
+    first: State | None = None
+    recorded = False
+    for data in pieces:
+        piece = bytes(data)
+        for payload, at in _payloads(piece, b'"session_meta"', "session_meta"):
+            found = State()
+            _describe(found, {"payload": payload, "timestamp": at})
+            if found.owner == name:
+                foreign = first.owner if first else None
+                return State(owner=name, meta=found.meta, foreign=foreign, totals=found.totals)
+            first = first or (found if found.meta else None)
+        recorded = recorded or any(
+            payload.get("thread_id") == name
+            for payload, _ in _payloads(piece, f'"{name}"'.encode(), "token_usage_record")
+        )
+    if not first or not recorded:
+        return None
+    return State(owner=name, meta=first.meta, foreign=first.owner, totals=first.totals)
+
+
+def _payloads(piece: bytes, word: bytes, kind: str) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The payloads and times of the lines of a kind that hold a word."""
+    envelope = f'"{kind}"'.encode()
+    place = piece.find(word)
+    while place >= 0:
+        start, end = piece.rfind(b"\n", 0, place) + 1, piece.find(b"\n", place)
+        line = piece[start:end]
+        value = _object(line) if envelope in line else None
+        if value and value.get("type") == kind and isinstance(value.get("payload"), dict):
+            yield value["payload"], value.get("timestamp")
+        place = piece.find(word, end)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = as_json(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _take_head(state: State, line: bytes) -> bool:
@@ -502,6 +550,8 @@ class _Reader:
         if opening is None or rest is None or opening.end() != place:
             return False
         end = letters.find("\n", rest.end())
+        if letters.find('{"timestamp"', rest.end(), end) >= 0:
+            return False  # another line follows where this one was torn
         colon = letters.rfind(":", rest.end(), end)
         if not letters.startswith('"total_tokens":', colon - 14) or letters[end - 3 : end] != "}}}":
             return False
@@ -844,15 +894,23 @@ class _Reader:
 
     def _turn(self, start: int, opening: Any) -> None:
         line, state = self.letters[start : self._end(start)], self.state
-        model = _given(line, 'model":', 200)
-        state.model = state.model if model is None else model
-        state.effort = _given(line, 'effort":', 40, ('"', '"reasoning_'))
-        state.turn = _given(line, 'turn_id":', 200)
+        told = _told_plainly(line) or self._told_exactly(start)
+        if told is None:
+            return
+        state.model, state.effort, state.turn = told[0] or state.model, *told[1:]
         if opening:
             state.turn_at = _clock(*opening.groups())
             return
         at = _STAMP(line)
         state.turn_at = time_ms(at[1]) if at else None
+
+    def _told_exactly(self, start: int) -> tuple[str | None, ...] | None:
+        """A turn's model, effort and id; None where the line cannot be used."""
+        line = self._decode(start)
+        payload = line.get("payload") if line else None
+        if not isinstance(payload, dict):
+            return None
+        return tuple(_outermost(payload, names, most) for names, most in _TURNS)
 
     def _event(self, start: int, kind: int) -> None:
         state = self.state
@@ -1017,16 +1075,46 @@ def _text_after(letters: str, place: int, before: str) -> str | None:
     return letters[begin:end] if end >= 0 else None
 
 
+_TURNS = (("model",), 200), (("effort", "reasoning_effort"), 40), (("turn_id",), 200)
+
+
+def _told_plainly(line: str) -> tuple[str | None, str | None, str | None] | None:
+    """A turn's model, effort and id; None where only decoding tells them."""
+    settings = line.find('"collaboration_mode":')
+    if settings >= 0 and line.find('"model":', 0, settings) < 0:
+        return None  # they name a model too, and the turn's own wins
+    model = _given(line, 'model":', 200)
+    effort = _given(line, 'effort":', 40, ('"', '"reasoning_'))
+    turn = _given(line, 'turn_id":', 200)
+    return None if "" in (model, effort, turn) else (model, effort, turn)
+
+
+def _outermost(payload: dict[str, Any], names: tuple[str, ...], most: int) -> str | None:
+    """The first text of these names that is not empty, the outermost one, cut to `most`."""
+    level = [payload]
+    while level:
+        for part in level:
+            for name in names:
+                text = part.get(name)
+                if isinstance(text, str) and text:
+                    return text[:most]
+        level = [inner for part in level for inner in part.values() if isinstance(inner, dict)]
+    return None
+
+
 def _given(line: str, key: str, most: int, heads: tuple[str, ...] = ('"',)) -> str | None:
-    """The first text behind a key that is not empty, not longer than `most` and without escapes."""
+    """The first text behind a key that is not empty; "" for one of more than `most` letters or
+    with escapes.
+    """  # noqa: D205
     place = line.find(key)
     while place >= 0:
         begin = place + len(key)
         if line.endswith(heads, 0, place) and line.startswith(('"', ' "'), begin):
             begin = line.index('"', begin) + 1
             end = line.find('"', begin)
-            if begin < end <= begin + most and "\\" not in line[begin:end]:
-                return _decoded(line[begin:end])
+            if begin < end:
+                plain = end <= begin + most and "\\" not in line[begin:end]
+                return _decoded(line[begin:end]) if plain else ""
         place = line.find(key, begin)
     return None
 
@@ -1056,9 +1144,11 @@ def time_ms(text: Any) -> int | None:
 
 
 def whole(value: Any) -> int | None:
-    """A count: a whole number, or one written as text."""
+    """A count: a whole number, or one written as text or with a point (`12.0`)."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_NUMBER:
         return None
     return value

@@ -63,6 +63,7 @@ def read(config: Config, call_id: str, wanted: Wanted) -> dict[str, Any]:
 
 # ── The turn ──────────────────────────────────────────────────────────────────────────────
 
+_STARTS = ("task_started",)
 _ENDS = ("task_complete", "turn_complete", "turn_aborted")
 
 
@@ -84,7 +85,7 @@ def _turn(log: Log, call: Call, keep: int) -> _Turn:
     asked = False
     for line in backwards(log.data, call.offset, log.bounds):
         said, value = parsed(line, call.provider)
-        if _ended(said, asked):
+        if _before(said, value, call, asked):
             turn.whole = True
             break
         _count(turn, line, value)
@@ -128,11 +129,26 @@ def _begins(said: list[Entry], provider: str) -> bool:
     """Whether a turn begins with this line."""
     if provider == "claude":
         return any(entry.kind == "user" for entry in said)
-    return any(entry.kind == "event" and entry.label == "task_started" for entry in said)
+    return any(entry.kind == "event" and entry.label in _STARTS for entry in said)
+
+
+def _before(said: list[Entry], value: dict[str, Any] | None, call: Call, asked: bool) -> bool:
+    """Whether this line belongs to the turn before.
+
+    Where turns have names, nothing else tells: within one a person may speak again.
+    """
+    if call.provider != "codex" or not call.turn:
+        return _ended(said, asked)
+    ends = any(entry.kind == "event" and entry.label in _ENDS for entry in said)
+    if not ends and not any(entry.kind == "turn" or entry.label in _STARTS for entry in said):
+        return False
+    payload = (value or {}).get("payload")
+    named = payload.get("turn_id") if isinstance(payload, dict) else None
+    return named != call.turn if isinstance(named, str) and named else ends
 
 
 def _ended(said: list[Entry], asked: bool) -> bool:
-    """Whether this line belongs to the turn before; old logs only tell by the next question."""
+    """The same of a log without turns' names, which only tells by the next question."""
     for entry in said:
         if entry.kind == "event" and entry.label in _ENDS:
             return True

@@ -27,22 +27,9 @@ _COLUMNS = (
     "terminal", "tool", "call_id", "decision", "success", "status", "duration_ms", "count",
     "attributes", "failed",
 )  # fmt: skip
-SAME_MS = 1000  # results of one call id that lie closer are one
 _OUTCOMES = {True: "tool_succeeded", False: "tool_failed", None: "tool_ended"}
 
 Call = tuple[str, str]  # conversation, call id
-
-
-@dataclass
-class Known:
-    """What is already counted under a call id, which a later turn may use again."""
-
-    timed: bool = False
-    ends: list[int] = field(default_factory=list)
-
-    def new(self, at: int) -> bool:
-        """Whether a result of that moment is one of its own, and no other word for another's."""
-        return all(abs(at - end) >= SAME_MS for end in self.ends)
 
 
 @dataclass
@@ -79,8 +66,8 @@ def fold(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
     _write(connection, sums(events, _known(connection, events)))
 
 
-def sums(events: Iterable[Event], known: dict[Call, Known]) -> Sums:
-    """What `events` add; `known` tells which tool calls were counted, and is kept up. Pure."""
+def sums(events: Iterable[Event], known: dict[Call, bool]) -> Sums:
+    """What `events` add; `known` tells which call ids were counted and if timed. Pure."""
     found = Sums()
     for event in events:
         quarter = event.at // QUARTER
@@ -139,28 +126,24 @@ def _success(event: Event) -> str | None:
     return f"{'true' if event.success else 'false'}{plain}"
 
 
-def _tool(found: Sums, event: Event, quarter: int, talk: Talk, known: dict[Call, Known]) -> None:
-    """Count each tool call once, and what was decided; ids are SigNoz' count of calls."""
+def _tool(found: Sums, event: Event, quarter: int, talk: Talk, known: dict[Call, bool]) -> None:
+    """Count each result of a tool, and what was decided; ids are SigNoz' count of calls."""
     if event.name in _DECISIONS and event.decision is not None:
         user = (event.kind or "").lower().startswith("user")
         heading = "user_decision" if user else "configured_decision"
         found.slices[event.provider, heading, quarter, event.decision][0] += 1
-    ended = event.name in RESULTS
+    if event.name in RESULTS:
+        # Of an id that a client uses again, each: what is delivered twice came no further.
+        _ended(found, event, quarter, talk)
     if event.call_id is None:
-        if ended:
-            _ended(found, event, quarter, talk)
         return
     key = (event.session_id or "", event.call_id)
-    before = known.get(key)
-    if before is None:
-        before = known[key] = Known()
+    timed = known.get(key)
+    if timed is None:
         talk.calls += 1
-    if event.duration_ms is not None and not before.timed:
-        before.timed = True
+    if event.duration_ms is not None and not timed:
         talk.timed += 1
-    if ended and before.new(event.at):
-        before.ends.append(event.at)
-        _ended(found, event, quarter, talk)
+    known[key] = bool(timed) or event.duration_ms is not None
 
 
 def _ended(found: Sums, event: Event, quarter: int, talk: Talk) -> None:
@@ -181,23 +164,21 @@ def _time(found: Sums, event: Event, series: str, quarter: int, times: int = 1) 
 # ── the database ──────────────────────────────────────────────────────────────────────────
 
 
-def _known(connection: sqlite3.Connection, events: Iterable[Event]) -> dict[Call, Known]:
+def _known(connection: sqlite3.Connection, events: Iterable[Event]) -> dict[Call, bool]:
     asked = sorted({(e.session_id or "", e.call_id) for e in events if e.call_id is not None})
-    found: dict[Call, Known] = {}
+    found: dict[Call, bool] = {}
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]
         marks = ",".join(["(?,?)"] * len(part))
-        for session, call, timed, ends in connection.execute(
+        for session, call, timed in connection.execute(
             f"with asked(session, name) as (values {marks}) "  # noqa: S608
-            "select asked.session, asked.name, max(e.duration_ms is not null), "
-            f"group_concat(case when e.name in {RESULTS} then e.at end) "
+            "select asked.session, asked.name, max(e.duration_ms is not null) "
             "from asked join telemetry_event e "
             "on e.call_id = asked.name and e.session_id is nullif(asked.session, '') "
             "group by 1, 2",
             [value for pair in part for value in pair],
         ):
-            told = [int(at) for at in ends.split(",")] if ends else []
-            found[session, call] = Known(bool(timed), told)
+            found[session, call] = bool(timed)
     return found
 
 
@@ -244,9 +225,12 @@ def _write_histograms(
     connection.executemany("replace into telemetry_histogram values (?,?,?,?,?)", rows)
 
 
-def failed(connection: sqlite3.Connection, provider: str, at: int, tool: str) -> None:
-    """Count a stored success as a failure: its log told later what the tool's command did."""
-    for heading, more in (("tool_succeeded", -1), ("tool_failed", 1)):
+def failed(
+    connection: sqlite3.Connection, provider: str, at: int, tool: str, *, failed: bool
+) -> None:
+    """Count a stored success as a failure, as its log tells of the tool's command; or undo it."""
+    moved = 1 if failed else -1
+    for heading, more in (("tool_succeeded", -moved), ("tool_failed", moved)):
         connection.execute(
             "insert into telemetry_slice(provider, heading, quarter, name, count, input, cached, "
             "output) values (?,?,?,?,?,0,0,0) on conflict(provider, heading, quarter, name) "

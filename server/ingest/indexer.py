@@ -6,7 +6,7 @@ import os
 import time
 
 from server import shortjson
-from server.ingest import files, renames, titles, workers
+from server.ingest import codex, files, reader, renames, titles, workers
 from server.ingest.bulk import Bulk
 from server.ingest.files import Found, Job, Source, fingerprint
 from server.ingest.reader import Batch
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     import threading
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from server.ingest.files import Files, Folders
     from server.ingest.ledger import Ledger
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 log = Log(__name__)
 
 POLL_SECONDS = 2.0
+WATCHED_SECONDS = 1.0  # the same while a page is open
+_WATCHING = 5.0  # how long a page counts as open that asks no more
 SWEEP_SECONDS = 30.0
 _BATCH = 200  # calls a transaction beside a proxy that writes too
 _BULK = 50_000  # calls a transaction when nobody else writes
@@ -60,6 +63,7 @@ class Indexer:
         self._thread: threading.Thread | None = None
         self._known: dict[tuple[str, str], Known] | None = None
         self._progress: dict[str, int] | None = None
+        self._watched = -_WATCHING  # when a page asked last
         self._titles = titles.Titles(config.codex_home)
         self._complained: dict[str, files.Stamp] = {}  # said once, until the file changes
         self._finder = files.Finder()
@@ -104,6 +108,15 @@ class Indexer:
         now = self._progress
         return dict(now) if now else None
 
+    def watched(self) -> None:
+        """Note that a page is open that shows what is found: look more often for a while."""
+        self._watched = time.monotonic()
+
+    def pause(self) -> float:
+        """How many seconds to wait until the next look."""
+        seen = time.monotonic() - self._watched < _WATCHING
+        return min(POLL_SECONDS, WATCHED_SECONDS) if seen else POLL_SECONDS
+
     def _run(self) -> None:
         swept, told = 0.0, None
         while not self._stopping:
@@ -123,7 +136,7 @@ class Indexer:
             if full:
                 swept = time.monotonic()
             if self._wake is not None:
-                self._wake.wait(POLL_SECONDS)
+                self._wake.wait(self.pause())
                 self._wake.clear()
 
     def _pass(self, *, full: bool) -> None:
@@ -272,8 +285,13 @@ class Indexer:
         source.id, source.fingerprint = known.id, known.fingerprint
         if not self._continues(file, known):
             return Job(source, anew=True)
-        state = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
-        return Job(source, known.offset, shortjson.loads(state))
+        said = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
+        state = shortjson.loads(said)
+        return (
+            Job(source, anew=True)
+            if _is_anothers(source, known.offset, state)
+            else Job(source, known.offset, state)
+        )
 
     def _continues(self, file: Found, known: Known) -> bool:
         """Whether what was read is still the beginning of this file."""
@@ -585,6 +603,17 @@ def _found(source: Source) -> Found:
         source.provider, source.name, source.path, source.inode, source.size,
         source.mtime_ns, bool(source.archived),
     )  # fmt: skip
+
+
+def _is_anothers(source: Source, offset: int, state: dict[str, Any]) -> bool:
+    """Whether the new part of a log may say that it is the thread's which its name tells."""
+    named = codex.owner_of(source.name) if source.provider == "codex" else None
+    if named is None or state.get("owner") in (None, named):
+        return False
+    try:
+        return reader.speaks_of(source.path, offset, named)
+    except OSError:
+        return False  # reading it will say what is wrong
 
 
 def _of_database(error: Exception) -> bool:

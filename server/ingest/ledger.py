@@ -195,7 +195,7 @@ class Ledger:
             session, project = self._session(connection, source, batch)
         rows: Sequence[tuple[Any, ...]] = batch.rows
         if rows and owner and codex.legacy(rows[0][0]):
-            rows = self._own(connection, batch, session)
+            rows = self._own(connection, source, batch, session)
         added = self._take(connection, source, session, project, rows, batch)
         if owner and batch.rows and codex.legacy(batch.rows[0][0]):
             self.settle(connection, owner)
@@ -253,6 +253,9 @@ class Ledger:
         after = reconcile.larger(before, row)
         if after != before:
             self._replace(connection, before, after)
+        if after.source != before.source:
+            self._leave(connection, before)
+            return after
         return after._replace(
             input=after.input - before.input,
             cached=after.cached - before.cached,
@@ -260,6 +263,14 @@ class Ledger:
             reasoning=0,
             seen=0,
         )
+
+    def _leave(self, connection: sqlite3.Connection, row: Row) -> None:
+        """Let a file that told of a call be as if it had not: another file's telling counts."""
+        _uncount(connection, row)
+        connection.execute(
+            "update fact_call set call = null where source = ? and call = ?", (row.source, row.id)
+        )
+        connection.execute("insert or ignore into fact_touched values (?)", (row.source,))
 
     def _bulk(
         self,
@@ -451,24 +462,35 @@ class Ledger:
     # ── copied heads of forks ─────────────────────────────────────────────────────────
 
     def _own(
-        self, connection: sqlite3.Connection, batch: Batch, session: int | None
+        self, connection: sqlite3.Connection, source: Source, batch: Batch, session: int | None
     ) -> Sequence[tuple[Any, ...]]:
-        """The rows without the leading ones that are the parent's."""
+        """The rows without the leading ones that are the parent's.
+
+        A session may have several logs, one a copy of another: each begins with that head.
+        """
         meta = batch.state.get("meta") or {}
         if not (meta.get("parent") or batch.state.get("foreign")):
             return batch.rows
-        matched, doubtful, begun = connection.execute(
-            "select inherited, guessed, exists(select 1 from call where session = ?1 and seen & 1) "
+        inherited, doubtful, begun = connection.execute(
+            "select inherited, guessed, "
+            "exists(select 1 from call where session = ?1 and source = ?2 and seen & 1) "
             "from session where id = ?1",
-            (session,),
+            (session, source.id),
         ).fetchone()
-        if begun:
+        before = max(0, int(batch.state.get("count") or 0) - len(batch.rows))  # of this log
+        if begun or before > inherited:
             return batch.rows
         parent = str(meta.get("parent") or batch.state.get("foreign"))
-        count, guessed = copied(batch, sequence(connection, parent), matched)
+        count, guessed = copied(batch, sequence(connection, parent), before)
+        # What was guessed gives way to what is known; of two logs, one may be cut short.
+        certain = doubtful and not guessed and not before
         connection.execute(
             "update session set inherited = ?, guessed = ? where id = ?",
-            (matched + count, guessed or doubtful, session),
+            (
+                before + count if certain else max(inherited, before + count),
+                guessed or (doubtful and not certain),
+                session,
+            ),
         )
         return batch.rows[count:]
 
@@ -488,7 +510,7 @@ class Ledger:
             return
         for session, key, source, started, matched, guessed in forks:
             if guessed:
-                self.reread.add(int(source))  # that settles its own forks
+                self._reread(connection, session, source)  # that settles its own forks
                 continue
             if matched < len(known):
                 fork = Fork(started_at=started, written_at=None, burst=False, matched=matched)
@@ -521,11 +543,7 @@ class Ledger:
             return
         for row in gone:
             self._drop(connection, row)
-            connection.execute(
-                "update source_file set calls = calls - 1, input = input - ?, cached = cached - ?, "
-                "output = output - ?, reasoning = reasoning - ? where id = ?",
-                (*row[10:12], *row[13:15], row.source),
-            )
+            _uncount(connection, row)
         connection.execute("update session set inherited = ? where id = ?", (fork.matched, session))
 
     def _session(
@@ -556,8 +574,8 @@ class Ledger:
 
     def adopt(self, connection: sqlite3.Connection, owner: str, thread: str) -> None:
         """Children that were read before their parent: join its thread, be told apart anew."""
-        for child, kind, guessed, source in connection.execute(
-            "select key, kind, guessed, source from session where parent = ?", (owner,)
+        for session, child, kind, guessed, source in connection.execute(
+            "select id, key, kind, guessed, source from session where parent = ?", (owner,)
         ).fetchall():
             if kind != "user" and thread != child:
                 connection.execute(
@@ -569,7 +587,18 @@ class Ledger:
                 for former in {child, owner} - {thread}:
                     _merge_thread(connection, former, thread)
             if guessed and source:
-                self.reread.add(int(source))
+                self._reread(connection, session, source)
+
+    def _reread(self, connection: sqlite3.Connection, session: int, source: int) -> None:
+        """Have a session's logs read anew: the last one that told of it, and whose calls it has."""
+        self.reread.add(int(source))
+        self.reread.update(
+            int(number)
+            for (number,) in connection.execute(
+                "select distinct source from call where session = ? and source is not null",
+                (session,),
+            )
+        )
 
     def project(self, cwd: str | None) -> str | None:
         """The name of a folder's project: its git root's, else its own. Starts no process."""
@@ -739,11 +768,26 @@ def skipped_lines(batch: Batch) -> int:
 
 def _empty(connection: sqlite3.Connection, source: int) -> None:
     """Let a file and its session be as if nothing of it had been read."""
-    connection.execute("update session set inherited = 0, guessed = 0 where source = ?", (source,))
+    # The head that another log of the session begins with is still cut out of that one's calls.
+    connection.execute(
+        "update session set inherited = 0, guessed = 0 where (source = ?1 or key = "
+        "(select json_extract(state, '$.owner') from source_file where id = ?1)) "
+        "and not exists (select 1 from call where session = session.id and seen & 1)",
+        (source,),
+    )
     connection.execute(
         "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
         "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
         (source,),
+    )
+
+
+def _uncount(connection: sqlite3.Connection, row: Row) -> None:
+    """Take a call out of what its file is said to hold."""
+    connection.execute(
+        "update source_file set calls = calls - 1, input = input - ?, cached = cached - ?, "
+        "output = output - ?, reasoning = reasoning - ? where id = ?",
+        (*row[10:12], *row[13:15], row.source),
     )
 
 

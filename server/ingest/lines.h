@@ -348,8 +348,8 @@ static int usage_record(State *state, Place at, Place line, Place end, int64_t m
         !TAKE(&at, end, ",\"root_turn_id\":\"") || !text(&at, end, &none, &skipped) ||
         !TAKE(&at, end, ",\"response_id\":\"") || !text(&at, end, &from[2], &size[2]) || !size[2] ||
         !TAKE(&at, end, ",\"usage\":") || !figures(&at, end, 1, own) ||
-        !TAKE(&at, end, "},\"turn_token_usage\":{"))
-        return ODD;
+        !TAKE(&at, end, "},\"turn_token_usage\":{") || HAS(at, end, "{\"timestamp\""))
+        return ODD; /* or another line follows where this one was torn */
     /* The session's total is the last figure of the line. */
     if (end - at < 4 || memcmp(end - 3, "}}}", 3) != 0)
         return ODD;
@@ -507,8 +507,8 @@ static int token_count(State *state, Place at, Place line, Place end, int64_t ms
     return counted(state, line, ms, told, own);
 }
 
-/* The first text behind a key that is not empty, of at most `most` bytes and without escapes;
- * false where there is none. */
+/* The first text behind a key that is not empty: DONE, ODD where it is of more than `most` bytes
+ * or has escapes, FAILED where there is none. */
 static int given(Place line, Place end, const char *key, int most, const char *also, Place *found,
                  size_t *length)
 {
@@ -524,13 +524,12 @@ static int given(Place line, Place end, const char *key, int most, const char *a
             continue;
         from = at;
         Place quote = memchr(from, '"', (size_t)(end - from));
-        if (quote && quote > from && quote - from <= most &&
-            !memchr(from, '\\', (size_t)(quote - from))) {
+        if (quote && quote > from) {
             *found = from, *length = (size_t)(quote - from);
-            return 1;
+            return quote - from <= most && !memchr(from, '\\', *length) ? DONE : ODD;
         }
     }
-    return 0;
+    return FAILED;
 }
 
 static int turn_context(State *state, Place line, Place end, int64_t ms)
@@ -541,12 +540,22 @@ static int turn_context(State *state, Place line, Place end, int64_t ms)
     } wanted[] = {{MODEL, 200, "model\":", NULL},
                   {EFFORT, 40, "effort\":", "\"reasoning_"},
                   {TURN, 200, "turn_id\":", NULL}};
+    static const char settings[] = "\"collaboration_mode\":";
+    Place from[3], other = memmem(line, (size_t)(end - line), settings, sizeof settings - 1);
+    size_t size[3];
+    int told[3];
+    if (other && !HAS(line, other, "\"model\":"))
+        return ODD; /* they name a model too, and the turn's own wins */
+    for (int n = 0; n < 3; n++) {
+        told[n] = given(line, end, wanted[n].key, wanted[n].most, wanted[n].also, &from[n],
+                        &size[n]);
+        if (told[n] == ODD)
+            return ODD;
+    }
     for (int n = 0; n < 3; n++) {
         Text *known = &state->texts[wanted[n].which];
-        Place from;
-        size_t size;
-        if (given(line, end, wanted[n].key, wanted[n].most, wanted[n].also, &from, &size)) {
-            if (keep(state, known, from, size) == FAILED)
+        if (told[n] == DONE) {
+            if (keep(state, known, from[n], size[n]) == FAILED)
                 return FAILED;
         } else if (wanted[n].which != MODEL)
             *known = nothing;

@@ -274,11 +274,13 @@ def read(
 ) -> Iterator[Batch]:
     """Fold a log from `offset` on, in batches of about `limit` calls (None: one batch).
 
-    The state says whose log it is: Claude's has a `project` of its own. The last batch may
-    hold no rows; it says how far the file was read.
+    The state says whose log it is: Claude's has a `project` of its own; its owner is whom the
+    file's name tells, until a head says more (`codex.whose`). The last batch may hold no rows; it
+    says how far the file was read.
     """
     parser: Any = claude if state.get("claude") else codex
     now = parser.State.load(state)
+    named = None if state.get("claude") or offset or now.meta else now.owner
     batch = Batch(offset=offset)
     size = _PIECE if limit is None else _PIECE // 4
     with open_log(path) as file:
@@ -287,6 +289,11 @@ def read(
             if not len(data):
                 batch.warnings["too_long"] = batch.warnings.get("too_long", 0) + 1
             records, now = parser.fold(data, start, now)
+            if named and now.meta:
+                if now.owner != named and (begun := _whose(path, named)):
+                    yield from read(path, 0, begun.dump(), days, limit)
+                    return
+                named = None
             _add(batch, records, days, path)
             now.meta = _dated(now.meta)
             batch.read += start + len(data) - batch.offset
@@ -294,11 +301,24 @@ def read(
             if limit is not None and len(batch.rows) >= limit:
                 batch.state, batch.more = now.dump(), True
                 yield batch
-                batch = Batch(offset=batch.offset)
+                batch, named = Batch(offset=batch.offset), None
     batch.state = now.dump()
     if cut_off(path):
         batch.warnings[CUT_OFF] = 1
     yield batch
+
+
+def _whose(path: str, name: str) -> codex.State | None:
+    with open_log(path) as file:
+        return codex.whose((data for data, _ in pieces(file, 0)), name)
+
+
+def speaks_of(path: str, offset: int, thread: str) -> bool:
+    """Whether a thread is named in a log behind `offset`. Raises `OSError`."""
+    word = f'"{thread}"'.encode()
+    with open_log(path) as file:
+        _skip_to(file, offset)
+        return any(word in bytes(data) for data, _ in pieces(file, offset))
 
 
 class Crew:

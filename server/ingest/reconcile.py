@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 LOG, PROXY, TELEMETRY = 1, 2, 4
+ASIDE = "agent"  # who asked, of a call in a side conversation of Claude
 
 # A copied history is written in one go, so its lines carry the second of the fork.
 _BURST_MS = 1000
@@ -143,7 +144,15 @@ def without_log(row: Row) -> Row | None:
 
 
 def larger(before: Row, again: Row) -> Row:
-    """One response told twice: early lines hold a part of the output, so the larger counts."""
+    """One response told twice: early lines hold a part of the output, so the larger counts.
+
+    A side conversation may repeat what the session itself was told; then the session's own
+    telling counts, in whatever order they are read. A session's lines about one response take
+    their last time; a copy in another session's log leaves the time alone.
+    """
+    aside = before.initiator == ASIDE != again.initiator
+    told = again if aside else before
+    grows = told.initiator == again.initiator and before.session == again.session
     tokens = Tokens(
         max(before.input, again.input),
         max(before.cached, again.cached),
@@ -151,9 +160,19 @@ def larger(before: Row, again: Row) -> Row:
         max(before.reasoning, again.reasoning),
         max(before.cache_written, again.cache_written),
     )
-    cost = price(before.model, before.tier, before.started_at, tokens)
-    return before._replace(
-        **tokens._asdict(), cost=cost.cost, credits=cost.credits, price_status=cost.status
+    at = max(before.started_at, again.started_at) if grows and not aside else told.started_at
+    cost = price(told.model, before.tier, at, tokens)
+    return told._replace(
+        **tokens._asdict(),
+        started_at=at,
+        # What a call's line says of tools is known by where the response begins in its file.
+        offset=before.offset if before.source == told.source else told.offset,
+        tier=before.tier,
+        account=before.account or told.account,
+        seen=before.seen | told.seen,
+        cost=cost.cost,
+        credits=cost.credits,
+        price_status=cost.status,
     )
 
 

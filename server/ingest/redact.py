@@ -29,6 +29,8 @@ _REFERENCE = re.compile(
     r"redacted|hidden|unset|x{3,})\b)",
     re.IGNORECASE,
 ).match
+# What a comparison in code ends with: a name, not a secret.
+_NAMED = re.compile(r"[A-Za-z_][\w.]*:?$").match
 _COUNT = re.compile(r"[\d.,_]{1,12}[kKmM]?\b").match
 
 # Only the end of a name is looked for: what stands before it stays anyway.
@@ -51,6 +53,12 @@ _WORDS = (
 _SPACE = "[ \t\u00a0\u202f]{0,8}"
 # In a sentence a password is a thing; as a file's own line, with a digit in it, it is one.
 _BARE = r"(?P<value>(?=[^\s\"'\\]{0,100}\d)[^\s\"'\\,;]{6,400})(?=[ \t]*(?:[\n\r\"'\\]|\Z))"
+
+# On the line after its name a value stands alone, and no other name does.
+_ALONE = (
+    rf"{_BREAK}[ \t]{{0,40}}(?![\w.-]{{1,60}}[=:]|[/~-])(?=[^\s\"'\\]{{0,100}}\d)"
+    r"(?=[^\s\"'\\,;]{6,400}[ \t]*(?:[\n\r\"'\\]|\Z))"
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,8 @@ def _keeping_the_name(match: re.Match[str], said: str) -> str | None:
     found = match.groupdict()
     part = "text" if found.get("text") is not None else "value"
     value = found[part]
+    if part == "value" and (found.get("sign") or "").startswith("==") and _NAMED(value):
+        return None
     if _REFERENCE(value) and not (part == "text" and " " in value.strip()):
         return None
     if (found.get("name") or "").lower().endswith("token") and _fits_a_count(value):
@@ -114,11 +124,76 @@ def _fits_a_count(value: str) -> bool:
 
 def _assigned(name: str, marks: str, names: str) -> Kind:
     shape = (
-        rf"(?P<name>{names})(?:{_Q})?[ \t]{{0,8}}(?::=|=>|==?|:)[ \t]{{0,8}}"
-        rf"(?:(?:{_BREAK}[ \t]{{0,40}})?{_QUOTED}|{_VALUE})"
+        rf"(?P<name>{names})(?:{_Q})?[ \t]{{0,8}}(?P<sign>:=|=>|={{1,3}}|:)[ \t]{{0,8}}"
+        rf"(?:(?:{_BREAK}[ \t]{{0,40}})?{_QUOTED}|(?:{_ALONE})?{_VALUE})"
     )
     made = re.compile(shape, re.IGNORECASE)
     return Kind(name, tuple(marks.split()), made, _keeping_the_name, folded=True, anchored=True)
+
+
+# Words that also mean something else: only what their value looks like tells.
+_WEAK = ("pass", "pw", "key", "auth")
+_DIGIT = re.compile(r"\d").search
+_SEPARATORS = re.compile(r"[^A-Za-z0-9]+").split
+_PLAIN = re.compile(r"(?:[a-z]+|[A-Z]+)(?:[-_ .](?:[a-z]+|[A-Z]+))*$").match
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE).match
+# Keys that find something instead of opening it.
+_OPEN_KEYS = (
+    "cache", "public", "primary", "foreign", "sort", "partition", "hash", "group", "unique",
+    "index", "row", "object", "idempotency", "lookup", "range", "routing", "sharding", "dedupe",
+)  # fmt: skip
+
+
+def _mixed(value: str, least: int) -> bool:
+    """Whether a part of it has letters as well as digits, as words and numbers do not."""
+    return _DIGIT(value) is not None and any(
+        len(part) >= least and not part.isalpha() and not part.isdigit()
+        for part in _SEPARATORS(value)
+    )
+
+
+def _opens(before: str, name: str, value: str, quoted: bool) -> bool:
+    """Whether the value of a word of `_WEAK` is a secret; `before` stands before the word."""
+    if "://" in value:
+        return False
+    ending = before.endswith("_")
+    if name.lower() == "key":
+        known = before.rstrip("_-").lower().endswith(_OPEN_KEYS)
+        return not known and len(value) >= 16 and _mixed(value, 12) and not _UUID(value)
+    if name.lower() == "auth":
+        if ending and len(value) >= 6 and not _PLAIN(value):
+            return True
+        return _mixed(value, 8) or (len(value) >= 12 and value.endswith("="))
+    if ending and name.isupper():
+        return not _fits_a_count(value)
+    return _mixed(value, 7) or (quoted and len(value) >= 8 and " " not in value)
+
+
+def _if_it_opens(match: re.Match[str], said: str) -> str | None:
+    quoted = match["text"] is not None
+    value = match["text"] if quoted else match["value"]
+    before = match.string[max(0, match.start() - 40) : match.start()]
+    if not _opens(before, match["name"], value, quoted):
+        return None
+    return _keeping_the_name(match, said)
+
+
+def _weak() -> Kind:
+    names = "|".join(
+        rf"(?<![A-Za-z0-9]){word}|(?-i:(?<=[a-z]){word.capitalize()})" for word in _WEAK
+    )
+    shape = (
+        rf"(?P<name>{names})(?:{_Q})?[ \t]{{0,8}}(?P<sign>:=|=>|={{1,3}}|:)[ \t]{{0,8}}"
+        rf"(?:{_QUOTED}|{_VALUE})"
+    )
+    return Kind(
+        "assignment",
+        _WEAK,
+        re.compile(shape, re.IGNORECASE),
+        _if_it_opens,
+        folded=True,
+        anchored=True,
+    )
 
 
 def _said(name: str, marks: str, shape: str) -> Kind:
@@ -207,7 +282,7 @@ KINDS: tuple[Kind, ...] = (
         "service_token",
         "dckr_pat_ dckr_oat_ doo_v1_ dop_v1_ dor_v1_ dp.pt. shpat_ shpca_ shppa_ shpss_ dapi "
         "lin_api_ glsa_ hvs. sq0atp- sq0csp- ntn_ secret_ figd_ vercel_ fo1_ fm1 fm2_ gsk_ xai- "
-        "r8_ ATATT3x NRAK- key- SK pul- HRKU- sntrys_ sntryu_",
+        "r8_ ATATT3x NRAK- key- SK pul- HRKU- sntrys_ sntryu_ pplx-",
         r"(?:dckr_(?:pat|oat)_[\w-]{20,}|do[opr]_v1_[a-f0-9]{64}|dp\.pt\.[A-Za-z0-9]{40,}"
         r"|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|dapi[a-f0-9]{32}|lin_api_[A-Za-z0-9]{32,}"
         r"|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|hvs\.[\w-]{24,}|sq0(?:atp|csp)-[\w-]{22,}"
@@ -216,7 +291,7 @@ KINDS: tuple[Kind, ...] = (
         r"|xai-[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{20,}|ATATT3x[\w=-]{20,}|NRAK-[A-Z0-9]{20,}"
         r"|key-[0-9a-f]{32}(?![A-Za-z0-9_])|SK[0-9a-f]{32}(?![A-Za-z0-9_])"
         r"|pul-[0-9a-f]{40}(?![A-Za-z0-9_])|HRKU-[A-Za-z0-9_-]{20,}"
-        r"|sntry[su]_[A-Za-z0-9_=+/-]{30,})",
+        r"|sntry[su]_[A-Za-z0-9_=+/-]{30,}|pplx-[A-Za-z0-9]{32,})",
     ),
     # A Sentry DSN: the key stands where an address has its user.
     Kind(
@@ -233,6 +308,19 @@ KINDS: tuple[Kind, ...] = (
         "AccountKey= SharedAccessKey= SharedAccessSignature sig= DefaultEndpointsProtocol",
         r"(?<=AccountKey=)[A-Za-z0-9+/=%]{20,}|(?<=SharedAccessKey=)[A-Za-z0-9+/=%]{20,}"
         r"|(?<=[?&]sig=)[A-Za-z0-9%+/=_-]{20,}",
+    ),
+    # As `crypt` writes it: of which kind, with what salt, and the hash.
+    Kind(
+        "password",
+        ("$1$", "$2a$", "$2b$", "$2x$", "$2y$", "$5$", "$6$", "$7$", "$y$", "$gy$", "$argon2"),
+        re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy|argon2(?:id?|d))\$[A-Za-z0-9./$,=+-]{20,400}"),
+        anchored=True,
+        word=True,
+    ),
+    _said(
+        "authorization",
+        "signature=",
+        r"signature=(?P<value>(?=[A-Za-z%+/=_~-]{0,60}\d)[A-Za-z0-9%+/=_~-]{24,2000})",
     ),
     _prefixed("jwt", "eyJ", r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?(?:\.[\w-]+){0,2}"),
     Kind(
@@ -339,6 +427,7 @@ KINDS: tuple[Kind, ...] = (
         "master_key master-key token",
         _NAMES,
     ),
+    _weak(),
     Kind(
         "option",
         ("--",),
@@ -414,8 +503,10 @@ def _without(kind: Kind, text: str, folded: str, found: Counter[str] | None) -> 
     last = 0
     for place in _places_of(kind.marks, folded):
         match = kind.shape.match(text, place) if place >= last else None
-        if match:
-            parts += (text[last:place], one(match))
+        new = one(match) if match else None
+        # In what is no secret, one may begin: `url = "https://host/?key=…"`.
+        if match and new != match[0]:
+            parts += (text[last:place], new or "")
             last = match.end()
     return "".join((*parts, text[last:])) if parts else text
 

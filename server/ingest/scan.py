@@ -98,14 +98,15 @@ def run(
     """Scan without a server and return the totals and the seconds it took.
 
     Places are told as the stored privacy mode, or `privacy` where it shows less, permits.
-    Raises `Conflict` (code `server_running`) when a server has the data folder: ask it instead,
-    with `POST /api/scan`.
+    Raises `Conflict` (code `server_running`) when a server has the data folder (ask it instead,
+    with `POST /api/scan`), or another scan (try again when that has ended).
     """
     began = time.perf_counter()
     lock = Lock(os.path.join(config.data_dir, "serve.lock"))
     if not lock.acquire():
         raise Conflict(
-            "A Brimline server is running on this data folder; it does the scan.",
+            "Another Brimline has this data folder: a scan, or a server that does not answer. "
+            "Wait until it has ended, or end it, then try again.",
             code="server_running",
         )
     # Nothing here makes cycles; looking for them costs a tenth of the time.

@@ -43,9 +43,10 @@ def store(connection: sqlite3.Connection, batches: Sequence[Batch], tally: Tally
             events[event.key] = event
     for key in _known(connection, events):
         counts["repeated", events.pop(key).provider] += 1
-    new = failed.marked(connection, list(events.values()))
+    new = list(events.values())
     fold.fold(connection, new)
     _insert(connection, new)
+    failed.judge(connection, new)
     _sessions(connection, new)
     for event in new:
         counts["stored", event.provider] += 1

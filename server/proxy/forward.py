@@ -144,8 +144,8 @@ class Turn:
 
     @property
     def final(self) -> bool:
-        """Whether a repeat could be paid for twice, or would meet the same limit."""
-        return any(v.retry == "R2" or v.block for _, v in self._tries.verdicts)
+        """Whether a repeat could be paid for twice."""
+        return any(v.retry == "R2" for _, v in self._tries.verdicts)
 
     @property
     def streams(self) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,21 +44,34 @@ class Local:
         self._lock = threading.Lock()
 
     def report_to(self, notices: list[str]) -> None:
-        """Warn here when Codex's requests would go past us, also because of its settings."""
+        """Warn here, from now on, while Codex's own settings send its requests past us."""
         self.notices = notices
-        path = self._config.codex_home / "config.toml"
+        self.look()
+
+    def look(self) -> None:
+        """Say, or no longer say, that Codex's settings on this computer lead past us.
+
+        Only they tell: anybody may ask for the account check, from anywhere.
+        """
+        known, leads = NOTICE in self.notices, self._led_past()
+        if leads and not known:
+            self.notices.append(NOTICE)
+        elif known and not leads:
+            self.notices.remove(NOTICE)
+
+    def _led_past(self) -> bool:
+        home = self._config.codex_home
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            return
-        if bypasses(text, self._config.port):
-            self._warn()
+            paths = [home / "config.toml", *home.glob("*.config.toml")]
+        except OSError:
+            return False
+        return any(bypasses(_text(path), self._config.port) for path in paths)
 
     def accounts_check(self, environ: Mapping[str, Any]) -> bytes:
         """The answer without which Codex sends no request: its own account, unrouted."""
         given = headers.received(environ)
         name = given.get("chatgpt-account-id") or _account_of(bearer(environ))
-        self._warn()
+        self.look()
         entry = {
             "id": name,
             # It accepts nothing but HTTPS here, and this origin tells it to change nothing.
@@ -109,9 +123,12 @@ class Local:
         except AppError:
             raise _unchecked() from None
 
-    def _warn(self) -> None:
-        if NOTICE not in self.notices:
-            self.notices.append(NOTICE)
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def bypasses(text: str, port: int) -> bool:

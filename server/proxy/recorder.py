@@ -190,7 +190,11 @@ class Recorder(threading.Thread):
     def _write(self, batch: Sequence[Record], *, ledger: bool = True) -> None:
         finished = [_finished(r) for r in batch if r.tokens is not None] if ledger else []
         with db.writing("requests", *(("calls",) if finished else ())) as connection:
-            connection.executemany(_INSERT, [_row(record) for record in batch])
+            erased = _erased(connection, batch)
+            rows = [_row(record) for record in batch if record.account not in erased]
+            connection.executemany(_INSERT, rows)
+            for each in finished:
+                each.account = None if each.account in erased else each.account
             if finished:
                 self._ledger.see_requests(connection, finished)
             flushed = self._keys.flush(connection)
@@ -206,6 +210,21 @@ class Recorder(threading.Thread):
                     self._write([record], ledger=False)
                 except Exception:
                     log.exception("a request could not be written down")
+
+
+def _erased(connection: sqlite3.Connection, batch: Sequence[Record]) -> set[str]:
+    """The accounts that were removed with their history while these requests were under way.
+
+    Asked inside the transaction: a removal comes before it, or finds these rows to erase.
+    """
+    known = (
+        "select 1 from account where id = ? union all select 1 from removed_account where id = ?"
+    )
+    return {
+        name
+        for name in {record.account for record in batch}
+        if name is not None and connection.execute(known, (name, name)).fetchone() is None
+    }
 
 
 _PASSING = ("began", "reservation", "tokens", "ending", "written", "then")

@@ -109,6 +109,10 @@ class Proxy:
         self._recorder.notices = notices
         self._local.report_to(notices)
 
+    def look_at_clients(self) -> None:
+        """Whether Codex's settings here still lead past us, or do by now: a scheduler job."""
+        self._local.look()
+
     def wsgi(self, next_app: WSGI) -> WSGI:
         """The layer: serves its own paths and passes the rest on."""
 

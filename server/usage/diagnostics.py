@@ -60,7 +60,9 @@ def compute(only: Iterable[str] = _KEPT) -> None:
     for section in only:
         single = section == "overview"  # it tells when the ledger has other calls
         found = {"all": _built(section, Filter(), single=single)}
-        found["active"] = found["all"]
+        # Nothing lies aside: both scopes hold the same.
+        about = {**found["all"]["snapshot"], "history_scope": "active"}
+        found["active"] = {**found["all"], "snapshot": about}
         if archived:
             found["active"] = _built(section, Filter(history="active"), single=single)
         now = db.now_ms()
@@ -83,6 +85,12 @@ def _aside() -> str:
     return json.dumps(found[0])
 
 
+def _others_aside() -> bool:
+    """Whether other sessions are archived than when the sections were computed."""
+    note = db.rows("select value from ledger_note where name = ?", (_NOTE,))
+    return note != [(_aside(),)]
+
+
 def computed() -> int | None:
     """When the oldest stored section was computed; None while one is missing."""
     found = db.rows("select min(computed_at), count(distinct section) from diagnostic_snapshot")[0]
@@ -94,14 +102,15 @@ def stale() -> bool:
     archived other sessions since.
     """
     found = stored("overview", "all")
-    note = db.rows("select value from ledger_note where name = ?", (_NOTE,))
-    if found is not None and note != [(_aside(),)]:
+    if found is not None and _others_aside():
         return True
     return found is None or found["usage_rows"] != db.rows("select count(*) from call")[0][0]
 
 
 def stored(section: str, scope: str) -> dict[str, Any] | None:
-    """A section as it was computed last."""
+    """A section as it was computed last; None also where it holds what was archived since."""
+    if scope == "active" and _others_aside():
+        return None
     found = db.rows(
         "select body from diagnostic_snapshot where section = ? and scope = ?", (section, scope)
     )
@@ -111,6 +120,7 @@ def stored(section: str, scope: str) -> dict[str, Any] | None:
 
 def live(section: str, wanted: Filter) -> dict[str, Any]:
     """A section over a filter, computed now."""
+    slices.refresh()
     return _built(section, wanted)
 
 

@@ -118,15 +118,12 @@ class Durations:
 
     @cached_property
     def _tools(self) -> list[tuple[str, int, int]]:
-        """Tool, time and duration of each tool call, once (see `ingest.fold.Known`)."""
-        # By call id, of which a later turn may use one again.
+        """Tool, time and duration of each tool's result."""
         return db.rows(
-            "select tool, at, duration_ms from (select coalesce(tool, '') as tool, at, "
-            "duration_ms, call_id, at - lag(at) over "
-            "(partition by session_id, call_id order by at, id) as gap from telemetry_event "
+            "select coalesce(tool, ''), at, duration_ms from telemetry_event "
             "where at >= ? and at < ? and provider in (select value from json_each(?)) "
-            "and name in ('codex.tool_result', 'claude_code.tool_result')) "
-            "where duration_ms is not null and (call_id is null or gap is null or gap >= 1000)",
+            "and name in ('codex.tool_result', 'claude_code.tool_result') "
+            "and duration_ms is not null",
             self._span.values(),
         )
 

@@ -19,6 +19,7 @@ GROUPS = {
     "model": "l.model",
     "effort": "l.effort",
     "project": "s.project",
+    "cwd": "s.cwd",
     "account": "l.account",
     "provider": "l.provider",
     "thread": "s.thread",
@@ -205,8 +206,8 @@ def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:
 
 def _row(values: tuple[Any, ...], by: str, provider: str) -> dict[str, Any]:
     name, sessions, count, first, cached, output, reasoning, cost, unpriced, credits = values
-    # A project's own key, so that the privacy modes know it.
-    named = {"project": name} if by == "project" else {"name": name or None}
+    # Keys of their own, so that the privacy modes know them.
+    named = {by: name} if by in ("project", "cwd") else {"name": name or None}
     return {
         **named,
         "calls": count,

@@ -410,7 +410,7 @@ def _pie(name: str, title: str, counts: Counter[str]) -> dict[str, Any]:
 
 
 def _tools(facts: Facts) -> dict[str, Any]:
-    """Tool calls by tool: each call once, with how often it worked and its P95.
+    """Tool calls by tool: each by its result, with how often it worked and its P95.
 
     A conversation's are telemetry's, which knows how they went; else those of its log.
     """

@@ -46,6 +46,16 @@ export function pair(name: string, value: string): string {
   return t("join.pair", { name, value });
 }
 
+/** A text that may run the other way than the sentence it stands in: kept in one piece. */
+export function isolated(text: string): string {
+  return `\u2068${text}\u2069`;
+}
+
+/** Texts of people or programs one after the other, each kept in one piece; those that are not left out. */
+export function beside(parts: readonly (string | null | undefined | false)[]): string {
+  return parts.flatMap((one) => (one ? [isolated(one)] : [])).join(" · ");
+}
+
 /** A count with grouping; compact from a thousand million on ("2.5 B"). */
 export function count(n: Maybe<number>): string {
   if (n == null) return UNKNOWN;

@@ -14,7 +14,7 @@ declare module "@tanstack/react-query" {
   }
 }
 
-export const VISIBLE_MS = 5_000;
+export const VISIBLE_MS = 1_000;
 export const HIDDEN_MS = 60_000;
 
 /** A client that never refetches by itself: `/api/live` says when. */

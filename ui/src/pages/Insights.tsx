@@ -2,7 +2,7 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { api, type Card, type Insights as Data, type Preset, type ThreadPage, type ThreadRow } from "../api";
-import { compact, count, exact, joined, share } from "../format";
+import { beside, compact, count, exact, joined, share } from "../format";
 import { useTitle } from "../hooks";
 import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights";
 import { AllowanceCard } from "../parts/AllowanceCard";
@@ -103,6 +103,8 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
 
 function Attentive({ card, search }: { card: Card; search: string }) {
   const to = cardLink(card, search);
+  const title = titled(card.threadTitle);
+  const said = card.count > 0 ? t("overview.today.calls", { count: card.count }) : tIf(`card.${card.key}.text`, "");
   const inside = (
     <>
       <span className="note">
@@ -112,8 +114,7 @@ function Attentive({ card, search }: { card: Card; search: string }) {
       <b>{tIf(`card.${card.key}`, card.key)}</b>
       <strong>{worth(card)}</strong>
       <small>
-        {titled(card.threadTitle) ??
-          (card.count > 0 ? t("overview.today.calls", { count: card.count }) : tIf(`card.${card.key}.text`, ""))}
+        {title ? <bdi>{title}</bdi> : said}
       </small>
       <small className="muted">{tIf(`card.${card.key}.text`, "")}</small>
     </>
@@ -227,14 +228,14 @@ function Top({ rows }: { rows: ThreadRow[] }) {
         <tbody>
           {rows.map((row) => (
             <tr key={row.id}>
-              <th scope="row" className="thread-name" title={[titled(row.title), row.project].filter(Boolean).join(" · ") || undefined}>
+              <th scope="row" className="thread-name" title={beside([titled(row.title), row.project]) || undefined}>
                 <span className="named">
                   <Link href={`/threads/${encodeURIComponent(row.id)}`} dir="auto">
                     {titleOf(row.title, row.id)}
                   </Link>
                   {row.project && <span className="muted project" dir="auto">{row.project}</span>}
                 </span>
-                <small className="muted narrow-only under">{[row.project, why(row)].filter(Boolean).join(" · ")}</small>
+                <small className="muted narrow-only under">{beside([row.project, why(row)])}</small>
               </th>
               <td className="muted why wide-only">{why(row)}</td>
               <td className="num wide-only">{count(row.calls)}</td>

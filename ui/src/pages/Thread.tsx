@@ -297,7 +297,7 @@ function Sessions({ list }: { list: ThreadSession[] }) {
           {nested(list).map(({ session, depth }) => (
             <tr key={session.id}>
               <th scope="row" className={`depth${Math.min(depth, 3)}`}>
-                <Link href={`/calls?session=${encodeURIComponent(session.id)}&history=all`} title={session.id}>
+                <Link href={`/calls?session=${encodeURIComponent(session.id)}&history=all`} title={session.id} dir="auto">
                   {session.role ?? titleOf(session.title, session.id)}
                 </Link>
               </th>

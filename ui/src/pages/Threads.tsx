@@ -4,7 +4,7 @@ import { Fragment, type MouseEvent } from "react";
 import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
 import { fetchFile } from "../csv";
-import { count, credits, dayOf, exact, money, pair, share, UNKNOWN } from "../format";
+import { beside, count, credits, dayOf, exact, money, pair, share, UNKNOWN } from "../format";
 import { useNow, useTitle, useWide } from "../hooks";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
@@ -302,7 +302,7 @@ function placed({ key, number }: ThreadColumn): string | undefined {
 
 function Row({ row, columns, now, open, toggle }: RowProps) {
   const title = titleOf(row.title, row.id);
-  const named = [title, row.project].filter(Boolean).join(" · ");
+  const named = beside([title, row.project]);
   const has = (key: string) => columns.some((column) => column.key === key);
   const under = [row.project, !has("model") && mix(row.models), !has("effort") && mix(row.efforts)];
   return (
@@ -325,7 +325,7 @@ function Row({ row, columns, now, open, toggle }: RowProps) {
           {row.project && <span className="muted project" dir="auto">{row.project}</span>}
         </span>
         <small className="muted narrow-only under">
-          {under.filter((one) => one && one !== UNKNOWN).join(" · ")}
+          {beside(under.filter((one) => one !== UNKNOWN))}
         </small>
       </th>
       {columns.map((column) => (

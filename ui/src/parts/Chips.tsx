@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useLocation } from "wouter";
 import { api, type CallPage } from "../api";
-import { count, pair } from "../format";
+import { count, isolated, pair } from "../format";
 import { PRESETS, presetLink } from "../insights";
 import type { CallFilters } from "../pages/Calls";
 import { say } from "../say";
@@ -98,7 +98,7 @@ function Thread({ id, off }: { id: string; off: () => void }) {
   }).data?.calls[0];
   return (
     <>
-      <Off text={pair(t("calls.col.thread"), titled(first?.threadTitle) ?? id.slice(0, 8))} title={id} off={off} />
+      <Off text={pair(t("calls.col.thread"), isolated(titled(first?.threadTitle) ?? id.slice(0, 8)))} title={id} off={off} />
       <Link className="link note" href={`/threads/${encodeURIComponent(id)}`}>
         {t("threads.open")}
       </Link>

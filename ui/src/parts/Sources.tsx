@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { copiedName, windowName } from "../allowance";
 import { api, type Allowance } from "../api";
-import { ago, day, joined, pair, percent } from "../format";
+import { ago, day, isolated, joined, pair, percent } from "../format";
 import { useNow } from "../hooks";
 import { t } from "../words";
 import { useOwnFiles, type OwnFile } from "./OwnFiles";
@@ -35,13 +35,13 @@ export function LeftChip() {
   const shared = known(pool);
   const windows = shared.length ? shared : known(found.observed.filter(({ source }) => source === "log"));
   const shown = windows.length
-    ? windows.map((one) => `${windowName(one, one.key === "primary" ? "primary" : "secondary")} ${percent(one.remainingPercent)}`)
-    : found.copied.map((one) => `${copiedName(one)} ${percent(one.remainingPercent)}`);
+    ? windows.map((one) => `${isolated(windowName(one, one.key === "primary" ? "primary" : "secondary"))} ${percent(one.remainingPercent)}`)
+    : found.copied.map((one) => `${isolated(copiedName(one))} ${percent(one.remainingPercent)}`);
   if (!shown.length) return null;
   const seen = windows.map(({ observedAt }) => ago(observedAt, now)).join(" · ");
   return (
     <span className="chip" title={[t("calls.chip.left.title"), seen].filter(Boolean).join("\n")}>
-      {t("calls.chip.left", { windows: shown.join(" · ") })}
+      {t("calls.chip.left", { windows: shown.map(isolated).join(" · ") })}
     </span>
   );
 }
