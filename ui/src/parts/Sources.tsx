@@ -41,7 +41,7 @@ export function LeftChip() {
   const seen = windows.map(({ observedAt }) => ago(observedAt, now)).join(" · ");
   return (
     <span className="chip" title={[t("calls.chip.left.title"), seen].filter(Boolean).join("\n")}>
-      {t("calls.chip.left", { windows: shown.map(isolated).join(" · ") })}
+      {t("calls.chip.left", { windows: shown.join(" · ") })}
     </span>
   );
 }
