@@ -88,7 +88,7 @@ def test_fold(lines: list[bytes], expected: list[tuple[int, ...]]) -> None:
 
 @pytest.mark.parametrize(
     "figure",
-    ["[]", "{}", '""', '"abc"', "-1", "1.5", "5.0", "1e400", "NaN", str(2**63), "true", "false"],
+    ["[]", "{}", '""', '"abc"', "-1", "1.5", "5.5", "1e400", "NaN", str(2**63), "true", "false"],
 )
 def test_a_figure_that_cannot_be_counts_nothing(figure: str) -> None:
     made = answer("m1", 5).replace(b'"output_tokens": 5', b'"output_tokens":' + figure.encode())
@@ -99,6 +99,15 @@ def test_a_figure_that_cannot_be_counts_nothing(figure: str) -> None:
     assert records.warnings == {"mended_number": 1}
     null = made.replace(b'"output_tokens":' + figure.encode(), b'"output_tokens":null')
     assert fold(memoryview(null), 0, State())[0].warnings == {}
+
+
+def test_a_whole_figure_counts_however_it_is_written() -> None:
+    made = answer("m1", 5).replace(b'"output_tokens": 5', b'"output_tokens":5.0')
+    made = made.replace(b'"output_tokens":5,', b'"output_tokens":5.0,')
+    assert b"5.0" in made
+    records, _ = fold(memoryview(made), 0, State())
+    assert [call[7:11] for call in records.calls] == [(3210, 3000, 200, 5)]
+    assert records.warnings == {}
 
 
 @pytest.mark.parametrize(
