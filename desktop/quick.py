@@ -173,7 +173,10 @@ def _counted(found: dict[str, Any]) -> str:
 def lost(totals: dict[str, Any]) -> list[str]:
     """What of either's logs could not be taken as it stands, in sentences."""
     skipped = totals["skippedLines"] + (totals.get("claude") or {}).get("skippedLines", 0)
-    said = [f"{skipped:,} lines could not be read and were left out."] if skipped else []
+    lines = "1 line could not be read and was left out."
+    if skipped != 1:
+        lines = f"{skipped:,} lines could not be read and were left out."
+    said = [lines] if skipped else []
     return [*said, *quality(totals.get("quality") or {})]
 
 

@@ -284,6 +284,19 @@ _json = st.recursive(
 )
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        pytest.param("exec_command", "exec_command", id="a tool"),
+        pytest.param("mcp__docs__search", "mcp__docs__search", id="a server's"),
+        pytest.param(f"sk-proj-{'Ab3dEf6h' * 4}", "[redacted openai_key]", id="a key"),
+        pytest.param("run password=hunter22", "run password=[redacted assignment]", id="one in it"),
+    ],
+)
+def test_a_tools_name_holds_no_secret(name: str, kept: str) -> None:
+    assert only(record(event__name="codex.tool_result", tool_name=name)).tool == kept
+
+
 @given(value=_json, signal=st.sampled_from([*otlp.SIGNALS, None]))
 @settings(max_examples=300, deadline=None)
 def test_any_json_is_read_or_refused(value: Any, signal: str | None) -> None:

@@ -28,6 +28,18 @@ SLOWER = {"site", "re", "enum", "json", "datetime", "zlib", "stringzilla", "sqli
 
 
 @pytest.mark.parametrize(
+    ("skipped", "said"),
+    [
+        pytest.param(0, [], id="nothing"),
+        pytest.param(1, ["1 line could not be read and was left out."], id="one"),
+        pytest.param(1234, ["1,234 lines could not be read and were left out."], id="many"),
+    ],
+)
+def test_how_many_lines_were_lost_is_said_in_good_words(skipped: int, said: list[str]) -> None:
+    assert quick.lost({"skippedLines": 0, "claude": {"skippedLines": skipped}}) == said
+
+
+@pytest.mark.parametrize(
     "given",
     [
         pytest.param({}, id="nothing is set"),

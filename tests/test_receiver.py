@@ -497,6 +497,17 @@ def test_too_much_for_the_collector_drops_the_oldest(
     assert one.dropped == 2
 
 
+def test_what_waits_when_the_relay_ends_is_dropped(database: None) -> None:
+    one = relay.Relay()
+    one.configure("http://127.0.0.1:9", None)
+    for _ in range(14):
+        one.offer(relay.Parcel("logs", b"x", JSON, ""))
+    one.configure("", None)
+    one._send(relay.Parcel("logs", b"on its way", JSON, ""))
+    found = one.describe()
+    assert (found["waiting"], found["dropped"], found["failed"]) == (0, 15, 0)
+
+
 @pytest.mark.parametrize(
     ("base", "expected"),
     [
@@ -512,7 +523,7 @@ def test_where_a_signal_goes(base: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["ftp://c", "c:4318", "http://", "http://u:p@c", "http://c:99999", "http://c?token=x", "http://[",
-     "http://" + "c" * 300],
+     "http://exa mple", "http://exa\tmple", "http://" + "c" * 300],
 )  # fmt: skip
 def test_no_address_is_refused(url: str) -> None:
     with pytest.raises(Unprocessable, match="address"):

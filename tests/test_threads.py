@@ -175,6 +175,16 @@ def test_a_trend_is_told_where_there_is_one(
     assert found & {"cache-trend", "context-trend"} == told
 
 
+def test_the_context_went_from_its_first_figure_to_its_last() -> None:
+    filled = [37, 200, 400, 600, 800, 919]
+    story: threads.Story = [
+        (f"r{n}", n, size, 0, 1, 0, 1000, None, "user", "user") for n, size in enumerate(filled)
+    ]
+    found = threads.lifecycle(story, thresholds.current())
+    trend = next(signal for signal in found if signal["key"] == "context-trend")
+    assert (trend["from"], trend["to"]) == (pytest.approx(3.7), pytest.approx(91.9))
+
+
 def test_a_long_threads_curve_stays_drawable() -> None:
     story: threads.Story = [
         (f"r{n}", n * 1000, 10, 5, 1, 0, 100, None, "user", "user") for n in range(1001)

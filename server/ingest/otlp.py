@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -300,6 +301,15 @@ def _text(value: Any) -> str | None:
     return clean[:_LONGEST] or None
 
 
+@lru_cache(2048)
+def _clean(name: str | None) -> str | None:
+    """A tool's name, which a model may make up of anything, without secrets; there are few."""
+    # Here, not at the top: its shapes take longer to make than the rest of a start.
+    from server.ingest import redact
+
+    return name and redact.redact(name)
+
+
 def _int(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
@@ -501,7 +511,7 @@ def _event(name: str, record: _Record, now: int) -> Event:
         model=_text(values.get("model")),
         user=_text(values.get("user.email")),
         terminal=_text(values.get("terminal.type")),
-        tool=_text(values.get("tool_name")),
+        tool=_clean(_text(values.get("tool_name"))),
         call_id=_text(values.get("call_id")) or _text(values.get("tool_use_id")),
         decision=_text(values.get("decision")),
         success=_bool(values.get("success")),

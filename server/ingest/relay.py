@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _FIRST_PAUSE = 0.5
 _AGAIN = (429, 502, 503, 504)  # what the OTLP specification calls worth another try
 # Names who passed a body on, so that Brimlines that relay to one another do not do so for ever.
 PASSED = "X-Brimline-Relay"
+_PRINTED = re.compile(r"[^\s\x00-\x1f\x7f]+").fullmatch  # no address holds blanks
 _SIGNALS = ("/v1/logs", "/v1/metrics", "/v1/traces")
 
 
@@ -49,7 +51,8 @@ def check_url(url: str) -> str:
     """The address without a trailing slash; raises `Unprocessable` saying what is wrong with it."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and not parts.query
+        usable = bool(parts.scheme in ("http", "https") and parts.hostname and _PRINTED(url))
+        usable = usable and not parts.query
         secret_in_it = parts.username or parts.password
         _ = parts.port
     except ValueError:
@@ -137,6 +140,7 @@ class Relay:
         with self._wake:
             self._header_read = False
             if not wanted:
+                self.dropped += len(self._queue)
                 self._queue.clear()
                 self._bytes = 0
 
@@ -184,12 +188,16 @@ class Relay:
     def _send(self, parcel: Parcel) -> None:
         base = str(settings.get("telemetryRelayUrl") or "")
         if not base:
+            self._dropped()
             return
         for attempt in range(_ATTEMPTS):
             status, unreached = self._try(target(base, parcel.signal), parcel)
             if (unreached or status in _AGAIN) and attempt < _ATTEMPTS - 1:
                 self._stopping.wait(_FIRST_PAUSE * 2**attempt)
-                if self._stopping.is_set() or not settings.get("telemetryRelayUrl"):
+                if self._stopping.is_set():
+                    return
+                if not settings.get("telemetryRelayUrl"):
+                    self._dropped()
                     return
                 continue
             if 200 <= status < 300:
@@ -231,6 +239,11 @@ class Relay:
             )  # fmt: skip
             with answer:
                 return answer.status_code
+
+    def _dropped(self) -> None:
+        """The relay was ended while this one was on its way."""
+        with self._wake:
+            self.dropped += 1
 
     def _failed(self, why: str) -> None:
         self.failed += 1

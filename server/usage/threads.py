@@ -569,8 +569,13 @@ def _trends(story: Story) -> list[dict[str, Any]]:
     cache = [row[3] / row[2] for row in story if row[2]]
     context = [100 * row[2] / row[6] for row in story if row[6]]
     found = []
-    for key, values, least in (("cache-trend", cache, 0.001), ("context-trend", context, 0.1)):
-        begin, end = _ends(values) if len(values) > 1 else (0, 0)
+    # The context's are read off a curve that begins and ends with them.
+    filled = (context[0], context[-1]) if context else (0, 0)
+    shares = _ends(cache) if len(cache) > 1 else (0, 0)
+    for key, (begin, end), least in (
+        ("cache-trend", shares, 0.001),
+        ("context-trend", filled, 0.1),
+    ):
         if abs(end - begin) >= least:  # less would be told by the same words twice
             found.append(_signal(key) | {"from": begin, "to": end})
     return found
