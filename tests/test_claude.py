@@ -102,8 +102,8 @@ def test_a_figure_that_cannot_be_counts_nothing(figure: str) -> None:
 
 
 def test_a_whole_figure_counts_however_it_is_written() -> None:
-    made = answer("m1", 5).replace(b'"output_tokens": 5', b'"output_tokens":5.0')
-    made = made.replace(b'"output_tokens":5,', b'"output_tokens":5.0,')
+    made = answer("m1", 5).replace(b'"output_tokens": 5', b'"output_tokens":5')
+    made = made.replace(b'"output_tokens":5', b'"output_tokens":5.0')
     assert b"5.0" in made
     records, _ = fold(memoryview(made), 0, State())
     assert [call[7:11] for call in records.calls] == [(3210, 3000, 200, 5)]
