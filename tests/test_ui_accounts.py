@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, Locator, expect
 
 from server.accounts.allowance import DAY, HOUR, Credits, Usage
 from server.store import db, settings
-from tests import test_ui
+from tests import auth_server, test_ui
 from tests.serving import Served
 from tests.test_i18n import catalogue
-from tests.test_ui import Watched, ask, observe, window
+from tests.test_ui import Watched, ask, observe, watching, window
 from tests.upstream import Answer, Provider, Received, Stream, auth_json, refusal
 
 pytestmark = test_ui.pytestmark
@@ -251,3 +251,35 @@ def test_the_history_begins_with_what_was_seen_first(served: Served, watched: Wa
     chart = page.get_by_role("img", name="Percent left over the last 28 days")
     expect(chart.locator("canvas")).to_be_visible()
     watched.check()
+
+
+@pytest.mark.parametrize("width", [900, 1400])
+def test_accounts_of_one_e_mail_are_told_apart_where_they_are_listed(
+    served: Served, chromium: Browser, width: int
+) -> None:
+    mail = "ada.of.the.analytical.engines@mathematics.example.com"
+    for upstream_id in ("ws-1", "ws-2"):
+        who = {"email": mail, "user": "u1", "account": upstream_id}
+        found = served.services.pool.add(
+            auth_server.auth_json(access=auth_server.access_token(upstream_id), **who)
+        )
+        observe(served, found.id, 30, 40)
+    ask(served)
+    names = {c.id: served.services.pool.name(c.id) for c in served.services.pool.candidates()}
+    ends = [name.partition(" ")[2] for name in names.values()]
+    assert len(set(ends)) == 2
+    with watching(chromium, width=width) as seen:
+        page = seen.open(f"{served.url}/accounts", "Accounts")
+        for end in ends:
+            whole(page.get_by_text(end, exact=True))
+        seen.check()
+        page = seen.open(f"{served.url}/requests", "Requests")
+        row = page.locator("tbody .served").filter(has_text=mail)
+        whole(row.get_by_text(re.compile(r"^\(")))
+    assert seen.troubles == []
+
+
+def whole(text: Locator) -> None:
+    """Nothing of it is cut off."""
+    expect(text).to_be_visible()
+    assert text.evaluate("e => e.scrollWidth <= e.clientWidth")

@@ -85,3 +85,32 @@ def test_each_table_keeps_its_own_choice(chromium: Browser, lived_in: Served) ->
         page.get_by_role("button", name="Columns").click()
         expect(page.get_by_role("menuitemcheckbox", name="As many as fit")).to_be_checked()
         seen.check()
+
+
+def test_the_last_column_stays_and_rubbish_chooses_nothing(
+    chromium: Browser, served: Served
+) -> None:
+    served.account("studio")
+    test_ui.ask(served)
+    with watching(chromium, width=1400) as seen:
+        page = seen.open(f"{served.url}/requests", "Requests")
+        head = page.get_by_role("columnheader")
+        rows = page.locator("tbody tr.openable")
+        expect(rows).to_have_count(1)
+        page.evaluate("localStorage.setItem('requests.columns', 'rubbish,[]')")
+        page.reload()
+        expect(rows).to_have_count(1)
+        expect(head.filter(has_text="Tokens")).to_have_count(1)
+        page.evaluate("localStorage.setItem('requests.columns', 'cost,model')")
+        page.reload()
+        expect(rows).to_have_count(1)
+        page.get_by_role("button", name="Columns").click()
+        page.get_by_role("menuitemcheckbox", name="Model").click()
+        expect(head.filter(has_text="Model")).to_have_count(0)
+        last = page.get_by_role("menuitemcheckbox", name="Cost")
+        expect(last).to_be_disabled()
+        expect(last).to_be_checked()
+        seen.check()
+        page.get_by_role("menuitemcheckbox", name="Model").click()
+        expect(last).to_be_enabled()
+    assert seen.troubles == []

@@ -3,6 +3,7 @@ import { lane, paceText, planName, statusText, unusualName, windowName } from ".
 import { query, type Account, type Allowance } from "./api";
 import { moved } from "./live";
 import { cacheAdvice } from "./calls";
+import { chosenOf } from "./parts/Columns";
 import { joined, numbered } from "./parts/Trend";
 import { days, reversed, since } from "./range";
 import { changed } from "./url";
@@ -167,3 +168,13 @@ test.each([
   ["a long break", "cold", 3600_000, "After a long break"],
   ["nothing came before", "cold", null, "first call"],
 ])("a cold cache: %s", (_, cacheLabel, gapMs, words) => expect(cacheAdvice({ cacheLabel, gapMs })).toContain(words));
+
+describe("a stored choice of columns counts as far as the table has them", () => {
+  const known = [{ key: "model" }, { key: "cost" }];
+  test.each([
+    ["", []],
+    ["cost,model", ["cost", "model"]],
+    ["rubbish", []],
+    ["rubbish,cost,,{}", ["cost"]],
+  ])("%j", (stored, chosen) => expect(chosenOf(stored, known)).toEqual(chosen));
+});

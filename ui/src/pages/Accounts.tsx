@@ -12,6 +12,7 @@ import { AddAccount } from "../parts/AddAccounts";
 import { shownOf } from "../parts/Chips";
 import { Dialog } from "../parts/Dialog";
 import { Meter } from "../parts/Meter";
+import { Named } from "../parts/Named";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { told } from "../told";
@@ -127,8 +128,8 @@ function Row({ account, now }: { account: Account; now: number }) {
   return (
     <div className="lane" role="listitem">
       <div className="who">
-        <Link href={`/accounts/${encodeURIComponent(account.accountId)}`} data-row title={account.email}>
-          {account.displayName}
+        <Link href={`/accounts/${encodeURIComponent(account.accountId)}`} data-row title={account.displayName}>
+          <Named name={account.displayName} />
         </Link>
         <span>
           {planName(account.planType)} · <Sign mark={statusMark(account.status)} />

@@ -13,6 +13,7 @@ import { ConnectCodex } from "../parts/Connect";
 import { Dialog } from "../parts/Dialog";
 import { Explain } from "../parts/Explain";
 import { Many, One, SearchBox, type Option } from "../parts/Filters";
+import { Named } from "../parts/Named";
 import { Panels } from "../parts/Panels";
 import { RequestDetails } from "../parts/RequestDetails";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -303,7 +304,7 @@ function Table({ rows, live, accounts, keys, filters }: TableProps) {
   const open = filters.get("open");
   const keyed = Boolean(keys?.length) || rows.some(({ apiKeyId }) => apiKeyId);
   const fitting = useFitting(keyed);
-  const { chosen, free, choose } = useChosen("requests");
+  const { chosen, free, choose } = useChosen("requests", COLUMNS);
   const columns = COLUMNS.filter(({ key }) => (free ? fitting : chosen).includes(key));
   const shown = columns.map(({ key }) => key);
   return (
@@ -363,7 +364,7 @@ function Table({ rows, live, accounts, keys, filters }: TableProps) {
 function Served({ account, why, keyName }: { account: string | null; why: string; keyName: string | null }) {
   return (
     <td className="clip served" data-why={why ? "" : undefined}>
-      <span title={account ?? undefined}>{account ?? UNKNOWN}</span>
+      <span title={account ?? undefined}>{account ? <Named name={account} /> : UNKNOWN}</span>
       {why && (
         <small className="muted second why-second" title={why}>
           {why}

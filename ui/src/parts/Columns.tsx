@@ -3,9 +3,9 @@ import { useState } from "react";
 import { t, type Word } from "../words";
 import { Menu, type Item } from "./Menu";
 
-/** A choice for each table, kept in this browser. */
-export function useChosen(table: string) {
-  const [chosen, set] = useState<string[]>(() => kept(table).split(",").filter(Boolean));
+/** A choice for each table, kept in this browser; `known`: the columns that it has. */
+export function useChosen(table: string, known?: readonly { key: string }[]) {
+  const [chosen, set] = useState<string[]>(() => chosenOf(kept(table), known));
   const choose = (keys: string[]) => {
     set(keys);
     try {
@@ -17,6 +17,12 @@ export function useChosen(table: string) {
   };
   /** Nothing was chosen: those that find no room are left out. */
   return { chosen, free: chosen.length === 0, choose };
+}
+
+/** Those of a stored choice that the table has; what another release or hand left there is none. */
+export function chosenOf(stored: string, known?: readonly { key: string }[]): string[] {
+  const has = (key: string) => !known || known.some((column) => column.key === key);
+  return stored.split(",").filter((key) => key && has(key));
 }
 
 function kept(table: string): string {
@@ -46,11 +52,14 @@ export function ColumnTools(props: Props) {
 }
 
 function ColumnMenu({ columns, shown, free, choose }: Props) {
+  const left = columns.filter(({ key }) => shown.includes(key)).length;
   const items: (Item | "line")[] = columns.map(({ key, word }) => {
     const on = shown.includes(key);
     return {
       label: t(word),
       checked: on,
+      // With none left to show, nothing would be chosen, which shows as many as fit.
+      disabled: on && left === 1,
       run: () => choose(on ? shown.filter((one) => one !== key) : [...shown, key]),
     };
   });

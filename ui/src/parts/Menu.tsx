@@ -1,11 +1,13 @@
 /** A menu that drops from a button. */
 import * as Radix from "@radix-ui/react-dropdown-menu";
 import type { ReactNode } from "react";
+import "../menu.css";
 
 export interface Item {
   label: string;
   run: () => void;
   checked?: boolean;
+  disabled?: boolean;
   danger?: boolean;
 }
 
@@ -50,6 +52,7 @@ function Row({ item, stay }: { item: Item; stay: boolean }) {
   return (
     <Radix.CheckboxItem
       checked={item.checked}
+      disabled={item.disabled}
       onSelect={(event) => {
         if (stay) event.preventDefault();
         item.run();
