@@ -35,8 +35,8 @@ export function LeftChip() {
   const shared = known(pool);
   const windows = shared.length ? shared : known(found.observed.filter(({ source }) => source === "log"));
   const shown = windows.length
-    ? windows.map((one) => `${isolated(windowName(one, one.key === "primary" ? "primary" : "secondary"))} ${percent(one.remainingPercent)}`)
-    : found.copied.map((one) => `${isolated(copiedName(one))} ${percent(one.remainingPercent)}`);
+    ? windows.map((one) => `${isolated(windowName(one, one.key === "primary" ? "primary" : "secondary"))} ${isolated(percent(one.remainingPercent))}`)
+    : found.copied.map((one) => `${isolated(copiedName(one))} ${isolated(percent(one.remainingPercent))}`);
   if (!shown.length) return null;
   const seen = windows.map(({ observedAt }) => ago(observedAt, now)).join(" · ");
   return (
