@@ -48,7 +48,7 @@ def test_summary_adds_up(brimline: Brimline, tree: Tree, by: str) -> None:
 
 
 def test_folders_of_one_name_are_two(brimline: Brimline, tree: Tree) -> None:
-    folders = ["/work/one/api", "/work/two/api"]
+    folders = ["/srv/one/api", "/srv/two/api"]
     for number, cwd in enumerate(folders):
         thread = f"01a1512c-f2c6-7608-80ad-ffef86c4c25{number}"
         used = {"input_tokens": 100 + number, "cached_input_tokens": 0, "output_tokens": 1}
@@ -76,7 +76,7 @@ def test_folders_of_one_name_are_two(brimline: Brimline, tree: Tree) -> None:
     shown = brimline(*asked)
     assert all(cwd in shown for cwd in folders)
     hidden = brimline(*asked, "--privacy-mode", "redacted")
-    assert "/work/" not in hidden and "[redacted cwd:" in hidden
+    assert "/srv/" not in hidden and "[redacted cwd:" in hidden
 
 
 def test_lists(brimline: Brimline, tree: Tree) -> None:
