@@ -39,6 +39,11 @@ def test_a_row_leads_to_the_call_s_page_by_every_way(lived_in: Served, watched: 
     cell.dblclick()
     expect(page).to_have_url(f"{lived_in.url}{call}")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    page.go_back()  # not to the panel that the first of the two clicks opened
+    expect(page).to_have_url(address)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.go_forward()
+    expect(page).to_have_url(f"{lived_in.url}{call}")
     page.goto(address)
     expect(cell).to_be_visible()
     with page.context.expect_page() as opened:

@@ -54,6 +54,12 @@ export function cost(call: CallRow): ReactNode {
   );
 }
 
+/** The same as text. */
+export function costText(call: CallRow): string {
+  if (call.priceStatus === "unpriced" || call.costUsd === null) return t("calls.noPrice");
+  return money(call.costUsd) + (call.priceStatus === "estimated" ? "*" : "");
+}
+
 export function seenBy(call: CallRow): string {
   return joined(call.witnesses.map((name) => tIf(`calls.witness.${name}`, name)));
 }

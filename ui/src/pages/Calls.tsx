@@ -5,7 +5,7 @@ import {
   keepPreviousData,
   useQueryClient,
 } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useAccounts } from "../accounts";
 import { api, query, type Account, type CallPage, type CallTotals } from "../api";
 import { COLUMNS } from "../calls";
@@ -15,7 +15,7 @@ import { useNow, useTitle } from "../hooks";
 import { PRESETS } from "../insights";
 import { OrArchived } from "../parts/Archived";
 import { CallPanel } from "../parts/CallPanel";
-import { CallTable } from "../parts/CallTable";
+import { CallTable, DOUBLE_CLICK_MS } from "../parts/CallTable";
 import { Chips } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { ColumnTools, useChosen } from "../parts/Columns";
@@ -103,10 +103,23 @@ export function Calls() {
           <Rows filters={filters} accounts={accounts} head={head.data} headAt={head.dataUpdatedAt} />
         </>
       )}
-      <CallPanel id={open} accounts={accounts} go={(id) => filters.change({ open: id })} />
+      <CallPanel id={open} accounts={accounts} go={useSteps(filters)} />
       <ToTop />
     </div>
   );
+}
+
+/**
+ * Opens another call in the panel, or closes it: a step that Back undoes, unless it is the second click of two,
+ * which meets the panel of the first and leads to the call's page.
+ */
+function useSteps({ get, change }: CallFilters): (id: string | null) => void {
+  const open = get("open");
+  const since = useRef(-Infinity);
+  useLayoutEffect(() => {
+    since.current = performance.now();
+  }, [open]);
+  return (id) => change({ open: id }, { replace: id === null && performance.now() - since.current < DOUBLE_CLICK_MS });
 }
 
 /** How often the fact came, where that is not once a call; of a user or a client how many conversations. */

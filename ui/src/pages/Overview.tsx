@@ -1,6 +1,6 @@
 /** Where am I now? Pool headroom, a lane for each account, the last 14 days, what needs attention. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { useState, type CSSProperties } from "react";
 import { Link } from "wouter";
 import { pause, resume, useAct } from "../acts";
 import { lane, out, planName, statusMark, statusText, unasked, windowName } from "../allowance";
@@ -107,12 +107,15 @@ function Figures({ data, now }: { data: Data; now: number }) {
   const [short, long] = lane(data.pool.windows);
   const missing = absence(data.accounts);
   const held = data.pool.onCredits ? "credits" : data.pool.state === "spent" ? "blocked" : null;
+  const cost = data.today.calls ? money(data.today.costUsd) : money(0);
   return (
     <section className="card figure" aria-label={t("overview.figures")}>
       <Headroom window={short} slot="primary" missing={missing} held={held} now={now} />
       <Headroom window={long} slot="secondary" missing={missing} held={held} now={now} />
       <Link href="/calls?range=today&history=all">
-        <strong>{data.today.calls ? money(data.today.costUsd) : money(0)}</strong>
+        <strong className="amount" style={{ "--letters": cost.length } as CSSProperties}>
+          {cost}
+        </strong>
         <small>
           {todayText(data.today)}
           {data.today.unpriced > 0 && (

@@ -188,14 +188,16 @@ function Totals({ totals, threads }: { totals: CallTotals; threads: number }) {
 /** The columns that leave first where room is short. Model and effort then stand below the title; which
  * signals they are says the attention's title; the others stand where the thread opens. */
 const YIELDING = ["model", "effort", "context", "credits", "signals"];
+/** Those of them that leave a screen of usual width already, for the titles' sake. */
+const FIRST_YIELDING = ["effort", "credits", "signals"];
 
 function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; busy: boolean }) {
   const now = useNow();
   const wide = useWide(1100);
+  const widest = useWide(1600);
   const { chosen, free, choose } = useChosen("threads");
-  const columns = THREAD_COLUMNS.filter(({ key }) =>
-    free ? wide || !YIELDING.includes(key) : chosen.includes(key),
-  );
+  const left = widest ? [] : wide ? FIRST_YIELDING : YIELDING;
+  const columns = THREAD_COLUMNS.filter(({ key }) => (free ? !left.includes(key) : chosen.includes(key)));
   const shown = columns.map(({ key }) => key);
   const opened = filters.all("expand");
   const toggle = (id: string) =>

@@ -3,9 +3,9 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState, type MouseEvent, type ReactNode, type RefObject } from "react";
 import { Link, useLocation } from "wouter";
 import type { CallRow } from "../api";
-import { fitting, type Column, type Context } from "../calls";
+import { costText, fitting, type Column, type Context } from "../calls";
 import { callPath } from "../evidence";
-import { dayOf, money, stamp } from "../format";
+import { dayOf, stamp } from "../format";
 import type { CallFilters } from "../pages/Calls";
 import { t } from "../words";
 import { Peek, useGlance } from "./Peek";
@@ -68,14 +68,21 @@ function timeWidth(pen: Pen, rows: CallRow[], now: number): number {
 /** What a heading needs: it breaks between words, never within one; the arrow stands in the padding. */
 function headWidth(pen: Pen, heading: string): number {
   const words = heading.split(/\s+/).map((word) => pen.measureText(word).width);
-  // The page's letters (14) are larger than a heading's (12).
-  return Math.ceil((Math.max(...words) * 12) / 14) + 17;
+  // The page's letters (14) are larger than a heading's (12), which are a little bolder.
+  return Math.ceil((Math.max(...words) * 12.5) / 14) + 17;
+}
+
+/** What the costs of all these rows need: an amount that is cut is another amount. */
+function costWidth(pen: Pen, rows: CallRow[]): number {
+  const texts = new Set(rows.map((row) => costText(row).replace(/\p{Nd}/gu, "0")));
+  return Math.ceil(Math.max(0, ...[...texts].map((text) => pen.measureText(text).width))) + 20;
 }
 
 /** What the figures of the first rows need. */
 function figureWidth(pen: Pen, column: Column, rows: CallRow[], context: Context): number {
+  if (column.key === "cost") return costWidth(pen, rows);
   const widths = rows.slice(0, MEASURED).map((row) => {
-    const shown = column.key === "cost" ? money(row.costUsd) : column.show(row, context);
+    const shown = column.show(row, context);
     return typeof shown === "string" ? pen.measureText(shown).width : 0;
   });
   return Math.ceil(Math.max(0, ...widths)) + 14;
@@ -220,16 +227,20 @@ function Head({ columns, filters }: { columns: Column[]; filters: CallFilters })
   );
 }
 
-const DOUBLE_CLICK_MS = 500;
+/** A second click within this belongs to the first. */
+export const DOUBLE_CLICK_MS = 500;
 
-/** Go to the page of the row that was clicked twice; the second click meets what the first one opened. */
+/**
+ * Go to the page of the row that was clicked twice, in place of the panel that the first click opened, and
+ * which the second one meets.
+ */
 function useTwice(): (event: MouseEvent, path: string) => void {
   const [, go] = useLocation();
   const first = useRef({ at: -Infinity, path: "" });
   useEffect(() => {
     const twice = ({ timeStamp }: Event) => {
       const { at, path } = first.current;
-      if (timeStamp - at < DOUBLE_CLICK_MS) go(path);
+      if (timeStamp - at < DOUBLE_CLICK_MS) go(path, { replace: true });
     };
     document.addEventListener("dblclick", twice);
     return () => document.removeEventListener("dblclick", twice);

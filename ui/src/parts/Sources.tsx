@@ -14,6 +14,12 @@ function known<T extends Allowance>(windows: T[]): T[] {
   return windows.filter((one) => one.remainingPercent !== null && !one.key.includes(":"));
 }
 
+/** What is left of a window; unknown once all of it is later than the observation. Pure. */
+export function leftOf({ remainingPercent, windowMinutes, observedAt }: Allowance, now: number): number | null {
+  const seen = Date.parse(observedAt ?? "");
+  return windowMinutes !== null && now - seen > windowMinutes * 60_000 ? null : remainingPercent;
+}
+
 /** What is left of the allowance; nothing where that is not known. */
 export function LeftChip() {
   const now = useNow();
@@ -35,7 +41,7 @@ export function LeftChip() {
   const shared = known(pool);
   const windows = shared.length ? shared : known(found.observed.filter(({ source }) => source === "log"));
   const shown = windows.length
-    ? windows.map((one) => `${isolated(windowName(one, one.key === "primary" ? "primary" : "secondary"))} ${isolated(percent(one.remainingPercent))}`)
+    ? windows.map((one) => `${isolated(windowName(one, one.key === "primary" ? "primary" : "secondary"))} ${isolated(percent(leftOf(one, now)))}`)
     : found.copied.map((one) => `${isolated(copiedName(one))} ${isolated(percent(one.remainingPercent))}`);
   if (!shown.length) return null;
   const seen = windows.map(({ observedAt }) => ago(observedAt, now)).join(" · ");
