@@ -364,6 +364,21 @@ def test_beside_a_server_another_process_folds(
     check(tree)
 
 
+def test_a_torn_line_stops_no_other_process(
+    config: Config, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(config, REAL[1])
+    lines = path.read_bytes().splitlines(keepends=True)
+    torn = (
+        b'{"timestamp":"2026-06-01T10:00:02.000Z","type":"event_msg","payload":{"type":"token_c\n'
+    )
+    path.write_bytes(b"".join([*lines[:5], torn, *lines[5:]]))
+    monkeypatch.setattr(workers, "WORTH_IT", 1)
+    indexer.scan()
+    assert counted()[0] == 3
+    assert scan.totals()["skippedLines"] == 1
+
+
 @pytest.mark.parametrize(
     "command",
     [
