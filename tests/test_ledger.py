@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.config import Config
-from server.ingest import codex, scan
+from server.ingest import codex, gather, scan
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -149,6 +149,32 @@ class TestCopies:
         assert calls == max(3, last)
         head = db.rows("select inherited, guessed from session where key = ?", (FORK,))
         assert head == [(2, 0)]
+
+    @pytest.mark.parametrize("alone", [True, False])
+    @pytest.mark.parametrize("steps", ["pfc", "pcf"])
+    def test_a_session_stays_with_the_log_that_told_of_its_calls(
+        self, config: Config, steps: str, alone: bool
+    ) -> None:
+        files = {
+            "p": (NAME.format(PARENT), parent()),
+            "f": (NAME.format(FORK), fork()),
+            "c": (NAME.format(FORK + "-copy"), fork(4)),
+        }
+        paths = {}
+        for one in steps:
+            paths[one] = str(put(config, *files[one]))
+            bring(config, alone=alone)
+        found = db.rows(
+            "select f.path, s.ended_at = (select max(started_at) from call where session = s.id) "
+            "from session s join source_file f on f.id = s.source where s.key = ?",
+            (FORK,),
+        )
+        assert found == [(paths[steps[1]], 1)]
+        told = [list(gather._calls_of(number)) for (number,) in db.rows(
+            "select id from source_file where path <> ? order by path = ? desc",
+            (paths["p"], paths[steps[1]]),
+        )]  # fmt: skip
+        assert [len(one) for one in told] == ([1, 1] if steps == "pfc" else [2, 0])
 
 
 def record(thread: str, name: str, at: int = BEGUN + 2000) -> bytes:

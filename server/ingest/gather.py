@@ -283,14 +283,18 @@ class Gatherer:
 
 def _calls_of(source: int) -> dict[int, str]:
     """A file's calls by the byte where their line begins."""
-    provider, name = db.rows("select provider, name from source_file where id = ?", (source,))[0]
-    # The files of Claude Code's sub-agents belong to the session that started them.
-    whose, given = ("key", claude.owner_of(name)) if provider == "claude" else ("source", source)
+    provider, name, owner = db.rows(
+        "select provider, name, json_extract(state, '$.owner') from source_file where id = ?",
+        (source,),
+    )[0]
+    # The files of Claude Code's sub-agents belong to the session that started them; a session may
+    # have several logs of Codex, copies of one another.
+    key = claude.owner_of(name) if provider == "claude" else owner
     return dict(
         db.rows(
-            'select c."offset", c.id from session s join call c on c.session = s.id '  # noqa: S608
-            f"where s.{whose} = ? and c.source = ?",
-            (given, source),
+            'select c."offset", c.id from session s join call c on c.session = s.id '
+            "where s.key = ? and c.source = ?",
+            (key, source),
         )
     )
 

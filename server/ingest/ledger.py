@@ -883,7 +883,9 @@ def _add_session(
         session = int(cursor.lastrowid or 0)
     else:
         session = int(known[0])
-        if source is not None:
+        if source is not None and known[2] != source and _told_by(connection, session, known[2]):
+            _update_session(connection, session, {**values, "source": None}, late)
+        elif source is not None:
             _update_session(connection, session, values, known[2] != source or late)
     named = (meta["title"], "kind") if meta.get("title") and thread == key else (None, None)
     connection.execute(
@@ -902,6 +904,16 @@ def _add_session(
     return session, thread, new
 
 
+def _told_by(connection: sqlite3.Connection, session: int, source: int | None) -> bool:
+    """Whether a log of Codex that is there has told of a session's calls: another is its copy."""
+    found = connection.execute(
+        "select 1 from source_file f where f.id = ?2 and not f.missing and f.provider = 'codex' "
+        "and exists (select 1 from call where session = ?1 and source = f.id and seen & 1)",
+        (session, source),
+    )
+    return found.fetchone() is not None
+
+
 def _update_session(
     connection: sqlite3.Connection, session: int, values: dict[str, Any], whole: bool
 ) -> None:
@@ -909,7 +921,8 @@ def _update_session(
         names = [name for name, value in values.items() if value is not None]
     else:
         names = [name for name in ("ended_at", "thread") if values[name] is not None]
-    assigned = ", ".join(f"{name} = ?" for name in names)
+    kept = "max(coalesce(ended_at, 0), ?)" if values["source"] is None else "?"
+    assigned = ", ".join(f"{name} = {kept if name == 'ended_at' else '?'}" for name in names)
     connection.execute(
         f"update session set {assigned} where id = ?",  # noqa: S608 - our own column names
         (*(values[name] for name in names), session),
