@@ -370,7 +370,7 @@ def test_a_torn_line_stops_no_other_process(
     path = put(config, REAL[1])
     lines = path.read_bytes().splitlines(keepends=True)
     torn = (
-        b'{"timestamp":"2026-06-01T10:00:02.000Z","type":"event_msg","payload":{"type":"token_c\n'
+        b'{"timestamp":"2026-06-01T10:00:02.000Z","type":"event_msg","payload":{"type":"tok\n'
     )
     path.write_bytes(b"".join([*lines[:5], torn, *lines[5:]]))
     monkeypatch.setattr(workers, "WORTH_IT", 1)
