@@ -280,3 +280,33 @@ def test_the_relay_is_set_on_the_settings_page(served: Served, watched: Watched)
     expect(card.get_by_role("button", name="Stop passing on")).to_have_count(0)
     assert served.services.telemetry.relay.describe()["url"] == ""
     watched.check()
+
+
+@pytest.mark.parametrize("width", [900, 1400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_long_name_takes_no_table_over(
+    chromium: Browser, served: Served, theme: str, width: int
+) -> None:
+    """A model of 200 letters, and a client's version of as many."""
+    now = db.now_ms()
+    long = "m" * 200
+    (heard,) = list(Month(now - DAY, now - 600_000, 1, seed=9).conversations())
+    said = [replace(event, model=long, version=f"0.1.{long}") for event in heard]
+    with db.writing("telemetry") as connection:
+        witness.store(connection, [Batch("logs", len(said), tuple(said))], witness.Tally(), now)
+    with watching(chromium, theme, width) as watched:
+        page = watched.open(f"{served.url}/diagnostics?range=30d", "Diagnostics")
+        table = page.locator("table.talks")
+        expect(table).to_be_visible()
+        card = page.locator(".card", has=page.get_by_role("heading", name="Quality of the tele"))
+        shown = card.locator(".lists li span").filter(has_text="mmm")
+        expect(shown).to_have_attribute("title", re.compile("m{200}"))
+        expect(shown).to_be_visible()
+        assert table.locator("xpath=..").evaluate("it => it.scrollWidth - it.clientWidth") <= 1
+        if width == 1400:
+            model = table.locator("td", has_text="mmm")
+            expect(model).to_have_attribute("title", long)
+            assert model.evaluate("it => it.clientWidth") <= 200
+            assert table.locator("tbody th").first.evaluate("it => it.clientWidth") >= 200
+        assert shown.evaluate("it => it.clientHeight") <= 60
+        watched.check()

@@ -593,7 +593,9 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
               <th scope="row" title={row.conversation ?? undefined}>
                 <TalkName row={row} shown={shown} /> {row.kind && row.kind !== "user" && <span className="chip">{tIf(`panels.kind.${row.kind}`, row.kind)}</span>}
               </th>
-              <td className="wide-only">{row.model ?? UNKNOWN}</td>
+              <td className="wide-only" title={row.model ?? undefined}>
+                {row.model ?? UNKNOWN}
+              </td>
               <td className="num">
                 <TalkCalls row={row} shown={shown}>
                   {count(row.modelCalls)}

@@ -172,7 +172,7 @@ function List({ title, items, show }: ListProps) {
         <ul>
           {items.map((item) => (
             <li key={item.name} title={full(item.lastAt)}>
-              <span>{tIf(`quality.name.${item.name.replace(/[^A-Za-z0-9]+/g, "_")}`, item.name)}</span> <b>{show ? show(item) : count(item.count)}</b>
+              <span title={item.name.length > 40 ? item.name : undefined}>{tIf(`quality.name.${item.name.replace(/[^A-Za-z0-9]+/g, "_")}`, item.name)}</span> <b>{show ? show(item) : count(item.count)}</b>
             </li>
           ))}
         </ul>
