@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
+from flask.testing import FlaskClient
 
+from server.app import Services, create_app
+from server.config import Config
 from server.ingest import facts, failed, fold, otlp, witness
 from server.ingest.facts import Run
 from server.ingest.otlp import Batch, Event
 from server.store import db
 from server.times import iso
+from server.usage import turns
 from server.usage.days import Days
 from server.usage.durations import Durations
 from server.usage.received import Wanted, events
@@ -20,6 +25,20 @@ from tests.toollogs import ToolLog
 
 AT = 1_795_225_500_000
 SPAN = Span(AT - 86_400_000, AT + 86_400_000)
+
+
+@pytest.fixture
+def app_config(config: Config) -> Config:
+    return replace(config, strict_writes=True)
+
+
+@pytest.fixture
+def client(app_config: Config) -> Iterator[FlaskClient]:
+    """An app on an empty folder."""
+    app = create_app(app_config)
+    with app.test_client() as made:
+        yield made
+    db.close_databases()
 
 
 def told(name: str, at: int, call: str, **more: object) -> Event:
@@ -241,3 +260,40 @@ def test_an_id_of_an_earlier_turn_is_a_run_of_its_own() -> None:
     assert len(found.runs) == 3
     assert len(found.outputs) == 3
     assert [one.call for one in found.failures] == ["call_1"] * 2
+
+
+def test_three_commands_of_one_id_in_one_turn(client: FlaskClient, app_config: Config) -> None:
+    """A provider that calls each tool of a turn `call_1`: log, telemetry, panel, rows, timeline."""
+    log = ToolLog(at=db.now_ms() - 600_000)
+    codes, told_at = (0, 3, 1), []
+    for code in codes:
+        log.run(f"exit {code}", "call_1", code=code)
+        told_at.append(log.at - 1000)  # as the item of its end, before its output
+    log.call()
+    log.turn()
+    for name in ("call_8", "call_9"):
+        log.run("true", name)
+        told_at.append(log.at - 1000)
+    log.call()
+    log.save(app_config.codex_home)
+    names = ("call_1", "call_1", "call_1", "call_8", "call_9")
+    heard = [
+        replace(ended(at + 5, name), session_id=log.key)
+        for at, name in zip(told_at, names, strict=True)
+    ]
+    services: Services = client.application.extensions["brimline"]
+    hear(heard[0], heard[1])
+    services.indexer.scan()
+    services.facts.refresh()
+    hear(*heard[2:])
+    answer = client.get("/api/telemetry/panels?id=tools&id=success").get_json()["panels"]
+    (tool,) = next(one for one in answer if one["id"] == "tools")["items"]
+    assert (tool["succeeded"], tool["failed"]) == (3, 2)
+    for went, ids in (("well", names[:1] + names[3:]), ("badly", names[1:3])):
+        found = client.get(f"/api/telemetry/events?name=codex.tool_result&went={went}").get_json()
+        assert tuple(one["toolCallId"] for one in found["events"]) == ids[::-1]
+        assert found["total"] == len(ids)
+    first = db.rows("select id from call order by started_at")[0][0]
+    segments = (turns.timeline(first) or {})["segments"]
+    ran = {one["endMs"]: one["success"] for one in segments if one["kind"] == "tool"}
+    assert [ran[at] for at in sorted(ran)][:3] == [True, False, False]
