@@ -306,7 +306,7 @@ const CHOICES = COLUMNS.filter(({ key }) => key !== "time");
 
 /** The columns to show; the first and the one that orders the list are always there. */
 function useColumns(order: string) {
-  const { chosen, free, choose } = useChosen("calls");
+  const { chosen, free, choose } = useChosen("calls", CHOICES);
   const columns = useMemo(
     () =>
       COLUMNS.filter(

@@ -195,7 +195,7 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
   const now = useNow();
   const wide = useWide(1100);
   const widest = useWide(1600);
-  const { chosen, free, choose } = useChosen("threads");
+  const { chosen, free, choose } = useChosen("threads", THREAD_COLUMNS);
   const left = widest ? [] : wide ? FIRST_YIELDING : YIELDING;
   const columns = THREAD_COLUMNS.filter(({ key }) => (free ? !left.includes(key) : chosen.includes(key)));
   const shown = columns.map(({ key }) => key);
