@@ -362,6 +362,16 @@ def test_calls_sort_by_column(lived_in: Served, watched: Watched) -> None:
     expect(page.locator("th[aria-sort]")).to_have_count(1)
 
 
+def test_the_time_of_a_call_is_a_link_to_its_page(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/calls?history=all", "Calls")
+    link = page.locator("tbody a[data-row]").nth(1)
+    address = link.get_attribute("href")
+    link.click()
+    expect(page).to_have_url(f"{lived_in.url}{address}", timeout=30_000)
+    expect(page.locator("h1")).to_have_text("Call", timeout=30_000)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_totals_are_the_server_s(lived_in: Served, watched: Watched) -> None:
     page = watched.open(f"{lived_in.url}/calls?history=all", "Calls")
     calls, tokens = db.rows("select count(*), sum(input + output) from call")[0]
