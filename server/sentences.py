@@ -163,6 +163,10 @@ SENTENCES = {
     ),
     "outcome.page": "a web page, status {status}",
     "error.paused": ("All accounts are paused. Resume one in Brimline, Accounts or the tray menu."),
+    "error.keyPaused": (
+        "The accounts that this API key may use are paused. Resume one in Brimline, Accounts, or "
+        "choose other accounts for the key."
+    ),
     "error.signIn": "Every account needs a new sign-in. Open Brimline, Accounts.",
     "error.model": "No account offers this model. Choose another model.",
     # What is wrong with a file that should be a sign-in.

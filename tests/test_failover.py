@@ -15,6 +15,7 @@ import pytest
 
 from server.config import Config
 from server.proxy import chooser, slots
+from server.sentences import say
 from server.store import db, settings
 from tests.rig import BODY, CODEX, OPENAI, Rig, running, wait_until
 from tests.upstream import (
@@ -417,6 +418,17 @@ def test_a_lacking_model_is_remembered(rig: Rig) -> None:
     assert len(rig.served()) == 2
     rig.provider.play(Stream())
     assert rig.send().status == 200, "other models still work"
+
+
+def test_codex_prints_a_sentence_of_a_lacking_model_each_time(rig: Rig) -> None:
+    text = "The 'gpt-9' model is not supported when using Codex with a ChatGPT account."
+    detail = json.dumps({"detail": text}).encode()
+    rig.provider.play(Answer(400, detail, {"Content-Type": "application/json"}))
+    for _ in range(2):
+        reply = rig.send({"model": "gpt-9"}, user_agent="codex_exec/0.169.0 (Linux)")
+        assert (reply.status, reply.error["code"]) == (400, "invalid_prompt")
+        assert reply.error["message"] == say("error.model")
+    assert len(rig.served()) == 2, "the second time it is known"
 
 
 def test_a_thread_stays_with_its_account(rig: Rig) -> None:

@@ -313,3 +313,13 @@ def test_what_no_price_is_known_for_costs_an_unknown_sum(served: Served) -> None
     assert costs() == [None] * 4
     ask(served, "POST", "/v1/responses", secret, TURN)
     assert all(costs()), "what is known of it"
+
+
+def test_a_key_whose_accounts_are_paused_says_so(served: Served) -> None:
+    paused, _ = served.account("acc-1"), served.account("acc-2")
+    identity, secret = key(served)
+    ask(served, "PATCH", f"/api/api-keys/{identity}", ADMIN, {"assignedAccountIds": [paused]})
+    assert ask(served, "POST", f"/api/accounts/{paused}/pause", ADMIN)[0] == 200
+    status, said, _ = ask(served, "POST", "/v1/responses", secret, TURN)
+    assert (status, said["error"]["code"]) == (400, "no_accounts")
+    assert "this API key may use are paused" in said["error"]["message"]

@@ -30,7 +30,9 @@ def test_a_password_that_can_be_taken(given: str, expected: str) -> None:
     assert passwords.checked(given) == expected
 
 
-@pytest.mark.parametrize("given", ["", "1234567", "   1234567   ", "x" * 1025, None, 12345678, []])
+@pytest.mark.parametrize(
+    "given", ["", "1234567", "   1234567   ", "x" * 1025, "\ud800" * 12, None, 12345678, []]
+)
 def test_a_password_that_cannot(given: object) -> None:
     with pytest.raises(Unprocessable):
         passwords.checked(given)

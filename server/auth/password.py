@@ -37,6 +37,8 @@ def checked(value: object, what: str = "password") -> str:
     if not isinstance(value, str):
         raise Unprocessable(f"Send the “{what}” as text.")
     text = normal(value)
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise Unprocessable(f"The “{what}” holds half a character. Type it anew.")
     if not SHORTEST <= len(text) <= LONGEST:
         raise Unprocessable(say("door.passwordShort", least=SHORTEST, most=LONGEST))
     return text

@@ -59,9 +59,9 @@ class Chooser:
                 self._pool.opened(choice.account)
                 # At once: the next in line must see that a doubtful account is being tried.
                 self._pool.used(choice.account, db.now_ms())
-            elif choice.state == "empty" and wanted.accounts is not None:
-                # There may be accounts, but none that the client's key may use.
-                return replace(choice, state="key_empty")
+            elif choice.state in ("empty", "paused") and wanted.accounts is not None:
+                # There may be accounts that could, but the client's key may use none of them.
+                return replace(choice, state=f"key_{choice.state}")
             return choice
 
     def take_surest(

@@ -154,7 +154,7 @@ def _classify_answer(outcome: Outcome, now: int) -> Verdict:
         return Verdict("R0", "overloaded", counts=True)
     if (status is not None and status >= 500) or code in _TRANSIENT or status == 408:
         return Verdict("R1", "server error", counts=True)
-    if _NO_MODEL.search(outcome.message):
+    if lacks_model(outcome.message):
         return Verdict("R0", "no such model")
     if outcome.kind == "event" and status is None and code not in _ASKED:
         # Codex ignores an `error` event whatever its code, and asks six times more.
@@ -275,6 +275,11 @@ def gone(outcome: Outcome) -> str:
     if not outcome.json or outcome.status not in (402, 403, 404):
         return ""
     return provider.gone(outcome.code, outcome.message)
+
+
+def lacks_model(message: str) -> bool:
+    """Whether the provider says that an account cannot use the model."""
+    return bool(_NO_MODEL.search(message))
 
 
 def cut_off(tries: Tries) -> bool:
@@ -457,6 +462,7 @@ def no_account(state: str) -> AppError:
         "key_empty": say("error.keyEmpty"),
         "chosen_gone": say("error.chosenGone"),
         "paused": say("error.paused"),
+        "key_paused": say("error.keyPaused"),
         "sign_in_needed": say("error.signIn"),
         "unable": say("error.model"),
     }

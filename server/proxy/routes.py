@@ -529,6 +529,9 @@ class Proxy:
         self._finish(turn, record)
         own = self._pool_headers()
         if isinstance(error, PassOn):
+            if _is_codex(record.client, record.endpoint) and policy.lacks_model(error.message):
+                # Of a 400 of the provider's it prints the whole JSON.
+                return _answer_error(policy.for_codex(policy.no_account("unable")), start_response)
             openai = record.endpoint.startswith("/v1/")
             body = _in_openai_words(error) if openai else error.body
             return _answer(error.status, body, own, start_response)
