@@ -20,6 +20,9 @@ chromium, provider, served = test_ui.chromium, test_ui.provider, test_ui.served
 watched, lived_in = test_ui.watched, test_ui.lived_in
 WIDER = """() => [...document.querySelectorAll(".scroll")]
     .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.className)"""
+# Amounts whose ends are out of sight.
+CUT = """() => [...document.querySelectorAll("tbody td.num")]
+    .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent)"""
 CALL_PAGE = re.compile(r"/calls/[^?]+$")
 
 
@@ -57,6 +60,8 @@ def test_a_row_leads_to_the_call_s_page_by_every_way(lived_in: Served, watched: 
 @pytest.mark.parametrize("language", ["en", "de", "ru", "ar"])
 def test_lists_fit_a_narrow_window(chromium: Browser, lived_in: Served, language: str) -> None:
     thread = db.rows("select id from thread order by id limit 1")[0][0]
+    with db.writing() as connection:  # four decimals, the longest of usual amounts
+        connection.execute("update call set cost = 2900, price_status = 'estimated'")
     context = chromium.new_context(
         locale=language, viewport={"width": 900, "height": 860}, reduced_motion="reduce"
     )
@@ -69,6 +74,7 @@ def test_lists_fit_a_narrow_window(chromium: Browser, lived_in: Served, language
             expect(page.locator("tbody tr.openable").first).to_be_visible()
             expect(page.locator(".nest .skeleton")).to_have_count(0)
             assert page.evaluate(WIDER) == [], f"{path} scrolls sideways"
+            assert page.evaluate(CUT) == [], f"{path} cuts an amount"
     finally:
         context.close()
 
