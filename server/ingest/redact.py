@@ -54,10 +54,11 @@ _SPACE = "[ \t\u00a0\u202f]{0,8}"
 # In a sentence a password is a thing; as a file's own line, with a digit in it, it is one.
 _BARE = r"(?P<value>(?=[^\s\"'\\]{0,100}\d)[^\s\"'\\,;]{6,400})(?=[ \t]*(?:[\n\r\"'\\]|\Z))"
 
-# On the line after its name a value stands alone, and no other name does.
+# On the line after its name a value stands alone, or is no word; and no other name does.
 _ALONE = (
     rf"{_BREAK}[ \t]{{0,40}}(?![\w.-]{{1,60}}[=:]|[/~-])(?=[^\s\"'\\]{{0,100}}\d)"
-    r"(?=[^\s\"'\\,;]{6,400}[ \t]*(?:[\n\r\"'\\]|\Z))"
+    r"(?=[^\s\"'\\,;]{6,400}[ \t]*(?:[\n\r\"'\\]|\Z)"
+    r"|(?-i:(?=[a-z\d]{0,40}[A-Z])(?=[A-Z\d]{0,40}[a-z]))[A-Za-z\d]{10,400}\s)"
 )
 
 
@@ -179,7 +180,8 @@ def _if_it_opens(match: re.Match[str], said: str) -> str | None:
 
 
 def _weak() -> Kind:
-    names = "|".join(
+    known = "|".join(f"(?<={word})" for word in ("db", "user", "root", "admin", "smtp", "ftp"))
+    names = rf"(?:{known})pass|" + "|".join(
         rf"(?<![A-Za-z0-9]){word}|(?-i:(?<=[a-z]){word.capitalize()})" for word in _WEAK
     )
     shape = (
