@@ -85,7 +85,7 @@ SENTENCES = {
     "usage.cut": "The provider ended the connection early. Check the network.",
     "usage.status": "The provider answered HTTP {status} when asked for the allowance.",
     "usage.noJson": (
-        "The provider answered something that is not JSON when asked for the allowance."
+        "The provider answered something that is no allowance when asked for it."
     ),
     # Why an account was chosen.
     "choice.owner": "it holds the earlier response",

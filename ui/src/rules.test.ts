@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { lane, paceText, planName, statusText, unusualName, windowName } from "./allowance";
-import { query, type Account, type Allowance } from "./api";
+import { query, type Account, type Allowance, type ApiKey } from "./api";
 import { moved } from "./live";
 import { cacheAdvice } from "./calls";
 import { chosenOf } from "./parts/Columns";
 import { joined, numbered } from "./parts/Trend";
+import { keyName } from "./pages/Requests";
 import { days, reversed, since } from "./range";
 import { changed } from "./url";
 
@@ -177,4 +178,14 @@ describe("a stored choice of columns counts as far as the table has them", () =>
     ["rubbish", []],
     ["rubbish,cost,,{}", ["cost"]],
   ])("%j", (stored, chosen) => expect(chosenOf(stored, known)).toEqual(chosen));
+});
+
+describe("a request's key has its name", () => {
+  const keys = [{ id: "k1", name: "laptop" }] as ApiKey[];
+  test.each([
+    ["known", keys, "k1", "laptop"],
+    ["deleted since", keys, "k2", "deleted key"],
+    ["none", keys, null, null],
+    ["not loaded yet", undefined, "k1", null],
+  ])("%s", (_, known, id, name) => expect(keyName(known, id)).toBe(name));
 });

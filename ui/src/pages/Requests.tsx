@@ -273,8 +273,10 @@ function Nothing({ filtered, total, filters }: { filtered: boolean; total: numbe
 }
 
 /** The name of an API key; its id once the key is gone. */
-function keyName(keys: ApiKey[] | undefined, id: string | null | undefined): string | null {
-  return keys?.find((key) => key.id === id)?.name ?? id ?? null;
+/** What a key is called; of one that was deleted nothing is kept but that it was. */
+export function keyName(keys: ApiKey[] | undefined, id: string | null | undefined): string | null {
+  if (!id || !keys) return null;
+  return keys.find((key) => key.id === id)?.name ?? t("requests.keyDeleted");
 }
 
 interface TableProps {
