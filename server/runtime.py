@@ -33,7 +33,7 @@ from server.proxy import place
 from server.proxy.lane import Channel, Workers
 from server.proxy.loop import Loop
 from server.store import db, settings
-from server.store.lock import Lock
+from server.store.lock import Lock, signed
 from server.usage import calls
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ _BUSY = (48, 98, 10048)  # macOS, Linux, Windows
 DRAIN_SECONDS = 30.0
 _MOST_FILES = 4096
 _GLANCE_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
 
 
 class PortBusy(AppError):
@@ -102,7 +103,7 @@ def serve(
     0 stopped, or another server already has this data folder; 3 the port is busy.
     """
     lock = Lock(config.data_dir / "serve.lock")
-    if not lock.acquire():
+    if not _take(lock):
         announce(_already(config))
         return 0
     lock.sign()
@@ -424,6 +425,31 @@ def _listening_process(port: int) -> str | None:
                 name = (folder / "comm").read_text().strip()
                 return f"“{name}” (process {folder.name})"
     return None
+
+
+def _take(lock: Lock) -> bool:
+    """Take the data folder; False when a server has it. A scan is waited for: it will end."""
+    waiting = False
+    while not lock.acquire():
+        if sys.platform == "win32" or _alive(signed(Path(lock.path))):  # only servers sign
+            return False
+        if not waiting:
+            print("A scan has this data folder; waiting for it.", file=sys.stderr, flush=True)  # noqa: T201
+            waiting = True
+        time.sleep(_LOOK_SECONDS)
+    return True
+
+
+def _alive(process: int | None) -> bool:
+    if not process or process < 0:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _already(config: Config) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from server import __version__
+from server.store.lock import Lock
 from tests.upstream import Provider, Stream, auth_json, created, item, message
 
 COMMAND = [sys.executable, "-m", "desktop", "serve"]
@@ -165,6 +166,25 @@ def test_a_second_start_leaves_the_first_alone(server: Server) -> None:
     second.end()
     assert "already runs" in second.line
     assert server.get("/health")[0] == 200
+
+
+def test_a_scan_that_has_the_folder_is_waited_for(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "serve.lock")
+    assert lock.acquire()  # as a scan does: it does not sign
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", "--data-dir", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert "waiting for it" in process.stderr.readline()
+        lock.release()
+        assert "is ready at" in process.stdout.readline()
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 def test_a_busy_port_names_its_holder(server: Server, tmp_path: Path) -> None:
