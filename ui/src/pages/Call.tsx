@@ -279,7 +279,7 @@ function Costs({ call, by }: { call: CallRow; by: number | null }) {
 function Advice({ call }: { call: Investigated }) {
   const found = call.recommendations ?? [];
   return (
-    <ul className="attention">
+    <ul className="attention advice">
       {call.cacheLabel && (
         <li>
           <Sign mark={["cold", "spike"].includes(call.cacheLabel) ? "warn" : "none"} />
