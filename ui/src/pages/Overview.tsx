@@ -12,6 +12,7 @@ import { DayBars, total } from "../parts/Bars";
 import { shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { Meter } from "../parts/Meter";
+import { Named } from "../parts/Named";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { told } from "../told";
@@ -262,8 +263,8 @@ function Lane({ account, now }: { account: Account; now: number }) {
   return (
     <div className="lane" role="group" aria-label={account.displayName}>
       <div className="who">
-        <Link href={`/accounts/${encodeURIComponent(account.accountId)}`} data-row title={account.email}>
-          {account.displayName}
+        <Link href={`/accounts/${encodeURIComponent(account.accountId)}`} data-row title={account.displayName}>
+          <Named name={account.displayName} />
         </Link>
         <span>
           {planName(account.planType)}
