@@ -84,9 +84,7 @@ SENTENCES = {
     "usage.late": "The provider did not answer in time. Check the network.",
     "usage.cut": "The provider ended the connection early. Check the network.",
     "usage.status": "The provider answered HTTP {status} when asked for the allowance.",
-    "usage.noJson": (
-        "The provider answered something that is no allowance when asked for it."
-    ),
+    "usage.noJson": ("The provider answered something that is no allowance when asked for it."),
     # Why an account was chosen.
     "choice.owner": "it holds the earlier response",
     "choice.thread": "same thread",

@@ -369,9 +369,7 @@ def test_a_torn_line_stops_no_other_process(
 ) -> None:
     path = put(config, REAL[1])
     lines = path.read_bytes().splitlines(keepends=True)
-    torn = (
-        b'{"timestamp":"2026-06-01T10:00:02.000Z","type":"event_msg","payload":{"type":"tok\n'
-    )
+    torn = b'{"timestamp":"2026-06-01T10:00:02.000Z","type":"event_msg","payload":{"type":"tok\n'
     path.write_bytes(b"".join([*lines[:5], torn, *lines[5:]]))
     monkeypatch.setattr(workers, "WORTH_IT", 1)
     indexer.scan()
