@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 
 import pytest
 from flask.testing import FlaskClient
 
-from server.app import Services, create_app
+from server.app import Services
 from server.config import Config
 from server.ingest import facts, failed, fold, otlp, witness
 from server.ingest.facts import Run
@@ -21,24 +21,14 @@ from server.usage.days import Days
 from server.usage.durations import Durations
 from server.usage.received import Wanted, events
 from server.usage.steps import Span, Steps
+from tests import test_evidence
 from tests.toollogs import ToolLog
 
 AT = 1_795_225_500_000
 SPAN = Span(AT - 86_400_000, AT + 86_400_000)
 
 
-@pytest.fixture
-def app_config(config: Config) -> Config:
-    return replace(config, strict_writes=True)
-
-
-@pytest.fixture
-def client(app_config: Config) -> Iterator[FlaskClient]:
-    """An app on an empty folder."""
-    app = create_app(app_config)
-    with app.test_client() as made:
-        yield made
-    db.close_databases()
+app_config, client = test_evidence.app_config, test_evidence.client
 
 
 def told(name: str, at: int, call: str, **more: object) -> Event:

@@ -688,15 +688,23 @@ static int add_runs(PyObject *list, const State *state, size_t first)
     return DONE;
 }
 
-static PyObject *sums_(PyObject *module, PyObject *args)
+/* What (crew, place, first) ask for: a file of the crew, from its call `first` on. */
+static Told *asked_of(PyObject *args, Crew **crew, Py_ssize_t *first)
 {
     PyObject *capsule;
-    Py_ssize_t place, first;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "Onn", &capsule, &place, &first))
+    Py_ssize_t place;
+    if (!PyArg_ParseTuple(args, "Onn", &capsule, &place, first))
         return NULL;
-    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
-    Told *told = crew ? told_of(crew, place) : NULL;
+    *crew = PyCapsule_GetPointer(capsule, crew_name);
+    return *crew ? told_of(*crew, place) : NULL;
+}
+
+static PyObject *sums_(PyObject *module, PyObject *args)
+{
+    Crew *crew;
+    Py_ssize_t first;
+    Told *told = asked_of(args, &crew, &first);
+    (void)module;
     if (!told)
         return NULL;
     const State *state = &told->state;
@@ -719,13 +727,10 @@ static const char emitted_doc[] =
 
 static PyObject *emitted_(PyObject *module, PyObject *args)
 {
-    PyObject *capsule;
-    Py_ssize_t place, first;
+    Crew *crew;
+    Py_ssize_t first;
+    Told *told = asked_of(args, &crew, &first);
     (void)module;
-    if (!PyArg_ParseTuple(args, "Onn", &capsule, &place, &first))
-        return NULL;
-    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
-    Told *told = crew ? told_of(crew, place) : NULL;
     PyObject *list = told ? PyList_New(0) : NULL;
     for (size_t n = first < 0 ? 0 : (size_t)first; list && n < CALL_COUNT(&told->state); n++) {
         const int64_t *numbers = CALLS(&told->state)[n].numbers;
