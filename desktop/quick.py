@@ -95,7 +95,7 @@ def scan(words: Sequence[str]) -> str | None:
     gc.disable()  # nothing here makes cycles, and even loading is quicker without the search
     from server.ingest import early
 
-    early.begin(where.data_dir, where.codex_home)  # beside what is loaded now
+    early.begin(where.data_dir, where.codex_home, where.claude_home)  # beside what is loaded now
     from server.errors import AppError
     from server.ingest import scan as scanning
 

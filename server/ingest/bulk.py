@@ -7,7 +7,7 @@ was known before, a copied head, a call that another witness has) is left to `Le
 from __future__ import annotations
 
 from server import shortjson
-from server.ingest import codex, reconcile
+from server.ingest import claude, codex, reconcile
 from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
 from server.ingest.reader import COLUMNS, SUMS, table
 from server.ingest.workers import copied_head
@@ -35,7 +35,7 @@ _ROWS = (
 )
 _TABLE = (
     f"insert or ignore into main.call({_COLUMNS}, provider, session, source, seen) "  # noqa: S608
-    f"select {_COLUMNS}, 'codex', number + ?, number + ?, {reconcile.LOG} from chunk.row"
+    f"select {_COLUMNS}, ?, {{}}, number + ?, {reconcile.LOG} from chunk.row"
 )
 _KNOWN = (
     "select distinct number from chunk.row where exists "
@@ -69,6 +69,8 @@ class Bulk:
         self._inherited: dict[str, tuple[int, Sequence[Emitted]]] = {}
         self._threads: dict[str, str] = {}
         self._awaited: set[str] = set()
+        # Claude's sessions of this load, which may have several files: number and folder.
+        self._claude: dict[str, tuple[int, str | None]] = {}
         for key, thread, parent in db.rows("select key, thread, parent from session"):
             self._threads[key] = thread
             self._awaited.add(parent)
@@ -78,8 +80,8 @@ class Bulk:
 
         Copies of sessions that have not come yet are neither; see `store_rest`.
         """
-        plain = [read for read in chunk.reads if read.rows]
-        odd = [read for read in chunk.reads if not read.rows]
+        plain = [read for read in chunk.reads if read.rows or self._is_empty(read)]
+        odd = [read for read in chunk.reads if not (read.rows or self._is_empty(read))]
         if chunk.table is not None:
             connection.deserialize(chunk.table, name="chunk")
         again = self._again(plain)
@@ -95,15 +97,44 @@ class Bulk:
     def _paired(self, reads: Iterable[Read]) -> list[Pair]:
         return [(self._jobs[read.number], read) for read in reads]
 
+    def _is_claude(self, read: Read) -> bool:
+        return self._jobs[read.number].source.provider == "claude"
+
+    def _is_empty(self, read: Read) -> bool:
+        """Whether a log of Claude has no calls: then only its cursor is to be stored."""
+        return self._is_claude(read) and read.error is None and not read.batch.rows
+
     def _again(self, plain: Iterable[Read]) -> set[int]:
-        """Files whose session is there already, from the proxy or from another file."""
+        """Files whose session is there already, from the proxy or from another file.
+
+        Other files of this load do not count with Claude, whose sub-agents have their own.
+        """
         again, keys = set(), set()
         for read in plain:
             key = read.batch.state["owner"]
-            if key in self._threads or key in keys:
+            if self._is_claude(read):
+                foreign = key in self._threads and key not in self._claude
+                known = foreign or bool(self._jobs[read.number].source.id)
+            else:
+                known = key in self._threads or key in keys
+                keys.add(key)
+            if known:
                 again.add(read.number)
-            keys.add(key)
         return again
+
+    def _members(self, reads: Iterable[Read]) -> dict[int, int]:
+        """The sessions of Claude's files, by number, unless it is one of the file's own number."""
+        found: dict[int, int] = {}
+        new: dict[str, int] = {}
+        for read in sorted(reads, key=lambda read: self._jobs[read.number].source.name):
+            if self._is_claude(read):
+                key = read.batch.state["owner"]
+                own = self._session + read.number
+                known = self._claude.get(key)
+                session = known[0] if known else new.setdefault(key, own)
+                if session != own:
+                    found[read.number] = session
+        return found
 
     def _insert(
         self, connection: sqlite3.Connection, chunk: Chunk, plain: Iterable[Read], again: set[int]
@@ -113,8 +144,7 @@ class Bulk:
         top = _top(connection)
         if chunk.table is not None:
             self._take_out(connection, plain, again)
-            cursor = connection.execute(_TABLE, (self._session, self._source))
-            added = cursor.rowcount
+            added = self._insert_table(connection, wanted)
         else:
             added = self._insert_rows(connection, {read.number: read.batch.rows for read in wanted})
         whole = added == sum(read.rows for read in wanted)
@@ -123,6 +153,14 @@ class Bulk:
         else:
             _drop_above(connection, top)
         return whole
+
+    def _insert_table(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> int:
+        """Insert the chunk's rows, which are of one provider; returns how many were not there."""
+        others = "".join(f" when {own} then {one}" for own, one in self._members(reads).items())
+        session = f"case number{others} else number + ? end" if others else "number + ?"
+        provider = "claude" if reads and self._is_claude(reads[0]) else "codex"
+        given = provider, self._session, self._source
+        return connection.execute(_TABLE.format(session), given).rowcount
 
     def _insert_rows(
         self, connection: sqlite3.Connection, wanted: dict[int, list[tuple[Any, ...]]]
@@ -258,7 +296,7 @@ class Bulk:
             connection.deserialize(table(held), name="chunk")
         except ValueError:
             return False  # rows of them will do
-        added = connection.execute(_TABLE, (self._session, self._source)).rowcount
+        added = self._insert_table(connection, reads)
         return bool(added == sum(len(one) - head for one, head in held))
 
     def _note(self, top: int, reads: Iterable[Read]) -> None:
@@ -287,6 +325,10 @@ class Bulk:
         """Add the files' sessions, threads, allowances and cursors."""
         # Parents begin before their children, and names begin with the time.
         ordered = sorted(reads, key=lambda read: self._jobs[read.number].source.name)
+        others = [read for read in ordered if self._is_claude(read)]
+        if others:
+            self._finish_claude(connection, others)
+            ordered = [read for read in ordered if not self._is_claude(read)]
         now = db.now_ms()
         sources, sessions, threads, limits = [], [], [], []
         for read in ordered:
@@ -303,7 +345,7 @@ class Bulk:
             sessions.append(
                 (*_session_row(self._session + read.number, job, batch, meta, thread), *head)
             )
-            threads.append(_thread_row(batch, meta, thread))
+            threads.append(_thread_row(batch, meta, thread, "codex"))
             limits += batch.limits
         connection.executemany(_ADD_SOURCE, sources)
         connection.executemany(_ADD_SESSION, sessions)
@@ -311,6 +353,38 @@ class Bulk:
         if limits:
             snapshots(connection, limits)
         self._adopt(connection, ordered)
+
+    def _finish_claude(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
+        """The same of logs of Claude, of which a session may have several: its sub-agents'."""
+        now = db.now_ms()
+        sources, sessions, again, threads = [], [], [], []
+        members = self._members(reads)
+        for read in reads:
+            job, batch = self._jobs[read.number], read.batch
+            key = batch.state["owner"]
+            meta = dict(batch.state.get("meta") or {})
+            known = self._claude.get(key)
+            cwd = known[1] if known else None
+            meta["cwd"] = cwd or claude.folder_of(job.source.name, meta.get("cwd"))
+            meta["project"] = self._ledger.project(meta["cwd"])
+            meta["parent"] = None
+            session = members.get(read.number, self._session + read.number)
+            job.source.id = self._source + read.number
+            job.source.fingerprint = read.fingerprint
+            batch.last = meta.get("written") if batch.last is None else batch.last
+            sums = self._ledger.count_days("claude", meta["project"], batch)
+            sources.append(_source_row(job, read, sums, now))
+            if known:
+                again.append(_again_row(session, job, batch, meta))
+            else:
+                sessions.append((*_session_row(session, job, batch, meta, key), 0, False))
+            threads.append(_thread_row(batch, meta, key, "claude"))
+            self._claude[key], self._threads[key] = (session, meta["cwd"]), key
+        connection.executemany(_ADD_SOURCE, sources)
+        connection.executemany(_ADD_SESSION, sessions)
+        connection.executemany(_TELL_SESSION, again)
+        connection.executemany(ADD_THREAD, threads)
+        self._adopt(connection, reads)
 
     def _thread(self, key: str, meta: dict[str, Any]) -> str:
         thread, parent = key, meta["parent"]
@@ -356,7 +430,14 @@ _ADD_SOURCE = (
 _ADD_SESSION = (
     "insert into session(id, key, provider, thread, parent, forked, kind, role, project, cwd, "
     "branch, client, client_version, terminal, started_at, ended_at, source, inherited, guessed) "
-    "values (?,?,'codex',?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+# What another log of a session says of it: as `Ledger.store` would have it.
+_TELL_SESSION = (
+    "update session set project = coalesce(?, project), cwd = coalesce(?, cwd), "
+    "branch = coalesce(?, branch), client = coalesce(?, client), "
+    "client_version = coalesce(?, client_version), started_at = coalesce(?, started_at), "
+    "ended_at = coalesce(?, ended_at), source = ? where id = ?"
 )
 
 
@@ -373,18 +454,26 @@ def _source_row(job: Job, read: Read, sums: Sequence[int], now: int) -> tuple[An
 def _session_row(
     number: int, job: Job, batch: Batch, meta: dict[str, Any], thread: str
 ) -> tuple[Any, ...]:
-    get = meta.get
+    get, provider = meta.get, job.source.provider
     return (
-        number, batch.state["owner"], thread, meta["parent"], bool(get("forked")),
+        number, batch.state["owner"], provider, thread, meta["parent"], bool(get("forked")),
         get("kind") or "user", get("role"), meta["project"], get("cwd"), get("branch"),
         get("client"), get("version"), get("terminal"), get("started"), batch.last, job.source.id,
     )  # fmt: skip
 
 
-def _thread_row(batch: Batch, meta: dict[str, Any], thread: str) -> tuple[Any, ...]:
+def _again_row(number: int, job: Job, batch: Batch, meta: dict[str, Any]) -> tuple[Any, ...]:
+    get = meta.get
+    return (
+        meta["project"], meta["cwd"], get("branch"), get("client"), get("version"),
+        get("started"), batch.last, job.source.id, number,
+    )  # fmt: skip
+
+
+def _thread_row(batch: Batch, meta: dict[str, Any], thread: str, provider: str) -> tuple[Any, ...]:
     own = thread == batch.state["owner"]
     title = batch.state.get("title") if own else None
     return (
-        thread, meta["project"], "codex", meta.get("started"), batch.last, title,
+        thread, meta["project"], provider, meta.get("started"), batch.last, title,
         "first_message" if title else None, own,
     )  # fmt: skip

@@ -6,9 +6,12 @@ inside the input, so that totals of both providers mean the same.
 
 from __future__ import annotations
 
+from server import shortjson
 from server.ingest.codex import (
     MENDED,
+    TITLE_SOURCE,
     Records,
+    Told,
     fault,
     is_utf8,
     lines_of,
@@ -26,11 +29,15 @@ from server.lazy import record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from server.ingest.codex import Call
 
 SYNTHETIC = "<synthetic>"
+MOST_ASKED = 40  # lines that are looked at for a title; as the compiled part does
+MOST_RAW = 16384  # bytes of a text that the compiled part tells of
+NAMED = "", ASIDE  # as `codex.named`: ids are never made up; who asks in a side conversation
 _FIGURES = ("input_tokens", "cache_read_input_tokens", "output_tokens")
 _PARTS = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 
@@ -43,6 +50,7 @@ class State:
     owner: str | None = None  # the session
     meta: dict[str, Any] | None = None
     title: str | None = None
+    asked: int = 0  # lines that were looked at for a title
 
     def dump(self) -> dict[str, Any]:
         """As JSON values."""
@@ -119,6 +127,47 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
     return records, state
 
 
+def told(found: Told, owner: str) -> tuple[Records, State] | None:
+    """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
+    be read here.
+    """  # noqa: D205
+    meta, asked = found.state
+    state = State(owner=owner, asked=asked)
+    if meta is not None:
+        cwd, branch, version, written = (_unquoted(part) for part in meta)
+        state.meta = _meta(cwd, branch, version, written)
+    for count, raw in found.special:
+        text = _cut_text(raw)
+        if text is None:
+            return None
+        state.title = one_line(text)
+        if state.title is not None:
+            state.asked = count
+            break
+    if found.more and state.title is None:
+        return None
+    return Records(lines=found.lines), state
+
+
+def _unquoted(part: Any) -> Any:
+    """The text of a JSON text without its quotes; anything else as it is."""
+    return shortjson.loads(f'"{part.decode()}"') if isinstance(part, bytes) else part
+
+
+def _cut_text(raw: bytes) -> str | None:
+    """The text of which this is JSON, or so much of it as a title is made of; None: too little."""
+    if len(raw) < MOST_RAW:
+        return str(_unquoted(raw))
+    while raw:
+        try:
+            text = str(_unquoted(raw))
+        except ValueError:  # cut inside an escape or a letter
+            raw = raw[:-1]
+            continue
+        return text if len(text.lstrip()) > TITLE_SOURCE else None
+    return None
+
+
 def _check(data: memoryview, records: Records) -> tuple[set[int], set[int]]:
     """Where the lines are that cannot be used, and those that are used mended."""
     text = searchable(data)
@@ -146,24 +195,29 @@ def _lose(records: Records, kind: str, patched: bool) -> None:
     records.warn(kind)
 
 
-def _starts(data: memoryview, state: State) -> list[int]:
-    """Where the lines begin that matter: answers, and the first prompt."""
+def _starts(data: memoryview, state: State) -> Iterator[int]:
+    """Where the lines begin that matter: answers, and until there is a title, what people said."""
     text = searchable(data)
-    words = ['"assistant"']
-    if state.title is None:
-        words.append('"user"')
-    starts = set()
-    for word in words:
-        place = text.find(needle(word), 0)
-        while place >= 0:
-            start = text.rfind(needle("\n"), 0, place) + 1
-            if data[place - 1] != 0x5C:
-                starts.add(start)
-            end = text.find(needle("\n"), place)
-            place = text.find(needle(word), end) if end >= 0 else -1
-            if word == '"user"' and len(starts) > 50:
-                break  # a title is not worth reading the whole file for
-    return sorted(starts)
+    answer, person = _next(data, text, '"assistant"', 0), _next(data, text, '"user"', 0)
+    while True:
+        if state.title is not None or state.asked >= MOST_ASKED:
+            person = -1
+        start = answer if person < 0 or 0 <= answer < person else person
+        if start < 0:
+            return
+        state.asked += start == person
+        yield start
+        end = text.find(needle("\n"), start)
+        answer = _next(data, text, '"assistant"', end) if answer == start else answer
+        person = _next(data, text, '"user"', end) if person == start else person
+
+
+def _next(data: memoryview, text: Any, word: str, place: int) -> int:
+    """Where the next line begins that holds a word, unless as a part of a text; -1: none does."""
+    place = text.find(needle(word), place)
+    while place > 0 and data[place - 1] == 0x5C:
+        place = text.find(needle(word), place + 1)
+    return place if place < 0 else int(text.rfind(needle("\n"), 0, place)) + 1
 
 
 def _decode(
@@ -187,16 +241,8 @@ def _decode(
 
 def _describe(line: dict[str, Any], state: State) -> None:
     if state.meta is None and isinstance(line.get("sessionId"), str):
-        at = time_ms(line.get("timestamp"))
-        state.meta = {
-            "kind": "user",
-            "cwd": _text(line.get("cwd")),
-            "branch": _text(line.get("gitBranch")),
-            "client": "claude-code",
-            "version": _text(line.get("version")),
-            "started": at,
-            "written": at,
-        }
+        names = line.get("cwd"), line.get("gitBranch"), line.get("version")
+        state.meta = _meta(*names, time_ms(line.get("timestamp")))
     if state.title is None and line.get("type") == "user" and not line.get("isMeta"):
         message = line.get("message")
         content = message.get("content") if isinstance(message, dict) else None
@@ -204,6 +250,18 @@ def _describe(line: dict[str, Any], state: State) -> None:
             content = next((c.get("text") for c in content if isinstance(c, dict)), None)
         if isinstance(content, str):
             state.title = one_line(content)
+
+
+def _meta(cwd: Any, branch: Any, version: Any, at: int | None) -> dict[str, Any]:
+    return {
+        "kind": "user",
+        "cwd": _text(cwd),
+        "branch": _text(branch),
+        "client": "claude-code",
+        "version": _text(version),
+        "started": at,
+        "written": at,
+    }
 
 
 def call_of(line: dict[str, Any], place: int) -> Call | None:

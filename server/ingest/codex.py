@@ -48,7 +48,7 @@ MAX_NUMBER = 2**53
 MENDED = "mended_text"  # a line is kept, its bytes that are no UTF-8 replaced
 _TITLE = 80
 _MOST_TEXT = 1200  # bytes of a message that a title is made of
-_TITLE_SOURCE = 4000  # of a text; spaces and secrets in it become shorter
+TITLE_SOURCE = 4000  # of a text; spaces and secrets in it become shorter
 _ODD = 30  # unusual lines in a piece; after so many the rest of it is read here
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
 
@@ -1235,7 +1235,7 @@ def one_line(text: str) -> str | None:
 
     Secrets are taken out of it here, before it is stored: every title is made here.
     """
-    text = text.lstrip()[:_TITLE_SOURCE]
+    text = text.lstrip()[:TITLE_SOURCE]
     if _maybe_secret(text):
         from server.ingest.redact import redact  # here: most titles have none, and it takes long
 

@@ -48,6 +48,7 @@ typedef struct {
     int64_t end, lines;
     State state;
     Heap specials;
+    Session session; /* of a log of Claude */
     char fingerprint[2 * DIGEST + 1]; /* empty where no line is whole */
 } Told;
 
@@ -121,6 +122,7 @@ typedef struct {
     unsigned char ends[FIRST_BYTES + 1 + LAST_BYTES], last[LAST_BYTES]; /* of the file */
     size_t ends_size, last_size;
     Heap heaps[5]; /* what is found is put here first: memory that is warm */
+    Index index;
 } Buffer;
 
 static Heap *heap_of(Told *told, int which)
@@ -161,6 +163,7 @@ static void drop_buffer(Buffer *buffer)
 {
     for (int n = 0; n < 5; n++)
         free(buffer->heaps[n].data);
+    free(buffer->index.places);
     free(buffer->data);
 }
 
@@ -238,6 +241,34 @@ static int message(Told *told, int kind, Place line, Place end)
     return note(told, kind, line, end, end, end);
 }
 
+/* Note what may be the title of a log of Claude; its kind is how many lines were looked at. */
+static int given_title(Told *told, Part text)
+{
+    Session *session = &told->session;
+    Place from = text.from + 1, end = text.end - 1;
+    session->sure = from < end && ((*from | 0x20) >= 'a' && (*from | 0x20) <= 'z');
+    if (++session->given == MOST_GIVEN)
+        session->sure = 1;
+    session->more = session->sure;
+    if (end - from > MOST_RAW)
+        end = from + MOST_RAW;
+    return note(told, session->asked, from, end, end, end);
+}
+
+static int fold_line(Told *told, Place line, Place next)
+{
+    State *state = &told->state;
+    if (told->session.is) {
+        Part text;
+        int done = read_claude(state, &told->session, line, next, &text);
+        return done == ITEM ? given_title(told, text) : done;
+    }
+    int done = read_line(state, line, next);
+    if (done == HEAD)
+        return head(told, line, next + 1);
+    return done == FIRST || done == ITEM ? message(told, done, line, next + 1) : done;
+}
+
 /* Fold the whole lines of a piece; `searched` bytes at its beginning hold no end of a line. */
 static int fold_piece(Told *told, Place data, size_t size, size_t searched, size_t *used)
 {
@@ -249,11 +280,7 @@ static int fold_piece(Told *told, Place data, size_t size, size_t searched, size
         Place next = from < end ? memchr(from, '\n', (size_t)(end - from)) : NULL;
         if (!next)
             break;
-        done = read_line(state, line, next);
-        if (done == HEAD)
-            done = head(told, line, next + 1);
-        else if (done == FIRST || done == ITEM)
-            done = message(told, done, line, next + 1);
+        done = fold_line(told, line, next);
         line = from = next + 1;
         told->lines++;
     }
@@ -283,6 +310,9 @@ static void begin_told(Told *told)
         state->numbers[n] = NONE;
     state->numbers[EPOCH] = state->numbers[COUNT] = 0;
     state->raw = nothing;
+    Session *session = &told->session;
+    session->cwd = session->branch = session->version = nothing;
+    session->written = NONE;
     state->heap.most = state->calls.most = state->limits.most = MOST_TOLD;
     state->compactions.most = told->specials.most = 1u << 20;
 }
@@ -407,6 +437,7 @@ typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t bell; /* a file is done */
     size_t count, next, done, told;
+    size_t claude; /* the first file that is a log of Claude */
     char **paths;
     Told **results;
     /* Guarded by the interpreter's lock: the tariffs, and marks of the calls that were summed up. */
@@ -470,6 +501,9 @@ static int fold_next(Crew *crew, Buffer *buffer)
     if (told) {
         begin_told(told);
         begin_heaps(told, buffer);
+        told->session.is = number >= crew->claude;
+        told->session.index = &buffer->index;
+        begin_index(&buffer->index);
         if (buffer->data)
             fold_file(told, buffer, crew->paths[number]);
         end_heaps(told, buffer);

@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     from typing import Any
 
-FORM = 10  # of the compiled part
+FORM = 11  # of the compiled part
 _DEEPEST = 6  # folders: year, month, day, and some that somebody made
 _THREADS = 3
 
@@ -24,10 +24,11 @@ try:  # reads usual lines compiled (usual.c); without it they are all read in Py
 except ImportError:  # there was no C compiler at set-up
     usual = None  # type: ignore[assignment]
 
-_begun: list[tuple[list[str], Any]] = []  # paths and the crew that reads them
+# Paths, the crew that reads them, and the first path of Claude's.
+_begun: list[tuple[list[str], Any, int]] = []
 
 
-def begin(data_dir: str, codex_home: str) -> None:
+def begin(data_dir: str, codex_home: str, claude_home: str = "") -> None:
     """Begin to read the logs, if nothing can be known of them yet."""
     if usual is None or os.path.lexists(f"{data_dir}/usage.db"):  # noqa: PTH110 - loads no `pathlib`
         return
@@ -36,11 +37,15 @@ def begin(data_dir: str, codex_home: str) -> None:
         _find(os.path.join(codex_home, name), _DEEPEST, paths)
     # Parents begin before their children, and names begin with the time.
     paths.sort(key=os.path.basename)
+    first = len(paths)
+    for root in filter(None, claude_home.split(",")):
+        at = root if os.path.basename(root) == "projects" else os.path.join(root, "projects")
+        _find(at, _DEEPEST, paths, "")
     if paths:
-        _begun.append((paths, usual.crew(list(map(os.fsencode, paths)), threads())))
+        _begun.append((paths, usual.crew(list(map(os.fsencode, paths)), threads(), first), first))
 
 
-def take() -> tuple[list[str], Any] | None:
+def take() -> tuple[list[str], Any, int] | None:
     """What was begun, once."""
     return _begun.pop() if _begun else None
 
@@ -50,15 +55,15 @@ def threads() -> int:
     return max(1, min((os.cpu_count() or 1) - 1, _THREADS))
 
 
-def _find(folder: str, deep: int, paths: list[str]) -> None:
+def _find(folder: str, deep: int, paths: list[str], prefix: str = "rollout-") -> None:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = entry.name
                 if name.endswith(".jsonl"):
-                    if name.startswith("rollout-"):
+                    if name.startswith(prefix):
                         paths.append(entry.path)
                 elif deep and "." not in name and entry.is_dir():
-                    _find(entry.path, deep - 1, paths)
+                    _find(entry.path, deep - 1, paths, prefix)
     except OSError:  # whoever finds the logs says what is wrong
         return

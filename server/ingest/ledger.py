@@ -116,7 +116,8 @@ class Ledger:
             ", input = input + excluded.input, cached = cached + excluded.cached"
             ", output = output + excluded.output, reasoning = reasoning + excluded.reasoning"
             ", cost = cost + excluded.cost, unpriced = unpriced + excluded.unpriced",
-            [(*key, *sums) for key, sums in folded.items()],
+            # What came and went again leaves no trace.
+            [(*key, *sums) for key, sums in folded.items() if any(sums)],
         )
         if any(sums[0] < 0 for sums in folded.values()):
             connection.execute("delete from daily_usage where calls = 0")

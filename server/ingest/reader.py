@@ -322,7 +322,7 @@ def speaks_of(path: str, offset: int, thread: str) -> bool:
 
 
 class Crew:
-    """Reads whole new Codex logs in threads that never meet the interpreter (usual.c)."""
+    """Reads whole new logs in threads that never meet the interpreter (usual.c)."""
 
     def __init__(self, crew: Any, days: Days) -> None:
         self.crew = crew
@@ -339,9 +339,13 @@ class Crew:
             taken = not found and usual.fold(self.crew)
         return found or usual.told(self.crew, True)
 
-    def begun(self, found: codex.Told, owner: str | None) -> tuple[Batch, codex.State] | None:
-        """What a file says but for its calls; None where `read` has to be asked."""
-        said = codex.told(found, owner)
+    def begun(self, found: codex.Told, provider: str, name: str) -> tuple[Batch, Any] | None:
+        """What a file says but for its calls, and its state; None where `read` has to be asked."""
+        said: tuple[codex.Records, Any] | None
+        if provider == "claude":
+            said = claude.told(found, claude.owner_of(name))
+        else:
+            said = codex.told(found, codex.owner_of(name))
         if said is None:
             return None
         records, state = said

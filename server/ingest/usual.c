@@ -17,11 +17,13 @@
 
 #include "lines.h"
 
+#include "claude.h"
+
 #include "crew.h"
 
 #include "pages.h"
 
-#define FORM 10 /* what early.py expects; raise both when something here changes */
+#define FORM 11 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -358,19 +360,22 @@ static void drop_crew(PyObject *capsule)
 }
 
 static const char crew_doc[] =
-    "crew(paths, threads) -> crew\n\n"
-    "Begin to read whole Codex logs (a list of paths as bytes) beside the interpreter.";
+    "crew(paths, threads, claude=-1) -> crew\n\n"
+    "Begin to read whole logs (a list of paths as bytes) beside the interpreter: Codex' up to the\n"
+    "path `claude`, from there on Claude's.";
 
 static PyObject *crew_(PyObject *module, PyObject *args)
 {
     PyObject *paths;
+    Py_ssize_t claude = -1;
     int threads;
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!i", &PyList_Type, &paths, &threads))
+    if (!PyArg_ParseTuple(args, "O!i|n", &PyList_Type, &paths, &threads, &claude))
         return NULL;
     Crew *crew = new_crew((size_t)PyList_Size(paths));
     if (!crew)
         return PyErr_NoMemory();
+    crew->claude = claude < 0 ? SIZE_MAX : (size_t)claude;
     for (Py_ssize_t n = 0; n < PyList_Size(paths); n++) {
         char *path = PyBytes_AsString(PyList_GetItem(paths, n));
         if (!path || !(crew->paths[n] = strdup(path))) {
@@ -440,11 +445,38 @@ static PyObject *as_state(const State *state, const Names *names)
         (long long)numbers[COUNT], as_number(numbers[WINDOW]), as_number(numbers[LIMITS]));
 }
 
+static PyObject *as_raw(const State *state, Text text)
+{
+    return GIVEN(text) ? PyBytes_FromStringAndSize((const char *)bytes_of(state, text), text.size)
+                       : or_none(NULL);
+}
+
+/* The same of a log of Claude: its state is what the first line tells of its session, and how
+ * many lines were looked at for a title. */
+static PyObject *as_claude_facts(size_t number, const Told *told)
+{
+    const State *state = &told->state;
+    const Session *session = &told->session;
+    PyObject *meta = session->described
+                         ? Py_BuildValue("(NNNN)", as_raw(state, session->cwd),
+                                         as_raw(state, session->branch),
+                                         as_raw(state, session->version),
+                                         as_number(session->written))
+                         : or_none(NULL);
+    return Py_BuildValue("(n(LLL)O(Ni)[]NLLsiini)", (Py_ssize_t)number, (long long)told->size,
+                         (long long)told->changed, (long long)told->inode, Py_None, meta,
+                         session->asked, as_specials(told), (long long)told->end,
+                         (long long)told->lines, told->fingerprint, session->more, 0,
+                         (Py_ssize_t)CALL_COUNT(state), 0);
+}
+
 /* What the Python makes a `Records` and a `State` of. */
 static PyObject *as_facts(size_t number, const Told *told)
 {
     if (!told || !told->whole)
         return Py_BuildValue("(nO)", (Py_ssize_t)number, Py_None);
+    if (told->session.is)
+        return as_claude_facts(number, told);
     const State *state = &told->state;
     Names names;
     PyObject *limits = PyList_New(0);

@@ -105,31 +105,38 @@ def _crews(jobs: Sequence[Job], days: Days, fresh: bool) -> list[_Crew]:
     # Parents begin before their children, and names begin with the time.
     whole = sorted(
         (number for number, job in enumerate(jobs) if _is_whole(job)),
-        key=lambda number: jobs[number].source.name,
+        key=lambda number: (_is_claude(jobs[number]), jobs[number].source.name),
     )
     found: list[_Crew] = []
     begun = early.take()
     if begun is not None:
         places = {jobs[number].source.path: number for number in whole}
         numbers = [places.get(path, -1) for path in begun[0]]
+        first = begun[2]
+        for place, number in enumerate(numbers):  # a folder may be both programs'
+            if number >= 0 and _is_claude(jobs[number]) is not (place >= first):
+                numbers[place] = -1
         found.append(_Crew(jobs, numbers, reader.Crew(begun[1], days), fresh))
         taken = set(numbers)
         whole = [number for number in whole if number not in taken]
     if whole:
         paths = [os.fsencode(jobs[number].source.path) for number in whole]
-        crew = reader.Crew(usual.crew(paths, early.threads()), days)
+        first = sum(not _is_claude(jobs[number]) for number in whole)
+        crew = reader.Crew(usual.crew(paths, early.threads(), first), days)
         found.append(_Crew(jobs, whole, crew, fresh))
     return found
 
 
 def _is_whole(job: Job) -> bool:
-    source = job.source
-    new = source.provider == "codex" and not job.offset and not job.state
-    return new and not source.path.endswith(".zst")
+    return not job.offset and not job.state and not job.source.path.endswith(".zst")
+
+
+def _is_claude(job: Job) -> bool:
+    return job.source.provider == "claude"
 
 
 class _Crew:
-    """Reads whole new Codex logs; says what became of the jobs as a `_Folder` does."""
+    """Reads whole new logs; says what became of the jobs as a `_Folder` does."""
 
     def __init__(
         self, jobs: Sequence[Job], numbers: Sequence[int], crew: reader.Crew, fresh: bool
@@ -139,26 +146,36 @@ class _Crew:
         self._numbers = numbers
         self._fresh = fresh
         self._crew = crew
-        self._held: list[Read] = []  # whose rows the next chunk has as a table
+        self._held: dict[bool, list[Read]] = {}  # whose rows the next tables have; Claude's apart
 
     def chunks(self, folder: _Folder) -> Iterator[Chunk]:
         """What could be read; other jobs are still to be done."""
         others: list[Read] = []
+        waiting = 0  # rows
         while told := self._crew.told():
             for found in told:
                 if found[1] is not None and (read := self._try(codex.Told(*found), folder)):
-                    (self._held if read.rows and read.batch.held else others).append(read)
-            if sum(read.rows + 20 for read in (*others, *self._held)) >= _CREW_CHUNK:
+                    self._keep(read, others)
+                    waiting += read.rows + 20
+            if waiting >= _CREW_CHUNK:
                 yield from self._chunks(others)
-                others = []
+                others, waiting = [], 0
         yield from self._chunks(others)
+
+    def _keep(self, read: Read, others: list[Read]) -> None:
+        if read.rows and read.batch.held:
+            self._held.setdefault(_is_claude(self._jobs[read.number]), []).append(read)
+        else:
+            others.append(read)
 
     def _chunks(self, others: list[Read]) -> Iterator[Chunk]:
         if others:
             yield Chunk(others, None)
-        reads, self._held = self._held, []
-        if not reads:
-            return
+        held, self._held = self._held, {}
+        for reads in held.values():
+            yield from self._as_table(reads)
+
+    def _as_table(self, reads: list[Read]) -> Iterator[Chunk]:
         held = [read.batch.held for read in reads if read.batch.held]
         try:
             table = reader.table([(one, 0) for one in held])
@@ -180,21 +197,21 @@ class _Crew:
         source = self._jobs[number].source if number >= 0 else None
         if source is None or found.file != (source.size, source.mtime_ns, source.inode):
             return None  # it was changed since it was read
-        begun = self._crew.begun(found, codex.owner_of(source.name))
+        begun = self._crew.begun(found, source.provider, source.name)
         if begun is None:
             return None
         batch, state = begun
         stamp = found.fingerprint
         if not found.calls:
             return folder.finish(number, batch, stamp)
-        held = batch.held = reader.Held(
-            self._crew, place, number, codex.named(state), found.calls, source.path
-        )
+        claude_s = source.provider == "claude"
+        names = claude.NAMED if claude_s else codex.named(state)
+        held = batch.held = reader.Held(self._crew, place, number, names, found.calls, source.path)
         if (found.legacy and not self._fresh) or not self._crew.priced(batch, held):
             batch.take_rows()
             return folder.finish(number, batch, stamp)
         dumped = shortjson.dumps(batch.state, separators=(",", ":"))
-        copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
+        copy = found.legacy and not claude_s and ((state.meta or {}).get("parent") or state.foreign)
         return Read(number, None, batch, stamp, dumped, 0 if copy else found.calls)
 
 
