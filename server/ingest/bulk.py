@@ -71,6 +71,9 @@ class Bulk:
         self._awaited: set[str] = set()
         # Claude's sessions of this load, which may have several files: number and folder.
         self._claude: dict[str, tuple[int, str | None]] = {}
+        self._elsewhere: set[str] = set()  # of which the ledger has stored a file
+        # What sub-agents were asked first, for sessions in which nobody else says anything.
+        self._lesser: dict[str, tuple[str, str]] = {}
         for key, thread, parent in db.rows("select key, thread, parent from session"):
             self._threads[key] = thread
             self._awaited.add(parent)
@@ -84,6 +87,7 @@ class Bulk:
         odd = [read for read in chunk.reads if not (read.rows or self._is_empty(read))]
         if chunk.table is not None:
             connection.deserialize(chunk.table, name="chunk")
+        self._recall(connection, plain)
         again = self._again(plain)
         if not self._insert(connection, chunk, plain, again):
             again |= self._known(connection, chunk, plain)
@@ -92,6 +96,9 @@ class Bulk:
         self._finish(connection, new)
         left = self._hold(self._paired(odd))
         left += self._paired(read for read in plain if read.number in again)
+        for _, read in left:
+            if self._is_claude(read) and (key := read.batch.state.get("owner")):
+                self._elsewhere.add(key)
         return [*self._paired(new), *self._store_held(connection, left)], left
 
     def _paired(self, reads: Iterable[Read]) -> list[Pair]:
@@ -121,6 +128,17 @@ class Bulk:
             if known:
                 again.add(read.number)
         return again
+
+    def _recall(self, connection: sqlite3.Connection, reads: Iterable[Read]) -> None:
+        """Look up the sessions of Claude that the ledger itself has stored in this load."""
+        keys = {read.batch.state.get("owner") for read in reads if self._is_claude(read)}
+        for key in self._elsewhere & keys:
+            found = connection.execute(
+                "select id, cwd from session where key = ? and provider = 'claude'", (key,)
+            ).fetchone()
+            if found and key not in self._threads:
+                self._claude[key], self._threads[key] = (int(found[0]), found[1]), key
+        self._elsewhere -= keys
 
     def _members(self, reads: Iterable[Read]) -> dict[int, int]:
         """The sessions of Claude's files, by number, unless it is one of the file's own number."""
@@ -231,6 +249,8 @@ class Bulk:
         """
         done: list[Pair] = []
         left: list[Pair] = []
+        connection.executemany(_LESSER, [(one[1], key) for key, one in self._lesser.items()])
+        self._lesser.clear()
         self._owners.clear()  # nobody is to be waited for, but for another copy
         while self._held:
             waiting = {
@@ -378,13 +398,23 @@ class Bulk:
                 again.append(_again_row(session, job, batch, meta))
             else:
                 sessions.append((*_session_row(session, job, batch, meta, key), 0, False))
-            threads.append(_thread_row(batch, meta, key, "claude"))
+            threads.append(self._claude_thread(job.source.name, batch, meta, key))
             self._claude[key], self._threads[key] = (session, meta["cwd"]), key
         connection.executemany(_ADD_SOURCE, sources)
         connection.executemany(_ADD_SESSION, sessions)
         connection.executemany(_TELL_SESSION, again)
         connection.executemany(ADD_THREAD, threads)
         self._adopt(connection, reads)
+
+    def _claude_thread(
+        self, name: str, batch: Batch, meta: dict[str, Any], key: str
+    ) -> tuple[Any, ...]:
+        """The row of a log's thread; a sub-agent's log gives no title while another may."""
+        row = _thread_row(batch, meta, key, "claude")
+        if row[5] is None or claude.is_own(name):
+            return row
+        self._lesser[key] = min((name, row[5]), self._lesser.get(key, (name, row[5])))
+        return *row[:5], None, None, row[7]
 
     def _thread(self, key: str, meta: dict[str, Any]) -> str:
         thread, parent = key, meta["parent"]
@@ -436,8 +466,12 @@ _ADD_SESSION = (
 _TELL_SESSION = (
     "update session set project = coalesce(?, project), cwd = coalesce(?, cwd), "
     "branch = coalesce(?, branch), client = coalesce(?, client), "
-    "client_version = coalesce(?, client_version), started_at = coalesce(?, started_at), "
-    "ended_at = coalesce(?, ended_at), source = ? where id = ?"
+    "client_version = coalesce(?, client_version), "
+    "started_at = coalesce(min(?6, started_at), ?6, started_at), "
+    "ended_at = coalesce(max(?7, ended_at), ?7, ended_at), source = ?8 where id = ?9"
+)
+_LESSER = (
+    "update thread set title = ?, title_source = 'first_message' where id = ? and title is null"
 )
 
 

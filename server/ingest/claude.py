@@ -70,6 +70,11 @@ def owner_of(name: str) -> str:
     return parts[-1]
 
 
+def is_own(name: str) -> bool:
+    """Whether a log is a session's own, none of its sub-agents'."""
+    return "subagents" not in name.replace("\\", "/").split("/")[1:]
+
+
 def thread_of(name: str) -> str | None:
     """What a log is called inside its project's folder; None where others may be called so."""
     _, _, inside = name.replace("\\", "/").partition("/")

@@ -887,7 +887,8 @@ def _add_session(
         if source is not None and known[2] != source and _told_by(connection, session, known[2]):
             _update_session(connection, session, {**values, "source": None}, late)
         elif source is not None:
-            _update_session(connection, session, values, known[2] != source or late)
+            several = provider == "claude"  # a session's own log, and its sub-agents'
+            _update_session(connection, session, values, known[2] != source or late, several)
     named = (meta["title"], "kind") if meta.get("title") and thread == key else (None, None)
     connection.execute(
         ADD_THREAD,
@@ -916,16 +917,28 @@ def _told_by(connection: sqlite3.Connection, session: int, source: int | None) -
 
 
 def _update_session(
-    connection: sqlite3.Connection, session: int, values: dict[str, Any], whole: bool
+    connection: sqlite3.Connection,
+    session: int,
+    values: dict[str, Any],
+    whole: bool,
+    several: bool = False,
 ) -> None:
+    """`several`: other logs tell of the same session, which is as long as all of them."""
     if whole:
         names = [name for name, value in values.items() if value is not None]
     else:
         names = [name for name in ("ended_at", "thread") if values[name] is not None]
-    kept = "max(coalesce(ended_at, 0), ?)" if values["source"] is None else "?"
-    assigned = ", ".join(f"{name} = {kept if name == 'ended_at' else '?'}" for name in names)
+    kept = {}
+    if values["source"] is None or several:
+        kept["ended_at"] = "max(coalesce(ended_at, 0), {})"
+    if several:
+        kept["started_at"] = "min(coalesce(started_at, {0}), {0})"
+    assigned = ", ".join(
+        f"{name} = {kept.get(name, '{}').format(f'?{place}')}"
+        for place, name in enumerate(names, start=1)
+    )
     connection.execute(
-        f"update session set {assigned} where id = ?",  # noqa: S608 - our own column names
+        f"update session set {assigned} where id = ?{len(names) + 1}",  # noqa: S608 - our names
         (*(values[name] for name in names), session),
     )
 
