@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from server.ingest import claude, codex
+from server.ingest.redact import KINDS, redact
 from server.ingest.titles import Titles
 
 KEY = "sk-proj-Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4z"
@@ -28,6 +30,9 @@ SAID = "please run something [redacted openai_key] now"
             f"{'word ' * 13}[redacted open…",
             id="cut after it was taken out",
         ),
+        pytest.param("Kennwort: abc9", "Kennwort: [redacted password]", id="another language's"),
+        pytest.param("ΚΩΔΙΚΌΣ: abc9", "ΚΩΔΙΚΌΣ: [redacted password]", id="in capitals"),
+        pytest.param("mysql -pabc9 now", "mysql -p[redacted password] now", id="an option's"),
         pytest.param("fix\n the  tests", "fix the tests", id="no secret"),
         pytest.param("修复" * 30, "修复" * 30, id="another script"),
         pytest.param(f"   {' ' * 5000}go {KEY}", "go [redacted openai_key]", id="after spaces"),
@@ -62,9 +67,36 @@ def test_names_of_codex_own_files(tmp_path: Path) -> None:
     assert titles._from_index() == {"b": (SAID, "index")}
 
 
+MARKS = sorted({mark for kind in KINDS for mark in kind.marks})
+LETTERS = (
+    "abcdef", "abcdefghijklmnopqrstuvwxyz", "ABCDEF", "abcXYZ/.", "a/./b", "MNOabc..--",
+    "ABCDEFGHabcdefgh", "abcdef0123",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_not_looked_at_has_no_secret(seed: int) -> None:
+    chance = random.Random(seed)
+    left = 0
+    for _ in range(6000):
+        parts = [
+            chance.choice(MARKS)
+            if chance.random() < 0.35
+            else "".join(chance.choices(chance.choice(LETTERS), k=chance.randint(1, 45)))
+            for _ in range(chance.randint(1, 4))
+        ]
+        end = chance.choice(("", " now", " = x", ": abc9", " hunter2hunter2"))
+        text = f"fix {''.join(parts)}{end}"
+        if not codex._maybe_secret(text):
+            left += 1
+            assert redact(text) == text
+    assert left > 100
+
+
 def test_an_ordinary_title_loads_no_patterns() -> None:
     program = (
-        "import sys; from server.ingest.codex import one_line; one_line('fix the tests');"
+        "import sys; from server.ingest.codex import one_line;"
+        "one_line('fix the internationalization in /home/me/project/components/button.tsx');"
         "sys.exit('server.ingest.redact' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -48,7 +48,7 @@ MAX_NUMBER = 2**53
 MENDED = "mended_text"  # a line is kept, its bytes that are no UTF-8 replaced
 _TITLE = 80
 _MOST_TEXT = 1200  # bytes of a message that a title is made of
-TITLE_SOURCE = 4000  # of a text; spaces and secrets in it become shorter
+TITLE_SOURCE = 1200  # of a text; spaces and secrets in it become shorter
 _ODD = 30  # unusual lines in a piece; after so many the rest of it is read here
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
 
@@ -138,7 +138,15 @@ _STAMP = _late(r'"timestamp":\s?"([^"]{10,40})"')
 _LONG_WORD = 16
 _SECRETS = (
     "pass", "pwd", "secret", "credential", "token", "key", "cookie", "auth", "bearer", "basic",
-    "curl", "://", "--", "identified",
+    "curl", "://", "--", "identified", "pw", "mysql", "mariadb",
+    # … as other languages call a password (`redact` has the whole words)
+    "kennwort", "contrase", "senha", "palavra", "wachtwoord", "hasło", "heslo", "lösenord",
+    "adgangskode", "salasana", "jelszó", "parol", "şifre", "пароль", "κωδικ", "mật khẩu",
+    "kata sandi", "كلمة", "סיסמה", "密码", "密碼", "口令", "パスワード", "비밀번호", "암호",
+)  # fmt: skip
+# What is part of every secret that may be of letters, slashes and a dot alone.
+_LETTERED = (
+    "dapi", "hook", "hvs.", "AKIA", "ASIA", "ABIA", "ACCA", "AIza", "SK", "SG.", "eyJ", "GOCSPX",
 )  # fmt: skip
 _TEXT_KEYS = (b'"message":', b'"text":')
 _HEX = frozenset("0123456789abcdef")
@@ -1226,8 +1234,14 @@ def _up_to_quote(line: bytes, begin: int) -> bytes:
 def _maybe_secret(text: str) -> bool:
     low = text.lower()
     return any(word in low for word in _SECRETS) or any(
-        len(word) >= _LONG_WORD for word in low.split()
+        len(word) >= _LONG_WORD and not _is_plain(word) for word in text.split()
     )
+
+
+def _is_plain(word: str) -> bool:
+    """Whether a long word is of letters, as a path is, and of no shape that a secret has."""
+    letters = word.replace("/", "").replace(".", "", 1)
+    return letters.isalpha() and letters.isascii() and not any(part in word for part in _LETTERED)
 
 
 def one_line(text: str) -> str | None:

@@ -64,17 +64,23 @@ _ALONE = (
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of secret: its name, the marks of which one must occur, and its shape."""
+    """One kind of secret: its name, the marks of which one must occur, and its pattern."""
 
     name: str
     marks: tuple[str, ...]
-    shape: re.Pattern[str]
+    pattern: str
     replace: Callable[[re.Match[str], str], str | None] | None = None
     folded: bool = False  # its marks are in lower case, whatever the text is in
     anchored: bool = False  # it begins with one of its marks, so nothing else is looked at
     word: bool = False  # it has no blank and at least `_LONG` characters
-    hint: re.Pattern[str] | None = None  # quick to look for, and part of every such secret
+    hint: str = ""  # a pattern, quick to look for, and part of every such secret
     beside: tuple[str, ...] = ()  # it is one only where one of these occurs, too
+    any_case: bool = False
+
+    @cached_property
+    def shape(self) -> re.Pattern[str]:
+        """What it looks like; made when a text may hold it, as most do not."""
+        return re.compile(self.pattern, re.IGNORECASE if self.any_case else 0)
 
     @cached_property
     def hints(self) -> tuple[str, ...]:
@@ -87,13 +93,12 @@ _LONG = 15
 
 def _kind(name: str, marks: str, shape: str, hint: str = "") -> Kind:
     """A kind without blanks in it, whose marks stand anywhere in it."""
-    found = re.compile(hint) if hint else None
-    return Kind(name, tuple(marks.split()), re.compile(shape), word=True, hint=found)
+    return Kind(name, tuple(marks.split()), shape, word=True, hint=hint)
 
 
 def _prefixed(name: str, marks: str, shape: str) -> Kind:
     """A kind without blanks in it that begins with one of its marks."""
-    return Kind(name, tuple(marks.split()), re.compile(_B + shape), anchored=True, word=True)
+    return Kind(name, tuple(marks.split()), _B + shape, anchored=True, word=True)
 
 
 def _keeping_the_name(match: re.Match[str], said: str) -> str | None:
@@ -128,8 +133,8 @@ def _assigned(name: str, marks: str, names: str) -> Kind:
         rf"(?P<name>{names})(?:{_Q})?[ \t]{{0,8}}(?P<sign>:=|=>|={{1,3}}|:)[ \t]{{0,8}}"
         rf"(?:(?:{_BREAK}[ \t]{{0,40}})?{_QUOTED}|(?:{_ALONE})?{_VALUE})"
     )
-    made = re.compile(shape, re.IGNORECASE)
-    return Kind(name, tuple(marks.split()), made, _keeping_the_name, folded=True, anchored=True)
+    found = tuple(marks.split())
+    return Kind(name, found, shape, _keeping_the_name, folded=True, anchored=True, any_case=True)
 
 
 # Words that also mean something else: only what their value looks like tells.
@@ -191,10 +196,11 @@ def _weak() -> Kind:
     return Kind(
         "assignment",
         _WEAK,
-        re.compile(shape, re.IGNORECASE),
+        shape,
         _if_it_opens,
         folded=True,
         anchored=True,
+        any_case=True,
     )
 
 
@@ -203,8 +209,8 @@ def _said(name: str, marks: str, shape: str) -> Kind:
 
     Such a word is written in any case, and marks are compared in lower case.
     """
-    made = re.compile(shape, re.IGNORECASE)
-    return Kind(name, tuple(marks.split(",")), made, _keeping_the_name, folded=True, anchored=True)
+    found = tuple(marks.split(","))
+    return Kind(name, found, shape, _keeping_the_name, folded=True, anchored=True, any_case=True)
 
 
 def _header(marks: str, names: str) -> Kind:
@@ -224,7 +230,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "private_key",
         ("PRIVATE", "AGE-SECRET-KEY-1", "PuTTY-User-Key-File"),
-        re.compile(
+        (
             rf"-----BEGIN {_ARMOUR}-----(?:(?!-----END)[\s\S])*(?:-----END {_ARMOUR}-----)?"
             r"|(?:(?<=\\n)|(?<![A-Za-z0-9+/=]))(?:[A-Za-z0-9+/=]{40,90}(?:\\n|\\r|\s){1,4}){1,90}"
             rf"[A-Za-z0-9+/=]{{0,90}}(?:\\n|\\r|\s){{0,4}}-----END {_ARMOUR}-----"
@@ -299,11 +305,10 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "service_token",
         ("://",),
-        re.compile(
-            r"https?://(?P<value>[0-9a-f]{16,64}(?::[0-9a-f]{16,64})?)@(?=[\w\[])", re.IGNORECASE
-        ),
+        r"https?://(?P<value>[0-9a-f]{16,64}(?::[0-9a-f]{16,64})?)@(?=[\w\[])",
         _keeping_the_name,
         word=True,
+        any_case=True,
     ),
     _kind(
         "azure_key",
@@ -315,7 +320,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "password",
         ("$1$", "$2a$", "$2b$", "$2x$", "$2y$", "$5$", "$6$", "$7$", "$y$", "$gy$", "$argon2"),
-        re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy|argon2(?:id?|d))\$[A-Za-z0-9./$,=+-]{20,400}"),
+        r"\$(?:1|2[abxy]|5|6|7|y|gy|argon2(?:id?|d))\$[A-Za-z0-9./$,=+-]{20,400}",
         anchored=True,
         word=True,
     ),
@@ -328,13 +333,13 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "cookie",
         ("cookie",),
-        re.compile(
+        (
             rf"(?<![A-Za-z])(?P<name>(?:set-)?cookie)(?:{_Q})?[ \t]*:[ \t]*(?:{_Q})?"
-            r"(?P<value>[^\s=;\"'\\]{1,200}=[^\n\"']{4,4000})",
-            re.IGNORECASE,
+            r"(?P<value>[^\s=;\"'\\]{1,200}=[^\n\"']{4,4000})"
         ),
         _keeping_the_name,
         folded=True,
+        any_case=True,
     ),
     _header("proxy-authorization,authorization", "(?:proxy-)?authorization"),
     _header("x-", "x-[a-z-]{0,30}(?:api-key|auth-token)"),
@@ -347,25 +352,25 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "authorization",
         ("-u", "--user", "--proxy-user"),
-        re.compile(
+        (
             r"(?<=\s)(?:-u|--user|--proxy-user)[ =][\"']?[^\s:\"']{1,80}:"
-            r"(?P<value>[^\s\"'@]{3,200})",
-            re.IGNORECASE,
+            r"(?P<value>[^\s\"'@]{3,200})"
         ),
         _keeping_the_name,
         folded=True,
         anchored=True,
         beside=("authorization", "bearer", "api-key", "auth-token", "curl", "basic"),
+        any_case=True,
     ),
     Kind(
         "url_password",
         ("://",),
-        re.compile(
+        (
             r"(?P<name>[a-z][a-z0-9+.-]{1,30}://)(?P<user>[^\s/:@\"'<>]{0,100}):"
-            r"(?P<value>[^\s/@\"'<>]{1,300})@(?=[\w\[])",
-            re.IGNORECASE,
+            r"(?P<value>[^\s/@\"'<>]{1,300})@(?=[\w\[])"
         ),
         _keeping_the_name,
+        any_case=True,
     ),
     _said(
         "password",
@@ -412,14 +417,14 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "assignment",
         ("secret_key", "secret-key", "secretkey"),
-        re.compile(
+        (
             rf"secret[_-]?key(?:{_Q})?[ \t]{{0,8}}(?::=|=>|==?|:)[ \t]{{0,8}}"
-            rf"(?P<quote>{_Q})(?P<text>(?:(?!(?P=quote))\S){{32,200}})(?P=quote)",
-            re.IGNORECASE,
+            rf"(?P<quote>{_Q})(?P<text>(?:(?!(?P=quote))\S){{32,200}})(?P=quote)"
         ),
         _whole_text,
         folded=True,
         anchored=True,
+        any_case=True,
     ),
     _assigned(
         "assignment",
@@ -433,14 +438,14 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         "option",
         ("--",),
-        re.compile(
+        (
             r"(?P<name>--[a-z-]{0,30}(?:password|passwd|passphrase|secret|token|api-key|"
             r"access-key|private-key))[ \t]+[\"']?"
-            r"(?P<value>(?!-)[^\s\"'\\,;&|)}\]]{4,400})",
-            re.IGNORECASE,
+            r"(?P<value>(?!-)[^\s\"'\\,;&|)}\]]{4,400})"
         ),
         _keeping_the_name,
         folded=True,
+        any_case=True,
     ),
 )
 
@@ -476,7 +481,7 @@ class _Hints:
             return False
         if kind.beside and not any(map(where.__contains__, kind.beside)):
             return False
-        return kind.hint is None or kind.hint.search(where) is not None
+        return not kind.hint or re.search(kind.hint, where) is not None
 
 
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
