@@ -67,8 +67,12 @@ def by_python(jobs: list[Job]) -> dict[int, workers.Read]:
 
 def same(jobs: list[Job]) -> int:
     """Compare both ways file by file; returns how many files the crew could read."""
-    found, plain = by_crew(jobs), by_python(jobs)
-    for number, read in found.items():
+    found = {number: by_crew([job]).get(0) for number, job in enumerate(jobs)}
+    plain = by_python(jobs)
+    for number, read in list(found.items()):
+        if read is None:  # left to the Python
+            del found[number]
+            continue
         other = plain[number]
         assert vars(read.batch) == vars(other.batch), jobs[number].source.path
         assert read[3:5] == other[3:5]
@@ -252,14 +256,42 @@ def test_the_same_response_again(
     parts = [b"".join(lines), lines[0] + other + lines[1], b"".join([*lines, lines[0]])]
     jobs = jobs_of(written(tmp_path / "logs", parts))
     assert same(jobs) == 3
-    assert [len(read.batch.rows) for _, read in sorted(by_crew(jobs).items())] == [1, 2, 1]
+    assert [len(by_crew([job])[0].batch.rows) for job in jobs] == [1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "rows"),
+    [
+        pytest.param({}, {}, [1, 0], id="a copy"),
+        pytest.param(
+            {"requestId": "x"}, {"isSidechain": True}, [1, 0], id="in a side conversation"
+        ),
+        pytest.param({"isSidechain": True}, {"isSidechain": True}, [1, 0], id="aside twice"),
+        pytest.param({"isSidechain": True}, {}, [1, 1], id="the session's own counts"),
+        pytest.param({}, {"timestamp": AT.replace("T10", "T11")}, [1, 1], id="later"),
+        pytest.param({"timestamp": AT.replace("T10", "T11")}, {}, [1, 0], id="earlier"),
+        pytest.param({"output": 1}, {"output": 2}, [1, 1], id="more"),
+        pytest.param({"output": 2}, {"output": 1}, [1, 0], id="less"),
+    ],
+)
+def test_what_another_log_told_is_left_out(
+    usual: Any, tmp_path: Path, first: dict[str, Any], then: dict[str, Any], rows: list[int]
+) -> None:
+    """Unless it may change what is known: then whoever stores it compares."""
+    parts = [again(**{"output": 5, **first}), again(**{"output": 5, **then})]
+    jobs = jobs_of(written(tmp_path / "logs", parts))
+    (crew,) = workers._crews(jobs, Days(), fresh=True)
+    chunks = list(crew.chunks(workers._Folder(jobs, Days(), fresh=True)))
+    found = {read.number: read for chunk in chunks for read in chunk.reads}
+    assert [found[n].rows + len(found[n].batch.rows) for n in (0, 1)] == rows
+    assert [sum(day[0] for day in found[n].batch.days.values()) for n in (0, 1)] == rows
 
 
 def test_very_many_answers(usual: Any, tmp_path: Path) -> None:
     data = b"".join(line(message={"id": f"m{n * 7919 % 5000}"}) for n in range(6000))
     jobs = jobs_of(written(tmp_path / "logs", [data, line(), data[:-5]]))
     assert same(jobs) == 3
-    assert {len(read.batch.rows) for read in by_crew(jobs).values()} == {5000, 1}
+    assert [len(by_crew([job])[0].batch.rows) for job in jobs] == [5000, 1, 5000]
 
 
 @pytest.mark.parametrize(

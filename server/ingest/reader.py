@@ -76,6 +76,7 @@ class Held:
     count: int
     path: str
     first: int = 0
+    new: int = 0  # calls that no other log told as well, once they are priced
 
     def __len__(self) -> int:
         return max(0, self.count - self.first)
@@ -369,6 +370,7 @@ class Crew:
         day = self.days.of
         days: dict[tuple[str, str], list[int]] = {}
         batch.days = days
+        held.new = sum(run[2] for run in runs)
         for quarter, model, *sums in runs:
             key = day(quarter * QUARTER), model or ""
             total = days.get(key)

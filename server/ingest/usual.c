@@ -655,7 +655,8 @@ static const char sums_doc[] =
     "Price the calls of a file that was told of. Returns the sums of those from `first` on by the\n"
     "quarter of an hour and model, (quarter, model, calls, input, cached, output, reasoning, cost, unpriced), and the\n"
     "last call's time; or of a call that no tariff holds for its model and time; or None where a\n"
-    "call cannot be as it is, or may be one of another file: that is for the Python.";
+    "call cannot be as it is, or may be one of another file: that is for the Python. A response of\n"
+    "Claude that another log told as well is left out, here and by pages().";
 
 static int add_run(PyObject *list, const State *state, const Call *call, const long long sums[7])
 {
@@ -673,16 +674,35 @@ static int is_same_run(const Call *one, const Call *other)
            one->numbers[AT] / QUARTER_MS == other->numbers[AT] / QUARTER_MS;
 }
 
-/* Price all calls; DONE, or ODD where one has to be looked at by the Python: `*at`. */
-static int price_calls(Crew *crew, const State *state, Call **at)
+/* Remember the calls; ODD where one is known already, unless that log of Claude says no more. */
+static int mark_calls(Crew *crew, const Told *told)
 {
+    Call *calls = CALLS(&told->state);
+    size_t count = CALL_COUNT(&told->state), known;
+    for (size_t n = 0; n < count; n++) {
+        int repeated = 0;
+        int added = told->session.is ? is_repeated(crew, &told->state, calls + n, &repeated)
+                                     : add_mark(crew, calls[n].mark, &known) != SIZE_MAX;
+        if (!added)
+            return ODD;
+        if (repeated)
+            calls[n].tariff = REPEATED;
+    }
+    return DONE;
+}
+
+/* Price all calls; DONE, or ODD where one has to be looked at by the Python: `*at`. */
+static int price_calls(Crew *crew, Told *told, Call **at)
+{
+    const State *state = &told->state;
     Call *calls = CALLS(state);
     size_t count = CALL_COUNT(state);
-    if (count && calls[count - 1].tariff >= 0)
-        return DONE; /* they are priced already */
+    int tariff = -1;
+    if (told->priced)
+        return DONE;
     for (size_t n = 0; n < count; n++) {
         Call *call = *at = calls + n;
-        call->tariff = tariff_of(crew, state, call, n ? call[-1].tariff : -1);
+        call->tariff = tariff = tariff_of(crew, state, call, tariff);
         if (call->tariff < 0)
             return ODD;
         if (!price_call(crew, call)) {
@@ -692,32 +712,31 @@ static int price_calls(Crew *crew, const State *state, Call **at)
         }
     }
     *at = NULL;
-    for (size_t n = 0; n < count; n++)
-        if (!add_mark(crew, calls[n].mark)) {
-            calls[count - 1].tariff = -1;
-            return ODD;
-        }
-    return DONE;
+    told->priced = mark_calls(crew, told) == DONE;
+    return told->priced ? DONE : ODD;
 }
 
 static int add_runs(PyObject *list, const State *state, size_t first)
 {
-    const Call *calls = CALLS(state);
+    const Call *calls = CALLS(state), *last = NULL;
     size_t count = CALL_COUNT(state);
     long long sums[7] = {0};
     for (size_t n = first; n < count; n++) {
         const Call *call = calls + n;
         const int64_t *numbers = call->numbers;
+        if (call->tariff == REPEATED)
+            continue;
+        if (last && !is_same_run(last, call)) {
+            if (add_run(list, state, last, sums) == FAILED)
+                return FAILED;
+            memset(sums, 0, sizeof sums);
+        }
         sums[0]++, sums[1] += numbers[N_INPUT], sums[2] += numbers[N_CACHED];
         sums[3] += numbers[N_OUTPUT], sums[4] += numbers[N_REASONING];
         sums[5] += call->cost == NONE ? 0 : call->cost, sums[6] += call->cost == NONE;
-        if (n + 1 < count && is_same_run(call, call + 1))
-            continue;
-        if (add_run(list, state, call, sums) == FAILED)
-            return FAILED;
-        memset(sums, 0, sizeof sums);
+        last = call;
     }
-    return DONE;
+    return last ? add_run(list, state, last, sums) : DONE;
 }
 
 /* What (crew, place, first) ask for: a file of the crew, from its call `first` on. */
@@ -742,7 +761,7 @@ static PyObject *sums_(PyObject *module, PyObject *args)
     const State *state = &told->state;
     size_t count = CALL_COUNT(state);
     Call *call = NULL;
-    if (price_calls(crew, state, &call) != DONE)
+    if (price_calls(crew, told, &call) != DONE)
         return call ? Py_BuildValue("(NL)", model_of(state, call), (long long)call->numbers[AT])
                     : or_none(NULL);
     PyObject *list = PyList_New(0);
@@ -819,7 +838,9 @@ static int add_file(Image *image, Crew *crew, PyObject *file)
     size_t known = crew->tariffs.size / sizeof *tariffs;
     for (size_t n = first < 0 ? 0 : (size_t)first; n < CALL_COUNT(state); n++) {
         const Call *call = CALLS(state) + n;
-        if (call->tariff < 0 || (size_t)call->tariff >= known ||
+        if (call->tariff == REPEATED)
+            continue;
+        if (!told->priced || call->tariff < 0 || (size_t)call->tariff >= known ||
             add_call(image, state, call, tariffs + call->tariff, prefix, asked, number) == FAILED) {
             PyErr_SetString(PyExc_ValueError, "a call is too long, or there are too many");
             return FAILED;

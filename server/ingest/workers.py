@@ -211,7 +211,12 @@ class _Crew:
             batch.take_rows()
             return folder.finish(number, batch, stamp)
         dumped = shortjson.dumps(batch.state, separators=(",", ":"))
-        copy = found.legacy and not claude_s and ((state.meta or {}).get("parent") or state.foreign)
+        if claude_s:
+            if not held.new:  # another log told all of it
+                batch.held = None
+                held.forget()
+            return Read(number, None, batch, stamp, dumped, held.new)
+        copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
         return Read(number, None, batch, stamp, dumped, 0 if copy else found.calls)
 
 
