@@ -1,10 +1,14 @@
 """Brimline beside ccusage on the same generated logs: time, CPU and how near the truth.
 
     npm install --prefix DIR ccusage@20.0.24
-    python -m benchmarks.beside --ccusage DIR/node_modules/.bin/ccusage [--mb 100] [--runs 5]
+    python -m benchmarks.beside --ccusage DIR/node_modules/.bin/ccusage [--mb 100] [--claude 20]
+        [--runs 5]
 
-Each starts as a process of its own, in turn, with a warm page cache. Brimline starts with an
-empty data folder and stores every call; ccusage reads everything each time and stores nothing.
+Of the logs so many percent are Claude Code's; `ccusage daily` reads both programs', and where there
+are none of Claude Code, `ccusage codex daily`.
+
+Each starts as a process of its own, in turn, with a warm page cache. Brimline starts with an empty
+data folder and stores every call; ccusage reads everything each time and stores nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +25,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.scan import SCAN
-from tests.rollouts import Tree
+from benchmarks.scan import SCAN, Mixed
 
 Took = dict[str, list[tuple[float, float]]]
 
@@ -32,32 +35,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ccusage", required=True, help="its script")
     parser.add_argument("--mb", type=int, default=100)
+    parser.add_argument("--claude", type=int, default=20, help="percent")
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="brimline-beside-") as folder:
         root = Path(folder)
-        home, data = root / "home" / ".codex", root / "data"
-        tree = Tree(home, seed=1, body=6000, turns=16)
-        tree.grow_to(asked.mb << 20)
-        files = [str(path) for path in sorted(home.rglob("*.jsonl"))]
-        size = sum(Path(path).stat().st_size for path in files) / 1e6
-        print(f"{size:.0f} MB, {len(files)} files; load {os.getloadavg()[0]:.1f}")
+        data, tree = root / "data", Mixed(root / "home", asked.mb, asked.claude)
+        print(tree.told)
         environ = {
-            **os.environ, "HOME": str(home.parent), "CODEX_HOME": str(home),
-            "BRIMLINE_NO_KEYRING": "1", "XDG_CONFIG_HOME": str(root / "config"),
+            **os.environ, "HOME": str(root / "home"), "CODEX_HOME": str(tree.codex_home),
+            "CLAUDE_CONFIG_DIR": str(tree.claude_home), "BRIMLINE_NO_KEYRING": "1",
+            "XDG_CONFIG_HOME": str(root / "config"), "PYTHONDONTWRITEBYTECODE": "",
         }  # fmt: skip
         ours = [*SCAN, "--data-dir", str(data)]
-        theirs = [asked.ccusage, "codex", "daily", "--json", "--offline"]
+        what = ["daily"] if asked.claude else ["codex", "daily"]
+        theirs = [asked.ccusage, *what, "--json", "--offline"]
         took: Took = {}
         for _ in range(asked.runs + 1):
             shutil.rmtree(data, ignore_errors=True)
-            timed(took, "cat", ["cat", *files], environ)
+            timed(took, "cat", ["cat", *tree.files], environ)
             said = json.loads(timed(took, "brimline, cold", ours, environ))
             timed(took, "brimline, nothing new", ours, environ)
             counted = json.loads(timed(took, "ccusage", theirs, environ))
         report(took)
-        truth = tree.sums[1] + tree.sums[3]
-        print(f"tokens: truth {truth:,}, brimline {said['tokens']['total']:,}, "
+        both = tree.codex.sums, tree.claude.sums
+        truth = sum(sums[1] + sums[3] for sums in both)
+        found = said["tokens"]["total"] + said["claude"]["tokens"]["total"]
+        print(f"tokens: truth {truth:,}, brimline {found:,}, "
               f"ccusage {counted['totals']['totalTokens']:,}")  # fmt: skip
 
 

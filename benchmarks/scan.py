@@ -1,8 +1,9 @@
 """How long a cold and a warm scan take, as ratios to `cat` of the same files in the same run.
 
-    .venv/bin/python benchmarks/scan.py [--mb 100] [--runs 7] [--files 5000]
+    .venv/bin/python benchmarks/scan.py [--mb 100] [--claude 20] [--runs 7] [--files 5000]
 
-Generates a tree once (in the temporary folder), reads it so that the page cache is warm, then
+Generates a tree once (in the temporary folder), of which so many percent are logs of Claude Code
+(0: Codex' alone, 100: none of Codex'), reads it so that the page cache is warm, then
 runs cat, a cold scan (new database, everything stored) and a warm one in turn, and compares
 what was counted with the truth. Then: what a look at many unchanged files costs inside the app,
 and how soon an appended call is counted.
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -29,6 +31,7 @@ from server.config import Config  # noqa: E402 - the root must be on the path
 from server.ingest.indexer import Indexer  # noqa: E402
 from server.ingest.ledger import Ledger  # noqa: E402
 from server.store import db, migrations, settings  # noqa: E402
+from tests.claudetree import ClaudeTree  # noqa: E402
 from tests.rollouts import Rollout, Tree  # noqa: E402
 
 # As users start it; `python -m` alone takes a few milliseconds longer.
@@ -46,23 +49,50 @@ def main() -> None:
     """Print the medians, the best, and their ratios."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--mb", type=int, default=100)
+    options.add_argument("--claude", type=int, default=20, help="percent")
     options.add_argument("--runs", type=int, default=7)
     options.add_argument("--files", type=int, default=5000)
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="brimline-scan-") as folder:
-        measure(Path(folder), given.mb, given.runs)
+        measure(Path(folder), given.mb, given.claude, given.runs)
     with tempfile.TemporaryDirectory(prefix="brimline-scan-") as folder:
         follow(Path(folder), given.files)
 
 
-def measure(folder: Path, megabytes: int, runs: int) -> None:
+class Mixed:
+    """Logs of both programs below a folder, and the truth about them."""
+
+    def __init__(self, root: Path, megabytes: int, claude: int) -> None:
+        """`claude`: so many percent are logs of Claude Code."""
+        self.codex_home, self.claude_home = root / ".codex", root / ".claude"
+        size = megabytes << 20
+        self.codex = Tree(self.codex_home, seed=1, body=6000, turns=16)
+        self.codex.grow_to(size * (100 - claude) // 100)
+        self.claude = ClaudeTree(self.claude_home, seed=1, body=6000, answers=60)
+        self.claude.grow_to(size * claude // 100)
+        self.files = [str(path) for path in sorted(root.rglob("*.jsonl"))]
+        self.size = sum(Path(path).stat().st_size for path in self.files)
+
+    @property
+    def told(self) -> str:
+        """What there is."""
+        calls = f"{len(self.codex.truth)} + {len(self.claude.truth)} calls"
+        return f"{self.size / 1e6:.0f} MB, {len(self.files)} files, {calls}; load {load()}"
+
+    @property
+    def homes(self) -> dict[str, str]:
+        """The variables that say where they are."""
+        return {
+            "BRIMLINE_CODEX_HOME": str(self.codex_home),
+            "BRIMLINE_CLAUDE_HOME": str(self.claude_home),
+        }
+
+
+def measure(folder: Path, megabytes: int, claude: int, runs: int) -> None:
     """One tree, `runs` interleaved rounds."""
-    home, data = folder / "home", folder / "data"
-    tree = Tree(home, seed=1, body=6000, turns=16)
-    tree.grow_to(megabytes << 20)
-    files = [str(path) for path in sorted(home.rglob("*.jsonl"))]
-    size = sum(Path(path).stat().st_size for path in files)
-    print(f"{size / 1e6:.0f} MB, {len(files)} files, {len(tree.truth)} calls; load {load()}")
+    data = folder / "data"
+    tree = Mixed(folder / "home", megabytes, claude)
+    print(tree.told)
     taken: dict[str, list[float]] = {}
 
     def note(name: str, wall: float, cpu: float) -> None:
@@ -70,10 +100,10 @@ def measure(folder: Path, megabytes: int, runs: int) -> None:
         taken.setdefault(name + ", CPU", []).append(cpu)
 
     for _ in range(runs + 1):
-        note("cat", *cat(files))
+        note("cat", *cat(tree.files))
         shutil.rmtree(data, ignore_errors=True)
         for kind in ("cold", "warm"):
-            wall, cpu, answer = scan(home, data)
+            wall, cpu, answer = scan(tree, data)
             note(f"{kind} process", wall, cpu)
             taken.setdefault(f"{kind}, as it says", []).append(answer["seconds"])
             check(answer, tree)
@@ -85,7 +115,7 @@ def measure(folder: Path, megabytes: int, runs: int) -> None:
             f"   best {best * 1000:9.1f} ms  {best / min(base):6.2f} ×"
         )
     shutil.rmtree(data)
-    print(f"largest process {peak(home, data):.0f} MB; load {load()}")
+    print(f"largest process {peak(tree, data):.0f} MB; load {load()}")
 
 
 def follow(folder: Path, files: int) -> None:
@@ -151,41 +181,37 @@ def cat(files: list[str]) -> tuple[float, float]:
     return wall, cpu
 
 
-def scan(home: Path, data: Path, *before: str) -> tuple[float, float, dict[str, float]]:
+def scan(tree: Mixed, data: Path, *before: str) -> tuple[float, float, dict[str, Any]]:
     """`brimline scan --json`."""
     environment = {
         **os.environ,
         "PYTHONDONTWRITEBYTECODE": "",  # installed programs are compiled
         "BRIMLINE_DATA_DIR": str(data),
-        "BRIMLINE_CODEX_HOME": str(home),
-        "BRIMLINE_CLAUDE_HOME": str(home / "none"),
+        **tree.homes,
     }
     wall, cpu, said = timed([*before, *SCAN], cwd=ROOT, env=environment)
-    answer: dict[str, float] = json.loads(said)
+    answer: dict[str, Any] = json.loads(said)
     return wall, cpu, answer
 
 
-def peak(home: Path, data: Path) -> float:
+def peak(tree: Mixed, data: Path) -> float:
     """The most memory (MB) a process of a cold scan held.
 
     Asked by a process in between: a child's figure begins with the memory of who started it.
     """
-    _, _, answer = scan(home, data, sys.executable, "-c", PEAK)
-    return answer["peak"] / 1024
+    _, _, answer = scan(tree, data, sys.executable, "-c", PEAK)
+    return float(answer["peak"]) / 1024
 
 
-def check(answer: dict[str, float], tree: Tree) -> None:
+def check(answer: dict[str, Any], tree: Mixed) -> None:
     """Stop when the scan counted something else than what is there."""
-    tokens: dict[str, int] = answer["tokens"]  # type: ignore[assignment]
-    counted = (
-        answer["calls"],
-        tokens["input"],
-        tokens["cachedInput"],
-        tokens["output"],
-        tokens["reasoningOutput"],
-    )
-    if counted != tree.sums:
-        raise SystemExit(f"wrong: counted {counted}, truth {tree.sums}")
+    ours, claudes = answer["tokens"], answer["claude"]["tokens"]
+    names = ("input", "cachedInput", "output")
+    counted = answer["calls"], *(ours[name] for name in (*names, "reasoningOutput"))
+    beside = answer["claude"]["calls"], *(claudes[name] for name in names)
+    if (counted, beside) != (tree.codex.sums, tree.claude.sums):
+        truth = tree.codex.sums, tree.claude.sums
+        raise SystemExit(f"wrong: counted {counted} and {beside}, truth {truth}")
 
 
 if __name__ == "__main__":
