@@ -9,9 +9,9 @@ from __future__ import annotations
 from server import shortjson
 from server.ingest import codex, reconcile
 from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
-from server.ingest.reader import COLUMNS, SUMS, table
+from server.ingest.reader import COLUMNS, FIRST, SUMS, table
 from server.ingest.workers import copied_head
-from server.store import db
+from server.store import db, sqlite
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -33,12 +33,10 @@ _ROWS = (
     f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
     f"({','.join('?' * _COUNT)}, 'codex', ?, ?, {reconcile.LOG})"
 )
-_TABLE = (
-    f"insert or ignore into main.call({_COLUMNS}, provider, session, source, seen) "  # noqa: S608
-    f"select {_COLUMNS}, 'codex', number + ?, number + ?, {reconcile.LOG} from chunk.row"
-)
+_COPY = "insert into main.call select * from chunk.row"  # copies rows as they lie: `reader.TABLE`
+_RENUMBER = "update chunk.row set session = session + ?, source = source + ?"
 _KNOWN = (
-    "select distinct number from chunk.row where exists "
+    "select distinct source from chunk.row where exists "
     "(select 1 from main.call where call.id = row.id)"
 )
 
@@ -81,7 +79,7 @@ class Bulk:
         plain = [read for read in chunk.reads if read.rows]
         odd = [read for read in chunk.reads if not read.rows]
         if chunk.table is not None:
-            connection.deserialize(chunk.table, name="chunk")
+            self._attach(connection, chunk.table)
         again = self._again(plain)
         if not self._insert(connection, chunk, plain, again):
             again |= self._known(connection, chunk, plain)
@@ -91,6 +89,13 @@ class Bulk:
         left = self._hold(self._paired(odd))
         left += self._paired(read for read in plain if read.number in again)
         return [*self._paired(new), *self._store_held(connection, left)], left
+
+    def _attach(self, connection: sqlite3.Connection, rows: bytes) -> None:
+        """Have a table of rows at hand, of the sessions and sources that they get."""
+        connection.deserialize(rows, name="chunk")
+        above = self._session - FIRST, self._source - FIRST
+        if any(above):
+            connection.execute(_RENUMBER, above)
 
     def _paired(self, reads: Iterable[Read]) -> list[Pair]:
         return [(self._jobs[read.number], read) for read in reads]
@@ -113,8 +118,7 @@ class Bulk:
         top = _top(connection)
         if chunk.table is not None:
             self._take_out(connection, plain, again)
-            cursor = connection.execute(_TABLE, (self._session, self._source))
-            added = cursor.rowcount
+            added = _copy(connection)
         else:
             added = self._insert_rows(connection, {read.number: read.batch.rows for read in wanted})
         whole = added == sum(read.rows for read in wanted)
@@ -142,16 +146,18 @@ class Bulk:
         for read in plain:
             if read.number in again and not read.batch.rows:
                 read.batch.rows += connection.execute(
-                    f"select {_COLUMNS} from chunk.row where number = ?",  # noqa: S608
-                    (read.number,),
+                    f"select {_COLUMNS} from chunk.row where source = ?",  # noqa: S608
+                    (self._source + read.number,),
                 ).fetchall()
-                connection.execute("delete from chunk.row where number = ?", (read.number,))
+                connection.execute(
+                    "delete from chunk.row where source = ?", (self._source + read.number,)
+                )
 
     def _known(
         self, connection: sqlite3.Connection, chunk: Chunk, plain: Iterable[Read]
     ) -> set[int]:
         if chunk.table is not None:
-            return {int(number) for (number,) in connection.execute(_KNOWN)}
+            return {int(source) - self._source for (source,) in connection.execute(_KNOWN)}
         return {read.number for read in plain}
 
     # ── copied heads of forks ─────────────────────────────────────────────────────────
@@ -255,10 +261,10 @@ class Bulk:
             own = {read.number: read.batch.rows[heads[read.number][0] :] for read in reads}
             return self._insert_rows(connection, own) == sum(map(len, own.values()))
         try:
-            connection.deserialize(table(held), name="chunk")
+            self._attach(connection, table(held))
         except ValueError:
             return False  # rows of them will do
-        added = connection.execute(_TABLE, (self._session, self._source)).rowcount
+        added = _copy(connection)
         return bool(added == sum(len(one) - head for one, head in held))
 
     def _note(self, top: int, reads: Iterable[Read]) -> None:
@@ -331,6 +337,14 @@ class Bulk:
                     "select key, thread from session where thread = ?", (self._threads[key],)
                 ):
                     self._threads[child] = thread
+
+
+def _copy(connection: sqlite3.Connection) -> int:
+    """Insert the rows of the chunk, all or none; returns how many."""
+    try:
+        return connection.execute(_COPY).rowcount
+    except sqlite.IntegrityError:  # one is known, or is none
+        return 0
 
 
 def _top(connection: sqlite3.Connection) -> int:
