@@ -65,6 +65,11 @@ class Bulk:
         self._sequences: dict[str, list[Emitted] | None] = {}
         # How many calls of which sequence a session begins with, until somebody asks for its own.
         self._inherited: dict[str, tuple[int, Sequence[Emitted]]] = {}
+        # Rows of whole files that `write` is to add: each statement has its price.
+        self._sources: list[tuple[Any, ...]] = []
+        self._sessions: list[tuple[Any, ...]] = []
+        self._told: list[tuple[Any, ...]] = []  # of threads
+        self._limits: list[tuple[int, dict[str, Any]]] = []
         self._threads: dict[str, str] = {}
         self._awaited: set[str] = set()
         for key, thread, parent in db.rows("select key, thread, parent from session"):
@@ -74,7 +79,8 @@ class Bulk:
     def store(self, connection: sqlite3.Connection, chunk: Chunk) -> tuple[list[Pair], list[Pair]]:
         """Store what is plain, with its cursors: (what is stored, what is left to store).
 
-        Copies of sessions that have not come yet are neither; see `store_rest`.
+        Copies of sessions that have not come yet are neither; see `store_rest`. Not all of it is
+        in the database before the next `write`.
         """
         plain = [read for read in chunk.reads if read.rows]
         odd = [read for read in chunk.reads if not read.rows]
@@ -289,12 +295,21 @@ class Bulk:
             self._sequences[key] = [*parent[:count], *own] if whole else None
         return self._sequences.get(key)
 
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Add what waits to be; call it before the transaction ends."""
+        connection.executemany(_ADD_SOURCE, self._sources)
+        connection.executemany(_ADD_SESSION, self._sessions)
+        connection.executemany(ADD_THREAD, self._told)
+        if self._limits:
+            snapshots(connection, self._limits)
+        for rows in (self._sources, self._sessions, self._told, self._limits):
+            rows.clear()
+
     def _finish(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
-        """Add the files' sessions, threads, allowances and cursors."""
+        """Have the files' sessions, threads, allowances and cursors added."""
         # Parents begin before their children, and names begin with the time.
         ordered = sorted(reads, key=lambda read: self._jobs[read.number].source.name)
         now = db.now_ms()
-        sources, sessions, threads, limits = [], [], [], []
         for read in ordered:
             job, batch = self._jobs[read.number], read.batch
             meta = dict(batch.state.get("meta") or {})
@@ -303,19 +318,14 @@ class Bulk:
             job.source.id = self._source + read.number
             job.source.fingerprint = read.fingerprint
             sums = self._ledger.count_days("codex", meta["project"], batch)
-            sources.append(_source_row(job, read, sums, now))
+            self._sources.append(_source_row(job, read, sums, now))
             thread = self._thread(batch.state["owner"], meta)
             head = self._heads.get(read.number, (0, False))
-            sessions.append(
+            self._sessions.append(
                 (*_session_row(self._session + read.number, job, batch, meta, thread), *head)
             )
-            threads.append(_thread_row(batch, meta, thread))
-            limits += batch.limits
-        connection.executemany(_ADD_SOURCE, sources)
-        connection.executemany(_ADD_SESSION, sessions)
-        connection.executemany(ADD_THREAD, threads)
-        if limits:
-            snapshots(connection, limits)
+            self._told.append(_thread_row(batch, meta, thread))
+            self._limits += batch.limits
         self._adopt(connection, ordered)
 
     def _thread(self, key: str, meta: dict[str, Any]) -> str:
@@ -332,6 +342,7 @@ class Bulk:
         for read in reads:
             key = read.batch.state["owner"]
             if key in self._awaited:
+                self.write(connection)
                 self._ledger.adopt(connection, key, self._threads[key])
                 for child, thread in connection.execute(
                     "select key, thread from session where thread = ?", (self._threads[key],)

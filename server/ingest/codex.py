@@ -204,9 +204,9 @@ class Records:
 def owner_of(name: str) -> str | None:
     """The thread id at the end of a rollout's name."""
     found = name[-36:]
-    parts = found.split("-")
-    alike = [len(part) for part in parts] == [8, 4, 4, 4, 12]
-    return found if alike and _HEX.issuperset("".join(parts)) else None
+    letters = found.replace("-", "")
+    alike = len(letters) == 32 and found[8:24:5] == "----"
+    return found if alike and _HEX.issuperset(letters) else None
 
 
 def legacy(call_id: str) -> bool:
@@ -1028,7 +1028,7 @@ def as_json(line: bytes) -> Any:
 def read_json(line: bytes) -> tuple[Any, bool]:
     """A line's value as `as_json`, and whether half a surrogate pair in it was replaced."""
     value = shortjson.loads(line.decode(errors="replace"))
-    if b"\\ud" not in line and b"\\uD" not in line:
+    if b"\\u" not in line or (b"\\ud" not in line and b"\\uD" not in line):
         return value, False
     whole = shortjson.mended(value)
     return whole, whole != value

@@ -31,7 +31,7 @@ WATCHED_SECONDS = 1.0  # the same while a page is open
 _WATCHING = 5.0  # how long a page counts as open that asks no more
 SWEEP_SECONDS = 30.0
 _BATCH = 200  # calls a transaction beside a proxy that writes too
-_BULK = 50_000  # calls a transaction when nobody else writes
+_BULK = 10_000  # calls a transaction when nobody else writes
 _BREATH = 0.001  # between transactions, so that the recorder gets its turn
 _CHANGED = -1  # the size of a file that is to be read (on): no file has that
 _RECENT = 48 * 3600  # seconds; files touched since then are looked at in every poll …
@@ -524,6 +524,7 @@ class Indexer:
                     break
             else:
                 self._loaded(connection, *bulk.store_rest(connection), left)
+            bulk.write(connection)
             self._ledger.flush(connection)
         return more
 

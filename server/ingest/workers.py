@@ -30,7 +30,7 @@ WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it bring
 _CREW_CHUNK = 1000  # rows that no process has to wait for
 _CHUNK = 300  # rows; the sooner they come, the less is left to store at the end
 _TICKETS = 16_000  # numbers of four bytes; a pipe holds 64 KiB
-_ADD = "insert into row({}, provider, session, source, seen) values ({}, 'codex', ?, ?, 1)".format(
+_ADD = "insert into row({}, provider, session, source, seen) values ({}, 'codex', ?, ?, 1)".format(  # noqa: S608
     COLUMNS.replace("offset", '"offset"'), ",".join("?" * (COLUMNS.count(",") + 1))
 )
 
