@@ -1145,6 +1145,8 @@ def time_ms(text: Any) -> int | None:
 
 def whole(value: Any) -> int | None:
     """A count: a whole number, or one written as text or with a point (`12.0`)."""
+    if type(value) is int:  # most are
+        return value if 0 <= value <= MAX_NUMBER else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         return int(value)
     if isinstance(value, float) and value.is_integer():
@@ -1225,9 +1227,12 @@ def _up_to_quote(line: bytes, begin: int) -> bytes:
 
 def _maybe_secret(text: str) -> bool:
     low = text.lower()
-    return any(word in low for word in _SECRETS) or any(
-        len(word) >= _LONG_WORD for word in low.split()
-    )
+    if max(map(len, low.split()), default=0) >= _LONG_WORD:
+        return True
+    for word in _SECRETS:  # noqa: SIM110 - `any` takes twice as long, for each title
+        if word in low:
+            return True
+    return False
 
 
 def one_line(text: str) -> str | None:

@@ -4,9 +4,9 @@
  * The first page has the header and the table's description, the second is the table's root (the
  * only leaf, or the page that names the leaves), then come the leaves in the order of the rows.
  */
-#define PAGE 65536u
-#define RECORD 60000u /* a longer row would need pages of its own; Python hands that over itself */
-#define CHILDREN 5000u /* of the page above */
+#define PAGE 16384u
+#define RECORD 16000u /* a longer row would need pages of its own; Python hands that over itself */
+#define CHILDREN 1500u /* of the page above */
 #define ROW_COLUMNS 24
 
 typedef struct {
@@ -67,6 +67,7 @@ static int new_leaf(Image *image)
     image->leaves++;
     memset(leaf(image), 0, PAGE);
     leaf(image)[0] = 13;
+    put16(leaf(image) + 5, PAGE);
     image->cells = 0, image->free = PAGE;
     return DONE;
 }
@@ -172,7 +173,7 @@ static void add_root(Image *image)
 /* The first page: the file's header, and the table's description. */
 static int add_first(Image *image, Place sql, size_t length, size_t pages)
 {
-    static const unsigned char header[] = "SQLite format 3\0\0\1\1\1\0\100\40\40";
+    static const unsigned char header[] = "SQLite format 3\0\100\0\1\1\0\100\40\40";
     unsigned char *page = image->data, made[RECORD], heads[18];
     const Value values[] = {{.text = {(Place)"table"}, .size = {5}},
                             {.text = {(Place)"row"}, .size = {3}},

@@ -362,17 +362,26 @@ class Crew:
         batch.state = state.dump()
         return batch, state
 
-    def priced(self, batch: Batch, held: Held) -> bool:
-        """Add up calls that are held; False where they have to be looked at one by one."""
+    def runs(self, held: Held) -> tuple[list[tuple[Any, ...]], int] | None:
+        """Price calls that are held: their sums and the last one's time, as `usual.sums` tells
+        them; None where they have to be looked at one by one.
+        """  # noqa: D205
         while True:
             said = codex.usual.sums(self.crew, held.place, held.first)
             if said is None:
-                return False
+                return None
             runs, last = said
             if isinstance(runs, list):
-                break
+                return runs, last
             if not self._learn(runs, last):
-                return False
+                return None
+
+    def priced(self, batch: Batch, held: Held) -> bool:
+        """Add up calls that are held; False where they have to be looked at one by one."""
+        said = self.runs(held)
+        if said is None:
+            return False
+        runs, batch.last = said
         day = self.days.of
         days: dict[tuple[str, str], list[int]] = {}
         batch.days = days
@@ -380,7 +389,6 @@ class Crew:
             key = day(quarter * QUARTER), model or ""
             total = days.get(key)
             days[key] = sums if total is None else list(map(int.__add__, total, sums))
-        batch.last = last
         return True
 
     def _learn(self, model: str | None, at: int) -> bool:

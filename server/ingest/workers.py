@@ -192,11 +192,13 @@ class _Crew:
         held = batch.held = reader.Held(
             self._crew, place, number, codex.named(state), found.calls, source.path
         )
-        if (found.legacy and not self._fresh) or not self._crew.priced(batch, held):
+        copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
+        # What a copy has of its own is added up when it is cut.
+        known = self._crew.runs(held) is not None if copy else self._crew.priced(batch, held)
+        if not known or (found.legacy and not self._fresh):
             batch.take_rows()
             return folder.finish(number, batch, stamp)
         dumped = shortjson.dumps(batch.state, separators=(",", ":"))
-        copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
         return Read(number, None, batch, stamp, dumped, 0 if copy else found.calls)
 
 
