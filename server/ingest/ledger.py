@@ -948,7 +948,7 @@ def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
         if not isinstance(window, dict):
             continue
         used = window.get("used_percent")
-        if type(used) not in _NUMBERS or not 0 <= used <= 1000:
+        if not isinstance(used, _NUMBERS) or isinstance(used, bool) or not 0 <= used <= 1000:
             continue
         minutes = codex.whole(window.get("window_minutes"))
         resets = codex.whole(window.get("resets_at"))
@@ -959,7 +959,7 @@ def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
     return rows
 
 
-_NUMBERS = (float, int)  # `True` is none
+_NUMBERS = (float, int)  # `float | int` would be made anew for each
 _keys: dict[tuple[Any, int | None, str], str] = {}
 
 
