@@ -14,6 +14,7 @@ import pytest
 
 from server.ingest import codex, early, ledger, reader, workers
 from server.ingest.files import Job, Source
+from server.store import schema
 from server.usage.days import Days
 from tests import compiled
 from tests.rollouts import Rollout, Tree
@@ -23,6 +24,7 @@ HEAD = (
     b'{"timestamp":"2026-05-28T21:02:26.472Z","type":"session_meta","payload":'
     b'{"id":"019e7065-48a8-751b-8b7c-6e91ea382e59","cwd":"/home/dev"}}\n'
 )
+ROW = reader.COLUMNS.replace("offset", '"offset"') + ", source"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,8 @@ def by_crew(jobs: list[Job]) -> dict[int, workers.Read]:
         if chunk.table is not None:
             rows = rows_of(chunk.table)
             for read in chunk.reads:
-                read.batch.rows += [row[:-1] for row in rows if row[-1] == read.number]
+                number = read.number + reader.FIRST
+                read.batch.rows += [row[:-1] for row in rows if row[-1] == number]
         for read in chunk.reads:
             read.batch.take_rows()
             assert read.number not in found
@@ -77,8 +80,18 @@ def rows_of(table: bytes) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.deserialize(table)
         assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
-        found: list[tuple[Any, ...]] = connection.execute("select * from row").fetchall()
+        always = "provider, session - source, tier, account, seen"
+        kinds = connection.execute(f"select distinct {always} from row").fetchall()
+        wanted = [(provider, 0, None, None, 1) for provider in ("codex", "claude")]
+        assert len(kinds) < 2 and set(kinds) <= set(wanted)
+        found: list[tuple[Any, ...]] = connection.execute(f"select {ROW} from row").fetchall()
         return found
+
+
+def test_rows_lie_as_in_the_ledger() -> None:
+    """Else SQLite would put each value in another column."""
+    (call,) = [one for one in schema.USAGE if one.startswith('CREATE TABLE IF NOT EXISTS "call" ')]
+    assert call.replace('IF NOT EXISTS "call"', '"row"') == reader.TABLE
 
 
 def by_python(jobs: list[Job]) -> dict[int, workers.Read]:

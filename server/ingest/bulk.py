@@ -9,9 +9,9 @@ from __future__ import annotations
 from server import shortjson
 from server.ingest import claude, codex, reconcile
 from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
-from server.ingest.reader import COLUMNS, SUMS, table
+from server.ingest.reader import COLUMNS, FIRST, SUMS, table
 from server.ingest.workers import copied_head
-from server.store import db
+from server.store import db, sqlite
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -33,12 +33,10 @@ _ROWS = (
     f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
     f"({','.join('?' * _COUNT)}, 'codex', ?, ?, {reconcile.LOG})"
 )
-_TABLE = (
-    f"insert or ignore into main.call({_COLUMNS}, provider, session, source, seen) "  # noqa: S608
-    f"select {_COLUMNS}, ?, {{}}, number + ?, {reconcile.LOG} from chunk.row"
-)
+_COPY = "insert into main.call select * from chunk.row"  # copies rows as they lie: `reader.TABLE`
+_RENUMBER = "update chunk.row set session = session + ?, source = source + ?"
 _KNOWN = (
-    "select distinct number from chunk.row where exists "
+    "select distinct source from chunk.row where exists "
     "(select 1 from main.call where call.id = row.id)"
 )
 
@@ -67,10 +65,17 @@ class Bulk:
         self._sequences: dict[str, list[Emitted] | None] = {}
         # How many calls of which sequence a session begins with, until somebody asks for its own.
         self._inherited: dict[str, tuple[int, Sequence[Emitted]]] = {}
+        # Rows of whole files that `write` is to add: each statement has its price.
+        self._sources: list[tuple[Any, ...]] = []
+        self._sessions: list[tuple[Any, ...]] = []
+        self._sessions_again: list[tuple[Any, ...]] = []
+        self._told: list[tuple[Any, ...]] = []  # of threads
+        self._limits: list[tuple[int, dict[str, Any]]] = []
         self._threads: dict[str, str] = {}
         self._awaited: set[str] = set()
         # Claude's sessions of this load, which may have several files: number and folder.
         self._claude: dict[str, tuple[int, str | None]] = {}
+        self._joined = False  # whether rows of the chunk are of a session of another number
         self._elsewhere: set[str] = set()  # of which the ledger has stored a file
         # What sub-agents were asked first, for sessions in which nobody else says anything.
         self._lesser: dict[str, tuple[str, str]] = {}
@@ -81,12 +86,13 @@ class Bulk:
     def store(self, connection: sqlite3.Connection, chunk: Chunk) -> tuple[list[Pair], list[Pair]]:
         """Store what is plain, with its cursors: (what is stored, what is left to store).
 
-        Copies of sessions that have not come yet are neither; see `store_rest`.
+        Copies of sessions that have not come yet are neither; see `store_rest`. Not all of it is
+        in the database before the next `write`.
         """
         plain = [read for read in chunk.reads if read.rows or self._is_empty(read)]
         odd = [read for read in chunk.reads if not (read.rows or self._is_empty(read))]
         if chunk.table is not None:
-            connection.deserialize(chunk.table, name="chunk")
+            self._attach(connection, chunk.table)
         self._recall(connection, plain)
         again = self._again(plain)
         if not self._insert(connection, chunk, plain, again):
@@ -96,10 +102,19 @@ class Bulk:
         self._finish(connection, new)
         left = self._hold(self._paired(odd))
         left += self._paired(read for read in plain if read.number in again)
-        for _, read in left:
-            if self._is_claude(read) and (key := read.batch.state.get("owner")):
-                self._elsewhere.add(key)
+        others = [read for _, read in left if self._is_claude(read)]
+        if others:
+            self.write(connection)  # the ledger stores them, and looks for their sessions
+            self._elsewhere.update(str(read.batch.state.get("owner")) for read in others)
         return [*self._paired(new), *self._store_held(connection, left)], left
+
+    def _attach(self, connection: sqlite3.Connection, rows: bytes) -> None:
+        """Have a table of rows at hand, of the sessions and sources that they get."""
+        connection.deserialize(rows, name="chunk")
+        self._joined = False
+        above = self._session - FIRST, self._source - FIRST
+        if any(above):
+            connection.execute(_RENUMBER, above)
 
     def _paired(self, reads: Iterable[Read]) -> list[Pair]:
         return [(self._jobs[read.number], read) for read in reads]
@@ -162,7 +177,8 @@ class Bulk:
         top = _top(connection)
         if chunk.table is not None:
             self._take_out(connection, plain, again)
-            added = self._insert_table(connection, wanted)
+            self._join(connection, wanted)
+            added = _copy(connection)
         else:
             added = self._insert_rows(connection, {read.number: read.batch.rows for read in wanted})
         whole = added == sum(read.rows for read in wanted)
@@ -172,13 +188,15 @@ class Bulk:
             _drop_above(connection, top)
         return whole
 
-    def _insert_table(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> int:
-        """Insert the chunk's rows, which are of one provider; returns how many were not there."""
-        others = "".join(f" when {own} then {one}" for own, one in self._members(reads).items())
-        session = f"case number{others} else number + ? end" if others else "number + ?"
-        provider = "claude" if reads and self._is_claude(reads[0]) else "codex"
-        given = provider, self._session, self._source
-        return connection.execute(_TABLE.format(session), given).rowcount
+    def _join(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
+        """Let the chunk's rows be of the sessions that their logs of Claude belong to."""
+        members = self._members(reads)
+        if members or self._joined:
+            others = "".join(f" when {self._source + own} then {n}" for own, n in members.items())
+            plainly = f"source + {self._session - self._source}"
+            session = f"case source{others} else {plainly} end" if others else plainly
+            connection.execute(f"update chunk.row set session = {session}")  # noqa: S608 - numbers
+        self._joined = bool(members)
 
     def _insert_rows(
         self, connection: sqlite3.Connection, wanted: dict[int, list[tuple[Any, ...]]]
@@ -198,16 +216,18 @@ class Bulk:
         for read in plain:
             if read.number in again and not read.batch.rows:
                 read.batch.rows += connection.execute(
-                    f"select {_COLUMNS} from chunk.row where number = ?",  # noqa: S608
-                    (read.number,),
+                    f"select {_COLUMNS} from chunk.row where source = ?",  # noqa: S608
+                    (self._source + read.number,),
                 ).fetchall()
-                connection.execute("delete from chunk.row where number = ?", (read.number,))
+                connection.execute(
+                    "delete from chunk.row where source = ?", (self._source + read.number,)
+                )
 
     def _known(
         self, connection: sqlite3.Connection, chunk: Chunk, plain: Iterable[Read]
     ) -> set[int]:
         if chunk.table is not None:
-            return {int(number) for (number,) in connection.execute(_KNOWN)}
+            return {int(source) - self._source for (source,) in connection.execute(_KNOWN)}
         return {read.number for read in plain}
 
     # ── copied heads of forks ─────────────────────────────────────────────────────────
@@ -249,6 +269,7 @@ class Bulk:
         """
         done: list[Pair] = []
         left: list[Pair] = []
+        self.write(connection)
         connection.executemany(_LESSER, [(one[1], key) for key, one in self._lesser.items()])
         self._lesser.clear()
         self._owners.clear()  # nobody is to be waited for, but for another copy
@@ -313,10 +334,10 @@ class Bulk:
             own = {read.number: read.batch.rows[heads[read.number][0] :] for read in reads}
             return self._insert_rows(connection, own) == sum(map(len, own.values()))
         try:
-            connection.deserialize(table(held), name="chunk")
+            self._attach(connection, table(held))
         except ValueError:
             return False  # rows of them will do
-        added = self._insert_table(connection, reads)
+        added = _copy(connection)
         return bool(added == sum(len(one) - head for one, head in held))
 
     def _note(self, top: int, reads: Iterable[Read]) -> None:
@@ -341,8 +362,20 @@ class Bulk:
             self._sequences[key] = [*parent[:count], *own] if whole else None
         return self._sequences.get(key)
 
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Add what waits to be; call it before the transaction ends."""
+        connection.executemany(_ADD_SOURCE, self._sources)
+        connection.executemany(_ADD_SESSION, self._sessions)
+        connection.executemany(_TELL_SESSION, self._sessions_again)
+        connection.executemany(ADD_THREAD, self._told)
+        if self._limits:
+            snapshots(connection, self._limits)
+        waiting = self._sources, self._sessions, self._sessions_again, self._told, self._limits
+        for rows in waiting:
+            rows.clear()
+
     def _finish(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
-        """Add the files' sessions, threads, allowances and cursors."""
+        """Have the files' sessions, threads, allowances and cursors added."""
         # Parents begin before their children, and names begin with the time.
         ordered = sorted(reads, key=lambda read: self._jobs[read.number].source.name)
         others = [read for read in ordered if self._is_claude(read)]
@@ -350,7 +383,6 @@ class Bulk:
             self._finish_claude(connection, others)
             ordered = [read for read in ordered if not self._is_claude(read)]
         now = db.now_ms()
-        sources, sessions, threads, limits = [], [], [], []
         for read in ordered:
             job, batch = self._jobs[read.number], read.batch
             meta = dict(batch.state.get("meta") or {})
@@ -359,25 +391,19 @@ class Bulk:
             job.source.id = self._source + read.number
             job.source.fingerprint = read.fingerprint
             sums = self._ledger.count_days("codex", meta["project"], batch)
-            sources.append(_source_row(job, read, sums, now))
+            self._sources.append(_source_row(job, read, sums, now))
             thread = self._thread(batch.state["owner"], meta)
             head = self._heads.get(read.number, (0, False))
-            sessions.append(
+            self._sessions.append(
                 (*_session_row(self._session + read.number, job, batch, meta, thread), *head)
             )
-            threads.append(_thread_row(batch, meta, thread, "codex"))
-            limits += batch.limits
-        connection.executemany(_ADD_SOURCE, sources)
-        connection.executemany(_ADD_SESSION, sessions)
-        connection.executemany(ADD_THREAD, threads)
-        if limits:
-            snapshots(connection, limits)
+            self._told.append(_thread_row(batch, meta, thread, "codex"))
+            self._limits += batch.limits
         self._adopt(connection, ordered)
 
     def _finish_claude(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
         """The same of logs of Claude, of which a session may have several: its sub-agents'."""
         now = db.now_ms()
-        sources, sessions, again, threads = [], [], [], []
         members = self._members(reads)
         for read in reads:
             job, batch = self._jobs[read.number], read.batch
@@ -393,17 +419,14 @@ class Bulk:
             job.source.fingerprint = read.fingerprint
             batch.last = meta.get("written") if batch.last is None else batch.last
             sums = self._ledger.count_days("claude", meta["project"], batch)
-            sources.append(_source_row(job, read, sums, now))
+            self._sources.append(_source_row(job, read, sums, now))
             if known:
-                again.append(_again_row(session, job, batch, meta))
+                self._sessions_again.append(_again_row(session, job, batch, meta))
             else:
-                sessions.append((*_session_row(session, job, batch, meta, key), 0, False))
-            threads.append(self._claude_thread(job.source.name, batch, meta, key))
+                row = _session_row(session, job, batch, meta, key)
+                self._sessions.append((*row, 0, False))
+            self._told.append(self._claude_thread(job.source.name, batch, meta, key))
             self._claude[key], self._threads[key] = (session, meta["cwd"]), key
-        connection.executemany(_ADD_SOURCE, sources)
-        connection.executemany(_ADD_SESSION, sessions)
-        connection.executemany(_TELL_SESSION, again)
-        connection.executemany(ADD_THREAD, threads)
         self._adopt(connection, reads)
 
     def _claude_thread(
@@ -430,11 +453,20 @@ class Bulk:
         for read in reads:
             key = read.batch.state["owner"]
             if key in self._awaited:
+                self.write(connection)
                 self._ledger.adopt(connection, key, self._threads[key])
                 for child, thread in connection.execute(
                     "select key, thread from session where thread = ?", (self._threads[key],)
                 ):
                     self._threads[child] = thread
+
+
+def _copy(connection: sqlite3.Connection) -> int:
+    """Insert the rows of the chunk, all or none; returns how many."""
+    try:
+        return connection.execute(_COPY).rowcount
+    except sqlite.IntegrityError:  # one is known, or is none
+        return 0
 
 
 def _top(connection: sqlite3.Connection) -> int:

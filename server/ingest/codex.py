@@ -212,9 +212,9 @@ class Records:
 def owner_of(name: str) -> str | None:
     """The thread id at the end of a rollout's name."""
     found = name[-36:]
-    parts = found.split("-")
-    alike = [len(part) for part in parts] == [8, 4, 4, 4, 12]
-    return found if alike and _HEX.issuperset("".join(parts)) else None
+    letters = found.replace("-", "")
+    alike = len(letters) == 32 and found[8:24:5] == "----"
+    return found if alike and _HEX.issuperset(letters) else None
 
 
 def legacy(call_id: str) -> bool:
@@ -1036,7 +1036,7 @@ def as_json(line: bytes) -> Any:
 def read_json(line: bytes) -> tuple[Any, bool]:
     """A line's value as `as_json`, and whether half a surrogate pair in it was replaced."""
     value = shortjson.loads(line.decode(errors="replace"))
-    if b"\\ud" not in line and b"\\uD" not in line:
+    if b"\\u" not in line or (b"\\ud" not in line and b"\\uD" not in line):
         return value, False
     whole = shortjson.mended(value)
     return whole, whole != value
@@ -1153,6 +1153,8 @@ def time_ms(text: Any) -> int | None:
 
 def whole(value: Any) -> int | None:
     """A count: a whole number, or one written as text or with a point (`12.0`)."""
+    if type(value) is int:  # most are
+        return value if 0 <= value <= MAX_NUMBER else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
         return int(value)
     if isinstance(value, float) and value.is_integer():
@@ -1233,9 +1235,15 @@ def _up_to_quote(line: bytes, begin: int) -> bytes:
 
 def _maybe_secret(text: str) -> bool:
     low = text.lower()
-    return any(word in low for word in _SECRETS) or any(
-        len(word) >= _LONG_WORD and not _is_plain(word) for word in text.split()
-    )
+    words = text.split()
+    if max(map(len, words), default=0) >= _LONG_WORD and not all(
+        len(word) < _LONG_WORD or _is_plain(word) for word in words
+    ):
+        return True
+    for word in _SECRETS:  # noqa: SIM110 - `any` takes twice as long, for each title
+        if word in low:
+            return True
+    return False
 
 
 def _is_plain(word: str) -> bool:

@@ -56,25 +56,35 @@ typedef struct {
 
 /* ── fingerprints ────────────────────────────────────────────────────────────────────── */
 
-static uint64_t turned(uint64_t word, int bits)
+static inline uint64_t turned(uint64_t word, int bits)
 {
     return word >> bits | word << (64 - bits);
 }
 
+static inline void quarter(uint64_t *a, uint64_t *b, uint64_t *c, uint64_t *d, uint64_t first,
+                           uint64_t second)
+{
+    *a += *b + first, *d = turned(*d ^ *a, 32), *c += *d, *b = turned(*b ^ *c, 24);
+    *a += *b + second, *d = turned(*d ^ *a, 16), *c += *d, *b = turned(*b ^ *c, 63);
+}
+
+/* A round: columns, then diagonals, with the words of the message in this order. The order is
+ * written out, so that a compiler keeps the state in registers. */
+#define ROUND(v, m, a, b, c, d, e, f, g, h, i, j, k, l, n, o, p, q)                               \
+    do {                                                                                          \
+        quarter(v, v + 4, v + 8, v + 12, m[a], m[b]);                                             \
+        quarter(v + 1, v + 5, v + 9, v + 13, m[c], m[d]);                                         \
+        quarter(v + 2, v + 6, v + 10, v + 14, m[e], m[f]);                                        \
+        quarter(v + 3, v + 7, v + 11, v + 15, m[g], m[h]);                                        \
+        quarter(v, v + 5, v + 10, v + 15, m[i], m[j]);                                            \
+        quarter(v + 1, v + 6, v + 11, v + 12, m[k], m[l]);                                        \
+        quarter(v + 2, v + 7, v + 8, v + 13, m[n], m[o]);                                         \
+        quarter(v + 3, v + 4, v + 9, v + 14, m[p], m[q]);                                         \
+    } while (0)
+
 /* BLAKE2b's mixing of a block (RFC 7693, 3.2); `before`: bytes up to its end. */
 static void mix(uint64_t state[8], Place block, uint64_t before, int is_last, const uint64_t iv[8])
 {
-    static const unsigned char order[10][16] = {
-        {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
-        {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
-        {11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4},
-        {7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8},
-        {9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13},
-        {2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9},
-        {12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11},
-        {13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10},
-        {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5},
-        {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0}};
     uint64_t v[16], m[16];
     for (int n = 0; n < 16; n++) {
         m[n] = 0;
@@ -84,16 +94,18 @@ static void mix(uint64_t state[8], Place block, uint64_t before, int is_last, co
     }
     v[12] ^= before;
     v[14] ^= is_last ? UINT64_MAX : 0;
-    for (int round = 0; round < 12; round++)
-        for (int n = 0; n < 8; n++) {
-            int shift = n / 4; /* columns, then diagonals */
-            uint64_t *a = v + n % 4, *b = v + 4 + (n + shift) % 4;
-            uint64_t *c = v + 8 + (n + 2 * shift) % 4, *d = v + 12 + (n + 3 * shift) % 4;
-            *a += *b + m[order[round % 10][2 * n]], *d = turned(*d ^ *a, 32);
-            *c += *d, *b = turned(*b ^ *c, 24);
-            *a += *b + m[order[round % 10][2 * n + 1]], *d = turned(*d ^ *a, 16);
-            *c += *d, *b = turned(*b ^ *c, 63);
-        }
+    ROUND(v, m, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    ROUND(v, m, 14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3);
+    ROUND(v, m, 11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4);
+    ROUND(v, m, 7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8);
+    ROUND(v, m, 9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13);
+    ROUND(v, m, 2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9);
+    ROUND(v, m, 12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11);
+    ROUND(v, m, 13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10);
+    ROUND(v, m, 6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5);
+    ROUND(v, m, 10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0);
+    ROUND(v, m, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    ROUND(v, m, 14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3);
     for (int n = 0; n < 8; n++)
         state[n] ^= v[n] ^ v[n + 8];
 }
@@ -112,8 +124,12 @@ static void digest(Place from, size_t size, char letters[2 * DIGEST + 1])
         before += 128, mix(state, from, before, 0, iv);
     memcpy(last, from, size - before);
     mix(state, last, size, 1, iv);
-    for (int n = 0; n < DIGEST; n++)
-        snprintf(letters + 2 * n, 3, "%02x", (unsigned)(state[n / 8] >> (n % 8 * 8) & 0xff));
+    for (int n = 0; n < DIGEST; n++) {
+        unsigned byte = (unsigned)(state[n / 8] >> (n % 8 * 8) & 0xff);
+        letters[2 * n] = "0123456789abcdef"[byte >> 4];
+        letters[2 * n + 1] = "0123456789abcdef"[byte & 15];
+    }
+    letters[2 * DIGEST] = 0;
 }
 
 /* ── a file ──────────────────────────────────────────────────────────────────────────── */

@@ -31,7 +31,7 @@ WATCHED_SECONDS = 1.0  # the same while a page is open
 _WATCHING = 5.0  # how long a page counts as open that asks no more
 SWEEP_SECONDS = 30.0
 _BATCH = 200  # calls a transaction beside a proxy that writes too
-_BULK = 50_000  # calls a transaction when nobody else writes
+_BULK = 10_000  # calls a transaction when nobody else writes
 _BREATH = 0.001  # between transactions, so that the recorder gets its turn
 _CHANGED = -1  # the size of a file that is to be read (on): no file has that
 _RECENT = 48 * 3600  # seconds; files touched since then are looked at in every poll …
@@ -454,8 +454,7 @@ class Indexer:
     def _read_bulk(self, team: Team) -> None:
         """Nobody else writes: few transactions, and other processes read along."""
         if self._ledger.fresh and db.is_new():  # nobody sees the file before it is whole
-            _drop_names()
-            self._unnamed = True
+            self._dropped = _drop_indexes()
         try:
             self._load_all(team)
         except Exception as error:
@@ -463,19 +462,24 @@ class Indexer:
                 raise
             # What one file says cannot be stored: one by one, the others can.
             log.warning("a load of logs met an unexpected %s", type(error).__name__)
-            self._name_calls()
+            self._index_calls()
             self._one_by_one(team.jobs)
         finally:
             db.write_out()
-            self._name_calls()
+            self._index_calls()
 
-    _unnamed = False  # nothing tells yet whether a call is there twice
+    _dropped: Sequence[str] = ()  # what makes the indexes that a load began without
 
-    def _name_calls(self) -> None:
-        """Make the index by id that a load began without: whoever asks for a call needs it."""
-        if self._unnamed:
-            self._unnamed = False
+    def _index_calls(self) -> None:
+        """Make the indexes that a load began without: whoever asks for a call needs them.
+
+        Until then nothing tells whether a call is there twice.
+        """
+        dropped, self._dropped = self._dropped, ()
+        if dropped:
             with db.writing() as connection:
+                for statement in dropped:
+                    connection.execute(statement)
                 self._ledger.name_calls(connection)
 
     def _load_all(self, team: Team) -> None:
@@ -497,7 +501,7 @@ class Indexer:
         finally:
             team.close()
         if left:
-            self._name_calls()
+            self._index_calls()
             self._store_left(left)
 
     def _one_by_one(self, jobs: Sequence[Job]) -> None:
@@ -520,6 +524,7 @@ class Indexer:
                     break
             else:
                 self._loaded(connection, *bulk.store_rest(connection), left)
+            bulk.write(connection)
             self._ledger.flush(connection)
         return more
 
@@ -537,7 +542,7 @@ class Indexer:
         for job, read in others:
             self._step(job)
             if read.error is None and job.source.provider == "claude":
-                self._name_calls()
+                self._index_calls()
                 self._store_read(connection, job, read)
             else:
                 left.append((job, read))
@@ -626,8 +631,16 @@ def _of_database(error: Exception) -> bool:
 # ── indexes ───────────────────────────────────────────────────────────────────────────────
 
 
-def _drop_names() -> None:
-    # Made at its end it costs a third of what it costs row by row. The other indexes are nearly in
-    # the order in which rows come, so that they are kept up while other threads read.
+def _drop_indexes() -> list[str]:
+    """Drop the indexes of `call`; returns what makes them again, but for the one by id.
+
+    Rows go in as they lie where there is none, and one that is made at the end costs a third of
+    what it costs row by row.
+    """
     with db.writing() as connection:
-        connection.execute("drop index if exists call_id")
+        found = connection.execute(
+            "select name, sql from sqlite_master where type = 'index' and tbl_name = 'call'"
+        ).fetchall()
+        for name, _ in found:
+            connection.execute(f'drop index "{name}"')
+    return [sql for name, sql in found if name != "call_id"]

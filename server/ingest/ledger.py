@@ -962,7 +962,7 @@ def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
         if not isinstance(window, dict):
             continue
         used = window.get("used_percent")
-        if not isinstance(used, int | float) or isinstance(used, bool) or not 0 <= used <= 1000:
+        if not isinstance(used, _NUMBERS) or isinstance(used, bool) or not 0 <= used <= 1000:
             continue
         minutes = codex.whole(window.get("window_minutes"))
         resets = codex.whole(window.get("resets_at"))
@@ -973,6 +973,7 @@ def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
     return rows
 
 
+_NUMBERS = (float, int)  # `float | int` would be made anew for each
 _keys: dict[tuple[Any, int | None, str], str] = {}
 
 

@@ -4,10 +4,10 @@
  * The first page has the header and the table's description, the second is the table's root (the
  * only leaf, or the page that names the leaves), then come the leaves in the order of the rows.
  */
-#define PAGE 65536u
-#define RECORD 60000u /* a longer row would need pages of its own; Python hands that over itself */
-#define CHILDREN 5000u /* of the page above */
-#define ROW_COLUMNS 19
+#define PAGE 16384u
+#define RECORD 16000u /* a longer row would need pages of its own; Python hands that over itself */
+#define CHILDREN 1500u /* of the page above */
+#define ROW_COLUMNS 24
 
 typedef struct {
     unsigned char *data; /* two pages that are written last, and the leaves */
@@ -67,23 +67,28 @@ static int new_leaf(Image *image)
     image->leaves++;
     memset(leaf(image), 0, PAGE);
     leaf(image)[0] = 13;
+    put16(leaf(image) + 5, PAGE);
     image->cells = 0, image->free = PAGE;
     return DONE;
 }
 
-static int kind_of(int64_t number)
+/* A number's type in a record: 1 to 6 have the bytes of `sizes`, 8 and 9 stand for 0 and 1. */
+static const unsigned char sizes[] = {0, 1, 2, 3, 4, 6, 8, 0, 0, 0};
+
+static int type_of(int64_t number)
 {
     static const int bits[] = {7, 15, 23, 31, 47};
     int kind = 0;
+    if (number == 0 || number == 1)
+        return 8 + (int)number;
     while (kind < 5 && (number < -(1LL << bits[kind]) || number >= 1LL << bits[kind]))
         kind++;
-    return kind;
+    return kind + 1;
 }
 
 /* A record of some values: its size, 0 where it is too long. `to` has room for RECORD bytes. */
 static size_t record(unsigned char *to, const Value *values, size_t count)
 {
-    static const unsigned char sizes[] = {1, 2, 3, 4, 6, 8};
     unsigned char types[ROW_COLUMNS * 9];
     size_t head = 0, body = 0;
     for (size_t n = 0; n < count; n++) {
@@ -95,8 +100,8 @@ static size_t record(unsigned char *to, const Value *values, size_t count)
         } else if (value->number == NONE)
             types[head++] = 0;
         else {
-            types[head] = (unsigned char)(kind_of(value->number) + 1);
-            body += sizes[types[head++] - 1];
+            types[head] = (unsigned char)type_of(value->number);
+            body += sizes[types[head++]];
         }
         if (body > RECORD - ROW_COLUMNS * 9 - 2)
             return 0;
@@ -113,7 +118,7 @@ static size_t record(unsigned char *to, const Value *values, size_t count)
                 memcpy(at, value->text[1], value->size[1]);
             at += value->size[1];
         } else if (value->number != NONE)
-            for (int left = sizes[kind_of(value->number)]; left--;)
+            for (int left = sizes[type_of(value->number)]; left--;)
                 *at++ = (unsigned char)((uint64_t)value->number >> (left * 8));
     }
     return (size_t)(at - to);
@@ -168,7 +173,7 @@ static void add_root(Image *image)
 /* The first page: the file's header, and the table's description. */
 static int add_first(Image *image, Place sql, size_t length, size_t pages)
 {
-    static const unsigned char header[] = "SQLite format 3\0\0\1\1\1\0\100\40\40";
+    static const unsigned char header[] = "SQLite format 3\0\100\0\1\1\0\100\40\40";
     unsigned char *page = image->data, made[RECORD], heads[18];
     const Value values[] = {{.text = {(Place)"table"}, .size = {5}},
                             {.text = {(Place)"row"}, .size = {3}},
@@ -219,26 +224,44 @@ static Value a_text(const State *state, Text text)
     return value;
 }
 
+static Value a_number(int64_t number)
+{
+    return (Value){.number = number};
+}
+
 static Value a_word(const char *word)
 {
     return (Value){.text = {(Place)word}, .size = {strlen(word)}};
 }
 
-static int add_call(Image *image, const State *state, const Call *call, const Tariff *tariff,
+/* A row of the table `call`, of the session and the source `number`. */
+static int add_call(Image *image, const Told *told, const Call *call, const Tariff *tariff,
                     const char *prefix, const char *asked, int64_t number)
 {
+    const State *state = &told->state;
     const char *const initiators[] = {asked, "tool", "unknown", "compaction"};
-    Value values[ROW_COLUMNS] = {a_text(state, call->name), a_text(state, call->turn),
-                                 a_text(state, call->model), a_text(state, call->effort),
-                                 a_word(initiators[call->initiator])};
+    Value name = a_text(state, call->name), values[ROW_COLUMNS];
     if (call->made_up) {
-        values[0].text[1] = values[0].text[0], values[0].size[1] = values[0].size[0];
-        values[0].text[0] = (Place)prefix, values[0].size[0] = strlen(prefix);
+        name.text[1] = name.text[0], name.size[1] = name.size[0];
+        name.text[0] = (Place)prefix, name.size[0] = strlen(prefix);
     }
-    for (int n = 0; n < CALL_NUMBERS; n++)
-        values[5 + n].number = call->numbers[n];
-    values[15].number = call->cost, values[16].number = call->credits;
-    values[17] = a_word(tariff->status);
-    values[18].number = number;
+    Value *to = values;
+    *to++ = name;
+    *to++ = a_word(told->session.is ? "claude" : "codex");
+    *to++ = a_number(number); /* session */
+    *to++ = a_text(state, call->turn);
+    *to++ = a_text(state, call->model);
+    *to++ = a_text(state, call->effort);
+    *to++ = a_number(NONE); /* tier */
+    *to++ = a_word(initiators[call->initiator]);
+    for (int n = AT; n <= N_WINDOW; n++)
+        *to++ = a_number(call->numbers[n]);
+    *to++ = a_number(call->cost);
+    *to++ = a_number(call->credits);
+    *to++ = a_word(tariff->status);
+    *to++ = a_number(number); /* source */
+    *to++ = a_number(call->numbers[N_OFFSET]);
+    *to++ = a_number(NONE); /* account */
+    *to++ = a_number(1);    /* seen, by a log */
     return add_row(image, values);
 }

@@ -23,7 +23,7 @@
 
 #include "pages.h"
 
-#define FORM 11 /* what early.py expects; raise both when something here changes */
+#define FORM 12 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -815,9 +815,9 @@ static PyObject *forget_(PyObject *module, PyObject *args)
 
 static const char pages_doc[] =
     "pages(sql, crew, files) -> bytes\n\n"
-    "An SQLite database with the table `row`, which `sql` describes: the calls of files that were\n"
-    "priced by sums(), (place, first, number, prefix, asked) each: those from `first` on, with the\n"
-    "number. Raises ValueError for what does not fit.";
+    "An SQLite database with the table `row`, which `sql` describes as `call`: the calls of files\n"
+    "that were priced by sums(), (place, first, number, prefix, asked) each: those from `first` on,\n"
+    "of the session and source `number`. Raises ValueError for what does not fit.";
 
 static int add_file(Image *image, Crew *crew, PyObject *file)
 {
@@ -841,7 +841,7 @@ static int add_file(Image *image, Crew *crew, PyObject *file)
         if (call->tariff == REPEATED)
             continue;
         if (!told->priced || call->tariff < 0 || (size_t)call->tariff >= known ||
-            add_call(image, state, call, tariffs + call->tariff, prefix, asked, number) == FAILED) {
+            add_call(image, told, call, tariffs + call->tariff, prefix, asked, number) == FAILED) {
             PyErr_SetString(PyExc_ValueError, "a call is too long, or there are too many");
             return FAILED;
         }

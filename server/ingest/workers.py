@@ -15,7 +15,7 @@ import sys
 from server import shortjson
 from server.ingest import claude, codex, early, reader
 from server.ingest.files import fingerprint
-from server.ingest.reader import COLUMNS, TABLE, Batch
+from server.ingest.reader import COLUMNS, FIRST, TABLE, Batch
 from server.lazy import NamedTuple, suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -30,7 +30,9 @@ WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it bring
 _CREW_CHUNK = 1000  # rows that no process has to wait for
 _CHUNK = 300  # rows; the sooner they come, the less is left to store at the end
 _TICKETS = 16_000  # numbers of four bytes; a pipe holds 64 KiB
-_MARKS = ",".join("?" * (COLUMNS.count(",") + 1))
+_ADD = "insert into row({}, provider, session, source, seen) values ({}, 'codex', ?, ?, 1)".format(  # noqa: S608
+    COLUMNS.replace("offset", '"offset"'), ",".join("?" * (COLUMNS.count(",") + 1))
+)
 
 
 class Read(NamedTuple):
@@ -48,7 +50,7 @@ class Chunk(NamedTuple):
     """Some jobs' results."""
 
     reads: list[Read]
-    table: bytes | None  # a database with the table `row`: COLUMNS and the job's number
+    table: bytes | None  # a database with the table `row` (`reader.TABLE`)
 
 
 def batches(job: Job, days: Days, limit: int | None) -> Iterator[Batch]:
@@ -207,7 +209,10 @@ class _Crew:
         claude_s = source.provider == "claude"
         names = claude.NAMED if claude_s else codex.named(state)
         held = batch.held = reader.Held(self._crew, place, number, names, found.calls, source.path)
-        if (found.legacy and not self._fresh) or not self._crew.priced(batch, held):
+        copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
+        # What a copy has of its own is added up when it is cut.
+        known = self._crew.runs(held) is not None if copy else self._crew.priced(batch, held)
+        if not known or (found.legacy and not self._fresh):
             batch.take_rows()
             return folder.finish(number, batch, stamp)
         dumped = shortjson.dumps(batch.state, separators=(",", ":"))
@@ -216,7 +221,6 @@ class _Crew:
                 batch.held = None
                 held.forget()
             return Read(number, None, batch, stamp, dumped, held.new)
-        copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
         return Read(number, None, batch, stamp, dumped, 0 if copy else found.calls)
 
 
@@ -384,10 +388,8 @@ class _Table:
         """Keep a result."""
         batch = read.batch
         if read.rows:
-            self._database.executemany(
-                f"insert into row values ({_MARKS}, {int(read.number)})",  # noqa: S608
-                batch.rows,
-            )
+            numbers = (read.number + FIRST,) * 2
+            self._database.executemany(_ADD, [(*row, *numbers) for row in batch.rows])
             batch.rows = []
         self.rows += max(read.rows, 20)
         self._reads.append((*read[:2], batch.plain(), *read[3:]))

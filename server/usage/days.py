@@ -48,7 +48,10 @@ class Days:
         if day is None:
             if len(self._known) > 100_000:
                 self._known.clear()
-            day = self._known[quarter] = self._local(quarter * QUARTER).date().isoformat()
+            # Without a zone it is that of this computer, whose offset nobody asks for here.
+            moment = min(max(quarter * QUARTER, 0), _LONGEST) / 1000
+            day = datetime.fromtimestamp(moment, self._zone).date().isoformat()
+            self._known[quarter] = day
         return day
 
     def start(self, day: date) -> int:
@@ -86,8 +89,10 @@ class Days:
         return [(today - timedelta(days=n)).isoformat() for n in range(count - 1, -1, -1)]
 
     def _local(self, at: int) -> datetime:
-        moment = datetime.fromtimestamp(min(max(at, 0), _LONGEST) / 1000, UTC)
-        return moment.astimezone(self._zone)
+        moment = min(max(at, 0), _LONGEST) / 1000
+        if self._zone is not None:
+            return datetime.fromtimestamp(moment, self._zone)
+        return datetime.fromtimestamp(moment, UTC).astimezone()
 
 
 _last: list[Days] = []
