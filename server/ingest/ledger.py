@@ -7,7 +7,7 @@ import os
 from server import shortjson
 from server.accounts import windows
 from server.ingest import claude, codex, reconcile
-from server.ingest.reader import COLUMNS, CUT_OFF, SUMS, Batch
+from server.ingest.reader import CLAUDE_COLUMNS, COLUMNS, CUT_OFF, SUMS, Batch
 from server.ingest.reconcile import Finished, Fork, Row
 from server.lazy import defaultdict
 from server.store import db, sqlite
@@ -33,6 +33,7 @@ _DEPTH = 50  # forks of forks; what goes deeper is a circle
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
+_COUNT = COLUMNS.count(",") + 1
 
 
 class Ledger:
@@ -285,8 +286,8 @@ class Ledger:
         connection.execute("savepoint rows")
         # The constants are two of our integers and two words of ours.
         added = connection.executemany(
-            f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
-            f"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, '{source.provider}', "
+            f"insert or ignore into call({_columns(rows[0])}, provider, session, source, seen) "  # noqa: S608
+            f"values ({','.join('?' * len(rows[0]))}, '{source.provider}', "
             f"{'null' if session is None else int(session)}, {int(source.id)}, {reconcile.LOG})",
             rows,
         ).rowcount
@@ -698,12 +699,18 @@ def _row(values: tuple[Any, ...], source: Source, session: int | None) -> Row:
     (name, turn, model, effort, initiator, at, duration, first, cached, written, output) = values[
         :11
     ]
-    reasoning, running, window, offset, cost, credits, status = values[11:]
+    reasoning, running, window, offset, cost, credits, status = values[11:18]
+    hour, tier = values[18:] or (0, None)
     return Row(
-        name, source.provider, session, turn, model, effort, None, initiator, at, duration, first,
-        cached, written, output, reasoning, running, window, cost, credits, status, source.id,
+        name, source.provider, session, turn, model, effort, tier, initiator, at, duration, first,
+        cached, written, hour, output, reasoning, running, window, cost, credits, status, source.id,
         offset, None, reconcile.LOG,
     )  # fmt: skip
+
+
+def _columns(row: tuple[Any, ...]) -> str:
+    """What a reader's row tells: one of Claude's also has `reader.CLAUDE_COLUMNS`."""
+    return _COLUMNS if len(row) == _COUNT else f"{_COLUMNS}, {CLAUDE_COLUMNS}"
 
 
 def _rows(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, Row]:
@@ -787,7 +794,7 @@ def _uncount(connection: sqlite3.Connection, row: Row) -> None:
     connection.execute(
         "update source_file set calls = calls - 1, input = input - ?, cached = cached - ?, "
         "output = output - ?, reasoning = reasoning - ? where id = ?",
-        (*row[10:12], *row[13:15], row.source),
+        (row.input, row.cached, row.output, row.reasoning, row.source),
     )
 
 

@@ -336,6 +336,8 @@ class Call(_Usage):
     input = IntegerField()
     cached = IntegerField()
     cache_written = IntegerField(default=0)
+    # The part of it that is kept for an hour, which costs more; the rest is for five minutes.
+    cache_written_1h = IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
     output = IntegerField()
     reasoning = IntegerField()
     running = IntegerField(null=True)  # the session's total tokens after this call

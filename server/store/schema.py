@@ -39,7 +39,7 @@ USAGE = (
     'CREATE INDEX IF NOT EXISTS "session_parent" ON "session" ("parent")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "thread" ("id" TEXT NOT NULL PRIMARY KEY, "title" TEXT, "title_source" TEXT, "project" TEXT, "provider" TEXT NOT NULL, "started_at" INTEGER, "last_at" INTEGER)',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "thread_last_at" ON "thread" ("last_at")',  # noqa: E501
-    'CREATE TABLE IF NOT EXISTS "call" ("id" TEXT NOT NULL, "provider" TEXT NOT NULL, "session" INTEGER, "turn_id" TEXT, "model" TEXT, "effort" TEXT, "tier" TEXT, "initiator" TEXT NOT NULL, "started_at" INTEGER NOT NULL, "duration_ms" INTEGER, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "cache_written" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "running" INTEGER, "context_window" INTEGER, "cost" INTEGER, "credits" INTEGER, "price_status" TEXT NOT NULL, "source" INTEGER, "offset" INTEGER, "account" TEXT, "seen" INTEGER NOT NULL)',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "call" ("id" TEXT NOT NULL, "provider" TEXT NOT NULL, "session" INTEGER, "turn_id" TEXT, "model" TEXT, "effort" TEXT, "tier" TEXT, "initiator" TEXT NOT NULL, "started_at" INTEGER NOT NULL, "duration_ms" INTEGER, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "cache_written" INTEGER NOT NULL, "cache_written_1h" INTEGER NOT NULL DEFAULT 0, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "running" INTEGER, "context_window" INTEGER, "cost" INTEGER, "credits" INTEGER, "price_status" TEXT NOT NULL, "source" INTEGER, "offset" INTEGER, "account" TEXT, "seen" INTEGER NOT NULL)',  # noqa: E501
     'CREATE UNIQUE INDEX IF NOT EXISTS "call_id" ON "call" ("id")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "call_started_at" ON "call" ("started_at")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "call_session_started_at" ON "call" ("session", "started_at")',  # noqa: E501
@@ -111,4 +111,4 @@ USAGE = (
 )
 
 # Which tables `USAGE` makes; see readymade.py.
-FORM = "3c02d505f3429798"
+FORM = "1fb3bd905b2eb712"
