@@ -13,10 +13,10 @@ from flask import Blueprint, g, jsonify, request
 from server.dashboard import query
 from server.errors import AppError, Unprocessable
 from server.store import db, settings
-from server.usage import calls, ownfiles, pricing, projects, trends
+from server.usage import calls, ownfiles, pricing, projects, roots, trends
 from server.usage.calls import Page
 from server.usage.days import QUARTER, Days, chosen
-from server.usage.privacy import MODES, Privacy, aliases, stricter
+from server.usage.privacy import MODES, Privacy, stricter
 from server.usage.slices import Filter
 
 _FURTHEST = 9_999_999
@@ -31,11 +31,17 @@ _PROJECTS = "select distinct name from daily_usage where heading = 'project' and
 def privacy() -> Privacy:
     """What this answer may show: the setting, or less when the request asks for less."""
     asked = query.choice("privacy", "normal", MODES)
+    known = projects.known()
+    aliases = projects.aliases(_given(), known.roots)
+    return Privacy(stricter(str(settings.get("privacyMode")), asked), aliases, known.names)
+
+
+def _given() -> dict[str, Any]:
+    """The user's projects file, as far as it can be used."""
     try:
-        given = aliases(ownfiles.read("projects.json"))
+        return ownfiles.read("projects.json")
     except AppError:
-        given = {}
-    return Privacy(stricter(str(settings.get("privacyMode")), asked), given)
+        return {}
 
 
 def answer(value: Any) -> Any:
@@ -195,15 +201,21 @@ def span(length: int = 30) -> tuple[str, str]:
 
 
 def _projects() -> tuple[str, ...]:
-    """The projects meant by the shown names, so that a redacted or alias name works too."""
+    """The projects meant by the shown names, so that a redacted or alias name works too.
+
+    A name that none is shown by (any more) means all whose folder's path ends so.
+    """
     asked, tagged = query.names("project"), query.names("tag")
     if not asked and not tagged:
         return ()
     mode = privacy()
     known = [name for (name,) in db.rows(_PROJECTS)]
-    meant = [name for name in known if mode.project(name) in asked]
+    shown = {name: mode.project(name) for name in known}
+    meant = [name for name in known if shown[name] in asked]
     if not mode.hides:
-        meant += [name for name in asked if name not in meant]
+        held = projects.known().roots
+        for name in set(asked).difference(shown.values()):
+            meant += [one for one in (name, *roots.ending(name, held)) if one not in meant]
     if tagged:
         words = tags()
         among = meant if asked else known
@@ -215,10 +227,7 @@ def tags() -> dict[str, tuple[str, ...]]:
     """The tags of each project, as far as the privacy mode shows them."""
     if privacy().mode == "strict":
         return {}
-    try:
-        return projects.tags(ownfiles.read("projects.json"))
-    except AppError:
-        return {}
+    return projects.tags(_given(), projects.known().roots)
 
 
 def _meant(text: str) -> tuple[str, ...]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from server import shortjson
 from server.accounts import windows
-from server.ingest import claude, codex, reconcile
+from server.ingest import claude, codex, folders, reconcile
 from server.ingest.reader import CLAUDE_COLUMNS, COLUMNS, CUT_OFF, SUMS, Batch
 from server.ingest.reconcile import Finished, Fork, Row
 from server.lazy import defaultdict
 from server.store import db, sqlite
+from server.usage import roots
 from server.usage.days import chosen
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -45,7 +44,8 @@ class Ledger:
         # While a bulk load runs: the next number of a table's rows that are not part of it.
         self.numbers: dict[str, int] = {}
         self.reread: set[int] = set()  # files whose copied heads can now be told
-        self._projects: dict[str, str] = {}
+        self._projects: dict[str, str] = {}  # by working folder
+        self._roots: dict[str, str] = {}  # by project
 
     # ── days ──────────────────────────────────────────────────────────────────────────
 
@@ -107,9 +107,14 @@ class Ledger:
                 total = folded[(day, heading, provider, name)]
                 for place, value in enumerate(sums):
                     total[place] += value
+        projects = {key[3] for key in self._deltas}
         self._deltas.clear()
         if not folded:
             return
+        connection.executemany(
+            "insert or ignore into project(key, root) values (?, ?)",
+            [(key, self._roots[key]) for key in projects if key in self._roots],
+        )
         connection.executemany(
             "insert into daily_usage(day, heading, provider, name, calls, input, cached, output, "
             "reasoning, cost, unpriced) values (?,?,?,?,?,?,?,?,?,?,?) "
@@ -444,6 +449,11 @@ class Ledger:
         connection.execute(
             "update thread set project = ? where id = ? and id = ?", (project, thread, key)
         )
+        connection.execute(
+            "delete from project where key = ?1 and not exists "
+            "(select 1 from session where project = ?1)",
+            (before,),
+        )
         # A row of a new number has the session summed up again.
         connection.execute(
             "update call set rowid = (select max(rowid) + 1 from call) where rowid = "
@@ -602,13 +612,15 @@ class Ledger:
         )
 
     def project(self, cwd: str | None) -> str | None:
-        """The name of a folder's project: its git root's, else its own. Starts no process."""
+        """The key of a folder's project. Starts no process."""
         if not cwd:
             return None
-        name = self._projects.get(cwd)
-        if name is None:
-            name = self._projects[cwd] = project_name(cwd)
-        return name
+        key = self._projects.get(cwd)
+        if key is None:
+            root = folders.root_of(cwd)
+            key = self._projects[cwd] = roots.key(root)
+            self._roots.setdefault(key, root)
+        return key
 
 
 def _folder(connection: sqlite3.Connection, key: str, name: str, cwd: str | None) -> str | None:
@@ -634,18 +646,6 @@ def _merge_thread(connection: sqlite3.Connection, former: str, thread: str) -> N
         "delete from thread where id = ?1 and not exists (select 1 from session where thread = ?1)",
         (former,),
     )
-
-
-def project_name(cwd: str) -> str:
-    """The base name of the nearest folder upwards that holds `.git`, else of `cwd`."""
-    folder = os.path.normpath(cwd)
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        above = os.path.dirname(folder)
-        if above in (folder, ""):
-            folder = os.path.normpath(cwd)
-            break
-        folder = above
-    return os.path.basename(folder) or cwd.replace("\\", "/").rstrip("/").rpartition("/")[2] or cwd
 
 
 def copied(

@@ -306,6 +306,13 @@ class Session(_Usage):
         indexes = ((("parent",), False),)
 
 
+class Project(_Usage):
+    """A folder that sessions with calls worked in. What rows call `project` is the key."""
+
+    key = TextField(unique=True)  # usage/roots.py
+    root = TextField()
+
+
 class Thread(_Usage):
     """The session a person would name, with its sub-agents and reviews."""
 
@@ -948,6 +955,7 @@ USAGE_TABLES = [
     Setting,
     SourceFile,
     Session,
+    Project,
     Thread,
     Call,
     LedgerNote,

@@ -37,6 +37,8 @@ USAGE = (
     'CREATE UNIQUE INDEX IF NOT EXISTS "session_key" ON "session" ("key")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "session_thread" ON "session" ("thread")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "session_parent" ON "session" ("parent")',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "project" ("id" INTEGER NOT NULL PRIMARY KEY, "key" TEXT NOT NULL, "root" TEXT NOT NULL)',  # noqa: E501
+    'CREATE UNIQUE INDEX IF NOT EXISTS "project_key" ON "project" ("key")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "thread" ("id" TEXT NOT NULL PRIMARY KEY, "title" TEXT, "title_source" TEXT, "project" TEXT, "provider" TEXT NOT NULL, "started_at" INTEGER, "last_at" INTEGER)',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "thread_last_at" ON "thread" ("last_at")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "call" ("id" TEXT NOT NULL, "provider" TEXT NOT NULL, "session" INTEGER, "turn_id" TEXT, "model" TEXT, "effort" TEXT, "tier" TEXT, "initiator" TEXT NOT NULL, "started_at" INTEGER NOT NULL, "duration_ms" INTEGER, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "cache_written" INTEGER NOT NULL, "cache_written_1h" INTEGER NOT NULL DEFAULT 0, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "running" INTEGER, "context_window" INTEGER, "cost" INTEGER, "credits" INTEGER, "price_status" TEXT NOT NULL, "source" INTEGER, "offset" INTEGER, "account" TEXT, "seen" INTEGER NOT NULL)',  # noqa: E501
@@ -111,4 +113,4 @@ USAGE = (
 )
 
 # Which tables `USAGE` makes; see readymade.py.
-FORM = "1fb3bd905b2eb712"
+FORM = "f4911aee257f9912"

@@ -328,7 +328,7 @@ def _place(name: str) -> dict[str, Any]:
         given = ownfiles.read("projects.json")
     except AppError:
         given = {}
-    tags = list(projects.tags(given).get(project or "", ()))
+    tags = list(projects.tags(given, projects.known().roots).get(project or "", ()))
     place = projects.place(cwd, projects.ignored(given))
     return {"cwd": cwd, "branch": branch, "tags": tags, **place}
 

@@ -19,7 +19,6 @@ _WORDS = ("role",)
 _NAMES = ("cwd", "branch")
 COLUMNS = (*_WORDS, *_NAMES, "project")
 _MODELS = "select distinct name from heading_usage where heading = 'model' and calls > 0"
-_PROJECTS = "select distinct name from heading_usage where heading = 'project' and calls > 0"
 _TURN = re.compile(r"(?=.*\d)[\w-]{16,}")  # what a turn's id could be
 _LARGE = 3000  # sessions
 _MOST_VALUES = 2000
@@ -131,17 +130,12 @@ def _parts(wanted: Filter, pattern: str) -> Iterator[Part]:
     yield "s.parent is not null and s.parent like ? escape '\\'", [pattern]
     for column in _WORDS + (_NAMES if wanted.names else ()):
         yield from valued(column, pattern)
-    projects = set(wanted.meant)
     if wanted.names:
         titled = "select id from thread where title like ? escape '\\'"
         yield f"s.thread in ({titled})", [pattern]
         yield from _remotes(wanted.text)
-        projects |= {
-            name
-            for (name,) in db.rows(f"{_PROJECTS} and name like ? escape '\\'", (pattern,))  # noqa: S608
-        }
-    if projects:
-        yield f"s.project in ({','.join('?' * len(projects))})", list(projects)
+    if wanted.meant:
+        yield "s.project in (select value from json_each(?))", [json.dumps(wanted.meant)]
 
 
 def _remotes(text: str) -> Iterator[Part]:

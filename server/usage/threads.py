@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -332,6 +333,7 @@ _OTHERS = (
 )
 _HAVING_KEY = f"select thread from session where key {_HOLDS}"  # noqa: S608
 _HAVING_ID = f"select id from thread where id {_HOLDS}"  # noqa: S608
+_HAVING_PROJECT = "select id from thread where project in (select value from json_each(?))"
 _HAVING_TITLE = f"select id from thread where title {_HOLDS}"  # noqa: S608
 
 
@@ -343,12 +345,8 @@ def _holding(wanted: Filter) -> tuple[str, list[Any]]:
     parts: list[finding.Part] = [(_HAVING_KEY, [pattern]), (_HAVING_ID, [pattern])]
     if wanted.names:
         parts.append((_HAVING_TITLE, [pattern]))
-        for condition, given in finding.valued("project", pattern, "t"):
-            parts.append((f"select t.id from thread t where {condition}", given))  # noqa: S608
     if wanted.meant:
-        marks = ",".join("?" * len(wanted.meant))
-        condition = f"select id from thread where project in ({marks})"  # noqa: S608
-        parts.append((condition, list(wanted.meant)))
+        parts.append((_HAVING_PROJECT, [json.dumps(wanted.meant)]))
     for column in ("role", *(("cwd", "branch") if wanted.names else ())):
         for condition, given in finding.valued(column, pattern):
             parts.append((f"select s.thread from session s where {condition}", given))  # noqa: S608
