@@ -87,6 +87,32 @@ def test_fold(lines: list[bytes], expected: list[tuple[int, ...]]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("usages", "expected"),
+    [
+        pytest.param([{}], (200, 0, None), id="nothing but the sum: five minutes"),
+        pytest.param([{"cache_creation": {"ephemeral_5m_input_tokens": 50,
+                                          "ephemeral_1h_input_tokens": 150}}],
+                     (200, 150, None), id="both"),
+        pytest.param([{"cache_creation": {"ephemeral_1h_input_tokens": 7}}], (7, 7, None),
+                     id="an hour alone"),
+        pytest.param([{"cache_creation": {"ephemeral_5m_input_tokens": "x",
+                                          "ephemeral_1h_input_tokens": -4}}],
+                     (200, 0, None), id="neither can be: the sum"),
+        pytest.param([{"cache_creation": {"ephemeral_1h_input_tokens": 9}}, {"speed": "fast"}],
+                     (200, 9, "fast"), id="of several lines, the most"),
+        pytest.param([{"speed": "fast"}, {"speed": "standard"}], (200, 0, "fast"), id="fast"),
+        pytest.param([{"speed": 5}], (200, 0, None), id="no speed"),
+    ],
+)  # fmt: skip
+def test_what_decides_the_price(
+    usages: list[dict[str, Any]], expected: tuple[int, int, str | None]
+) -> None:
+    made = b"".join(answer("m1", 5, usage=usage) for usage in usages)
+    (call,) = fold(memoryview(made), 0, State())[0].calls
+    assert (call[9], *call[15:]) == expected
+
+
+@pytest.mark.parametrize(
     "figure",
     ["[]", "{}", '""', '"abc"', "-1", "1.5", "5.5", "1e400", "NaN", str(2**63), "true", "false"],
 )

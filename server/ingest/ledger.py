@@ -11,6 +11,7 @@ from server.lazy import defaultdict
 from server.store import db, sqlite
 from server.usage import roots
 from server.usage.days import chosen
+from server.usage.pricing import edition
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class Ledger:
             return
         if known:
             self.rebuild(connection)
+        else:  # nothing is stored yet: what comes is priced by this edition
+            connection.execute(
+                "insert or ignore into ledger_note values ('edition', ?)", (edition(),)
+            )
         connection.execute("replace into ledger_note values ('zone', ?)", (wanted,))
 
     def rebuild(self, connection: sqlite3.Connection) -> None:

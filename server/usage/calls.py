@@ -34,7 +34,7 @@ _COLUMNS = (
     # One look into the index for each session of the thread.
     "c.started_at - (select max((select max(p.started_at) from call p where p.session = x.id "
     "and p.started_at < c.started_at)) from session x where x.thread = s.thread), "
-    "c.running, s.kind"
+    "c.running, s.kind, c.cache_written_1h, c.tier"
 )
 _NAMED = ("thread", "model", "effort")  # sorts by a name, in which the newest come first
 # Unknown sorts below everything, so that no row gets lost between pages.
@@ -541,12 +541,14 @@ def _row(values: tuple[Any, ...]) -> dict[str, Any]:
         "project": project,
         "model": model,
         "effort": effort,
+        "tier": values[27],
         "initiator": initiator,
         "durationMs": duration,
         "inputTokens": first,
         "cachedInputTokens": cached,
         "uncachedInputTokens": first - cached,
         "cacheWriteTokens": written,
+        "cacheWrite1hTokens": values[26],
         "outputTokens": output,
         "reasoningTokens": told_reasoning(provider, reasoning),
         "totalTokens": first + output,

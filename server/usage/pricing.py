@@ -159,6 +159,11 @@ def names() -> list[str]:
     return sorted([*table["models"], *table["aliases"]])
 
 
+def edition() -> str:
+    """Which shipped prices these are: calls that others priced are to be priced anew."""
+    return str(_table()["edition"])
+
+
 def listed(model: str) -> str:
     """The name in the table whose price holds for a model; its own where there is none."""
     return _found(model)[0]
@@ -268,7 +273,7 @@ def _bare(name: str) -> tuple[str, bool]:
     """
     maker, slash, rest = name.rpartition("/")
     if slash:
-        name = rest
+        name = rest.replace(".", "-") if maker == "anthropic" else rest
     region, dot, rest = name.rpartition("anthropic.")
     if dot:
         name = rest.partition(":")[0]
