@@ -437,13 +437,7 @@ class Ledger:
         session, thread, before, _ = found
         project = self.project(cwd)
         try:
-            for values in connection.execute(
-                f"select {_ROW} from call where session = ?",  # noqa: S608
-                (session,),
-            ):
-                row = Row(*values)
-                self._count(row, before, -1)
-                self._count(row, project)
+            self._count_for(connection, session, before, project)
             self.flush(connection)
         except BaseException:
             self.forget()
@@ -459,6 +453,18 @@ class Ledger:
             "(select 1 from session where project = ?1)",
             (before,),
         )
+
+    def _count_for(
+        self, connection: sqlite3.Connection, session: int, before: str | None, project: str | None
+    ) -> None:
+        """Count a session's calls for another project than before."""
+        for values in connection.execute(
+            f"select {_ROW} from call where session = ?",  # noqa: S608
+            (session,),
+        ):
+            row = Row(*values)
+            self._count(row, before, -1)
+            self._count(row, project)
         # A row of a new number has the session summed up again.
         connection.execute(
             "update call set rowid = (select max(rowid) + 1 from call) where rowid = "
@@ -571,7 +577,10 @@ class Ledger:
         meta["parent"] = meta.get("parent") or state.get("foreign")
         if source.provider == "claude":
             meta["cwd"] = _folder(connection, state["owner"], source.name, meta.get("cwd"))
-        meta["project"] = self.project(meta.get("cwd"))
+        known = connection.execute("select project from session where key = ?", (state["owner"],))
+        before = known.fetchone()
+        # It counts for what it always did, whatever became of the folder.
+        meta["project"] = (before and before[0]) or self.project(meta.get("cwd"))
         last = meta.get("written") if batch.last is None else batch.last
         owner = state["owner"]
         meta["number"] = self._number("session")
@@ -586,6 +595,10 @@ class Ledger:
                 "where id = ? and title is null",
                 (state["title"], thread),
             )
+        if before and not before[0]:  # the proxy knows no folders
+            meta["project"] = _project_of(connection, session)
+            if meta["project"]:
+                self._count_for(connection, session, None, meta["project"])
         return session, meta["project"]
 
     def adopt(self, connection: sqlite3.Connection, owner: str, thread: str) -> None:
