@@ -13,7 +13,7 @@ from flask import Blueprint, g, jsonify, request
 from server.dashboard import query
 from server.errors import AppError, Unprocessable
 from server.store import db, settings
-from server.usage import calls, ownfiles, pricing, projects, roots, trends
+from server.usage import calls, ownfiles, pricing, projects, roots, slices, trends
 from server.usage.calls import Page
 from server.usage.days import QUARTER, Days, chosen
 from server.usage.privacy import MODES, Privacy, stricter
@@ -23,9 +23,9 @@ _FURTHEST = 9_999_999
 _MOST_CREDITS = 1_000_000_000
 # A name that stands for nothing finds nothing, rather than everything.
 _NOBODY = ("\0",)
-_MODELS = "select distinct name from daily_usage where heading = 'model'"
 _ASCENDING = ("model", "effort", "cache", "thread")
-_PROJECTS = "select distinct name from daily_usage where heading = 'project' and name != ''"
+# The ledger's own rollup has a row for each day.
+_NAMED = "select distinct name from heading_usage where heading = ? and calls > 0"
 
 
 def privacy() -> Privacy:
@@ -114,8 +114,14 @@ def _models() -> tuple[str, ...]:
     sure = query.choice("creditConfidence", "", ("", *CREDITS))
     if not sure:
         return asked
-    known = asked or tuple(name for (name,) in db.rows(_MODELS))
+    known = asked or _known("model")
     return tuple(name for name in known if pricing.credit_rate(name)[1] == sure) or _NOBODY
+
+
+def _known(heading: str) -> tuple[str, ...]:
+    """All names under a heading."""
+    slices.refresh()
+    return tuple(name for (name,) in db.rows(_NAMED, (heading,)))
 
 
 def _active() -> bool:
@@ -209,7 +215,7 @@ def _projects() -> tuple[str, ...]:
     if not asked and not tagged:
         return ()
     mode = privacy()
-    known = [name for (name,) in db.rows(_PROJECTS)]
+    known = list(filter(None, _known("project")))
     shown = {name: mode.project(name) for name in known}
     meant = [name for name in known if shown[name] in asked]
     if not mode.hides:
@@ -235,7 +241,7 @@ def _meant(text: str) -> tuple[str, ...]:
     mode, words, wanted = privacy(), tags(), text.casefold()
     return tuple(
         name
-        for (name,) in db.rows(_PROJECTS)
+        for name in filter(None, _known("project"))
         if wanted in (mode.project(name) or "").casefold()
         or any(wanted in word.casefold() for word in words.get(name, ()))
     )

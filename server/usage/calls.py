@@ -77,6 +77,7 @@ class Page:
 
 
 _FEW, _SESSIONS, _SEVERAL = 2000, 200, 20
+_AMONG = "c.session in ("
 
 
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
@@ -89,17 +90,19 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         order = titled.of_calls(page.sort, wanted.names, page.descending)
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
     after: tuple[Any, ...] = ()
-    paged = where
+    paged = ""
     if page.cursor:
         after = read_cursor(page.cursor, page)
-        paged = f"{where} and ({order}, c.id) {beyond} (?, ?)"
+        paged = f" and ({order}, c.id) {beyond} (?, ?)"
     with db.reading() as connection:
         sums = totals(_sums(connection, wanted, where, values))
         sums["reasoningOutput"] = told_reasoning(wanted.provider, sums["reasoningOutput"])
         lead = _leading(connection, wanted, page, after, sums["calls"])
-        paged = f"{lead} and {paged}"
+        if _sure(lead, wanted, page):
+            # Each of these sessions has the text: looking for them again costs most of the time.
+            where, values = conditions(replace(wanted, text="", meant=(), found=None))
         found = connection.execute(
-            f"select c.rowid, {order} {_FROM} where {paged} "  # noqa: S608 - our own words
+            f"select c.rowid, {order} {_FROM} where {lead} and {where}{paged} "  # noqa: S608
             f"order by {order} {way}, c.id {way} limit ? offset ?",
             (*values, *after, page.limit + 1, page.offset),
         ).fetchall()
@@ -204,7 +207,7 @@ def _within(seen: list[Stretch], need: int, sign: int) -> str:
     if seen and (0 in sessions or len(sessions) > _SEVERAL):
         low, high = sorted((sign * end, sign * max(near for _, near, _, _ in seen)))
         return f"c.started_at between {low} and {high}"
-    return f"c.session in ({','.join(map(str, sessions))})"
+    return f"{_AMONG}{','.join(map(str, sessions))})"
 
 
 def _newest(connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...]) -> str:
@@ -237,7 +240,7 @@ def _in_sessions(connection: Any, wanted: Filter) -> str:
     sessions = [int(session) for (session,) in found]
     if 0 in sessions or len(sessions) > _SESSIONS:  # 0: calls that have no session
         return "1"
-    return f"c.session in ({','.join(map(str, sessions))})"
+    return f"{_AMONG}{','.join(map(str, sessions))})"
 
 
 def options() -> dict[str, list[str]]:
@@ -398,6 +401,7 @@ _SUMMED = (
     "total(calls), total(input), total(cached), total(output), total(reasoning), total(cost), "
     "total(unpriced), sum(credits)"
 )
+_OF_EACH = _SUMMED.replace("(", "(l.")
 _SINGLY = (
     "count(*), total(c.input), total(c.cached), total(c.output), total(c.reasoning), "
     "total(c.cost), total(c.cost is null), sum(c.credits)"
@@ -420,8 +424,11 @@ def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sum
             ).fetchone()
             return _together(_sums(connection, rest, where, values), alone)
     rest = replace(wanted, text="", meant=(), found=None)
-    if slices.bare(rest) and (seen is None or seen.but):
-        return _together(_everything(connection, wanted), _left_out(connection, wanted), -1)
+    if seen is not None and slices.bare(replace(rest, provider="")) and not seen.calls:
+        if seen.but:
+            return _together(_everything(connection, wanted), _left_out(connection, wanted), -1)
+        if not (seen.models and seen.efforts):
+            return _of_text(connection, wanted, seen)
     only = _heading(wanted)
     if only is not None:
         return _headed(connection, wanted, *only)
@@ -474,12 +481,59 @@ def _left_out(connection: Any, wanted: Filter) -> Sums:
     seen = wanted.found
     if seen is None:
         return (0,) * 7 + (None,)
+    only, given = _kept(wanted)
+    if seen.plain:
+        loose = connection.execute(
+            f"select {_SUMMED} from stretch l where l.session = 0{only}",  # noqa: S608
+            given,
+        ).fetchone()
+        return _together(_of_sessions(connection, wanted, seen), loose)
     named = (*seen.models, *seen.efforts)
     found: Sums = connection.execute(
-        f"select {_SUMMED} from stretch where (session = 0 or session in "  # noqa: S608
+        f"select {_SUMMED} from stretch l where (session = 0 or session in "  # noqa: S608
         f"(select value from json_each(?))) and model not in ({_marks(seen.models)}) "
-        f"and effort not in ({_marks(seen.efforts)}){slices.kept(wanted)}",
-        (seen.sessions, *named),
+        f"and effort not in ({_marks(seen.efforts)}){only}",
+        (seen.sessions, *named, *given),
+    ).fetchone()
+    return found
+
+
+def _sure(lead: str, wanted: Filter, page: Page) -> bool:
+    """Whether a lead names sessions that a text was found in, and nothing but that finds calls."""
+    only_sessions = wanted.found is not None and wanted.found.plain
+    return only_sessions and page.sort != "thread" and lead.startswith(_AMONG)
+
+
+def _kept(wanted: Filter) -> tuple[str, list[Any]]:
+    """` and …`: the rows of a rollup `l` that are of the filter's provider and history."""
+    provider = [wanted.provider] if wanted.provider else []
+    return (" and l.provider = ?" if provider else "") + slices.kept(wanted, "l."), provider
+
+
+def _of_text(connection: Any, wanted: Filter, seen: slices.Found) -> Sums:
+    """The sums of where a text was found: of models or of efforts, and of what else the sessions
+    with it hold.
+    """
+    if seen.plain:
+        return _of_sessions(connection, wanted, seen)
+    heading, names = ("model", seen.models) if seen.models else ("effort", seen.efforts)
+    only, given = _kept(wanted)
+    others = connection.execute(
+        f"select {_OF_EACH} from json_each(?) e cross join stretch l on l.session = e.value "  # noqa: S608
+        f"where l.{heading} not in ({_marks(names)}){only}",
+        (seen.sessions, *names, *given),
+    ).fetchone()
+    return _together(_headed(connection, wanted, heading, names), others)
+
+
+def _of_sessions(connection: Any, wanted: Filter, seen: slices.Found) -> Sums:
+    """The sums of sessions that are known, each of which is one row."""
+    only, given = _kept(wanted)
+    found: Sums = connection.execute(
+        # The list leads to each of them: as a set it would be sorted first.
+        f"select {_OF_EACH} from json_each(?) e cross join session_usage l "  # noqa: S608
+        f"on l.session = e.value where 1{only}",
+        (seen.sessions, *given),
     ).fetchone()
     return found
 
