@@ -441,6 +441,21 @@ def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sum
     return sums
 
 
+def of_sessions(connection: Any, wanted: Filter) -> Sums:
+    """What `totals` writes, of all calls that belong to a session, by provider and history."""
+    return _together(_everything(connection, wanted), _loose(connection, wanted), -1)
+
+
+def _loose(connection: Any, wanted: Filter) -> Sums:
+    """The sums of the calls that belong to no session."""
+    only, given = _kept(wanted)
+    found: Sums = connection.execute(
+        f"select {_SUMMED} from stretch l where l.session = 0{only}",  # noqa: S608
+        given,
+    ).fetchone()
+    return found
+
+
 def _everything(connection: Any, wanted: Filter) -> Sums:
     return _headed(connection, wanted, "provider", ())
 
@@ -481,14 +496,10 @@ def _left_out(connection: Any, wanted: Filter) -> Sums:
     seen = wanted.found
     if seen is None:
         return (0,) * 7 + (None,)
-    only, given = _kept(wanted)
     if seen.plain:
-        loose = connection.execute(
-            f"select {_SUMMED} from stretch l where l.session = 0{only}",  # noqa: S608
-            given,
-        ).fetchone()
-        return _together(_of_sessions(connection, wanted, seen), loose)
+        return _together(_of_sessions(connection, wanted, seen), _loose(connection, wanted))
     named = (*seen.models, *seen.efforts)
+    only, given = _kept(wanted)
     found: Sums = connection.execute(
         f"select {_SUMMED} from stretch l where (session = 0 or session in "  # noqa: S608
         f"(select value from json_each(?))) and model not in ({_marks(seen.models)}) "

@@ -91,7 +91,7 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         ).fetchall()
         sums: tuple[Any, ...] = found[0][2:] if found and extra != "0" else ()
         if len(sums) < _MEASURED:
-            sums = (*sums, *connection.execute(*groups.sums(counted=bool(sums))).fetchone())
+            sums = (*sums, *groups.sums(connection, counted=bool(sums)))
     more = len(found) > page.limit
     found = found[: page.limit]
     totals = calls.totals(sums[1:])
@@ -203,6 +203,8 @@ class _Groups:
             given += found
         if wanted.preset in _HAVING:
             parts.append(_HAVING[wanted.preset])
+        # Whether these are all threads, of which other rollups tell the sums in a few rows.
+        self.every = not self.prefix and {*parts} <= {f"g.{self._part}", "1"}
         self.tail = f"{source} where {' and '.join(parts)}"
         self.values += given
 
@@ -221,8 +223,18 @@ class _Groups:
         )
         return [name for (name,) in found]
 
-    def sums(self, *, counted: bool) -> tuple[str, list[Any]]:
-        """What tells how many threads there are, unless that is known, and their sums."""
+    def sums(self, connection: Any, *, counted: bool) -> tuple[Any, ...]:
+        """How many threads there are, unless that is known, and their sums."""
+        if self.every:
+            count = f"select count(*) from thread_usage g where g.{self._part}"  # noqa: S608
+            return (
+                *connection.execute(count).fetchone(),
+                *calls.of_sessions(connection, self._rest),
+            )
+        found: tuple[Any, ...] = connection.execute(*self._summed(counted)).fetchone()
+        return found
+
+    def _summed(self, counted: bool) -> tuple[str, list[Any]]:
         if not self.prefix or self.picky:
             return f"{self.prefix} select {_TOTALS} {self.tail}", self.values  # noqa: S608
         sums = _TOTALS.replace("g.", "l.").partition(", ")[2]
