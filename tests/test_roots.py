@@ -160,3 +160,19 @@ def test_a_work_tree_that_windows_made(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_folders_that_are_gone(cwd: str, root: str) -> None:
     assert folders.root_of(cwd) == root
+
+
+@pytest.mark.parametrize(
+    ("others", "whose"),
+    [
+        pytest.param([], None, id="of no project that is known"),
+        pytest.param(["/src/shop"], "/src/shop", id="of the only one of its name"),
+        pytest.param(["/src/shop", "/old/shop"], None, id="of one of two"),
+        pytest.param(["/src/till"], None, id="of another name"),
+    ],
+)
+def test_whose_a_removed_work_tree_must_be(others: list[str], whose: str | None) -> None:
+    tree = "/home/.codex/worktrees/shop"
+    held = {roots.key(path): path for path in (tree, *others)}
+    expected = {roots.key(tree): roots.key(whose)} if whose else {}
+    assert roots.returned(held) == expected

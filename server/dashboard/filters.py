@@ -33,7 +33,8 @@ def privacy() -> Privacy:
     asked = query.choice("privacy", "normal", MODES)
     known = projects.known()
     aliases = projects.aliases(_given(), known.roots)
-    return Privacy(stricter(str(settings.get("privacyMode")), asked), aliases, known.names)
+    mode = stricter(str(settings.get("privacyMode")), asked)
+    return Privacy(mode, aliases, known.names, known.same)
 
 
 def _given() -> dict[str, Any]:
@@ -219,13 +220,14 @@ def _projects() -> tuple[str, ...]:
     shown = {name: mode.project(name) for name in known}
     meant = [name for name in known if shown[name] in asked]
     if not mode.hides:
-        held = projects.known().roots
+        there = projects.known()
         for name in set(asked).difference(shown.values()):
-            meant += [one for one in (name, *roots.ending(name, held)) if one not in meant]
+            ends = {name, *roots.ending(name, there.roots)}
+            meant += [one for one in {name, *known} if there.of(one) in ends and one not in meant]
     if tagged:
-        words = tags()
+        words, of = tags(), projects.known().of
         among = meant if asked else known
-        meant = [name for name in among if set(words.get(name, ())) & set(tagged)]
+        meant = [name for name in among if set(words.get(of(name), ())) & set(tagged)]
     return tuple(meant) or _NOBODY
 
 
@@ -238,12 +240,12 @@ def tags() -> dict[str, tuple[str, ...]]:
 
 def _meant(text: str) -> tuple[str, ...]:
     """The projects whose name as it is shown, or one of whose tags, holds a text."""
-    mode, words, wanted = privacy(), tags(), text.casefold()
+    mode, words, wanted, of = privacy(), tags(), text.casefold(), projects.known().of
     return tuple(
         name
         for name in filter(None, _known("project"))
         if wanted in (mode.project(name) or "").casefold()
-        or any(wanted in word.casefold() for word in words.get(name, ()))
+        or any(wanted in word.casefold() for word in words.get(of(name), ()))
     )
 
 

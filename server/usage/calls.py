@@ -331,7 +331,8 @@ def _place(name: str) -> dict[str, Any]:
         given = ownfiles.read("projects.json")
     except AppError:
         given = {}
-    tags = list(projects.tags(given, projects.known().roots).get(project or "", ()))
+    known = projects.known()
+    tags = list(projects.tags(given, known.roots).get(known.of(project or ""), ()))
     place = projects.place(cwd, projects.ignored(given))
     return {"cwd": cwd, "branch": branch, "tags": tags, **place}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from server.store import db
-from server.usage import slices, threads
+from server.usage import projects, slices, threads
 from server.usage.calls import cost_usd, told_reasoning
 from server.usage.days import QUARTER, Days
 from server.usage.slices import Filter
@@ -82,7 +82,12 @@ def _all(
             "group by 1 order by sum(l.input + l.output) desc, 1",
             values,
         )
-    return _by_tag(found, tags) if by == "tag" else found
+    of = projects.known().of
+    if by == "tag":
+        return _folded(found, lambda project: tags.get(of(project)) or (None,))
+    if by == "project":
+        return _folded(found, lambda project: (of(project) or None,))
+    return found
 
 
 _HEADED = {name: name for name in slices.HEADINGS} | {"tag": "project"}
@@ -174,17 +179,20 @@ def coverage(wanted: Filter) -> dict[str, Any]:
     return {"models": rows, "tokens": tokens, "pricedTokens": priced, "ratio": ratio}
 
 
-def _by_tag(
-    projects: list[tuple[Any, ...]], tags: Mapping[str, Sequence[str]]
+def _folded(
+    rows: list[tuple[Any, ...]], into: Callable[[str], Sequence[str | None]]
 ) -> list[tuple[Any, ...]]:
+    """The sums of projects as those of what each counts under."""
     sums: dict[str | None, list[Any]] = {}
-    for project, *found in projects:
-        for tag in tags.get(project or "") or (None,):
-            total = sums.setdefault(tag, [None] * len(found))
+    for project, *found in rows:
+        for name in into(project or ""):
+            total = sums.setdefault(name, [None] * len(found))
             for place, value in enumerate(found):
                 if value is not None:
                     total[place] = (total[place] or 0) + value
-    return sorted(((tag, *total) for tag, total in sums.items()), key=lambda one: -one[3] - one[5])
+    return sorted(
+        ((name, *total) for name, total in sums.items()), key=lambda one: -one[3] - one[5]
+    )
 
 
 def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:
