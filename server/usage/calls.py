@@ -260,9 +260,27 @@ def options() -> dict[str, list[str]]:
     }
 
 
-_HEADINGS = ("model", "effort")
+_HEADINGS = ("model", "effort", "project")
 # From here on a sort needs an index of its own; below, reading all calls is as quick.
 _MANY = 50_000
+
+
+def _indexes() -> dict[str, str]:
+    """The indexes of a large ledger: their names, and what they are made on."""
+    # All that sums by a heading are made of, in its order; of threads also when they were last
+    # at work.
+    summed = "archived, calls, input, cached, output, reasoning, cost, unpriced, credits, last_at"
+    return {
+        **{
+            f"call_by_{sort}": f"call({order.replace('c.', '')})"
+            for sort, order in SORTS.items()
+            if sort not in ("time", *_NAMED)
+        },
+        **{f"session_by_{column}": f"session({column})" for column in finding.COLUMNS},
+        **{f"stretch_of_{name}": f"stretch({name}, session, {summed})" for name in _HEADINGS},
+        # A year's chart by project, of which most rows are read.
+        "daily_by_name": "daily_usage(heading, day, name, provider, calls, input, output)",
+    }
 
 
 def keep() -> None:
@@ -274,25 +292,10 @@ def keep() -> None:
     if db.rows("select total(calls) from daily_usage where heading = 'model'")[0][0] < _MANY:
         return
     known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
-    for sort, order in SORTS.items():
-        name = f"call_by_{sort}"
-        if sort not in ("time", *_NAMED) and name not in known:
-            with db.writing() as connection:
-                connection.execute(f"create index {name} on call({order.replace('c.', '')})")
-    for column in finding.COLUMNS:
-        name = f"session_by_{column}"
+    for name, columns in _indexes().items():
         if name not in known:
             with db.writing() as connection:
-                connection.execute(f"create index {name} on session({column})")
-    for heading in _HEADINGS:
-        name = f"stretch_by_{heading}"
-        if name not in known:
-            with db.writing() as connection:
-                # All that sums by this heading are made of, in its order.
-                connection.execute(
-                    f"create index {name} on stretch({heading}, session, calls, input, cached, "
-                    "output, reasoning, cost, unpriced, credits)"
-                )
+                connection.execute(f"create index {name} on {columns}")
 
 
 def one(name: str) -> dict[str, Any]:
@@ -443,17 +446,23 @@ def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sum
 
 
 def of_sessions(connection: Any, wanted: Filter) -> Sums:
-    """What `totals` writes, of all calls that belong to a session, by provider and history."""
-    return _together(_everything(connection, wanted), _loose(connection, wanted), -1)
+    """What `totals` writes, of those of a filter's calls that belong to a session."""
+    only = _heading(wanted)
+    if only is not None:
+        return _together(_headed(connection, wanted, *only), _loose(connection, wanted), -1)
+    source, values = slices.summed(wanted)
+    sql = f"select {_OF_EACH} {source} and l.session != 0"  # noqa: S608
+    found: Sums = connection.execute(sql, values).fetchone()
+    return found
 
 
 def _loose(connection: Any, wanted: Filter) -> Sums:
-    """The sums of the calls that belong to no session."""
-    only, given = _kept(wanted)
-    found: Sums = connection.execute(
-        f"select {_SUMMED} from stretch l where l.session = 0{only}",  # noqa: S608
-        given,
-    ).fetchone()
+    """The sums of those of a filter's calls that belong to no session."""
+    source, values = slices.summed(replace(wanted, text="", meant=(), found=None))
+    for heading in _HEADINGS:  # the session leads to fewer
+        source = source.replace(f"l.{heading}", f"+l.{heading}")
+    sql = f"select {_SUMMED} {source} and l.session = 0"  # noqa: S608
+    found: Sums = connection.execute(sql, values).fetchone()
     return found
 
 

@@ -239,21 +239,22 @@ class _Groups:
                 *connection.execute(count).fetchone(),
                 *calls.of_sessions(connection, self._rest),
             )
-        found: tuple[Any, ...] = connection.execute(*self._summed(counted)).fetchone()
+        if counted and self.prefix and not self.picky:
+            return calls.of_sessions(connection, self._rest)
+        found: tuple[Any, ...] = connection.execute(*self._summed()).fetchone()
         return found
 
-    def _summed(self, counted: bool) -> tuple[str, list[Any]]:
+    def _summed(self) -> tuple[str, list[Any]]:
         if not self.prefix or self.picky:
             return f"{self.prefix} select {_TOTALS} {self.tail}", self.values  # noqa: S608
         sums = _TOTALS.replace("g.", "l.").partition(", ")[2]
-        if counted:
-            source, values = slices.summed(self._rest)
-            return f"select {sums} {source} and l.session != 0", values  # noqa: S608
         source, values = self._source()
         return f"select count(distinct s.thread), {sums} {source}", values  # noqa: S608
 
     def rows(self, threads: list[str]) -> list[tuple[Any, ...]]:
         """All that is known of some of the threads, in their order."""
+        if not threads:
+            return []
         marks = ",".join("?" * len(threads))
         if self.prefix:
             grouped, values = self._grouped(among=threads)
@@ -274,6 +275,8 @@ class _Groups:
             return f"select w.thread as thread, w.last_at as last_at {inside}", values  # noqa: S608
         columns = slices.measures(needed=needed) or "sum(l.calls) as calls"
         kinds = f"{slices.KINDS}, " if not needed or "g.subagents" in needed else ""
+        if not needed:
+            kinds = f"min(l.provider) as provider, {kinds}"
         only = f" and s.thread in ({','.join('?' * len(among))})" if among else ""
         source, values = self._source()
         if self.spanned:
@@ -281,7 +284,7 @@ class _Groups:
         elif among:
             source = _by_session(source)
         sql = (
-            f"select s.thread as thread, min(l.provider) as provider, {kinds}{columns} "  # noqa: S608
+            f"select s.thread as thread, {kinds}{columns} "  # noqa: S608
             f"{source}{only} group by s.thread"
         )
         values = [*values, *among]
@@ -290,7 +293,7 @@ class _Groups:
         # Most threads lie wholly within a span of time, and their sums are known.
         named = ", ".join(f"w.{name}" for name in _AS.findall(f"{kinds}{columns}"))
         inside, bounds = self._span("w.last_at >= ? and w.last_at < ? and w.first_at >= ?")
-        whole = f"select w.thread as thread, w.provider as provider, {named} {inside}"
+        whole = f"select w.thread as thread, {named} {inside}"
         return f"{whole}{only.replace('s.', 'w.')} union all {sql}", [*bounds, *among, *values]
 
     def _to_the_end(self, needed: list[str]) -> bool:
