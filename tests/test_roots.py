@@ -104,9 +104,9 @@ def made(top: Path, *paths: str) -> None:
 def test_a_project_is_its_git_root(tmp_path: Path) -> None:
     made(tmp_path, "shop/src/deep")
     inside = str(tmp_path / "shop" / "src" / "deep")
-    assert folders.root_of(inside) == inside
+    assert folders.root_of(inside) == roots.tidy(inside)
     (tmp_path / "shop" / ".git").mkdir()
-    assert folders.root_of(inside + "/") == str(tmp_path / "shop")
+    assert folders.root_of(inside + "/") == roots.tidy(str(tmp_path / "shop"))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_project_is_its_git_root(tmp_path: Path) -> None:
 def test_a_folder_whose_git_is_a_file(tmp_path: Path, said: str, root: str) -> None:
     made(tmp_path, "tree/src")
     (tmp_path / "tree" / ".git").write_text(said.format(top=tmp_path))
-    assert folders.root_of(str(tmp_path / "tree" / "src")) == f"{tmp_path}/{root}"
+    assert folders.root_of(str(tmp_path / "tree" / "src")) == roots.tidy(f"{tmp_path}/{root}")
 
 
 def test_a_work_tree_that_windows_made(tmp_path: Path) -> None:
