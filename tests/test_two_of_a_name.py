@@ -251,6 +251,9 @@ def test_the_users_names_and_tags_go_by_path_before_name(client: FlaskClient) ->
     assert get(client, "/api/calls", project="one/api")["total"] == plain["one/api"]
     for mode in privacy.MODES:
         assert groups(client, privacy=mode) == found, "an alias is meant to be seen"
+    ownfiles.write("projects.json", {"aliases": {"api": "Shop"}})
+    whole = sum(calls for name, calls in plain.items() if name != "web")
+    assert groups(client) == {"Shop": whole, "web": plain["web"]}, "one name, one group"
 
 
 @pytest.mark.parametrize("mode", privacy.MODES)

@@ -231,6 +231,13 @@ def _projects() -> tuple[str, ...]:
     return tuple(meant) or _NOBODY
 
 
+def alike() -> dict[str, str]:
+    """One project for each of those that are shown by one name."""
+    mode, first = privacy(), dict[str | None, str]()
+    named = filter(None, _known("project"))
+    return {name: first.setdefault(mode.project(name), name) for name in named}
+
+
 def tags() -> dict[str, tuple[str, ...]]:
     """The tags of each project, as far as the privacy mode shows them."""
     if privacy().mode == "strict":

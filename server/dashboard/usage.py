@@ -29,7 +29,8 @@ def blueprint(services: Services) -> Blueprint:
         by = query.choice("by", "date", tuple(summary.GROUPS))
         local, limit = filters.days(), query.number("limit", 20, 0, 100_000)
         wanted, tags = filters.full(), filters.tags()
-        found = filters.remembered(lambda: summary.grouped(wanted, by, local, limit, tags))
+        alike = filters.alike() if by == "project" else {}
+        found = filters.remembered(lambda: summary.grouped(wanted, by, local, limit, tags, alike))
         if by == "account":  # an account may be called something else without a new call
             found = {**found, "groups": [_called(services, group) for group in found["groups"]]}
         return filters.answer(found)
