@@ -25,7 +25,7 @@ _KNOWN = {
     "BRIMLINE_DATA_DIR", "BRIMLINE_CODEX_HOME", "BRIMLINE_CLAUDE_HOME",
     "BRIMLINE_NO_KEYRING",  # a scan needs no key
 }  # fmt: skip
-_OURS = ("BRIMLINE_", "CODEX_USAGE_", "CODEX_LB_")
+_OURS = ("BRIMLINE_", "CODEX_USAGE_", "AI_USAGE_", "CODEX_LB_")
 
 
 class Folders:

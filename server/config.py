@@ -68,13 +68,19 @@ class Config:
 
 # Our name first; then the names that users of the seed systems already have set.
 ENVIRONMENT: dict[str, tuple[str, ...]] = {
-    "host": ("BRIMLINE_HOST", "CODEX_USAGE_SERVER_HOST"),
-    "port": ("BRIMLINE_PORT", "CODEX_USAGE_SERVER_PORT"),
+    "host": ("BRIMLINE_HOST", "CODEX_USAGE_SERVER_HOST", "AI_USAGE_SERVER_HOST"),
+    "port": ("BRIMLINE_PORT", "CODEX_USAGE_SERVER_PORT", "AI_USAGE_SERVER_PORT"),
     "data_dir": ("BRIMLINE_DATA_DIR",),
-    "codex_home": ("BRIMLINE_CODEX_HOME", "CODEX_USAGE_SESSIONS_ROOT", "CODEX_HOME"),
+    "codex_home": (
+        "BRIMLINE_CODEX_HOME",
+        "CODEX_USAGE_SESSIONS_ROOT",
+        "AI_USAGE_CODEX_SESSIONS_ROOT",
+        "CODEX_HOME",
+    ),
     "claude_home": (
         "BRIMLINE_CLAUDE_HOME",
         "CODEX_USAGE_CLAUDE_PROJECTS_ROOT",
+        "AI_USAGE_CLAUDE_PROJECTS_ROOT",
         "CLAUDE_CONFIG_DIR",
     ),
     "upstream_base_url": ("BRIMLINE_UPSTREAM_BASE_URL", "CODEX_LB_UPSTREAM_BASE_URL"),
@@ -97,7 +103,19 @@ _OTHER_NAMES = {
 # These seeds name the folder of the logs: as a rule one inside the home, but any will do.
 _ROOTS = {
     "CODEX_USAGE_SESSIONS_ROOT": ("sessions_root", "sessions"),
+    "AI_USAGE_CODEX_SESSIONS_ROOT": ("sessions_root", "sessions"),
     "CODEX_USAGE_CLAUDE_PROJECTS_ROOT": ("projects_root", "projects"),
+    "AI_USAGE_CLAUDE_PROJECTS_ROOT": ("projects_root", "projects"),
+}
+# What else such a seed was told, and what does it here.
+_OWN_PAGES = "Brimline serves pages of its own"
+_OTHERWISE = {
+    "CODEX_USAGE_DASHBOARD_HTML": _OWN_PAGES,
+    "AI_USAGE_DASHBOARD_HTML": _OWN_PAGES,
+    "AI_USAGE_PRICING_FILE": "prices come from `brimline update-pricing --source-file FILE`",
+    "AI_USAGE_PARSE_CACHE_FILE": "what was read is kept in the data folder",
+    "AI_USAGE_RECALC_LOG_FILE": "the log lies in the data folder",
+    "AI_USAGE_PI_AGENT_ROOT": "only the logs of Codex and Claude Code are read",
 }
 
 
@@ -214,9 +232,9 @@ def _fits(path: Path, key: str, value: Any) -> None:
 
 def _older_names(env: Mapping[str, str]) -> list[str]:
     """What a name of a seed system asks for that is otherwise here."""
-    if env.get("CODEX_USAGE_DASHBOARD_HTML"):
-        return ["CODEX_USAGE_DASHBOARD_HTML is set, but Brimline serves pages of its own."]
-    return []
+    return [
+        f"{name} is set, but {instead}." for name, instead in _OTHERWISE.items() if env.get(name)
+    ]
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, str]:

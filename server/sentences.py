@@ -228,7 +228,7 @@ SENTENCES = {
     "why.noRates": "{name} has no rates",
     "why.three": "{name} needs three rates: input, cached input, output",
     "why.rate": "a rate of {name} is no number from 0 up",
-    "why.write": "cacheWrite of {name} is no number from 0 to 100",
+    "why.write": "{kind} of {name} is no number from 0 to {most}",
     "why.day": "the day {value} of {name} is not written like 2026-08-20",
     "why.permission": "permission is missing",
     "why.full": "the disk is full",

@@ -80,6 +80,7 @@ PURE = [
     "server/usage/pricing.py",
     "server/usage/privacy.py",
     "server/usage/recommendations.py",
+    "server/usage/roots.py",
     "server/usage/deltas.py",
     "server/usage/afresh.py",
     "server/ingest/entries.py",

@@ -15,6 +15,7 @@ from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
+from server.usage import roots
 from server.usage.days import chosen
 
 SESSION = "7c4e0d2a-0000-4000-8000-000000000001"
@@ -84,6 +85,32 @@ def read(*lines: bytes) -> tuple[list[tuple[int, ...]], State]:
 )  # fmt: skip
 def test_fold(lines: list[bytes], expected: list[tuple[int, ...]]) -> None:
     assert read(*lines)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("usages", "expected"),
+    [
+        pytest.param([{}], (200, 0, None), id="nothing but the sum: five minutes"),
+        pytest.param([{"cache_creation": {"ephemeral_5m_input_tokens": 50,
+                                          "ephemeral_1h_input_tokens": 150}}],
+                     (200, 150, None), id="both"),
+        pytest.param([{"cache_creation": {"ephemeral_1h_input_tokens": 7}}], (7, 7, None),
+                     id="an hour alone"),
+        pytest.param([{"cache_creation": {"ephemeral_5m_input_tokens": "x",
+                                          "ephemeral_1h_input_tokens": -4}}],
+                     (200, 0, None), id="neither can be: the sum"),
+        pytest.param([{"cache_creation": {"ephemeral_1h_input_tokens": 9}}, {"speed": "fast"}],
+                     (200, 9, "fast"), id="of several lines, the most"),
+        pytest.param([{"speed": "fast"}, {"speed": "standard"}], (200, 0, "fast"), id="fast"),
+        pytest.param([{"speed": 5}], (200, 0, None), id="no speed"),
+    ],
+)  # fmt: skip
+def test_what_decides_the_price(
+    usages: list[dict[str, Any]], expected: tuple[int, int, str | None]
+) -> None:
+    made = b"".join(answer("m1", 5, usage=usage) for usage in usages)
+    (call,) = fold(memoryview(made), 0, State())[0].calls
+    assert (call[9], *call[15:]) == expected
 
 
 @pytest.mark.parametrize(
@@ -163,7 +190,7 @@ def test_copies_in_other_files_count_once(config: Config, database: None) -> Non
     assert scan.totals()["calls"] == 0  # Codex's alone
     assert db.rows("select total(calls), total(output) from source_file") == [(4, 127)]
     assert db.rows("select title, project from thread where id = ?", (SESSION,)) == [
-        ("Hello", "shop")
+        ("Hello", roots.key("/home/dev/shop"))
     ]
 
 

@@ -140,6 +140,10 @@ def test_broken_logs_are_read_the_same_or_left(
 
 
 USAGE = b'"input_tokens":1'
+HOUR = (
+    b'"cache_creation":{"ephemeral_5m_input_tokens":%d,"ephemeral_1h_input_tokens":%d},'
+    b'"input_tokens":1'
+)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +203,11 @@ USAGE = b'"input_tokens":1'
         pytest.param([raw(USAGE, b'"input_tokens":9999999999999999')], 0, id="no number of ours"),
         pytest.param([raw(USAGE, b'"input_tokens":1,"input_tokens":2')], 0, id="told twice"),
         pytest.param([raw(USAGE, b'"input_toke\\u006es":5,"input_tokens":1')], 0, id="escaped key"),
+        pytest.param([raw(USAGE, HOUR % (3, 5))], 1, id="kept for an hour"),
+        pytest.param([raw(USAGE, HOUR % (9, 5)), raw(USAGE, HOUR % (0, 8))], 1, id="more of it"),
+        pytest.param([raw(USAGE, b'"speed":"standard","input_tokens":1')], 1, id="its usual speed"),
+        pytest.param([raw(USAGE, b'"speed":null,"input_tokens":1')], 1, id="no speed"),
+        pytest.param([raw(USAGE, b'"speed":"fast","input_tokens":1')], 0, id="a dearer one"),
         pytest.param([raw(USAGE, b'"cache_creation":5,"input_tokens":1')], 0, id="no lifetimes"),
         pytest.param([raw(USAGE, b'"cache_creation":{},"input_tokens":1,'
                           b'"cache_creation_input_tokens":7')], 1, id="lifetimes are not told"),

@@ -24,7 +24,7 @@ HEAD = (
     b'{"timestamp":"2026-05-28T21:02:26.472Z","type":"session_meta","payload":'
     b'{"id":"019e7065-48a8-751b-8b7c-6e91ea382e59","cwd":"/home/dev"}}\n'
 )
-ROW = reader.COLUMNS.replace("offset", '"offset"') + ", source"
+ROW = reader.COLUMNS.replace("offset", '"offset"')
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +81,14 @@ def rows_of(table: bytes) -> list[tuple[Any, ...]]:
         connection.deserialize(table)
         assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
         always = "provider, session - source, tier, account, seen"
+        claude = connection.execute("select 1 from row where provider = 'claude'").fetchone()
+        row = f"{ROW}, {reader.CLAUDE_COLUMNS}" if claude else ROW
         kinds = connection.execute(f"select distinct {always} from row").fetchall()
         wanted = [(provider, 0, None, None, 1) for provider in ("codex", "claude")]
         assert len(kinds) < 2 and set(kinds) <= set(wanted)
-        found: list[tuple[Any, ...]] = connection.execute(f"select {ROW} from row").fetchall()
+        found: list[tuple[Any, ...]] = connection.execute(
+            f"select {row}, source from row"
+        ).fetchall()
         return found
 
 
@@ -357,7 +361,7 @@ def test_a_wrong_call_is_an_error(usual: Any, tmp_path: Path) -> None:
     (path,) = written(tmp_path / "logs", [HEAD + record("a")])
     crew = usual.crew([os.fsencode(path)], 0)
     assert usual.fold(crew)
-    rates = ((1, 1, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1))
+    rates = ((1,) * 5, (1,) * 5, (1,) * 5)
     for error, way, given in (
         (ValueError, usual.fold, ("no crew",)),
         (TypeError, usual.crew, (["text"], 1)),
@@ -371,7 +375,7 @@ def test_a_wrong_call_is_an_error(usual: Any, tmp_path: Path) -> None:
         (TypeError, usual.pages, ("create table row(a)", crew, ["text"])),
         (ValueError, usual.pages, ("x" * 2000, crew, [])),
         (ValueError, usual.tariff, (crew, "m", "exact", (*rates, 9, 5, 5))),
-        (ValueError, usual.tariff, (crew, "m", "exact", ((1, -1, 1, 1), *rates[1:], 9, 1, 5))),
+        (ValueError, usual.tariff, (crew, "m", "exact", ((1, -1, 1, 1, 1), *rates[1:], 9, 1, 5))),
     ):
         with pytest.raises(error):
             way(*given)

@@ -16,8 +16,9 @@ from server.ingest import reprice
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
-from server.usage import allowance_copy, ownfiles, pricing, privacy, summary
+from server.usage import allowance_copy, ownfiles, pricing, privacy, slices, summary
 from tests.rollouts import Tree
+from tests.test_claude import SESSION, answer
 
 HOUR = 3_600_000
 
@@ -292,6 +293,67 @@ def test_own_prices_price_every_call_anew(client: FlaskClient) -> None:
     ownfiles.path("pricing.json").unlink()
     reprice.keep()
     assert client.get("/api/calls").get_json()["totals"] == before
+
+
+def test_prices_of_a_newer_version_price_what_an_older_one_stored(client: FlaskClient) -> None:
+    """As after an update: what was stored without a price has one."""
+
+    def totals() -> Any:
+        return client.get("/api/calls").get_json()["totals"], _rollup()
+
+    before = totals()
+    with db.writing("calls") as connection:
+        connection.execute("update call set cost = null, price_status = 'unpriced'")
+        connection.execute("update ledger_note set value = '2020-01-01' where name = 'edition'")
+        Ledger().rebuild(connection)
+    slices.forget()
+    assert totals()[0]["costUsd"] is None
+    reprice.keep()
+    assert totals() == before
+    # It was done once; a first scan's own calls never need it.
+    changes = db.usage.connection().total_changes
+    reprice.keep()
+    assert db.usage.connection().total_changes == changes
+
+
+def _rollup() -> Any:
+    return db.rows("select * from daily_usage order by heading, day, name")
+
+
+def test_claude_calls_cost_by_what_they_wrote_and_how_fast(config: Config) -> None:
+    pricing.use({}, {})
+    shop = config.claude_home / "projects" / "-home-dev-shop"
+    shop.mkdir(parents=True)
+    hour = {"cache_creation": {"ephemeral_5m_input_tokens": 50, "ephemeral_1h_input_tokens": 150}}
+    lines = [
+        answer("m1", 5),
+        answer("m2", 5, usage=hour),
+        answer("m3", 5, usage={"speed": "fast"}),
+        answer("m4", 5, message={"model": "claude-opus-4-6[1m]"}),
+        answer("m5", 5, message={"model": "claude-opus-7"}),
+    ]
+    (shop / f"{SESSION}.jsonl").write_bytes(b"".join(lines))
+    app = create_app(config)
+    Indexer(config, Ledger()).scan()
+    reprice.keep()
+    with app.test_client() as client:
+        calls = client.get("/api/calls").get_json()["calls"]
+        report = client.get("/api/pricing/coverage").get_json()
+    db.close_databases()
+    # 10 fresh, 3,000 read, 200 written, 5 out: at 5, 0.5, 6.25 (an hour: 10) and 25 a million.
+    plain = 10 * 5 + 3000 * 0.5 + 200 * 6.25 + 5 * 25
+    assert {call["id"]: call["costUsd"] and round(call["costUsd"] * 1e6) for call in calls} == {
+        "m1": round(plain),
+        "m2": round(plain + 150 * (10 - 6.25)),
+        "m3": round(plain * 6),
+        "m4": round(plain),
+        "m5": None,
+    }
+    told = {call["id"]: (call["cacheWriteTokens"], call["cacheWrite1hTokens"]) for call in calls}
+    assert told["m1"] == (200, 0) and told["m2"] == (200, 150)
+    assert {call["id"] for call in calls if call["tier"] == "fast"} == {"m3"}
+    without = [one["model"] for one in report["models"] if one["priceStatus"] == "unpriced"]
+    assert without == ["claude-opus-7"]
 
 
 @pytest.mark.parametrize(

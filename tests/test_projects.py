@@ -24,7 +24,7 @@ UNKNOWN = {"relativeCwd": None, "remoteLabel": None, "remoteHash": None}
     ],
 )
 def test_tags(given: dict[str, Any], found: dict[str, tuple[str, ...]]) -> None:
-    assert projects.tags(given) == found
+    assert projects.tags(given, {}) == found
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_the_folders_are_those_of_the_configuration(
         pytest.param({"BRIMLINE_PORT": "x"}, id="a value to check"),
         pytest.param({"BRIMLINE_ODD": "1"}, id="a name to warn of"),
         pytest.param({"CODEX_USAGE_SESSIONS_ROOT": "/a"}, id="a name with a rule of its own"),
+        pytest.param({"AI_USAGE_CODEX_SESSIONS_ROOT": "/a"}, id="and its newer name"),
         pytest.param({"BRIMLINE_DATA_DIR": "~/x"}, id="a home to fill in"),
         pytest.param({"BRIMLINE_DATA_DIR": "x"}, id="a relative folder"),
         pytest.param({"HOME": ""}, id="no home"),

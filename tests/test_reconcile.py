@@ -10,7 +10,7 @@ import pytest
 from server.config import Config
 from server.ingest import reconcile, scan
 from server.ingest.indexer import Indexer
-from server.ingest.ledger import Ledger, project_name, snapshot_rows
+from server.ingest.ledger import Ledger, snapshot_rows
 from server.ingest.reconcile import Emitted, Finished, Fork, inherited
 from server.store import db
 from server.usage import threads, trends
@@ -204,15 +204,6 @@ def test_the_tier_that_the_proxy_knows_sets_the_price() -> None:
     assert (both.tier, both.account, both.duration_ms, both.seen) == ("priority", "acc-1", 1000, 3)
     assert (both.cost, both.price_status) == (proxy.cost, "estimated")
     assert reconcile.without_log(both) == both._replace(seen=2, source=None, offset=None)
-
-
-def test_a_project_is_its_git_root(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    inside = tmp_path / "shop" / "src" / "deep"
-    inside.mkdir(parents=True)
-    assert project_name(str(inside)) == "deep"
-    (tmp_path / "shop" / ".git").mkdir()
-    assert project_name(str(inside)) == "shop"
-    assert project_name("/nowhere/at/all") == "all"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from server.ingest.files import Found
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
-from server.usage import slices, summary
+from server.usage import roots, slices, summary
 from server.usage.days import Days
 from server.usage.slices import Filter
 from tests.claudelogs import ClaudeLog
@@ -82,7 +82,7 @@ def told(heading: str = "project") -> dict[str, tuple[int, int]]:
     answer = summary.grouped(Filter(), heading, Days("UTC"), 0)["groups"]
     key = "project" if heading == "project" else "name"
     assert {row[key]: (row["calls"], row["totalTokens"]) for row in answer} == wanted
-    return wanted
+    return {roots.last(name): sums for name, sums in wanted.items()}
 
 
 def filled(home: Path) -> ClaudeLog:
@@ -111,9 +111,10 @@ def test_a_renamed_project_folder_takes_its_sessions_along(
     assert told() == {"open-project": before["secret-project"]}
     assert db.rows("select count(*), sum(missing) from source_file") == [(2, 0)]
     assert db.rows("select project, cwd from session") == [
-        ("open-project", "/home/me/open-project")
+        (roots.key("/home/me/open-project"), "/home/me/open-project")
     ]
-    assert db.rows("select project from thread") == [("open-project",)]
+    assert db.rows("select project from thread") == [(roots.key("/home/me/open-project"),)]
+    assert db.rows("select root from project") == [("/home/me/open-project",)], "one name is free"
     log.run("m9", "Bash", command="ls")
     (place / "-home-me-open-project" / f"{log.key}.jsonl").write_bytes(log.text())
     indexer._pass(full=full)

@@ -13,7 +13,7 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
-from server.usage import calls, insights, slices, summary, threads, trends
+from server.usage import calls, insights, roots, slices, summary, threads, trends
 from server.usage.calls import Page
 from server.usage.days import QUARTER, Days
 from server.usage.slices import Filter
@@ -148,7 +148,7 @@ EVERY: dict[str, dict[str, Any]] = {
     "all": {},
     "a provider": {"provider": "codex"},
     "a model": {"models": ("gpt-5.5",)},
-    "a project": {"projects": ("project-1", "project-2")},
+    "a project": {"projects": tuple(roots.key(f"/home/dev/project-{n}") for n in (1, 2))},
     "a month": {"since": 1_770_000_000_000 // QUARTER * QUARTER},
     "a text": {"text": "project-1"},
     "priced": {"price_status": "exact"},

@@ -32,6 +32,7 @@ INVENTED = {
     "since": "2026-11-21 14:50 UTC",
     "least": 8,
     "most": 200,
+    "kind": "cacheWrite",
     "why": "disk is full",
     "field": "access_token",
     "host": "0.0.0.0",

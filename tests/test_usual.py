@@ -199,7 +199,7 @@ def test_unchanged_files_are_told_at_once(
 
 def test_calls_without_a_price_or_a_model_cost_nothing_known(usual: Any) -> None:
     call = ("id", None, None, None, "user", 5_000, None, 10, 4, 1, 3, 2, 13, None, 0)
-    none, rates = (-1,) * 4, (2_000, 1_000, 3_000, 4_000)
+    none, rates = (-1,) * 5, (2_000, 1_000, 3_000, 4_000, 6_000)
     for tariff, cost, credit in (((none, none, none), None, None), ((rates, rates, none), 29, None),
                                  ((none, none, rates), None, 29)):  # fmt: skip
         rows: list[tuple[Any, ...]] = []

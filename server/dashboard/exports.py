@@ -38,6 +38,7 @@ CALLS: Columns = (
     ("previous_call_delta_ms", "gapMs"), ("initiated", "initiator"), ("project", "project"),
     ("model", "model"), ("effort", "effort"), *_SUMS,
     ("usage_credit_confidence", "creditConfidence"), ("cache_write_tokens", "cacheWriteTokens"),
+    ("cache_write_1h_tokens", "cacheWrite1hTokens"), ("tier", "tier"),
     ("cache_ratio", "cacheRatio"), ("context_window_percent", "contextPercent"),
     ("attention", "attention"), ("provider", "provider"), ("account", "account"),
     ("witnesses", "witnesses"), ("thread_id", "threadId"), ("session_id", "sessionId"),

@@ -23,7 +23,7 @@ from server.usage import (
     ownfiles,
     ownprices,
     pricing,
-    privacy,
+    projects,
     tables,
     thresholds,
 )
@@ -130,7 +130,7 @@ def _about(name: str) -> dict[str, Any]:
     if name == "thresholds":
         found["values"] = thresholds.merged(given)
     elif name == "projects":
-        found["aliases"] = privacy.aliases(given)
+        found["aliases"] = projects.listed_aliases(given)
         found["tags"] = given.get("tags") if isinstance(given.get("tags"), dict) else {}
         paths = given.get("ignored_paths")
         found["ignoredPaths"] = paths if isinstance(paths, list) else []

@@ -13,29 +13,36 @@ from flask import Blueprint, g, jsonify, request
 from server.dashboard import query
 from server.errors import AppError, Unprocessable
 from server.store import db, settings
-from server.usage import calls, ownfiles, pricing, projects, trends
+from server.usage import calls, ownfiles, pricing, projects, roots, slices, trends
 from server.usage.calls import Page
 from server.usage.days import QUARTER, Days, chosen
-from server.usage.privacy import MODES, Privacy, aliases, stricter
+from server.usage.privacy import MODES, Privacy, stricter
 from server.usage.slices import Filter
 
 _FURTHEST = 9_999_999
 _MOST_CREDITS = 1_000_000_000
 # A name that stands for nothing finds nothing, rather than everything.
 _NOBODY = ("\0",)
-_MODELS = "select distinct name from daily_usage where heading = 'model'"
 _ASCENDING = ("model", "effort", "cache", "thread")
-_PROJECTS = "select distinct name from daily_usage where heading = 'project' and name != ''"
+# The ledger's own rollup has a row for each day.
+_NAMED = "select distinct name from heading_usage where heading = ? and calls > 0"
 
 
 def privacy() -> Privacy:
     """What this answer may show: the setting, or less when the request asks for less."""
     asked = query.choice("privacy", "normal", MODES)
+    known = projects.known()
+    aliases = projects.aliases(_given(), known.roots)
+    mode = stricter(str(settings.get("privacyMode")), asked)
+    return Privacy(mode, aliases, known.names, known.same)
+
+
+def _given() -> dict[str, Any]:
+    """The user's projects file, as far as it can be used."""
     try:
-        given = aliases(ownfiles.read("projects.json"))
+        return ownfiles.read("projects.json")
     except AppError:
-        given = {}
-    return Privacy(stricter(str(settings.get("privacyMode")), asked), given)
+        return {}
 
 
 def answer(value: Any) -> Any:
@@ -108,8 +115,14 @@ def _models() -> tuple[str, ...]:
     sure = query.choice("creditConfidence", "", ("", *CREDITS))
     if not sure:
         return asked
-    known = asked or tuple(name for (name,) in db.rows(_MODELS))
+    known = asked or _known("model")
     return tuple(name for name in known if pricing.credit_rate(name)[1] == sure) or _NOBODY
+
+
+def _known(heading: str) -> tuple[str, ...]:
+    """All names under a heading."""
+    slices.refresh()
+    return tuple(name for (name,) in db.rows(_NAMED, (heading,)))
 
 
 def _active() -> bool:
@@ -195,40 +208,51 @@ def span(length: int = 30) -> tuple[str, str]:
 
 
 def _projects() -> tuple[str, ...]:
-    """The projects meant by the shown names, so that a redacted or alias name works too."""
+    """The projects meant by the shown names, so that a redacted or alias name works too.
+
+    A name that none is shown by (any more) means all whose folder's path ends so.
+    """
     asked, tagged = query.names("project"), query.names("tag")
     if not asked and not tagged:
         return ()
     mode = privacy()
-    known = [name for (name,) in db.rows(_PROJECTS)]
-    meant = [name for name in known if mode.project(name) in asked]
+    known = list(filter(None, _known("project")))
+    shown = {name: mode.project(name) for name in known}
+    meant = [name for name in known if shown[name] in asked]
     if not mode.hides:
-        meant += [name for name in asked if name not in meant]
+        there = projects.known()
+        for name in set(asked).difference(shown.values()):
+            ends = {name, *roots.ending(name, there.roots)}
+            meant += [one for one in {name, *known} if there.of(one) in ends and one not in meant]
     if tagged:
-        words = tags()
+        words, of = tags(), projects.known().of
         among = meant if asked else known
-        meant = [name for name in among if set(words.get(name, ())) & set(tagged)]
+        meant = [name for name in among if set(words.get(of(name), ())) & set(tagged)]
     return tuple(meant) or _NOBODY
+
+
+def alike() -> dict[str, str]:
+    """One project for each of those that are shown by one name."""
+    mode, first = privacy(), dict[str | None, str]()
+    named = filter(None, _known("project"))
+    return {name: first.setdefault(mode.project(name), name) for name in named}
 
 
 def tags() -> dict[str, tuple[str, ...]]:
     """The tags of each project, as far as the privacy mode shows them."""
     if privacy().mode == "strict":
         return {}
-    try:
-        return projects.tags(ownfiles.read("projects.json"))
-    except AppError:
-        return {}
+    return projects.tags(_given(), projects.known().roots)
 
 
 def _meant(text: str) -> tuple[str, ...]:
     """The projects whose name as it is shown, or one of whose tags, holds a text."""
-    mode, words, wanted = privacy(), tags(), text.casefold()
+    mode, words, wanted, of = privacy(), tags(), text.casefold(), projects.known().of
     return tuple(
         name
-        for (name,) in db.rows(_PROJECTS)
+        for name in filter(None, _known("project"))
         if wanted in (mode.project(name) or "").casefold()
-        or any(wanted in word.casefold() for word in words.get(name, ()))
+        or any(wanted in word.casefold() for word in words.get(of(name), ()))
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from server import shortjson
 from server.ingest import claude, codex, reconcile
 from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
-from server.ingest.reader import COLUMNS, FIRST, SUMS, table
+from server.ingest.reader import CLAUDE_COLUMNS, COLUMNS, FIRST, SUMS, table
 from server.ingest.workers import copied_head
 from server.store import db, sqlite
 
@@ -215,8 +215,9 @@ class Bulk:
         """Take the rows of some files out of the chunk."""
         for read in plain:
             if read.number in again and not read.batch.rows:
+                more = f", {CLAUDE_COLUMNS}" * self._is_claude(read)
                 read.batch.rows += connection.execute(
-                    f"select {_COLUMNS} from chunk.row where source = ?",  # noqa: S608
+                    f"select {_COLUMNS}{more} from chunk.row where source = ?",  # noqa: S608
                     (self._source + read.number,),
                 ).fetchall()
                 connection.execute(

@@ -15,8 +15,8 @@
  * block of text. */
 enum {
     L_TYPE, L_STAMP, L_SESSION, L_CWD, L_BRANCH, L_VERSION, L_ASIDE, L_REQUEST, L_UUID, L_IS_META,
-    L_MESSAGE, L_ID, L_MODEL, L_CONTENT, L_USAGE, L_FRESH, L_READ, L_OUTPUT, L_WRITTEN, L_CREATION,
-    L_SHORT, L_LONG, L_TEXT, PARTS
+    L_MESSAGE, L_ID, L_MODEL, L_CONTENT, L_USAGE, L_FRESH, L_READ, L_OUTPUT, L_WRITTEN, L_SPEED,
+    L_CREATION, L_SHORT, L_LONG, L_TEXT, PARTS
 };
 
 typedef struct {
@@ -38,7 +38,7 @@ static const struct {
     KEY("version", 0), KEY("isSidechain", 0), KEY("requestId", 0), KEY("uuid", 0), KEY("isMeta", 0),
     KEY("message", L_ID), KEY("id", 0), KEY("model", 0), KEY("content", 0), KEY("usage", L_FRESH),
     KEY("input_tokens", 0), KEY("cache_read_input_tokens", 0), KEY("output_tokens", 0),
-    KEY("cache_creation_input_tokens", 0), KEY("cache_creation", L_SHORT),
+    KEY("cache_creation_input_tokens", 0), KEY("speed", 0), KEY("cache_creation", L_SHORT),
     KEY("ephemeral_5m_input_tokens", 0), KEY("ephemeral_1h_input_tokens", 0), KEY("text", 0),
 };
 
@@ -426,8 +426,8 @@ static int said(const Line *line, Part *text)
     return begins(*text, '"') ? ITEM : DONE;
 }
 
-/* The figures of an answer. */
-static int counts(const Part part[PARTS], int64_t own[FIGURES])
+/* The figures of an answer, and what is kept for an hour of what was written. */
+static int counts(const Part part[PARTS], int64_t own[FIGURES], int64_t *hour)
 {
     int64_t fresh, brief, lasting;
     int any = 0, parts = 0;
@@ -437,6 +437,9 @@ static int counts(const Part part[PARTS], int64_t own[FIGURES])
         !plain_count(part[L_SHORT], &brief, &parts) || !plain_count(part[L_LONG], &lasting, &parts) ||
         !(is_none(part[L_CREATION]) || begins(part[L_CREATION], '{')))
         return ODD;
+    if (!is_none(part[L_SPEED]) && !IS_WORD(part[L_SPEED], "standard"))
+        return ODD; /* it has a price of its own */
+    *hour = parts ? lasting : 0;
     if (parts)
         own[WRITTEN] = brief + lasting;
     own[INPUT] = fresh + own[CACHED] + own[WRITTEN];
@@ -458,6 +461,8 @@ static void grow_call(Call *before, const Call *again, const int64_t own[FIGURES
     for (int n = 0; n <= REASONING; n++)
         if (own[n] > before->numbers[N_INPUT + n])
             before->numbers[N_INPUT + n] = own[n];
+    if (again->hour > before->hour)
+        before->hour = again->hour;
 }
 
 static int keep_part(State *state, Text *kept, Part part)
@@ -507,7 +512,7 @@ static int answer(State *state, Session *session, const Line *line, Place begin)
 {
     const Part *part = line->part;
     Part name, request, model;
-    int64_t own[FIGURES], ms;
+    int64_t own[FIGURES], ms, hour;
     if (!begins(part[L_MESSAGE], '{') || !begins(part[L_USAGE], '{'))
         return DONE;
     if (!plain_name(part[L_MODEL], &model))
@@ -523,10 +528,10 @@ static int answer(State *state, Session *session, const Line *line, Place begin)
     /* A made-up name of ours begins so. */
     if (name.from == name.end || (name.end - name.from >= 4 && !memcmp(name.from, "log_", 4)))
         return ODD;
-    if (counts(part, own) != DONE)
+    if (counts(part, own, &hour) != DONE)
         return ODD;
     Call call = {.name = nothing, .turn = nothing, .model = nothing, .effort = nothing,
-                 .initiator = aside ? ASKED : UNKNOWN, .tariff = -1};
+                 .initiator = aside ? ASKED : UNKNOWN, .tariff = -1, .hour = hour};
     call.numbers[AT] = ms;
     call.numbers[DURATION] = call.numbers[N_RUNNING] = call.numbers[N_WINDOW] = NONE;
     call.numbers[N_OFFSET] = state->base + (begin - state->data);

@@ -1,7 +1,8 @@
 """Claude Code project logs → records, by the same kind of fold as Codex rollouts.
 
 Claude's three input figures are disjoint (fresh, read from the cache, written to it); ours lie
-inside the input, so that totals of both providers mean the same.
+inside the input, so that totals of both providers mean the same. A call has two columns more than
+one of Codex (`reader.CLAUDE_COLUMNS`): what is kept in the cache for an hour, and the tier.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from server.ingest.codex import Call
 
 SYNTHETIC = "<synthetic>"
+FAST = "fast"  # the tier of an answer in fast mode
 MOST_ASKED = 40  # lines that are looked at for a title; as the compiled part does
 MOST_RAW = 16384  # bytes of a text that the compiled part tells of
 NAMED = "", ASIDE  # as `codex.named`: ids are never made up; who asks in a side conversation
@@ -280,13 +282,14 @@ def call_of(line: dict[str, Any], place: int) -> Call | None:
     if not isinstance(usage, dict) or at is None or name is None or model == SYNTHETIC:
         return None
     fresh, read, output = (whole(usage.get(kind)) or 0 for kind in _FIGURES)
-    written = _written(usage)
+    written, hour = _written(usage)
+    tier = FAST if usage.get("speed") == FAST else None
     initiator = ASIDE if line.get("isSidechain") else "unknown"
     first = fresh + read + written
     request = _text(line.get("requestId"))
     return (
         name, request, model, None, initiator, at, None, first, read, written, output, 0, None,
-        None, place,
+        None, place, hour, tier,
     )  # fmt: skip
 
 
@@ -300,13 +303,15 @@ def _lost(line: dict[str, Any]) -> str | None:
     return "bad_time" if time_ms(line.get("timestamp")) is None else "bad_record"
 
 
-def _written(usage: dict[str, Any]) -> int:
+def _written(usage: dict[str, Any]) -> tuple[int, int]:
+    """What was written to the cache, and how much of that for an hour."""
     parts = usage.get("cache_creation")
     if isinstance(parts, dict):
-        found = [whole(parts.get(kind)) for kind in _PARTS]
-        if any(part is not None for part in found):
-            return sum(part or 0 for part in found)
-    return whole(usage.get("cache_creation_input_tokens")) or 0
+        brief, hour = (whole(parts.get(kind)) for kind in _PARTS)
+        if brief is not None or hour is not None:
+            return (brief or 0) + (hour or 0), hour or 0
+    # Without the two, it is what was there before there was a choice: five minutes.
+    return whole(usage.get("cache_creation_input_tokens")) or 0, 0
 
 
 def _odd(usage: dict[str, Any]) -> bool:
@@ -321,7 +326,8 @@ def _larger(before: Call, again: Call) -> Call:
     aside = before[4] == ASIDE != again[4]  # the same rule as `reconcile.larger`
     told = again if aside else before
     at = told[5] if before[4] != again[4] else max(before[5], again[5])
-    return (*told[:5], at, told[6], *figures, *before[12:])
+    hour, tier = max(before[15], again[15]), before[16] or again[16]
+    return (*told[:5], at, told[6], *figures, *before[12:15], hour, tier)
 
 
 def _text(value: Any) -> str | None:

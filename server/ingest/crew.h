@@ -410,29 +410,31 @@ static void fold_file(Told *told, Buffer *buffer, const char *path)
 
 /* ── prices ──────────────────────────────────────────────────────────────────────────── */
 
-#define MOST (1LL << 40) /* tokens, and rates below 2^20: no sum of four products overflows */
+#define RATES 5          /* of input, of what is read from the cache and written to it, of output, and
+                          * of what is written for an hour */
+#define MOST (1LL << 40) /* tokens, and rates below 2^20: no sum of five products overflows */
 #define HIGHEST (1LL << 20)
 #define QUARTER_MS 900000 /* no zone begins a day within one */
 
 typedef struct {
     char *model, *status; /* NULL: a call without a model; its own */
-    long long normal[4], extended[4], credit[4];
+    long long normal[RATES], extended[RATES], credit[RATES];
     long long longest, since, until; /* longest: the input above which a call is a long one */
 } Tariff;
 
-/* Rates below 0 are none. */
-static int64_t price(const long long rates[4], const int64_t tokens[FIGURES])
+/* What tokens cost of which `hour` are kept so long. Rates below 0 are none. */
+static int64_t price(const long long rates[RATES], const int64_t tokens[FIGURES], int64_t hour)
 {
     if (rates[0] < 0)
         return NONE;
     int64_t fresh = tokens[INPUT] - tokens[CACHED] - tokens[WRITTEN];
-    return (fresh * rates[0] + tokens[CACHED] * rates[1] + tokens[WRITTEN] * rates[2] +
-            tokens[OUTPUT] * rates[3] + 500) / 1000;
+    return (fresh * rates[0] + tokens[CACHED] * rates[1] + (tokens[WRITTEN] - hour) * rates[2] +
+            tokens[OUTPUT] * rates[3] + hour * rates[4] + 500) / 1000;
 }
 
-static int in_range(const long long rates[4])
+static int in_range(const long long rates[RATES])
 {
-    for (int n = 0; n < 4; n++)
+    for (int n = 0; n < RATES; n++)
         if ((rates[n] < 0) != (rates[0] < 0) || rates[n] >= HIGHEST)
             return 0;
     return 1;
@@ -473,7 +475,7 @@ typedef struct {
 /* What a log of Claude told of a response, for logs that repeat it. */
 typedef struct {
     uint64_t check; /* of the name, beside its mark */
-    int64_t tokens[FIGURES], at;
+    int64_t tokens[FIGURES], at, hour;
     int aside;
 } Answer;
 
@@ -551,6 +553,8 @@ static int is_repeated(Crew *crew, const State *state, const Call *call, int *re
             (const Answer *)(void *)crew->answers.data + crew->answer_of[known] - 1;
         if (told->check != check || (told->aside && !aside) || told->at < numbers[AT])
             return 0;
+        if (told->hour < call->hour)
+            return 0;
         for (int n = 0; n <= REASONING; n++)
             if (told->tokens[n] < numbers[N_INPUT + n])
                 return 0;
@@ -559,7 +563,7 @@ static int is_repeated(Crew *crew, const State *state, const Call *call, int *re
     }
     Answer *told = more(&crew->answers, sizeof *told);
     if (told) {
-        told->check = check, told->at = numbers[AT], told->aside = aside;
+        told->check = check, told->at = numbers[AT], told->aside = aside, told->hour = call->hour;
         for (int n = 0; n <= REASONING; n++)
             told->tokens[n] = numbers[N_INPUT + n];
         crew->answer_of[place] = (uint32_t)(crew->answers.size / sizeof *told);

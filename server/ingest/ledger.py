@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 from server import shortjson
 from server.accounts import windows
-from server.ingest import claude, codex, reconcile
-from server.ingest.reader import COLUMNS, CUT_OFF, SUMS, Batch
+from server.ingest import claude, codex, folders, reconcile
+from server.ingest.reader import CLAUDE_COLUMNS, COLUMNS, CUT_OFF, SUMS, Batch
 from server.ingest.reconcile import Finished, Fork, Row
 from server.lazy import defaultdict
 from server.store import db, sqlite
+from server.usage import roots
 from server.usage.days import chosen
+from server.usage.pricing import edition
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _DEPTH = 50  # forks of forks; what goes deeper is a circle
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
+_COUNT = COLUMNS.count(",") + 1
 
 
 class Ledger:
@@ -44,7 +45,8 @@ class Ledger:
         # While a bulk load runs: the next number of a table's rows that are not part of it.
         self.numbers: dict[str, int] = {}
         self.reread: set[int] = set()  # files whose copied heads can now be told
-        self._projects: dict[str, str] = {}
+        self._projects: dict[str, str] = {}  # by working folder
+        self._roots: dict[str, str] = {}  # by project
 
     # ── days ──────────────────────────────────────────────────────────────────────────
 
@@ -60,6 +62,10 @@ class Ledger:
             return
         if known:
             self.rebuild(connection)
+        else:  # nothing is stored yet: what comes is priced by this edition
+            connection.execute(
+                "insert or ignore into ledger_note values ('edition', ?)", (edition(),)
+            )
         connection.execute("replace into ledger_note values ('zone', ?)", (wanted,))
 
     def rebuild(self, connection: sqlite3.Connection) -> None:
@@ -106,9 +112,14 @@ class Ledger:
                 total = folded[(day, heading, provider, name)]
                 for place, value in enumerate(sums):
                     total[place] += value
+        projects = {key[3] for key in self._deltas}
         self._deltas.clear()
         if not folded:
             return
+        connection.executemany(
+            "insert or ignore into project(key, root) values (?, ?)",
+            [(key, self._roots[key]) for key in projects if key in self._roots],
+        )
         connection.executemany(
             "insert into daily_usage(day, heading, provider, name, calls, input, cached, output, "
             "reasoning, cost, unpriced) values (?,?,?,?,?,?,?,?,?,?,?) "
@@ -286,8 +297,8 @@ class Ledger:
         connection.execute("savepoint rows")
         # The constants are two of our integers and two words of ours.
         added = connection.executemany(
-            f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
-            f"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, '{source.provider}', "
+            f"insert or ignore into call({_columns(rows[0])}, provider, session, source, seen) "  # noqa: S608
+            f"values ({','.join('?' * len(rows[0]))}, '{source.provider}', "
             f"{'null' if session is None else int(session)}, {int(source.id)}, {reconcile.LOG})",
             rows,
         ).rowcount
@@ -427,13 +438,7 @@ class Ledger:
         session, thread, before, _ = found
         project = self.project(cwd)
         try:
-            for values in connection.execute(
-                f"select {_ROW} from call where session = ?",  # noqa: S608
-                (session,),
-            ):
-                row = Row(*values)
-                self._count(row, before, -1)
-                self._count(row, project)
+            self._count_for(connection, session, before, project)
             self.flush(connection)
         except BaseException:
             self.forget()
@@ -444,6 +449,23 @@ class Ledger:
         connection.execute(
             "update thread set project = ? where id = ? and id = ?", (project, thread, key)
         )
+        connection.execute(
+            "delete from project where key = ?1 and not exists "
+            "(select 1 from session where project = ?1)",
+            (before,),
+        )
+
+    def _count_for(
+        self, connection: sqlite3.Connection, session: int, before: str | None, project: str | None
+    ) -> None:
+        """Count a session's calls for another project than before."""
+        for values in connection.execute(
+            f"select {_ROW} from call where session = ?",  # noqa: S608
+            (session,),
+        ):
+            row = Row(*values)
+            self._count(row, before, -1)
+            self._count(row, project)
         # A row of a new number has the session summed up again.
         connection.execute(
             "update call set rowid = (select max(rowid) + 1 from call) where rowid = "
@@ -556,7 +578,10 @@ class Ledger:
         meta["parent"] = meta.get("parent") or state.get("foreign")
         if source.provider == "claude":
             meta["cwd"] = _folder(connection, state["owner"], source.name, meta.get("cwd"))
-        meta["project"] = self.project(meta.get("cwd"))
+        known = connection.execute("select project from session where key = ?", (state["owner"],))
+        before = known.fetchone()
+        # It counts for what it always did, whatever became of the folder.
+        meta["project"] = (before and before[0]) or self.project(meta.get("cwd"))
         last = meta.get("written") if batch.last is None else batch.last
         owner = state["owner"]
         meta["number"] = self._number("session")
@@ -571,6 +596,10 @@ class Ledger:
                 "where id = ? and title is null",
                 (state["title"], thread),
             )
+        if before and not before[0]:  # the proxy knows no folders
+            meta["project"] = _project_of(connection, session)
+            if meta["project"]:
+                self._count_for(connection, session, None, meta["project"])
         return session, meta["project"]
 
     def adopt(self, connection: sqlite3.Connection, owner: str, thread: str) -> None:
@@ -602,13 +631,15 @@ class Ledger:
         )
 
     def project(self, cwd: str | None) -> str | None:
-        """The name of a folder's project: its git root's, else its own. Starts no process."""
+        """The key of a folder's project. Starts no process."""
         if not cwd:
             return None
-        name = self._projects.get(cwd)
-        if name is None:
-            name = self._projects[cwd] = project_name(cwd)
-        return name
+        key = self._projects.get(cwd)
+        if key is None:
+            root = folders.root_of(cwd)
+            key = self._projects[cwd] = roots.key(root)
+            self._roots.setdefault(key, root)
+        return key
 
 
 def _folder(connection: sqlite3.Connection, key: str, name: str, cwd: str | None) -> str | None:
@@ -634,18 +665,6 @@ def _merge_thread(connection: sqlite3.Connection, former: str, thread: str) -> N
         "delete from thread where id = ?1 and not exists (select 1 from session where thread = ?1)",
         (former,),
     )
-
-
-def project_name(cwd: str) -> str:
-    """The base name of the nearest folder upwards that holds `.git`, else of `cwd`."""
-    folder = os.path.normpath(cwd)
-    while not os.path.lexists(os.path.join(folder, ".git")):
-        above = os.path.dirname(folder)
-        if above in (folder, ""):
-            folder = os.path.normpath(cwd)
-            break
-        folder = above
-    return os.path.basename(folder) or cwd.replace("\\", "/").rstrip("/").rpartition("/")[2] or cwd
 
 
 def copied(
@@ -699,12 +718,18 @@ def _row(values: tuple[Any, ...], source: Source, session: int | None) -> Row:
     (name, turn, model, effort, initiator, at, duration, first, cached, written, output) = values[
         :11
     ]
-    reasoning, running, window, offset, cost, credits, status = values[11:]
+    reasoning, running, window, offset, cost, credits, status = values[11:18]
+    hour, tier = values[18:] or (0, None)
     return Row(
-        name, source.provider, session, turn, model, effort, None, initiator, at, duration, first,
-        cached, written, output, reasoning, running, window, cost, credits, status, source.id,
+        name, source.provider, session, turn, model, effort, tier, initiator, at, duration, first,
+        cached, written, hour, output, reasoning, running, window, cost, credits, status, source.id,
         offset, None, reconcile.LOG,
     )  # fmt: skip
+
+
+def _columns(row: tuple[Any, ...]) -> str:
+    """What a reader's row tells: one of Claude's also has `reader.CLAUDE_COLUMNS`."""
+    return _COLUMNS if len(row) == _COUNT else f"{_COLUMNS}, {CLAUDE_COLUMNS}"
 
 
 def _rows(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, Row]:
@@ -788,7 +813,7 @@ def _uncount(connection: sqlite3.Connection, row: Row) -> None:
     connection.execute(
         "update source_file set calls = calls - 1, input = input - ?, cached = cached - ?, "
         "output = output - ?, reasoning = reasoning - ? where id = ?",
-        (*row[10:12], *row[13:15], row.source),
+        (row.input, row.cached, row.output, row.reasoning, row.source),
     )
 
 

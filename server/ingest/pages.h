@@ -7,7 +7,7 @@
 #define PAGE 16384u
 #define RECORD 16000u /* a longer row would need pages of its own; Python hands that over itself */
 #define CHILDREN 1500u /* of the page above */
-#define ROW_COLUMNS 24
+#define ROW_COLUMNS 25
 
 typedef struct {
     unsigned char *data; /* two pages that are written last, and the leaves */
@@ -254,8 +254,11 @@ static int add_call(Image *image, const Told *told, const Call *call, const Tari
     *to++ = a_text(state, call->effort);
     *to++ = a_number(NONE); /* tier */
     *to++ = a_word(initiators[call->initiator]);
-    for (int n = AT; n <= N_WINDOW; n++)
+    for (int n = AT; n <= N_WINDOW; n++) {
         *to++ = a_number(call->numbers[n]);
+        if (n == N_WRITTEN)
+            *to++ = a_number(call->hour);
+    }
     *to++ = a_number(call->cost);
     *to++ = a_number(call->credits);
     *to++ = a_word(tariff->status);

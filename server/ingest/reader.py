@@ -23,7 +23,7 @@ MAX_LINE = 16 << 20
 CUT_OFF = "cut_off"  # the packed log ends before its end
 _PIECE = 1 << 20
 _EARLIEST = 1_577_836_800_000  # 2020: nothing that we read is older than its program
-_NO_RATES = (-1, -1, -1, -1)
+_NO_RATES = (-1, -1, -1, -1, -1)
 _DAY_MS = 86_400_000
 _MOST_TARIFFS = 200  # of a crew, which looks through them
 
@@ -32,6 +32,9 @@ COLUMNS = (
     "id, turn_id, model, effort, initiator, started_at, duration_ms, input, cached, "
     "cache_written, output, reasoning, running, context_window, offset, cost, credits, price_status"
 )
+# Claude's calls say more, after their place and so at the end of a row.
+CLAUDE_COLUMNS = "cache_written_1h, tier"
+_OWN = 15  # columns of a call before its price
 # How rows travel: as the table `call` has them, of the session and the source that a new database
 # gives the job they come from. Where both tables are alike and the other has no index, SQLite
 # copies rows as they lie, in a tenth of the time.
@@ -39,7 +42,8 @@ TABLE = (
     'CREATE TABLE "row" ("id" TEXT NOT NULL, "provider" TEXT NOT NULL, "session" INTEGER, '
     '"turn_id" TEXT, "model" TEXT, "effort" TEXT, "tier" TEXT, "initiator" TEXT NOT NULL, '
     '"started_at" INTEGER NOT NULL, "duration_ms" INTEGER, "input" INTEGER NOT NULL, '
-    '"cached" INTEGER NOT NULL, "cache_written" INTEGER NOT NULL, "output" INTEGER NOT NULL, '
+    '"cached" INTEGER NOT NULL, "cache_written" INTEGER NOT NULL, '
+    '"cache_written_1h" INTEGER NOT NULL DEFAULT 0, "output" INTEGER NOT NULL, '
     '"reasoning" INTEGER NOT NULL, "running" INTEGER, "context_window" INTEGER, "cost" INTEGER, '
     '"credits" INTEGER, "price_status" TEXT NOT NULL, "source" INTEGER, "offset" INTEGER, '
     '"account" TEXT, "seen" INTEGER NOT NULL)'
@@ -445,13 +449,14 @@ def mended(call: Row, warnings: dict[str, int], path: str) -> Row:
     at, first, cached, written, output, reasoning = call[5], *call[7:12]
     cached = min(cached, first)
     figures = first, cached, min(written, first - cached), output, min(reasoning, output)
-    if figures != call[7:12]:
+    more = call[_OWN:] and (min(call[_OWN], figures[2]), *call[_OWN + 1 :])
+    if figures != call[7:12] or more != call[_OWN:]:
         warnings["mended_number"] = warnings.get("mended_number", 0) + 1
     if _possible(at) is None:
         # The tokens were used all the same: when the file was last written is the nearest guess.
         warnings["mended_time"] = warnings.get("mended_time", 0) + 1
         at = _possible(os.stat(path).st_mtime_ns // 1_000_000) or time.time_ns() // 1_000_000
-    return (*call[:5], at, call[6], *figures, *call[12:])
+    return (*call[:5], at, call[6], *figures, *call[12:_OWN], *more)
 
 
 def _add(batch: Batch, records: codex.Records, days: Days, path: str) -> None:
@@ -468,7 +473,7 @@ def _add(batch: Batch, records: codex.Records, days: Days, path: str) -> None:
 
 
 def _add_calls(batch: Batch, calls: list[codex.Call], days: Days, path: str) -> None:
-    if codex.usual is None:
+    if codex.usual is None or len(calls[0]) > _OWN:
         _add_exactly(batch, calls, days, path)
     else:
         place = 0
@@ -498,8 +503,9 @@ def _rates(model: str | None, at: int) -> tuple[str, tuple[Any, ...]]:
     """What the compiled part has to know of a model's price at a time."""
     since, until, rates, credit, longest = tariff(model, at)
     normal = rates.normal if rates else _NO_RATES
+    long = rates.long if rates and rates.long else normal
     return rates.status if rates else "unpriced", (
-        normal, rates and rates.long or normal, credit or _NO_RATES,
+        normal, long, credit or _NO_RATES,
         int(min(longest, codex.MAX_NUMBER)), max(since, _EARLIEST), int(min(until, _latest())),
     )  # fmt: skip
 
@@ -509,28 +515,16 @@ def _add_exactly(batch: Batch, calls: Sequence[codex.Call], days: Days, path: st
     add, sums = batch.rows.append, batch.days
     total: list[int] = []
     known: Any = -1, None  # the quarter and the model that `total` is for
-    priced, since, until = "", 0, 0.0  # the model and the time that `rates` are for
+    rates = _Sums()
     for call in calls:
         model, at, first, cached, written, output = *call[2:6:3], *call[7:11]
         fresh = first - cached - written
-        if fresh < 0 or call[11] > output or not earliest <= at < latest:
+        if fresh < 0 or call[11] > output or not earliest <= at < latest or call[_OWN:]:
             call = mended(call, batch.warnings, path)  # noqa: PLW2901
             at, first, cached, written, output = call[5], *call[7:11]
-            fresh = first - cached - written
-        if model != priced or not since <= at < until:
-            since, until, rates, credit, longest = tariff(model, at)
-            priced = model
-        if rates is None or credit is None:
-            tokens = first, cached, output, call[11], written
-            cost, credits, status = costs(model, None, at, tokens)
-        else:
-            # The sums of `pricing`, which is too far away for each of a million calls.
-            a, b, c, d = (rates.long if first > longest else None) or rates.normal
-            cost = (fresh * a + cached * b + written * c + output * d + 500) // 1000
-            a, b, c, d = credit
-            credits = (fresh * a + cached * b + written * c + output * d + 500) // 1000
-            status = rates.status
-        add((*call, cost, credits, status))
+        price = rates.of(call)
+        cost = price[0]
+        add((*call[:_OWN], *price, *call[_OWN:]))
         if known != (at // QUARTER, model):
             known = at // QUARTER, model
             total = sums.setdefault((days.of(at), model or ""), [0] * SUMS)
@@ -543,3 +537,30 @@ def _add_exactly(batch: Batch, calls: Sequence[codex.Call], days: Days, path: st
             total[6] += 1
         else:
             total[5] += cost
+
+
+class _Sums:
+    """The sums of `pricing`, which is too far away for each of a million calls."""
+
+    def __init__(self) -> None:
+        self._model: str | None = ""  # that and the time that `_rates` are for
+        self._since, self._until, self._longest = 0, 0.0, 0.0
+        self._rates: Any = None
+        self._credit: Any = None
+
+    def of(self, call: Row) -> tuple[int | None, int | None, str]:
+        """What a call costs: (cost, credits, status)."""
+        model, at, first, cached, written, output = *call[2:6:3], *call[7:11]
+        if model != self._model or not self._since <= at < self._until:
+            self._model = model
+            self._since, self._until, self._rates, self._credit, self._longest = tariff(model, at)
+        hour, tier = call[_OWN:] or (0, None)
+        rates, credit = self._rates, self._credit
+        if rates is None or credit is None or hour or tier:
+            return costs(model, tier, at, (first, cached, output, call[11], written, hour))
+        fresh = first - cached - written
+        a, b, c, d, _ = (rates.long if first > self._longest else None) or rates.normal
+        cost = (fresh * a + cached * b + written * c + output * d + 500) // 1000
+        a, b, c, d, _ = credit
+        credits = (fresh * a + cached * b + written * c + output * d + 500) // 1000
+        return cost, credits, rates.status

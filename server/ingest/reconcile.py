@@ -35,6 +35,7 @@ class Row(NamedTuple):
     input: int
     cached: int
     cache_written: int
+    cache_written_1h: int  # a part of it
     output: int
     reasoning: int
     running: int | None
@@ -99,6 +100,7 @@ def from_proxy(finished: Finished, session: int | None) -> Row | None:
         input=tokens.input,
         cached=tokens.cached,
         cache_written=tokens.cache_written,
+        cache_written_1h=tokens.cache_written_1h,
         output=tokens.output,
         reasoning=tokens.reasoning,
         running=None,
@@ -120,7 +122,7 @@ def join(log: Row, proxy: Row) -> Row:
     """
     model = log.model or proxy.model
     tier = proxy.tier or log.tier
-    tokens = Tokens(log.input, log.cached, log.output, log.reasoning, log.cache_written)
+    tokens = _tokens(log)
     cost = price(model, tier, log.started_at, tokens)
     return log._replace(
         session=log.session if log.session is not None else proxy.session,
@@ -134,6 +136,12 @@ def join(log: Row, proxy: Row) -> Row:
         credits=cost.credits,
         price_status=cost.status,
         seen=log.seen | proxy.seen,
+    )
+
+
+def _tokens(row: Row) -> Tokens:
+    return Tokens(
+        row.input, row.cached, row.output, row.reasoning, row.cache_written, row.cache_written_1h
     )
 
 
@@ -159,15 +167,17 @@ def larger(before: Row, again: Row) -> Row:
         max(before.output, again.output),
         max(before.reasoning, again.reasoning),
         max(before.cache_written, again.cache_written),
+        max(before.cache_written_1h, again.cache_written_1h),
     )
+    tier = before.tier or told.tier
     at = max(before.started_at, again.started_at) if grows and not aside else told.started_at
-    cost = price(told.model, before.tier, at, tokens)
+    cost = price(told.model, tier, at, tokens)
     return told._replace(
         **tokens._asdict(),
         started_at=at,
         # What a call's line says of tools is known by where the response begins in its file.
         offset=before.offset if before.source == told.source else told.offset,
-        tier=before.tier,
+        tier=tier,
         account=before.account or told.account,
         seen=before.seen | told.seen,
         cost=cost.cost,

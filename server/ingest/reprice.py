@@ -16,35 +16,60 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 500
 _NOTHING: dict[str, Any] = {"models": {}, "aliases": {}}
-_UNTOLD: dict[str, Any] = {"tables": [_NOTHING] * 3, "row": 0}
+_UNTOLD = json.dumps({"tables": [_NOTHING] * 3, "row": 0})
 _lock = threading.Lock()
 _complaints: dict[str, str] = {}  # said once, not every ten seconds
 
 
 def keep() -> None:
-    """A scheduler job: price anew what the files changed, and calls that came without them."""
+    """A scheduler job: price anew what the files changed, and calls that came without them.
+
+    Prices that came with a newer Brimline change what an older one stored, too.
+    """
     with _lock:
         prices = _tables("pricing.json", ownprices.tables)
         credits = _tables("rate-card.json", ownprices.credits)
         rates = _tables("allowance.json", ownprices.credit_rates)
         tables = [prices, credits, rates]
-        note = db.rows("select value from ledger_note where name = 'prices'")
-        known: dict[str, Any] = json.loads(note[0][0]) if note else _UNTOLD
+        known: dict[str, Any] = json.loads(_note("prices") or _UNTOLD)
         newest = int(db.rows("select coalesce(max(rowid), 0) from call")[0][0])
         now: dict[str, Any] = {"tables": tables, "row": newest}
-        pricing.use(prices, credits, rates)
-        if now == known or (known["tables"] == tables == [_NOTHING] * 3):
-            return
+        anew = _note("edition") != pricing.edition()
         changed = known["tables"] != tables
         names = _names(*tables) | (_names(*known["tables"]) if changed else set())
-        moved = sum(_price(name, 0 if changed else known["row"]) for name in sorted(names))
+        models = _models(names, everything=anew)
+        pricing.use(prices, credits, rates)
+        if not anew and (now == known or (not changed and tables == [_NOTHING] * 3)):
+            return
+        models |= _models(names, everything=anew)  # an alias leads elsewhere now
+        moved = _price(models, 0 if changed or anew else known["row"])
         with db.writing(*(["calls"] if moved else [])) as connection:
             if moved:
                 Ledger().rebuild(connection)
-            connection.execute("replace into ledger_note values ('prices', ?)", (json.dumps(now),))
+            connection.executemany(
+                "replace into ledger_note values (?, ?)",
+                [("prices", json.dumps(now)), ("edition", pricing.edition())],
+            )
     if moved:
         slices.forget()
         log.info("%d calls have a new price", moved)
+
+
+def _note(name: str) -> str | None:
+    found = db.rows("select value from ledger_note where name = ?", (name,))
+    return found[0][0] if found else None
+
+
+def _models(names: set[str], *, everything: bool) -> set[str]:
+    """What calls are stored as whose price is told under one of these names."""
+    if not names and not everything:
+        return set()
+    stored = db.rows("select distinct name from daily_usage where heading = 'model'")
+    return {
+        name
+        for (name,) in stored
+        if everything or name.lower() in names or pricing.listed(name) in names
+    }
 
 
 def _tables(name: str, read: Any) -> dict[str, Any]:
@@ -63,18 +88,19 @@ def _names(*tables: dict[str, Any]) -> set[str]:
     return {name for one in tables for part in ("models", "aliases") for name in one[part]}
 
 
-def _price(model: str, row: int) -> int:
-    """Price the calls of one model anew, from a row on; how many changed."""
+def _price(models: set[str], row: int) -> int:
+    """Price the calls of some models anew, from a row on; how many changed."""
     moved = 0
-    while True:
+    marks = ",".join("?" * len(models))
+    while models:
         found = db.rows(
-            "select rowid, model, tier, started_at, input, cached, output, reasoning, "
-            "cache_written, cost, credits, price_status from call "
-            "where rowid > ? and lower(model) = ? order by rowid limit ?",
-            (row, model, _CHUNK),
+            "select rowid, model, tier, started_at, input, cached, output, reasoning, "  # noqa: S608
+            "cache_written, cache_written_1h, cost, credits, price_status from call "
+            f"where rowid > ? and model in ({marks}) order by rowid limit ?",
+            (row, *sorted(models), _CHUNK),
         )
         if not found:
-            return moved
+            break
         row = found[-1][0]
         fresh = [
             (*pricing.costs(name, tier, at, tuple(tokens)), number, before)
@@ -89,3 +115,4 @@ def _price(model: str, row: int) -> int:
                     "update call set cost = ?, credits = ?, price_status = ? where rowid = ?",
                     changes,
                 )
+    return moved

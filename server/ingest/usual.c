@@ -23,7 +23,7 @@
 
 #include "pages.h"
 
-#define FORM 13 /* what early.py expects; raise both when something here changes */
+#define FORM 14 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -53,6 +53,7 @@ typedef struct {
     Text made[COLUMNS];
     const char *prefix;
     PyObject *initiators[4]; /* owned */
+    int claude; /* whether calls have Claude's columns, too */
 } Names;
 
 static int begin_names(Names *names, const char *prefix, PyObject *asked)
@@ -117,7 +118,8 @@ static PyObject *as_name(const State *state, const Names *names, Text text, int 
 
 static PyObject *as_call(const State *state, Names *names, const Call *call)
 {
-    PyObject *row = PyTuple_New(5 + CALL_NUMBERS), *values[5 + CALL_NUMBERS] = {
+    int size = 5 + CALL_NUMBERS + (names->claude ? 2 : 0);
+    PyObject *row = PyTuple_New(size), *values[5 + CALL_NUMBERS + 2] = {
         as_name(state, names, call->name, call->made_up),
         as_column(state, names, TURN_COLUMN, call->turn),
         as_column(state, names, MODEL_COLUMN, call->model),
@@ -127,7 +129,11 @@ static PyObject *as_call(const State *state, Names *names, const Call *call)
     int failed = !row;
     for (int n = 0; n < CALL_NUMBERS; n++)
         values[5 + n] = as_number(call->numbers[n]);
-    for (int n = 0; n < 5 + CALL_NUMBERS; n++) {
+    if (names->claude) { /* what is kept for an hour, and the tier */
+        values[5 + CALL_NUMBERS] = as_number(call->hour);
+        values[6 + CALL_NUMBERS] = or_none(NULL);
+    }
+    for (int n = 0; n < size; n++) {
         failed |= !values[n];
         if (row)
             PyTuple_SetItem(row, n, values[n]);
@@ -565,8 +571,9 @@ static PyObject *calls_(PyObject *module, PyObject *args)
     if (!told)
         return NULL;
     PyObject *list = PyList_New(0);
-    if (begin_names(&names, prefix, asked) == FAILED ||
-        (list && append_calls(list, &told->state, &names) == FAILED))
+    int done = begin_names(&names, prefix, asked);
+    names.claude = told->session.is;
+    if (done == FAILED || (list && append_calls(list, &told->state, &names) == FAILED))
         Py_CLEAR(list);
     end_names(&names);
     crew->results[number] = NULL;
@@ -586,10 +593,10 @@ static PyObject *tariff_(PyObject *module, PyObject *args)
     const char *model, *status;
     Tariff t = {0};
     (void)module;
-    if (!PyArg_ParseTuple(args, "Ozs((LLLL)(LLLL)(LLLL)LLL)", &capsule, &model, &status,
-                          &t.normal[0], &t.normal[1], &t.normal[2], &t.normal[3], &t.extended[0],
-                          &t.extended[1], &t.extended[2], &t.extended[3], &t.credit[0],
-                          &t.credit[1], &t.credit[2], &t.credit[3], &t.longest, &t.since, &t.until))
+    if (!PyArg_ParseTuple(args, "Ozs((LLLLL)(LLLLL)(LLLLL)LLL)", &capsule, &model, &status,
+                          &t.normal[0], &t.normal[1], &t.normal[2], &t.normal[3], &t.normal[4], &t.extended[0],
+                          &t.extended[1], &t.extended[2], &t.extended[3], &t.extended[4], &t.credit[0],
+                          &t.credit[1], &t.credit[2], &t.credit[3], &t.credit[4], &t.longest, &t.since, &t.until))
         return NULL;
     Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
     if (!crew)
@@ -645,8 +652,9 @@ static int price_call(const Crew *crew, Call *call)
     const int64_t *tokens = call->numbers + N_INPUT;
     if (!is_plain(tokens))
         return 0;
-    call->cost = price(tokens[INPUT] > tariff->longest ? tariff->extended : tariff->normal, tokens);
-    call->credits = price(tariff->credit, tokens);
+    call->cost = price(tokens[INPUT] > tariff->longest ? tariff->extended : tariff->normal, tokens,
+                       call->hour);
+    call->credits = price(tariff->credit, tokens, call->hour);
     return 1;
 }
 
@@ -939,11 +947,11 @@ static PyObject *price_(PyObject *module, PyObject *args)
     int64_t tokens[FIGURES], at, quarter = 0;
     long long sums[DAY_SUMS] = {0};
     (void)module;
-    if (!PyArg_ParseTuple(args, "O!nO!OU((LLLL)(LLLL)(LLLL)LLL)", &PyList_Type, &calls, &place,
+    if (!PyArg_ParseTuple(args, "O!nO!OU((LLLLL)(LLLLL)(LLLLL)LLL)", &PyList_Type, &calls, &place,
                           &PyList_Type, &rows, &model, &status, &t.normal[0], &t.normal[1],
-                          &t.normal[2], &t.normal[3], &t.extended[0], &t.extended[1],
-                          &t.extended[2], &t.extended[3], &t.credit[0], &t.credit[1], &t.credit[2],
-                          &t.credit[3], &t.longest, &t.since, &t.until))
+                          &t.normal[2], &t.normal[3], &t.normal[4], &t.extended[0], &t.extended[1],
+                          &t.extended[2], &t.extended[3], &t.extended[4], &t.credit[0], &t.credit[1], &t.credit[2],
+                          &t.credit[3], &t.credit[4], &t.longest, &t.since, &t.until))
         return NULL;
     size = place < 0 || !in_range(t.normal) || !in_range(t.extended) || !in_range(t.credit)
                ? 0
@@ -957,8 +965,8 @@ static PyObject *price_(PyObject *module, PyObject *args)
         if (at / QUARTER_MS != quarter)
             done = add_sums(found, quarter, sums);
         quarter = at / QUARTER_MS;
-        int64_t cost = price(tokens[INPUT] > t.longest ? t.extended : t.normal, tokens);
-        if (add_priced(rows, call, cost, price(t.credit, tokens), status) == FAILED)
+        int64_t cost = price(tokens[INPUT] > t.longest ? t.extended : t.normal, tokens, 0);
+        if (add_priced(rows, call, cost, price(t.credit, tokens, 0), status) == FAILED)
             done = FAILED;
         const int64_t told[] = {1, tokens[INPUT], tokens[CACHED], tokens[OUTPUT],
                                 tokens[REASONING], cost == NONE ? 0 : cost};

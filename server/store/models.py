@@ -306,6 +306,13 @@ class Session(_Usage):
         indexes = ((("parent",), False),)
 
 
+class Project(_Usage):
+    """A folder that sessions with calls worked in. What rows call `project` is the key."""
+
+    key = TextField(unique=True)  # usage/roots.py
+    root = TextField()
+
+
 class Thread(_Usage):
     """The session a person would name, with its sub-agents and reviews."""
 
@@ -336,6 +343,8 @@ class Call(_Usage):
     input = IntegerField()
     cached = IntegerField()
     cache_written = IntegerField(default=0)
+    # The part of it that is kept for an hour, which costs more; the rest is for five minutes.
+    cache_written_1h = IntegerField(default=0, constraints=[SQL("DEFAULT 0")])
     output = IntegerField()
     reasoning = IntegerField()
     running = IntegerField(null=True)  # the session's total tokens after this call
@@ -481,6 +490,22 @@ class ThreadUsage(_Measures):
     class Meta:
         primary_key = CompositeKey("thread", "everything")
         indexes = ((("last_at",), False),)
+
+
+class SessionUsage(_Usage):
+    """A rollup: all calls of one session, for the sums of what a text is found in."""
+
+    session = IntegerField(primary_key=True)  # Session; calls that belong to none are not in it
+    provider = TextField()
+    archived = BooleanField()
+    calls = IntegerField()
+    input = IntegerField()
+    cached = IntegerField()
+    output = IntegerField()
+    reasoning = IntegerField()
+    cost = IntegerField()
+    credits = IntegerField(null=True)  # micro-credits; None when no call has a rate
+    unpriced = IntegerField()  # calls without a price
 
 
 class QuarterUsage(_Usage):
@@ -946,6 +971,7 @@ USAGE_TABLES = [
     Setting,
     SourceFile,
     Session,
+    Project,
     Thread,
     Call,
     LedgerNote,
@@ -955,6 +981,7 @@ USAGE_TABLES = [
     ArchivedSession,
     ArchivedUsage,
     ThreadUsage,
+    SessionUsage,
     QuarterUsage,
     DaySessions,
     HeadingUsage,

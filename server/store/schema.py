@@ -37,9 +37,11 @@ USAGE = (
     'CREATE UNIQUE INDEX IF NOT EXISTS "session_key" ON "session" ("key")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "session_thread" ON "session" ("thread")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "session_parent" ON "session" ("parent")',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "project" ("id" INTEGER NOT NULL PRIMARY KEY, "key" TEXT NOT NULL, "root" TEXT NOT NULL)',  # noqa: E501
+    'CREATE UNIQUE INDEX IF NOT EXISTS "project_key" ON "project" ("key")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "thread" ("id" TEXT NOT NULL PRIMARY KEY, "title" TEXT, "title_source" TEXT, "project" TEXT, "provider" TEXT NOT NULL, "started_at" INTEGER, "last_at" INTEGER)',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "thread_last_at" ON "thread" ("last_at")',  # noqa: E501
-    'CREATE TABLE IF NOT EXISTS "call" ("id" TEXT NOT NULL, "provider" TEXT NOT NULL, "session" INTEGER, "turn_id" TEXT, "model" TEXT, "effort" TEXT, "tier" TEXT, "initiator" TEXT NOT NULL, "started_at" INTEGER NOT NULL, "duration_ms" INTEGER, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "cache_written" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "running" INTEGER, "context_window" INTEGER, "cost" INTEGER, "credits" INTEGER, "price_status" TEXT NOT NULL, "source" INTEGER, "offset" INTEGER, "account" TEXT, "seen" INTEGER NOT NULL)',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "call" ("id" TEXT NOT NULL, "provider" TEXT NOT NULL, "session" INTEGER, "turn_id" TEXT, "model" TEXT, "effort" TEXT, "tier" TEXT, "initiator" TEXT NOT NULL, "started_at" INTEGER NOT NULL, "duration_ms" INTEGER, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "cache_written" INTEGER NOT NULL, "cache_written_1h" INTEGER NOT NULL DEFAULT 0, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "running" INTEGER, "context_window" INTEGER, "cost" INTEGER, "credits" INTEGER, "price_status" TEXT NOT NULL, "source" INTEGER, "offset" INTEGER, "account" TEXT, "seen" INTEGER NOT NULL)',  # noqa: E501
     'CREATE UNIQUE INDEX IF NOT EXISTS "call_id" ON "call" ("id")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "call_started_at" ON "call" ("started_at")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "call_session_started_at" ON "call" ("session", "started_at")',  # noqa: E501
@@ -56,6 +58,7 @@ USAGE = (
     'CREATE TABLE IF NOT EXISTS "archived_usage" ("heading" TEXT NOT NULL, "day" TEXT NOT NULL, "provider" TEXT NOT NULL, "name" TEXT NOT NULL, "calls" INTEGER NOT NULL, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "cost" INTEGER NOT NULL, "unpriced" INTEGER NOT NULL, PRIMARY KEY ("heading", "day", "provider", "name"))',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "thread_usage" ("calls" INTEGER NOT NULL, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "cost" INTEGER NOT NULL, "credits" INTEGER, "credited" INTEGER NOT NULL, "unpriced" INTEGER NOT NULL, "unpriced_tokens" INTEGER NOT NULL, "estimated" INTEGER NOT NULL, "estimated_tokens" INTEGER NOT NULL, "duration" INTEGER, "first_at" INTEGER NOT NULL, "last_at" INTEGER NOT NULL, "max_context" INTEGER, "bloat" INTEGER NOT NULL, "grown" INTEGER NOT NULL, "misses" INTEGER NOT NULL, "least_cache" INTEGER, "spikes" INTEGER NOT NULL, "most_reasoning" INTEGER, "dear" INTEGER NOT NULL, "idle" INTEGER NOT NULL, "thread" TEXT NOT NULL, "everything" INTEGER NOT NULL, "active" INTEGER NOT NULL, "provider" TEXT NOT NULL, "sessions" INTEGER NOT NULL, "subagents" INTEGER NOT NULL, "reviews" INTEGER NOT NULL, "model" TEXT NOT NULL, "effort" TEXT NOT NULL, PRIMARY KEY ("thread", "everything"))',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "thread_usage_last_at" ON "thread_usage" ("last_at")',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "session_usage" ("session" INTEGER NOT NULL PRIMARY KEY, "provider" TEXT NOT NULL, "archived" INTEGER NOT NULL, "calls" INTEGER NOT NULL, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "cost" INTEGER NOT NULL, "credits" INTEGER, "unpriced" INTEGER NOT NULL)',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "quarter_usage" ("quarter" INTEGER NOT NULL, "provider" TEXT NOT NULL, "archived" INTEGER NOT NULL, "calls" INTEGER NOT NULL, "tokens" INTEGER NOT NULL, PRIMARY KEY ("quarter", "provider", "archived"))',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "quarter_usage_quarter_provider_archived_calls_tokens" ON "quarter_usage" ("quarter", "provider", "archived", "calls", "tokens")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "day_sessions" ("day" INTEGER NOT NULL, "provider" TEXT NOT NULL, "archived" INTEGER NOT NULL, "sessions" INTEGER NOT NULL, PRIMARY KEY ("day", "provider", "archived"))',  # noqa: E501
@@ -111,4 +114,4 @@ USAGE = (
 )
 
 # Which tables `USAGE` makes; see readymade.py.
-FORM = "3c02d505f3429798"
+FORM = "1786baf229a6f987"

@@ -54,7 +54,8 @@ def _moved(by: int) -> int:
 def confidence(call: Row) -> dict[str, list[str]]:
     """Which figures are exact, which follow from them, and which are estimates."""
     known = {
-        "exact": [*_COUNTS[:2], *_COUNTS[3:], "cacheWriteTokens", "model", "effort", "at"],
+        "exact": [*_COUNTS[:2], *_COUNTS[3:], "cacheWriteTokens",
+                  "cacheWrite1hTokens", "model", "effort", "at"],
         "derived": ["uncachedInputTokens", "cacheRatio", "contextPercent", "durationMs", "gapMs",
                     "initiator", "deltas", "previous", "next"],
         "estimated": ["evidence"],

@@ -16,7 +16,13 @@ _CONTEXT = re.compile(r"\s*\(<\s*272K context length\)", re.IGNORECASE)
 _UNITS = ("_per_million", "_credits_per_million", "")
 _MOST = 1e6
 TIERS = ("standard", "batch", "flex", "priority")
-_KINDS = (*TIERS, "long")
+# What an entry may say of a model: its rates by tier, those of long calls, and numbers.
+_KINDS = (*TIERS, "long", "priorityLong", "fast", "fastLong", "ultrafast", "ultrafastLong")
+_NUMBERS = {
+    "cacheWrite": 100,
+    "cacheWriteHour": 100,
+    "longAbove": 1_000_000_000,
+}  # and their highest
 SCHEMA = "codex-usage-tracker-pricing-v1"
 
 
@@ -112,14 +118,23 @@ def _whole_entry(name: Any, given: dict[str, Any]) -> dict[str, Any]:
     if "from" in given:
         _day(name, str(given["from"]))
         entry["from"] = str(given["from"])
-    write = given.get("cacheWrite", 1)
-    if isinstance(write, bool) or not isinstance(write, int | float) or not 0 <= write <= 100:
-        raise ValueError(say("why.write", name=str(name)[:60]))
-    if write != 1:
-        entry["cacheWrite"] = write
+    entry |= _numbers(name, given)
     if given.get("estimated"):
         entry["estimated"] = str(given["estimated"])
     return entry
+
+
+def _numbers(name: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """The multiples of the input rate that a cache write costs, and where a call is long."""
+    found: dict[str, Any] = {}
+    for kind, most in _NUMBERS.items():
+        value = given.get(kind)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+            raise ValueError(say("why.write", kind=kind, name=str(name)[:60], most=most))
+        found[kind] = int(value) if kind == "longAbove" else value
+    return found
 
 
 def _day(name: Any, given: str) -> None:
@@ -140,9 +155,23 @@ def _entry(name: Any, rates: Any) -> dict[str, Any]:
     else:
         raise ValueError(say("why.noRates", name=str(name)[:60]))
     entry: dict[str, Any] = {"standard": _checked(name, values)}
+    if isinstance(rates, dict):
+        entry |= _writes(name, rates, values[0])
     if isinstance(rates, dict) and rates.get("estimated") is True:
         entry["estimated"] = str(rates.get("estimate_reason") or "the user's estimate")
     return entry
+
+
+def _writes(name: Any, rates: dict[str, Any], first: float) -> dict[str, Any]:
+    """What a cache write costs, where a file says so in dollars."""
+    told = {
+        kind: next((rates[key] for word in _UNITS if (key := part + word) in rates), None)
+        for kind, part in (("cacheWrite", "cache_write"), ("cacheWriteHour", "cache_write_1h"))
+    }
+    for value in told.values():
+        if value is not None:
+            _checked(name, [value, None, 0])
+    return {kind: value / first for kind, value in told.items() if value is not None and first}
 
 
 def _checked(name: Any, values: Any) -> list[float | None]:

@@ -6,15 +6,24 @@ A model that the table does not name is unpriced. Nothing is guessed from the st
 
 from __future__ import annotations
 
-from server.lazy import UTC, NamedTuple, cache, datetime
+from server.lazy import NamedTuple, cache
 from server.usage import tables
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     from typing import Any
 
+    Five = tuple[int, int, int, int, int]
+
 # Rates are nano-dollars (or nano-credits) a token, so that sums stay integers.
 _NANO = 1000
+_DAY_MS = 86_400_000
+
+# What a client may ask for, or an answer may say, and the column of the table with its rates.
+# A tier that is none of them costs as the standard one, as an estimate.
+_STANDARD = ("", "default", "auto", "standard")
+_TIERS = {"fast": "priority", "priority": "priority", "flex": "flex", "batch": "batch",
+          "ultrafast": "ultrafast"}  # fmt: skip
 
 
 class Tokens(NamedTuple):
@@ -25,6 +34,7 @@ class Tokens(NamedTuple):
     output: int = 0
     reasoning: int = 0
     cache_written: int = 0
+    cache_written_1h: int = 0  # the part of cache_written that is kept for an hour
 
 
 class Price(NamedTuple):
@@ -46,34 +56,35 @@ class Parts(NamedTuple):
 class Rates(NamedTuple):
     """The rates that hold for one model and tier from one moment on (nano-dollars a token)."""
 
-    normal: tuple[int, int, int, int]  # input, cached, cache write, output
-    long: tuple[int, int, int, int] | None  # the whole call, when its input is long
+    normal: Five  # input, cached, cache write, output, cache write for an hour
+    long: Five | None  # the whole call, when its input is long
     status: str
+    longest: int = 0  # the most input that is not long
 
 
 def price(model: str | None, tier: str | None, at: int, tokens: Tokens) -> Price:
     """The cost of one call that ended `at` (ms).
 
     `exact` at standard rates; `estimated` where the rate or the tier is not certain: a tier is
-    only what the client asked for, the provider does not confirm it.
+    only what the client asked for, the provider does not confirm it. Claude's fast mode is what
+    the answer says, and so exact.
     """
     cost, credits, status = costs(model, tier, at, tokens)
     return Price(cost, status, credits)
 
 
 def costs(
-    model: str | None, tier: str | None, at: int, tokens: tuple[int, int, int, int, int]
+    model: str | None, tier: str | None, at: int, tokens: tuple[int, ...]
 ) -> tuple[int | None, int | None, str]:
     """(cost, credits, status) as in `price`, for tokens in the order of `Tokens`."""
     if model is None:
         return None, None, "unpriced"
-    periods, credit, longest = _card(model, tier or "")
+    periods, credit = _card(model, tier or "")
     rates = _in_force(periods, at)
     credits = None if credit is None else _sum(credit, tokens)
     if rates is None:
         return None, credits, "unpriced"
-    use = rates.long if rates.long and tokens[0] > longest else rates.normal
-    return _sum(use, tokens), credits, rates.status
+    return _sum(_used(rates, tokens[0]), tokens), credits, rates.status
 
 
 class Tariff(NamedTuple):
@@ -82,7 +93,7 @@ class Tariff(NamedTuple):
     since: int
     until: float
     rates: Rates | None
-    credit: tuple[int, int, int, int] | None
+    credit: Five | None
     longest: float  # input above it makes a call a long one
 
 
@@ -90,7 +101,7 @@ def tariff(model: str | None, at: int) -> Tariff:
     """The rates that `costs` would use for calls about that time, for many calls at once."""
     if model is None:
         return Tariff(0, float("inf"), None, None, 0)
-    periods, credit, longest = _card(model, "")
+    periods, credit = _card(model, "")
     since, until, rates = 0, float("inf"), None
     for start, listed in periods:
         if at >= start:
@@ -99,22 +110,21 @@ def tariff(model: str | None, at: int) -> Tariff:
             until = min(until, start)
     if rates is None or not rates.long:
         return Tariff(since, until, rates, credit, float("inf"))
-    return Tariff(since, until, rates, credit, longest)
+    return Tariff(since, until, rates, credit, rates.longest)
 
 
 def parts(model: str | None, tier: str | None, at: int, tokens: Tokens) -> Parts | None:
     """What the cost in `price` is made of; None where it has none."""
     if model is None:
         return None
-    periods, _, longest = _card(model, tier or "")
-    rates = _in_force(periods, at)
+    rates = _in_force(_card(model, tier or "")[0], at)
     if rates is None:
         return None
-    use = rates.long if rates.long and tokens.input > longest else rates.normal
+    use = _used(rates, tokens.input)
     cached = min(tokens.cached, tokens.input)
     written = min(tokens.cache_written, tokens.input - cached)
     return Parts(
-        uncached=_sum(use, (tokens.input - cached, 0, 0, 0, written)),
+        uncached=_sum(use, (tokens.input - cached, 0, 0, 0, written, tokens.cache_written_1h)),
         cached=_sum(use, (cached, cached, 0, 0, 0)),
         output=_sum(use, (0, 0, tokens.output, 0, 0)),
     )
@@ -149,33 +159,47 @@ def names() -> list[str]:
     return sorted([*table["models"], *table["aliases"]])
 
 
+def edition() -> str:
+    """Which shipped prices these are: calls that others priced are to be priced anew."""
+    return str(_table()["edition"])
+
+
+def listed(model: str) -> str:
+    """The name in the table whose price holds for a model; its own where there is none."""
+    return _found(model)[0]
+
+
 def _in_force(periods: tuple[tuple[int, Rates], ...], at: int) -> Rates | None:
     found = None
-    for start, listed in periods:
+    for start, rates in periods:
         if at >= start:
-            found = listed
+            found = rates
     return found
 
 
-def _sum(rates: tuple[int, int, int, int], tokens: tuple[int, int, int, int, int]) -> int:
-    total, cached, output, _, written = tokens
+def _used(rates: Rates, first: int) -> Five:
+    return rates.long if rates.long and first > rates.longest else rates.normal
+
+
+def _sum(rates: Five, tokens: tuple[int, ...]) -> int:
+    total, cached, output, _, written, *more = tokens
     if cached + written > total:
         cached = min(cached, total)
         written = min(written, total - cached)
+    hour = min(more[0], written) if more else 0
     nano = (
         (total - cached - written) * rates[0]
         + cached * rates[1]
-        + written * rates[2]
+        + (written - hour) * rates[2]
         + output * rates[3]
+        + hour * rates[4]
     )
     return (nano + _NANO // 2) // _NANO
 
 
 @cache
-def _card(
-    model: str, tier: str
-) -> tuple[tuple[tuple[int, Rates], ...], tuple[int, int, int, int] | None, int]:
-    return _periods(model, tier), _credit_rates(model), int(_table()["longContextAbove"])
+def _card(model: str, tier: str) -> tuple[tuple[tuple[int, Rates], ...], Five | None]:
+    return _periods(model, tier), _credit_rates(model)
 
 
 _own: dict[str, dict[str, Any]] = {}
@@ -191,7 +215,7 @@ def use(
     """
     card, own = {**_NONE, **credits}, {**_NONE, **(rates or {})}
     _own.update(prices=prices, credits=_merged(card, own), rates=own["models"])
-    for cached in (_card, _table, _credit_table, _periods, _credit_rates):
+    for cached in (_card, _table, _credit_table, _periods, _credit_rates, _found):
         cached.cache_clear()
 
 
@@ -216,38 +240,84 @@ def _credit_table() -> dict[str, Any]:
 
 @cache
 def _periods(model: str, tier: str) -> tuple[tuple[int, Rates], ...]:
-    table = _table()
-    name = model.lower()
-    entries = table["models"].get(table["aliases"].get(name, name), [])
-    return tuple((_start(entry), _rates(entry, tier.lower())) for entry in entries)
+    name, sure = _found(model)
+    entries = _table()["models"].get(name, [])
+    longest = int(_table()["longContextAbove"])
+    found = [(_start(entry), _rates(entry, tier.lower(), longest)) for entry in entries]
+    if not sure:
+        found = [(start, rates._replace(status="estimated")) for start, rates in found]
+    return tuple(found)
+
+
+@cache
+def _found(model: str) -> tuple[str, bool]:
+    """The entry of a model, and whether its price is that of the maker's own service."""
+    table, name = _table(), model.lower()
+    plain = name.removesuffix("[1m]")  # how Claude Code calls a model with its longest context
+    bare, sure = _bare(plain)
+    for known, certain in ((name, True), (plain, True), (bare, sure)):
+        to = table["aliases"].get(known, known)
+        if to in table["models"]:
+            return to, certain
+    return name, True
+
+
+# Where the clouds sell Claude at its own price; elsewhere they may ask for a tenth more.
+_EVERYWHERE = "global"
+
+
+def _bare(name: str) -> tuple[str, bool]:
+    """The maker's name of a model that others call by a longer one, and whether it costs the same.
+
+    Bedrock: region.anthropic.NAME-v1:0; Vertex: NAME@date; gateways: anthropic/NAME.
+    """
+    maker, slash, rest = name.rpartition("/")
+    if slash:
+        name = rest.replace(".", "-") if maker == "anthropic" else rest
+    region, dot, rest = name.rpartition("anthropic.")
+    if dot:
+        name = rest.partition(":")[0]
+        head, mark, number = name.rpartition("-v")
+        name = head if mark and number.isdigit() else name
+    name, at, date = name.partition("@")
+    if at and date != "default":
+        name = f"{name}-{date}"
+    return name, not (slash or dot or at) or region == f"{_EVERYWHERE}."
 
 
 def _start(entry: dict[str, Any]) -> int:
+    """When an entry begins to hold: midnight UTC of its day."""
     if "from" not in entry:
         return 0
-    return int(datetime.fromisoformat(entry["from"]).replace(tzinfo=UTC).timestamp()) * 1000
+    year, month, day = map(int, str(entry["from"]).split("-"))
+    # Days since 1970, as years begin in March; a scan does not load `datetime` for it.
+    year -= month < 3
+    days = year * 365 + year // 4 - year // 100 + year // 400
+    return (days + (153 * ((month + 9) % 12) + 2) // 5 + day - 719_469) * _DAY_MS
 
 
-def _rates(entry: dict[str, Any], tier: str) -> Rates:
-    tier = {"fast": "priority"}.get(tier, tier)
-    special = tier in ("priority", "flex", "batch")
-    listed = entry.get(tier) if special else entry["standard"]
-    write = entry.get("cacheWrite", 1)
+def _rates(entry: dict[str, Any], tier: str, longest: int) -> Rates:
+    answered = tier == "fast" and "fast" in entry  # Claude's, which the answer names
+    kind = "fast" if answered else _TIERS.get(tier, "")
+    special = tier not in _STANDARD
+    own = entry.get(kind) if kind else None
+    write, hour = entry.get("cacheWrite", 1), entry.get("cacheWriteHour")
     long = entry.get("long")
-    if tier == "priority" and listed:
-        long = None  # the priority rate stands for long context too
-    elif tier == "flex" and listed and long:
-        long = [listed[0] * 2, listed[1] and listed[1] * 2, listed[2] * 1.5]
-    sure = not special and "estimated" not in entry
+    if own and kind == "flex" and long:
+        long = [own[0] * 2, own[1] and own[1] * 2, own[2] * 1.5]
+    elif own:
+        long = entry.get(f"{kind}Long")  # where there is none, the tier's rate stands for it too
+    sure = (answered or not special) and "estimated" not in entry
     return Rates(
-        _nano(listed or entry["standard"], write),
-        _nano(long, write) if long else None,
+        _nano(own or entry["standard"], write, hour),
+        _nano(long, write, hour) if long else None,
         "exact" if sure else "estimated",
+        entry.get("longAbove", longest),
     )
 
 
-def _nano(listed: list[float | None], write: float) -> tuple[int, int, int, int]:
-    first, cached, output = listed
+def _nano(rates: list[float | None], write: float, hour: float | None = None) -> Five:
+    first, cached, output = rates
     if first is None or output is None:
         raise ValueError("a price needs an input and an output rate")
     # No cached rate listed: the provider gives no discount.
@@ -257,12 +327,13 @@ def _nano(listed: list[float | None], write: float) -> tuple[int, int, int, int]
         round(cached * _NANO),
         round(first * write * _NANO),
         round(output * _NANO),
+        round(first * (write if hour is None else hour) * _NANO),
     )
 
 
 @cache
-def _credit_rates(model: str) -> tuple[int, int, int, int] | None:
+def _credit_rates(model: str) -> Five | None:
     table = _credit_table()
     name = model.lower().replace("_", "-")
-    listed = table["models"].get(table["aliases"].get(name, name))
-    return _nano(listed, 1) if listed else None
+    rates = table["models"].get(table["aliases"].get(name, name))
+    return _nano(rates, 1) if rates else None

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from server.sentences import say
+from server.usage.roots import last
 
 MODES = ("normal", "redacted", "strict")
 _OURS = say("thread.titling")
@@ -41,24 +42,28 @@ def short(text: str) -> str:
 
 @dataclass(frozen=True)
 class Privacy:
-    """A mode and the aliases of projects (by name, or by path)."""
+    """A mode, what projects are called, and what the user calls them (`projects.aliases`)."""
 
     mode: str = "normal"
     aliases: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)  # keys that stand for another project
 
     @property
     def hides(self) -> bool:
         """Whether names are hidden, so that searching must not find them either."""
         return self.mode != "normal"
 
-    def project(self, name: str | None) -> str | None:
+    def project(self, key: str | None) -> str | None:
         """A project's name as it is shown."""
-        if not name:
-            return name
-        alias = self.aliases.get(name)
+        if not key:
+            return key
+        key = self.same.get(key, key)
+        own = last(key)
+        alias = self.aliases.get(key) or (None if key in self.names else self.aliases.get(own))
         if alias:
             return alias
-        return f"Project {short(name)}" if self.hides else name
+        return f"Project {short(key)}" if self.hides else self.names.get(key, own)
 
     def title(self, title: str | None, thread: str | None) -> str | None:
         """A thread's title as it is shown; the same thread is always called the same.
@@ -71,13 +76,33 @@ class Privacy:
 
     def shown(self, value: Any) -> Any:
         """A JSON answer with everything in it as this mode shows it."""
-        if not self.hides and not self.aliases:
-            return value
+        if not self.hides:
+            return self._called(value)
         if isinstance(value, list):
             return [self.shown(one) for one in value]
         if not isinstance(value, dict):
             return value
         return {key: self._one(key, inner, value) for key, inner in value.items()}
+
+    def _called(self, value: Any) -> Any:
+        """What nothing is hidden of: only projects are not called as in the rows."""
+        if isinstance(value, list):
+            return [self._called(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        found = dict(value)
+        for key, inner in value.items():
+            if key == "project" and isinstance(inner, str):
+                found[key] = self.project(inner)
+            elif key == "projects" and isinstance(inner, list):
+                found[key] = self._projects(inner)
+            elif isinstance(inner, dict | list):
+                found[key] = self._called(inner)
+        return found
+
+    def _projects(self, keys: list[str]) -> list[str]:
+        shown = {self.project(key) or "" for key in keys}
+        return sorted(shown, key=lambda name: (name.casefold(), name))
 
     def _one(self, key: str, value: Any, row: dict[str, Any]) -> Any:
         if isinstance(value, str):
@@ -88,20 +113,9 @@ class Privacy:
             if self.hides and key in _PLACES:
                 return f"[redacted {_PLACES[key]}:{short(value)}]"
         if key == "projects" and isinstance(value, list):
-            return list(dict.fromkeys(self.project(name) for name in value))
+            return self._projects(value)
         if self.mode == "strict" and key in _STRICT:
             return _STRICT[key]
         if self.hides and key in _HIDDEN:
             return _HIDDEN[key]
         return self.shown(value)
-
-
-def aliases(given: Mapping[str, Any]) -> dict[str, str]:
-    """The aliases of a projects.json: a path stands for its last folder. Odd ones are ignored."""
-    found = given.get("aliases")
-    listed = found.items() if isinstance(found, dict) else ()
-    return {
-        name.replace("\\", "/").rstrip("/").rpartition("/")[2]: alias.strip()[:200]
-        for name, alias in listed
-        if isinstance(name, str) and isinstance(alias, str) and alias.strip()
-    }

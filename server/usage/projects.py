@@ -1,18 +1,24 @@
 """The user's projects file, and what a working folder says of its project.
 
 `projects.json` gives projects other names (`aliases`, see `privacy`), words to find them by
-(`tags`), and folders whose Git data is not to be looked at (`ignored_paths`).
+(`tags`), and folders whose Git data is not to be looked at (`ignored_paths`). What is said of a
+project by its path counts before what is said by its folder's name (`roots.entries`).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from server.store import db
+from server.usage import roots
 
 _MOST_TEXT = 65536
 _KEPT_SECONDS = 60.0
@@ -22,16 +28,82 @@ _lock = threading.Lock()
 _kept: dict[tuple[str, tuple[str, ...]], tuple[float, dict[str, Any]]] = {}
 
 
-def tags(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The tags of each project by its name; a path stands for its last folder."""
+@dataclass(frozen=True)
+class Known:
+    """The projects with calls: their roots and what they are called, by the key in the rows."""
+
+    roots: Mapping[str, str]
+    names: Mapping[str, str]
+    # Keys that stand for another project: removed work trees (`roots.returned`).
+    same: Mapping[str, str]
+
+    def of(self, key: str) -> str:
+        """The key of the project that a row's key stands for."""
+        return self.same.get(key, key)
+
+
+def known() -> Known:
+    """The projects of this ledger; read again only when one came or went."""
+    database = str(db.usage.database)
+    count, newest = db.rows("select count(*), max(id) from project")[0]
+    mark = (database, count, newest, db.revisions().get("calls"))
+    if _last_known and _last_known[0][0] == mark:
+        return _last_known[0][1]
+    found = dict(db.rows("select key, root from project"))
+    same = roots.returned(found)
+    own = {key: root for key, root in found.items() if key not in same}
+    made = Known(own, roots.names(own), same)
+    _last_known[:] = [(mark, made)]
+    return made
+
+
+_last_known: list[tuple[Any, Known]] = []
+
+
+def listed_aliases(given: Mapping[str, Any]) -> dict[str, str]:
+    """The aliases as the file has them; odd ones are left out."""
+    found = given.get("aliases")
+    return {
+        name: alias.strip()[:200]
+        for name, alias in (found.items() if isinstance(found, dict) else ())
+        if isinstance(name, str) and isinstance(alias, str) and alias.strip()
+    }
+
+
+def aliases(given: Mapping[str, Any], among: Mapping[str, str]) -> dict[str, str]:
+    """What the user calls projects, by a project's key or by a folder's name; `among` are the
+    roots of the projects.
+    """
+    told = listed_aliases(given)
+    return {one: told[listed[-1]] for one, listed in _meant(told, among).items()}
+
+
+def tags(given: Mapping[str, Any], among: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The tags of each project, by its key, and by a folder's name."""
     found = given.get("tags")
-    made: dict[str, tuple[str, ...]] = {}
+    told: dict[str, list[str]] = {}
     for name, words in found.items() if isinstance(found, dict) else ():
         if isinstance(name, str) and isinstance(words, list):
-            named = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
             kept = [word.strip()[:80] for word in words if isinstance(word, str) and word.strip()]
-            made[named] = tuple(dict.fromkeys((*made.get(named, ()), *kept)))
-    return made
+            told[name] = kept
+    return {
+        one: tuple(dict.fromkeys(word for name in listed for word in told[name]))
+        for one, listed in _meant(told, among).items()
+    }
+
+
+def _meant(told: Mapping[str, Any], among: Mapping[str, str]) -> dict[str, list[str]]:
+    """The entries of each project and folder's name, those that count most at the end."""
+    if not told:
+        return {}
+    # `Path` would raise for somebody who is not there.
+    whole = {os.path.expanduser(name): name for name in told}  # noqa: PTH111
+    found = roots.entries(whole, among)
+    for key, root in among.items():
+        listed = [*found.get(roots.base(root), ()), *found.get(key, ())]
+        if listed:
+            found[key] = listed
+    return {one: [whole[name] for name in listed] for one, listed in found.items()}
 
 
 def ignored(given: Mapping[str, Any]) -> tuple[str, ...]:
