@@ -248,6 +248,26 @@ def test_each_call_has_one_credit_confidence(client: FlaskClient) -> None:
     assert none["total"] == 0
 
 
+def test_a_call_tells_where_its_rates_are_from(client: FlaskClient) -> None:
+    for row in get(client, "/api/calls", limit=200)["calls"]:
+        one = get(client, f"/api/calls/{row['id']}")
+        if row["priceStatus"] == "unpriced":
+            assert one["priceModel"] is one["priceSource"] is None
+        else:
+            assert one["priceSource"]["name"] == "OpenAI API pricing page"
+            assert one["priceSource"]["file"] is None and one["priceSource"]["at"]
+        assert (one["creditSource"] is None) is (row["creditConfidence"] == "unpriced")
+
+
+def test_a_call_tells_the_total_of_its_session_so_far(client: FlaskClient) -> None:
+    found = get(client, "/api/calls", sort="time", direction="asc", limit=500)["calls"]
+    for row in found[:60]:
+        one = get(client, f"/api/calls/{row['id']}")
+        logged = db.rows("select running from call where id = ?", (row["id"],))[0][0]
+        assert one["cumulativeTokens"] == logged >= row["totalTokens"]
+        assert "cumulativeTokens" in one["confidence"]["exact"]
+
+
 def test_search_finds_what_a_row_stands_for(client: FlaskClient) -> None:
     row = next(r for r in get(client, "/api/calls", limit=500)["calls"] if r["project"])
     cwd, turn = db.rows(

@@ -18,6 +18,7 @@ from server.usage import (
     ownfiles,
     pricing,
     projects,
+    ratesources,
     recommendations,
     slices,
     thresholds,
@@ -308,9 +309,12 @@ def one(name: str) -> dict[str, Any]:
     after = db.rows(_NEAR.format(">", "asc"), (name,))
     previous = db.rows(f"select {_COLUMNS} {_FROM} where c.id = ?", before[0]) if before else []  # noqa: S608
     running, kind = found[0][24:26]
+    running = _so_far(name) if running is None and row["provider"] == "claude" else running
     helper = kind in ("subagent", "review")
     return {
         **row,
+        "cumulativeTokens": running,
+        **ratesources.of(row["model"]),
         **_place(name),
         "previous": before[0][0] if before else None,
         "next": after[0][0] if after else None,
@@ -320,6 +324,16 @@ def one(name: str) -> dict[str, Any]:
         "flags": recommendations.flags(row),
         "cacheLabel": recommendations.cache_label(row, _row(previous[0]) if previous else None),
     }
+
+
+def _so_far(name: str) -> int | None:
+    """The tokens of a call's session up to it, for logs that do not say; None without one."""
+    found = db.rows(
+        "select sum(c.input + c.output) from call o join call c on c.session = o.session and "
+        "(c.started_at, c.id) <= (o.started_at, o.id) where o.id = ?",
+        (name,),
+    )
+    return None if found[0][0] is None else int(found[0][0])
 
 
 def _place(name: str) -> dict[str, Any]:

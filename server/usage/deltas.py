@@ -55,7 +55,7 @@ def confidence(call: Row) -> dict[str, list[str]]:
     """Which figures are exact, which follow from them, and which are estimates."""
     known = {
         "exact": [*_COUNTS[:2], *_COUNTS[3:], "cacheWriteTokens",
-                  "cacheWrite1hTokens", "model", "effort", "at"],
+                  "cacheWrite1hTokens", "cumulativeTokens", "model", "effort", "at"],
         "derived": ["uncachedInputTokens", "cacheRatio", "contextPercent", "durationMs", "gapMs",
                     "initiator", "deltas", "previous", "next"],
         "estimated": ["evidence"],
