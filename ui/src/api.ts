@@ -216,6 +216,8 @@ export interface CallRow {
   threadId: string | null;
   threadTitle: string | null;
   project: string | null;
+  /** What the answer (Claude) or the request through the proxy says of its speed. */
+  tier?: string | null;
   model: string | null;
   effort: string | null;
   initiator: string | null;
@@ -224,6 +226,8 @@ export interface CallRow {
   inputTokens: number;
   cachedInputTokens: number;
   uncachedInputTokens: number;
+  cacheWriteTokens: number;
+  cacheWrite1hTokens: number;
   outputTokens: number;
   reasoningTokens: number | null;
   totalTokens: number;
