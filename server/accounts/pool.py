@@ -379,6 +379,10 @@ class Pool:
         """The pool and its accounts in short: `pool` and `accounts` of /api/tray."""
         return summary.snapshot(self._views(now), now, stale_after=self._stale_after())
 
+    def whole(self, now: int) -> dict[str, Any]:
+        """The pool as a whole: `pool` of /api/tray."""
+        return summary.pool(self._views(now), now, stale_after=self._stale_after())
+
     def usage(self, now: int) -> dict[str, Any]:
         """The pool's allowance in the words of the provider's own `/wham/usage`."""
         return summary.usage(self._views(now), now)

@@ -127,7 +127,10 @@ export interface Attention {
 
 export interface Overview {
   lastSyncAt: string | null;
+  /** As many as were asked for. */
   accounts: Account[];
+  /** Accounts in rotation whose allowance nobody has told yet. */
+  unmeasured: number;
   pool: {
     windows: Allowance[];
     accounts: { total: number; active: number; paused: number; blocked: number; signInNeeded: number };
