@@ -14,6 +14,7 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
+from server.times import parse
 from server.usage import calls, ownfiles
 from tests.rollouts import Tree
 
@@ -182,7 +183,9 @@ def test_options_name_what_there_is(client: FlaskClient) -> None:
 def test_scan_says_what_is_new(client: FlaskClient, tree: Tree) -> None:
     assert get(client, "/api/scan")["calls"] == tree.sums[0]
     tree.grow(2)
+    before = db.now_ms()
     answer = client.post("/api/scan", json={"wait": True})
+    assert parse(get(client, "/api/scan/last")["readAt"]) >= before
     assert answer.get_json()["calls"] == tree.sums[0]
     assert client.post("/api/scan", json={"wait": "yes"}).status_code == 422
 

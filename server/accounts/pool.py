@@ -406,6 +406,10 @@ class Pool:
         """
         return self._roster.removed()
 
+    def called(self, *, hidden: bool) -> dict[str, str]:
+        """What every account is or was called, by id; `hidden`, each has a piece of its id."""
+        return self._roster.called(hidden=hidden)
+
     def reset_of(self, account: str, now: int) -> int | None:
         """When the account's shortest window starts afresh; None when that is unknown."""
         with self._roster.lock:

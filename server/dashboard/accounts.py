@@ -23,7 +23,7 @@ from server.accounts.allowance import (
 from server.accounts.pool import POLICIES, Imported
 from server.accounts.provider import ResetCredits
 from server.accounts.refresh import Held
-from server.dashboard import body, uploaded
+from server.dashboard import body, filters, uploaded
 from server.dashboard.requests import FAILED
 from server.errors import AppError, Unprocessable
 from server.sentences import say, told
@@ -54,6 +54,11 @@ def _add_reading(routes: Blueprint, services: Services) -> None:
     @routes.get("/api/accounts")
     def everyone() -> Any:
         return jsonify({"accounts": pool.summaries(db.now_ms(), auth=True)})
+
+    @routes.get("/api/accounts/names")
+    def names() -> Any:
+        called = pool.called(hidden=filters.privacy().mode == "strict").items()
+        return jsonify({"accounts": [{"accountId": a, "displayName": name} for a, name in called]})
 
     @routes.get("/api/accounts/removed")
     def removed() -> Any:
