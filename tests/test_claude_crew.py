@@ -413,3 +413,22 @@ def test_reading_begins_early(
 def test_a_state_of_an_earlier_version_is_read_on() -> None:
     state = claude.State.load({"claude": True, "owner": SESSION, "meta": None, "title": "x"})
     assert state.asked == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_broken_logs_are_stored_the_same(
+    usual: Any, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Some read by the crew and some by the Python, also of one session."""
+    monkeypatch.setattr(compiled, "WORDS", WORDS)
+    chance, tree = random.Random(seed), ClaudeTree(config.claude_home, seed=seed, body=60)
+    monkeypatch.setattr(tree, "resumed", lambda *_: None)
+    tree.grow(40)
+    for path in tree.paths:
+        if chance.random() < 0.5:
+            path.write_bytes(compiled.broken(path.read_bytes().splitlines(keepends=True), chance))
+    for name, query in EXACT.items():
+        monkeypatch.setitem(ASKED, name, query)
+    by_crew_ = stored(config, alone=True)
+    monkeypatch.setattr(codex, "usual", None)
+    assert by_crew_ == stored(replace(config, data_dir=tmp_path / "plain"), alone=False)
