@@ -351,6 +351,13 @@ EXACT = {
     "moments": "select id, started_at, last_at from thread",
 }
 
+# What does not hang on which of a session's logs was stored first, when one of them is broken.
+STEADY = {
+    **{name: EXACT[name] for name in ("calls", "sums", "moments", "times")},
+    "sessions": "select key, provider, thread, kind from session",
+    "threads": "select id, provider, title, title_source from thread",
+}
+
 
 @pytest.mark.parametrize("copies", [False, True])
 @pytest.mark.parametrize("seed", range(3))
@@ -427,7 +434,7 @@ def test_broken_logs_are_stored_the_same(
     for path in tree.paths:
         if chance.random() < 0.5:
             path.write_bytes(compiled.broken(path.read_bytes().splitlines(keepends=True), chance))
-    for name, query in EXACT.items():
+    for name, query in STEADY.items():
         monkeypatch.setitem(ASKED, name, query)
     by_crew_ = stored(config, alone=True)
     monkeypatch.setattr(codex, "usual", None)
