@@ -1153,6 +1153,8 @@ def time_ms(text: Any) -> int | None:
 
 def whole(value: Any) -> int | None:
     """A count: a whole number, or one written as text or with a point (`12.0`)."""
+    if value is None:
+        return None
     if type(value) is int:  # most are
         return value if 0 <= value <= MAX_NUMBER else None
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:

@@ -150,21 +150,38 @@ static int minute_ms(const int64_t part[5], int64_t *ms)
     return 1;
 }
 
-/* {"timestamp":"2026-01-02T03:04:05.678Z","ordinal":9,"type": */
-static int opening(Place *at, Place end, int64_t *ms)
+/* {"timestamp":"2026-01-02T03:04: */
+static int minute(Place *at, Place end, int64_t *ms)
 {
-    static const char after[] = "--T::.";
-    static const int sizes[] = {4, 2, 2, 2, 2, 2, 3};
-    int64_t part[7], base;
+    static const char after[] = "--T::";
+    static const int sizes[] = {4, 2, 2, 2, 2};
+    int64_t part[5];
     if (!TAKE(at, end, "{\"timestamp\":\""))
         return 0;
-    for (int n = 0; n < 7; n++)
-        if (!digits(at, end, sizes[n], &part[n]) || (n < 6 && !take(at, end, after + n, 1)))
+    for (int n = 0; n < 5; n++)
+        if (!digits(at, end, sizes[n], &part[n]) || !take(at, end, after + n, 1))
             return 0;
-    if (!TAKE(at, end, "Z\",") || !minute_ms(part, &base))
+    return minute_ms(part, ms);
+}
+
+/* {"timestamp":"2026-01-02T03:04:05.678Z","ordinal":9,"type": ; most lines are of the minute of
+ * the line before them. */
+static int opening(Place *at, Place end, int64_t *ms)
+{
+    static _Thread_local char known[sizeof "{\"timestamp\":\"2026-01-02T03:04:" - 1];
+    static _Thread_local int64_t base;
+    int64_t second, thousandth, ordinal;
+    Place from = *at;
+    if (!take(at, end, known, sizeof known)) {
+        if (!minute(at, end, &base))
+            return 0;
+        memcpy(known, from, sizeof known);
+    }
+    if (!digits(at, end, 2, &second) || !TAKE(at, end, ".") ||
+        !digits(at, end, 3, &thousandth) || !TAKE(at, end, "Z\","))
         return 0;
-    *ms = base + part[5] * 1000 + part[6];
-    if (TAKE(at, end, "\"ordinal\":") && (!number(at, end, 15, &base) || !TAKE(at, end, ",")))
+    *ms = base + second * 1000 + thousandth;
+    if (TAKE(at, end, "\"ordinal\":") && (!number(at, end, 15, &ordinal) || !TAKE(at, end, ",")))
         return 0;
     return TAKE(at, end, "\"type\":\"");
 }
