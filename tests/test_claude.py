@@ -317,3 +317,23 @@ def test_every_cut_gives_the_same(config: Config, database: None, tmp_path: Path
         wanted[f"m{n // 3}"] = max(wanted.get(f"m{n // 3}", 0), n * 7 % 50)
     assert dict(db.rows("select id, output from call")) == wanted
     assert _sums() == (10, sum(wanted.values()))
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_a_sub_agent_is_asked_is_no_title(config: Config, database: None, alone: bool) -> None:
+    """And a session is as long as all its logs, whichever is read first."""
+    folder = config.claude_home / "projects" / "x" / SESSION / "subagents"
+    folder.mkdir(parents=True)
+    early, late = "2026-06-01T08:00:00.000Z", "2026-06-01T12:00:00.000Z"
+    (folder / "agent-1.jsonl").write_bytes(
+        prompt("Look for it") + answer("m1", 5, timestamp=late, isSidechain=True)
+    )
+    indexer = Indexer(config, Ledger(), alone=alone)
+    indexer.scan()
+    assert db.rows("select title from thread") == [(None,)]
+    own = folder.parent.parent / f"{SESSION}.jsonl"
+    own.write_bytes(answer("m2", 5, timestamp=early) + prompt("Mend it"))
+    indexer.scan()
+    assert db.rows("select title from thread") == [("Mend it",)]
+    times = db.rows("select started_at, ended_at from session")[0]
+    assert times == (1780300800000, 1780315200000)

@@ -360,6 +360,13 @@ EXACT = {
     "moments": "select id, started_at, last_at from thread",
 }
 
+# What does not hang on which of a session's logs was stored first, when one of them is broken.
+STEADY = {
+    **{name: EXACT[name] for name in ("calls", "sums", "moments", "times")},
+    "sessions": "select key, provider, thread, kind from session",
+    "threads": "select id, provider, title, title_source from thread",
+}
+
 
 @pytest.mark.parametrize("copies", [False, True])
 @pytest.mark.parametrize("seed", range(3))
@@ -422,3 +429,22 @@ def test_reading_begins_early(
 def test_a_state_of_an_earlier_version_is_read_on() -> None:
     state = claude.State.load({"claude": True, "owner": SESSION, "meta": None, "title": "x"})
     assert state.asked == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_broken_logs_are_stored_the_same(
+    usual: Any, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Some read by the crew and some by the Python, also of one session."""
+    monkeypatch.setattr(compiled, "WORDS", WORDS)
+    chance, tree = random.Random(seed), ClaudeTree(config.claude_home, seed=seed, body=60)
+    monkeypatch.setattr(tree, "resumed", lambda *_: None)
+    tree.grow(40)
+    for path in tree.paths:
+        if chance.random() < 0.5:
+            path.write_bytes(compiled.broken(path.read_bytes().splitlines(keepends=True), chance))
+    for name, query in STEADY.items():
+        monkeypatch.setitem(ASKED, name, query)
+    by_crew_ = stored(config, alone=True)
+    monkeypatch.setattr(codex, "usual", None)
+    assert by_crew_ == stored(replace(config, data_dir=tmp_path / "plain"), alone=False)

@@ -77,8 +77,6 @@ class Bulk:
         self._claude: dict[str, tuple[int, str | None]] = {}
         self._joined = False  # whether rows of the chunk are of a session of another number
         self._elsewhere: set[str] = set()  # of which the ledger has stored a file
-        # What sub-agents were asked first, for sessions in which nobody else says anything.
-        self._lesser: dict[str, tuple[str, str]] = {}
         for key, thread, parent in db.rows("select key, thread, parent from session"):
             self._threads[key] = thread
             self._awaited.add(parent)
@@ -270,9 +268,6 @@ class Bulk:
         """
         done: list[Pair] = []
         left: list[Pair] = []
-        self.write(connection)
-        connection.executemany(_LESSER, [(one[1], key) for key, one in self._lesser.items()])
-        self._lesser.clear()
         self._owners.clear()  # nobody is to be waited for, but for another copy
         while self._held:
             waiting = {
@@ -426,19 +421,10 @@ class Bulk:
             else:
                 row = _session_row(session, job, batch, meta, key)
                 self._sessions.append((*row, 0, False))
-            self._told.append(self._claude_thread(job.source.name, batch, meta, key))
+            named = claude.is_own(job.source.name)  # what a sub-agent is asked is no person's word
+            self._told.append(_thread_row(batch, meta, key, "claude", named))
             self._claude[key], self._threads[key] = (session, meta["cwd"]), key
         self._adopt(connection, reads)
-
-    def _claude_thread(
-        self, name: str, batch: Batch, meta: dict[str, Any], key: str
-    ) -> tuple[Any, ...]:
-        """The row of a log's thread; a sub-agent's log gives no title while another may."""
-        row = _thread_row(batch, meta, key, "claude")
-        if row[5] is None or claude.is_own(name):
-            return row
-        self._lesser[key] = min((name, row[5]), self._lesser.get(key, (name, row[5])))
-        return *row[:5], None, None, row[7]
 
     def _thread(self, key: str, meta: dict[str, Any]) -> str:
         thread, parent = key, meta["parent"]
@@ -503,9 +489,6 @@ _TELL_SESSION = (
     "started_at = coalesce(min(?6, started_at), ?6, started_at), "
     "ended_at = coalesce(max(?7, ended_at), ?7, ended_at), source = ?8 where id = ?9"
 )
-_LESSER = (
-    "update thread set title = ?, title_source = 'first_message' where id = ? and title is null"
-)
 
 
 def _source_row(job: Job, read: Read, sums: Sequence[int], now: int) -> tuple[Any, ...]:
@@ -537,9 +520,12 @@ def _again_row(number: int, job: Job, batch: Batch, meta: dict[str, Any]) -> tup
     )  # fmt: skip
 
 
-def _thread_row(batch: Batch, meta: dict[str, Any], thread: str, provider: str) -> tuple[Any, ...]:
+def _thread_row(
+    batch: Batch, meta: dict[str, Any], thread: str, provider: str, named: bool = True
+) -> tuple[Any, ...]:
+    """`named`: what was said first there may be the thread's title."""
     own = thread == batch.state["owner"]
-    title = batch.state.get("title") if own else None
+    title = batch.state.get("title") if own and named else None
     return (
         thread, meta["project"], provider, meta.get("started"), batch.last, title,
         "first_message" if title else None, own,

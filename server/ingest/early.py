@@ -41,6 +41,7 @@ def begin(data_dir: str, codex_home: str, claude_home: str = "") -> None:
     for root in filter(None, claude_home.split(",")):
         at = root if os.path.basename(root) == "projects" else os.path.join(root, "projects")
         _find(at, _DEEPEST, paths, "")
+    paths[first:] = sorted(paths[first:])  # a session's own log before its sub-agents'
     if paths:
         _begun.append((paths, usual.crew(list(map(os.fsencode, paths)), threads(), first), first))
 

@@ -590,7 +590,9 @@ class Ledger:
         )
         if new:
             self.adopt(connection, owner, thread)
-        if state.get("title") and thread == owner:
+        # What a sub-agent is asked is no person's word.
+        own = source.provider != "claude" or claude.is_own(source.name)
+        if own and state.get("title") and thread == owner:
             connection.execute(
                 "update thread set title = ?, title_source = 'first_message' "
                 "where id = ? and title is null",
