@@ -423,7 +423,10 @@ _LISTED = "in (select value from json_each(?))"
 def _holding(seen: slices.Found) -> _Held:
     """Which threads' calls a text finds all, and which ones' it finds some."""
     among = f"id {_LISTED}" if not seen.but else f"id not {_LISTED}"
-    apart = f"id not {_LISTED}" if not seen.but else f"id {_LISTED}"
+    # Of the other threads nothing is asked: a few sessions lead to theirs.
+    beside = f"thread in (select thread from session where {among})"  # noqa: S608
+    apart = f"{beside} and id not {_LISTED}" if not seen.but else f"id {_LISTED}"
+    values = [seen.sessions] * (2 if seen.but else 3)
     wholly = (
         f"select thread from session where {among} and thread is not null "  # noqa: S608
         f"except select thread from session where {apart}"
@@ -432,7 +435,7 @@ def _holding(seen: slices.Found) -> _Held:
         f"select thread from session where {among} and thread is not null "  # noqa: S608
         f"intersect select thread from session where {apart}"
     )
-    held = [_json(sql, [seen.sessions] * 2) for sql in (wholly, partly)]
+    held = [_json(sql, values) for sql in (wholly, partly)]
     named = [(name, of) for name, of in (("model", seen.models), ("effort", seen.efforts)) if of]
     for name, of in named:
         # Of the other threads some calls may be of a model that is called so.
