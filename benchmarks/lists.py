@@ -23,7 +23,7 @@ from server.config import Config
 from server.dashboard import filters
 from server.ingest.ledger import Ledger
 from server.store import db, settings
-from server.usage import calls
+from server.usage import calls, roots
 
 DAY = 86_400_000
 PATHS = (
@@ -73,16 +73,22 @@ PATHS = (
 
 
 def fill(calls: int, now: int) -> None:
-    """A year of calls: 40 a session, in bursts, five models, twelve projects; a thread's three
-    sessions begin on one day, as sub-agents do.
+    """A year of calls: 40 a session, in bursts, five models, twelve projects, two of them of one
+    name; a thread's three sessions begin on one day, as sub-agents do.
     """
     sessions = max(1, calls // 40)
+    folders = [f"/home/me/{'old' if n == 11 else 'src'}/project-{min(n, 10)}" for n in range(12)]
     with db.writing("calls") as connection:
+        connection.executemany(
+            "insert into project(id, key, root) values (?, ?, ?)",
+            [(n + 1, roots.key(folder), folder) for n, folder in enumerate(folders)],
+        )
         connection.execute(
             "with recursive n(i) as (select 1 union all select i + 1 from n where i < ?) "
             "insert into session(id, key, provider, thread, forked, inherited, guessed, kind, "
             "project, started_at) select i, 's' || i, 'codex', 't' || (i - i % 3), 0, 0, 0, "
-            "case i % 3 when 0 then 'user' else 'subagent' end, 'project-' || (i % 12), "
+            "case i % 3 when 0 then 'user' else 'subagent' end, "
+            "(select key from project where id = 1 + i % 12), "
             "? - abs((i - i % 3) * 7919 % 365) * ? - (i % 600) * 60000 from n",
             (sessions, now, DAY),
         )

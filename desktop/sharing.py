@@ -15,7 +15,7 @@ dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:1rem
 dt{opacity:.7}dd{margin:0;font-size:1.3rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%}
 th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:start}
-td.n,th.n{text-align:end;font-variant-numeric:tabular-nums}
+td.n,th.n{text-align:end;white-space:nowrap;font-variant-numeric:tabular-nums}
 meter{width:100%;min-width:6rem;height:.6rem;border:0;background:#8882}
 meter::-webkit-meter-bar{background:#8882;border:0;height:.6rem}
 meter::-webkit-meter-optimum-value{background:var(--bar)}
@@ -35,6 +35,19 @@ _MARKS = {
     "fr": "\u202f,",
     "ru": "\u00a0,",
 }
+_SPARING = ("es", "it")  # four figures stand together there
+# Where the signs stand, as the pages have them from the browser.
+_MONEY = {
+    **dict.fromkeys(("de", "es", "fr", "it", "ru", "vi"), "{}\u00a0$"),
+    "pt": "$\u00a0{}",
+    "ar": "\u200f{}\u00a0$",
+}
+_PERCENT = {
+    **dict.fromkeys(("de", "es", "fr", "ru"), "{}\u00a0%"),
+    "ar": "{}\u200e%\u200e",
+}
+_CENT = 0.01
+_LEAST = 0.00005  # what would be written as nothing
 
 
 TITLING = "Title for a conversation"  # what the server calls a thread that finds a title
@@ -61,16 +74,23 @@ class Speech:
 
     def number(self, value: float, digits: int = 0) -> str:
         """A number with its thousands told apart."""
-        plain = f"{value:,.{digits}f}"
+        few = self.language in _SPARING and abs(value) < 10_000
+        plain = f"{value:.{digits}f}" if few else f"{value:,.{digits}f}"
         return plain.translate(str.maketrans(",.", self._marks))
 
     def share(self, value: float | None) -> str:
         """A part of one in percent."""
-        return "–" if value is None else f"{self.number(100 * value, 1)}%"
+        sign = _PERCENT.get(self.language, "{}%")
+        return "–" if value is None else sign.format(self.number(100 * value, 1))
 
     def money(self, value: float | None) -> str:
-        """Dollars; what is not known is a dash."""
-        return "–" if value is None else f"${self.number(value, 2)}"
+        """Dollars, as on the pages: four decimals below a cent; what is not known is a dash."""
+        if value is None:
+            return "–"
+        sign = _MONEY.get(self.language, "${}")
+        if 0 < value < _LEAST:
+            return "<" + sign.format(self.number(2 * _LEAST, 4))
+        return sign.format(self.number(value, 4 if 0 < value < _CENT else 2))
 
 
 def page(speech: Speech, figures: Mapping[str, Any]) -> str:

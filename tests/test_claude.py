@@ -15,6 +15,7 @@ from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
+from server.usage import roots
 from server.usage.days import chosen
 
 SESSION = "7c4e0d2a-0000-4000-8000-000000000001"
@@ -189,7 +190,7 @@ def test_copies_in_other_files_count_once(config: Config, database: None) -> Non
     assert scan.totals()["calls"] == 0  # Codex's alone
     assert db.rows("select total(calls), total(output) from source_file") == [(4, 127)]
     assert db.rows("select title, project from thread where id = ?", (SESSION,)) == [
-        ("Hello", "shop")
+        ("Hello", roots.key("/home/dev/shop"))
     ]
 
 

@@ -85,6 +85,40 @@ def test_a_text_finds_what_holds_it(
         assert [row["id"] for row in more["calls"]] == [row[0] for row in expected[7:14]]
 
 
+@pytest.mark.parametrize("many", [0, 10_000], ids=["looked at singly", "walked"])
+@pytest.mark.parametrize("sort", ["time", "thread", "model", "cost"])
+@pytest.mark.parametrize("history", ["", "active"])
+def test_the_pages_of_every_order_hold_each_call_once(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, sort: str, many: int, history: str
+) -> None:
+    monkeypatch.setattr(calls, "_FEW", 10)
+    monkeypatch.setattr(finding, "_LARGE", 0)
+    monkeypatch.setattr(finding, "_MANY", many)
+    with db.writing("calls") as connection:
+        connection.execute("update source_file set archived = 1 where id % 4 = 1")
+    archived = {
+        row[0]
+        for row in db.rows(
+            "select c.id from call c join session s on s.id = c.session join source_file f "
+            "on f.id = s.source where f.archived"
+        )
+    }
+    assert archived
+    for text in ("sundial", "Curie", "project-1", "gpt-5.5", "7", "high"):
+        wanted = Filter(text=text, history=history, provider="codex" if many else "")
+        expected = [row for row in slow(text) if not history or row[0] not in archived]
+        ids: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = Page(sort=sort, limit=40, cursor=cursor, descending=sort != "thread")
+            found = calls.search(wanted, page)
+            ids += [row["id"] for row in found["calls"]]
+            cursor = found["nextCursor"]
+        assert sorted(ids) == sorted(row[0] for row in expected), text
+        assert found["totals"]["calls"] == len(expected)
+        assert found["totals"]["input"] == sum(row[1] for row in expected)
+
+
 def test_the_beginning_that_very_many_ids_share_is_no_text(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

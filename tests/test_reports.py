@@ -412,6 +412,45 @@ def test_a_report_speaks_the_chosen_language(
 
 
 @pytest.mark.parametrize(
+    ("language", "cost", "share"),
+    [
+        pytest.param("en", "$1,234.50", "12.3%", id="English"),
+        pytest.param("de", "1.234,50 $", "12,3 %", id="German"),
+        pytest.param("vi", "1.234,50 $", "12,3%", id="Vietnamese"),
+        pytest.param("zh", "$1,234.50", "12.3%", id="Chinese"),
+        pytest.param("ja", "$1,234.50", "12.3%", id="Japanese"),
+        pytest.param("ko", "$1,234.50", "12.3%", id="Korean"),
+        pytest.param("fr", "1\u202f234,50 $", "12,3 %", id="French"),
+        pytest.param("es", "1234,50 $", "12,3 %", id="Spanish"),
+        pytest.param("pt", "$ 1.234,50", "12,3%", id="Portuguese"),
+        pytest.param("it", "1234,50 $", "12,3%", id="Italian"),
+        pytest.param("ru", "1 234,50 $", "12,3 %", id="Russian"),
+        pytest.param("ar", "\u200f1,234.50 $", "12.3\u200e%\u200e", id="Arabic"),
+    ],
+)
+def test_a_report_writes_amounts_as_its_language_does(language: str, cost: str, share: str) -> None:
+    speech = sharing.Speech({"language": language, "direction": "ltr", "words": {}})
+    assert speech.money(1234.5).replace("\u00a0", " ") == cost
+    assert speech.share(0.123).replace("\u00a0", " ") == share
+    assert " " not in speech.money(1234.5) + speech.share(0.123), "a line does not part them"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        pytest.param(None, "–", id="not known"),
+        pytest.param(0, "0,00\u00a0$", id="nothing"),
+        pytest.param(0.00001, "<0,0001\u00a0$", id="hardly anything"),
+        pytest.param(0.0042, "0,0042\u00a0$", id="less than a cent"),
+        pytest.param(10_000, "10.000,00\u00a0$", id="much"),
+    ],
+)
+def test_a_report_writes_small_and_large_amounts(value: float | None, said: str) -> None:
+    speech = sharing.Speech({"language": "de", "direction": "ltr", "words": {}})
+    assert speech.money(value) == said
+
+
+@pytest.mark.parametrize(
     ("language", "title"),
     [("en", "Title for a conversation"), ("de", "Titel für ein Gespräch")],
 )

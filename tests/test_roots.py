@@ -104,9 +104,9 @@ def made(top: Path, *paths: str) -> None:
 def test_a_project_is_its_git_root(tmp_path: Path) -> None:
     made(tmp_path, "shop/src/deep")
     inside = str(tmp_path / "shop" / "src" / "deep")
-    assert folders.root_of(inside) == inside
+    assert folders.root_of(inside) == roots.tidy(inside)
     (tmp_path / "shop" / ".git").mkdir()
-    assert folders.root_of(inside + "/") == str(tmp_path / "shop")
+    assert folders.root_of(inside + "/") == roots.tidy(str(tmp_path / "shop"))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_project_is_its_git_root(tmp_path: Path) -> None:
 def test_a_folder_whose_git_is_a_file(tmp_path: Path, said: str, root: str) -> None:
     made(tmp_path, "tree/src")
     (tmp_path / "tree" / ".git").write_text(said.format(top=tmp_path))
-    assert folders.root_of(str(tmp_path / "tree" / "src")) == f"{tmp_path}/{root}"
+    assert folders.root_of(str(tmp_path / "tree" / "src")) == roots.tidy(f"{tmp_path}/{root}")
 
 
 def test_a_work_tree_that_windows_made(tmp_path: Path) -> None:
@@ -160,3 +160,19 @@ def test_a_work_tree_that_windows_made(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_folders_that_are_gone(cwd: str, root: str) -> None:
     assert folders.root_of(cwd) == root
+
+
+@pytest.mark.parametrize(
+    ("others", "whose"),
+    [
+        pytest.param([], None, id="of no project that is known"),
+        pytest.param(["/src/shop"], "/src/shop", id="of the only one of its name"),
+        pytest.param(["/src/shop", "/old/shop"], None, id="of one of two"),
+        pytest.param(["/src/till"], None, id="of another name"),
+    ],
+)
+def test_whose_a_removed_work_tree_must_be(others: list[str], whose: str | None) -> None:
+    tree = "/home/.codex/worktrees/shop"
+    held = {roots.key(path): path for path in (tree, *others)}
+    expected = {roots.key(tree): roots.key(whose)} if whose else {}
+    assert roots.returned(held) == expected

@@ -119,12 +119,19 @@ def test_a_span_of_time_finds_the_same_either_way(
     monkeypatch.setattr(threads._Groups, "_inside", lambda _self: inside)
     first, last = db.rows("select min(started_at), max(started_at) from call")[0]
     step = (last - first) // 9
-    for start, end in ((0, 4), (3, 5), (4, 9), (0, 9), (8, 9)):
+    for start, end in ((0, 4), (3, 5), (4, 9), (0, 9), (8, 9), (3, 20), (0, 20)):
         # Whole quarters of an hour, as the rollups have them.
         bounds = [(first + n * step) // 900_000 * 900_000 for n in (start, end)]
         asked = {"from": iso(bounds[0]), "to": iso(bounds[1])}
+        if end == 20:  # without an end, which is later than the newest call
+            del asked["to"]
         filters.forget()
         found = {row["id"]: row for row in everything(client, sort="cost", **asked)}
+        for sort in ("time", "thread", "model"):
+            assert {row["id"]: row for row in everything(client, sort=sort, **asked)} == found
+            listed = get(client, "/api/threads", sort=sort, limit=2, **asked)
+            assert listed["total"] == len(found)
+            assert listed["totals"]["totalTokens"] == sum(r["totalTokens"] for r in found.values())
         expected = db.rows(
             "select s.thread, count(*), sum(c.input + c.output), count(distinct s.id), "
             "min(c.started_at) from call c join session s on s.id = c.session "

@@ -158,8 +158,8 @@ def test_a_work_tree_is_its_project(client: FlaskClient, tmp_path: Path) -> None
     (main / "src").mkdir()
     tree.mkdir(parents=True)
     (tree / ".git").write_text(f"gitdir: {main}/.git/worktrees/shop\n")
-    written(client, 1, str(main / "src"))
-    written(client, 2, str(tree))
+    written(client, 1, (main / "src").as_posix())
+    written(client, 2, tree.as_posix())
     written(client, 3, "/elsewhere/shop")
     scan(client)
     told = groups(client)
@@ -172,6 +172,36 @@ def test_a_work_tree_is_its_project(client: FlaskClient, tmp_path: Path) -> None
     indexer.scan()
     db.touch("calls")
     assert groups(client) == told
+    exact()
+
+
+def test_removed_work_trees_of_the_app_count_for_the_one_project_of_their_name(
+    client: FlaskClient,
+) -> None:
+    for seed, number in enumerate(("1f2e", "9a0b"), 1):
+        written(client, seed, f"/home/.codex/worktrees/{number}/shop", "legacy")
+    scan(client)
+    assert list(groups(client)) == ["shop"], "all of a name are one"
+    trees = groups(client)["shop"]
+    written(client, 3, "/src/shop/")
+    scan(client)
+    told = groups(client)
+    assert list(told) == ["shop"] and told["shop"] > trees
+    ownfiles.write(
+        "projects.json", {"aliases": {"/src/shop": "Till"}, "tags": {"src/shop": ["side"]}}
+    )
+    for mode in privacy.MODES:
+        assert groups(client, privacy=mode) == {"Till": told["shop"]}
+    assert get(client, "/api/calls", tag="side")["total"] == told["shop"]
+    assert get(client, "/api/calls", project="/src/shop")["total"] == told["shop"]
+    assert get(client, "/api/calls", q="till")["total"] == told["shop"]
+    found = client.post("/api/diagnostics/concentration/refresh").get_json()["dimensions"]
+    (rows,) = (one["top_rows"] for one in found if one["dimension"] == "cwd")
+    assert [row["project"] for row in rows] == ["Till"] and rows[0]["share"] == 1
+    ownfiles.path("projects.json").unlink()
+    written(client, 4, "/old/shop")
+    scan(client)
+    assert set(groups(client)) == {"worktrees/shop", "src/shop", "old/shop"}
     exact()
 
 
@@ -221,6 +251,9 @@ def test_the_users_names_and_tags_go_by_path_before_name(client: FlaskClient) ->
     assert get(client, "/api/calls", project="one/api")["total"] == plain["one/api"]
     for mode in privacy.MODES:
         assert groups(client, privacy=mode) == found, "an alias is meant to be seen"
+    ownfiles.write("projects.json", {"aliases": {"api": "Shop"}})
+    whole = sum(calls for name, calls in plain.items() if name != "web")
+    assert groups(client) == {"Shop": whole, "web": plain["web"]}, "one name, one group"
 
 
 @pytest.mark.parametrize("mode", privacy.MODES)
@@ -228,6 +261,7 @@ def test_no_page_tells_a_key_and_no_mode_a_path(client: FlaskClient, mode: str) 
     for seed, cwd in enumerate((ONE, TWO, WEB, WINDOWS), 1):
         written(client, seed, cwd)
     scan(client)
+    assert client.post("/api/diagnostics/refresh").status_code == 200
     for page in PAGES:
         answer = client.get(f"{page}{'&' if '?' in page else '?'}privacy={mode}")
         assert answer.status_code == 200, (page, answer.text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, expect
 
+from server.store import db
 from tests import test_ui
 from tests.serving import Served
 from tests.test_ui import watching
@@ -85,6 +86,44 @@ def test_each_table_keeps_its_own_choice(chromium: Browser, lived_in: Served) ->
         page.get_by_role("button", name="Columns").click()
         expect(page.get_by_role("menuitemcheckbox", name="As many as fit")).to_be_checked()
         seen.check()
+
+
+WHOLE = """() => [...document.querySelectorAll(".scroll.sticky")]
+    .every((one) => one.scrollWidth <= one.clientWidth)"""
+
+
+@pytest.mark.parametrize("width", [900, 1000, 1300, 1400])
+def test_large_amounts_push_columns_out_and_not_the_table(
+    chromium: Browser, served: Served, width: int
+) -> None:
+    served.account("studio")
+    for _ in range(3):
+        test_ui.ask(served)
+    served.rows()
+    with db.writing("requests") as connection:
+        connection.execute(
+            "update request_log set cost = 99999990000, input = 245678901, cached = 240000000, "
+            "output = 1234567, duration_ms = 123456789, effort = 'xhigh', model = 'gpt-6.2-astra'"
+        )
+    with watching(chromium, width=width) as seen:
+        page = seen.open(f"{served.url}/requests", "Requests")
+        head = page.get_by_role("columnheader")
+        expect(page.locator("tbody tr.openable")).to_have_count(3)
+        expect(page.locator("tbody tr.openable").first).to_contain_text("$99,999.99")
+        # Whatever had to go: the amounts stay, and nothing lies beside the table.
+        expect(head.filter(has_text="Cost")).to_have_count(1)
+        page.wait_for_function(WHOLE, timeout=30_000)
+        # What was chosen stays, and the table scrolls.
+        page.get_by_role("button", name="Columns").click()
+        for name in ("Attempts", "First event"):
+            item = page.get_by_role("menuitemcheckbox", name=name)
+            if item.get_attribute("aria-checked") != "true":
+                item.click()
+        page.keyboard.press("Escape")
+        expect(head.filter(has_text="Attempts")).to_have_count(1)
+        expect(head.filter(has_text="First event")).to_have_count(1)
+        seen.check()
+    assert seen.troubles == []
 
 
 def test_the_last_column_stays_and_rubbish_chooses_nothing(

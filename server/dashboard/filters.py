@@ -13,7 +13,7 @@ from flask import Blueprint, g, jsonify, request
 from server.dashboard import query
 from server.errors import AppError, Unprocessable
 from server.store import db, settings
-from server.usage import calls, ownfiles, pricing, projects, roots, trends
+from server.usage import calls, ownfiles, pricing, projects, roots, slices, trends
 from server.usage.calls import Page
 from server.usage.days import QUARTER, Days, chosen
 from server.usage.privacy import MODES, Privacy, stricter
@@ -23,9 +23,9 @@ _FURTHEST = 9_999_999
 _MOST_CREDITS = 1_000_000_000
 # A name that stands for nothing finds nothing, rather than everything.
 _NOBODY = ("\0",)
-_MODELS = "select distinct name from daily_usage where heading = 'model'"
 _ASCENDING = ("model", "effort", "cache", "thread")
-_PROJECTS = "select distinct name from daily_usage where heading = 'project' and name != ''"
+# The ledger's own rollup has a row for each day.
+_NAMED = "select distinct name from heading_usage where heading = ? and calls > 0"
 
 
 def privacy() -> Privacy:
@@ -33,7 +33,8 @@ def privacy() -> Privacy:
     asked = query.choice("privacy", "normal", MODES)
     known = projects.known()
     aliases = projects.aliases(_given(), known.roots)
-    return Privacy(stricter(str(settings.get("privacyMode")), asked), aliases, known.names)
+    mode = stricter(str(settings.get("privacyMode")), asked)
+    return Privacy(mode, aliases, known.names, known.same)
 
 
 def _given() -> dict[str, Any]:
@@ -114,8 +115,14 @@ def _models() -> tuple[str, ...]:
     sure = query.choice("creditConfidence", "", ("", *CREDITS))
     if not sure:
         return asked
-    known = asked or tuple(name for (name,) in db.rows(_MODELS))
+    known = asked or _known("model")
     return tuple(name for name in known if pricing.credit_rate(name)[1] == sure) or _NOBODY
+
+
+def _known(heading: str) -> tuple[str, ...]:
+    """All names under a heading."""
+    slices.refresh()
+    return tuple(name for (name,) in db.rows(_NAMED, (heading,)))
 
 
 def _active() -> bool:
@@ -209,18 +216,26 @@ def _projects() -> tuple[str, ...]:
     if not asked and not tagged:
         return ()
     mode = privacy()
-    known = [name for (name,) in db.rows(_PROJECTS)]
+    known = list(filter(None, _known("project")))
     shown = {name: mode.project(name) for name in known}
     meant = [name for name in known if shown[name] in asked]
     if not mode.hides:
-        held = projects.known().roots
+        there = projects.known()
         for name in set(asked).difference(shown.values()):
-            meant += [one for one in (name, *roots.ending(name, held)) if one not in meant]
+            ends = {name, *roots.ending(name, there.roots)}
+            meant += [one for one in {name, *known} if there.of(one) in ends and one not in meant]
     if tagged:
-        words = tags()
+        words, of = tags(), projects.known().of
         among = meant if asked else known
-        meant = [name for name in among if set(words.get(name, ())) & set(tagged)]
+        meant = [name for name in among if set(words.get(of(name), ())) & set(tagged)]
     return tuple(meant) or _NOBODY
+
+
+def alike() -> dict[str, str]:
+    """One project for each of those that are shown by one name."""
+    mode, first = privacy(), dict[str | None, str]()
+    named = filter(None, _known("project"))
+    return {name: first.setdefault(mode.project(name), name) for name in named}
 
 
 def tags() -> dict[str, tuple[str, ...]]:
@@ -232,12 +247,12 @@ def tags() -> dict[str, tuple[str, ...]]:
 
 def _meant(text: str) -> tuple[str, ...]:
     """The projects whose name as it is shown, or one of whose tags, holds a text."""
-    mode, words, wanted = privacy(), tags(), text.casefold()
+    mode, words, wanted, of = privacy(), tags(), text.casefold(), projects.known().of
     return tuple(
         name
-        for (name,) in db.rows(_PROJECTS)
+        for name in filter(None, _known("project"))
         if wanted in (mode.project(name) or "").casefold()
-        or any(wanted in word.casefold() for word in words.get(name, ()))
+        or any(wanted in word.casefold() for word in words.get(of(name), ()))
     )
 
 

@@ -29,7 +29,8 @@ def blueprint(services: Services) -> Blueprint:
         by = query.choice("by", "date", tuple(summary.GROUPS))
         local, limit = filters.days(), query.number("limit", 20, 0, 100_000)
         wanted, tags = filters.full(), filters.tags()
-        found = filters.remembered(lambda: summary.grouped(wanted, by, local, limit, tags))
+        alike = filters.alike() if by == "project" else {}
+        found = filters.remembered(lambda: summary.grouped(wanted, by, local, limit, tags, alike))
         if by == "account":  # an account may be called something else without a new call
             found = {**found, "groups": [_called(services, group) for group in found["groups"]]}
         return filters.answer(found)
@@ -138,14 +139,14 @@ def chart() -> dict[str, Any]:
     mode = filters.privacy()
     shown = {name: mode.project(name) or name for name in found["names"]}
     shown[trends.NO_PROJECT] = trends.NO_PROJECT
-    if all(name == project for project, name in shown.items()):
-        return found
+    sums: dict[str, int] = {}
     for day in found["days"]:
         series: dict[str, int] = {}
         for name, tokens in day["series"].items():
             series[shown[name]] = series.get(shown[name], 0) + tokens
+            sums[shown[name]] = sums.get(shown[name], 0) + tokens
         day["series"] = series
-    return {**found, "names": list(dict.fromkeys(shown[name] for name in found["names"]))}
+    return {**found, "names": sorted(sums, key=lambda name: (-sums[name], name))}
 
 
 def _request_row(services: Services, request_id: str | None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from server.usage.roots import tidy, windows
+from server.usage.roots import app_root, tidy, windows
 
 _MOST_TEXT = 4096
 
@@ -49,16 +49,8 @@ def _main(folder: str, git: str) -> str:
 
 
 def _former(root: str) -> str:
-    """The root of a folder without Git data, which may be a work tree that was removed since.
-
-    Claude Code puts its own into the project, the Codex app all of them into its own folder,
-    `worktrees/<digits>/<name>`: those of a name are one project.
+    """The root of a folder without Git data, which may be a work tree that was removed since:
+    Claude Code puts its own into the project, the Codex app into its own folder.
     """
     top, inside, _ = root.partition("/.claude/worktrees/")
-    if inside and top:
-        return top
-    parts = root.split("/")
-    for place in range(1, len(parts) - 2):
-        if parts[place] == "worktrees" and parts[place - 1].startswith(".codex"):
-            return "/".join([*parts[: place + 1], parts[place + 2]])
-    return root
+    return top if inside and top else app_root(root)

@@ -492,6 +492,22 @@ class ThreadUsage(_Measures):
         indexes = ((("last_at",), False),)
 
 
+class SessionUsage(_Usage):
+    """A rollup: all calls of one session, for the sums of what a text is found in."""
+
+    session = IntegerField(primary_key=True)  # Session; calls that belong to none are not in it
+    provider = TextField()
+    archived = BooleanField()
+    calls = IntegerField()
+    input = IntegerField()
+    cached = IntegerField()
+    output = IntegerField()
+    reasoning = IntegerField()
+    cost = IntegerField()
+    credits = IntegerField(null=True)  # micro-credits; None when no call has a rate
+    unpriced = IntegerField()  # calls without a price
+
+
 class QuarterUsage(_Usage):
     """A rollup: all calls of a quarter of an hour, for maps of hours in any zone."""
 
@@ -965,6 +981,7 @@ USAGE_TABLES = [
     ArchivedSession,
     ArchivedUsage,
     ThreadUsage,
+    SessionUsage,
     QuarterUsage,
     DaySessions,
     HeadingUsage,

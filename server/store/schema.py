@@ -58,6 +58,7 @@ USAGE = (
     'CREATE TABLE IF NOT EXISTS "archived_usage" ("heading" TEXT NOT NULL, "day" TEXT NOT NULL, "provider" TEXT NOT NULL, "name" TEXT NOT NULL, "calls" INTEGER NOT NULL, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "cost" INTEGER NOT NULL, "unpriced" INTEGER NOT NULL, PRIMARY KEY ("heading", "day", "provider", "name"))',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "thread_usage" ("calls" INTEGER NOT NULL, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "cost" INTEGER NOT NULL, "credits" INTEGER, "credited" INTEGER NOT NULL, "unpriced" INTEGER NOT NULL, "unpriced_tokens" INTEGER NOT NULL, "estimated" INTEGER NOT NULL, "estimated_tokens" INTEGER NOT NULL, "duration" INTEGER, "first_at" INTEGER NOT NULL, "last_at" INTEGER NOT NULL, "max_context" INTEGER, "bloat" INTEGER NOT NULL, "grown" INTEGER NOT NULL, "misses" INTEGER NOT NULL, "least_cache" INTEGER, "spikes" INTEGER NOT NULL, "most_reasoning" INTEGER, "dear" INTEGER NOT NULL, "idle" INTEGER NOT NULL, "thread" TEXT NOT NULL, "everything" INTEGER NOT NULL, "active" INTEGER NOT NULL, "provider" TEXT NOT NULL, "sessions" INTEGER NOT NULL, "subagents" INTEGER NOT NULL, "reviews" INTEGER NOT NULL, "model" TEXT NOT NULL, "effort" TEXT NOT NULL, PRIMARY KEY ("thread", "everything"))',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "thread_usage_last_at" ON "thread_usage" ("last_at")',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "session_usage" ("session" INTEGER NOT NULL PRIMARY KEY, "provider" TEXT NOT NULL, "archived" INTEGER NOT NULL, "calls" INTEGER NOT NULL, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "cost" INTEGER NOT NULL, "credits" INTEGER, "unpriced" INTEGER NOT NULL)',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "quarter_usage" ("quarter" INTEGER NOT NULL, "provider" TEXT NOT NULL, "archived" INTEGER NOT NULL, "calls" INTEGER NOT NULL, "tokens" INTEGER NOT NULL, PRIMARY KEY ("quarter", "provider", "archived"))',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "quarter_usage_quarter_provider_archived_calls_tokens" ON "quarter_usage" ("quarter", "provider", "archived", "calls", "tokens")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "day_sessions" ("day" INTEGER NOT NULL, "provider" TEXT NOT NULL, "archived" INTEGER NOT NULL, "sessions" INTEGER NOT NULL, PRIMARY KEY ("day", "provider", "archived"))',  # noqa: E501
@@ -113,4 +114,4 @@ USAGE = (
 )
 
 # Which tables `USAGE` makes; see readymade.py.
-FORM = "f4911aee257f9912"
+FORM = "1786baf229a6f987"

@@ -77,6 +77,7 @@ class Page:
 
 
 _FEW, _SESSIONS, _SEVERAL = 2000, 200, 20
+_AMONG = "c.session in ("
 
 
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
@@ -89,17 +90,19 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         order = titled.of_calls(page.sort, wanted.names, page.descending)
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
     after: tuple[Any, ...] = ()
-    paged = where
+    paged = ""
     if page.cursor:
         after = read_cursor(page.cursor, page)
-        paged = f"{where} and ({order}, c.id) {beyond} (?, ?)"
+        paged = f" and ({order}, c.id) {beyond} (?, ?)"
     with db.reading() as connection:
         sums = totals(_sums(connection, wanted, where, values))
         sums["reasoningOutput"] = told_reasoning(wanted.provider, sums["reasoningOutput"])
         lead = _leading(connection, wanted, page, after, sums["calls"])
-        paged = f"{lead} and {paged}"
+        if _sure(lead, wanted, page):
+            # Each of these sessions has the text: looking for them again costs most of the time.
+            where, values = conditions(replace(wanted, text="", meant=(), found=None))
         found = connection.execute(
-            f"select c.rowid, {order} {_FROM} where {paged} "  # noqa: S608 - our own words
+            f"select c.rowid, {order} {_FROM} where {lead} and {where}{paged} "  # noqa: S608
             f"order by {order} {way}, c.id {way} limit ? offset ?",
             (*values, *after, page.limit + 1, page.offset),
         ).fetchall()
@@ -204,7 +207,7 @@ def _within(seen: list[Stretch], need: int, sign: int) -> str:
     if seen and (0 in sessions or len(sessions) > _SEVERAL):
         low, high = sorted((sign * end, sign * max(near for _, near, _, _ in seen)))
         return f"c.started_at between {low} and {high}"
-    return f"c.session in ({','.join(map(str, sessions))})"
+    return f"{_AMONG}{','.join(map(str, sessions))})"
 
 
 def _newest(connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...]) -> str:
@@ -237,7 +240,7 @@ def _in_sessions(connection: Any, wanted: Filter) -> str:
     sessions = [int(session) for (session,) in found]
     if 0 in sessions or len(sessions) > _SESSIONS:  # 0: calls that have no session
         return "1"
-    return f"c.session in ({','.join(map(str, sessions))})"
+    return f"{_AMONG}{','.join(map(str, sessions))})"
 
 
 def options() -> dict[str, list[str]]:
@@ -257,9 +260,27 @@ def options() -> dict[str, list[str]]:
     }
 
 
-_HEADINGS = ("model", "effort")
+_HEADINGS = ("model", "effort", "project")
 # From here on a sort needs an index of its own; below, reading all calls is as quick.
 _MANY = 50_000
+
+
+def _indexes() -> dict[str, str]:
+    """The indexes of a large ledger: their names, and what they are made on."""
+    # All that sums by a heading are made of, in its order; of threads also when they were last
+    # at work.
+    summed = "archived, calls, input, cached, output, reasoning, cost, unpriced, credits, last_at"
+    return {
+        **{
+            f"call_by_{sort}": f"call({order.replace('c.', '')})"
+            for sort, order in SORTS.items()
+            if sort not in ("time", *_NAMED)
+        },
+        **{f"session_by_{column}": f"session({column})" for column in finding.COLUMNS},
+        **{f"stretch_of_{name}": f"stretch({name}, session, {summed})" for name in _HEADINGS},
+        # A year's chart by project, of which most rows are read.
+        "daily_by_name": "daily_usage(heading, day, name, provider, calls, input, output)",
+    }
 
 
 def keep() -> None:
@@ -271,25 +292,10 @@ def keep() -> None:
     if db.rows("select total(calls) from daily_usage where heading = 'model'")[0][0] < _MANY:
         return
     known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
-    for sort, order in SORTS.items():
-        name = f"call_by_{sort}"
-        if sort not in ("time", *_NAMED) and name not in known:
-            with db.writing() as connection:
-                connection.execute(f"create index {name} on call({order.replace('c.', '')})")
-    for column in finding.COLUMNS:
-        name = f"session_by_{column}"
+    for name, columns in _indexes().items():
         if name not in known:
             with db.writing() as connection:
-                connection.execute(f"create index {name} on session({column})")
-    for heading in _HEADINGS:
-        name = f"stretch_by_{heading}"
-        if name not in known:
-            with db.writing() as connection:
-                # All that sums by this heading are made of, in its order.
-                connection.execute(
-                    f"create index {name} on stretch({heading}, session, calls, input, cached, "
-                    "output, reasoning, cost, unpriced, credits)"
-                )
+                connection.execute(f"create index {name} on {columns}")
 
 
 def one(name: str) -> dict[str, Any]:
@@ -328,7 +334,8 @@ def _place(name: str) -> dict[str, Any]:
         given = ownfiles.read("projects.json")
     except AppError:
         given = {}
-    tags = list(projects.tags(given, projects.known().roots).get(project or "", ()))
+    known = projects.known()
+    tags = list(projects.tags(given, known.roots).get(known.of(project or ""), ()))
     place = projects.place(cwd, projects.ignored(given))
     return {"cwd": cwd, "branch": branch, "tags": tags, **place}
 
@@ -398,6 +405,7 @@ _SUMMED = (
     "total(calls), total(input), total(cached), total(output), total(reasoning), total(cost), "
     "total(unpriced), sum(credits)"
 )
+_OF_EACH = _SUMMED.replace("(", "(l.")
 _SINGLY = (
     "count(*), total(c.input), total(c.cached), total(c.output), total(c.reasoning), "
     "total(c.cost), total(c.cost is null), sum(c.credits)"
@@ -420,8 +428,11 @@ def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sum
             ).fetchone()
             return _together(_sums(connection, rest, where, values), alone)
     rest = replace(wanted, text="", meant=(), found=None)
-    if slices.bare(rest) and (seen is None or seen.but):
-        return _together(_everything(connection, wanted), _left_out(connection, wanted), -1)
+    if seen is not None and slices.bare(replace(rest, provider="")) and not seen.calls:
+        if seen.but:
+            return _together(_everything(connection, wanted), _left_out(connection, wanted), -1)
+        if not (seen.models and seen.efforts):
+            return _of_text(connection, wanted, seen)
     only = _heading(wanted)
     if only is not None:
         return _headed(connection, wanted, *only)
@@ -432,6 +443,27 @@ def _sums(connection: Any, wanted: Filter, where: str, values: list[Any]) -> Sum
         sql, given = f"select {_SINGLY} {_FROM} where {where}", values  # noqa: S608
     sums: Sums = connection.execute(sql, given).fetchone()
     return sums
+
+
+def of_sessions(connection: Any, wanted: Filter) -> Sums:
+    """What `totals` writes, of those of a filter's calls that belong to a session."""
+    only = _heading(wanted)
+    if only is not None:
+        return _together(_headed(connection, wanted, *only), _loose(connection, wanted), -1)
+    source, values = slices.summed(wanted)
+    sql = f"select {_OF_EACH} {source} and l.session != 0"  # noqa: S608
+    found: Sums = connection.execute(sql, values).fetchone()
+    return found
+
+
+def _loose(connection: Any, wanted: Filter) -> Sums:
+    """The sums of those of a filter's calls that belong to no session."""
+    source, values = slices.summed(replace(wanted, text="", meant=(), found=None))
+    for heading in _HEADINGS:  # the session leads to fewer
+        source = source.replace(f"l.{heading}", f"+l.{heading}")
+    sql = f"select {_SUMMED} {source} and l.session = 0"  # noqa: S608
+    found: Sums = connection.execute(sql, values).fetchone()
+    return found
 
 
 def _everything(connection: Any, wanted: Filter) -> Sums:
@@ -474,12 +506,55 @@ def _left_out(connection: Any, wanted: Filter) -> Sums:
     seen = wanted.found
     if seen is None:
         return (0,) * 7 + (None,)
+    if seen.plain:
+        return _together(_of_sessions(connection, wanted, seen), _loose(connection, wanted))
     named = (*seen.models, *seen.efforts)
+    only, given = _kept(wanted)
     found: Sums = connection.execute(
-        f"select {_SUMMED} from stretch where (session = 0 or session in "  # noqa: S608
+        f"select {_SUMMED} from stretch l where (session = 0 or session in "  # noqa: S608
         f"(select value from json_each(?))) and model not in ({_marks(seen.models)}) "
-        f"and effort not in ({_marks(seen.efforts)}){slices.kept(wanted)}",
-        (seen.sessions, *named),
+        f"and effort not in ({_marks(seen.efforts)}){only}",
+        (seen.sessions, *named, *given),
+    ).fetchone()
+    return found
+
+
+def _sure(lead: str, wanted: Filter, page: Page) -> bool:
+    """Whether a lead names sessions that a text was found in, and nothing but that finds calls."""
+    only_sessions = wanted.found is not None and wanted.found.plain
+    return only_sessions and page.sort != "thread" and lead.startswith(_AMONG)
+
+
+def _kept(wanted: Filter) -> tuple[str, list[Any]]:
+    """` and …`: the rows of a rollup `l` that are of the filter's provider and history."""
+    provider = [wanted.provider] if wanted.provider else []
+    return (" and l.provider = ?" if provider else "") + slices.kept(wanted, "l."), provider
+
+
+def _of_text(connection: Any, wanted: Filter, seen: slices.Found) -> Sums:
+    """The sums of where a text was found: of models or of efforts, and of what else the sessions
+    with it hold.
+    """
+    if seen.plain:
+        return _of_sessions(connection, wanted, seen)
+    heading, names = ("model", seen.models) if seen.models else ("effort", seen.efforts)
+    only, given = _kept(wanted)
+    others = connection.execute(
+        f"select {_OF_EACH} from json_each(?) e cross join stretch l on l.session = e.value "  # noqa: S608
+        f"where l.{heading} not in ({_marks(names)}){only}",
+        (seen.sessions, *names, *given),
+    ).fetchone()
+    return _together(_headed(connection, wanted, heading, names), others)
+
+
+def _of_sessions(connection: Any, wanted: Filter, seen: slices.Found) -> Sums:
+    """The sums of sessions that are known, each of which is one row."""
+    only, given = _kept(wanted)
+    found: Sums = connection.execute(
+        # The list leads to each of them: as a set it would be sorted first.
+        f"select {_OF_EACH} from json_each(?) e cross join session_usage l "  # noqa: S608
+        f"on l.session = e.value where 1{only}",
+        (seen.sessions, *given),
     ).fetchone()
     return found
 

@@ -21,6 +21,7 @@ COLUMNS = (*_WORDS, *_NAMES, "project")
 _MODELS = "select distinct name from heading_usage where heading = 'model' and calls > 0"
 _TURN = re.compile(r"(?=.*\d)[\w-]{16,}")  # what a turn's id could be
 _LARGE = 3000  # sessions
+_MANY = 25  # a text that more than one of so many sessions holds
 _MOST_VALUES = 2000
 _MOST_CALLS = 200
 # Few efforts exist: an index leads from each to the next.
@@ -51,8 +52,8 @@ def found(wanted: Filter) -> Filter:
     pattern, text = like(wanted.text), wanted.text
     models = db.rows(f"{_MODELS} and name like ? escape '\\'", (pattern,))  # noqa: S608
     efforts = [one for (one,) in db.rows(EFFORTS) if text.casefold() in one.casefold()]
-    sessions, but = _sessions(wanted, pattern)
-    seen = Found(sessions, tuple(m for (m,) in models), tuple(efforts), _calls(text), but)
+    sessions, but, many = _sessions(wanted, pattern)
+    seen = Found(sessions, tuple(m for (m,) in models), tuple(efforts), _calls(text), but, many)
     return replace(wanted, found=seen)
 
 
@@ -72,17 +73,29 @@ def _calls(text: str) -> tuple[str, ...]:
     return tuple(name for (name,) in names)
 
 
-def _sessions(wanted: Filter, pattern: str) -> tuple[str, bool]:
-    """The sessions with the text as a JSON list; with True, those without it, as they are fewer."""
+def _sessions(wanted: Filter, pattern: str) -> tuple[str, bool, bool]:
+    """The sessions with the text as a JSON list; with True, those without it, as they are fewer;
+    with another True, they are many.
+    """
     count = int(db.rows("select count(*) from session")[0][0])
     if count > _LARGE:
         rest = _few_without(wanted, pattern, count)
         if rest is not None:
-            return json.dumps(rest), True
-    parts = list(_parts(wanted, pattern))
-    having = " union ".join(f"select s.id from session s where {one}" for one, _ in parts)  # noqa: S608
-    values = [value for _, given in parts for value in given]
-    return str(db.rows(f"select json_group_array(id) from ({having})", values)[0][0]), False  # noqa: S608
+            return json.dumps(rest), True, False
+    lists: list[str] = []
+    found, before = 0, ""
+    given: list[Any] = []
+    for one, values in _parts(wanted, pattern):
+        # Each session once: what the parts before this one found is not found again.
+        many, listed = db.rows(
+            f"select count(*), json_group_array(s.id) from session s where {one}{before}",  # noqa: S608
+            [*values, *given],
+        )[0]
+        found += many
+        lists += [listed[1:-1]] if many else []
+        before = f" and ({one}) is not true{before}"
+        given = [*values, *given]
+    return f"[{','.join(lists)}]", False, _MANY * found > count
 
 
 def _few_without(wanted: Filter, pattern: str, count: int) -> list[int] | None:
@@ -127,15 +140,18 @@ def _parts(wanted: Filter, pattern: str) -> Iterator[Part]:
     out.
     """
     yield "s.key like ? escape '\\'", [pattern]
-    yield "s.parent is not null and s.parent like ? escape '\\'", [pattern]
+    # Few have a parent: the first half leads to those.
+    yield "s.parent > '' and s.parent like ? escape '\\'", [pattern]
     for column in _WORDS + (_NAMES if wanted.names else ()):
         yield from valued(column, pattern)
     if wanted.names:
-        titled = "select id from thread where title like ? escape '\\'"
-        yield f"s.thread in ({titled})", [pattern]
         yield from _remotes(wanted.text)
     if wanted.meant:
         yield "s.project in (select value from json_each(?))", [json.dumps(wanted.meant)]
+    if wanted.names:
+        # Last, as it is the dearest to ask of a session that another part found.
+        titled = "select id from thread where title like ? escape '\\'"
+        yield f"s.thread in ({titled})", [pattern]
 
 
 def _remotes(text: str) -> Iterator[Part]:

@@ -47,6 +47,7 @@ class Privacy:
     mode: str = "normal"
     aliases: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)  # keys that stand for another project
 
     @property
     def hides(self) -> bool:
@@ -57,6 +58,7 @@ class Privacy:
         """A project's name as it is shown."""
         if not key:
             return key
+        key = self.same.get(key, key)
         own = last(key)
         alias = self.aliases.get(key) or (None if key in self.names else self.aliases.get(own))
         if alias:

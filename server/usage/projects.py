@@ -34,6 +34,12 @@ class Known:
 
     roots: Mapping[str, str]
     names: Mapping[str, str]
+    # Keys that stand for another project: removed work trees (`roots.returned`).
+    same: Mapping[str, str]
+
+    def of(self, key: str) -> str:
+        """The key of the project that a row's key stands for."""
+        return self.same.get(key, key)
 
 
 def known() -> Known:
@@ -44,7 +50,9 @@ def known() -> Known:
     if _last_known and _last_known[0][0] == mark:
         return _last_known[0][1]
     found = dict(db.rows("select key, root from project"))
-    made = Known(found, roots.names(found))
+    same = roots.returned(found)
+    own = {key: root for key, root in found.items() if key not in same}
+    made = Known(own, roots.names(own), same)
     _last_known[:] = [(mark, made)]
     return made
 

@@ -77,6 +77,38 @@ def _grown(paths: dict[str, list[str]]) -> dict[str, str]:
     return found
 
 
+def returned(roots: Mapping[str, str]) -> dict[str, str]:
+    """The projects that are only work trees of the Codex app, by the one whose they must be: the
+    app calls a work tree as its project is called. Where several are called so, nobody knows.
+    """
+    alike: dict[str, list[str]] = {}
+    for one, root in roots.items():
+        alike.setdefault(base(root), []).append(one)
+    found: dict[str, str] = {}
+    for group in alike.values():
+        trees = [one for one in group if _app_tree(roots[one])]
+        others = [one for one in group if one not in trees]
+        if len(others) == 1:
+            found |= dict.fromkeys(trees, others[0])
+    return found
+
+
+def app_root(path: str) -> str:
+    """A folder inside a work tree of the Codex app (`.codex/worktrees/<digits>/<name>`) as that
+    of all work trees of its name; any other as it is.
+    """
+    parts = path.split("/")
+    for place in range(1, len(parts) - 2):
+        if parts[place] == "worktrees" and parts[place - 1].startswith(".codex"):
+            return "/".join([*parts[: place + 1], parts[place + 2]])
+    return path
+
+
+def _app_tree(root: str) -> bool:
+    parts = root.split("/")
+    return len(parts) > 2 and parts[-2] == "worktrees" and parts[-3].startswith(".codex")
+
+
 def ending(asked: str, roots: Mapping[str, str]) -> list[str]:
     """The keys of the projects whose path is, or ends with, what is asked for."""
     wanted = tidy(asked)

@@ -11,7 +11,7 @@ from typing import Any
 
 from server.store import db
 from server.times import iso
-from server.usage import calls, factsums, slices, vcs
+from server.usage import calls, factsums, projects, slices, vcs
 from server.usage.days import QUARTER, chosen
 from server.usage.slices import Filter
 
@@ -511,7 +511,7 @@ def _concentration(scope: Scope) -> dict[str, Any]:
             total[place] += value or 0
     groups = {
         "source_log": {str(key): sums for key, *sums in rows("s.key", "and s.key is not null")},
-        "cwd": {str(key): sums for key, *sums in rows("coalesce(s.project, '')")},
+        "cwd": _by_project(rows("coalesce(s.project, '')")),
         "day": days,
     }
     dimensions = [_dimension(name, found) for name, found in groups.items()]
@@ -524,6 +524,17 @@ def _concentration(scope: Scope) -> dict[str, Any]:
         "largest_impact_rows": _most(impact, "total_tokens", limit=_IMPACT_ROWS),
         "notes": ["shares-of-scope"],
     }
+
+
+def _by_project(rows: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    of = projects.known().of
+    found: dict[str, list[Any]] = {}
+    for key, *sums in rows:
+        total = found.setdefault(of(key), [None] * len(sums))
+        for place, value in enumerate(sums):
+            if value is not None:
+                total[place] = (total[place] or 0) + value
+    return found
 
 
 def _dimension(name: str, groups: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from server.usage.days import QUARTER, Days, chosen
 
 log = logging.getLogger(__name__)
 
-_MADE = 4  # goes up when rollups are made otherwise, so that they are made anew
+_MADE = 5  # goes up when rollups are made otherwise, so that they are made anew
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
 KEYS = ("session", "quarter", "model", "effort", "account", "price_status", "provider")
@@ -57,6 +57,7 @@ class Found:
     efforts: tuple[str, ...]
     calls: tuple[str, ...] = ()
     but: bool = False  # everywhere but in these sessions
+    many: bool = False  # they are so many that each of them is looked at at a price
 
     def condition(self, table: str) -> tuple[str, list[Any]]:
         """The condition on calls (`c`) or a rollup (`l`, which knows no single calls)."""
@@ -64,11 +65,17 @@ class Found:
         if table == "c":
             names.append(("id", self.calls))
         listed = "in (select value from json_each(?))"
-        parts = [f"{table}.session {listed}"]
+        # Many sessions are no way to calls: those in question are looked for among them.
+        parts = [f"{'+' if self.many else ''}{table}.session {listed}"]
         if self.but:
             parts = [f"({table}.session > 0 and {table}.session not {listed})"]
         parts += [f"{table}.{column} in ({','.join('?' * len(v))})" for column, v in names if v]
         return f"({' or '.join(parts)})", [self.sessions, *(one for _, v in names for one in v)]
+
+    @property
+    def plain(self) -> bool:
+        """Whether sessions alone tell it."""
+        return not (self.models or self.efforts or self.calls)
 
 
 @dataclass(frozen=True)
@@ -323,8 +330,8 @@ def _touched(row: int, newest: int) -> list[int]:
 
 
 _TABLES = (
-    "stretch", "thread_usage", "quarter_usage", "day_sessions", "heading_usage", "archived_session",
-    "archived_usage",
+    "stretch", "thread_usage", "session_usage", "quarter_usage", "day_sessions", "heading_usage",
+    "archived_session", "archived_usage",
 )  # fmt: skip
 
 
@@ -395,6 +402,8 @@ def _sum_up(sessions: Sequence[int], limits: dict[str, float]) -> None:
             connection.execute(
                 f"{_INSERT_STRETCH} where l.session = ? group by 1, 2, 3, 4, 5, 6, 7, 8", (session,)
             )
+            connection.execute("delete from session_usage where session = ?", (session,))
+            connection.execute(_INSERT_SESSION, (session,))
         _count(connection, sessions, 1)
         threads = _threads(connection, sessions)
         for thread in threads:
@@ -491,6 +500,12 @@ _INSERT_STRETCH = (
     f"archived, {', '.join(_SUMS)}) select day_number(l.quarter), l.session, l.model, l.effort, "
     f"coalesce(s.project, ''), l.account, l.price_status, l.provider, l.archived, {measures()} "
     "from slice l left join session s on s.id = l.session"
+)
+_OF_SESSION = ("calls", "input", "cached", "output", "reasoning", "cost", "credits", "unpriced")
+_INSERT_SESSION = (
+    f"insert into session_usage(session, provider, archived, {', '.join(_OF_SESSION)}) "  # noqa: S608
+    f"select session, min(provider), archived, {', '.join(f'sum({n})' for n in _OF_SESSION)} "
+    "from stretch where session = ? and session != 0 group by session"
 )
 _COUNT_QUARTERS = (
     "insert into quarter_usage select quarter, provider, archived, :sign * sum(calls), "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from server.store import db
-from server.usage import slices, threads
+from server.usage import projects, slices, threads
 from server.usage.calls import cost_usd, told_reasoning
 from server.usage.days import QUARTER, Days
 from server.usage.slices import Filter
@@ -41,10 +41,12 @@ def grouped(
     days: Days,
     limit: int,
     tags: Mapping[str, Sequence[str]] | None = None,
+    alike: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The sums of each group, most tokens first (days newest first); `limit` 0 is all.
 
-    `tags` are those of each project; calls count under each tag of theirs, or under none.
+    `tags` are those of each project; calls count under each tag of theirs, or under none. `alike`
+    names one project for those that are shown by one name.
     """
     slices.refresh()
     everything = slices.bare(wanted)
@@ -53,7 +55,9 @@ def grouped(
     elif by == "thread" and everything:
         found, total = _threads(limit, slices.part(wanted))
     else:
-        found = _all(wanted, by, days, tags or {})
+        found = _all(wanted, by, days)
+        if by in ("project", "tag"):
+            found = _told(found, None if by == "project" else tags or {}, alike or {})
         total = len(found)
     rows = [_row(values, by, wanted.provider) for values in (found[:limit] if limit else found)]
     if by == "thread":
@@ -68,9 +72,7 @@ def grouped(
     return {"by": by, "groups": rows, "total": total}
 
 
-def _all(
-    wanted: Filter, by: str, days: Days, tags: Mapping[str, Sequence[str]]
-) -> list[tuple[Any, ...]]:
+def _all(wanted: Filter, by: str, days: Days) -> list[tuple[Any, ...]]:
     if by == "date":
         return _by_day(wanted, days)
     if _HEADED.get(by) and slices.bare(replace(wanted, provider="")):
@@ -82,7 +84,21 @@ def _all(
             "group by 1 order by sum(l.input + l.output) desc, 1",
             values,
         )
-    return _by_tag(found, tags) if by == "tag" else found
+    return found
+
+
+def _told(
+    rows: list[tuple[Any, ...]], tags: Mapping[str, Sequence[str]] | None, alike: Mapping[str, str]
+) -> list[tuple[Any, ...]]:
+    """Sums of projects by what each counts under: its tags, else the project it is shown as."""
+    of = projects.known().of
+
+    def under(project: str) -> Sequence[str | None]:
+        if tags is None:
+            return (alike.get(project) or of(project) or None,)
+        return tags.get(of(project)) or (None,)
+
+    return _folded(rows, under)
 
 
 _HEADED = {name: name for name in slices.HEADINGS} | {"tag": "project"}
@@ -174,17 +190,20 @@ def coverage(wanted: Filter) -> dict[str, Any]:
     return {"models": rows, "tokens": tokens, "pricedTokens": priced, "ratio": ratio}
 
 
-def _by_tag(
-    projects: list[tuple[Any, ...]], tags: Mapping[str, Sequence[str]]
+def _folded(
+    rows: list[tuple[Any, ...]], into: Callable[[str], Sequence[str | None]]
 ) -> list[tuple[Any, ...]]:
+    """The sums of projects as those of what each counts under."""
     sums: dict[str | None, list[Any]] = {}
-    for project, *found in projects:
-        for tag in tags.get(project or "") or (None,):
-            total = sums.setdefault(tag, [None] * len(found))
+    for project, *found in rows:
+        for name in into(project or ""):
+            total = sums.setdefault(name, [None] * len(found))
             for place, value in enumerate(found):
                 if value is not None:
                     total[place] = (total[place] or 0) + value
-    return sorted(((tag, *total) for tag, total in sums.items()), key=lambda one: -one[3] - one[5])
+    return sorted(
+        ((name, *total) for name, total in sums.items()), key=lambda one: -one[3] - one[5]
+    )
 
 
 def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:

@@ -57,8 +57,10 @@ _TOTALS = (
 _WINDOWS = _TOTALS.replace(")", ") over ()")
 _MEASURED = 9  # columns of _TOTALS
 _NEVER = 1 << 62
+_SESSIONS = 4  # of a thread
 _ACROSS = "w.last_at >= ? and w.first_at < ? and (w.first_at < ? or w.last_at >= ?)"
 _AS = re.compile(r"\bas (\w+)")
+_AS_G = re.compile(r"\bg\.(\w+)")
 _MANY = 2000  # from here on a sort needs an index of its own
 _HAVING = {
     "context-bloat": "g.bloat > 0",
@@ -91,7 +93,7 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         ).fetchall()
         sums: tuple[Any, ...] = found[0][2:] if found and extra != "0" else ()
         if len(sums) < _MEASURED:
-            sums = (*sums, *connection.execute(*groups.sums(counted=bool(sums))).fetchone())
+            sums = (*sums, *groups.sums(connection, counted=bool(sums)))
     more = len(found) > page.limit
     found = found[: page.limit]
     totals = calls.totals(sums[1:])
@@ -173,25 +175,19 @@ class _Groups:
     """
 
     def __init__(self, wanted: Filter, *sorts: str) -> None:
-        self.prefix, self.picky, self.spanned = "", False, False
+        self.prefix, self.picky, self.spanned, self.recent = "", False, False, False
         self.values: list[Any] = []
         self._wanted = wanted
         rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
         self._part = slices.part(wanted)
-        source, parts, given = "from thread_usage g", ["1"], list[Any]()
-        if slices.bare(rest):
-            parts = [f"g.{self._part}"]
+        source, parts, given = "from g", ["1"], list[Any]()
         if not slices.bare(rest):
-            self.spanned = slices.bare(replace(rest, since=None, until=None)) and self._inside()
-            self.picky = self.spanned or bool(wanted.text or wanted.preset)
-            needed = [SORTS[sort] for sort in sorts]
-            if self.picky:
-                needed += (_TOTALS, _HAVING.get(wanted.preset, ""))
-            grouped, self.values = self._grouped(" ".join(needed))
-            self.prefix, source = f"with g as ({grouped})", "from g"
-        elif wanted.provider:
-            parts.append("g.provider = ?")
-            given.append(wanted.provider)
+            self._sum_up(rest, [SORTS[sort] for sort in sorts])
+        else:
+            source, parts = "from thread_usage g", [f"g.{self._part}"]
+            if wanted.provider:
+                parts.append("g.provider = ?")
+                given.append(wanted.provider)
         self.order, self.name, beside = _ordered(sorts[0], wanted.names, bool(self.prefix))
         source += beside
         if wanted.thread:
@@ -203,8 +199,22 @@ class _Groups:
             given += found
         if wanted.preset in _HAVING:
             parts.append(_HAVING[wanted.preset])
+        # Whether these are all threads, of which other rollups tell the sums in a few rows.
+        self.every = not self.prefix and {*parts} <= {f"g.{self._part}", "1"}
         self.tail = f"{source} where {' and '.join(parts)}"
         self.values += given
+
+    def _sum_up(self, rest: Filter, needed: list[str]) -> None:
+        """Make the groups that the threads' own rollup does not hold."""
+        self.picky = bool(self._wanted.text or self._wanted.preset or self._wanted.thread)
+        if slices.bare(replace(rest, since=None, until=None)):
+            self.recent = not self.picky and self._to_the_end(needed)
+            self.spanned = not self.recent and self._inside()
+            self.picky |= self.spanned
+        if self.picky:
+            needed += (_TOTALS, _HAVING.get(self._wanted.preset, ""))
+        grouped, self.values = self._grouped(" ".join(needed))
+        self.prefix = f"with g as ({grouped})"
 
     @property
     def windows(self) -> str:
@@ -221,19 +231,30 @@ class _Groups:
         )
         return [name for (name,) in found]
 
-    def sums(self, *, counted: bool) -> tuple[str, list[Any]]:
-        """What tells how many threads there are, unless that is known, and their sums."""
+    def sums(self, connection: Any, *, counted: bool) -> tuple[Any, ...]:
+        """How many threads there are, unless that is known, and their sums."""
+        if self.every:
+            count = f"select count(*) from thread_usage g where g.{self._part}"  # noqa: S608
+            return (
+                *connection.execute(count).fetchone(),
+                *calls.of_sessions(connection, self._rest),
+            )
+        if counted and self.prefix and not self.picky:
+            return calls.of_sessions(connection, self._rest)
+        found: tuple[Any, ...] = connection.execute(*self._summed()).fetchone()
+        return found
+
+    def _summed(self) -> tuple[str, list[Any]]:
         if not self.prefix or self.picky:
             return f"{self.prefix} select {_TOTALS} {self.tail}", self.values  # noqa: S608
         sums = _TOTALS.replace("g.", "l.").partition(", ")[2]
-        if counted:
-            source, values = slices.summed(self._rest)
-            return f"select {sums} {source} and l.session != 0", values  # noqa: S608
         source, values = self._source()
         return f"select count(distinct s.thread), {sums} {source}", values  # noqa: S608
 
     def rows(self, threads: list[str]) -> list[tuple[Any, ...]]:
         """All that is known of some of the threads, in their order."""
+        if not threads:
+            return []
         marks = ",".join("?" * len(threads))
         if self.prefix:
             grouped, values = self._grouped(among=threads)
@@ -249,12 +270,21 @@ class _Groups:
         """What sums calls up by thread; only the measures that `needed` names, if it names any,
         and only the threads `among`, if those are given.
         """
+        if self.recent and not among:
+            inside, values = self._span("w.last_at >= ?", bounds=1)
+            return f"select w.thread as thread, w.last_at as last_at {inside}", values  # noqa: S608
         columns = slices.measures(needed=needed) or "sum(l.calls) as calls"
         kinds = f"{slices.KINDS}, " if not needed or "g.subagents" in needed else ""
+        if not needed:
+            kinds = f"min(l.provider) as provider, {kinds}"
         only = f" and s.thread in ({','.join('?' * len(among))})" if among else ""
-        source, values = self._across() if self.spanned else self._source()
+        source, values = self._source()
+        if self.spanned:
+            source, values = self._across()
+        elif among:
+            source = _by_session(source)
         sql = (
-            f"select s.thread as thread, min(l.provider) as provider, {kinds}{columns} "  # noqa: S608
+            f"select s.thread as thread, {kinds}{columns} "  # noqa: S608
             f"{source}{only} group by s.thread"
         )
         values = [*values, *among]
@@ -263,19 +293,27 @@ class _Groups:
         # Most threads lie wholly within a span of time, and their sums are known.
         named = ", ".join(f"w.{name}" for name in _AS.findall(f"{kinds}{columns}"))
         inside, bounds = self._span("w.last_at >= ? and w.last_at < ? and w.first_at >= ?")
-        whole = f"select w.thread as thread, w.provider as provider, {named} {inside}"
+        whole = f"select w.thread as thread, {named} {inside}"
         return f"{whole}{only.replace('s.', 'w.')} union all {sql}", [*bounds, *among, *values]
 
+    def _to_the_end(self, needed: list[str]) -> bool:
+        """Whether the filter's times end with the newest call, and no more of a thread is needed
+        than when it was last at work: the threads' own rollup tells that.
+        """
+        if {*_AS_G.findall(" ".join(needed))} - {"last_at", "thread", "model", "effort"}:
+            return False
+        until = self._wanted.until
+        newest = db.rows("select max(last_at) from thread_usage")[0][0]
+        return newest is not None and (until is None or until > newest)
+
     def _inside(self) -> bool:
-        """Whether most threads of the filter's times lie wholly within them."""
+        """Whether few sessions are of threads that do not lie wholly within the filter's times."""
         among, values = self._span("w.last_at >= ? and w.first_at < ?", bounds=2)
-        across, rest = self._span(_ACROSS)
-        rest.insert(3, rest[1])
-        found = db.rows(
-            f"select (select count(*) {across}), (select count(*) {among})",  # noqa: S608
-            [*rest, *values],
-        )[0]
-        return bool(4 * found[0] < found[1])
+        beyond = "iif(w.first_at < ? or w.last_at >= ?, w.sessions, 0)"
+        sessions, count = db.rows(f"select total({beyond}), count(*) {among}", values[:2] + values)[
+            0
+        ]  # noqa: S608
+        return bool(sessions < _SESSIONS * count)
 
     def _span(self, condition: str, bounds: int = 3) -> tuple[str, list[Any]]:
         """Threads by a condition on the quarters that the filter's times begin and end with."""
@@ -293,12 +331,10 @@ class _Groups:
     def _across(self) -> tuple[str, list[Any]]:
         """The calls, within the filter's times, of threads that reach beyond those."""
         source, values = slices.summed(self._rest, joined=True)
-        table, _, where = source.partition(" left join session s on s.id = l.session where ")
         outside, bounds = self._span(_ACROSS)
         bounds.insert(3, bounds[1])
         return (
-            f"from session s cross join {table.removeprefix('from ')} on l.session = s.id "
-            f"where {where} and s.thread in (select w.thread {outside})",
+            f"{_by_session(source)} and s.thread in (select w.thread {outside})",
             [*values, *bounds],
         )
 
@@ -311,6 +347,14 @@ class _Groups:
         return replace(
             self._wanted, text="", meant=(), names=True, preset="", thread="", found=None
         )
+
+
+def _by_session(source: str) -> str:
+    """What `slices.summed` joined, from the sessions on: of those there are few."""
+    table, _, where = source.partition(" left join session s on s.id = l.session where ")
+    return (
+        f"from session s cross join {table.removeprefix('from ')} on l.session = s.id where {where}"
+    )
 
 
 def _ordered(sort: str, names: bool, summed_up: bool) -> tuple[str, str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from server.store import db
@@ -15,6 +16,7 @@ _LAST = "char(1114111)"
 TITLE = f"coalesce(nullif(t.title, ''), {_LAST}) collate nocase"
 _END = 999_999_999_999_999  # no time is later
 _MANY = 2000  # threads
+_ANYTHING: dict[str, Any] = {"text": "", "meant": (), "found": None}
 
 
 def of_calls(sort: str, names: bool, descending: bool) -> str:
@@ -93,6 +95,8 @@ def lead(
         f"order by {order} {way}, t.id {way}",
         [*given, *values],
     ):
+        if not count:
+            continue
         found.append(name)
         need -= count if not values or name != values[1] else 0
         if need <= 0:
@@ -109,6 +113,15 @@ def _counted(wanted: Filter) -> tuple[str, list[Any]]:
     if slices.bare(wanted):
         joined = f"u.thread = t.id and u.{slices.part(wanted)}"
         return f"u.calls from thread t join thread_usage u on {joined}", []
+    seen = wanted.found
+    if seen and seen.many and seen.plain and slices.bare(replace(wanted, **_ANYTHING)):
+        # Many of the threads have it: the first of them are found by looking at one after another.
+        condition, values = seen.condition("l")
+        of_thread = (
+            "select sum(l.calls) from session s cross join session_usage l on l.session = s.id "  # noqa: S608
+            f"where s.thread = t.id and {condition}{slices.kept(wanted, 'l.')}"
+        )
+        return f"coalesce(({of_thread}), 0) from thread t", values
     source, values = slices.summed(wanted, joined=True)
     grouped = f"select s.thread as thread, sum(l.calls) as calls {source} group by 1"  # noqa: S608
     return f"u.calls from ({grouped}) u join thread t on t.id = u.thread", values

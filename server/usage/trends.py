@@ -124,10 +124,11 @@ def _tell_apart(
     rows: dict[str, dict[str, Any]], named: Iterable[tuple[str, str, int]], unnamed: str
 ) -> dict[str, int]:
     """Put each name's tokens into its day; returns the sums of the names."""
+    lines = {day: row["series"] for day, row in rows.items()}
     names: dict[str, int] = {}
     for day, name, tokens in named:
         label = name or unnamed
-        series = rows[day]["series"]
+        series = lines[day]
         series[label] = series.get(label, 0) + tokens
         names[label] = names.get(label, 0) + tokens
     return names

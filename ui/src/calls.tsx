@@ -2,7 +2,7 @@
 import type { ReactNode } from "react";
 import { nameOf } from "./accounts";
 import type { Account, CallDetail, CallRow } from "./api";
-import { count, credits, duration, exact, full, joined, money, share, stamp, UNKNOWN } from "./format";
+import { count, credits, duration, exact, full, joined, modelName, money, share, stamp, UNKNOWN } from "./format";
 import { titled, titleOf } from "./threads";
 import { t, tIf, type Word } from "./words";
 
@@ -102,7 +102,7 @@ export const COLUMNS: Column[] = [
     sort: "model",
     upFirst: true,
     width: 134,
-    show: (c) => c.model ?? UNKNOWN,
+    show: (c) => modelName(c.model),
     title: (c) => c.model ?? "",
   },
   {

@@ -39,6 +39,14 @@ test.each([
 ])("compact %d", (n, shown) => expect(show.compact(n)).toBe(shown));
 
 test.each([
+  ["claude-sonnet-4-5-20250929", "claude-sonnet-4-5"],
+  ["claude-haiku-4-5@20251001", "claude-haiku-4-5"],
+  ["claude-opus-4-6", "claude-opus-4-6"],
+  ["gpt-6.1-sol", "gpt-6.1-sol"],
+  [null, "–"],
+])("a model's name %s", (name, shown) => expect(show.modelName(name)).toBe(shown));
+
+test.each([
   [0, "$0.00"],
   [0.00001, "<$0.0001"],
   [0.0042, "$0.0042"],

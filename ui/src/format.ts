@@ -36,6 +36,11 @@ function dates(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
   return formats.get(key) as Intl.DateTimeFormat;
 }
 
+/** A model as tables call it: without the day of its snapshot, which the full name beside it tells. */
+export function modelName(model: Maybe<string>): string {
+  return model ? model.replace(/[-@]20\d{6}$/, "") : UNKNOWN;
+}
+
 /** Things one after the other, with the comma of the language. */
 export function joined(parts: readonly string[]): string {
   return parts.length ? parts.reduce((first, next) => t("join.list", { first, next })) : "";

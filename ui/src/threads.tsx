@@ -1,7 +1,7 @@
 /** The columns of a table of threads, and how its cells read. */
 import type { ReactNode } from "react";
 import type { ThreadRow } from "./api";
-import { compact, count, credits, exact, full, joined, money, pair, share, stamp, UNKNOWN } from "./format";
+import { compact, count, credits, exact, full, joined, modelName, money, pair, share, stamp, UNKNOWN } from "./format";
 import { severityMark } from "./insights";
 import en from "./locales/en.json";
 import { Sign } from "./parts/Sign";
@@ -28,10 +28,10 @@ export function titleOf(title: string | null, id: string | null): string {
 }
 
 /** Several values and how often, the most frequent first: "gpt-5.5 +2". */
-export function mix(found: { name: string | null; calls: number }[]): string {
+export function mix(found: { name: string | null; calls: number }[], short = (name: string | null) => name ?? UNKNOWN): string {
   const [first, ...rest] = found;
   if (!first) return UNKNOWN;
-  return rest.length ? `${first.name ?? UNKNOWN} +${rest.length}` : (first.name ?? UNKNOWN);
+  return rest.length ? `${short(first.name)} +${rest.length}` : short(first.name);
 }
 
 function listed(found: { name: string | null; calls: number }[]): string {
@@ -89,7 +89,7 @@ export const THREAD_COLUMNS: ThreadColumn[] = [
     word: "calls.col.model",
     sort: "model",
     upFirst: true,
-    show: (row) => mix(row.models),
+    show: (row) => mix(row.models, modelName),
     title: (row) => listed(row.models),
   },
   {

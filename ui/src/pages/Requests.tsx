@@ -8,7 +8,7 @@ import { nameOf, useAccounts } from "../accounts";
 import { api, query, type Account, type ApiKey, type InFlight, type RequestPage, type RequestRow } from "../api";
 import { count, duration, exact, full, money, stamp, UNKNOWN } from "../format";
 import { useNow, useTitle, useWide } from "../hooks";
-import { ColumnTools, useChosen } from "../parts/Columns";
+import { ColumnTools, useChosen, useSqueezed } from "../parts/Columns";
 import { ConnectCodex } from "../parts/Connect";
 import { Dialog } from "../parts/Dialog";
 import { Explain } from "../parts/Explain";
@@ -39,6 +39,8 @@ const COLUMNS: { key: string; word: Word }[] = [
   { key: "total", word: "requests.col.total" },
   { key: "attempts", word: "requests.col.attempts" },
 ];
+/** What gives way where large figures or long words need the room, the least useful first. */
+const LEAST = ["attempts", "first", "cached", "key", "reason", "total", "tokens"];
 const PLAIN = ["account", "reason", "key", "model", "status"]; // no figures
 
 interface Options {
@@ -307,12 +309,12 @@ function Table({ rows, live, accounts, keys, filters }: TableProps) {
   const keyed = Boolean(keys?.length) || rows.some(({ apiKeyId }) => apiKeyId);
   const fitting = useFitting(keyed);
   const { chosen, free, choose } = useChosen("requests", COLUMNS);
-  const columns = COLUMNS.filter(({ key }) => (free ? fitting : chosen).includes(key));
-  const shown = columns.map(({ key }) => key);
+  const [holder, shown] = useSqueezed(free ? fitting : chosen, LEAST, free, rows);
+  const columns = COLUMNS.filter(({ key }) => shown.includes(key));
   return (
     <>
       <ColumnTools columns={COLUMNS} shown={shown} free={free} choose={choose} />
-      <div className="scroll sticky">
+      <div className="scroll sticky" ref={holder}>
         <table className="rows requests">
           <caption className="hidden">{t("requests.title")}</caption>
           <thead>

@@ -222,7 +222,7 @@ function Tokens({ data, by, usage, range }: TokensProps) {
             {t("trends.rangeSum", {
               tokens: count(range.tokens),
               sessions: bySession(range),
-              cost: money(range.costUsd),
+              cost: spent(range),
             })}
           </p>
         )}

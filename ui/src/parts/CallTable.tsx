@@ -67,9 +67,12 @@ function timeWidth(pen: Pen, rows: CallRow[], now: number): number {
 
 /** What a heading needs: it breaks between words, never within one; the arrow stands in the padding. */
 function headWidth(pen: Pen, heading: string): number {
+  const body = pen.font;
+  // A heading's letters (--t-xs) are smaller than the page's, and a little bolder.
+  pen.font = body.replace(/^.*?px/, "500 12px");
   const words = heading.split(/\s+/).map((word) => pen.measureText(word).width);
-  // The page's letters (14) are larger than a heading's (12), which are a little bolder.
-  return Math.ceil((Math.max(...words) * 12.5) / 14) + 17;
+  pen.font = body;
+  return Math.ceil(Math.max(...words)) + 17;
 }
 
 /** What the costs of all these rows need: an amount that is cut is another amount. */
@@ -88,11 +91,19 @@ function figureWidth(pen: Pen, column: Column, rows: CallRow[], context: Context
   return Math.ceil(Math.max(0, ...widths)) + 14;
 }
 
-function fitted(column: Column, pen: Pen | null, rows: CallRow[], context: Context, edge: boolean): Column {
+function fitted(column: Column, pen: Pen | null, rows: CallRow[], context: Context): Column {
   if (!pen) return column;
   const { key, number, width, word } = column;
   const cells = key === "time" ? timeWidth(pen, rows, context.now) : number ? figureWidth(pen, column, rows, context) : 0;
-  return { ...column, width: Math.max(width, cells + (edge && number ? 9 : 0), headWidth(pen, t(word)) + (edge ? 9 : 0)) };
+  return { ...column, width: Math.max(width, cells, headWidth(pen, t(word))) };
+}
+
+const EDGE = 9; // more padding beside the table's edge than between two columns
+
+/** The columns that are shown, the last one with the room beside the edge; the first, a time, has its own. */
+function edged(columns: Column[]): Column[] {
+  const more = (place: number) => (place === columns.length - 1 ? EDGE : 0);
+  return columns.map((column, place) => ({ ...column, width: column.width + more(place) }));
 }
 
 export function CallTable({ rows, columns: given, free, fit, tools, compact, context, filters, busy, more }: Props) {
@@ -103,11 +114,12 @@ export function CallTable({ rows, columns: given, free, fit, tools, compact, con
   const wide = useMemo(() => {
     const pen = penOf(holder.current);
     const noon = { now: Date.parse(`${day}T12:00`), accounts: undefined };
-    return given.map((column, place) =>
-      fitted(column, pen, rows, noon, place === 0 || place === given.length - 1),
-    );
+    return given.map((column) => fitted(column, pen, rows, noon));
   }, [given, rows, day]);
-  const columns = useMemo(() => (free && room ? fitting(wide, room, filters.sort) : wide), [wide, free, room, filters.sort]);
+  const columns = useMemo(
+    () => edged(free && room ? fitting(wide, room - EDGE, filters.sort) : wide),
+    [wide, free, room, filters.sort],
+  );
   const shown = columns.map(({ key }) => key).join();
   useEffect(() => fit(shown.split(",")), [shown, fit]);
   const virtual = useVirtualizer({

@@ -1,6 +1,7 @@
 /** The columns of a long table: as many as fit, or those that were chosen in this browser. */
-import { useState } from "react";
-import { t, type Word } from "../words";
+import { useLayoutEffect, useState } from "react";
+import { useWidth } from "../hooks";
+import { language, t, type Word } from "../words";
 import { Menu, type Item } from "./Menu";
 
 /** A choice for each table, kept in this browser; `known`: the columns that it has. */
@@ -31,6 +32,25 @@ function kept(table: string): string {
   } catch {
     return "";
   }
+}
+
+/** As many columns as find room in a table whose widths follow what stands in it.
+ *
+ * Those of `least` give way, the first one first, until the table's holder (`ref`) need not scroll. */
+export function useSqueezed(keys: string[], least: readonly string[], free: boolean, content: unknown) {
+  const [ref, width] = useWidth<HTMLDivElement>();
+  const asked = `${keys.join()} ${width} ${language()}`;
+  const [held, hold] = useState({ asked, content, gone: 0 });
+  // Of other rows, or with other room, the widths are others: from the beginning.
+  const gone = held.asked === asked && held.content === content ? held.gone : 0;
+  const left = least.filter((key) => keys.includes(key));
+  useLayoutEffect(() => {
+    const holder = ref.current;
+    const tight = free && holder !== null && holder.scrollWidth > holder.clientWidth;
+    if (tight && gone < left.length) hold({ asked, content, gone: gone + 1 });
+  });
+  const away = left.slice(0, gone);
+  return [ref, free ? keys.filter((key) => !away.includes(key)) : keys] as const;
 }
 
 interface Props {

@@ -3,7 +3,7 @@ import { Fragment, type ReactNode } from "react";
 import { Link } from "wouter";
 import { query } from "../api";
 import { csv, download } from "../csv";
-import { count, duration, exact, percent, share, stamp, UNKNOWN } from "../format";
+import { count, duration, exact, modelName, percent, share, stamp, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
 import { BESIDE, countedOf, eventName, eventsOf, literalEvents, LOCAL_USER, placeOf, rows, type Item, type Panel, type PanelId, type Sources, type Talk } from "../panels";
 import { titled } from "../threads";
@@ -594,7 +594,7 @@ function Talks({ found, shown }: { found: Talk[]; shown: Shown }) {
                 <TalkName row={row} shown={shown} /> {row.kind && row.kind !== "user" && <span className="chip">{tIf(`panels.kind.${row.kind}`, row.kind)}</span>}
               </th>
               <td className="wide-only" title={row.model ?? undefined}>
-                {row.model ?? UNKNOWN}
+                {modelName(row.model)}
               </td>
               <td className="num">
                 <TalkCalls row={row} shown={shown}>
