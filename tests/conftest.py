@@ -10,34 +10,22 @@ from typing import Any
 
 import pytest
 from werkzeug.routing import Rule
-from xdist.scheduler import LoadFileScheduling
 
 from server.config import Config
 from server.store import db, migrations, settings
-
-
-class _Spread(LoadFileScheduling):  # type: ignore[misc]
-    """What runs in one process (`make test` has two): a file, or all that drives Chromium."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        # A Chromium keeps more than one core busy by itself: two at a time would slow all else.
-        return "pages" if _drives_chromium(nodeid) else str(super()._split_scope(nodeid))
-
-
-def _drives_chromium(nodeid: str) -> bool:
-    return nodeid.startswith("tests/test_ui")
+from tests.spread import Spread, drives_chromium
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Spread | None:
-    """Files stay whole: the tests of some build on those before them."""
-    return _Spread(config, log) if config.getoption("dist") == "loadfile" else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread | None:
+    """Whatever asks for whole files gets our pieces."""
+    return Spread(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest piece of work begins first, so that no process ends long after the other."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: not _drives_chromium(item.nodeid))
+        items.sort(key=lambda item: not drives_chromium(item.nodeid))
 
 
 @pytest.fixture(autouse=True)
