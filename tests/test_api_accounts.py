@@ -257,6 +257,36 @@ def test_a_removed_account_keeps_its_name_as_long_as_its_requests(client: FlaskC
     assert client.get("/api/accounts/removed").get_json() == {"accounts": []}
 
 
+def test_strict_pages_of_the_ledger_know_no_accounts_name(client: FlaskClient) -> None:
+    gone, here = add(client), add(client, "bob", email="bob@example.com", user="bob")
+    client.put(f"/api/accounts/{gone}/alias", json={"alias": "old work"})
+    with db.writing() as connection:
+        connection.execute(
+            "insert into request_log (id, account, endpoint, status, attempts, started_at) "
+            "values ('r', ?, '/v1/responses', 'success', '[]', 1)",
+            (gone,),
+        )
+    client.delete(f"/api/accounts/{gone}")
+
+    def called(**query: str) -> dict[str, str]:
+        found = client.get("/api/accounts/names", query_string=query).get_json()["accounts"]
+        return {one["accountId"]: one["displayName"] for one in found}
+
+    assert called() == {gone: "old work", here: "bob@example.com"}
+    hidden = {gone: f"account {gone[:6]}", here: f"account {here[:6]}"}
+    assert called(privacy="strict") == hidden
+    client.put("/api/settings", json={"privacyMode": "strict"})
+    assert called() == hidden
+
+
+def test_the_folder_of_logs_is_a_path_like_others(built: Services, client: FlaskClient) -> None:
+    home = client.get("/api/live").get_json()["codexHome"]
+    assert home == str(built.config.codex_home)
+    for mode in ("redacted", "strict"):
+        client.put("/api/settings", json={"privacyMode": mode})
+        assert client.get("/api/live").get_json()["codexHome"].startswith("[redacted path:")
+
+
 def test_what_ends_after_its_account_was_erased_leaves_nothing(
     built: Services, client: FlaskClient
 ) -> None:

@@ -14,6 +14,7 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
+from server.times import parse
 from server.usage import calls, ownfiles
 from tests.rollouts import Tree
 
@@ -182,7 +183,9 @@ def test_options_name_what_there_is(client: FlaskClient) -> None:
 def test_scan_says_what_is_new(client: FlaskClient, tree: Tree) -> None:
     assert get(client, "/api/scan")["calls"] == tree.sums[0]
     tree.grow(2)
+    before = db.now_ms()
     answer = client.post("/api/scan", json={"wait": True})
+    assert parse(get(client, "/api/scan/last")["readAt"]) >= before
     assert answer.get_json()["calls"] == tree.sums[0]
     assert client.post("/api/scan", json={"wait": "yes"}).status_code == 422
 
@@ -246,6 +249,26 @@ def test_each_call_has_one_credit_confidence(client: FlaskClient) -> None:
         assert row["creditConfidence"] == "exact" and row["creditModel"] == row["model"]
     none = get(client, "/api/calls", creditConfidence="exact", model="gpt-unheard-of")
     assert none["total"] == 0
+
+
+def test_a_call_tells_where_its_rates_are_from(client: FlaskClient) -> None:
+    for row in get(client, "/api/calls", limit=200)["calls"]:
+        one = get(client, f"/api/calls/{row['id']}")
+        if row["priceStatus"] == "unpriced":
+            assert one["priceModel"] is one["priceSource"] is None
+        else:
+            assert one["priceSource"]["name"] == "OpenAI API pricing page"
+            assert one["priceSource"]["file"] is None and one["priceSource"]["at"]
+        assert (one["creditSource"] is None) is (row["creditConfidence"] == "unpriced")
+
+
+def test_a_call_tells_the_total_of_its_session_so_far(client: FlaskClient) -> None:
+    found = get(client, "/api/calls", sort="time", direction="asc", limit=500)["calls"]
+    for row in found[:60]:
+        one = get(client, f"/api/calls/{row['id']}")
+        logged = db.rows("select running from call where id = ?", (row["id"],))[0][0]
+        assert one["cumulativeTokens"] == logged >= row["totalTokens"]
+        assert "cumulativeTokens" in one["confidence"]["exact"]
 
 
 def test_search_finds_what_a_row_stands_for(client: FlaskClient) -> None:

@@ -15,7 +15,7 @@ from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
-from server.usage import roots
+from server.usage import calls, roots
 from server.usage.days import chosen
 
 SESSION = "7c4e0d2a-0000-4000-8000-000000000001"
@@ -285,6 +285,20 @@ def test_a_response_that_grows_has_its_last_lines_time(
     assert db.rows("select day, calls, output from daily_usage where heading = 'model'") == [
         (chosen().of(1780358409000), 1, 900)
     ]
+
+
+def test_a_call_tells_the_sum_of_its_session_so_far(config: Config, database: None) -> None:
+    path = config.claude_home / "projects" / "x" / f"{SESSION}.jsonl"
+    path.parent.mkdir(parents=True)
+    times = ("2026-06-01T10:00:00.000Z", "2026-06-01T10:00:05.000Z", "2026-06-01T10:00:05.000Z")
+    path.write_bytes(
+        b"".join(answer(f"m{n}", 10**n, timestamp=at) for n, at in enumerate(times, 1))
+    )
+    Indexer(config, Ledger()).scan()
+    found = db.rows("select id, input + output from call order by started_at, id")
+    told = [calls.one(name)["cumulativeTokens"] for name, _ in found]
+    own = [tokens for _, tokens in found]
+    assert told == [own[0], own[0] + own[1], sum(own)] and len(own) == 3
 
 
 def test_every_cut_gives_the_same(config: Config, database: None, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.usage.deltas import confidence, reading
+from server.usage.deltas import confidence, deltas, reading
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,13 @@ def test_a_reading(new: int, cached: int, word: str) -> None:
 def test_credits_are_as_sure_as_their_rate(rate: str, how: str) -> None:
     call: dict[str, Any] = {"priceStatus": "exact", "credits": 1.5, "creditConfidence": rate}
     assert [name for name, keys in confidence(call).items() if "credits" in keys] == [how]
+
+
+def test_what_is_written_to_the_cache_is_compared_too() -> None:
+    figures = "inputTokens cachedInputTokens uncachedInputTokens outputTokens reasoningTokens"
+    more = "totalTokens cacheRatio costUsd contextPercent"
+    before: dict[str, Any] = dict.fromkeys((*figures.split(), *more.split()), 5)
+    before |= {"cacheWriteTokens": 300, "cacheWrite1hTokens": 0}
+    found = deltas({**before, "cacheWriteTokens": 200, "cacheWrite1hTokens": 150}, before)
+    assert found is not None
+    assert (found["cacheWriteTokens"], found["cacheWrite1hTokens"]) == (-100, 150)

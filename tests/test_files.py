@@ -388,6 +388,8 @@ def test_own_credit_rates_go_first(client: FlaskClient) -> None:
     expected = (row["inputTokens"] * 1000 + row["outputTokens"] * 2000) / 1e6
     assert row["credits"] == pytest.approx(expected, abs=1e-6)
     assert (row["creditModel"], row["creditConfidence"]) == ("gpt-5.5", "user_override")
+    told = client.get(f"/api/calls/{row['id']}").get_json()
+    assert told["creditSource"] == {"file": "allowance.json", "name": None, "at": None}
     every = client.get("/api/calls?creditConfidence=user_override").get_json()["total"]
     both = client.get("/api/calls?model=gpt-5.5&model=gpt-6.1-codex").get_json()["total"]
     assert every == both

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -36,6 +37,24 @@ def test_an_empty_installation_shows_no_numbers_it_does_not_know(served: Served)
     assert found["errorRate"] == 0.0
     tray = get(served, "/api/tray")
     assert tray["pool"]["windows"] == [] and tray["accounts"] == []
+
+
+def test_a_page_asks_for_as_many_accounts_as_it_shows(served: Served) -> None:
+    for number in range(3):
+        served.account(f"acc-{number}")
+    whole = get(served, "/api/dashboard/overview")
+    part = get(served, "/api/dashboard/overview?accounts=2")
+    assert len(whole["accounts"]) == 3 and part["accounts"] == whole["accounts"][:2]
+    for window in ("primary", "secondary"):
+        listed = [found["windows"][window]["accounts"] for found in (part, whole)]
+        assert listed[0] == listed[1][:2] and len(listed[1]) == 3
+    for name in ("pool", "unmeasured", "accountCounts", "summary", "attention"):
+        assert part[name] == whole[name]
+    assert whole["unmeasured"] in (0, 3)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(served, "/api/dashboard/overview?accounts=many")
+    with refused.value as answer:
+        assert answer.code == 422
 
 
 def test_the_shapes_of_both_documents(served: Served) -> None:

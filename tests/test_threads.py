@@ -176,7 +176,8 @@ def test_a_trend_is_told_where_there_is_one(
     client: FlaskClient, cached: tuple[int, int], told: set[str]
 ) -> None:
     story: threads.Story = [
-        (f"r{n}", n, 100, share, 1, 0, 1000, None, "user", "user") for n, share in enumerate(cached)
+        threads.Told(f"r{n}", n, 100, share, 1, 1000, None, "user")
+        for n, share in enumerate(cached)
     ]
     found = {signal["key"] for signal in threads.lifecycle(story, thresholds.current())}
     assert found & {"cache-trend", "context-trend"} == told
@@ -185,16 +186,84 @@ def test_a_trend_is_told_where_there_is_one(
 def test_the_context_went_from_its_first_figure_to_its_last() -> None:
     filled = [37, 200, 400, 600, 800, 919]
     story: threads.Story = [
-        (f"r{n}", n, size, 0, 1, 0, 1000, None, "user", "user") for n, size in enumerate(filled)
+        threads.Told(f"r{n}", n, size, 0, 1, 1000, None, "user") for n, size in enumerate(filled)
     ]
     found = threads.lifecycle(story, thresholds.current())
     trend = next(signal for signal in found if signal["key"] == "context-trend")
     assert (trend["from"], trend["to"]) == (pytest.approx(3.7), pytest.approx(91.9))
 
 
+def told(session: str, *calls: tuple[int, int | None]) -> list[threads.Told]:
+    """Calls of a session that each filled so much of a thousand, and what they cost in cents."""
+    kind = None if session == "own" else "subagent"
+    return [
+        threads.Told(
+            f"{session}{n}", n, filled, 0, 1, 1000, None if c is None else c * 10_000,
+            "user", kind, session,
+        )
+        for n, (filled, c) in enumerate(calls)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("story", "said"),
+    [
+        pytest.param(
+            told("own", (110, 1), (110, 1)) + told("sub", (551, 1), (700, 1)), [],
+            id="a sub-agent's full context is not the thread's",
+        ),
+        pytest.param(
+            told("own", (110, 1), (620, 11), (640, 82)),
+            [
+                ("first-expensive-turn", None, pytest.approx(62)),
+                ("context-trend", None, pytest.approx(64)),
+            ],
+            id="a context that made a turn dear is what is told of it",
+        ),
+        pytest.param(
+            told("own", (110, 1), (110, 120)), [("first-expensive-turn", 1.2, None)],
+            id="a dear turn says what it cost",
+        ),
+        pytest.param(
+            told("own", (110, 1)) + told("sub", (900, 150)), [("first-expensive-turn", 1.5, None)],
+            id="a dear turn may be a sub-agent's",
+        ),
+    ],
+)  # fmt: skip
+def test_a_story_of_context_is_of_one_session(
+    story: list[threads.Told], said: list[tuple[str, float | None, float | None]]
+) -> None:
+    found = threads.lifecycle(story, thresholds.current(), threads.main_session(story, "own"))
+    keys = ("first-expensive-turn", "context-trend")
+    assert [(one["key"], one["value"], one["to"]) for one in found if one["key"] in keys] == said
+
+
+@pytest.mark.parametrize(
+    ("story", "own"),
+    [
+        pytest.param(told("own", (1, 1)) + told("sub", (1, 1), (2, 1)), "own", id="the thread's"),
+        pytest.param(told("a", (1, 1)) + told("b", (1, 1), (2, 1)), "b", id="only helpers"),
+        pytest.param([], "", id="no calls"),
+    ],
+)
+def test_which_session_a_threads_story_is_about(story: list[threads.Told], own: str) -> None:
+    assert threads.main_session(story, "own") == own
+
+
+def test_each_session_has_a_curve_of_its_own() -> None:
+    story = told("own", *[(n % 900 + 1, 1) for n in range(900)])
+    for number in range(60):
+        story += told(f"sub{number}", *[(n + 1, 1) for n in range(90)])
+    curve = threads._curve(story, "own")
+    assert sum(point["sessionId"] == "own" for point in curve) <= 400
+    assert {point["sessionId"] for point in curve} == {call.session for call in story}
+    assert len(curve) <= 2400
+    assert [point["number"] for point in curve] == sorted(point["number"] for point in curve)
+
+
 def test_a_long_threads_curve_stays_drawable() -> None:
     story: threads.Story = [
-        (f"r{n}", n * 1000, 10, 5, 1, 0, 100, None, "user", "user") for n in range(1001)
+        threads.Told(f"r{n}", n * 1000, 10, 5, 1, 100, None, "user") for n in range(1001)
     ]
     curve = threads._curve(story)
     assert len(curve) <= 400 and curve[-1]["callId"] == "r1000"
@@ -205,7 +274,7 @@ def test_a_long_threads_curve_stays_drawable() -> None:
 def test_a_long_threads_curve_keeps_every_drop_of_the_cache() -> None:
     drops = {n for n in range(1200) if n % 100 == 37}
     story: threads.Story = [
-        (f"r{n}", n, 10 + n % 7, 0 if n in drops else 9, 1, 0, 100, None, "user", "user")
+        threads.Told(f"r{n}", n, 10 + n % 7, 0 if n in drops else 9, 1, 100, None, "user")
         for n in range(1200)
     ]
     curve = threads._curve(story)
@@ -337,3 +406,52 @@ def test_an_unknown_thread(client: FlaskClient) -> None:
 def test_the_rollups_pass_the_check_at_start(client: FlaskClient) -> None:
     # SQLite 3.40 reports damage in some sound tables; the folder would be "mended" each time.
     assert db.rows("pragma quick_check") == [("ok",)]
+
+
+def test_a_cards_count_is_what_it_opens(client: FlaskClient) -> None:
+    found = get(client, "/api/insights")
+    view = {preset["key"]: preset["view"] for preset in found["presets"]} | {
+        "context-full": "calls"
+    }
+    opened = {
+        card["key"]: get(client, f"/api/{view[card['preset']]}", preset=card["preset"])["total"]
+        for card in found["cards"]
+        if not card["threadId"]
+    }
+    assert opened == {card["key"]: card["count"] for card in found["cards"] if not card["threadId"]}
+
+
+@pytest.mark.parametrize("path", ["/api/calls", "/api/threads", "/api/insights"])
+def test_the_dearest_are_an_order_and_leave_nothing_out(client: FlaskClient, path: str) -> None:
+    every, dear = (get(client, path, preset=preset) for preset in ("", "highest-cost"))
+    assert dear.get("total") == every.get("total")
+
+
+@pytest.mark.parametrize("preset", ["context-bloat", "context-full"])
+def test_a_presets_threads_are_those_of_its_calls(client: FlaskClient, preset: str) -> None:
+    listed = get(client, "/api/threads", preset=preset, limit=500)["threads"]
+    calls = get(client, "/api/calls", preset=preset, limit=500)["calls"]
+    assert {row["id"] for row in listed} == {call["threadId"] for call in calls}
+
+
+def test_a_call_tells_whose_work_it_was(client: FlaskClient) -> None:
+    kinds = dict(db.rows("select key, coalesce(kind, 'main') from session"))
+    for call in get(client, "/api/calls", limit=500)["calls"]:
+        told = kinds[call["sessionId"]]
+        assert call["kind"] == (told if told in ("subagent", "review", "title") else "main")
+
+
+@pytest.mark.parametrize("path", ["/api/trends", "/api/trends/summary", "/api/trends/heat"])
+def test_trends_follow_the_effort(client: FlaskClient, path: str) -> None:
+    span = {"from": "2026-05-20", "to": "2026-06-20", "tz": "UTC"}
+    effort = some("effort")
+
+    def count(**asked: str) -> int:
+        found = get(client, path, **span, **asked)
+        if "range" in found:
+            return int(found["range"]["calls"])
+        days = found["calls"] if "calls" in found else [[day["calls"] for day in found["days"]]]
+        return sum(map(sum, days))
+
+    calls = db.rows("select count(*) from call where effort = ?", (effort,))[0][0]
+    assert 0 < count(effort=effort) == calls < count()

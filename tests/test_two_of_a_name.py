@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from server.app import Services
+from server.ingest.files import Source
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -136,6 +137,22 @@ def test_a_name_grows_when_a_second_folder_of_it_comes(client: FlaskClient) -> N
     scan(client)
     assert set(groups(client)) == {"/one/api", "x/one/api", "two/api"}
     assert get(client, "/api/calls", project="two/api")["total"] == after["two/api"]
+
+
+def test_a_folder_whose_calls_went_leaves_the_name_to_the_other(client: FlaskClient) -> None:
+    written(client, 1, ONE)
+    written(client, 2, TWO)
+    scan(client)
+    assert set(groups(client)) == {"one/api", "two/api"}
+    ledger = Ledger()
+    for (source,) in db.rows("select source from session where cwd = ?", (TWO,)):
+        with db.writing("calls") as connection:
+            ledger.take_back(
+                connection, Source("codex", "", "", 0, 0, 0, archived=False, id=source)
+            )
+            ledger.flush(connection)
+    slices.keep()
+    assert set(groups(client)) == {"api"}
 
 
 def test_a_folder_that_is_renamed_frees_the_name(client: FlaskClient) -> None:

@@ -379,6 +379,10 @@ class Pool:
         """The pool and its accounts in short: `pool` and `accounts` of /api/tray."""
         return summary.snapshot(self._views(now), now, stale_after=self._stale_after())
 
+    def whole(self, now: int) -> dict[str, Any]:
+        """The pool as a whole: `pool` of /api/tray."""
+        return summary.pool(self._views(now), now, stale_after=self._stale_after())
+
     def usage(self, now: int) -> dict[str, Any]:
         """The pool's allowance in the words of the provider's own `/wham/usage`."""
         return summary.usage(self._views(now), now)
@@ -401,6 +405,10 @@ class Pool:
         In the strict privacy mode that is a piece of the id.
         """
         return self._roster.removed()
+
+    def called(self, *, hidden: bool) -> dict[str, str]:
+        """What every account is or was called, by id; `hidden`, each has a piece of its id."""
+        return self._roster.called(hidden=hidden)
 
     def reset_of(self, account: str, now: int) -> int | None:
         """When the account's shortest window starts afresh; None when that is unknown."""

@@ -177,6 +177,12 @@ class Roster:
             gone = {a: name for a, name in self._removed.items() if a not in self.profiles}
         return {a: f"account {a[:6]}" if strict else name for a, name in gone.items()}
 
+    def called(self, *, hidden: bool) -> dict[str, str]:
+        """What every account is or was called, by id; `hidden`, each has a piece of its id."""
+        with self.lock:
+            known = {**self._removed, **summary.names(list(self.profiles.values()))}
+        return {a: f"account {a[:6]}" if hidden else name for a, name in known.items()}
+
     # ── changes ───────────────────────────────────────────────────────────────────────────
 
     def stand(self, account: str, standing: Standing) -> None:

@@ -132,28 +132,31 @@ def account(view: View, now: int, *, auth: bool, stale_after: int) -> dict[str, 
     }
 
 
-def snapshot(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, Any]:
-    """The pool and its accounts in short, for the tray: the part of /api/tray that is ours."""
+def pool(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, Any]:
+    """The pool as a whole: `pool` of /api/tray."""
     shares = [Share(v.profile.plan, v.profile.status, v.usage.windows) for v in views]
     states = Counter(share.status for share in shares)
     paid = [allowance.on_credits(v.profile.status, v.usage, now) for v in views]
     state = allowance.pool_state(shares, now, stale_after)
     return {
-        "pool": {
-            "windows": [
-                _average(each, now, stale_after) for each in allowance.headroom(shares, now)
-            ],
-            "accounts": {
-                "total": len(views),
-                "active": states[allowance.ACTIVE],
-                "paused": states[allowance.PAUSED],
-                "blocked": sum(states[status] for status in BLOCKED),
-                "signInNeeded": states[allowance.SIGN_IN_NEEDED] + states[allowance.DEACTIVATED],
-            },
-            # While credits pay for an account, work goes on.
-            "state": "low" if state == "spent" and any(paid) else state,
-            "onCredits": any(paid),
+        "windows": [_average(each, now, stale_after) for each in allowance.headroom(shares, now)],
+        "accounts": {
+            "total": len(views),
+            "active": states[allowance.ACTIVE],
+            "paused": states[allowance.PAUSED],
+            "blocked": sum(states[status] for status in BLOCKED),
+            "signInNeeded": states[allowance.SIGN_IN_NEEDED] + states[allowance.DEACTIVATED],
         },
+        # While credits pay for an account, work goes on.
+        "state": "low" if state == "spent" and any(paid) else state,
+        "onCredits": any(paid),
+    }
+
+
+def snapshot(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, Any]:
+    """The pool and its accounts in short, for the tray: the part of /api/tray that is ours."""
+    return {
+        "pool": pool(views, now, stale_after=stale_after),
         "accounts": [
             {
                 "id": view.profile.id,
@@ -163,10 +166,10 @@ def snapshot(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, 
                 "windows": [_window(each, now, stale_after) for each in view.usage.windows],
                 "credits": _credits(view.usage),
                 "availableResetCredits": view.usage.reset_credits,
-                "onCredits": by_credits,
+                "onCredits": allowance.on_credits(view.profile.status, view.usage, now),
                 **_state(view),
             }
-            for view, by_credits in zip(views, paid, strict=True)
+            for view in views
         ],
     }
 

@@ -23,7 +23,7 @@ from server.accounts.allowance import (
 from server.accounts.pool import POLICIES, Imported
 from server.accounts.provider import ResetCredits
 from server.accounts.refresh import Held
-from server.dashboard import body, uploaded
+from server.dashboard import body, filters, uploaded
 from server.dashboard.requests import FAILED
 from server.errors import AppError, Unprocessable
 from server.sentences import say, told
@@ -54,6 +54,11 @@ def _add_reading(routes: Blueprint, services: Services) -> None:
     @routes.get("/api/accounts")
     def everyone() -> Any:
         return jsonify({"accounts": pool.summaries(db.now_ms(), auth=True)})
+
+    @routes.get("/api/accounts/names")
+    def names() -> Any:
+        called = pool.called(hidden=filters.privacy().mode == "strict").items()
+        return jsonify({"accounts": [{"accountId": a, "displayName": name} for a, name in called]})
 
     @routes.get("/api/accounts/removed")
     def removed() -> Any:
@@ -168,7 +173,9 @@ def _add_secrets(routes: Blueprint, services: Services) -> None:
 def _add_usage(routes: Blueprint, services: Services) -> None:
     @routes.get("/api/usage/summary")
     def summary() -> Any:
-        return jsonify(usage_summary(services, db.now_ms()))
+        now = db.now_ms()
+        listed, pool = services.pool.summaries(now, auth=False), services.pool.whole(now)
+        return jsonify(usage_summary(listed, pool, now))
 
     @routes.get("/api/usage/history")
     def past() -> Any:
@@ -179,7 +186,7 @@ def _add_usage(routes: Blueprint, services: Services) -> None:
         key = request.args.get("window", "")
         if key not in allowance.STANDARD:
             raise Unprocessable("window must be primary, secondary or monthly.")
-        return jsonify(usage_window(services, key, db.now_ms()))
+        return jsonify(usage_window(services.pool.summaries(db.now_ms(), auth=False), key))
 
 
 # ── secrets and credits ───────────────────────────────────────────────────────────────────
@@ -339,14 +346,12 @@ def _number(name: str, default: int, low: int, high: int) -> int:
 # ── codex-lb's shapes ─────────────────────────────────────────────────────────────────────
 
 
-def usage_summary(services: Services, now: int) -> dict[str, Any]:
+def usage_summary(
+    listed: Iterable[dict[str, Any]], pool: dict[str, Any], now: int
+) -> dict[str, Any]:
     """`/api/usage/summary`: the pool's windows, and seven days of the request log."""
-    averaged = {w["key"]: w for w in services.pool.snapshot(now)["pool"]["windows"]}
-    accounts = [
-        account
-        for account in services.pool.summaries(now, auth=False)
-        if account["status"] in allowance.IN_ROTATION
-    ]
+    averaged = {window["key"]: window for window in pool["windows"]}
+    accounts = [account for account in listed if account["status"] in allowance.IN_ROTATION]
     count, failed, cancelled, tokens, cached, cost = db.rows(
         f"select count(*), coalesce(sum({FAILED}), 0), "  # noqa: S608
         "coalesce(sum(status = 'cancelled'), 0), "
@@ -395,14 +400,13 @@ def _pool_window(
     }
 
 
-def usage_window(services: Services, key: str, now: int) -> dict[str, Any]:
-    """`/api/usage/window`: one window of every account."""
+def usage_window(listed: Iterable[dict[str, Any]], key: str) -> dict[str, Any]:
+    """`/api/usage/window`: one window of each account."""
     return {
         "windowKey": key,
         "windowMinutes": allowance.MINUTES[key],
         "accounts": [
-            _item(account, key, account["usage"][f"{key}RemainingPercent"])
-            for account in services.pool.summaries(now, auth=False)
+            _item(account, key, account["usage"][f"{key}RemainingPercent"]) for account in listed
         ],
     }
 

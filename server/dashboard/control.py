@@ -13,14 +13,26 @@ from server.config import NAME, shown
 from server.dashboard import exports, session
 from server.ingest import files
 from server.sentences import told
-from server.store import db
+from server.store import db, settings
 from server.times import iso
 from server.usage.days import chosen
+from server.usage.privacy import Privacy
 
 if TYPE_CHECKING:
     from server.app import Services
 
 _READING = ("GET", "HEAD", "OPTIONS")
+
+
+_USUAL = "~/.codex"
+
+
+def _home(services: Services) -> str:
+    """The folder whose logs are read, as the privacy mode shows it; the usual one tells nothing."""
+    home = shown(services.config.codex_home)
+    if home == _USUAL:
+        return home
+    return str(Privacy(str(settings.get("privacyMode"))).shown({"codexHome": home})["codexHome"])
 
 
 def _health(services: Services) -> Response:
@@ -89,7 +101,7 @@ def blueprint(services: Services) -> Blueprint:
                 "noticesSaid": [told(text) for text in services.notices],
                 "today": local.of(db.now_ms()),
                 "zone": local.zone,
-                "codexHome": shown(services.config.codex_home),
+                "codexHome": _home(services),
                 "shortToken": services.config.short_token,
             }
         )

@@ -100,6 +100,7 @@ def usage() -> Filter:
     return Filter(
         provider=query.choice("provider", "", ("", "codex", "claude")),
         models=_models(),
+        efforts=query.names("effort"),
         projects=_projects(),
         accounts=query.names("account"),
         history="active" if _active() else "",
@@ -151,7 +152,6 @@ def full() -> Filter:
         text=text,
         meant=_meant(text) if text else (),
         names=not privacy().hides,
-        efforts=query.names("effort"),
         since=since,
         until=until,
         price_status=query.choice("priceStatus", "", ("", "exact", "estimated", "unpriced")),

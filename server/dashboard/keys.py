@@ -340,6 +340,6 @@ def _own_usage(key: Key, pool: dict[str, float | None]) -> dict[str, Any]:
 
 def _pool_usage(services: Services) -> dict[str, float | None]:
     """The pool's used percent by window; None while nobody knows."""
-    windows = services.pool.snapshot(db.now_ms())["pool"]["windows"]
+    windows = services.pool.whole(db.now_ms())["windows"]
     used = {window["key"]: window["usedPercent"] for window in windows}
     return {"primary": used.get("primary"), "secondary": used.get("secondary")}

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, jsonify
 
 from server import __version__
-from server.dashboard import accounts, filters
+from server.accounts.allowance import IN_ROTATION
+from server.dashboard import accounts, filters, query
 from server.dashboard.requests import FAILED, UNPRICED, total_cost
 from server.store import db, settings
 from server.times import iso, parse
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from server.app import Services
 
 HOUR = 3600 * 1000
+_MOST_ACCOUNTS = 1_000_000
 BUCKETS, BUCKET = 28, 6 * HOUR  # seven days in steps of six hours, as codex-lb draws them
 
 
@@ -33,22 +35,26 @@ def blueprint(services: Services) -> Blueprint:
     def overview() -> Any:
         now = db.now_ms()
         summaries = services.pool.summaries(now, auth=False)
-        summary = accounts.usage_summary(services, now)
-        pool = services.pool.snapshot(now)["pool"]
+        pool = services.pool.whole(now)
+        # A page with a thousand accounts shows the first of them.
+        shown = summaries[: query.number("accounts", len(summaries), 0, _MOST_ACCOUNTS)]
         zone = filters.days().zone
         today = trends.today(now, zone)
         return jsonify(
             {
                 "lastSyncAt": iso(max((_synced(a) for a in summaries), default=0) or None),
-                "accounts": summaries,
-                "summary": summary,
+                "accounts": shown,
+                "summary": accounts.usage_summary(summaries, pool, now),
                 "windows": {
-                    "primary": accounts.usage_window(services, "primary", now),
-                    "secondary": accounts.usage_window(services, "secondary", now),
+                    "primary": accounts.usage_window(shown, "primary"),
+                    "secondary": accounts.usage_window(shown, "secondary"),
                 },
                 "trends": request_trends(now),
                 **_documented(summaries, now),
                 "pool": pool,
+                "unmeasured": sum(
+                    one["status"] in IN_ROTATION and not one["windows"] for one in summaries
+                ),
                 "today": today,
                 "days": trends.days(14, now, zone),
                 "attention": attention.overview(summaries, pool, today, now),

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
 
+from server.accounts import allowance
 from server.dashboard import body, filters, query
 from server.errors import Unprocessable
 from server.ingest import reprice, scan
 from server.store import db
+from server.times import iso
 from server.usage import calls, deltas, insights, summary, threads, trends, turns
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ def blueprint(services: Services) -> Blueprint:
     _add_calls(routes, services)
     _add_threads(routes)
     _add_trends(routes)
+    _add_scan(routes, services)
 
     @routes.get("/api/summary")
     def groups() -> Any:
@@ -39,9 +42,17 @@ def blueprint(services: Services) -> Blueprint:
     def coverage() -> Any:
         return jsonify(summary.coverage(filters.full()))
 
+    return routes
+
+
+def _add_scan(routes: Blueprint, services: Services) -> None:
     @routes.get("/api/scan")
     def totals() -> Any:
         return filters.answer({**scan.totals(), "quality": scan.quality()})
+
+    @routes.get("/api/scan/last")
+    def last() -> Any:
+        return jsonify({"readAt": iso(services.indexer.read_at)})
 
     @routes.post("/api/scan")
     def bring_up_to_date() -> Any:
@@ -52,8 +63,6 @@ def blueprint(services: Services) -> Blueprint:
         if wait:
             reprice.keep()
         return filters.answer({**scan.totals(), "quality": scan.quality()})
-
-    return routes
 
 
 def _called(services: Services, group: dict[str, Any]) -> dict[str, Any]:
@@ -81,6 +90,7 @@ def _add_calls(routes: Blueprint, services: Services) -> None:
                 **call,
                 "deltas": deltas.deltas(call, previous),
                 "confidence": deltas.confidence(call),
+                "allowanceImpact": _impact(services, call),
                 "log": turns.log_of(name),
                 "request": _request_row(services, call["requestId"]),
                 "telemetry": turns.witness(name),
@@ -147,6 +157,21 @@ def chart() -> dict[str, Any]:
             sums[shown[name]] = sums.get(shown[name], 0) + tokens
         day["series"] = series
     return {**found, "names": sorted(sums, key=lambda name: (-sums[name], name))}
+
+
+_WINDOWS = (allowance.PRIMARY, allowance.SECONDARY, allowance.MONTHLY)
+
+
+def _impact(services: Services, call: dict[str, Any]) -> list[dict[str, Any]]:
+    """A call's credits in percent of what its account's plan has in each window, where known."""
+    used, account = call["credits"], call["accountId"]
+    plan = next((one.plan for one in services.pool.candidates() if one.id == account), None)
+    full = {key: allowance.capacity(plan, key) for key in _WINDOWS}
+    return [
+        {"key": key, "percent": 100 * used / credits}
+        for key, credits in full.items()
+        if credits and used is not None
+    ]
 
 
 def _request_row(services: Services, request_id: str | None) -> Any:

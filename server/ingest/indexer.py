@@ -69,6 +69,7 @@ class Indexer:
         self._finder = files.Finder()
         self._settled = False  # the last sweep found nothing to do
         self._lately: set[tuple[str, str]] = set()  # what every poll looks at
+        self.read_at: int | None = None  # when a look at the logs was last finished
         # What was found, and a team that reads all of it already: nothing was known.
         self.early: tuple[Files, Team] | None = None
         self.watch: Callable[[dict[str, int]], None] | None = None
@@ -148,6 +149,7 @@ class Indexer:
                 self._update(full=full)
                 while self._ledger.reread and not self._stopping:
                     self._again()
+                self.read_at = db.now_ms()
             finally:
                 self._progress = None
                 self._ledger.fresh = False

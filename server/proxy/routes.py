@@ -572,7 +572,7 @@ class Proxy:
         since, found = self._allowance
         now = time.monotonic()
         if now - since > _POOL_SECONDS:
-            view = self.pool.snapshot(db.now_ms())["pool"]
+            view = self.pool.whole(db.now_ms())
             found = headers.pool_allowance(view["windows"])
             self._allowance = now, found
         tag = self._catalogue.tag

@@ -18,6 +18,7 @@ from server.usage import (
     ownfiles,
     pricing,
     projects,
+    ratesources,
     recommendations,
     slices,
     thresholds,
@@ -34,7 +35,7 @@ _COLUMNS = (
     # One look into the index for each session of the thread.
     "c.started_at - (select max((select max(p.started_at) from call p where p.session = x.id "
     "and p.started_at < c.started_at)) from session x where x.thread = s.thread), "
-    "c.running, s.kind, c.cache_written_1h, c.tier"
+    "c.running, s.kind, c.cache_written_1h, c.tier, s.role"
 )
 _NAMED = ("thread", "model", "effort")  # sorts by a name, in which the newest come first
 # Unknown sorts below everything, so that no row gets lost between pages.
@@ -55,6 +56,7 @@ SORTS = {
 }
 PRESETS = {
     "context-bloat": slices.GROWN,
+    "context-full": slices.BLOAT,  # of those, what the card of full contexts counts
     "cache-misses": slices.MISS,
     "pricing-gaps": "c.price_status = 'unpriced'",
     "estimated-review": "c.price_status = 'estimated'",
@@ -308,9 +310,12 @@ def one(name: str) -> dict[str, Any]:
     after = db.rows(_NEAR.format(">", "asc"), (name,))
     previous = db.rows(f"select {_COLUMNS} {_FROM} where c.id = ?", before[0]) if before else []  # noqa: S608
     running, kind = found[0][24:26]
+    running = _so_far(name) if running is None and row["provider"] == "claude" else running
     helper = kind in ("subagent", "review")
     return {
         **row,
+        "cumulativeTokens": running,
+        **ratesources.of(row["model"]),
         **_place(name),
         "previous": before[0][0] if before else None,
         "next": after[0][0] if after else None,
@@ -320,6 +325,16 @@ def one(name: str) -> dict[str, Any]:
         "flags": recommendations.flags(row),
         "cacheLabel": recommendations.cache_label(row, _row(previous[0]) if previous else None),
     }
+
+
+def _so_far(name: str) -> int | None:
+    """The tokens of a call's session up to it, for logs that do not say; None without one."""
+    found = db.rows(
+        "select sum(c.input + c.output) from call o join call c on c.session = o.session and "
+        "(c.started_at, c.id) <= (o.started_at, o.id) where o.id = ?",
+        (name,),
+    )
+    return None if found[0][0] is None else int(found[0][0])
 
 
 def _place(name: str) -> dict[str, Any]:
@@ -395,7 +410,7 @@ def _narrow(wanted: Filter, parts: list[str], values: list[Any]) -> None:
         condition, given = behind.condition(wanted.fact)
         parts.append(condition)
         values += given
-    if wanted.preset:
+    if wanted.preset in PRESETS:  # the dearest are an order alone
         limits = thresholds.current()
         # Named places would not mix with the others; a threshold is a number of ours.
         parts.append(_PLACED.sub(lambda name: repr(limits[name[1]]), PRESETS[wanted.preset]))
@@ -618,6 +633,9 @@ def _row(values: tuple[Any, ...]) -> dict[str, Any]:
         "effort": effort,
         "tier": values[27],
         "initiator": initiator,
+        # Whose work within the thread it was: its own, or that of which helper.
+        "kind": kind(values[25]),
+        "role": values[28],
         "durationMs": duration,
         "inputTokens": first,
         "cachedInputTokens": cached,
@@ -641,6 +659,14 @@ def _row(values: tuple[Any, ...]) -> dict[str, Any]:
     }
     row["attention"] = recommendations.attention(row)
     return row
+
+
+_KINDS = ("subagent", "review", "title")
+
+
+def kind(session: str | None) -> str:
+    """The word for a session's kind: a thread's own work, or that of a helper."""
+    return session if session in _KINDS else "main"
 
 
 def cursor(value: Any, name: str, page: Page) -> str:

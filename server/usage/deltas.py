@@ -15,6 +15,7 @@ _COUNTS = (
     "inputTokens", "cachedInputTokens", "uncachedInputTokens", "outputTokens", "reasoningTokens",
     "totalTokens",
 )  # fmt: skip
+_WRITES = "cacheWriteTokens", "cacheWrite1hTokens"
 _CREDITS = {"exact": "derived", "user_override": "derived"}
 _NOISE = 256  # tokens: the provider caches in steps of 128
 
@@ -24,9 +25,9 @@ def deltas(call: Row, previous: Row | None) -> dict[str, Any] | None:
     if previous is None:
         return None
     found: dict[str, Any] = {}
-    for key in (*_COUNTS, "cacheRatio", "costUsd", "contextPercent"):
-        pair = call[key], previous[key]
-        found[key] = None if None in pair else pair[0] - pair[1]
+    for key in (*_COUNTS, *_WRITES, "cacheRatio", "costUsd", "contextPercent"):
+        now, then = call.get(key), previous.get(key)
+        found[key] = None if now is None or then is None else now - then
     return {**found, "reading": reading(found)}
 
 
@@ -54,8 +55,8 @@ def _moved(by: int) -> int:
 def confidence(call: Row) -> dict[str, list[str]]:
     """Which figures are exact, which follow from them, and which are estimates."""
     known = {
-        "exact": [*_COUNTS[:2], *_COUNTS[3:], "cacheWriteTokens",
-                  "cacheWrite1hTokens", "model", "effort", "at"],
+        "exact": [*_COUNTS[:2], *_COUNTS[3:], *_WRITES, "cumulativeTokens", "model", "effort",
+                  "at"],
         "derived": ["uncachedInputTokens", "cacheRatio", "contextPercent", "durationMs", "gapMs",
                     "initiator", "deltas", "previous", "next"],
         "estimated": ["evidence"],

@@ -60,7 +60,15 @@ def cards(sums: dict[str, Any], dearest: dict[str, Any] | None) -> list[dict[str
     made: list[dict[str, Any]] = []
     if dearest and dearest["costUsd"]:
         card = _card("highest-cost", dearest["severity"], 1, dearest["costUsd"], "usd")
-        made.append(card | {"threadId": dearest["id"], "threadTitle": dearest["title"]})
+        made.append(
+            card
+            | {
+                "threadId": dearest["id"],
+                "threadTitle": dearest["title"],
+                "unpriced": dearest["unpriced"],
+                "estimated": "estimated-pricing" in dearest["flags"],
+            }
+        )
     credits = None if sums["credits"] is None else sums["credits"] / 1e6
     rules = (
         ("low-cache", "medium", sums["misses"], _share(sums["least_cache"], 10_000), "ratio"),
@@ -83,7 +91,7 @@ def cards(sums: dict[str, Any], dearest: dict[str, Any] | None) -> list[dict[str
 _PRESET_OF = {
     "highest-cost": "highest-cost",
     "low-cache": "cache-misses",
-    "context-bloat": "context-bloat",
+    "context-bloat": "context-full",
     "usage-credits": "usage-credits",
     "unpriced": "pricing-gaps",
     "estimated": "estimated-review",
@@ -103,6 +111,8 @@ def _card(key: str, severity: str, count: float, value: float | None, unit: str)
         "threadTitle": None,
         "callId": None,
         "preset": _PRESET_OF[key],
+        "unpriced": 0,
+        "estimated": False,
     }
 
 

@@ -147,6 +147,26 @@ def credit_rate(model: str | None) -> tuple[str | None, str]:
     return (by, "estimated") if by else (name, "exact")
 
 
+def price_rate(model: str | None) -> tuple[str | None, str | None]:
+    """The model whose price counts for another, and the user's file that has it.
+
+    None for the first where there is no price, for the second where the shipped table has it.
+    """
+    name = _found(model)[0] if model else ""
+    if name not in _table()["models"]:
+        return None, None
+    return name, "pricing.json" if name in _own.get("prices", _NONE)["models"] else None
+
+
+def credit_file(name: str | None) -> str | None:
+    """The user's file that has the credit rate of a name as `credit_rate` tells it; None where
+    it is the shipped card's.
+    """
+    if name in _own.get("rates", ()):
+        return "allowance.json"
+    return "rate-card.json" if name in _own.get("card", ()) else None
+
+
 def table() -> dict[str, Any]:
     """All prices that hold: `models` with their rates by date, and `aliases`."""
     held = _table()
@@ -214,7 +234,12 @@ def use(
     `credits` is a rate card, and `rates` what the user set for single models: it goes first.
     """
     card, own = {**_NONE, **credits}, {**_NONE, **(rates or {})}
-    _own.update(prices=prices, credits=_merged(card, own), rates=own["models"])
+    _own.update(
+        prices={**_NONE, **prices},
+        credits=_merged(card, own),
+        rates=own["models"],
+        card=card["models"],
+    )
     for cached in (_card, _table, _credit_table, _periods, _credit_rates, _found):
         cached.cache_clear()
 

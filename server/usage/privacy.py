@@ -16,7 +16,8 @@ from server.usage.roots import last
 
 MODES = ("normal", "redacted", "strict")
 _OURS = say("thread.titling")
-_PLACES = {"cwd": "cwd", "path": "path", "source": "source", "file": "source", "root": "path"}
+_PLACES = {"cwd": "cwd", "path": "path", "source": "source", "file": "source", "root": "path",
+           "codexHome": "path"}  # fmt: skip
 _HIDDEN: dict[str, Any] = {"remoteLabel": None}
 _STRICT: dict[str, Any] = {
     "branch": None,

@@ -43,21 +43,26 @@ class Known:
 
 
 def known() -> Known:
-    """The projects of this ledger; read again only when one came or went."""
-    database = str(db.usage.database)
-    count, newest = db.rows("select count(*), max(id) from project")[0]
-    mark = (database, count, newest, db.revisions().get("calls"))
-    if _last_known and _last_known[0][0] == mark:
-        return _last_known[0][1]
-    found = dict(db.rows("select key, root from project"))
+    """The projects of this ledger; read again only when there are other calls."""
+    newest = db.rows("select count(*), max(id) from project")[0]
+    mark = (str(db.usage.database), newest, db.revisions().get("calls"))
+    before = _latest[:1]
+    if before and before[0][0] == mark:
+        return before[0][1]
+    found = dict(db.rows(_HAVING_CALLS))
     same = roots.returned(found)
     own = {key: root for key, root in found.items() if key not in same}
     made = Known(own, roots.names(own), same)
-    _last_known[:] = [(mark, made)]
+    _latest[:] = [(mark, made)]
     return made
 
 
-_last_known: list[tuple[Any, Known]] = []
+_latest: list[tuple[Any, Known]] = []
+# A fork that only copied the calls of its parent makes no project, which another were told from.
+_HAVING_CALLS = (
+    "select key, root from project where key in "
+    "(select name from daily_usage where heading = 'project')"
+)
 
 
 def listed_aliases(given: Mapping[str, Any]) -> dict[str, str]:

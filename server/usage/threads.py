@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from heapq import nlargest
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.errors import NotFound
 from server.sentences import say
@@ -18,7 +19,8 @@ from server.usage.calls import Page
 from server.usage.days import QUARTER
 from server.usage.slices import Filter
 
-_MOST_POINTS = 400
+_MOST_POINTS = 400  # of the session that a thread's story is about
+_MOST_OTHERS = 2000  # of all its others
 _TREND = 5  # calls at each end that a trend compares
 
 # Unknown sorts below everything, so that no row gets lost between pages.
@@ -63,7 +65,8 @@ _AS = re.compile(r"\bas (\w+)")
 _AS_G = re.compile(r"\bg\.(\w+)")
 _MANY = 2000  # from here on a sort needs an index of its own
 _HAVING = {
-    "context-bloat": "g.bloat > 0",
+    "context-bloat": "g.grown > 0",
+    "context-full": "g.bloat > 0",
     "cache-misses": "g.misses > 0",
     "pricing-gaps": "g.unpriced > 0",
     "estimated-review": "g.estimated > 0",
@@ -152,17 +155,22 @@ def one(name: str) -> dict[str, Any]:
     )
     if not found:
         raise NotFound("There is no such thread, or it has no calls. Go back to the list.")
-    story = db.rows(
-        "select c.id, c.started_at, c.input, c.cached, c.output, c.reasoning, c.context_window, "
-        "c.cost, c.initiator, s.kind from session s join call c on c.session = s.id "
-        "where s.thread = ? order by c.started_at, c.id",
-        (name,),
-    )
+    story = [
+        Told(*row)
+        for row in db.rows(
+            "select c.id, c.started_at, c.input, c.cached, c.output, c.context_window, c.cost, "
+            "c.initiator, s.kind, s.key from session s join call c on c.session = s.id "
+            "where s.thread = ? order by c.started_at, c.id",
+            (name,),
+        )
+    ]
+    own = main_session(story, name)
     return {
         **_rows(found)[0],
         "sessionList": _sessions(name),
-        "curve": _curve(story),
-        "lifecycle": lifecycle(story, thresholds.current()),
+        "ownSessionId": own,
+        "curve": _curve(story, own),
+        "lifecycle": lifecycle(story, thresholds.current(), own),
         "advice": afresh.advice(_own(story), thresholds.current()),
     }
 
@@ -206,7 +214,8 @@ class _Groups:
 
     def _sum_up(self, rest: Filter, needed: list[str]) -> None:
         """Make the groups that the threads' own rollup does not hold."""
-        self.picky = bool(self._wanted.text or self._wanted.preset or self._wanted.thread)
+        having = self._wanted.preset in _HAVING
+        self.picky = bool(self._wanted.text or having or self._wanted.thread)
         if slices.bare(replace(rest, since=None, until=None)):
             self.recent = not self.picky and self._to_the_end(needed)
             self.spanned = not self.recent and self._inside()
@@ -487,9 +496,6 @@ def _flags(values: tuple[Any, ...]) -> list[str]:
     return [key for key, count in named if count]
 
 
-_KINDS = {"subagent": "subagent", "review": "review", "title": "title"}
-
-
 _TITLES = {"title": say("thread.titling")}
 
 
@@ -499,7 +505,7 @@ def _sessions(thread: str) -> list[dict[str, Any]]:
         {
             "id": key,
             "parentId": parent,
-            "kind": _KINDS.get(kind, "main"),
+            "kind": calls.kind(kind),
             "role": role,
             "title": title[0][0] if title and key == thread else _TITLES.get(kind),
             "startedAt": iso(first_at if started is None else started),
@@ -507,6 +513,7 @@ def _sessions(thread: str) -> list[dict[str, Any]]:
             "calls": count or 0,
             "totalTokens": tokens or 0,
             "costUsd": calls.cost_usd(cost or 0, count or 0, unpriced or 0),
+            "unpriced": unpriced or 0,
             "cacheRatio": cached / first if first else None,
         }
         for (
@@ -522,41 +529,84 @@ def _sessions(thread: str) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-Story = list[tuple[Any, ...]]  # id, at, input, cached, output, reasoning, window, cost, by, kind
+class Told(NamedTuple):
+    """A call of a thread, as its story tells it."""
+
+    id: str
+    at: int
+    input: int
+    cached: int
+    output: int
+    window: int | None
+    cost: int | None
+    initiator: str | None
+    kind: str | None = None
+    session: str = ""
+
+    @property
+    def full(self) -> float | None:
+        """The share of its context window that was filled."""
+        return self.input / self.window if self.window else None
+
+
+Story = Sequence[Told]
+
+
+def main_session(story: Story, thread: str) -> str:
+    """The session whose context a thread's story is about: the thread's own, or, where that has
+    no calls, the one with the most of them that is no helper's.
+    """
+    counts = Counter(call.session for call in story)
+    if counts[thread]:
+        return thread
+    most = Counter(call.session for call in story if calls.kind(call.kind) == "main") or counts
+    return max(most, key=lambda one: most[one], default="")
 
 
 def _own(story: Story) -> list[afresh.Step]:
     """The calls of the thread's own conversation, without its helpers'."""
     return [
-        afresh.Step(name, first, cached, window, by)
-        for name, _, first, cached, _, _, window, _, by, kind in story
-        if kind not in ("subagent", "review", "title")
+        afresh.Step(call.id, call.input, call.cached, call.window, call.initiator or "")
+        for call in story
+        if calls.kind(call.kind) == "main"
     ]
 
 
-def _curve(story: Story) -> list[dict[str, Any]]:
-    """Every call, or as many as a chart can show: the first, the last, and each extreme."""
-    points, total = [], 0
-    for number, (name, at, first, cached, output, _, window, cost, *_rest) in enumerate(story, 1):
-        total += first + output
-        points.append(
+def _curve(story: Story, own: str = "") -> list[dict[str, Any]]:
+    """Every call, or as many as a chart of a session can show: the first, the last, and each
+    extreme. Each session has a context of its own.
+    """
+    sessions: dict[str, list[dict[str, Any]]] = {}
+    total = 0
+    for number, call in enumerate(story, 1):
+        total += call.input + call.output
+        sessions.setdefault(call.session, []).append(
             {
-                "callId": name,
+                "callId": call.id,
                 "number": number,
-                "at": iso(at),
-                "cacheRatio": cached / first if first else None,
-                "contextPercent": 100 * first / window if window else None,
-                "totalTokens": first + output,
+                "at": iso(call.at),
+                "sessionId": call.session,
+                "cacheRatio": call.cached / call.input if call.input else None,
+                "contextPercent": None if call.full is None else 100 * call.full,
+                "totalTokens": call.input + call.output,
                 "cumulativeTokens": total,
-                "costUsd": None if cost is None else cost / 1e6,
+                "costUsd": None if call.cost is None else call.cost / 1e6,
             }
         )
-    return points if len(points) <= _MOST_POINTS else _extremes(points)
+    others = _MOST_OTHERS // max(1, len(sessions) - 1)
+    kept = [
+        point
+        for session, points in sessions.items()
+        for point in _extremes(points, _MOST_POINTS if session == own else others)
+    ]
+    return sorted(kept, key=lambda point: point["number"])
 
 
-def _extremes(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _extremes(points: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     """Of equal stretches of the calls, the lowest and highest points of either line."""
-    stretches = (_MOST_POINTS - 2) // 4
+    if len(points) <= min(most, _MOST_POINTS):
+        return points
+    stretches = max(0, min(most, _MOST_POINTS) - 2) // 4
     kept = {0, len(points) - 1}
     for stretch in range(stretches):
         begin, end = (len(points) * edge // stretches for edge in (stretch, stretch + 1))
@@ -567,23 +617,27 @@ def _extremes(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [points[number] for number in sorted(kept)]
 
 
-def lifecycle(story: Story, limits: dict[str, float]) -> list[dict[str, Any]]:
-    """What mattered in a thread's life, oldest call first: only what applies."""
-    found = [_expensive(story, limits), _jump(story), *_trends(story)]
+def lifecycle(story: Story, limits: dict[str, float], own: str = "") -> list[dict[str, Any]]:
+    """What mattered in a thread's life, oldest call first: only what applies.
+
+    What is said of cache and context is of the session `own` alone: a helper has its own.
+    """
+    mine = [call for call in story if call.session == own]
+    found = [_expensive(story, limits, own), _jump(story), *_trends(mine)]
     jump = found[1]
     if jump is not None:
         found.append(_helper_before(story, jump["callId"]))
-    compactions = sum(row[8] == "compaction" for row in story)
+    compactions = sum(call.initiator == "compaction" for call in mine)
     if compactions:
         found.append(_signal("compactions", value=compactions))
     return [signal for signal in found if signal is not None]
 
 
-def _signal(key: str, row: tuple[Any, ...] | None = None, **more: Any) -> dict[str, Any]:
+def _signal(key: str, call: Told | None = None, **more: Any) -> dict[str, Any]:
     return {
         "key": key,
-        "callId": row[0] if row else None,
-        "at": iso(row[1]) if row else None,
+        "callId": call.id if call else None,
+        "at": iso(call.at) if call else None,
         "from": None,
         "to": None,
         "value": None,
@@ -591,25 +645,27 @@ def _signal(key: str, row: tuple[Any, ...] | None = None, **more: Any) -> dict[s
     }
 
 
-def _expensive(story: Story, limits: dict[str, float]) -> dict[str, Any] | None:
-    for row in story:
-        cost, context = (row[7] or 0) / 1e6, row[2] / row[6] if row[6] else 0
-        if cost >= limits["high_cost_usd"] > 0 or context >= limits["high_context_percent"] > 0:
-            value = None if row[7] is None else cost
-            return _signal("first-expensive-turn", row, value=value)
+def _expensive(story: Story, limits: dict[str, float], own: str) -> dict[str, Any] | None:
+    """The first turn that was dear; or, in `to`, how full the context was that made it so."""
+    for call in story:
+        if (call.cost or 0) / 1e6 >= limits["high_cost_usd"] > 0:
+            return _signal("first-expensive-turn", call, value=(call.cost or 0) / 1e6)
+        filled = call.full or 0
+        if call.session == own and filled >= limits["high_context_percent"] > 0:
+            return _signal("first-expensive-turn", call, to=100 * filled)
     return None
 
 
 def _jump(story: Story) -> dict[str, Any] | None:
     if len(story) < 2:
         return None
-    row = max(story, key=lambda row: row[2] + row[4])
-    return _signal("largest-jump", row, value=row[2] + row[4])
+    call = max(story, key=lambda one: one.input + one.output)
+    return _signal("largest-jump", call, value=call.input + call.output)
 
 
 def _trends(story: Story) -> list[dict[str, Any]]:
-    cache = [row[3] / row[2] for row in story if row[2]]
-    context = [100 * row[2] / row[6] for row in story if row[6]]
+    cache = [call.cached / call.input for call in story if call.input]
+    context = [100 * call.full for call in story if call.full is not None]
     found = []
     # The context's are read off a curve that begins and ends with them.
     filled = (context[0], context[-1]) if context else (0, 0)
@@ -630,9 +686,9 @@ def _ends(values: list[float]) -> tuple[float, float]:
 
 
 def _helper_before(story: Story, call: str) -> dict[str, Any] | None:
-    for row in story:
-        if row[0] == call:
+    for one in story:
+        if one.id == call:
             return None
-        if row[9] in ("subagent", "review"):
-            return _signal("subagent-before-spike", row)
+        if one.kind in ("subagent", "review"):
+            return _signal("subagent-before-spike", one)
     return None

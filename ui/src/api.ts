@@ -127,7 +127,10 @@ export interface Attention {
 
 export interface Overview {
   lastSyncAt: string | null;
+  /** As many as were asked for. */
   accounts: Account[];
+  /** Accounts in rotation whose allowance nobody has told yet. */
+  unmeasured: number;
   pool: {
     windows: Allowance[];
     accounts: { total: number; active: number; paused: number; blocked: number; signInNeeded: number };
@@ -216,14 +219,21 @@ export interface CallRow {
   threadId: string | null;
   threadTitle: string | null;
   project: string | null;
+  /** What the answer (Claude) or the request through the proxy says of its speed. */
+  tier?: string | null;
   model: string | null;
   effort: string | null;
   initiator: string | null;
+  /** Whose work within the thread it was, and what that helper is called. */
+  kind: "main" | "subagent" | "review" | "title";
+  role: string | null;
   durationMs: number | null;
   gapMs?: number | null;
   inputTokens: number;
   cachedInputTokens: number;
   uncachedInputTokens: number;
+  cacheWriteTokens: number;
+  cacheWrite1hTokens: number;
   outputTokens: number;
   reasoningTokens: number | null;
   totalTokens: number;
@@ -363,6 +373,7 @@ export interface ThreadSession {
   calls: number;
   totalTokens: number;
   costUsd: number | null;
+  unpriced: number;
   cacheRatio: number | null;
 }
 
@@ -371,6 +382,7 @@ export interface CurvePoint {
   /** Which call of the thread it is, from 1. */
   number: number;
   at: string;
+  sessionId: string;
   cacheRatio: number | null;
   contextPercent: number | null;
   totalTokens: number;
@@ -389,6 +401,8 @@ export interface Lifecycle {
 
 export interface ThreadDetail extends ThreadRow {
   sessionList: ThreadSession[];
+  /** The session that the story of cache and context is about. */
+  ownSessionId: string;
   curve: CurvePoint[];
   lifecycle: Lifecycle[];
   /** Why the thread should be started afresh; null while it goes well. */
@@ -411,6 +425,9 @@ export interface Card {
   threadTitle: string | null;
   callId: string | null;
   preset: string | null;
+  /** Of the calls behind a cost: how many have no price, and whether a price is an estimate. */
+  unpriced: number;
+  estimated: boolean;
 }
 
 export interface Preset {

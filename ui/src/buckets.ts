@@ -11,6 +11,8 @@ export interface Bucket {
   cached: number;
   tokens: number;
   costUsd: number | null;
+  /** Calls without a price, which are not in the cost. */
+  unpriced: number;
   series: Record<string, number>;
 }
 
@@ -49,6 +51,7 @@ export function gather(days: TrendDay[], by: Grain, names: string[]): Bucket[] {
       cached: 0,
       tokens: 0,
       costUsd: null,
+      unpriced: 0,
       series: {},
     };
     found.set(key, bucket);
@@ -60,6 +63,7 @@ export function gather(days: TrendDay[], by: Grain, names: string[]): Bucket[] {
 function add(bucket: Bucket, day: TrendDay, names: string[]): void {
   bucket.to = day.day;
   bucket.calls += day.calls;
+  bucket.unpriced += day.unpriced;
   bucket.input += day.cachedInput + day.uncachedInput;
   bucket.cached += day.cachedInput;
   bucket.tokens += day.cachedInput + day.uncachedInput + day.output;

@@ -143,7 +143,7 @@ export interface Status {
 
 /** The page's filters as the routes want them; archived sessions count when the page counts them. */
 function asked(usage: Usage): string {
-  return query({ ...usage.shared, effort: usage.all("effort"), include_archived: usage.shared.history ? "0" : "1" });
+  return query({ ...usage.shared, include_archived: usage.shared.history ? "0" : "1" });
 }
 
 /** One section, as it is stored, or computed for the filters. */
@@ -196,5 +196,5 @@ export function useRefresh() {
 
 /** The calls behind a number: those of the page's filters that have this fact. */
 export function behind(usage: Usage, type: string, name: string): string {
-  return onward("/calls", usage.search, { effort: usage.all("effort"), fact: `${type}:${name}` });
+  return onward("/calls", usage.search, { fact: `${type}:${name}` });
 }

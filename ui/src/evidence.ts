@@ -38,6 +38,8 @@ export interface Deltas {
   inputTokens: number;
   cachedInputTokens: number;
   uncachedInputTokens: number;
+  cacheWriteTokens: number;
+  cacheWrite1hTokens: number;
   outputTokens: number;
   reasoningTokens: number | null;
   totalTokens: number;

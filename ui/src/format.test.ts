@@ -82,6 +82,9 @@ test.each([
 test("a reset beyond a day is a weekday, beyond a week a date", () => {
   expect(show.reset(at(45 * H), now)).toBe("Mon 09:00");
   expect(show.reset(at(12 * 24 * H), now)).toBe("Dec 3 12:00");
+  // Six days and some hours on it is the same weekday as now: alone it would mean today.
+  expect(show.reset(at(6 * 24 * H + 6 * H), now)).toBe("Fri 18:00");
+  expect(show.reset(at(6 * 24 * H + 14 * H), now)).toMatch(/Nov 28/);
 });
 
 test.each([

@@ -177,7 +177,9 @@ export function when(iso: Maybe<string>, now: number, weekday: "short" | "long" 
 function soon(at: number, now: number, weekday: "short" | "long" = "short"): string {
   const time = clock(at);
   if (dayOf(at) === dayOf(now)) return time;
-  const near = Math.abs(at - now) < 6.5 * DAY;
+  const of = (time: number) => dates({ weekday }).format(time);
+  // The weekday of today would mean today.
+  const near = Math.abs(at - now) < 6.5 * DAY && of(at) !== of(now);
   const date = dates(near ? { weekday } : { month: "short", day: "numeric" }).format(at);
   return `${date} ${time}`;
 }

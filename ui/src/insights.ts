@@ -1,7 +1,7 @@
 /** The presets of the insights and where each leads; the server knows their filters. */
 import type { Card, Severity } from "./api";
 import { callPath } from "./evidence";
-import { credits, count, money, percent, share } from "./format";
+import { compact, credits, money, percent, share } from "./format";
 import { onward } from "./usage";
 
 export const PRESETS = [
@@ -14,14 +14,20 @@ export const PRESETS = [
   { key: "estimated-review", view: "calls", sort: "cost", direction: "desc" },
 ] as const;
 
+/** What a card leads to where no way to look shows exactly its calls. */
+const CARDS = [{ key: "context-full", view: "calls", sort: "context", direction: "desc" }] as const;
+/** Every preset that an address may name. */
+export const NAMED = [...PRESETS, ...CARDS];
+
 export type PresetKey = (typeof PRESETS)[number]["key"];
 
-/** The address of a preset, with the shared filters of a search part. Pure. */
+/** The address of a preset, with the shared filters of a search part and its text. Pure. */
 export function presetLink(key: string, search: string): string | null {
-  const found = PRESETS.find((preset) => preset.key === key);
+  const found = NAMED.find((preset) => preset.key === key);
   if (!found) return null;
   return onward(`/${found.view}`, search, {
-    preset: found.view === "calls" ? found.key : null,
+    q: new URLSearchParams(search).get("q"),
+    preset: found.key,
     sort: found.sort,
     direction: found.direction === "asc" ? "asc" : null,
   });
@@ -47,7 +53,7 @@ export function worth(card: Card): string {
     case "credits":
       return credits(card.value);
     default:
-      return count(card.value);
+      return compact(card.value);
   }
 }
 

@@ -1,9 +1,10 @@
 /** The columns of a table of threads, and how its cells read. */
 import type { ReactNode } from "react";
 import type { ThreadRow } from "./api";
-import { compact, count, credits, exact, full, joined, modelName, money, pair, share, stamp, UNKNOWN } from "./format";
+import { compact, count, credits, exact, full, joined, modelName, pair, share, stamp, UNKNOWN } from "./format";
 import { severityMark } from "./insights";
 import en from "./locales/en.json";
+import { Cost } from "./parts/Cost";
 import { Sign } from "./parts/Sign";
 import { t, tIf, type Word } from "./words";
 
@@ -41,14 +42,8 @@ function listed(found: { name: string | null; calls: number }[]): string {
 /** What a thread cost; an estimate and a missing price say so. */
 export function threadCost(thread: ThreadRow): ReactNode {
   if (thread.costUsd === null) return <span className="muted">{t("calls.noPrice")}</span>;
-  return (
-    <>
-      {money(thread.costUsd)}
-      {thread.priceStatus !== "exact" && (
-        <abbr title={tIf(`threads.price.${thread.priceStatus}`, thread.priceStatus)}>*</abbr>
-      )}
-    </>
-  );
+  const estimated = thread.flags.includes("estimated-pricing");
+  return <Cost usd={thread.costUsd} unpriced={thread.unpriced} estimated={estimated} />;
 }
 
 /** How much attention a thread asks for, as words and a shape. */

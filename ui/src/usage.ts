@@ -8,22 +8,26 @@ import { changed, useAddress, type Change } from "./url";
 /** The pages that one filter bar serves. */
 export const USAGE_PATHS = ["/trends", "/insights", "/calls", "/threads", "/diagnostics"];
 
-const SHARED = ["range", "from", "to", "provider", "account", "model", "project", "tag", "history"];
+const SHARED = ["range", "from", "to", "provider", "account", "model", "effort", "project", "tag", "history"];
 
-/** What of a search part goes along to another usage page. Pure. */
+/** What of a search part goes along to another usage page: a text, too, that only some of them look for. Pure. */
 export function carried(search: string): string {
-  const kept = [...new URLSearchParams(search)].filter(([key]) => SHARED.includes(key));
+  return only([...SHARED, "q"], search);
+}
+
+function only(names: string[], search: string): string {
+  const kept = [...new URLSearchParams(search)].filter(([key]) => names.includes(key));
   const text = new URLSearchParams(kept).toString();
   return text && `?${text}`;
 }
 
-/** The address of a page with the shared filters of a search part and more. Pure. */
+/** The address of the rows behind a number: the shared filters of a search part and more. Pure. */
 export function onward(
   path: string,
   search: string,
   more: Record<string, string | string[] | null> = {},
 ): string {
-  return path + changed(carried(search), more);
+  return path + changed(only(SHARED, search), more);
 }
 
 /** What changes nothing in which rows a list holds, or in their order. */
@@ -40,6 +44,7 @@ export function useUsage(fallback = "all") {
   const shared = {
     provider: oneOf(address.get("provider"), ["codex", "claude"]),
     model: address.all("model"),
+    effort: address.all("effort"),
     project: address.all("project"),
     account: address.all("account"),
     tag: address.all("tag"),
@@ -49,7 +54,7 @@ export function useUsage(fallback = "all") {
     ...span,
   };
   const narrowed = Boolean(
-    shared.provider || shared.model.length || shared.project.length || shared.account.length ||
+    shared.provider || shared.model.length || shared.effort.length || shared.project.length || shared.account.length ||
       shared.tag.length || named,
   );
   // Another filter or order is another list, which begins at its top.
@@ -72,7 +77,7 @@ export function asked(usage: Usage, more: Parameters<typeof query>[0] = {}): str
 /** What takes every filter of the usage pages away. */
 export const NO_FILTER: Record<string, null> = Object.fromEntries(
   [
-    ...SHARED, "q", "effort", "price", "credit", "preset", "thread", "session", "fact", "open", "sort", "direction",
+    ...SHARED, "q", "price", "credit", "preset", "thread", "session", "fact", "open", "sort", "direction",
     "rows", "nested",
   ].map(
     (key) => [key, null],

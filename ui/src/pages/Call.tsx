@@ -48,7 +48,7 @@ export function CallPage({ id }: { id: string }) {
           <h1>{t("calls.detail")}</h1>
           {call && (
             <p className="note">
-              {[full(call.at), call.project, call.model, call.effort].filter(Boolean).join(" · ")}
+              {[full(call.at), call.project, call.model, call.effort, call.tier].filter(Boolean).join(" · ")}
             </p>
           )}
         </div>
@@ -173,12 +173,16 @@ function Sums({ call }: { call: Investigated }) {
   );
 }
 
-type Counted = "inputTokens" | "cachedInputTokens" | "uncachedInputTokens" | "outputTokens" | "reasoningTokens";
+type Written = "cacheWriteTokens" | "cacheWrite1hTokens";
+type Counted = Written | "inputTokens" | "cachedInputTokens" | "uncachedInputTokens" | "outputTokens" | "reasoningTokens";
 
-const ROWS: [Word, Counted][] = [
+const ROWS: [Word, Counted, (1 | 2)?][] = [
   ["calls.col.input", "inputTokens"],
   ["calls.col.cached", "cachedInputTokens"],
   ["calls.col.new", "uncachedInputTokens"],
+  // A part of the one above, which costs otherwise; most providers tell of none.
+  ["call.written", "cacheWriteTokens", 1],
+  ["call.writtenHour", "cacheWrite1hTokens", 2],
   ["calls.col.output", "outputTokens"],
   ["calls.col.reasoning", "reasoningTokens"],
 ];
@@ -211,9 +215,11 @@ function Compared({ call }: { call: Investigated }) {
             </tr>
           </thead>
           <tbody>
-            {ROWS.map(([word, key]) => (
+            {ROWS.filter(([, key, part]) => !part || call[key] || deltas?.[key]).map(([word, key, part]) => (
               <tr key={key}>
-                <th scope="row">{t(word)}</th>
+                <th scope="row" className={part && `depth${part}`}>
+                  {t(word)}
+                </th>
                 <td className="num">{exact(call[key])}</td>
                 {deltas && <Change now={call[key]} by={deltas[key]} />}
               </tr>

@@ -12,7 +12,7 @@ import { COLUMNS } from "../calls";
 import { fetchFile } from "../csv";
 import { count, credits, dayOf, exact, money, pair } from "../format";
 import { useNow, useTitle } from "../hooks";
-import { PRESETS } from "../insights";
+import { NAMED } from "../insights";
 import { OrArchived } from "../parts/Archived";
 import { CallPanel } from "../parts/CallPanel";
 import { CallTable, DOUBLE_CLICK_MS } from "../parts/CallTable";
@@ -20,14 +20,14 @@ import { Chips } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
-import { Many, SearchBox } from "../parts/Filters";
+import { SearchBox } from "../parts/Filters";
 import { NoPrice } from "../parts/NoPrice";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
-import { plain, UsageBar, useOptions } from "../parts/UsageBar";
+import { UsageBar, useOptions } from "../parts/UsageBar";
 import { oneOf } from "../range";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { t, type Word } from "../words";
@@ -44,10 +44,9 @@ export function useFilters() {
   const asked = {
     ...usage.shared,
     q: usage.get("q"),
-    effort: usage.all("effort"),
     priceStatus: price,
     creditConfidence: price ? "" : oneOf(usage.get("credit"), CREDITS),
-    preset: oneOf(usage.get("preset"), PRESETS.map(({ key }) => key)),
+    preset: oneOf(usage.get("preset"), NAMED.filter(({ view }) => view === "calls").map(({ key }) => key)),
     thread: usage.get("thread"),
     session: usage.get("session"),
     fact: usage.get("fact"),
@@ -56,7 +55,6 @@ export function useFilters() {
   };
   const own = Boolean(
     asked.q ||
-    asked.effort.length ||
     asked.priceStatus ||
     asked.creditConfidence ||
     asked.preset ||
@@ -359,16 +357,11 @@ function Nothing({ filters }: { filters: CallFilters }) {
 }
 
 function FilterBar({ filters }: { filters: CallFilters }) {
-  const options = useOptions();
-  const set = (key: string) => (value: string | string[]) => filters.change({ [key]: value, open: null });
   return (
     <UsageBar
       usage={filters}
       also={filters.own}
-      folded={
-        filters.asked.effort.length +
-        Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))
-      }
+      folded={Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))}
       start={
         <SearchBox
           value={filters.get("q")}
@@ -377,12 +370,6 @@ function FilterBar({ filters }: { filters: CallFilters }) {
         />
       }
     >
-      <Many
-        label={t("filter.effort")}
-        values={filters.asked.effort}
-        options={plain(options?.efforts)}
-        change={set("effort")}
-      />
       <Confidence
         price={filters.asked.priceStatus}
         credit={filters.asked.creditConfidence}

@@ -28,11 +28,11 @@ import { useNow, useTitle } from "../hooks";
 import { OrArchived } from "../parts/Archived";
 import { PrivacyMode } from "../parts/Privacy";
 import { CopyLink } from "../parts/Chips";
-import { Many, One } from "../parts/Filters";
+import { One } from "../parts/Filters";
 import { Listing, type ListColumn } from "../parts/Listing";
 import { Panels } from "../parts/Panels";
 import { Empty, Failure, Skeleton } from "../parts/States";
-import { plain, UsageBar, useOptions } from "../parts/UsageBar";
+import { UsageBar } from "../parts/UsageBar";
 import { onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
 import "../diagnostics.css";
@@ -41,30 +41,21 @@ export function Diagnostics() {
   useTitle(t("nav.diagnostics"));
   const usage = useUsage();
   const refresh = useRefresh();
-  const efforts = useOptions()?.efforts;
   const overview = useSection<Overview>("overview", usage);
-  const chosen = usage.all("effort");
   return (
     <>
       <header>
         <h1>{t("nav.diagnostics")}</h1>
         <span className="tools">
           <PrivacyMode />
-          <Age overview={overview.data} live={usage.narrowed || chosen.length > 0} />
+          <Age overview={overview.data} live={usage.narrowed} />
           <button type="button" onClick={refresh.refresh} disabled={refresh.running}>
             {t("do.reload")}
           </button>
           <CopyLink />
         </span>
       </header>
-      <UsageBar usage={usage} also={chosen.length > 0}>
-        <Many
-          label={t("filter.effort")}
-          values={chosen}
-          options={plain(efforts)}
-          change={(values) => usage.change({ effort: values })}
-        />
-      </UsageBar>
+      <UsageBar usage={usage} />
       {refresh.running && <Running status={refresh.status} />}
       <Trouble status={refresh.status} asked={refresh.error?.message} />
       {!usage.wrong && (
@@ -73,7 +64,7 @@ export function Diagnostics() {
             data.status === "missing" ? (
               <Missing refresh={refresh.refresh} />
             ) : data.usage_rows === 0 ? (
-              <NoCalls usage={usage} asked={{ effort: chosen }} />
+              <NoCalls usage={usage} />
             ) : (
               <Sections data={data} usage={usage} />
             )
@@ -150,11 +141,11 @@ function Missing({ refresh }: { refresh: () => void }) {
 }
 
 /** No calls: eleven empty lists would say no more than this. */
-function NoCalls({ usage, asked }: { usage: Usage; asked: { effort: string[] } }) {
-  const title = t(usage.narrowed || asked.effort.length ? "calls.noMatch" : "calls.empty");
+function NoCalls({ usage }: { usage: Usage }) {
+  const title = t(usage.narrowed ? "calls.noMatch" : "calls.empty");
   return (
     <section className="card">
-      <OrArchived usage={usage} asked={asked} title={title}>
+      <OrArchived usage={usage} title={title}>
         <Empty title={title}>{t("diag.none.calls")}</Empty>
       </OrArchived>
     </section>
@@ -213,7 +204,7 @@ function Sections({ data, usage }: { data: Overview; usage: Usage }) {
 }
 
 function Figures({ data, runs, usage }: { data: Overview; runs: number | undefined; usage: Usage }) {
-  const calls = onward("/calls", usage.search, { effort: usage.all("effort") });
+  const calls = onward("/calls", usage.search);
   const parts: [string, ReactNode, string][] = [
     [t("series.calls"), <Link key="calls" href={calls}>{count(data.usage_rows)}</Link>, exact(data.usage_rows)],
     [t("diag.by.source_log"), <Link key="sessions" href={onward("/threads", usage.search)}>{count(data.session_count)}</Link>, exact(data.session_count)],
@@ -939,7 +930,7 @@ function TopLink({ rows, usage, dimension, children }: Omit<GroupLinkProps, "row
     source_log: { fact: `sessions:${names.join(",")}` },
     cwd: { project: names },
   };
-  return <Link href={onward("/calls", usage.search, { effort: usage.all("effort"), ...together[dimension] })}>{children}</Link>;
+  return <Link href={onward("/calls", usage.search, { ...together[dimension] })}>{children}</Link>;
 }
 
 interface GroupLinkProps {
@@ -958,5 +949,5 @@ function GroupLink({ row, usage, dimension, children }: GroupLinkProps) {
     cwd: { project: row.project ?? null },
   };
   if (dimension === "cwd" && !row.project) return <>{children}</>;
-  return <Link href={onward("/calls", usage.search, { effort: usage.all("effort"), ...filters[dimension] })}>{children}</Link>;
+  return <Link href={onward("/calls", usage.search, { ...filters[dimension] })}>{children}</Link>;
 }

@@ -9,23 +9,26 @@ import { AllowanceCard } from "../parts/AllowanceCard";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
+import { Cost } from "../parts/Cost";
+import { SearchBox } from "../parts/Filters";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
-import { UsageBar } from "../parts/UsageBar";
+import { useOptions, UsageBar } from "../parts/UsageBar";
 import { Attention, threadCost, titled, titleOf } from "../threads";
-import { asked, onward, useUsage, type Usage } from "../usage";
+import { asked, NO_FILTER, onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
 
 export function Insights() {
   useTitle(t("insights.title"));
   const usage = useUsage();
+  const q = usage.get("q");
   const found = useQuery({
-    queryKey: ["insights", usage.shared],
-    queryFn: ({ signal }) => api<Data>(`/api/insights${asked(usage)}`, { signal }),
+    queryKey: ["insights", usage.shared, q],
+    queryFn: ({ signal }) => api<Data>(`/api/insights${asked(usage, { q })}`, { signal }),
     meta: { topics: ["calls", "settings"] },
     placeholderData: keepPreviousData,
     enabled: !usage.wrong,
@@ -40,7 +43,17 @@ export function Insights() {
           <CopyLink />
         </span>
       </header>
-      <UsageBar usage={usage} />
+      <UsageBar
+        usage={usage}
+        also={Boolean(q)}
+        start={
+          <SearchBox
+            value={q}
+            hint={t("calls.searchHint")}
+            change={(next) => usage.change({ q: next }, { replace: true })}
+          />
+        }
+      />
       <OwnFileProblems names={["thresholds", "projects", "pricing", "rate-card", "allowance"]} />
       {found.data ? (
         <Loaded data={found.data} usage={usage} />
@@ -83,21 +96,44 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
       <section className="card">
         <div className="card-head">
           <h2>{t("insights.top")}</h2>
-          <Link className="link note" href={onward("/threads", search, { sort: "attention" })}>
+          <Link className="link note" href={onward("/threads", search, { q: usage.get("q"), sort: "attention" })}>
             {t("insights.allThreads")}
           </Link>
         </div>
         {data.threads.length ? (
           <Asking data={data} usage={usage} />
         ) : (
-          <OrArchived usage={usage} title={t("threads.noMatch")}>
-            <Empty title={t("threads.empty")}><CodexHome word="calls.emptyText" /></Empty>
+          <OrArchived usage={usage} asked={{ q: usage.get("q") }} title={t("threads.noMatch")}>
+            <Nothing usage={usage} />
           </OrArchived>
         )}
       </section>
       <AllowanceCard />
       <ToTop />
     </>
+  );
+}
+
+/** No thread: none of these filters', or none at all yet. */
+function Nothing({ usage }: { usage: Usage }) {
+  const bare = useOptions()?.models.length === 0;
+  if (bare || (!usage.narrowed && !usage.get("q")))
+    return (
+      <Empty title={t("threads.empty")}>
+        <CodexHome word="calls.emptyText" />
+      </Empty>
+    );
+  return (
+    <Empty
+      title={t("threads.noMatch")}
+      action={
+        <button type="button" onClick={() => usage.change(NO_FILTER)}>
+          {t("do.clear")}
+        </button>
+      }
+    >
+      {t("requests.noMatchText")}
+    </Empty>
   );
 }
 
@@ -112,7 +148,9 @@ function Attentive({ card, search }: { card: Card; search: string }) {
         {t(`severity.${card.severity}`)}
       </span>
       <b>{tIf(`card.${card.key}`, card.key)}</b>
-      <strong>{worth(card)}</strong>
+      <strong title={card.unit === "tokens" ? exact(card.value) : undefined}>
+        {card.unit === "usd" ? <Cost usd={card.value} unpriced={card.unpriced} estimated={card.estimated} /> : worth(card)}
+      </strong>
       <small>
         {title ? <bdi>{title}</bdi> : said}
       </small>
@@ -164,9 +202,9 @@ function Asking({ data, usage }: { data: Data; usage: Usage }) {
   const total = data.presets.find(({ key }) => key === "highest-cost")?.count ?? first;
   const wanted = Math.min(Number(usage.get("rows")) || 0, MOST);
   const found = useQuery({
-    queryKey: ["insights-threads", usage.shared, wanted],
+    queryKey: ["insights-threads", usage.shared, usage.get("q"), wanted],
     queryFn: ({ signal }) =>
-      api<ThreadPage>(`/api/threads${asked(usage, { sort: "attention", limit: wanted })}`, { signal }),
+      api<ThreadPage>(`/api/threads${asked(usage, { q: usage.get("q"), sort: "attention", limit: wanted })}`, { signal }),
     meta: { topics: ["calls", "settings"] },
     placeholderData: keepPreviousData,
     enabled: wanted > first && !usage.wrong,

@@ -18,14 +18,14 @@ import { Empty, Failure, Skeleton } from "../parts/States";
 import { told } from "../told";
 import { t, type Word } from "../words";
 
-const IN_ROTATION: Account["status"][] = ["active", "rate_limited", "quota_exceeded"];
-
 export function Overview() {
   useTitle(t("overview.title"));
   const tz = useZone();
+  const [most, setMost] = useState(LANES);
   const found = useQuery({
-    queryKey: ["overview", tz],
-    queryFn: ({ signal }) => api<Data>(`/api/dashboard/overview${query({ tz })}`, { signal }),
+    queryKey: ["overview", tz, most],
+    queryFn: ({ signal }) =>
+      api<Data>(`/api/dashboard/overview${query({ tz, accounts: most })}`, { signal }),
     placeholderData: keepPreviousData,
     meta: { topics: ["accounts", "requests", "calls", "settings"] },
     // Percentages move with the clock as well: a window that resets, a pace that drifts.
@@ -45,7 +45,7 @@ export function Overview() {
           <Failure error={found.error} retry={() => void found.refetch()} />
         </section>
       )}
-      {data && <Loaded data={data} now={now} />}
+      {data && <Loaded data={data} now={now} more={() => setMost(2 * most)} />}
     </>
   );
 }
@@ -75,11 +75,11 @@ function Freshness({ data, now }: { data: Data; now: number }) {
   );
 }
 
-function Loaded({ data, now }: { data: Data; now: number }) {
+function Loaded({ data, now, more }: { data: Data; now: number; more: () => void }) {
   return (
     <>
       <Figures data={data} now={now} />
-      <Lanes accounts={data.accounts} now={now} />
+      <Lanes accounts={data.accounts} total={data.pool.accounts.total} now={now} more={more} />
       <div className="grid">
         <section className="card">
           {data.days.some((day) => total(day) > 0) ? (
@@ -106,7 +106,7 @@ function Loaded({ data, now }: { data: Data; now: number }) {
 
 function Figures({ data, now }: { data: Data; now: number }) {
   const [short, long] = lane(data.pool.windows);
-  const missing = absence(data.accounts);
+  const missing = absence(data);
   const held = data.pool.onCredits ? "credits" : data.pool.state === "spent" ? "blocked" : null;
   const cost = data.today.calls ? money(data.today.costUsd) : money(0);
   return (
@@ -132,15 +132,13 @@ function Figures({ data, now }: { data: Data; now: number }) {
 }
 
 /** Why a window that the pool does not have is missing: only accounts in rotation count. */
-function absence(accounts: Account[]): Word {
-  const serving = accounts.filter(({ status }) => IN_ROTATION.includes(status));
-  if (serving.length > 0) {
-    const known = serving.every(({ windows }) => windows.length > 0);
-    return known ? "overview.headroom.none" : "overview.headroom.unknown";
+function absence({ pool, unmeasured }: Data): Word {
+  const { total, active, blocked, paused } = pool.accounts;
+  if (active + blocked > 0) {
+    return unmeasured === 0 ? "overview.headroom.none" : "overview.headroom.unknown";
   }
-  if (accounts.length === 0) return "overview.headroom.unknown";
-  const paused = accounts.every(({ status }) => status === "paused");
-  return paused ? "overview.headroom.paused" : "overview.headroom.nobody";
+  if (total === 0) return "overview.headroom.unknown";
+  return paused === total ? "overview.headroom.paused" : "overview.headroom.nobody";
 }
 
 function todayText({ calls, threads }: Data["today"]): string {
@@ -207,9 +205,15 @@ function headroomText(
 /** So many lanes at first, twice as many with each click: a thousand at once would keep the page waiting. */
 const LANES = 30;
 
-function Lanes({ accounts, now }: { accounts: Account[]; now: number }) {
-  const [most, setMost] = useState(LANES);
-  const shown = accounts.slice(0, most);
+interface LanesProps {
+  /** Those that are shown, of `total`. */
+  accounts: Account[];
+  total: number;
+  now: number;
+  more: () => void;
+}
+
+function Lanes({ accounts, total, now, more }: LanesProps) {
   return (
     <section className="card">
       <h2>
@@ -228,20 +232,20 @@ function Lanes({ accounts, now }: { accounts: Account[]; now: number }) {
           <CodexHome word="overview.accounts.emptyText" />
         </Empty>
       )}
-      {shown.map((account) => (
+      {accounts.map((account) => (
         <Lane key={account.accountId} account={account} now={now} />
       ))}
-      {shown.length < accounts.length && (
+      {accounts.length < total && (
         <div className="pages">
           <span className="note" role="status">
-            {shownOf(shown.length, accounts.length)}
+            {shownOf(accounts.length, total)}
           </span>
           <span className="tools">
-            <button type="button" onClick={() => setMost(2 * most)}>
+            <button type="button" onClick={more}>
               {t("calls.more")}
             </button>
             <Link href="/accounts" className="button">
-              {t("diag.all", { n: count(accounts.length) })}
+              {t("diag.all", { n: count(total) })}
             </Link>
           </span>
         </div>

@@ -1,14 +1,16 @@
 /** One thread: what it cost, how its cache and context went, what happened when, and its sub-agents. */
 import { useQuery } from "@tanstack/react-query";
-import { useMemo } from "react";
+import { useMemo, useState } from "react";
 import { Link } from "wouter";
 import { api, type Lifecycle, type ThreadDetail, type ThreadSession } from "../api";
 import { callPath } from "../evidence";
-import { compact, count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "../format";
+import { beside, compact, count, credits, duration, exact, full, money, share, stamp, UNKNOWN } from "../format";
 import { useNow, useTitle } from "../hooks";
 import { Arrow } from "../parts/Arrow";
 import { CopyLink } from "../parts/Chips";
 import { Copy, Facts } from "../parts/Copy";
+import { Cost } from "../parts/Cost";
+import { One } from "../parts/Filters";
 import { NestedCalls } from "../parts/NestedCalls";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -174,22 +176,48 @@ function Total({ name, value, title }: { name: string; value: React.ReactNode; t
   );
 }
 
+/** Which session's curves are shown: each has a context of its own. */
+function CurveOf({ thread, shown, choose }: { thread: ThreadDetail; shown: string; choose: (id: string) => void }) {
+  const drawn = new Map<string, number>();
+  for (const { sessionId } of thread.curve) drawn.set(sessionId, (drawn.get(sessionId) ?? 0) + 1);
+  const known = thread.sessionList.filter(({ id }) => id === shown || (drawn.get(id) ?? 0) > 1);
+  if (known.length < 2) return null;
+  return (
+    <div className="chart-tools">
+      <One
+        label={t("threads.session")}
+        value={shown}
+        options={known.map((one) => ({ value: one.id, label: sessionName(one) }))}
+        change={choose}
+      />
+    </div>
+  );
+}
+
+/** A session among the others of its thread: "own work", "sub-agent · explorer". */
+function sessionName({ kind, role, startedAt, id }: ThreadSession): string {
+  const whose = beside([tIf(`threads.kind.${kind}`, kind), role !== kind && role]);
+  return [whose, startedAt ? full(startedAt) : id.slice(0, 8)].join(" · ");
+}
+
 function Curves({ thread }: { thread: ThreadDetail }) {
+  const [chosen, choose] = useState(thread.ownSessionId);
+  const curve = useMemo(() => thread.curve.filter(({ sessionId }) => sessionId === chosen), [thread.curve, chosen]);
   const lines = useMemo(
     () => [
       {
         name: t("calls.cacheShare"),
-        points: thread.curve.map(({ at, cacheRatio }) => ({
+        points: curve.map(({ at, cacheRatio }) => ({
           t: at,
           v: cacheRatio === null ? null : cacheRatio * 100,
         })),
       },
       {
         name: t("calls.contextShare"),
-        points: thread.curve.map(({ at, contextPercent }) => ({ t: at, v: contextPercent })),
+        points: curve.map(({ at, contextPercent }) => ({ t: at, v: contextPercent })),
       },
     ],
-    [thread.curve],
+    [curve],
   );
   return (
     <section className="card">
@@ -199,8 +227,9 @@ function Curves({ thread }: { thread: ThreadDetail }) {
         lines={lines}
         label={t("threads.curves.label")}
         file={`thread-${thread.id}`}
-        calls={thread.curve}
+        calls={curve}
       />
+      <CurveOf thread={thread} shown={chosen} choose={choose} />
     </section>
   );
 }
@@ -210,8 +239,9 @@ function said({ key, from, to, value }: Lifecycle): string | null {
   const ratio = (n: number | null) => share(n);
   switch (key) {
     case "first-expensive-turn":
-      // Without a price it is only a guess which turn that was.
-      return value === null ? null : t("life.first-expensive-turn", { cost: money(value) });
+      // Its cost, or how full the context was that made it dear.
+      if (value !== null) return t("life.first-expensive-turn", { cost: money(value) });
+      return to === null ? null : t("life.first-full-turn", { share: share(to / 100) });
     case "largest-jump":
       return t("life.largest-jump", { tokens: compact(value) });
     case "cache-trend":
@@ -308,7 +338,9 @@ function Sessions({ list }: { list: ThreadSession[] }) {
                 {compact(session.totalTokens)}
               </td>
               <td className="num">{share(session.cacheRatio)}</td>
-              <td className="num">{money(session.costUsd)}</td>
+              <td className="num">
+                <Cost usd={session.costUsd} unpriced={session.unpriced} />
+              </td>
             </tr>
           ))}
         </tbody>

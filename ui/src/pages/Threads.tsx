@@ -1,17 +1,19 @@
 /** Which work was it? Threads as a person would name them; each opens to its calls and sub-agents. */
 import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
-import { Fragment, type MouseEvent } from "react";
+import { Fragment, type MouseEvent, type ReactNode } from "react";
 import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
 import { fetchFile } from "../csv";
 import { beside, count, credits, dayOf, exact, money, pair, share, UNKNOWN } from "../format";
 import { useNow, useTitle, useWide } from "../hooks";
+import { NAMED } from "../insights";
 import { OrArchived } from "../parts/Archived";
-import { CopyLink, shownOf } from "../parts/Chips";
+import { CopyLink, PresetChip, Presets, shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
-import { Many, SearchBox } from "../parts/Filters";
+import { Cost } from "../parts/Cost";
+import { SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { NestedCalls } from "../parts/NestedCalls";
 import { OwnFileProblems } from "../parts/OwnFiles";
@@ -19,7 +21,7 @@ import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
-import { plain, useOptions, UsageBar } from "../parts/UsageBar";
+import { useOptions, UsageBar } from "../parts/UsageBar";
 import { mix, THREAD_COLUMNS, TITLE_COLUMN, titleOf, type ThreadColumn } from "../threads";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { oneOf } from "../range";
@@ -37,13 +39,13 @@ function useThreadFilters() {
   const asked = {
     ...usage.shared,
     q: usage.get("q"),
-    effort: usage.all("effort"),
     priceStatus: price,
     creditConfidence: price ? "" : oneOf(usage.get("credit"), CREDITS),
+    preset: oneOf(usage.get("preset"), NAMED.filter(({ view }) => view === "threads").map(({ key }) => key)),
     sort,
     direction: up ? "asc" : "desc",
   };
-  const own = Boolean(asked.q || asked.effort.length || asked.priceStatus || asked.creditConfidence);
+  const own = Boolean(asked.q || asked.preset || asked.priceStatus || asked.creditConfidence);
   return { ...usage, sort, up, asked, own };
 }
 
@@ -81,10 +83,16 @@ export function Threads() {
           {first && <span className="note">{t("threads.count", { count: first.total })}</span>}
           <PrivacyMode />
           {(rows.length > 0 || filters.narrowed || filters.own) && <ReadLogs />}
-          <CopyLink />
         </span>
       </header>
       <Bar filters={filters} />
+      <div className="chips">
+        <PresetChip preset={filters.asked.preset} usage={filters} />
+        <span className="tools push">
+          <Presets preset={filters.asked.preset} usage={filters} />
+          <CopyLink />
+        </span>
+      </div>
       <OwnFileProblems names={["thresholds", "projects", "pricing", "rate-card"]} />
       {first && first.total > 0 && <Totals totals={first.totals} threads={first.total} />}
       {!first ? (
@@ -129,15 +137,11 @@ export function Threads() {
 }
 
 function Bar({ filters }: { filters: Filters }) {
-  const options = useOptions();
   return (
     <UsageBar
       usage={filters}
       also={filters.own}
-      folded={
-        filters.asked.effort.length +
-        Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))
-      }
+      folded={Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))}
       start={
         <SearchBox
           value={filters.get("q")}
@@ -146,12 +150,6 @@ function Bar({ filters }: { filters: Filters }) {
         />
       }
     >
-      <Many
-        label={t("filter.effort")}
-        values={filters.asked.effort}
-        options={plain(options?.efforts)}
-        change={(effort) => filters.change({ effort })}
-      />
       <Confidence
         price={filters.asked.priceStatus}
         credit={filters.asked.creditConfidence}
@@ -162,17 +160,16 @@ function Bar({ filters }: { filters: Filters }) {
 }
 
 function Totals({ totals, threads }: { totals: CallTotals; threads: number }) {
-  const parts = [
+  const parts: [string, ReactNode, string][] = [
     [t("threads.total"), count(threads), exact(threads)],
     [t("calls.total.calls"), count(totals.calls), exact(totals.calls)],
     [t("calls.total.tokens"), count(totals.totalTokens), exact(totals.totalTokens)],
     [t("calls.total.cached"), count(totals.cachedInput), exact(totals.cachedInput)],
     [t("calls.total.new"), count(totals.uncachedInput), exact(totals.uncachedInput)],
-    [t("calls.total.cost"), money(totals.costUsd), money(totals.costUsd)],
-    ...(totals.credits == null
-      ? []
-      : [[t("calls.total.credits"), credits(totals.credits), credits(totals.credits)]]),
+    [t("calls.total.cost"), <Cost key="cost" usd={totals.costUsd} unpriced={totals.unpriced} />, money(totals.costUsd)],
   ];
+  if (totals.credits != null)
+    parts.push([t("calls.total.credits"), credits(totals.credits), credits(totals.credits)]);
   return (
     <dl className="card totals" aria-label={t("threads.totals")}>
       {parts.map(([name, shown, whole]) => (
@@ -188,15 +185,18 @@ function Totals({ totals, threads }: { totals: CallTotals; threads: number }) {
 /** The columns that leave first where room is short. Model and effort then stand below the title; which
  * signals they are says the attention's title; the others stand where the thread opens. */
 const YIELDING = ["model", "effort", "context", "credits", "signals"];
-/** Those of them that leave a screen of usual width already, for the titles' sake. */
-const FIRST_YIELDING = ["effort", "credits", "signals"];
+/** Those of them that leave a small window already, for the titles' sake. */
+const SOME_YIELDING = ["effort", "credits", "signals"];
+/** What leaves a screen of usual width already, for the titles' sake. */
+const FIRST_YIELDING = ["context"];
 
 function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; busy: boolean }) {
   const now = useNow();
   const wide = useWide(1100);
+  const wider = useWide(1300);
   const widest = useWide(1600);
   const { chosen, free, choose } = useChosen("threads", THREAD_COLUMNS);
-  const left = widest ? [] : wide ? FIRST_YIELDING : YIELDING;
+  const left = widest ? [] : wider ? FIRST_YIELDING : wide ? SOME_YIELDING : YIELDING;
   const columns = THREAD_COLUMNS.filter(({ key }) => (free ? !left.includes(key) : chosen.includes(key)));
   const shown = columns.map(({ key }) => key);
   const opened = filters.all("expand");
@@ -364,7 +364,7 @@ function Notes({ row, shown }: { row: ThreadRow; shown: string[] }) {
 /** The calls behind the list, or the list itself: everything that the filter finds. */
 function Csv({ filters }: { filters: Filters }) {
   const save = (what: "calls" | "threads") => {
-    const asked = what === "calls" ? { ...filters.asked, sort: "", direction: "" } : filters.asked;
+    const asked = what === "calls" ? { ...filters.asked, preset: "", sort: "", direction: "" } : filters.asked;
     fetchFile(`/api/exports/${what}.csv${query(asked)}`, `brimline-${what}-${dayOf(Date.now())}.csv`);
   };
   return (

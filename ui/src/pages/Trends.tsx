@@ -1,6 +1,7 @@
 /** How does use develop? Year to date, tokens over time, cost, cache, the week's heat map, ranked days. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useMemo, useState, type ReactNode } from "react";
+import { Link } from "wouter";
 import { api, type Heat, type Sum, type TrendDay, type Trends as Data, type TrendSums } from "../api";
 import { gather, grain, leading, OTHER, type Bucket, type Grain } from "../buckets";
 import { csv, download } from "../csv";
@@ -12,6 +13,7 @@ import { ChartHead } from "../parts/ChartHead";
 import { CodexHome } from "../parts/CodexHome";
 import { One } from "../parts/Filters";
 import { HeatMap } from "../parts/Heat";
+import { NoPrice } from "../parts/NoPrice";
 import { Panels } from "../parts/Panels";
 import { RankedDays } from "../parts/Ranked";
 import { OwnFileProblems } from "../parts/OwnFiles";
@@ -191,6 +193,7 @@ function Tokens({ data, by, usage, range }: TokensProps) {
     values: keys.map((key) => bucket.series[key] ?? 0),
     href: callsOf(bucket, usage),
     costUsd: bucket.calls ? bucket.costUsd : 0,
+    unpriced: bucket.unpriced,
   }));
   const title = t(`trends.over.${step}`);
   if (!data.days.some(({ calls }) => calls)) return <Nothing usage={usage} title={title} />;
@@ -276,7 +279,7 @@ function Rest({ days, usage }: { days: TrendDay[]; usage: Usage }) {
     <>
       <div className="grid even">
         <section className="card">
-          <Cost buckets={buckets} step={step} usage={usage} />
+          <Costs buckets={buckets} step={step} usage={usage} />
         </section>
         <section className="card">
           <Cache buckets={buckets} />
@@ -296,16 +299,25 @@ function Rest({ days, usage }: { days: TrendDay[]; usage: Usage }) {
   );
 }
 
-function Cost({ buckets, step, usage }: { buckets: Bucket[]; step: Grain; usage: Usage }) {
+/** The time of the page, also where its address leaves it out. */
+function spanOf({ range, get }: Usage): Record<string, string> {
+  return range === "custom" ? { range, from: get("from"), to: get("to") } : { range };
+}
+
+function Costs({ buckets, step, usage }: { buckets: Bucket[]; step: Grain; usage: Usage }) {
   const [table, setTable] = useState(false);
   const title = t("trends.cost");
   const names = [t("series.cost")];
+  const unpriced = buckets.reduce((sum, bucket) => sum + bucket.unpriced, 0);
+  const none = !buckets.some(({ costUsd }) => costUsd !== null);
   const bars = buckets.map((bucket) => ({
     key: bucket.key,
     label: named(bucket, step),
     tick: step === "month" ? month(bucket.key) : dayName(bucket.from),
-    values: [bucket.costUsd ?? 0],
+    // A day without calls costs nothing; of one whose calls have no price nobody knows.
+    values: [bucket.calls ? bucket.costUsd : 0],
     href: callsOf(bucket, usage),
+    unpriced: bucket.unpriced,
   }));
   return (
     <>
@@ -317,17 +329,27 @@ function Cost({ buckets, step, usage }: { buckets: Bucket[]; step: Grain; usage:
         save={() =>
           download(`brimline-cost-${buckets.at(-1)?.to ?? ""}.csv`, [
             csv(
-              [step, "cost_usd"],
-              buckets.map(({ key, calls, costUsd }) => [key, calls ? costUsd : 0]),
+              [step, "cost_usd", "unpriced_calls"],
+              buckets.map(({ key, calls, costUsd, unpriced: without }) => [key, calls ? costUsd : 0, without]),
             ),
           ])
         }
       />
-      {table ? (
+      {none ? (
+        <Empty title={t("trends.cost.none")} />
+      ) : table ? (
         <StackTable label={title} names={names} bars={bars} unit="usd" />
       ) : (
         <Stack label={title} names={names} bars={bars} colours={["c2"]} unit="usd" />
       )}
+      {unpriced > 0 && !none && (
+        <p className="note">
+          <Link className="link" href={onward("/calls", usage.search, { ...spanOf(usage), price: "unpriced" })}>
+            {t("overview.today.unpriced", { count: unpriced })}
+          </Link>
+        </p>
+      )}
+      {none && <NoPrice asked={usage.shared} inside />}
     </>
   );
 }

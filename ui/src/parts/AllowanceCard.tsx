@@ -8,6 +8,7 @@ import { ago, pair, percent, reset, UNKNOWN, when } from "../format";
 import { useNow } from "../hooks";
 import { say } from "../say";
 import { t } from "../words";
+import { copiedLeft, leftOf } from "./Sources";
 
 interface Observed extends Pick<
   Allowance,
@@ -71,7 +72,7 @@ export function AllowanceCard() {
                   key={`${one.accountId}${one.key}`}
                   who={one.source === "log" ? t("allowance.log") : (nameOf(accounts, one.accountId) ?? UNKNOWN)}
                   window={windowName(one, one.key === "primary" ? "primary" : "secondary")}
-                  figures={[one.remainingPercent, one.leftOnPace.hour, one.leftOnPace.today]}
+                  figures={[leftOf(one, now), one.leftOnPace.hour, one.leftOnPace.today]}
                   reset={reset(one.resetAt, now)}
                   out={one.runsOutAt ? when(one.runsOutAt, now) : UNKNOWN}
                   seen={ago(one.observedAt, now)}
@@ -82,7 +83,7 @@ export function AllowanceCard() {
                   key={`copied${one.key}`}
                   who={t("allowance.copied")}
                   window={<bdi>{copiedName(one)}</bdi>}
-                  figures={[one.remainingPercent, null, null]}
+                  figures={[copiedLeft(one, now), null, null]}
                   reset={one.resetText ? <bdi>{one.resetText}</bdi> : UNKNOWN}
                   out={UNKNOWN}
                   seen={one.capturedAt ? ago(one.capturedAt, now) : UNKNOWN}

@@ -3,10 +3,11 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useLocation } from "wouter";
 import { api, type CallPage } from "../api";
 import { count, isolated, pair } from "../format";
-import { PRESETS, presetLink } from "../insights";
+import { NAMED, PRESETS, presetLink } from "../insights";
 import type { CallFilters } from "../pages/Calls";
 import { say } from "../say";
 import { titled } from "../threads";
+import type { Usage } from "../usage";
 import { t, tIf, type Word } from "../words";
 import { LeftChip, PriceChips } from "./Sources";
 import { Warnings } from "./Warnings";
@@ -15,13 +16,7 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
   const { preset, thread, session, fact } = filters.asked;
   return (
     <div className="chips">
-      {preset && (
-        <Off
-          text={tIf(`preset.${preset}`, preset)}
-          title={tIf(`preset.${preset}.text`, "")}
-          off={() => filters.change({ preset: null, sort: null, direction: null, open: null })}
-        />
-      )}
+      <PresetChip preset={preset} usage={filters} />
       {thread && <Thread id={thread} off={() => filters.change({ thread: null, open: null })} />}
       {session && (
         <Off
@@ -51,7 +46,7 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
       <LeftChip />
       <PriceChips />
       <span className="tools push">
-        <Presets filters={filters} />
+        <Presets usage={filters} preset={preset} />
         <CopyLink />
       </span>
     </div>
@@ -106,18 +101,39 @@ function Thread({ id, off }: { id: string; off: () => void }) {
   );
 }
 
-function Presets({ filters }: { filters: CallFilters }) {
+interface Look {
+  usage: Usage;
+  /** Its key; empty for none. */
+  preset: string;
+}
+
+/** The preset that a list is seen by, with what it shows; it can be taken away. */
+export function PresetChip({ usage, preset }: Look) {
+  if (!preset) return null;
+  return (
+    <>
+      <Off
+        text={tIf(`preset.${preset}`, preset)}
+        off={() => usage.change({ preset: null, sort: null, direction: null, open: null })}
+      />
+      <span className="note">{tIf(`preset.${preset}.text`, "")}</span>
+    </>
+  );
+}
+
+/** The ways to look, each with its page, filter and order. */
+export function Presets({ usage, preset }: Look) {
   const [, navigate] = useLocation();
   return (
     <label className="field">
       <span className="muted">{t("calls.preset")}</span>
       <select
-        value={filters.asked.preset}
+        value={preset}
         onChange={(event) => {
           const chosen = PRESETS.find(({ key }) => key === event.target.value);
-          const elsewhere = chosen?.view === "threads" && presetLink(chosen.key, filters.search);
+          const elsewhere = chosen && `/${chosen.view}` !== usage.path && presetLink(chosen.key, usage.search);
           if (elsewhere) return navigate(elsewhere);
-          filters.change({
+          usage.change({
             preset: chosen?.key ?? null,
             sort: chosen?.sort ?? null,
             direction: chosen?.direction === "asc" ? "asc" : null,
@@ -126,7 +142,7 @@ function Presets({ filters }: { filters: CallFilters }) {
         }}
       >
         <option value="">{t("calls.preset.none")}</option>
-        {PRESETS.map(({ key }) => (
+        {NAMED.filter(({ key }) => key === preset || PRESETS.some((one) => one.key === key)).map(({ key }) => (
           <option key={key} value={key}>
             {t(`preset.${key}`)}
           </option>

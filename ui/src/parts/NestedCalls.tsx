@@ -2,12 +2,13 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { Link } from "wouter";
-import { api, query, type CallPage } from "../api";
+import { api, query, type CallPage, type CallRow } from "../api";
 import { COLUMNS, type Column } from "../calls";
+import { beside } from "../format";
 import { useNow } from "../hooks";
 import { callPath } from "../evidence";
 import { nested, nestOf, type Nest, type Usage } from "../usage";
-import { t } from "../words";
+import { t, tIf } from "../words";
 import { shownOf } from "./Chips";
 import { Failure, Skeleton } from "./States";
 
@@ -28,6 +29,11 @@ interface Props {
 
 function placed({ key, number }: Column): string {
   return `${number ? "num" : ""} ${WIDE.includes(key) ? "wide-only" : ""}`;
+}
+
+/** Whose work a call was, where it was not the thread's own: "sub-agent · explorer". */
+function whose({ kind, role }: CallRow): string {
+  return beside([tIf(`threads.kind.${kind}`, kind), role !== kind && role]);
 }
 
 export function NestedCalls({ thread, usage, narrowed, label }: Props) {
@@ -112,8 +118,14 @@ export function NestedCalls({ thread, usage, narrowed, label }: Props) {
               <tr key={call.id}>
                 {columns.map((column, index) =>
                   index === 0 ? (
-                    <th scope="row" key={column.key} title={column.title?.(call)}>
+                    <th
+                      scope="row"
+                      key={column.key}
+                      title={column.title?.(call)}
+                      className={call.kind === "main" ? undefined : "depth1"}
+                    >
                       <Link href={callPath(call.id)}>{column.show(call, { now, accounts: undefined })}</Link>
+                      {call.kind !== "main" && <small className="muted whose">{whose(call)}</small>}
                     </th>
                   ) : (
                     <td

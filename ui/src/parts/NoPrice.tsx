@@ -14,7 +14,13 @@ interface Coverage {
 
 const MOST = 6;
 
-export function NoPrice({ asked }: { asked: Parameters<typeof query>[0] }) {
+interface Props {
+  asked: Parameters<typeof query>[0];
+  /** Whether it stands within a card. */
+  inside?: boolean;
+}
+
+export function NoPrice({ asked, inside = false }: Props) {
   const client = useQueryClient();
   const search = query({ ...asked, sort: "", direction: "", preset: "" });
   const models = useQuery({
@@ -35,7 +41,7 @@ export function NoPrice({ asked }: { asked: Parameters<typeof query>[0] }) {
   if (!without.length || !file) return null;
   const names = without.slice(0, MOST).map(({ model }) => model ?? "");
   return (
-    <section className="card no-price">
+    <section className={inside ? "no-price" : "card no-price"}>
       <b>{t("prices.own.title", { models: joined(without.length > MOST ? [...names, "…"] : names) })}</b>
       <p className="note">{t("prices.own.text", { file: "pricing.json" })}</p>
       <p className="tools">

@@ -45,7 +45,7 @@ export function BarsPanel({ panel, shown }: { panel: Panel; shown: Shown }) {
   const bars: Bar[] = points.map((point, index) => ({
     key: point.t,
     ...stepName(points, index, page, scope.tz),
-    values: [point.v ?? 0],
+    values: [point.v],
     href: behind(index),
   }));
   return (

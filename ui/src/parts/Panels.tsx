@@ -96,9 +96,9 @@ interface HeadProps {
 }
 
 function Head({ usage, literal, page, narrow }: HeadProps) {
-  const { model, project, account, history } = usage.shared;
+  const { model, effort, project, account, history } = usage.shared;
   const archived = useOptions()?.archived;
-  const wider = narrow && (model.length > 0 || project.length > 0 || account.length > 0);
+  const wider = narrow && (model.length > 0 || effort.length > 0 || project.length > 0 || account.length > 0);
   return (
     <div className="panels-head">
       <h2 id="panels-title">{t("panels.title")}</h2>
@@ -142,11 +142,25 @@ function CoverageChip({ page: { coverage, provider } }: { page: PanelPage }) {
   );
 }
 
+/** Whether telemetry of a client ever came; undefined until that is known. */
+function useHeard(provider: string): boolean | undefined {
+  const found = useQuery({
+    queryKey: ["telemetry-heard", provider],
+    queryFn: ({ signal }) =>
+      api<{ silence: { lastEventAt: string | null } }>(`/api/telemetry/quality${query({ provider })}`, { signal }),
+    meta: { topics: ["telemetry"] },
+  });
+  if (found.isPending) return undefined;
+  return Boolean(found.data?.silence.lastEventAt);
+}
+
 /** No telemetry: how to have some, or that it is connected and this time has none. */
 function SwitchOn({ provider }: { provider: string }) {
   // What is connected is Codex; of Claude Code it says nothing.
   const connected = useConnected();
-  const codex = provider !== "claude" && connected;
+  const heard = useHeard(provider);
+  const known = connected !== undefined && heard !== undefined;
+  const on = heard || (provider !== "claude" && connected);
   const link = (
     <Link className="button" href="/settings#connect">
       {t("panels.off.link")}
@@ -154,8 +168,8 @@ function SwitchOn({ provider }: { provider: string }) {
   );
   return (
     <div className="card">
-      <Empty title={t("panels.off")} action={!codex && connected !== undefined && link}>
-        {connected !== undefined && t(codex ? "panels.off.connected" : "panels.off.text")}
+      <Empty title={t("panels.off")} action={known && !on && link}>
+        {known && t(on ? "panels.off.connected" : "panels.off.text")}
       </Empty>
     </div>
   );

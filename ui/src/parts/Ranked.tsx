@@ -4,9 +4,10 @@ import { Link } from "wouter";
 import type { TrendDay } from "../api";
 import { ranked, tokensOf } from "../buckets";
 import { csv, download } from "../csv";
-import { compact, count, day as dayName, exact, money } from "../format";
+import { compact, count, day as dayName, exact } from "../format";
 import { onward, type Usage } from "../usage";
 import { t } from "../words";
+import { Cost } from "./Cost";
 import { One } from "./Filters";
 
 const SHOWN = 14;
@@ -95,7 +96,9 @@ export function RankedDays({ days, usage }: { days: TrendDay[]; usage: Usage }) 
                 <td className="num">{compact(day.cachedInput)}</td>
                 <td className="num">{compact(day.uncachedInput)}</td>
                 <td className="num">{compact(day.output)}</td>
-                <td className="num">{money(day.costUsd)}</td>
+                <td className="num">
+                  <Cost usd={day.costUsd} unpriced={day.unpriced} />
+                </td>
               </tr>
             ))}
           </tbody>

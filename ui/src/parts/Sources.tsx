@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { copiedName, windowName } from "../allowance";
 import { api, type Allowance } from "../api";
-import { ago, day, isolated, joined, pair, percent } from "../format";
+import { ago, day, isolated, joined, pair, percent, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
 import { t } from "../words";
 import { useOwnFiles, type OwnFile } from "./OwnFiles";
@@ -14,10 +14,57 @@ function known<T extends Allowance>(windows: T[]): T[] {
   return windows.filter((one) => one.remainingPercent !== null && !one.key.includes(":"));
 }
 
+type Seen = Pick<Allowance, "remainingPercent" | "windowMinutes" | "observedAt">;
+
 /** What is left of a window; unknown once all of it is later than the observation. Pure. */
-export function leftOf({ remainingPercent, windowMinutes, observedAt }: Allowance, now: number): number | null {
+export function leftOf({ remainingPercent, windowMinutes, observedAt }: Seen, now: number): number | null {
   const seen = Date.parse(observedAt ?? "");
   return windowMinutes !== null && now - seen > windowMinutes * 60_000 ? null : remainingPercent;
+}
+
+interface Copied {
+  key: string;
+  label: string;
+  remainingPercent: number;
+  capturedAt: string | null;
+}
+
+/** The lengths of the windows that people copy, and which of ours they are. */
+const COPIES: Record<string, { key: string; minutes: number }> = {
+  five_hour: { key: "primary", minutes: 300 },
+  weekly: { key: "secondary", minutes: 10_080 },
+};
+
+/** What is left of a copied window; unknown once all of it is later than the copy. Pure. */
+export function copiedLeft({ key, remainingPercent, capturedAt }: Copied, now: number): number | null {
+  const minutes = COPIES[key]?.minutes;
+  return minutes !== undefined && now - Date.parse(capturedAt ?? "") > minutes * 60_000 ? null : remainingPercent;
+}
+
+interface Left {
+  name: string;
+  left: number;
+  seenAt: string | null;
+}
+
+/** What is known to be left of each window: as observed last, or as copied where that is newer. Pure. */
+export function lefts(windows: Allowance[], copied: Copied[], now: number): Left[] {
+  const taken = new Set<Copied>();
+  const found = windows.flatMap((one): Left[] => {
+    const seen = leftOf(one, now);
+    const copy = copied.find(({ key }) => COPIES[key]?.key === one.key);
+    if (copy) taken.add(copy);
+    const told = copy ? copiedLeft(copy, now) : null;
+    const newer = seen === null || Date.parse(copy?.capturedAt ?? "") > Date.parse(one.observedAt ?? "");
+    const name = windowName(one, one.key === "primary" ? "primary" : "secondary");
+    if (told !== null && newer) return [{ name, left: told, seenAt: copy?.capturedAt ?? null }];
+    return seen === null ? [] : [{ name, left: seen, seenAt: one.observedAt }];
+  });
+  const others = copied.filter((one) => !taken.has(one)).flatMap((one): Left[] => {
+    const left = copiedLeft(one, now);
+    return left === null ? [] : [{ name: copiedName(one), left, seenAt: one.capturedAt }];
+  });
+  return [...found, ...others];
 }
 
 /** What is left of the allowance; nothing where that is not known. */
@@ -26,9 +73,7 @@ export function LeftChip() {
   const found = useQuery({
     queryKey: ["allowances"],
     queryFn: ({ signal }) =>
-      api<{ observed: Observed[]; copied: { key: string; label: string; remainingPercent: number }[] }>("/api/allowance", {
-        signal,
-      }),
+      api<{ observed: Observed[]; copied: Copied[] }>("/api/allowance", { signal }),
     meta: { topics: ["accounts", "calls"] },
   }).data;
   const pool = useQuery({
@@ -39,12 +84,11 @@ export function LeftChip() {
   if (!found || !pool) return null;
   // Of all accounts together, without any of what the logs say.
   const shared = known(pool);
-  const windows = shared.length ? shared : known(found.observed.filter(({ source }) => source === "log"));
-  const shown = windows.length
-    ? windows.map((one) => `${isolated(windowName(one, one.key === "primary" ? "primary" : "secondary"))} ${isolated(percent(leftOf(one, now)))}`)
-    : found.copied.map((one) => `${isolated(copiedName(one))} ${isolated(percent(one.remainingPercent))}`);
-  if (!shown.length) return null;
-  const seen = windows.map(({ observedAt }) => ago(observedAt, now)).join(" · ");
+  const logged = known(found.observed.filter(({ source }) => source === "log"));
+  const told = shared.length ? lefts(shared, [], now) : lefts(logged, found.copied, now);
+  if (!told.length) return null;
+  const shown = told.map(({ name, left }) => `${isolated(name)} ${isolated(percent(left))}`);
+  const seen = told.map(({ seenAt }) => (seenAt ? ago(seenAt, now) : UNKNOWN)).join(" · ");
   return (
     <span className="chip" title={[t("calls.chip.left.title"), seen].filter(Boolean).join("\n")}>
       {t("calls.chip.left", { windows: shown.join(" · ") })}

@@ -5,6 +5,7 @@ import { axisWidth, ticks } from "../axis";
 import { compact, count, joined, money, pair, UNKNOWN } from "../format";
 import { useWidth } from "../hooks";
 import { t } from "../words";
+import { Cost } from "./Cost";
 
 const HEIGHT = 200;
 const LEAST_LEFT = 56;
@@ -16,9 +17,12 @@ export interface Bar {
   label: string;
   /** Short enough for the axis. */
   tick: string;
-  values: number[];
+  /** Unknown ones are null, and a gap. */
+  values: (number | null)[];
   href: string;
   costUsd?: number | null;
+  /** How many calls have no price, and so are not in the cost. */
+  unpriced?: number;
 }
 
 interface Props {
@@ -33,7 +37,7 @@ interface Props {
 const FOUR = ["c1", "c2", "c3", "c4", "c0"];
 
 export function whole(bar: Bar): number {
-  return bar.values.reduce((sum, value) => sum + value, 0);
+  return bar.values.reduce<number>((sum, value) => sum + (value ?? 0), 0);
 }
 
 /** The bars and their legend; pointing at one shows its numbers in the legend. */
@@ -59,13 +63,19 @@ export function Stack({ label, names, bars, colours = FOUR, unit = "tokens" }: P
             <li key={name}>
               <i className={`swatch ${colours[index]}`} />
               {name}
-              {chosen && <b>{short(chosen.values[index])}</b>}
+              {chosen && (
+                <b>{unit === "usd" ? <Cost usd={chosen.values[index]} unpriced={chosen.unpriced} /> : short(chosen.values[index])}</b>
+              )}
             </li>
           ))}
           {chosen && (
             <li className="legend-day">
               {chosen.label}
-              {unit === "tokens" && <b>{chosen.costUsd == null ? UNKNOWN : money(chosen.costUsd)}</b>}
+              {unit === "tokens" && (
+                <b>
+                  <Cost usd={chosen.costUsd} unpriced={chosen.unpriced} />
+                </b>
+              )}
             </li>
           )}
         </ul>
@@ -138,7 +148,7 @@ interface ColumnProps {
   bar: Bar;
   names: string[];
   colours: string[];
-  short: (value: number) => string;
+  short: (value: number | null | undefined) => string;
   x: number;
   step: number;
   y: (value: number) => number;
@@ -153,12 +163,12 @@ function Column({ bar, names, colours, short, x, step, y, dim, labelled, choose 
   let below = 0;
   const parts = bar.values
     .map((value, index) => {
-      const part = { from: below, to: below + value, colour: colours[index] ?? "c0" };
+      const part = { from: below, to: below + (value ?? 0), colour: colours[index] ?? "c0" };
       below = part.to;
       return part;
     })
     .filter(({ from, to }) => to > from);
-  const said = joined(names.map((name, index) => `${name} ${short(bar.values[index] ?? 0)}`));
+  const said = joined(names.map((name, index) => `${name} ${short(bar.values[index])}`));
   return (
     <Link
       href={bar.href}
@@ -177,6 +187,11 @@ function Column({ bar, names, colours, short, x, step, y, dim, labelled, choose 
           d={block(left, y(to), width, y(from) - y(to), index === parts.length - 1)}
         />
       ))}
+      {bar.values.every((value) => value === null) && (
+        <text className="axis" x={x + step / 2} y={HEIGHT - BOTTOM - 6} textAnchor="middle" aria-hidden="true">
+          {UNKNOWN}
+        </text>
+      )}
       {labelled && (
         <text className="axis" x={x + step / 2} y={HEIGHT - 6} textAnchor="middle">
           {bar.tick}
@@ -202,7 +217,6 @@ interface TableProps {
 
 /** The same numbers as a table, newest first. */
 export function StackTable({ label, names, bars, unit = "tokens" }: TableProps) {
-  const shown = unit === "usd" ? money : count;
   return (
     <div className="scroll short" tabIndex={0} role="group" aria-label={label}>
       <table>
@@ -234,13 +248,15 @@ export function StackTable({ label, names, bars, unit = "tokens" }: TableProps) 
               </th>
               {names.map((name, index) => (
                 <td className="num" key={name}>
-                  {shown(bar.values[index])}
+                  {unit === "usd" ? <Cost usd={bar.values[index]} unpriced={bar.unpriced} /> : count(bar.values[index])}
                 </td>
               ))}
               {unit === "tokens" && (
                 <>
                   <td className="num">{count(whole(bar))}</td>
-                  <td className="num">{money(bar.costUsd)}</td>
+                  <td className="num">
+                    <Cost usd={bar.costUsd} unpriced={bar.unpriced} />
+                  </td>
                 </>
               )}
             </tr>

@@ -49,8 +49,8 @@ export function UsageBar({ usage, start, children, also = false, folded = 0 }: P
   const accounts = useAccounts().data;
   const [open, setOpen] = useState(false);
   const more = useId();
-  const { project, account, tag, history } = usage.shared;
-  const hidden = folded + project.length + account.length + tag.length + Number(!history);
+  const { effort, project, account, tag, history } = usage.shared;
+  const hidden = folded + effort.length + project.length + account.length + tag.length + Number(!history);
   const set = (key: string) => (value: string | string[]) => usage.change({ [key]: value, open: null });
   return (
     <form
@@ -84,6 +84,12 @@ export function UsageBar({ usage, start, children, also = false, folded = 0 }: P
         )}
       </button>
       <span className="fold" id={more} data-open={open || undefined}>
+        <Many
+          label={t("filter.effort")}
+          values={effort}
+          options={plain(options?.efforts)}
+          change={set("effort")}
+        />
         {children}
         <Many
           label={t("filter.project")}
