@@ -309,7 +309,7 @@ def test_what_no_price_is_known_for_costs_an_unknown_sum(served: Served) -> None
         ]
 
     assert costs() == [0, 0, 0, 0], "nothing was used"
-    ask(served, "POST", "/v1/responses", secret, {**TURN, "model": "gpt-not-yet"})
+    ask(served, "POST", "/v1/responses", secret, {**TURN, "model": "gpt-6.1-codex"})
     assert costs() == [None] * 4
     ask(served, "POST", "/v1/responses", secret, TURN)
     assert all(costs()), "what is known of it"

@@ -455,3 +455,40 @@ def test_trends_follow_the_effort(client: FlaskClient, path: str) -> None:
 
     calls = db.rows("select count(*) from call where effort = ?", (effort,))[0][0]
     assert 0 < count(effort=effort) == calls < count()
+
+
+def text_of(where: str) -> str:
+    """A text that only some calls of some thread have."""
+    if where == "model of a part":
+        sql = "select model from call c join session s on s.id = c.session where model != '' "
+        return str(db.rows(f"{sql} group by model order by count(*) limit 1")[0][0])
+    if where == "sub-agent":
+        return str(db.rows("select key from session where kind = 'subagent' limit 1")[0][0])
+    column = {"title": "title from thread", "thread": "thread from session"}.get(
+        where, f"{where} from session"
+    )
+    name = column.split()[0]
+    return str(db.rows(f"select {column} where {name} != '' order by {name} limit 1")[0][0])
+
+
+@pytest.mark.parametrize("more", [{}, {"effort": "high"}, {"from": "2026-05-29"}, {"sort": "cost"}])
+@pytest.mark.parametrize(
+    "where", ["title", "thread", "sub-agent", "role", "cwd", "project", "model of a part"]
+)
+def test_a_text_finds_the_same_calls_by_thread(
+    client: FlaskClient, where: str, more: dict[str, str]
+) -> None:
+    text = text_of(where)
+    calls = get(client, "/api/calls", q=text, limit=500, **{**more, "sort": "time"})
+    owned = [call for call in calls["calls"] if call["threadId"]]
+    found = get(client, "/api/threads", q=text, limit=500, **more)
+    counts: dict[str, int] = {}
+    for call in owned:
+        counts[call["threadId"]] = counts.get(call["threadId"], 0) + 1
+    if calls["total"] <= 500:
+        assert {row["id"]: row["calls"] for row in found["threads"]} == counts
+    assert found["totals"]["calls"] == sum(row["calls"] for row in found["threads"])
+    assert found["total"] == len(found["threads"])
+    for row in found["threads"][:5]:
+        asked = {"q": text, "thread": row["id"], **more, "sort": "time"}
+        assert get(client, "/api/calls", **asked)["total"] == row["calls"]

@@ -99,7 +99,7 @@ def test_models_without_a_price_say_how_to_give_one(served: Served, watched: Wat
     log.says("msg_1", {"type": "text", "text": "Done."}, stop="end_turn")
     file = served.config.claude_home / "projects" / "p" / f"{log.key}.jsonl"
     file.parent.mkdir(parents=True)
-    file.write_text("".join(log.lines).replace("claude-opus-4-6", "claude-not-yet-1"))
+    file.write_text("".join(log.lines).replace("claude-opus-4-6", "claude-opus-7"))
     served.services.indexer.scan(wait=True)
     models = {name for (name,) in db.rows("select distinct model from call where cost is null")}
     assert models

@@ -149,6 +149,10 @@ def chart() -> dict[str, Any]:
     mode = filters.privacy()
     shown = {name: mode.project(name) or name for name in found["names"]}
     shown[trends.NO_PROJECT] = trends.NO_PROJECT
+    if len({*shown.values()}) == len(shown):  # nothing is called as another is
+        for day in found["days"]:
+            day["series"] = {shown[name]: tokens for name, tokens in day["series"].items()}
+        return {**found, "names": [shown[name] for name in found["names"]]}
     sums: dict[str, int] = {}
     for day in found["days"]:
         series: dict[str, int] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -185,26 +184,29 @@ class _Groups:
     def __init__(self, wanted: Filter, *sorts: str) -> None:
         self.prefix, self.picky, self.spanned, self.recent = "", False, False, False
         self.values: list[Any] = []
+        self._held: _Held | None = None
         self._wanted = wanted
-        rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
         self._part = slices.part(wanted)
+        rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
         source, parts, given = "from g", ["1"], list[Any]()
-        if not slices.bare(rest):
+        plain = slices.bare(rest)
+        if wanted.text:
+            self._look_up(plain)
+        if not plain or (self._held and self._held.partly):
             self._sum_up(rest, [SORTS[sort] for sort in sorts])
         else:
             source, parts = "from thread_usage g", [f"g.{self._part}"]
             if wanted.provider:
                 parts.append("g.provider = ?")
                 given.append(wanted.provider)
+            if self._held and self._held.wholly is not None:
+                parts.append(f"g.thread {_LISTED}")
+                given.append(self._held.wholly)
         self.order, self.name, beside = _ordered(sorts[0], wanted.names, bool(self.prefix))
         source += beside
         if wanted.thread:
             parts.append("g.thread = ?")
             given.append(wanted.thread)
-        if wanted.text:
-            condition, found = _holding(wanted)
-            parts.append(condition)
-            given += found
         if wanted.preset in _HAVING:
             parts.append(_HAVING[wanted.preset])
         # Whether these are all threads, of which other rollups tell the sums in a few rows.
@@ -212,11 +214,20 @@ class _Groups:
         self.tail = f"{source} where {' and '.join(parts)}"
         self.values += given
 
+    def _look_up(self, plain: bool) -> None:
+        """Where the filter's text is; for a filter that asks no more, in which threads."""
+        if plain and _everywhere(self._wanted):
+            self._held = _Held(None, "")
+            return
+        self._wanted = finding.found(self._wanted)
+        if plain and self._wanted.found is not None:
+            self._held = _holding(self._wanted.found)
+
     def _sum_up(self, rest: Filter, needed: list[str]) -> None:
         """Make the groups that the threads' own rollup does not hold."""
         having = self._wanted.preset in _HAVING
         self.picky = bool(self._wanted.text or having or self._wanted.thread)
-        if slices.bare(replace(rest, since=None, until=None)):
+        if not self._wanted.text and slices.bare(replace(rest, since=None, until=None)):
             self.recent = not self.picky and self._to_the_end(needed)
             self.spanned = not self.recent and self._inside()
             self.picky |= self.spanned
@@ -290,6 +301,9 @@ class _Groups:
         source, values = self._source()
         if self.spanned:
             source, values = self._across()
+        elif self._held:
+            source = f"{_by_session(source)} and s.thread {_LISTED}"
+            values = [*values, self._held.partly]
         elif among:
             source = _by_session(source)
         sql = (
@@ -297,11 +311,15 @@ class _Groups:
             f"{source}{only} group by s.thread"
         )
         values = [*values, *among]
-        if not self.spanned:
+        if not self.spanned and not self._held:
             return sql, values
-        # Most threads lie wholly within a span of time, and their sums are known.
+        # Most threads lie wholly within a span of time, or all of them holds a text: their sums
+        # are known.
         named = ", ".join(f"w.{name}" for name in _AS.findall(f"{kinds}{columns}"))
-        inside, bounds = self._span("w.last_at >= ? and w.last_at < ? and w.first_at >= ?")
+        if self._held:
+            inside, bounds = self._among(f"w.thread {_LISTED}", [self._held.wholly])
+        else:
+            inside, bounds = self._span("w.last_at >= ? and w.last_at < ? and w.first_at >= ?")
         whole = f"select w.thread as thread, {named} {inside}"
         return f"{whole}{only.replace('s.', 'w.')} union all {sql}", [*bounds, *among, *values]
 
@@ -329,7 +347,10 @@ class _Groups:
         since, until = self._wanted.since or 0, self._wanted.until
         first = since // QUARTER * QUARTER
         end = _NEVER if until is None else -(-until // QUARTER) * QUARTER
-        values: list[Any] = [first, end, first][:bounds]
+        return self._among(condition, [first, end, first][:bounds])
+
+    def _among(self, condition: str, values: list[Any]) -> tuple[str, list[Any]]:
+        """The threads' own rollup of the filter's history and provider, by a condition."""
         provider = self._wanted.provider
         only = f" and w.{self._part}{' and w.provider = ?' if provider else ''}"
         return (
@@ -353,9 +374,7 @@ class _Groups:
 
     @property
     def _rest(self) -> Filter:
-        return replace(
-            self._wanted, text="", meant=(), names=True, preset="", thread="", found=None
-        )
+        return replace(self._wanted, text="", meant=(), names=True, preset="", thread="")
 
 
 def _by_session(source: str) -> str:
@@ -384,30 +403,55 @@ _OTHERS = (
     "select 1 from thread_usage g left join thread t on t.id = g.thread "  # noqa: S608
     f"where g.everything and not coalesce(t.title {_HOLDS}, 0) limit 1"
 )
-_HAVING_KEY = f"select thread from session where key {_HOLDS}"  # noqa: S608
-_HAVING_ID = f"select id from thread where id {_HOLDS}"  # noqa: S608
-_HAVING_PROJECT = "select id from thread where project in (select value from json_each(?))"
-_HAVING_TITLE = f"select id from thread where title {_HOLDS}"  # noqa: S608
 
 
-def _holding(wanted: Filter) -> tuple[str, list[Any]]:
-    """The condition that a thread, or a session of it, holds the filter's text."""
-    pattern = finding.like(wanted.text)
-    if wanted.names and not db.rows(_OTHERS, (pattern,)):
-        return "1", []  # it is in every title
-    parts: list[finding.Part] = [(_HAVING_KEY, [pattern]), (_HAVING_ID, [pattern])]
-    if wanted.names:
-        parts.append((_HAVING_TITLE, [pattern]))
-    if wanted.meant:
-        parts.append((_HAVING_PROJECT, [json.dumps(wanted.meant)]))
-    for column in ("role", *(("cwd", "branch") if wanted.names else ())):
-        for condition, given in finding.valued(column, pattern):
-            parts.append((f"select s.thread from session s where {condition}", given))  # noqa: S608
-    listed = db.rows(
-        f"select json_group_array(thread) from ({' union '.join(part for part, _ in parts)})",  # noqa: S608
-        [value for _, given in parts for value in given],
-    )[0][0]
-    return "g.thread in (select value from json_each(?))", [listed]
+def _everywhere(wanted: Filter) -> bool:
+    """Whether a text is in every thread's title, so that all their calls have it."""
+    return wanted.names and not db.rows(_OTHERS, (finding.like(wanted.text),))
+
+
+class _Held(NamedTuple):
+    """Threads by how much of them holds a text, as JSON lists."""
+
+    wholly: str | None  # None: all of them
+    partly: str  # nothing where there are none
+
+
+_LISTED = "in (select value from json_each(?))"
+
+
+def _holding(seen: slices.Found) -> _Held:
+    """Which threads' calls a text finds all, and which ones' it finds some."""
+    among = f"id {_LISTED}" if not seen.but else f"id not {_LISTED}"
+    # Of the other threads nothing is asked: a few sessions lead to theirs.
+    beside = f"thread in (select thread from session where {among})"  # noqa: S608
+    apart = f"{beside} and id not {_LISTED}" if not seen.but else f"id {_LISTED}"
+    values = [seen.sessions] * (2 if seen.but else 3)
+    wholly = (
+        f"select thread from session where {among} and thread is not null "  # noqa: S608
+        f"except select thread from session where {apart}"
+    )
+    partly = (
+        f"select thread from session where {among} and thread is not null "  # noqa: S608
+        f"intersect select thread from session where {apart}"
+    )
+    held = [_json(sql, values) for sql in (wholly, partly)]
+    named = [(name, of) for name, of in (("model", seen.models), ("effort", seen.efforts)) if of]
+    for name, of in named:
+        # Of the other threads some calls may be of a model that is called so.
+        sql = (
+            f"select value from json_each(?) union select s.thread from stretch l "  # noqa: S608
+            f"join session s on s.id = l.session where l.{name} in ({','.join('?' * len(of))}) "
+            f"and s.thread is not null and s.thread not {_LISTED}"
+        )
+        held[1] = _json(sql, [held[1], *of, held[0]])
+    return _Held(held[0], "" if held[1] == "[]" else held[1])
+
+
+def _json(sql: str, values: list[Any]) -> str:
+    """The names that a query finds, as a JSON list."""
+    listed = f"with h(name) as ({sql}) select json_group_array(name) from h"  # noqa: S608
+    return str(db.rows(listed, values)[0][0])
 
 
 def _rows(found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:

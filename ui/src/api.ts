@@ -242,6 +242,8 @@ export interface CallRow {
   costUsd: number | null;
   priceStatus: "exact" | "estimated" | "unpriced";
   credits: number | null;
+  creditModel?: string | null;
+  creditConfidence?: "exact" | "estimated" | "user_override" | "unpriced";
   accountId: string | null;
   witnesses: string[];
   requestId: string | null;
@@ -283,6 +285,19 @@ export interface CallDetail extends CallRow {
   tags?: string[];
   remoteLabel?: string | null;
   remoteHash?: string | null;
+  /** All tokens of the session after this call. */
+  cumulativeTokens?: number | null;
+  priceModel?: string | null;
+  priceSource?: RateSource | null;
+  creditSource?: RateSource | null;
+  allowanceImpact?: { key: string; percent: number }[];
+}
+
+/** A list of rates: the user's own file, or one that Brimline brings along. */
+export interface RateSource {
+  file: string | null;
+  name: string | null;
+  at: string | null;
 }
 
 /** What a span of days used; a session counts once, however many days it lasted. */

@@ -1,14 +1,14 @@
 /** The columns of the call table: what each shows, how it sorts, and its CSV name. */
 import type { ReactNode } from "react";
-import { nameOf } from "./accounts";
-import type { Account, CallDetail, CallRow } from "./api";
-import { count, credits, duration, exact, full, joined, modelName, money, share, stamp, UNKNOWN } from "./format";
+import { nameIn, type Named } from "./accounts";
+import type { CallDetail, CallRow } from "./api";
+import { count, credits, duration, exact, full, joined, modelName, money, pair, share, stamp, UNKNOWN } from "./format";
 import { titled, titleOf } from "./threads";
 import { t, tIf, type Word } from "./words";
 
 export interface Context {
   now: number;
-  accounts: Account[] | undefined;
+  accounts: Named[] | undefined;
 }
 
 export interface Column {
@@ -58,6 +58,17 @@ export function cost(call: CallRow): ReactNode {
 export function costText(call: CallRow): string {
   if (call.priceStatus === "unpriced" || call.costUsd === null) return t("calls.noPrice");
   return money(call.costUsd) + (call.priceStatus === "estimated" ? "*" : "");
+}
+
+/** Whether the credits are by the rate of another model. */
+function inferred({ credits, creditConfidence }: CallRow): boolean {
+  return credits !== null && creditConfidence === "estimated";
+}
+
+/** How sure the credits are, and by which model's rate. */
+function creditTitle(call: CallRow): string {
+  const how = t(`calls.credit.${call.creditConfidence ?? "unpriced"}`);
+  return call.creditModel ? pair(how, modelName(call.creditModel)) : how;
 }
 
 export function seenBy(call: CallRow): string {
@@ -127,7 +138,15 @@ export const COLUMNS: Column[] = [
     width: 66,
     show: (c) => share(c.cacheRatio),
   },
-  { key: "cost", word: "calls.col.cost", sort: "cost", number: true, width: 78, show: cost },
+  {
+    key: "cost",
+    word: "calls.col.cost",
+    sort: "cost",
+    number: true,
+    width: 78,
+    show: cost,
+    title: (c) => t(`calls.price.${c.priceStatus}`),
+  },
   {
     key: "duration",
     word: "calls.col.duration",
@@ -161,7 +180,8 @@ export const COLUMNS: Column[] = [
     number: true,
     width: 80,
     hidden: true,
-    show: (c) => credits(c.credits),
+    show: (c) => credits(c.credits) + (inferred(c) ? "*" : ""),
+    title: creditTitle,
   },
   {
     key: "provider",
@@ -182,7 +202,7 @@ export const COLUMNS: Column[] = [
     word: "calls.col.account",
     width: 170,
     hidden: true,
-    show: (c, { accounts }) => nameOf(accounts, c.accountId) ?? UNKNOWN,
+    show: (c, { accounts }) => nameIn(accounts, c.accountId) ?? UNKNOWN,
   },
   { key: "seen", word: "calls.col.seen", width: 150, hidden: true, show: seenBy, title: seenBy },
 ];

@@ -1,7 +1,7 @@
 /** Why did one call cost what it did? Its figures, its turn, who saw it, and the lines behind it. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { useAccounts } from "../accounts";
+import { useNames } from "../accounts";
 import { api, type CallRow } from "../api";
 import { cacheAdvice, cost } from "../calls";
 import "../call.css";
@@ -14,6 +14,7 @@ import { CopyLink } from "../parts/Chips";
 import { Copy, Facts } from "../parts/Copy";
 import { EvidenceCard, useEvidence } from "../parts/EvidenceList";
 import { Place } from "../parts/Place";
+import { Rates } from "../parts/Rates";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { TurnTime } from "../parts/TurnTime";
@@ -104,7 +105,7 @@ function Way({ call }: { call: Investigated }) {
 }
 
 function Loaded({ call }: { call: Investigated }) {
-  const accounts = useAccounts().data;
+  const accounts = useNames();
   const evidence = useEvidence(call.id);
   const turn = wholeTurn(call.turn, evidence.found.data?.tools);
   return (
@@ -129,10 +130,16 @@ function Loaded({ call }: { call: Investigated }) {
         <Witnesses call={call} accounts={accounts} as="h3" />
       </section>
       <EvidenceCard of={evidence} />
-      <section className="card">
-        <h2>{t("call.place")}</h2>
-        <Place call={call} />
-      </section>
+      <div className="grid call-grid">
+        <section className="card">
+          <h2>{t("call.rates")}</h2>
+          <Rates call={call} />
+        </section>
+        <section className="card">
+          <h2>{t("call.place")}</h2>
+          <Place call={call} />
+        </section>
+      </div>
       <Names call={call} />
     </>
   );
@@ -140,14 +147,17 @@ function Loaded({ call }: { call: Investigated }) {
 
 /** The figures at a glance; each says how sure it is. */
 function Sums({ call }: { call: Investigated }) {
-  const sure = (key: string) =>
-    call.confidence.exact.includes(key)
-      ? t("calls.exact")
-      : t(call.confidence.estimated.includes(key) ? "call.estimated" : "calls.derived");
+  const sure = (key: string) => {
+    if (key === "costUsd" && call.costUsd !== null) return t(`calls.price.${call.priceStatus}`);
+    if (key === "credits") return t(`calls.credit.${call.creditConfidence ?? "unpriced"}`);
+    if (call.confidence.exact.includes(key)) return t("calls.exact");
+    return t(call.confidence.estimated.includes(key) ? "call.estimated" : "calls.derived");
+  };
   const parts: [Word, React.ReactNode, string][] = [
     ["calls.col.cost", cost(call), "costUsd"],
     ["calls.credits", credits(call.credits), "credits"],
     ["calls.col.tokens", count(call.totalTokens), "totalTokens"],
+    ["call.cumulative", <span key="s" title={t("call.cumulative.title")}>{count(call.cumulativeTokens)}</span>, "cumulativeTokens"],
     ["calls.col.new", count(call.uncachedInputTokens), "uncachedInputTokens"],
     ["calls.cacheShare", share(call.cacheRatio), "cacheRatio"],
     [

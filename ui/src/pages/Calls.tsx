@@ -6,8 +6,8 @@ import {
   useQueryClient,
 } from "@tanstack/react-query";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState, type ReactNode } from "react";
-import { useAccounts } from "../accounts";
-import { api, query, type Account, type CallPage, type CallTotals } from "../api";
+import { useNames, type Named } from "../accounts";
+import { api, query, type CallPage, type CallTotals } from "../api";
 import { COLUMNS } from "../calls";
 import { fetchFile } from "../csv";
 import { count, credits, dayOf, exact, money, pair } from "../format";
@@ -70,7 +70,7 @@ export type CallFilters = ReturnType<typeof useFilters>;
 export function Calls() {
   useTitle(t("calls.title"));
   const filters = useFilters();
-  const accounts = useAccounts().data;
+  const accounts = useNames();
   const head = useQuery({
     queryKey: ["calls-head", filters.asked],
     queryFn: ({ signal }) => api<CallPage>(`/api/calls${query({ ...filters.asked, limit: 1 })}`, { signal }),
@@ -156,7 +156,7 @@ function Totals({ totals }: { totals: CallTotals }) {
 
 interface RowsProps {
   filters: CallFilters;
-  accounts: Account[] | undefined;
+  accounts: Named[] | undefined;
   /** The newest row and the totals, fetched anew with every change. */
   head: CallPage | undefined;
   headAt: number;

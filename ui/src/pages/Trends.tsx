@@ -24,7 +24,7 @@ import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { Trend } from "../parts/Trend";
 import { UsageBar, useOptions } from "../parts/UsageBar";
-import { nameOf, useAccounts } from "../accounts";
+import { nameIn, useNames } from "../accounts";
 import { asked, NO_FILTER, onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
 
@@ -177,13 +177,13 @@ interface TokensProps {
 
 function Tokens({ data, by, usage, range }: TokensProps) {
   const [table, setTable] = useState(false);
-  const accounts = useAccounts().data;
+  const accounts = useNames();
   const step = grain(data.days.length);
   const keys = leading(data.names, by === "kind");
   const say = (name: string) => {
     if (name === OTHER) return t("trends.other");
     if (by === "kind") return tIf(`trends.kind.${name}`, name);
-    return by === "account" ? (nameOf(accounts, name) ?? name) : name;
+    return by === "account" ? (nameIn(accounts, name) ?? name) : name;
   };
   const buckets = useMemo(() => gather(data.days, step, data.names.slice(0, 4)), [data, step]);
   const bars: Bar[] = buckets.map((bucket) => ({

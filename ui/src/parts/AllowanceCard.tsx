@@ -1,7 +1,7 @@
 /** What is left of each allowance, what may be spent on an even pace, and what was copied from Codex. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
-import { nameOf, useAccounts } from "../accounts";
+import { nameIn, useNames } from "../accounts";
 import { copiedName, windowName } from "../allowance";
 import { api, send, type Allowance, type ApiError } from "../api";
 import { ago, pair, percent, reset, UNKNOWN, when } from "../format";
@@ -34,7 +34,7 @@ const EXAMPLE = "5h 79% 6:50 PM Weekly 33% Jun 7";
 
 export function AllowanceCard() {
   const now = useNow();
-  const accounts = useAccounts().data;
+  const accounts = useNames();
   const found = useQuery({
     queryKey: TOPIC,
     queryFn: ({ signal }) => api<{ observed: Observed[]; copied: Copied[] }>("/api/allowance", { signal }),
@@ -70,7 +70,7 @@ export function AllowanceCard() {
               {found.observed.map((one) => (
                 <Row
                   key={`${one.accountId}${one.key}`}
-                  who={one.source === "log" ? t("allowance.log") : (nameOf(accounts, one.accountId) ?? UNKNOWN)}
+                  who={one.source === "log" ? t("allowance.log") : (nameIn(accounts, one.accountId) ?? UNKNOWN)}
                   window={windowName(one, one.key === "primary" ? "primary" : "secondary")}
                   figures={[leftOf(one, now), one.leftOnPace.hour, one.leftOnPace.today]}
                   reset={reset(one.resetAt, now)}

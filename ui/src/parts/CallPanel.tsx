@@ -1,10 +1,11 @@
 /** One call beside the list: what is exact, what is derived, and who saw it. */
 import { useQuery, keepPreviousData } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { api, type Account, type CallDetail } from "../api";
-import { cacheAdvice, cost } from "../calls";
+import type { Named } from "../accounts";
+import { api, type CallDetail } from "../api";
+import { cacheAdvice } from "../calls";
 import { callPath } from "../evidence";
-import { credits, duration, exact, full, share, UNKNOWN } from "../format";
+import { duration, exact, full, share, UNKNOWN } from "../format";
 import { severityMark } from "../insights";
 import { titleOf } from "../threads";
 import { t, tIf } from "../words";
@@ -12,13 +13,14 @@ import { Arrow } from "./Arrow";
 import { Copy, Facts } from "./Copy";
 import { Dialog } from "./Dialog";
 import { Place } from "./Place";
+import { Rates } from "./Rates";
 import { Sign } from "./Sign";
 import { Failure, Skeleton } from "./States";
 import { Witnesses } from "./Witnesses";
 
 interface Props {
   id: string;
-  accounts: Account[] | undefined;
+  accounts: Named[] | undefined;
   go: (id: string | null) => void;
 }
 
@@ -46,7 +48,7 @@ function Loaded({
   go,
 }: {
   call: CallDetail;
-  accounts: Account[] | undefined;
+  accounts: Named[] | undefined;
   go: (id: string) => void;
 }) {
   return (
@@ -64,8 +66,8 @@ function Loaded({
         <button type="button" disabled={!call.next} onClick={() => call.next && go(call.next)}>
           {t("calls.next")} <Arrow to="on" />
         </button>
-        <Link className="button" href={callPath(call.id)}>
-          {t("call.page")}
+        <Link className="button primary" href={callPath(call.id)} title={t("call.page.note")}>
+          {t("call.page")} <Arrow to="on" />
         </Link>
       </div>
       <section>
@@ -73,15 +75,14 @@ function Loaded({
         <Facts
           rows={[
             [t("calls.col.tokens"), exact(call.totalTokens)],
+            [
+              t("call.cumulative"),
+              <span key="s" title={t("call.cumulative.title")}>{exact(call.cumulativeTokens)}</span>,
+            ],
             [t("calls.col.input"), exact(call.inputTokens)],
             [t("calls.col.cached"), exact(call.cachedInputTokens)],
             [t("calls.col.output"), exact(call.outputTokens)],
             [t("calls.col.reasoning"), exact(call.reasoningTokens)],
-            [t("calls.col.duration"), duration(call.durationMs)],
-            [
-              t("calls.col.initiator"),
-              tIf(`calls.initiator.${call.initiator ?? "unknown"}`, call.initiator ?? UNKNOWN),
-            ],
           ]}
         />
       </section>
@@ -92,18 +93,18 @@ function Loaded({
             [t("calls.col.new"), exact(call.uncachedInputTokens)],
             [t("calls.cacheShare"), share(call.cacheRatio)],
             [t("calls.contextShare"), share(call.contextPercent === null ? null : call.contextPercent / 100)],
+            [t("calls.col.duration"), duration(call.durationMs)],
+            [t("calls.col.gap"), duration(call.gapMs)],
             [
-              t("calls.col.cost"),
-              <span key="c">
-                {cost(call)}{" "}
-                {call.priceStatus !== "unpriced" && (
-                  <span className="chip">{t(`calls.price.${call.priceStatus}`)}</span>
-                )}
-              </span>,
+              t("calls.col.initiator"),
+              tIf(`calls.initiator.${call.initiator ?? "unknown"}`, call.initiator ?? UNKNOWN),
             ],
-            [t("calls.credits"), credits(call.credits)],
           ]}
         />
+      </section>
+      <section>
+        <h3>{t("call.rates")}</h3>
+        <Rates call={call} />
       </section>
       <Advice call={call} />
       <section>
@@ -121,7 +122,7 @@ function Loaded({
             [t("calls.callId"), <Id key="c" id={call.id} label={t("calls.callId")} />],
             [t("calls.sessionId"), <Id key="s" id={call.sessionId} label={t("calls.sessionId")} />],
             [t("calls.threadId"), <Id key="t" id={call.threadId} label={t("calls.threadId")} />],
-            [t("calls.provider"), call.provider],
+            [t("calls.provider"), tIf(`provider.${call.provider}`, call.provider)],
           ]}
         />
       </section>

@@ -9,7 +9,7 @@ import { say } from "../say";
 import { titled } from "../threads";
 import type { Usage } from "../usage";
 import { t, tIf, type Word } from "../words";
-import { LeftChip, PriceChips } from "./Sources";
+import { LeftChip, PriceChips, ReadChip } from "./Sources";
 import { Warnings } from "./Warnings";
 
 export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: number }) {
@@ -44,6 +44,7 @@ export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: n
       )}
       <Warnings />
       <LeftChip />
+      <ReadChip />
       <PriceChips />
       <span className="tools push">
         <Presets usage={filters} preset={preset} />

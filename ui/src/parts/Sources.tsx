@@ -2,10 +2,11 @@
 import { useQuery } from "@tanstack/react-query";
 import { copiedName, windowName } from "../allowance";
 import { api, type Allowance } from "../api";
-import { ago, day, isolated, joined, pair, percent, UNKNOWN } from "../format";
+import { ago, clock, day, isolated, joined, pair, percent, UNKNOWN } from "../format";
 import { useNow } from "../hooks";
 import { t } from "../words";
 import { useOwnFiles, type OwnFile } from "./OwnFiles";
+import { readText, useReadAt } from "./ReadLogs";
 
 type Observed = Allowance & { source: "account" | "log" };
 
@@ -92,6 +93,17 @@ export function LeftChip() {
   return (
     <span className="chip" title={[t("calls.chip.left.title"), seen].filter(Boolean).join("\n")}>
       {t("calls.chip.left", { windows: shown.join(" · ") })}
+    </span>
+  );
+}
+
+/** When the logs were last looked through. */
+export function ReadChip() {
+  const at = useReadAt().data?.readAt;
+  if (!at) return null;
+  return (
+    <span className="chip" title={readText(at)}>
+      {t("calls.chip.read", { when: isolated(clock(Date.parse(at))) })}
     </span>
   );
 }

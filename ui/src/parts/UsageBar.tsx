@@ -1,7 +1,7 @@
 /** The one filter bar of the usage pages. What a page adds of its own stands in the middle. */
 import { useQuery } from "@tanstack/react-query";
 import { useId, useState, type ReactNode } from "react";
-import { nameOf, useAccounts } from "../accounts";
+import { nameIn, useNames } from "../accounts";
 import { api } from "../api";
 import { DAY_RANGES } from "../range";
 import { NO_FILTER, type Usage } from "../usage";
@@ -46,7 +46,7 @@ interface Props {
 
 export function UsageBar({ usage, start, children, also = false, folded = 0 }: Props) {
   const options = useOptions();
-  const accounts = useAccounts().data;
+  const accounts = useNames();
   const [open, setOpen] = useState(false);
   const more = useId();
   const { effort, project, account, tag, history } = usage.shared;
@@ -102,7 +102,7 @@ export function UsageBar({ usage, start, children, also = false, folded = 0 }: P
           values={account}
           options={(options?.accounts ?? []).map((value) => ({
             value,
-            label: nameOf(accounts, value) ?? value,
+            label: nameIn(accounts, value) ?? value,
           }))}
           change={set("account")}
         />

@@ -1,7 +1,7 @@
 /** What each witness says of the same response, side by side. */
 import { Link } from "wouter";
-import { nameOf } from "../accounts";
-import type { Account, CallDetail } from "../api";
+import { nameIn, type Named } from "../accounts";
+import type { CallDetail } from "../api";
 import type { Telemetry } from "../evidence";
 import { count, duration, full, money, UNKNOWN } from "../format";
 import { t, type Word } from "../words";
@@ -10,7 +10,7 @@ import { RequestStatus } from "./RequestStatus";
 
 interface Props {
   call: CallDetail & { telemetry?: Telemetry | null };
-  accounts: Account[] | undefined;
+  accounts: Named[] | undefined;
   /** The heading that fits below the one around it. */
   as?: "h3" | "h4";
 }
@@ -76,7 +76,7 @@ function Proxy({ call, accounts, as }: Props) {
         <Facts
           rows={[
             ...tokens(request.tokens, request.cachedInputTokens, request.outputTokens),
-            [t("calls.col.account"), request.accountName ?? nameOf(accounts, call.accountId) ?? UNKNOWN],
+            [t("calls.col.account"), request.accountName ?? nameIn(accounts, call.accountId) ?? UNKNOWN],
             [t("requests.col.status"), <RequestStatus key="s" status={request.status} />],
             [t("requests.col.first"), duration(request.firstEventMs)],
             [t("requests.col.total"), duration(request.latencyMs)],
