@@ -73,6 +73,10 @@ DESKTOP_SOURCE = ("pycairo", "pygobject")
 # Named, because collecting every test takes longer than running these.
 PACKAGED_TESTS = ("tests/test_tray.py", "tests/test_packaged.py", "tests/test_webview.py")
 
+# Two processes where there are two cores; ARGS="-n 0" has one, and so has ARGS=--pdb.
+# `tests/conftest.py` says what goes together and what begins.
+SPREAD = ("-n", "auto", "--maxprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+
 NOT_UI_SOURCE = frozenset({"node_modules", "dist", "coverage", ".vite"})
 
 
@@ -628,7 +632,7 @@ def checks(arguments: Sequence[str]) -> list[tuple[str, list[str | Path], Path]]
         ("mypy", [BIN / "mypy"], ROOT),
         ("web page types", npm("run", "typecheck"), UI),
         ("web page tests", npm("test"), UI),
-        ("pytest", [BIN / "pytest", *arguments], ROOT),
+        ("pytest", [BIN / "pytest", *SPREAD, *arguments], ROOT),
     ]
 
 

@@ -13,6 +13,19 @@ from werkzeug.routing import Rule
 
 from server.config import Config
 from server.store import db, migrations, settings
+from tests.spread import Spread, drives_chromium
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread | None:
+    """Whatever asks for whole files gets our pieces."""
+    return Spread(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest piece of work begins first, so that no process ends long after the other."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not drives_chromium(item.nodeid))
 
 
 @pytest.fixture(autouse=True)

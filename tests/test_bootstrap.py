@@ -9,6 +9,8 @@ from pathlib import Path
 import bootstrap
 import pytest
 
+from tests import spread
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = sorted((ROOT / "packaging").glob("*.lock"))
 NPM_FOLDERS = [ROOT / "ui", ROOT / "tests" / "clients"]
@@ -302,6 +304,34 @@ def test_every_test_of_the_binary_is_named() -> None:
         if "pytest.mark.packaged" in path.read_text(encoding="utf-8")
     }
     assert marked - {"tests/test_bootstrap.py"} == set(bootstrap.PACKAGED_TESTS)
+
+
+def test_what_is_passed_on_overrules_the_two_processes() -> None:
+    title, words, _ = bootstrap.checks(["-n", "0", "tests/test_db.py"])[-1]
+    assert title == "pytest"
+    assert words[1:] == [*bootstrap.SPREAD, "-n", "0", "tests/test_db.py"]
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "piece"),
+    [
+        pytest.param("tests/test_ui.py::test_a[x]", "pages", id="Chromium's"),
+        pytest.param("tests/test_ui_call.py::test_a", "pages", id="never two of them at a time"),
+        pytest.param("tests/test_tray.py::test_a[a::b]", "tests/test_tray.py", id="a whole file"),
+    ],
+)
+def test_a_piece_of_the_tests_runs_in_one_process(nodeid: str, piece: str) -> None:
+    assert spread.piece(nodeid) == piece
+
+
+def test_every_test_in_chromium_is_known_by_its_files_name() -> None:
+    marked = {
+        path.name
+        for path in (bootstrap.ROOT / "tests").glob("test_*.py")
+        if re.search(r"^from playwright\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert "test_ui.py" in marked
+    assert all(spread.drives_chromium(f"tests/{name}") for name in marked)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there pip's own program starts it")

@@ -33,7 +33,7 @@ def test_who_has_the_lock_open(tmp_path: Path) -> None:
     process.end(other.pid, forced=True)  # harmless
 
 
-@pytest.mark.parametrize("pid", [0, 1, os.getpid(), -1])
+@pytest.mark.parametrize("pid", [0, 1, pytest.param(os.getpid(), id="the test's own"), -1])
 def test_some_are_never_ended(tmp_path: Path, pid: int) -> None:
     lock = tmp_path / "serve.lock"
     with lock.open("w"):
