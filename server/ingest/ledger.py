@@ -466,12 +466,6 @@ class Ledger:
             row = Row(*values)
             self._count(row, before, -1)
             self._count(row, project)
-        # A row of a new number has the session summed up again.
-        connection.execute(
-            "update call set rowid = (select max(rowid) + 1 from call) where rowid = "
-            "(select max(rowid) from call where session = ?)",
-            (session,),
-        )
 
     def _drop(self, connection: sqlite3.Connection, row: Row) -> None:
         """Remove what a log said of a call; what other witnesses saw stays."""

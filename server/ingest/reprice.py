@@ -32,6 +32,8 @@ def keep() -> None:
         rates = _tables("allowance.json", ownprices.credit_rates)
         tables = [prices, credits, rates]
         known: dict[str, Any] = json.loads(_note("prices") or _UNTOLD)
+        # The database lowers it when the newest calls go, as their numbers are given away again.
+        known["row"] = int(_note("priced") or known["row"])
         newest = int(db.rows("select coalesce(max(rowid), 0) from call")[0][0])
         now: dict[str, Any] = {"tables": tables, "row": newest}
         anew = _note("edition") != pricing.edition()
@@ -48,7 +50,11 @@ def keep() -> None:
                 Ledger().rebuild(connection)
             connection.executemany(
                 "replace into ledger_note values (?, ?)",
-                [("prices", json.dumps(now)), ("edition", pricing.edition())],
+                [
+                    ("prices", json.dumps(now)),
+                    ("priced", str(newest)),
+                    ("edition", pricing.edition()),
+                ],
             )
     if moved:
         slices.forget()

@@ -108,6 +108,10 @@ class Database:
         ):
             raise RuntimeError(f"a write outside writing(): {sql[:60]}")
 
+    def writes(self) -> bool:
+        """Whether this thread is within `writer`."""
+        return self._writer == get_ident()
+
     @contextmanager
     def writer(self) -> Iterator[sqlite.Connection]:
         """One transaction of the only writer; yields the raw connection for `executemany`."""
@@ -184,6 +188,13 @@ def reading(database: Database = usage) -> Iterator[sqlite.Connection]:
     finally:
         if opened:
             database.close()
+
+
+def reading_one_moment(database: Database = usage) -> bool:
+    """Whether this thread reads within a transaction that it does not write in."""
+    if database.is_closed():
+        return False
+    return database.connection().in_transaction and not database.writes()
 
 
 def rows(sql: str, params: Any = ()) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from peewee import SqliteDatabase
 
-from server.store.models import SECRET_TABLES, USAGE_TABLES
+from server.store.models import SECRET_TABLES, TRIGGERS, USAGE_TABLES
 
 _HEAD = '''"""The tables as SQL. Made from `models.py` by `python -m server.store.makeschema`."""
 
@@ -43,10 +43,11 @@ def statements(models: list[Any]) -> list[str]:
 def text() -> str:
     """The whole of `schema.py`."""
     parts = [_HEAD.rstrip("\n") + "\n"]
-    for name, models in (("SECRETS", SECRET_TABLES), ("USAGE", USAGE_TABLES)):
-        lines = "".join(f"    {said!r},  # noqa: E501\n" for said in statements(models))
+    usage = [*statements(USAGE_TABLES), *TRIGGERS]
+    for name, made in (("SECRETS", statements(SECRET_TABLES)), ("USAGE", usage)):
+        lines = "".join(f"    {said!r},  # noqa: E501\n" for said in made)
         parts.append(f"{name} = (\n{lines})\n")
-    form = hashlib.blake2b("\n".join(statements(USAGE_TABLES)).encode(), digest_size=8)
+    form = hashlib.blake2b("\n".join(usage).encode(), digest_size=8)
     parts.append(f'# Which tables `USAGE` makes; see readymade.py.\nFORM = "{form.hexdigest()}"\n')
     return "\n".join(parts)
 

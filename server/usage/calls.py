@@ -82,6 +82,7 @@ _FEW, _SESSIONS, _SEVERAL = 2000, 200, 20
 _AMONG = "c.session in ("
 
 
+@slices.moment()
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
     """One page of calls, and totals over everything the filter finds."""
     slices.refresh()
@@ -300,6 +301,7 @@ def keep() -> None:
                 connection.execute(f"create index {name} on {columns}")
 
 
+@slices.moment()
 def one(name: str) -> dict[str, Any]:
     """A call with its neighbours in the session. Raises `NotFound`."""
     found = db.rows(f"select {_COLUMNS} {_FROM} where c.id = ?", (name,))  # noqa: S608

@@ -24,6 +24,7 @@ _ALL = 1 << 40
 _PATIENCE = 2.0  # seconds
 _TOP = 25  # of a day's largest readings and edits
 _NOTE = "factsums"
+_ROW = "summed_facts"  # up to which call
 _TABLES = ("day_fact", "day_run", "day_read", "day_change", "day_top")
 _lock = threading.Lock()
 
@@ -114,8 +115,16 @@ def keep() -> None:
 
 
 def _known() -> dict[str, Any]:
-    note = db.rows("select value from ledger_note where name = ?", (_NOTE,))
-    return json.loads(note[0][0]) if note else {}
+    note = db.rows(
+        "select value, (select value + 0 from ledger_note where name = ?) "
+        "from ledger_note where name = ?",
+        (_ROW, _NOTE),
+    )
+    if not note:
+        return {}
+    known: dict[str, Any] = json.loads(note[0][0])
+    # The database lowers it when the newest calls go, as their numbers are given away again.
+    return {**known, "row": note[0][1]} if "row" in known and note[0][1] is not None else known
 
 
 def _remember(known: dict[str, Any]) -> None:
@@ -123,14 +132,14 @@ def _remember(known: dict[str, Any]) -> None:
         connection.execute(
             "replace into ledger_note values (?, ?)", (_NOTE, json.dumps(known, sort_keys=True))
         )
+        connection.execute("replace into ledger_note values (?, ?)", (_ROW, known.get("row", 0)))
 
 
 def _touched(row: int, newest: int) -> list[int]:
     found = db.rows("select source from fact_touched")
     if row != newest:
-        # The newest row counts again: when it was taken back, another may have its number.
         found += db.rows(
-            "select distinct source from call where rowid >= ? and source is not null", (row,)
+            "select distinct source from call where rowid > ? and source is not null", (row,)
         )
     return sorted({int(source) for (source,) in found})
 

@@ -30,6 +30,7 @@ _NAMES = (
 )  # fmt: skip
 
 
+@slices.moment()
 def found(wanted: Filter) -> dict[str, Any]:
     """Cards, presets and top threads over the filtered calls, and the thresholds used."""
     slices.refresh()

@@ -1,12 +1,13 @@
-"""The rollups behind lists and charts: kept up by reading only the calls that are new.
+"""The rollups behind lists and charts: kept up by reading only what changed.
 
 Slices are what no zone cuts; stretches are a session's slices within a day of the zone that is
 set; `thread_usage` is all of a thread.
 
-A call's row number only grows, also when a call is replaced, so that new rows tell which
-sessions must be summed up again, as must those that were archived or taken back since. What that
-cannot see (a call that vanished for good) shows in the sums, which the ledger's own rollup repeats;
-then everything is summed up anew.
+New calls have higher row numbers than all before, up to the one that the note `summed` names
+nothing is new. Whatever else happens to a call, a session or a log (calls that grow, are taken
+back or priced anew, sessions that change threads, logs that are archived) is noted by the
+database itself, in the same transaction (`models.TRIGGERS`), as a session that is to be summed up
+again. That the sums are those of the ledger's own rollup is compared now and then all the same.
 
 Each row knows whether its session is archived, so that either answer is a sum of rows.
 """
@@ -18,7 +19,8 @@ import logging
 import re
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -42,8 +44,8 @@ _SUMS = (
 )  # fmt: skip
 _LARGEST = {"last_at", "max_context", "most_reasoning"}
 _SMALLEST = {"first_at", "least_cache"}
-_lock = threading.Lock()
-_fresh: list[Any] = []  # what the last refresh saw
+_lock = threading.RLock()  # taken before the database's own
+_fresh: list[Any] = []  # what the last refresh summed up by
 _compared: list[Any] = []
 _faults: list[str] = []  # why the last refresh could not write
 
@@ -248,9 +250,6 @@ def keep() -> None:
     if found is not None and found != _compared[1:]:
         forget()
         refresh()
-    elif _moved():
-        _fresh.clear()
-        refresh()
     _compared[:] = [seen, *(_differences() or [])]
 
 
@@ -273,33 +272,35 @@ def refresh() -> None:
 
 
 def _bring_up() -> None:
+    if db.reading_one_moment():
+        return
     with _lock:
         limits = thresholds.current()
         zone = chosen().mark
-        mark = (str(db.usage.database), limits, zone, db.revisions().get("calls"))
-        newest, *aside = map(int, db.rows(_NEWS)[0])
-        if _fresh == [mark, newest, aside]:
+        mark = [str(db.usage.database), limits, zone]
+        if _fresh == mark and _settled():
             return
         note = db.rows("select value from ledger_note where name = 'slices'")
         known = json.loads(note[0][0]) if note else {}
-        same = known.get("limits") == limits and known.get("made") == _MADE
-        touched = _touched(known["row"], newest) if same else _everything()
-        if same and _fresh[2:] != [aside]:
-            touched = list({*touched, *_moved()})
-        if same and known.get("zone") != zone:
+        if known.get("limits") != limits or known.get("made") != _MADE or not _whole():
+            known = {}
+            _everything()
+        elif known.get("zone") != zone:
             _other_days()
-        for start in range(0, len(touched), _CHUNK):
-            _sum_up(touched[start : start + _CHUNK], limits)
-        now = {"row": newest, "limits": limits, "zone": zone, "made": _MADE}
+        _mark_news()
+        while _sum_up(limits):
+            pass
+        now = {"limits": limits, "zone": zone, "made": _MADE}
         if known != now:
             _remember(now)
-        _fresh[:] = [mark, newest, aside]
+        _fresh[:] = mark
 
 
-# The newest call, and what differs when other logs are archived.
+# The newest call, the newest that is summed up, and whether anything else is to be.
 _NEWS = (
-    "select coalesce((select max(rowid) from call), 0), count(*), total(id) "
-    "from source_file where archived"
+    "select coalesce((select max(rowid) from call), 0), "
+    "(select value + 0 from ledger_note where name = 'summed'), "
+    "exists (select 1 from unsummed) or exists (select 1 from unsummed_thread)"
 )
 _MOVED = (
     "select id from session where source in (select id from source_file where archived) "
@@ -307,26 +308,69 @@ _MOVED = (
     "select session from archived_session where session not in (select id from session "
     "where source in (select id from source_file where archived))"
 )
+_ARCHIVED = -1  # in `unsummed`: some logs were archived or taken back
+_SUMMED_NOW = "replace into ledger_note select 'summed', coalesce(max(rowid), 0) from call"
 
 
-def _moved() -> list[int]:
-    """The sessions that were archived or taken back since they were summed up."""
-    return [int(session) for (session,) in db.rows(_MOVED)]
+def _settled() -> bool:
+    """Whether nothing is to be summed up."""
+    newest, summed, more = db.rows(_NEWS)[0]
+    return newest == summed and not more
+
+
+def _whole() -> bool:
+    """Whether it is known up to which call all are summed up, and that call may be there."""
+    newest, summed, _ = db.rows(_NEWS)[0]
+    return summed is not None and summed <= newest
+
+
+def _mark_news() -> None:
+    """Note the sessions of new calls, and those that were archived or taken back."""
+    if _settled():
+        return
+    with db.writing() as connection:
+        connection.execute(
+            "insert or ignore into unsummed select distinct coalesce(session, 0) from call "
+            "where rowid > (select value + 0 from ledger_note where name = 'summed')"
+        )
+        connection.execute(_SUMMED_NOW)
+        moved = connection.execute("delete from unsummed where session = ?", (_ARCHIVED,))
+        if moved.rowcount:
+            connection.execute(f"insert or ignore into unsummed {_MOVED}")
 
 
 def forget() -> None:
     """Sum everything up anew at the next refresh: prices or thresholds changed."""
-    with db.writing() as connection:
-        connection.execute("delete from ledger_note where name = 'slices'")
-    _fresh.clear()
+    with _lock:
+        with db.writing() as connection:
+            connection.execute("delete from ledger_note where name = 'slices'")
+        _fresh.clear()
 
 
-def _touched(row: int, newest: int) -> list[int]:
-    if row == newest:
-        return []
-    # The newest row counts again: when it was taken back, another may have its number.
-    found = db.rows("select distinct coalesce(session, 0) from call where rowid >= ?", (row,))
-    return [int(session) for (session,) in found]
+@contextmanager
+def moment() -> Iterator[None]:
+    """Within the block all that is read is of one moment, and the sums are those of the calls.
+
+    Nothing may be written in it.
+    """
+    with db.reading() as connection:
+        if connection.in_transaction:
+            yield
+            return
+        refresh()
+        connection.execute("begin")
+        try:
+            if not _settled():
+                # A call came in between: this time nobody may write until it is summed up.
+                connection.execute("rollback")
+                with _lock, db.usage.write_lock:
+                    refresh()
+                    connection.execute("begin")
+                    _settled()  # the moment is that of the first look
+            yield
+        finally:
+            if connection.in_transaction:
+                connection.execute("rollback")
 
 
 _TABLES = (
@@ -335,12 +379,14 @@ _TABLES = (
 )  # fmt: skip
 
 
-def _everything() -> list[int]:
+def _everything() -> None:
+    """Begin anew: nothing is summed up, and every session is to be."""
     with db.writing() as connection:
-        connection.execute("delete from slice")
-        for table in _TABLES:
+        for table in ("slice", *_TABLES, "unsummed", "unsummed_thread"):
             connection.execute(f"delete from {table}")  # noqa: S608 - our own words
-    return [int(s) for (s,) in db.rows("select distinct coalesce(session, 0) from call")]
+        connection.execute("insert into unsummed select distinct coalesce(session, 0) from call")
+        connection.execute(_SUMMED_NOW)
+        connection.execute("delete from ledger_note where name = 'slices'")
 
 
 def _other_days() -> None:
@@ -389,28 +435,40 @@ def _remember(known: dict[str, Any]) -> None:
         )
 
 
-def _sum_up(sessions: Sequence[int], limits: dict[str, float]) -> None:
+def _sum_up(limits: dict[str, float]) -> bool:
+    """Sum up some of the sessions that are to be; False when there were none."""
     with db.writing() as connection:
+        found = connection.execute("select session from unsummed limit ?", (_CHUNK,)).fetchall()
+        sessions = [int(session) for (session,) in found if session != _ARCHIVED]
+        left = connection.execute("select thread from unsummed_thread").fetchall()
+        if not sessions and not left:
+            return False
         _know_days(connection)
         _count(connection, sessions, -1)
         archived = _archived(connection, sessions)
         for session in sessions:
-            connection.execute("delete from slice where session = ?", (session,))
-            given = limits | {"session": session, "archived": session in archived}
-            connection.execute(_insert(session), given)
-            connection.execute("delete from stretch where session = ?", (session,))
-            connection.execute(
-                f"{_INSERT_STRETCH} where l.session = ? group by 1, 2, 3, 4, 5, 6, 7, 8", (session,)
-            )
-            connection.execute("delete from session_usage where session = ?", (session,))
-            connection.execute(_INSERT_SESSION, (session,))
+            _sum_session(connection, session, limits | {"archived": session in archived})
         _count(connection, sessions, 1)
-        threads = _threads(connection, sessions)
-        for thread in threads:
+        for thread in _threads(connection, sessions) | {str(thread) for (thread,) in left}:
             connection.execute("delete from thread_usage where thread = ?", (thread,))
             connection.execute(_INSERT_THREAD, (thread,))
             if _mixed(connection, thread):
                 connection.execute(_INSERT_ACTIVE, (thread,))
+        given = (json.dumps(sessions),)
+        connection.execute(f"delete from unsummed where session {_AMONG}", given)  # noqa: S608
+        connection.execute("delete from unsummed_thread")
+        return True
+
+
+def _sum_session(connection: sqlite3.Connection, session: int, given: dict[str, float]) -> None:
+    connection.execute("delete from slice where session = ?", (session,))
+    connection.execute(_insert(session), given | {"session": session})
+    connection.execute("delete from stretch where session = ?", (session,))
+    connection.execute(
+        f"{_INSERT_STRETCH} where l.session = ? group by 1, 2, 3, 4, 5, 6, 7, 8", (session,)
+    )
+    connection.execute("delete from session_usage where session = ?", (session,))
+    connection.execute(_INSERT_SESSION, (session,))
 
 
 def _archived(connection: sqlite3.Connection, sessions: Sequence[int]) -> set[int]:

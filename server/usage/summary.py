@@ -35,6 +35,7 @@ _SUMS = (
 )
 
 
+@slices.moment()
 def grouped(
     wanted: Filter,
     by: str,
@@ -158,6 +159,7 @@ _DAYS = (
 )
 
 
+@slices.moment()
 def coverage(wanted: Filter) -> dict[str, Any]:
     """Tokens and calls by model, those without a price first, and the share that has one."""
     slices.refresh()

@@ -26,6 +26,7 @@ Sums = tuple[int, ...]
 Day = tuple[str, str, Sums]
 
 
+@slices.moment()
 def today(now: int, zone: str = "") -> dict[str, Any]:
     """What was used since midnight in the zone."""
     local = _local(zone)
@@ -69,6 +70,7 @@ def coverage() -> dict[str, Any]:
     return {"calls": int(calls), "files": files, "lastIndexedAt": iso(last)}
 
 
+@slices.moment()
 def series(
     first: str,
     last: str,
@@ -140,6 +142,7 @@ def first_day(days: Days) -> str | None:
     return None if at is None else days.of(at)
 
 
+@slices.moment()
 def summary(
     first: str, last: str, now: int, *, zone: str = "", wanted: Filter = EVERYTHING
 ) -> dict[str, Any]:
@@ -173,6 +176,7 @@ def summary(
     }
 
 
+@slices.moment()
 def heat(
     first: str, last: str, *, zone: str = "", wanted: Filter = EVERYTHING
 ) -> dict[str, list[list[int]]]:
