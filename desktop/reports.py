@@ -221,7 +221,9 @@ def _setup(api: Api, arguments: argparse.Namespace) -> str:
     said = {
         "folder": str(arguments.folder),
         **found,
-        "pricedRatio": api.get("/api/pricing/coverage")["ratio"],
+        # As `pricing-coverage` counts, which leaves archived sessions out unless asked for them.
+        "pricedRatio": api.get("/api/pricing/coverage", **_asked(arguments))["ratio"],
+        "pricedHistory": arguments.history or "active",
         "files": {name: one["configured"] for name, one in api.get("/api/usage/files").items()},
     }
     if arguments.json:
@@ -231,10 +233,16 @@ def _setup(api: Api, arguments: argparse.Namespace) -> str:
             f"Data folder: {said['folder']}",
             *quick.counted(found),
             *quick.lost(found),
-            f"{_percent(said['pricedRatio'])} of the tokens have a price.",
+            _priced(said["pricedRatio"], said["pricedHistory"]),
             "Next: brimline serve-dashboard --open",
         )
     )
+
+
+def _priced(ratio: float | None, history: str) -> str:
+    """How much has a price, and of which sessions that is said."""
+    whose = "all sessions" if history == "all" else "sessions that are not archived"
+    return f"{_percent(ratio)} of the tokens of {whose} have a price."
 
 
 def _pin_prices(api: Api, arguments: argparse.Namespace) -> str:
@@ -405,6 +413,7 @@ def _summary(api: Api, arguments: argparse.Namespace) -> str:
         arguments.preset = None
         return _expensive(api, arguments)
     preset = _PRESETS.get(arguments.preset or "", {})
+    _one_beginning(arguments, preset.get("from"))
     by = arguments.group_by or preset.get("by", "date")
     asked = {**_asked(arguments), "by": _SAME.get(by, by)}
     asked["from"] = asked["from"] or _since(api, preset.get("from"))
@@ -451,8 +460,19 @@ def _calls(api: Api, arguments: argparse.Namespace) -> str:
     return _listed(api, "calls", asked, arguments, 100)
 
 
+def _one_beginning(arguments: argparse.Namespace, days: str | None) -> None:
+    """Raises `AppError` where a preset and --since both say where to begin."""
+    if days and arguments.since:
+        raise AppError(
+            f"--preset {arguments.preset} and --since {arguments.since} both say where to begin. "
+            "Leave one of them out.",
+            code="invalid_span",
+        )
+
+
 def _expensive(api: Api, arguments: argparse.Namespace) -> str:
     word = {"today": "today", "last-7-days": "7"}.get(arguments.preset or "")
+    _one_beginning(arguments, word)
     asked = {**_asked(arguments), "sort": "tokens"}
     asked["from"] = asked["from"] or _since(api, word)
     return _listed(api, "calls", asked, arguments, 20)
@@ -519,12 +539,13 @@ def _session(api: Api, arguments: argparse.Namespace) -> str:
 
 def _coverage(api: Api, arguments: argparse.Namespace) -> str:
     answer = api.get("/api/pricing/coverage", **_asked(arguments))
+    answer["history"] = arguments.history or "active"
     text = _table(answer["models"], "models", arguments, answer)
     if arguments.json:
         return text
-    said = f"{text}\n{_percent(answer['ratio'])} of tokens have a price"
+    said = f"{text}\n{_priced(answer['ratio'], arguments.history or 'active')}"
     if any(model["priceStatus"] == "unpriced" for model in answer["models"]):
-        said += ". Give the others one in pricing.json: `brimline init-pricing` writes it."
+        said += " Give the others one in pricing.json: `brimline init-pricing` writes it."
     return said
 
 
@@ -605,7 +626,7 @@ def _bundle(api: Api, arguments: argparse.Namespace) -> str:
         },
         # Free text in a setting may hold an address or a name.
         "settings": {k: v for k, v in settings.items() if isinstance(v, bool | int | float)},
-        "coverage": api.get("/api/pricing/coverage")["ratio"],
+        "coverage": api.get("/api/pricing/coverage", **_asked(arguments))["ratio"],
     }
     content = json.dumps(facts, indent=2).encode() + b"\n"
     if arguments.output.lower().endswith(".zip"):

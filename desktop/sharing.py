@@ -92,6 +92,18 @@ class Speech:
             return "<" + sign.format(self.number(2 * _LEAST, 4))
         return sign.format(self.number(value, 4 if 0 < value < _CENT else 2))
 
+    def cost(self, row: Mapping[str, Any]) -> str:
+        """What a sum costs, with a mark when some of its calls have no price."""
+        return self.money(row["costUsd"]) + (PARTLY if partly(row) else "")
+
+
+PARTLY = "+"  # the same mark as on the terminal
+
+
+def partly(row: Mapping[str, Any]) -> bool:
+    """Whether a cost leaves out calls that have no price."""
+    return row["costUsd"] is not None and bool(row.get("unpriced"))
+
 
 def page(speech: Speech, figures: Mapping[str, Any]) -> str:
     """The whole page; every name in it is escaped, as it comes from logs.
@@ -110,11 +122,20 @@ def page(speech: Speech, figures: Mapping[str, Any]) -> str:
         f"<h1>{title}</h1><p>{span}</p>{_totals(speech, figures['totals'])}"
         f"{_days(speech, used)}{_groups(speech, 'model', figures['models'])}"
         f"{_groups(speech, 'project', figures['projects'])}"
-        f"{_threads(speech, figures['threads'])}"
+        f"{_threads(speech, figures['threads'])}{_legend(speech, figures)}"
         f"<footer>{speech.word('report.foot')}</footer></html>\n"
     )
 
 
+def _legend(speech: Speech, figures: Mapping[str, Any]) -> str:
+    """What the mark beside costs means, where one stands."""
+    listed = (row for name in _LISTS for row in figures[name])
+    if not partly(figures["totals"]) and not any(map(partly, listed)):
+        return ""
+    return f"<p>{PARTLY} {speech.word('report.partly')}</p>"
+
+
+_LISTS = ("days", "models", "projects", "threads")
 _TOTALS = (
     ("calls.total.calls", "calls"),
     ("calls.total.tokens", "totalTokens"),
@@ -126,7 +147,7 @@ _TOTALS = (
 
 def _totals(speech: Speech, totals: dict[str, Any]) -> str:
     shown = [(key, speech.number(totals[field])) for key, field in _TOTALS]
-    shown.append(("calls.total.cost", speech.money(totals["costUsd"])))
+    shown.append(("calls.total.cost", speech.cost(totals)))
     if totals["unpriced"]:
         shown.append(("calls.total.unpriced", speech.number(totals["unpriced"])))
     rows = (f"<div><dt>{speech.word(key)}</dt><dd>{value}</dd></div>" for key, value in shown)
@@ -139,7 +160,7 @@ def _days(speech: Speech, days: Sequence[dict[str, Any]]) -> str:
     rows = [
         f"<tr><td>{escape(day['day'])}</td><td><meter max={most} value={tokens}></meter></td>"
         f"{_n(speech.number(tokens))}{_n(speech.number(day['calls']))}"
-        f"{_n(speech.number(day['sessions']))}{_n(speech.money(day['costUsd']))}</tr>"
+        f"{_n(speech.number(day['sessions']))}{_n(speech.cost(day))}</tr>"
         for day, tokens in sorted(zip(days, sums, strict=True), key=lambda one: one[0]["day"])
     ]
     heads = ("series.day", "", "calls.col.tokens", "series.calls", "trends.sessions", "series.cost")
@@ -171,7 +192,7 @@ _FIGURES = ("calls.col.tokens", "series.calls", "calls.col.cache", "series.cost"
 def _figures(speech: Speech, row: dict[str, Any]) -> str:
     return (
         f"{_n(speech.number(row['totalTokens']))}{_n(speech.number(row['calls']))}"
-        f"{_n(speech.share(row['cacheRatio']))}{_n(speech.money(row['costUsd']))}"
+        f"{_n(speech.share(row['cacheRatio']))}{_n(speech.cost(row))}"
     )
 
 

@@ -19,6 +19,11 @@ UNKNOWN = {"relativeCwd": None, "remoteLabel": None, "remoteHash": None}
         pytest.param({"tags": {"a": ["x", "y", "x"]}}, {"a": ("x", "y")}, id="each tag once"),
         pytest.param({"tags": {"/h/a": ["x"], "a": ["y"]}}, {"a": ("x", "y")}, id="path and name"),
         pytest.param({"tags": {"C:\\\\w\\\\a": ["x"]}}, {"a": ("x",)}, id="a Windows path"),
+        pytest.param(
+            {"aliases": {"/h/a": "Payments"}, "tags": {"Payments": ["x"], "a": ["y"]}},
+            {"a": ("x", "y"), "Payments": ("x",)},
+            id="by what the user calls it",
+        ),
         pytest.param({"tags": ["a"]}, {}, id="a list"),
         pytest.param({"tags": {"a": "x", "b": [1, " ", "z"]}}, {"b": ("z",)}, id="odd ones"),
     ],

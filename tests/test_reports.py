@@ -137,6 +137,31 @@ def test_what_is_wrong_in_own_files_is_said_beside_the_figures(brimline: Brimlin
     assert "projects.json cannot be used" in brimline.error
 
 
+@pytest.mark.parametrize(
+    "words", [("expensive", "last-7-days"), ("expensive", "today"), ("summary", "last-7-days")]
+)
+def test_a_preset_and_a_day_do_not_both_say_where_to_begin(
+    brimline: Brimline, words: tuple[str, str]
+) -> None:
+    verb, preset = words
+    brimline(verb, "--preset", preset, "--since", "2026-05-01", code=1)
+    assert f"--preset {preset} and --since 2026-05-01 both say where to begin" in brimline.error
+    brimline("summary", "--preset", "by-model", "--since", "2026-05-01")
+
+
+def test_the_share_with_a_price_is_one_figure(brimline: Brimline) -> None:
+    for words in ((), ("--include-archived",)):
+        shown = brimline("pricing-coverage", *words)
+        share = brimline.json("pricing-coverage", *words)
+        said = brimline.json("setup", *words)
+        assert said["pricedRatio"] == share["ratio"]
+        assert said["pricedHistory"] == share["history"] == ("all" if words else "active")
+        whose = "all sessions" if words else "sessions that are not archived"
+        sentence = f"{100 * share['ratio']:.1f}% of the tokens of {whose} have a price."
+        assert sentence in shown and sentence in brimline("setup", *words)
+    assert share["ratio"] != brimline.json("pricing-coverage")["ratio"], "there are archived ones"
+
+
 def test_only_large_calls(brimline: Brimline) -> None:
     every = brimline.json("calls", "--limit", "0")["rows"]
     tokens = sorted(row["totalTokens"] for row in every)
@@ -387,6 +412,39 @@ def test_a_report_trusts_no_name() -> None:
     spoken = {"language": "en", "direction": "ltr", "words": {"report.title": evil}}
     text = sharing.page(sharing.Speech(spoken), figures)
     assert evil not in text and text.count("&lt;script&gt;") == 5
+
+
+_SUM = {"calls": 2, "totalTokens": 5, "cacheRatio": None, "costUsd": 39.43, "unpriced": 1}
+_WHOLE = {**_SUM, "unpriced": 0}
+_DAY = {"day": "2026-11-01", "cachedInput": 0, "uncachedInput": 4, "output": 1, "sessions": 1}
+_NONE = {"cachedInput": 0, "uncachedInput": 4, "output": 1}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param("days", id="a day"),
+        pytest.param("models", id="a model"),
+        pytest.param("projects", id="a project"),
+        pytest.param("threads", id="a thread"),
+        pytest.param(None, id="all is priced"),
+    ],
+)
+def test_a_report_marks_costs_that_are_not_whole(part: str | None) -> None:
+    def row(name: str) -> dict[str, Any]:
+        return _SUM if name == part else _WHOLE
+
+    figures = {
+        "days": [{**_DAY, **row("days")}],
+        "totals": {**_WHOLE, **_NONE},
+        "models": [{**row("models"), "name": "m"}],
+        "projects": [{**row("projects"), "project": "p"}],
+        "threads": [{**row("threads"), "title": "t", "project": "p"}],
+    }
+    spoken = {"language": "en", "direction": "ltr", "words": {"report.partly": "left out"}}
+    text = sharing.page(sharing.Speech(spoken), figures)
+    assert text.count("$39.43+") == (part is not None) and text.count("$39.43<") == 4 + (not part)
+    assert ("+ Left out" in text) is (part is not None), "the mark is explained where it stands"
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,13 @@ def tags(given: Mapping[str, Any], among: Mapping[str, str]) -> dict[str, tuple[
         if isinstance(name, str) and isinstance(words, list):
             kept = [word.strip()[:80] for word in words if isinstance(word, str) and word.strip()]
             told[name] = kept
+    meant = _meant(told, among)
+    for one, alias in aliases(given, among).items():  # what the user calls it counts, too
+        if alias in told and alias not in meant.get(one, ()):
+            meant[one] = [alias, *meant.get(one, ())]
     return {
         one: tuple(dict.fromkeys(word for name in listed for word in told[name]))
-        for one, listed in _meant(told, among).items()
+        for one, listed in meant.items()
     }
 
 
