@@ -492,3 +492,51 @@ def test_a_text_finds_the_same_calls_by_thread(
     for row in found["threads"][:5]:
         asked = {"q": text, "thread": row["id"], **more, "sort": "time"}
         assert get(client, "/api/calls", **asked)["total"] == row["calls"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"sort": "cost"},
+        {"sort": "thread"},
+        {"effort": "high"},
+        {"from": "2026-05-25"},
+        {"from": "2026-05-25", "sort": "tokens"},
+        {"history": "active"},
+        {"provider": "codex"},
+        {"limit": 3},
+        {"preset": "context-full"},
+        {"q": "-"},
+    ],
+)
+def test_threads_that_only_find_a_title_may_be_left_out(
+    client: FlaskClient, more: dict[str, Any]
+) -> None:
+    limit = {"limit": 500, **more}
+    before = get(client, "/api/threads", **limit)
+    alone = [row["id"] for row in before["threads"][::3]]
+    marks = ",".join("?" * len(alone))
+    kinds = db.rows(f"select kind, id from session where key in ({marks})", alone)
+    try:
+        with db.writing() as connection:
+            connection.execute(
+                f"update session set kind = 'title' where key in ({marks}) and key = thread", alone
+            )
+        filters.forget()
+        every, rest = (
+            get(client, "/api/threads", titling=way, **limit) for way in ("show", "hide")
+        )
+    finally:
+        with db.writing() as connection:
+            connection.executemany("update session set kind = ? where id = ?", kinds)
+        filters.forget()
+    assert every["leftOut"] == 0 and every["total"] == before["total"]
+    if more.get("limit") is None:
+        kept = [row for row in before["threads"] if row["id"] not in alone]
+        assert [row["id"] for row in rest["threads"]] == [row["id"] for row in kept]
+        assert rest["totals"]["calls"] == sum(row["calls"] for row in kept)
+        assert rest["totals"]["input"] == sum(row["inputTokens"] for row in kept)
+    assert rest["total"] == before["total"] - len(alone)
+    if not {"q", "preset"} & {*more}:
+        assert rest["leftOut"] == len(alone)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request, stream_with_context
@@ -73,7 +74,8 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/exports/threads.csv")
     def thread_file() -> Response:
         page = filters.page(tuple(threads.SORTS))
-        return _file("threads", THREADS, _pages(threads.search, "threads", filters.full(), page))
+        listed = partial(threads.search, titling=filters.titling())
+        return _file("threads", THREADS, _pages(listed, "threads", filters.full(), page))
 
     @routes.get("/api/exports/days.csv")
     def day_file() -> Response:

@@ -171,6 +171,11 @@ def single() -> Filter:
     )
 
 
+def titling() -> bool:
+    """Whether threads that only find a title are wanted."""
+    return query.choice("titling", "show", ("show", "hide")) == "show"
+
+
 def page(names: tuple[str, ...]) -> Page:
     """How a list is ordered, and which part of it is wanted."""
     sort = query.choice("sort", "time", names)

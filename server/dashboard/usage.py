@@ -103,7 +103,10 @@ def _add_threads(routes: Blueprint) -> None:
     @routes.get("/api/threads")
     def threads_listed() -> Any:
         wanted, page = filters.full(), filters.page(tuple(threads.SORTS))
-        return filters.answer(filters.remembered(lambda: threads.search(wanted, page)))
+        titling = filters.titling()
+        return filters.answer(
+            filters.remembered(lambda: threads.search(wanted, page, titling=titling))
+        )
 
     @routes.get("/api/threads/<path:name>")
     def thread(name: str) -> Any:

@@ -62,6 +62,8 @@ _SESSIONS = 4  # of a thread
 _ACROSS = "w.last_at >= ? and w.first_at < ? and (w.first_at < ? or w.last_at >= ?)"
 _AS = re.compile(r"\bas (\w+)")
 _AS_G = re.compile(r"\bg\.(\w+)")
+# The threads that do nothing but find a title for another, where nobody told whose.
+_TITLING = "select thread from session where kind = 'title' and key = thread"
 _MANY = 2000  # from here on a sort needs an index of its own
 _HAVING = {
     "context-bloat": "g.grown > 0",
@@ -74,10 +76,13 @@ _HAVING = {
 }
 
 
-def search(wanted: Filter, page: Page) -> dict[str, Any]:
-    """One page of threads, each with the sums of its filtered calls, and the sums of all."""
+def search(wanted: Filter, page: Page, *, titling: bool = True) -> dict[str, Any]:
+    """One page of threads, each with the sums of its filtered calls, and the sums of all.
+
+    Without `titling` those that only find a title are left out, and counted.
+    """
     slices.refresh()
-    groups = _Groups(wanted, page.sort)
+    groups = _Groups(wanted, page.sort, titling=titling)
     order, name = groups.order, groups.name
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
     paged = ""
@@ -106,6 +111,7 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         "totals": totals | {"reasoningOutput": told},
         "hasMore": more,
         "nextCursor": calls.cursor(found[-1][1], found[-1][0], page) if more else None,
+        "leftOut": groups.apart,
     }
 
 
@@ -181,7 +187,7 @@ class _Groups:
     filter and the sums of all need is summed up, as a page shows few of the threads.
     """
 
-    def __init__(self, wanted: Filter, *sorts: str) -> None:
+    def __init__(self, wanted: Filter, *sorts: str, titling: bool = True) -> None:
         self.prefix, self.picky, self.spanned, self.recent = "", False, False, False
         self.values: list[Any] = []
         self._held: _Held | None = None
@@ -209,8 +215,12 @@ class _Groups:
             given.append(wanted.thread)
         if wanted.preset in _HAVING:
             parts.append(_HAVING[wanted.preset])
+        self.apart = 0 if titling else self._left_out()[0]
+        if self.apart:
+            parts.append(f"g.thread not in ({_TITLING})")
         # Whether these are all threads, of which other rollups tell the sums in a few rows.
-        self.every = not self.prefix and {*parts} <= {f"g.{self._part}", "1"}
+        known = {f"g.{self._part}", "1", f"g.thread not in ({_TITLING})"}
+        self.every = not self.prefix and {*parts} <= known
         self.tail = f"{source} where {' and '.join(parts)}"
         self.values += given
 
@@ -254,15 +264,33 @@ class _Groups:
     def sums(self, connection: Any, *, counted: bool) -> tuple[Any, ...]:
         """How many threads there are, unless that is known, and their sums."""
         if self.every:
-            count = f"select count(*) from thread_usage g where g.{self._part}"  # noqa: S608
-            return (
-                *connection.execute(count).fetchone(),
-                *calls.of_sessions(connection, self._rest),
-            )
+            listed = f"select count(*) from thread_usage g where g.{self._part}"  # noqa: S608
+            count = connection.execute(listed).fetchone()[0] - self.apart
+            return (count, *self._without(calls.of_sessions(connection, self._rest)))
         if counted and self.prefix and not self.picky:
-            return calls.of_sessions(connection, self._rest)
+            return self._without(calls.of_sessions(connection, self._rest))
         found: tuple[Any, ...] = connection.execute(*self._summed()).fetchone()
-        return found
+        if not self.prefix or self.picky:
+            return found
+        return (found[0] - self.apart, *self._without(found[1:]))
+
+    def _without(self, sums: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Sums of all threads, without those that are left out."""
+        if not self.apart:
+            return sums
+        *left, credits = self._left_out()[1:]
+        # Where only those that are left out have credits, nobody knows of the others.
+        rest = sums[-1] if credits is None else (sums[-1] or 0) - credits or None
+        return (*(a - b for a, b in zip(sums[:-1], left, strict=True)), rest)
+
+    def _left_out(self) -> tuple[Any, ...]:
+        """How many of the threads only find a title, and their sums."""
+        if not db.rows("select 1 from session where kind = 'title' limit 1"):
+            return (0,)
+        sums = _TOTALS.replace("g.", "l.").partition(", ")[2]
+        source, values = slices.summed(self._rest, joined=True)
+        only = f"{_by_session(source)} and s.thread in ({_TITLING})"
+        return db.rows(f"select count(distinct s.thread), {sums} {only}", values)[0]  # noqa: S608
 
     def _summed(self) -> tuple[str, list[Any]]:
         if not self.prefix or self.picky:

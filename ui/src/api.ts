@@ -371,6 +371,8 @@ export interface ThreadRow {
 
 export interface ThreadPage {
   threads: ThreadRow[];
+  /** How many threads that only find a title are not among them. */
+  leftOut: number;
   total: number;
   totals: CallTotals;
   hasMore: boolean;

@@ -77,7 +77,7 @@ export function asked(usage: Usage, more: Parameters<typeof query>[0] = {}): str
 /** What takes every filter of the usage pages away. */
 export const NO_FILTER: Record<string, null> = Object.fromEntries(
   [
-    ...SHARED, "q", "price", "credit", "preset", "thread", "session", "fact", "open", "sort", "direction",
+    ...SHARED, "q", "price", "credit", "preset", "titling", "thread", "session", "fact", "open", "sort", "direction",
     "rows", "nested",
   ].map(
     (key) => [key, null],

@@ -8,7 +8,7 @@ import { beside, count, credits, dayOf, exact, money, pair, share, UNKNOWN } fro
 import { useNow, useTitle, useWide } from "../hooks";
 import { NAMED } from "../insights";
 import { OrArchived } from "../parts/Archived";
-import { CopyLink, PresetChip, Presets, shownOf } from "../parts/Chips";
+import { CopyLink, Off, PresetChip, Presets, shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
@@ -45,8 +45,10 @@ function useThreadFilters() {
     sort,
     direction: up ? "asc" : "desc",
   };
+  // What was looked for is shown wherever it is; a list of one's work has only that.
   const own = Boolean(asked.q || asked.preset || asked.priceStatus || asked.creditConfidence);
-  return { ...usage, sort, up, asked, own };
+  const titling = usage.get("titling") === "show";
+  return { ...usage, sort, up, titling, asked: { ...asked, titling: titling || own ? "" : "hide" }, own };
 }
 
 type Filters = ReturnType<typeof useThreadFilters>;
@@ -88,6 +90,7 @@ export function Threads() {
       <Bar filters={filters} />
       <div className="chips">
         <PresetChip preset={filters.asked.preset} usage={filters} />
+        <Titling filters={filters} leftOut={first?.leftOut ?? 0} />
         <span className="tools push">
           <Presets preset={filters.asked.preset} usage={filters} />
           <CopyLink />
@@ -133,6 +136,23 @@ export function Threads() {
       )}
       <ToTop />
     </div>
+  );
+}
+
+/** That threads which only find a title are left out, or are there; a click is the other way. */
+function Titling({ filters, leftOut }: { filters: Filters; leftOut: number }) {
+  if (filters.titling)
+    return <Off text={t("threads.titling.shown")} off={() => filters.change({ titling: null })} />;
+  if (!leftOut) return null;
+  return (
+    <button
+      type="button"
+      className="chip"
+      title={t("threads.titling.text")}
+      onClick={() => filters.change({ titling: "show" })}
+    >
+      {t("threads.titling.hidden", { count: leftOut })}
+    </button>
   );
 }
 
@@ -364,7 +384,7 @@ function Notes({ row, shown }: { row: ThreadRow; shown: string[] }) {
 /** The calls behind the list, or the list itself: everything that the filter finds. */
 function Csv({ filters }: { filters: Filters }) {
   const save = (what: "calls" | "threads") => {
-    const asked = what === "calls" ? { ...filters.asked, preset: "", sort: "", direction: "" } : filters.asked;
+    const asked = what === "calls" ? { ...filters.asked, preset: "", titling: "", sort: "", direction: "" } : filters.asked;
     fetchFile(`/api/exports/${what}.csv${query(asked)}`, `brimline-${what}-${dayOf(Date.now())}.csv`);
   };
   return (

@@ -72,7 +72,7 @@ function factName(fact: string): string {
 }
 
 /** A chip that takes its filter away. */
-function Off({ text, title, off }: { text: string; title?: string; off: () => void }) {
+export function Off({ text, title, off }: { text: string; title?: string; off: () => void }) {
   return (
     <button
       type="button"
