@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from server.store import db, settings
 from tests import test_ui
@@ -122,10 +123,35 @@ def test_three_witnesses_and_the_turn(served: Served, watched: Watched) -> None:
     expect(page.get_by_role("img", name="exec_command · 2 s · Session log").first).to_be_visible()
 
 
+def test_a_call_tells_its_rates_and_its_sessions_total(served: Served, watched: Watched) -> None:
+    names = story(served)
+    with db.writing("calls") as connection:
+        connection.execute("update call set running = 98765 where id = ?", (names[1],))
+    page = watched.open(f"{served.url}/calls?open={names[1]}", "Calls")
+    panel = page.get_by_role("dialog")
+
+    def fact(name: str) -> Locator:
+        term = page.locator("dt", has_text=re.compile(f"^{name}$"))
+        return page.locator(".facts > div").filter(has=term)
+
+    expect(fact("Session so far")).to_contain_text("98,765")
+    for name, text in (("Cost", "exact"), ("Price from", "OpenAI API pricing page"),
+                       ("Credits", "exact rate"), ("Credit rate from", "Codex rate card"),
+                       ("Provider", "Codex")):  # fmt: skip
+        expect(fact(name).first).to_contain_text(text)
+    for heading in ("Duration", "Started by"):
+        section = panel.locator("section").filter(has=fact(heading)).first
+        expect(section.locator("h3")).to_have_text("Derived")
+    page.goto(f"{served.url}/calls/{names[1]}")
+    expect(page.locator(".figures")).to_contain_text("Session so far")
+    expect(fact("Credit rate from")).to_contain_text("Codex rate card")
+    watched.check()
+
+
 def test_pages_lead_to_it(served: Served, watched: Watched) -> None:
     names = story(served)
     page = watched.open(f"{served.url}/calls?open={names[1]}", "Calls")
-    page.get_by_role("dialog").get_by_role("link", name="Open its page").click()
+    page.get_by_role("dialog").get_by_role("link", name="Investigate this call").click()
     expect(page).to_have_url(f"{served.url}/calls/{names[1]}")
     page.goto(f"{served.url}/threads/{db.rows('select id from thread')[0][0]}")
     page.locator("table.nested tbody th a").first.click()
@@ -137,8 +163,9 @@ def test_pages_lead_to_it(served: Served, watched: Watched) -> None:
     # What the usage tracker's users may have kept.
     page.goto(f"{served.url}/dashboard.html?view=call&record={names[0]}")
     expect(page).to_have_url(f"{served.url}/calls/{names[0]}")
-    page.goto(f"{served.url}/dashboard.html?view=threads")
+    page.goto(f"{served.url}/dashboard.html?view=threads&sort=cost&date=last-7-days")
     expect(page.locator("h1")).to_have_text("Threads")
+    expect(page).to_have_url(f"{served.url}/threads?sort=cost&range=7d")
 
 
 def test_lines_that_are_off_come_by_an_explicit_act(

@@ -204,7 +204,7 @@ def test_insights_show_more_threads_and_keep_it(lived_in: Served, watched: Watch
 
 def test_a_language_is_chosen_and_kept(lived_in: Served, watched: Watched) -> None:
     page = watched.open(f"{lived_in.url}/settings", "Settings")
-    page.get_by_label("Language").select_option("de")
+    page.locator("main").get_by_label("Language").select_option("de")
     expect(page.locator("h1")).to_have_text("Einstellungen")
     expect(page.locator("html")).to_have_attribute("lang", "de")
     stored = json.loads(
@@ -213,6 +213,13 @@ def test_a_language_is_chosen_and_kept(lived_in: Served, watched: Watched) -> No
     assert stored["language"] == "de"
     page.goto(f"{lived_in.url}/trends")
     expect(page.get_by_text("Seit Jahresbeginn").first).to_be_visible()
+    # The same choice stands on every page.
+    chosen = page.get_by_role("navigation").get_by_label("Sprache")
+    expect(chosen).to_have_value("de")
+    chosen.select_option("en")
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    expect(page.get_by_text("Year to date").first).to_be_visible()
+    assert settings.get("language") == "en"
     watched.check()
 
 
@@ -269,12 +276,38 @@ def test_copied_allowance_is_kept_and_shown(lived_in: Served, watched: Watched) 
     form = page.locator("form.paste")
     box.fill("nothing of the kind")
     form.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("No allowance was found in this text")).to_be_visible()
+    # Beside the field, and over no button.
+    expect(form.get_by_role("alert")).to_contain_text("No allowance was found in this text")
+    expect(page.locator(".said")).to_have_count(0)
     box.fill("5h 79% 6:50 PM Weekly 33% Jun 7")
     form.get_by_role("button", name="Save").click()
     row = page.get_by_role("row", name="copied 5-hour")
     expect(row).to_contain_text("79%")
     expect(row).to_contain_text("6:50 PM")
+    watched.check()
+
+
+def test_strict_usage_pages_name_no_account(lived_in: Served, watched: Watched) -> None:
+    settings.change({"privacyMode": "strict"})
+    page = watched.open(f"{lived_in.url}/insights", "Insights")
+    account = db.rows("select account from call where account is not null limit 1")[0][0]
+    row = page.get_by_role("row", name=f"account {account[:6]} 5-hour")
+    expect(row).to_be_visible()
+    for path in ("/insights", "/calls", "/trends?by=account"):
+        page.goto(lived_in.url + path)
+        expect(page.locator(".skeleton")).to_have_count(0)
+        shown = page.locator("main").inner_text()
+        assert not {"studio", "spare"} & set(re.findall(r"\w+", shown)), path
+    watched.check()
+
+
+def test_the_button_and_a_chip_say_when_the_logs_were_read(
+    lived_in: Served, watched: Watched
+) -> None:
+    page = watched.open(f"{lived_in.url}/calls", "Calls")
+    said = re.compile(r"Logs last read: \w+ \d+, \d{4}, \d\d:\d\d:\d\d")
+    expect(page.get_by_role("button", name="Read the logs now")).to_have_attribute("title", said)
+    expect(page.locator(".chip", has_text="Logs read")).to_have_attribute("title", said)
     watched.check()
 
 
@@ -460,7 +493,7 @@ def test_an_opened_thread_keeps_its_order_in_the_address(
 def test_one_privacy_mode_for_every_usage_page(lived_in: Served, watched: Watched) -> None:
     page = watched.open(f"{lived_in.url}/trends", "Trends")
     page.locator("header").get_by_role("button", name="Privacy: all shown").click()
-    page.get_by_role("menuitemcheckbox", name="Also no folders").click()
+    page.get_by_role("menuitemcheckbox", name="Strict: also no folders").click()
     expect(page.locator("header").get_by_role("button", name="Privacy: strict")).to_be_visible()
     for path in (*USAGE, "/diagnostics"):
         page.goto(lived_in.url + path)

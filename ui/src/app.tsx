@@ -3,10 +3,10 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, type ReactNode } from "react";
 import { Link, Redirect, Route, Switch, useLocation, useSearch } from "wouter";
 import { api, onSignedOut, type Session, type Settings as Values } from "./api";
-import { callPath } from "./evidence";
 import { inZone } from "./format";
 import { useTitle } from "./hooks";
 import { useLive } from "./live";
+import { older } from "./older";
 import { AccountPage } from "./pages/Account";
 import { Accounts } from "./pages/Accounts";
 import { CallPage } from "./pages/Call";
@@ -112,9 +112,6 @@ function named(id: string, draw: (id: string) => ReactNode) {
   }
 }
 
-/** What an older address asks for in words that ours have as well. */
-const OLDER_KEPT = ["q", "preset", "model", "effort", "history"];
-
 /** The usage tracker's pages lay at the root too. */
 function Home() {
   return new URLSearchParams(useSearch()).has("view") ? <Older /> : <Overview />;
@@ -122,13 +119,7 @@ function Home() {
 
 /** An address of the usage tracker's dashboard, which others may have kept. */
 function Older() {
-  const asked = new URLSearchParams(useSearch());
-  const view = asked.get("view") ?? "insights";
-  const record = asked.get("record");
-  const known = ["insights", "calls", "threads", "diagnostics"].includes(view);
-  if (view === "call" && record) return <Redirect to={callPath(record)} replace />;
-  const kept = new URLSearchParams([...asked].filter(([key]) => OLDER_KEPT.includes(key))).toString();
-  return <Redirect to={known ? `/${view}${kept && `?${kept}`}` : "/"} replace />;
+  return <Redirect to={older(useSearch())} replace />;
 }
 
 function Nothing() {

@@ -151,7 +151,8 @@ function Sums({ call }: { call: Investigated }) {
     if (key === "costUsd" && call.costUsd !== null) return t(`calls.price.${call.priceStatus}`);
     if (key === "credits") return t(`calls.credit.${call.creditConfidence ?? "unpriced"}`);
     if (call.confidence.exact.includes(key)) return t("calls.exact");
-    return t(call.confidence.estimated.includes(key) ? "call.estimated" : "calls.derived");
+    if (call.confidence.estimated.includes(key)) return t("call.estimated");
+    return call.confidence.derived.includes(key) ? t("calls.derived") : "";
   };
   const parts: [Word, React.ReactNode, string][] = [
     ["calls.col.cost", cost(call), "costUsd"],

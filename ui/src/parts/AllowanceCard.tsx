@@ -1,6 +1,6 @@
 /** What is left of each allowance, what may be spent on an even pace, and what was copied from Codex. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState, type ReactNode } from "react";
+import { useId, useState, type ReactNode } from "react";
 import { nameIn, useNames } from "../accounts";
 import { copiedName, windowName } from "../allowance";
 import { api, send, type Allowance, type ApiError } from "../api";
@@ -117,6 +117,7 @@ function Row({ who, window, figures, reset: resets, out, seen }: RowProps) {
       {figures.map((figure, index) => (
         <td key={index} className="num">
           {figure === null ? UNKNOWN : percent(figure)}
+          {index === 0 && <span className="narrow-only note">{seen}</span>}
         </td>
       ))}
       <td>{resets}</td>
@@ -129,6 +130,7 @@ function Row({ who, window, figures, reset: resets, out, seen }: RowProps) {
 /** Keep what Codex shows under /status, for who has no account here. */
 function Paste() {
   const [text, setText] = useState("");
+  const wrong = useId();
   const client = useQueryClient();
   const keep = useMutation<unknown, ApiError, string>({
     mutationFn: (copied) => send("POST", "/api/allowance/parse", { text: copied, save: true }),
@@ -137,7 +139,6 @@ function Paste() {
       say(t("allowance.kept"));
       void client.invalidateQueries({ queryKey: TOPIC });
     },
-    onError: (error) => say(t("failed.any", { message: error.message }), true),
   });
   return (
     <form
@@ -154,12 +155,22 @@ function Paste() {
           maxLength={2000}
           placeholder={EXAMPLE}
           dir="ltr"
-          onChange={(event) => setText(event.target.value)}
+          aria-invalid={keep.isError || undefined}
+          aria-describedby={keep.isError ? wrong : undefined}
+          onChange={(event) => {
+            setText(event.target.value);
+            keep.reset();
+          }}
         />
       </label>
       <button type="submit" disabled={!text.trim() || keep.isPending}>
         {t("do.save")}
       </button>
+      {keep.isError && (
+        <p className="error" role="alert" id={wrong}>
+          {t("failed.any", { message: keep.error.message })}
+        </p>
+      )}
     </form>
   );
 }

@@ -60,15 +60,18 @@ function Loaded({
         </p>
       </div>
       <div className="tools">
+        <Link className="button primary" href={callPath(call.id)}>
+          {t("call.page")} <Arrow to="on" />
+        </Link>
+        <span className="note">{t("call.page.note")}</span>
+      </div>
+      <div className="tools">
         <button type="button" disabled={!call.previous} onClick={() => call.previous && go(call.previous)}>
           <Arrow to="back" /> {t("calls.previous")}
         </button>
         <button type="button" disabled={!call.next} onClick={() => call.next && go(call.next)}>
           {t("calls.next")} <Arrow to="on" />
         </button>
-        <Link className="button primary" href={callPath(call.id)} title={t("call.page.note")}>
-          {t("call.page")} <Arrow to="on" />
-        </Link>
       </div>
       <section>
         <h3>{t("calls.exact")}</h3>

@@ -1,10 +1,12 @@
 /** The frame of every page: rail, notices, what was just done, and the keys. */
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useState, type ReactNode } from "react";
 import { Link, useLocation, useSearch } from "wouter";
-import { send, type Live } from "../api";
+import { api, send, type ApiError, type Live, type Settings } from "../api";
 import { count } from "../format";
 import { PLACES, useKeys } from "../keys";
-import { hush, useSaid } from "../say";
+import { LANGUAGES } from "../languages";
+import { hush, say, useSaid } from "../say";
 import { carried, USAGE_PATHS } from "../usage";
 import { told } from "../told";
 import { t } from "../words";
@@ -82,6 +84,7 @@ function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
         >
           <kbd>?</kbd>
         </button>
+        <SpokenLanguage />
         {canSignOut && (
           <button
             type="button"
@@ -93,6 +96,38 @@ function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
         )}
       </div>
     </nav>
+  );
+}
+
+/** The language of every page: the same choice as in the settings. */
+function SpokenLanguage() {
+  const client = useQueryClient();
+  const chosen = useQuery({
+    queryKey: ["settings"],
+    queryFn: ({ signal }) => api<Settings>("/api/settings", { signal }),
+    meta: { topics: ["settings"] },
+  }).data?.language;
+  const keep = useMutation<unknown, ApiError, string>({
+    mutationFn: (language) => send("PUT", "/api/settings", { language }),
+    onSuccess: () => client.invalidateQueries({ queryKey: ["settings"] }),
+    onError: (error) => say(t("failed.any", { message: error.message }), true),
+  });
+  if (typeof chosen !== "string") return null;
+  return (
+    <select
+      className="quiet"
+      aria-label={t("settings.language")}
+      title={t("settings.language")}
+      value={keep.isPending ? keep.variables : chosen}
+      onChange={(event) => keep.mutate(event.target.value)}
+    >
+      <option value="">{t("settings.language.system")}</option>
+      {LANGUAGES.map(({ code, name }) => (
+        <option key={code} value={code} lang={code}>
+          {name}
+        </option>
+      ))}
+    </select>
   );
 }
 
