@@ -114,6 +114,8 @@ export interface Day {
   output: number;
   reasoningOutput: number | null;
   costUsd: number | null;
+  /** How many calls have no price, and so are not in the cost. */
+  unpriced: number;
 }
 
 export interface Attention {
@@ -323,7 +325,6 @@ export interface TrendSums {
 
 export interface TrendDay extends Day {
   sessions: number;
-  unpriced: number;
   series: Record<string, number>;
 }
 

@@ -34,6 +34,7 @@ export function DayBars({ title, source, days }: Props) {
     values: SERIES.map(({ key }) => day[key]),
     href: `/calls?range=custom&from=${day.day}&to=${day.day}&history=all`,
     costUsd: day.costUsd,
+    unpriced: day.unpriced,
   }));
   return (
     <>
@@ -56,6 +57,7 @@ function save(days: Day[]): void {
     "output",
     "reasoning_output",
     "cost_usd",
+    "unpriced_calls",
   ];
   const rows = days.map((d) => [
     d.day,
@@ -65,6 +67,7 @@ function save(days: Day[]): void {
     d.output,
     d.reasoningOutput,
     d.costUsd,
+    d.unpriced,
   ]);
   download(`brimline-days-${days.at(-1)?.day ?? ""}.csv`, [csv(heading, rows)]);
 }
