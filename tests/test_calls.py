@@ -251,6 +251,17 @@ def test_each_call_has_one_credit_confidence(client: FlaskClient) -> None:
     assert none["total"] == 0
 
 
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+@pytest.mark.parametrize("sort", ["initiator", "provider"])
+def test_calls_of_a_word_stand_together_in_time(
+    client: FlaskClient, sort: str, direction: str
+) -> None:
+    found = get(client, "/api/calls", sort=sort, direction=direction, limit=500)["calls"]
+    order = ["unknown", "agent", "compaction", "tool", "user", "claude", "codex"]
+    placed = [(order.index(row[sort]), row["at"]) for row in found]
+    assert placed == sorted(placed, reverse=direction == "desc")
+
+
 def test_a_call_tells_where_its_rates_are_from(client: FlaskClient) -> None:
     for row in get(client, "/api/calls", limit=200)["calls"]:
         one = get(client, f"/api/calls/{row['id']}")

@@ -38,6 +38,10 @@ _COLUMNS = (
     "c.running, s.kind, c.cache_written_1h, c.tier, s.role"
 )
 _NAMED = ("thread", "model", "effort")  # sorts by a name, in which the newest come first
+# By one of a few words, and within it by time: one number, so that an index serves both ways.
+_FURTHEST = 1_000_000_000_000_000  # no time is later
+_STARTERS = ("agent", "compaction", "tool", "user")
+_RANK = " ".join(f"when '{word}' then {place}" for place, word in enumerate(_STARTERS, 1))
 # Unknown sorts below everything, so that no row gets lost between pages.
 SORTS = {
     "time": "c.started_at",
@@ -52,6 +56,8 @@ SORTS = {
     "duration": "coalesce(c.duration_ms, -1)",
     "context": "coalesce(1.0 * c.input / nullif(c.context_window, 0), -1.0)",
     "credits": "coalesce(c.credits, -1)",
+    "initiator": f"((case c.initiator {_RANK} else 0 end) * {_FURTHEST} + c.started_at)",
+    "provider": f"((c.provider = 'codex') * {_FURTHEST} + c.started_at)",
     **{name: titled.of_calls(name, True, True) for name in _NAMED},
 }
 PRESETS = {

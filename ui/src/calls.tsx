@@ -186,6 +186,7 @@ export const COLUMNS: Column[] = [
   {
     key: "provider",
     word: "calls.provider",
+    sort: "provider",
     width: 90,
     hidden: true,
     show: (c) => tIf(`provider.${c.provider}`, c.provider),
@@ -193,6 +194,7 @@ export const COLUMNS: Column[] = [
   {
     key: "initiator",
     word: "calls.col.initiator",
+    sort: "initiator",
     width: 96,
     hidden: true,
     show: (c) => tIf(`calls.initiator.${c.initiator ?? "unknown"}`, c.initiator ?? UNKNOWN),
