@@ -11,7 +11,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from server.app import Services
-from server.ingest.files import Source
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -147,9 +146,7 @@ def test_a_folder_whose_calls_went_leaves_the_name_to_the_other(client: FlaskCli
     ledger = Ledger()
     for (source,) in db.rows("select source from session where cwd = ?", (TWO,)):
         with db.writing("calls") as connection:
-            ledger.take_back(
-                connection, Source("codex", "", "", 0, 0, 0, archived=False, id=source)
-            )
+            ledger.take_back(connection, [source])
             ledger.flush(connection)
     slices.keep()
     assert set(groups(client)) == {"api"}

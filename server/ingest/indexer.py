@@ -242,6 +242,7 @@ class Indexer:
             for _, (provider, name) in pairs:
                 if provider == "claude":
                     self._ledger.follow(connection, name)
+            self._ledger.renew(connection, [known[old].id for old, _ in pairs])
         for old, new in pairs:
             known[new] = known.pop(old)
 
@@ -272,6 +273,7 @@ class Indexer:
                     "update source_file set missing = ? where id = ?",
                     [(1, file.id) for file in gone] + [(0, file.id) for file in back],
                 )
+                self._ledger.renew(connection, [file.id for file in back])
             for file in gone:
                 file.missing = True
             for file in back:
@@ -313,6 +315,9 @@ class Indexer:
 
     def _read_all(self, jobs: Sequence[Job]) -> None:
         self._begin(jobs)
+        jobs = self._read_groups(jobs)
+        if not jobs or self._stopping:
+            return
         if self._alone:
             fresh = self._ledger.fresh
             early, self.early = self.early, None
@@ -327,6 +332,76 @@ class Indexer:
             if self._stopping:
                 return
             self._read_one(job)
+
+    def _read_groups(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Read logs anew with those that told of the same calls; returns the other jobs."""
+        anew = [job.source.id for job in jobs if job.anew]
+        if not anew:
+            return jobs
+        with db.reading() as connection:
+            groups = self._ledger.companions(connection, anew)
+        asked = {job.source.id: job for job in jobs if job.source.id}
+        known = {file.id: file for file in self._load().values()}
+        done: set[int] = set()
+        for group in groups:
+            if len(group) > 1 and not self._stopping:
+                self._read_group(
+                    [
+                        Job(asked[number].source, anew=True)
+                        if number in asked
+                        else Job(
+                            Source(*known[number].file, known[number].fingerprint, number),
+                            anew=True,
+                        )
+                        for number in group
+                        if number in asked or number in known
+                    ]
+                )
+                done |= group
+        for number in done & asked.keys():
+            self._step(asked[number])
+        return [job for job in jobs if job.source.id not in done]
+
+    def _read_group(self, jobs: list[Job]) -> None:
+        """Read logs anew whose calls are partly the same: one transaction, whatever their order."""
+        jobs.sort(key=lambda job: job.source.name)
+        reads: list[tuple[Job, Batch]] = []
+        for job in jobs:
+            if (batch := self._read_whole(job)) is not None:
+                reads.append((job, batch))
+        try:
+            with db.writing("calls") as connection:
+                self._store_group(connection, reads)
+        except Exception as error:
+            if isinstance(error, OSError) or _of_database(error):
+                raise
+            for job in jobs:  # what one of them says cannot be stored; the others' can
+                self._read_one(job)
+            return
+        for job, batch in reads:
+            self._remember(job.source, batch.offset)
+
+    def _read_whole(self, job: Job) -> Batch | None:
+        """All that a log says; None when it cannot be read, and is noted as that."""
+        try:
+            (batch,) = workers.batches(job, self._ledger.days(), None)
+            job.source.fingerprint = fingerprint(job.source.path, batch.offset)
+        except Exception as error:
+            if _of_database(error):
+                raise
+            self._unreadable(job, workers.why(error))
+            return None
+        return batch
+
+    def _store_group(self, connection: sqlite3.Connection, reads: list[tuple[Job, Batch]]) -> None:
+        try:
+            self._ledger.take_back(connection, [job.source.id for job, _ in reads])
+            for job, batch in reads:
+                self._ledger.store(connection, job.source, batch)
+            self._ledger.flush(connection)
+        except BaseException:
+            self._ledger.forget()
+            raise
 
     def _begin(self, jobs: Sequence[Job]) -> None:
         self._progress = {
@@ -413,7 +488,7 @@ class Indexer:
         source = job.source
         try:
             if job.anew:
-                self._ledger.take_back(connection, source)
+                self._ledger.take_back(connection, [source.id])
             self._ledger.store(connection, source, batch)
             self._ledger.flush(connection)
         except BaseException:
@@ -552,7 +627,7 @@ class Indexer:
     def _store_read(self, connection: sqlite3.Connection, job: Job, read: Read) -> None:
         job.source.fingerprint = read.fingerprint
         if job.anew:
-            self._ledger.take_back(connection, job.source)
+            self._ledger.take_back(connection, [job.source.id])
         self._ledger.store(connection, job.source, read.batch)
         self._remember(job.source, read.batch.offset)
 
@@ -581,13 +656,13 @@ class Indexer:
         wanted = self._ledger.reread
         self._ledger.reread = set()
         known = {file.id: file for file in self._load().values()}
-        for number in sorted(wanted):
-            if number not in known:
-                continue
-            old = known[number]
-            if not old.missing:
-                source = Source(*old.file, old.fingerprint, old.id)
-                self._read_one(Job(source, anew=True))
+        jobs = [
+            Job(Source(*known[number].file, known[number].fingerprint, number), anew=True)
+            for number in sorted(wanted & known.keys())
+            if not known[number].missing
+        ]
+        for job in self._read_groups(jobs):
+            self._read_one(job)
 
 
 def _event() -> threading.Event:

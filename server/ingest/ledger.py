@@ -45,6 +45,8 @@ class Ledger:
         # While a bulk load runs: the next number of a table's rows that are not part of it.
         self.numbers: dict[str, int] = {}
         self.reread: set[int] = set()  # files whose copied heads can now be told
+        self._names: dict[int, str] = {}  # of logs, by number
+        self._paired: set[tuple[int, int]] = set()  # what is in `told_twice` for sure
         self._projects: dict[str, str] = {}  # by working folder
         self._roots: dict[str, str] = {}  # by project
 
@@ -136,6 +138,8 @@ class Ledger:
     def forget(self) -> None:
         """Drop what was counted for a transaction that failed."""
         self._deltas.clear()
+        self._paired.clear()
+        self._names.clear()
 
     # ── the proxy's side ──────────────────────────────────────────────────────────────
 
@@ -259,22 +263,82 @@ class Ledger:
         return added
 
     def _merge(self, connection: sqlite3.Connection, before: Row, row: Row) -> Row:
-        """Keep the larger figures; returns what that added."""
-        if row.provider != "claude":
-            return row._replace(input=0, cached=0, output=0, reasoning=0, seen=0)
-        after = reconcile.larger(before, row)
+        """Tell one call that logs told twice; returns what that adds to the log that is read.
+
+        The outcome is the same in whatever order they are read.
+        """
+        own = before.source == row.source or before.source is None
+        first = not own and self._name(connection, row) < self._name(connection, before)
+        if not own:
+            self._pair(connection, before, row)
+        if row.provider == "claude":
+            after = reconcile.larger(before, row, first=first)
+        else:
+            told = row if before.seen == reconcile.LOG else reconcile.join(row, before)
+            after = told if first else before
         if after != before:
             self._replace(connection, before, after)
         if after.source != before.source:
             self._leave(connection, before)
             return after
-        return after._replace(
+        more = after._replace(
             input=after.input - before.input,
             cached=after.cached - before.cached,
             output=after.output - before.output,
-            reasoning=0,
+            reasoning=after.reasoning - before.reasoning,
             seen=0,
         )
+        if own:
+            return more
+        _recount(connection, more, 0)
+        return more._replace(input=0, cached=0, output=0, reasoning=0)
+
+    def _name(self, connection: sqlite3.Connection, row: Row) -> str:
+        """What the log of a row is called."""
+        number = row.source or 0
+        name = self._names.get(number)
+        if name is None:
+            found = connection.execute("select name from source_file where id = ?", (number,))
+            name = self._names[number] = (found.fetchone() or ("",))[0]
+        return name
+
+    def _pair(self, connection: sqlite3.Connection, before: Row, row: Row) -> None:
+        """Note that two logs told of the same call."""
+        one, other = sorted((int(before.source or 0), int(row.source or 0)))
+        if (one, other) not in self._paired:
+            self._paired.add((one, other))
+            connection.execute("insert or ignore into told_twice values (?, ?)", (one, other))
+
+    def companions(self, connection: sqlite3.Connection, sources: Iterable[int]) -> list[set[int]]:
+        """The logs that can be read anew only together with each of `sources`, itself among them.
+
+        These are, of those that are there, the ones that told of the same calls, and the forks
+        whose heads are known by a log's calls.
+        """
+        found: list[set[int]] = []
+        done: set[int] = set()
+        for source in sources:
+            if source in done:
+                continue
+            group, left = {source}, [source]
+            while left:
+                for (number,) in connection.execute(_COMPANIONS, (left.pop(),)).fetchall():
+                    if number not in group:
+                        group.add(number)
+                        left.append(number)
+            done |= group
+            found.append(group)
+        return found
+
+    def renew(self, connection: sqlite3.Connection, sources: Iterable[int]) -> None:
+        """Have logs read anew that were renamed or are back, where others told of their calls."""
+        self._names.clear()
+        for source in sources:
+            found = connection.execute(
+                "select 1 from told_twice where one = ?1 or other = ?1", (source,)
+            )
+            if found.fetchone():
+                self.reread.add(source)
 
     def _leave(self, connection: sqlite3.Connection, row: Row) -> None:
         """Let a file that told of a call be as if it had not: another file's telling counts."""
@@ -370,14 +434,23 @@ class Ledger:
         self._insert(connection, [after])
         self._count(after, _project_of(connection, after.session))
 
-    def take_back(self, connection: sqlite3.Connection, source: Source) -> None:
-        """Remove what a file said, before it is read anew; other witnesses' rows stay."""
-        for values in connection.execute(
-            f"select {_ROW} from call where source = ?",  # noqa: S608
-            (source.id,),
-        ).fetchall():
-            self._drop(connection, Row(*values))
-        _empty(connection, source.id)
+    def take_back(self, connection: sqlite3.Connection, sources: Iterable[int]) -> None:
+        """Remove what logs said, before they are read anew; other witnesses' rows stay."""
+        numbers = list(sources)
+        for source in numbers:
+            for values in connection.execute(
+                f"select {_ROW} from call where source = ?",  # noqa: S608
+                (source,),
+            ).fetchall():
+                self._drop(connection, Row(*values))
+            _empty(connection, source)
+        self._paired.clear()
+        # Among themselves they tell it again.
+        among = "(select value from json_each(?1))"
+        connection.execute(
+            f"delete from told_twice where one in {among} and other in {among}",  # noqa: S608
+            (shortjson.dumps(numbers),),
+        )
 
     def name_calls(self, connection: sqlite3.Connection) -> None:
         """Make the index by id, at the end of a load of whole files that went without it.
@@ -419,6 +492,15 @@ class Ledger:
             (gone, copy),
         )
         connection.execute("delete from source_file where id = ?", (gone,))
+        connection.execute(
+            "insert or ignore into told_twice select min(id, ?2), max(id, ?2) from "
+            "(select one + other - ?1 as id from told_twice where ?1 in (one, other)) "
+            "where id != ?2",
+            (gone, copy),
+        )
+        connection.execute("delete from told_twice where ?1 in (one, other)", (gone,))
+        self._names.clear()
+        self._paired.clear()
         named = connection.execute(
             "select name from source_file where id = ? and provider = 'claude'", (copy,)
         ).fetchone()
@@ -804,12 +886,38 @@ def _empty(connection: sqlite3.Connection, source: int) -> None:
     )
 
 
+# The logs that told of the same calls as one, and those of forks of its session.
+_COMPANIONS = (
+    "with k(id) as (select other from told_twice where one = ?1 union select one from told_twice "
+    "where other = ?1 union select s.source from session s where s.inherited and s.parent = "
+    "(select json_extract(state, '$.owner') from source_file where id = ?1) "
+    "union select c.source from session s join call c on c.session = s.id where s.inherited and "
+    "s.parent = (select json_extract(state, '$.owner') from source_file where id = ?1)) "
+    "select k.id from k join source_file f on f.id = k.id where not f.missing"
+)
+
+
 def _uncount(connection: sqlite3.Connection, row: Row) -> None:
     """Take a call out of what its file is said to hold."""
+    _recount(connection, row, -1)
+
+
+def _recount(connection: sqlite3.Connection, row: Row, sign: int) -> None:
+    """Add a row's figures to what its file is said to hold; as a call (1), out of it (-1), or to
+    a call that is counted (0).
+    """
+    times = sign or 1
     connection.execute(
-        "update source_file set calls = calls - 1, input = input - ?, cached = cached - ?, "
-        "output = output - ?, reasoning = reasoning - ? where id = ?",
-        (row.input, row.cached, row.output, row.reasoning, row.source),
+        "update source_file set calls = calls + ?, input = input + ?, cached = cached + ?, "
+        "output = output + ?, reasoning = reasoning + ? where id = ?",
+        (
+            sign,
+            times * row.input,
+            times * row.cached,
+            times * row.output,
+            times * row.reasoning,
+            row.source,
+        ),
     )
 
 

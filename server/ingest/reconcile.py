@@ -151,16 +151,20 @@ def without_log(row: Row) -> Row | None:
     return row._replace(seen=seen, source=None, offset=None) if seen else None
 
 
-def larger(before: Row, again: Row) -> Row:
-    """One response told twice: early lines hold a part of the output, so the larger counts.
+def larger(before: Row, again: Row, *, first: bool = False) -> Row:
+    """One response of Claude told twice: early lines hold a part of the output, so the larger
+    counts. `first`: the log that tells again comes before that of `before` by its name.
 
-    A side conversation may repeat what the session itself was told; then the session's own
-    telling counts, in whatever order they are read. A session's lines about one response take
-    their last time; a copy in another session's log leaves the time alone.
-    """
+    Whose call it is and when it was tells one log, in whatever order they are read: one that does
+    not tell it as a side conversation, which may repeat what the session itself was told, and of
+    several the first by name. Its lines about one response take their last time; a copy in
+    another log leaves the time alone.
+    """  # noqa: D205
     aside = before.initiator == ASIDE != again.initiator
-    told = again if aside else before
-    grows = told.initiator == again.initiator and before.session == again.session
+    same = before.initiator == again.initiator
+    own = before.source == again.source
+    told = again if aside or (same and first and not own) else before
+    at = max(before.started_at, again.started_at) if own and same else told.started_at
     tokens = Tokens(
         max(before.input, again.input),
         max(before.cached, again.cached),
@@ -169,8 +173,7 @@ def larger(before: Row, again: Row) -> Row:
         max(before.cache_written, again.cache_written),
         max(before.cache_written_1h, again.cache_written_1h),
     )
-    tier = before.tier or told.tier
-    at = max(before.started_at, again.started_at) if grows and not aside else told.started_at
+    tier = before.tier or again.tier
     cost = price(told.model, tier, at, tokens)
     return told._replace(
         **tokens._asdict(),

@@ -280,6 +280,16 @@ SourceFile.add_index(
 )
 
 
+class ToldTwice(_Usage):
+    """Two logs that told of the same call: either is read anew only together with the other."""
+
+    one = IntegerField()  # SourceFile
+    other = IntegerField(index=True)  # SourceFile, of a higher number
+
+    class Meta:
+        primary_key = CompositeKey("one", "other")
+
+
 class Session(_Usage):
     """One rollout file's conversation."""
 
@@ -984,6 +994,7 @@ USAGE_TABLES = [
     RequestLog,
     Setting,
     SourceFile,
+    ToldTwice,
     Session,
     Project,
     Thread,

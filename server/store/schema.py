@@ -33,6 +33,8 @@ USAGE = (
     'CREATE TABLE IF NOT EXISTS "source_file" ("id" INTEGER NOT NULL PRIMARY KEY, "provider" TEXT NOT NULL, "name" TEXT NOT NULL, "path" TEXT NOT NULL, "inode" INTEGER NOT NULL, "size" INTEGER NOT NULL, "mtime_ns" INTEGER NOT NULL, "offset" INTEGER NOT NULL, "fingerprint" TEXT NOT NULL, "state" TEXT NOT NULL, "archived" INTEGER NOT NULL, "missing" INTEGER NOT NULL, "calls" INTEGER NOT NULL, "input" INTEGER NOT NULL, "cached" INTEGER NOT NULL, "output" INTEGER NOT NULL, "reasoning" INTEGER NOT NULL, "skipped" INTEGER NOT NULL, "warnings" TEXT NOT NULL, "indexed_at" INTEGER NOT NULL)',  # noqa: E501
     'CREATE UNIQUE INDEX IF NOT EXISTS "source_file_provider_name" ON "source_file" ("provider", "name")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "source_file_archived" ON "source_file" ("id") WHERE "archived"',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "told_twice" ("one" INTEGER NOT NULL, "other" INTEGER NOT NULL, PRIMARY KEY ("one", "other"))',  # noqa: E501
+    'CREATE INDEX IF NOT EXISTS "told_twice_other" ON "told_twice" ("other")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "session" ("id" INTEGER NOT NULL PRIMARY KEY, "key" TEXT NOT NULL, "provider" TEXT NOT NULL, "source" INTEGER, "thread" TEXT NOT NULL, "parent" TEXT, "forked" INTEGER NOT NULL, "inherited" INTEGER NOT NULL, "guessed" INTEGER NOT NULL, "kind" TEXT NOT NULL, "role" TEXT, "project" TEXT, "cwd" TEXT, "branch" TEXT, "client" TEXT, "client_version" TEXT, "terminal" TEXT, "started_at" INTEGER, "ended_at" INTEGER)',  # noqa: E501
     'CREATE UNIQUE INDEX IF NOT EXISTS "session_key" ON "session" ("key")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "session_thread" ON "session" ("thread")',  # noqa: E501
@@ -121,4 +123,4 @@ USAGE = (
 )
 
 # Which tables `USAGE` makes; see readymade.py.
-FORM = "59af5c4582e7f24c"
+FORM = "3dd78096fcdc446e"
