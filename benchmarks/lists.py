@@ -38,6 +38,7 @@ PATHS = (
     "/api/calls?sort=thread",
     "/api/calls?sort=model",
     "/api/calls?sort=effort",
+    "/api/calls?sort=project",
     "/api/calls?sort=initiator",
     "/api/calls?sort=provider",
     "/api/calls?history=active",

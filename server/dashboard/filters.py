@@ -23,7 +23,7 @@ _FURTHEST = 9_999_999
 _MOST_CREDITS = 1_000_000_000
 # A name that stands for nothing finds nothing, rather than everything.
 _NOBODY = ("\0",)
-_ASCENDING = ("model", "effort", "cache", "thread")
+_ASCENDING = ("model", "effort", "cache", "thread", "project")
 # The ledger's own rollup has a row for each day.
 _NAMED = "select distinct name from heading_usage where heading = ? and calls > 0"
 

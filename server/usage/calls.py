@@ -37,7 +37,7 @@ _COLUMNS = (
     "and p.started_at < c.started_at)) from session x where x.thread = s.thread), "
     "c.running, s.kind, c.cache_written_1h, c.tier, s.role"
 )
-_NAMED = ("thread", "model", "effort")  # sorts by a name, in which the newest come first
+_NAMED = ("thread", "model", "effort", "project")  # sorts by a name, in which the newest come first
 # By one of a few words, and within it by time: one number, so that an index serves both ways.
 _FURTHEST = 1_000_000_000_000_000  # no time is later
 _STARTERS = ("agent", "compaction", "tool", "user")
@@ -92,6 +92,8 @@ _AMONG = "c.session in ("
 def search(wanted: Filter, page: Page) -> dict[str, Any]:
     """One page of calls, and totals over everything the filter finds."""
     slices.refresh()
+    if page.sort == "project" and not wanted.names:
+        page = replace(page, sort="time")  # the order of hidden names would tell them
     wanted = finding.found(wanted)
     where, values = conditions(wanted)
     order = SORTS[page.sort]
@@ -220,13 +222,12 @@ def _within(seen: list[Stretch], need: int, sign: int) -> str:
 
 
 def _newest(connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...]) -> str:
-    """The newest days of the models or efforts that the page shows."""
+    """The newest days of the models, efforts or projects that the page shows."""
     parts: list[str] = []
     newest = Page(limit=page.limit, offset=page.offset)
     at = titled.moment(after[0], page.descending) if after else None
     for name, calls in titled.headings(connection, wanted, page.sort, after, page.descending):
-        models = page.sort == "model"
-        only = replace(wanted, models=(name,)) if models else replace(wanted, efforts=(name,))
+        only = replace(wanted, **{f"{page.sort}s": (name,)})  # type: ignore[arg-type]
         lead = _nearest(connection, only, newest, at)
         if lead == "1":
             return lead

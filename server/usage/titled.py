@@ -25,7 +25,7 @@ def of_calls(sort: str, names: bool, descending: bool) -> str:
     """
     time = f"printf('%015d', {'' if descending else f'{_END} - '}c.started_at)"
     if sort != "thread":
-        return f"(coalesce(c.{sort}, '') || char(31) || {time})"
+        return f"(coalesce({'s' if sort == 'project' else 'c'}.{sort}, '') || char(31) || {time})"
     title = f"coalesce(nullif(t.title, ''), {_LAST})" if names else "''"
     thread = f"coalesce(s.thread, {_LAST})"
     return f"({title} || char(31) || {thread} || char(31) || {time}) collate nocase"
@@ -42,7 +42,7 @@ def moment(value: Any, descending: bool) -> int | None:
 def headings(
     connection: Any, wanted: Filter, sort: str, after: tuple[Any, ...], descending: bool
 ) -> Iterator[tuple[str, int]]:
-    """The models or efforts of the filter's calls in their order, each with how many calls."""
+    """The models, efforts or projects of the filter's calls in their order, with how many."""
     if slices.bare(wanted):
         source = f"name as name, calls from heading_usage where heading = ?{slices.kept(wanted)}"
         values = [sort]

@@ -102,6 +102,8 @@ export const COLUMNS: Column[] = [
   {
     key: "project",
     word: "calls.col.project",
+    sort: "project",
+    upFirst: true,
     hidden: true,
     width: 120,
     show: (c) => c.project ?? UNKNOWN,
