@@ -8,11 +8,11 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from desktop import diagnosing, otherfiles, quick
+from desktop import diagnosing, otherfiles, printed, quick
 from server import __version__
 from server.errors import AppError
 
@@ -25,32 +25,6 @@ _MOST_TEXT = 1_000_000
 Add = Callable[..., argparse.ArgumentParser]
 OF_THE_FOLDER = ("setup", "refresh")  # what these read is kept, so no other file may hold for it
 
-_COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
-    "groups": (
-        ("name", "name"), ("calls", "calls"), ("sessions", "sessions"), ("totalTokens", "tokens"),
-        ("cachedInputTokens", "cached"), ("uncachedInputTokens", "uncached"),
-        ("outputTokens", "output"), ("cacheRatio", "cache"), ("costUsd", "cost"),
-    ),
-    "calls": (
-        ("at", "time"), ("threadTitle", "thread"), ("model", "model"), ("effort", "effort"),
-        ("totalTokens", "tokens"), ("cachedInputTokens", "cached"),
-        ("uncachedInputTokens", "uncached"), ("outputTokens", "output"), ("cacheRatio", "cache"),
-        ("costUsd", "cost"), ("id", "id"),
-    ),
-    "threads": (
-        ("lastAt", "latest"), ("title", "thread"), ("project", "project"), ("calls", "calls"),
-        ("totalTokens", "tokens"), ("cacheRatio", "cache"), ("costUsd", "cost"),
-        ("attention", "attention"), ("severity", "severity"), ("id", "id"),
-    ),
-    "cards": (
-        ("severity", "severity"), ("key", "what"), ("count", "count"), ("value", "value"),
-        ("unit", "unit"), ("threadTitle", "thread"),
-    ),
-    "models": (
-        ("model", "model"), ("priceStatus", "price"), ("calls", "calls"), ("tokens", "tokens"),
-        ("costUsd", "cost"),
-    ),
-}  # fmt: skip
 _GROUPS = (
     "date", "model", "effort", "project", "cwd", "account", "provider", "thread", "session",
     "kind", "role", "parent", "tag",
@@ -135,18 +109,28 @@ def add(command: Add) -> None:
     _add_files(command)
 
 
+_SNAPSHOT = (
+    "Write a page with the calls to filter, sort and look into: one HTML file that asks for "
+    "nothing from anywhere. --limit says how many calls, the newest (5000; 0 is as many as it can "
+    "hold, 20000)."
+)
+
+
 def _add_files(command: Add) -> None:
     export = command(
         "export", _export, "Write calls, threads or days to a CSV file.",
         ["brimline export --output calls.csv", "brimline export days --output days.csv"],
     )  # fmt: skip
     export.add_argument("what", nargs="?", choices=["calls", "threads", "days"], default="calls")
-    for name in ("report", "dashboard", "open-dashboard"):
+    for name, said in (
+        ("report", "Write a short page that can be shared: one HTML file, no script."),
+        ("dashboard", _SNAPSHOT),
+        ("open-dashboard", f"{_SNAPSHOT} Shows it in the browser."),
+    ):
         report = command(
-            name, _report, "Write a page that can be shared: one HTML file, no script.",
-            [f"brimline --privacy-mode strict {name} --output usage.html"],
-        )  # fmt: skip
-        report.set_defaults(open=name == "open-dashboard")
+            name, _report, said, [f"brimline --privacy-mode strict {name} --output usage.html"]
+        )
+        report.set_defaults(open=name == "open-dashboard", snapshot=name != "report")
         report.add_argument("--open", action="store_true", help="show it in the browser")
         report.add_argument("--output", metavar="FILE", default="brimline-report.html")
     bundle = command(
@@ -242,7 +226,7 @@ def _setup(api: Api, arguments: argparse.Namespace) -> str:
 def _priced(ratio: float | None, history: str) -> str:
     """How much has a price, and of which sessions that is said."""
     whose = "all sessions" if history == "all" else "sessions that are not archived"
-    return f"{_percent(ratio)} of the tokens of {whose} have a price."
+    return f"{printed.percent(ratio)} of the tokens of {whose} have a price."
 
 
 def _pin_prices(api: Api, arguments: argparse.Namespace) -> str:
@@ -422,7 +406,7 @@ def _summary(api: Api, arguments: argparse.Namespace) -> str:
     for group in answer["groups"]:
         named = ("threadTitle", "project", "cwd", "accountName", "name")
         group["name"] = next((group[key] for key in named if group.get(key)), None)
-    return _table(answer["groups"], "groups", arguments, answer)
+    return printed.table(answer["groups"], "groups", arguments, answer)
 
 
 def _since(api: Api, word: str | None) -> str | None:
@@ -502,7 +486,7 @@ def _listed(
         "truncated": len(rows) < answer["total"],
         "totals": answer["totals"],
     }
-    return _table(rows, name, arguments, whole)
+    return printed.table(rows, name, arguments, whole)
 
 
 def _insights(api: Api, arguments: argparse.Namespace) -> str:
@@ -514,9 +498,9 @@ def _insights(api: Api, arguments: argparse.Namespace) -> str:
         answer["threads"] = [row for row in found if row["attention"] >= least]
     if arguments.json:
         return json.dumps(answer)
-    cards = _table(answer["cards"], "cards", arguments, answer)
+    cards = printed.table(answer["cards"], "cards", arguments, answer)
     shown = answer["threads"][: 5 if arguments.limit is None else None]
-    return f"{cards}\n\n{_table(shown, 'threads', arguments, answer)}"
+    return f"{cards}\n\n{printed.table(shown, 'threads', arguments, answer)}"
 
 
 def _session(api: Api, arguments: argparse.Namespace) -> str:
@@ -540,7 +524,7 @@ def _session(api: Api, arguments: argparse.Namespace) -> str:
 def _coverage(api: Api, arguments: argparse.Namespace) -> str:
     answer = api.get("/api/pricing/coverage", **_asked(arguments))
     answer["history"] = arguments.history or "active"
-    text = _table(answer["models"], "models", arguments, answer)
+    text = printed.table(answer["models"], "models", arguments, answer)
     if arguments.json:
         return text
     said = f"{text}\n{_priced(answer['ratio'], arguments.history or 'active')}"
@@ -583,28 +567,14 @@ def _export(api: Api, arguments: argparse.Namespace) -> str:
 
 
 def _report(api: Api, arguments: argparse.Namespace) -> str:
-    from desktop import sharing
+    from desktop import pagefiles
 
-    asked = _asked(arguments)
-    span = {**asked, "from": asked["from"] or "first"}
-    # Asked for one report, a language changes nobody's pages.
-    lang = arguments.lang or api.get("/api/settings")["language"]
-    spoken = api.get("/api/words", lang=lang)
-    page = sharing.page(
-        sharing.Speech(spoken),
-        {
-            "days": api.get("/api/trends", **span)["days"],
-            "totals": api.get("/api/calls", **asked, limit=1)["totals"],
-            "models": api.get("/api/summary", **asked, by="model", limit="12")["groups"],
-            "projects": api.get("/api/summary", **asked, by="project", limit="12")["groups"],
-            "threads": api.get("/api/threads", **asked, sort="attention", limit=20)["threads"],
-        },
-    )
-    text = _written(arguments, page.encode())
+    made = pagefiles.snapshot if arguments.snapshot else pagefiles.report
+    text = _written(arguments, made(api, arguments, _asked(arguments)).encode())
     if arguments.open:
         import webbrowser
 
-        webbrowser.open(Path(arguments.output).absolute().as_uri())
+        webbrowser.open(Path(arguments.output).expanduser().absolute().as_uri())
     return text
 
 
@@ -674,97 +644,6 @@ def _written(arguments: argparse.Namespace, content: bytes, rows: int | None = N
     if arguments.json:
         return json.dumps({"path": str(place), "bytes": len(content), "rows": rows})
     return f"Wrote {place}" + (f" ({rows} rows)." if rows is not None else ".")
-
-
-def _table(
-    rows: Sequence[dict[str, Any]], kind: str, arguments: argparse.Namespace, whole: Any
-) -> str:
-    if arguments.json:
-        return json.dumps(whole)
-    if not rows:
-        return _NOTHING.get(kind, "")
-    columns = _COLUMNS[kind]
-    lines = [[title for _, title in columns]]
-    lines += [
-        [
-            _cell(key, _called(key, row)) + (_mark(row) if key == "costUsd" else "")
-            for key, _ in columns
-        ]
-        for row in rows
-    ]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
-    text = "\n".join(
-        "  ".join(
-            text.rjust(width) if _number(key) else text.ljust(width)
-            for text, width, (key, _) in zip(line, widths, columns, strict=True)
-        ).rstrip()
-        for line in lines
-    )
-    return "\n".join((text, *_legend(rows)))
-
-
-_WIDEN = "Ask for more days or another filter, or for archived sessions with --include-archived."
-_NOTHING = {
-    "calls": f"No call is found. {_WIDEN}",
-    "threads": f"No thread is found. {_WIDEN}",
-    "groups": f"Nothing was used. {_WIDEN}",
-    "models": f"Nothing was used. {_WIDEN}",
-    "cards": "Nothing needs attention.",
-}
-
-
-def _legend(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What the marks beside costs mean, of those that are there."""
-    marks = {_mark(row) for row in rows}
-    said = {
-        "*": "* estimated price",
-        "+": "+ some of it has no price (`brimline pricing-coverage`)",
-    }
-    return [text for mark, text in said.items() if mark in marks]
-
-
-def _mark(row: dict[str, Any]) -> str:
-    if row.get("costUsd") is None:
-        return ""
-    if row.get("unpriced"):
-        return "+"
-    return "*" if row.get("priceStatus") in ("estimated", "mixed") else ""
-
-
-def _called(key: str, row: dict[str, Any]) -> Any:
-    """A figure of a row; a thread without a title goes by its id."""
-    value = row.get(key)
-    if value is None and key in ("title", "threadTitle"):
-        name = row.get("threadId") or row.get("sessionId") or row.get("id")
-        return name and str(name)[:13]
-    return value
-
-
-def _number(key: str) -> bool:
-    return key.endswith(("okens", "calls", "sessions", "Usd", "Ratio", "count", "value"))
-
-
-def _cell(key: str, value: Any) -> str:
-    if value is None:
-        return "no price" if key == "costUsd" else "–"
-    if key == "costUsd":
-        return f"${value:,.4f}" if 0 < value < 0.01 else f"${value:,.2f}"
-    if key == "cacheRatio":
-        return _percent(value)
-    if key in ("at", "lastAt"):
-        return str(value)[:16].replace("T", " ")
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.2f}" if isinstance(value, float) else _plain(str(value))[:48]
-
-
-def _plain(text: str) -> str:
-    """Text that cannot steer a terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}%"
 
 
 # These leave archived sessions out unless they are asked for.

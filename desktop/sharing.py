@@ -64,12 +64,19 @@ class Speech:
 
     def word(self, key: str) -> str:
         """A word, made harmless for a page."""
-        said = self._words.get(key, key)
+        said = self.plain(key)
         return escape(said[:1].upper() + said[1:])
+
+    def plain(self, key: str) -> str:
+        """A word as it is in the catalogue."""
+        return self._words.get(key, key)
 
     def title(self, thread: Mapping[str, Any]) -> str:
         """What a thread is called: a name of ours in this language, else its own, else its id."""
-        title = str(thread["title"] or thread["id"][:SHORT])
+        return self.named(str(thread["title"] or thread["id"][:SHORT]))
+
+    def named(self, title: str) -> str:
+        """A title: a name of ours in this language, else as it is."""
         return self._words.get("say.thread.titling", title) if title == TITLING else title
 
     def number(self, value: float, digits: int = 0) -> str:
@@ -110,8 +117,7 @@ def page(speech: Speech, figures: Mapping[str, Any]) -> str:
 
     `figures` has `days`, `totals`, `models`, `projects` and `threads` as the API gives them.
     """
-    used = [day for day in figures["days"] if day["calls"]][-_SHOWN_DAYS:]
-    span = f"{used[0]['day']} – {used[-1]['day']}" if used else speech.word("calls.empty")
+    span = days_of(speech, figures)
     title = speech.word("report.title")
     return (
         f'<!doctype html><html lang="{escape(speech.language)}" dir="{escape(speech.direction)}">'
@@ -119,11 +125,28 @@ def page(speech: Speech, figures: Mapping[str, Any]) -> str:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'\">"
         f"<title>{title}</title><style>{_STYLE}</style>"
-        f"<h1>{title}</h1><p>{span}</p>{_totals(speech, figures['totals'])}"
-        f"{_days(speech, used)}{_groups(speech, 'model', figures['models'])}"
+        f"<h1>{title}</h1><p>{span}</p>{tables(speech, figures)}"
+        f"<footer>{speech.word('report.foot')}</footer></html>\n"
+    )
+
+
+def days_of(speech: Speech, figures: Mapping[str, Any]) -> str:
+    """The first and the last day on which something was used."""
+    used = _used(figures)
+    return f"{used[0]['day']} – {used[-1]['day']}" if used else speech.word("calls.empty")
+
+
+def _used(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [day for day in figures["days"] if day["calls"]][-_SHOWN_DAYS:]
+
+
+def tables(speech: Speech, figures: Mapping[str, Any]) -> str:
+    """The sums, and tables of days, models, projects and threads, with what their marks mean."""
+    return (
+        f"{_totals(speech, figures['totals'])}{_days(speech, _used(figures))}"
+        f"{_groups(speech, 'model', figures['models'])}"
         f"{_groups(speech, 'project', figures['projects'])}"
         f"{_threads(speech, figures['threads'])}{_legend(speech, figures)}"
-        f"<footer>{speech.word('report.foot')}</footer></html>\n"
     )
 
 

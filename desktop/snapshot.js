@@ -1,0 +1,373 @@
+// The snapshot's own script: filters, sorts and shows the calls that the page carries. It asks for
+// nothing from anywhere, and writes every name as text, never as markup.
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const $ = (id) => document.getElementById(id);
+  const PAGE = 200;
+
+  // Words and numbers as the pages of the program write them.
+  const t = (key, values = {}) =>
+    Object.entries(values).reduce((text, [name, value]) => text.replaceAll(`{{${name}}}`, value), data.words[key] ?? key);
+  const upper = (text) => text.charAt(0).toLocaleUpperCase(data.lang) + text.slice(1);
+  const locale = data.lang === "ar" ? "ar-u-nu-latn" : data.lang;
+  const zoned = (options) => {
+    try {
+      return new Intl.DateTimeFormat(locale, { ...options, timeZone: data.zone || undefined });
+    } catch {
+      return new Intl.DateTimeFormat(locale, options); // a zone that this browser does not know
+    }
+  };
+  const whole = new Intl.NumberFormat(locale);
+  const decimals = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+  const percents = new Intl.NumberFormat(locale, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+  const dollars = (digits) =>
+    new Intl.NumberFormat(locale, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", minimumFractionDigits: digits, maximumFractionDigits: digits });
+  // Some languages would call them US dollars, and the pages do not.
+  const signed = (format) => ({ format: (value) => format.formatToParts(value).map((part) => (part.type === "currency" ? "$" : part.value)).join("") });
+  const [cents, fine] = [signed(dollars(2)), signed(dollars(4))];
+  const moment = zoned({ dateStyle: "medium", timeStyle: "short" });
+  const exact = zoned({ dateStyle: "long", timeStyle: "long" });
+  const parts = (() => {
+    const options = { year: "numeric", month: "2-digit", day: "2-digit", calendar: "gregory", numberingSystem: "latn" };
+    try {
+      return new Intl.DateTimeFormat("en-GB", { ...options, timeZone: data.zone || undefined });
+    } catch {
+      return new Intl.DateTimeFormat("en-GB", options);
+    }
+  })();
+  const dayOf = (ms) => parts.format(ms).split("/").reverse().join("-");
+  const number = (value) => (value === null ? "–" : whole.format(value));
+  const tenth = (value) => (value === null ? "–" : decimals.format(value));
+  const share = (value) => (value === null ? "–" : percents.format(value));
+  function money(value) {
+    if (value === null) return "–";
+    if (value > 0 && value < 0.00005) return `<${fine.format(0.0001)}`;
+    return (value > 0 && value < 0.01 ? fine : cents).format(value);
+  }
+  function duration(ms) {
+    if (ms === null) return "–";
+    const unit = (value, name) => new Intl.NumberFormat(locale, { style: "unit", unit: name, unitDisplay: "narrow", maximumFractionDigits: value < 10 && name === "second" ? 1 : 0 }).format(value);
+    if (ms < 1000) return unit(ms, "millisecond");
+    const seconds = Math.round(ms / 1000);
+    if (seconds < 60) return unit(ms / 1000, "second");
+    if (seconds < 3600) return `${unit(Math.floor(seconds / 60), "minute")} ${unit(seconds % 60, "second")}`;
+    return `${unit(Math.floor(seconds / 3600), "hour")} ${unit(Math.floor((seconds % 3600) / 60), "minute")}`;
+  }
+
+  // The calls, as objects with what the filters look at.
+  const calls = data.rows.map((row) => {
+    const call = Object.fromEntries(data.columns.map((name, place) => [name, row[place]]));
+    call.ms = Date.parse(call.at);
+    call.day = dayOf(call.ms);
+    call.name = call.threadTitle || (call.threadId || call.sessionId || call.id).slice(0, 13);
+    call.text = [call.name, call.project, call.model, call.effort, call.threadId, call.sessionId, call.id].filter(Boolean).join("\n").toLocaleLowerCase();
+    return call;
+  });
+  const made = Date.parse(data.made);
+
+  function el(tag, attributes = {}, ...inside) {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name === "on") made.addEventListener("click", value);
+      else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+    }
+    made.append(...inside);
+    return made;
+  }
+  const own = (text) => el("bdi", {}, text || "–");
+
+  // Sums of calls; a cost leaves out the calls without a price, and says so with a mark.
+  const SUMMED = ["totalTokens", "inputTokens", "cachedInputTokens", "uncachedInputTokens", "outputTokens"];
+  function summed(listed) {
+    const sum = { calls: listed.length, unpriced: 0, costUsd: null, credits: null, latest: 0, threads: new Set() };
+    for (const name of SUMMED) sum[name] = 0;
+    for (const call of listed) {
+      for (const name of SUMMED) sum[name] += call[name];
+      if (call.costUsd === null) sum.unpriced += 1;
+      else sum.costUsd = (sum.costUsd ?? 0) + call.costUsd;
+      if (call.credits !== null) sum.credits = (sum.credits ?? 0) + call.credits;
+      sum.latest = Math.max(sum.latest, call.ms);
+      sum.threads.add(call.threadId || call.sessionId || call.id);
+    }
+    if (sum.costUsd === null && !listed.length) sum.costUsd = 0;
+    sum.cacheRatio = sum.inputTokens ? sum.cachedInputTokens / sum.inputTokens : null;
+    sum.threadCount = sum.threads.size;
+    return sum;
+  }
+  const cost = (sum) => money(sum.costUsd) + (sum.costUsd !== null && sum.unpriced ? "+" : "");
+  const callCost = (call) => (call.costUsd === null ? t("calls.noPrice") : money(call.costUsd) + (call.priceStatus === "estimated" ? "*" : ""));
+
+  // Each view: its columns are [word, how it sorts, how it shows, only on wide pages].
+  const text = (word, of, wide = false) => ({ word, of, show: (row) => own(of(row)), texts: true, wide, down: false });
+  const time = (word, of, show) => ({ word, of, show, texts: true, wide: false, down: true });
+  const figure = (word, of, show, wide = false) => ({ word, of, show, texts: false, wide, down: true });
+  const CALLS = [
+    time("calls.col.time", (call) => call.ms, (call) => moment.format(call.ms)),
+    text("calls.col.thread", (call) => call.name),
+    text("calls.col.project", (call) => call.project, true),
+    text("calls.col.model", (call) => call.model),
+    text("calls.col.effort", (call) => call.effort),
+    figure("calls.col.tokens", (call) => call.totalTokens, (call) => number(call.totalTokens)),
+    figure("calls.col.cached", (call) => call.cachedInputTokens, (call) => number(call.cachedInputTokens), true),
+    figure("calls.col.new", (call) => call.uncachedInputTokens, (call) => number(call.uncachedInputTokens)),
+    figure("calls.col.output", (call) => call.outputTokens, (call) => number(call.outputTokens)),
+    figure("calls.col.reasoning", (call) => call.reasoningTokens, (call) => number(call.reasoningTokens), true),
+    figure("calls.col.cache", (call) => call.cacheRatio, (call) => share(call.cacheRatio)),
+    figure("calls.col.duration", (call) => call.durationMs, (call) => duration(call.durationMs), true),
+    figure("calls.col.cost", (call) => call.costUsd, callCost),
+  ];
+  const SUMS = [
+    figure("series.calls", (sum) => sum.calls, (sum) => number(sum.calls)),
+    figure("calls.col.tokens", (sum) => sum.totalTokens, (sum) => number(sum.totalTokens)),
+    figure("calls.col.cached", (sum) => sum.cachedInputTokens, (sum) => number(sum.cachedInputTokens), true),
+    figure("calls.col.new", (sum) => sum.uncachedInputTokens, (sum) => number(sum.uncachedInputTokens)),
+    figure("calls.col.output", (sum) => sum.outputTokens, (sum) => number(sum.outputTokens)),
+    figure("calls.col.cache", (sum) => sum.cacheRatio, (sum) => share(sum.cacheRatio)),
+    figure("calls.col.cost", (sum) => sum.costUsd, cost),
+  ];
+  const threads = figure("threads.title", (sum) => sum.threadCount, (sum) => number(sum.threadCount));
+  const latest = time("threads.col.latest", (sum) => sum.latest, (sum) => moment.format(sum.latest));
+  const project = text("calls.col.project", (sum) => sum.first.project, true);
+  const VIEWS = {
+    calls: { word: "calls.title", columns: CALLS, sort: 0 },
+    threads: {
+      word: "threads.title",
+      key: (call) => call.threadId || call.sessionId || call.id,
+      columns: [latest, text("calls.col.thread", (sum) => sum.first.name), project, ...SUMS],
+      sort: 0,
+      narrow: (sum) => ({ q: sum.first.threadId || sum.first.sessionId || sum.first.id }),
+    },
+    projects: {
+      word: "report.projects",
+      key: (call) => call.project ?? "",
+      columns: [text("calls.col.project", (sum) => sum.first.project), latest, threads, ...SUMS],
+      sort: 4,
+      narrow: (sum) => ({ project: sum.first.project ?? "" }),
+    },
+    models: {
+      word: "report.models",
+      key: (call) => call.model ?? "",
+      columns: [text("calls.col.model", (sum) => sum.first.model), latest, threads, ...SUMS],
+      sort: 4,
+      narrow: (sum) => ({ model: sum.first.model ?? "" }),
+    },
+    days: {
+      word: "report.days",
+      key: (call) => call.day,
+      columns: [time("series.day", (sum) => sum.first.day, (sum) => sum.first.day), threads, ...SUMS],
+      sort: 0,
+      narrow: (sum) => ({ from: sum.first.day, to: sum.first.day }),
+    },
+  };
+
+  const state = { view: "calls", sorts: {}, shown: PAGE, open: null };
+  for (const [name, view] of Object.entries(VIEWS)) state.sorts[name] = { at: view.sort, down: true };
+  const FIELDS = ["q", "model", "effort", "project", "price", "from", "to"];
+  const asked = () => Object.fromEntries(FIELDS.map((name) => [name, $(name).value]));
+
+  const ANY = "\u0000";
+  const matches = (wanted, value) => wanted === ANY || (value ?? "") === wanted;
+  function found(wanted) {
+    if (wanted.from && wanted.to && wanted.from > wanted.to) return null;
+    const words = wanted.q.trim().toLocaleLowerCase();
+    return calls.filter(
+      (call) =>
+        (!words || call.text.includes(words)) &&
+        matches(wanted.model, call.model) &&
+        matches(wanted.effort, call.effort) &&
+        matches(wanted.project, call.project) &&
+        matches(wanted.price, call.priceStatus) &&
+        (!wanted.from || call.day >= wanted.from) &&
+        (!wanted.to || call.day <= wanted.to),
+    );
+  }
+
+  function grouped(listed, key) {
+    const groups = new Map();
+    for (const call of listed) {
+      const name = key(call);
+      if (!groups.has(name)) groups.set(name, []);
+      groups.get(name).push(call);
+    }
+    return [...groups.values()].map((inside) => ({ ...summed(inside), first: inside[0] }));
+  }
+
+  const compared = new Intl.Collator(locale, { numeric: true });
+  function ordered(rows, column, down) {
+    const way = down ? -1 : 1;
+    // What is not known comes last, whichever way.
+    return [...rows].sort((one, other) => {
+      const [a, b] = [column.of(one) ?? null, column.of(other) ?? null];
+      if (a === null || b === null) return (a === null) - (b === null);
+      return way * (typeof a === "string" ? compared.compare(a, b) : a - b);
+    });
+  }
+
+  function head(view, sort) {
+    const cells = view.columns.map((column, place) => {
+      const now = sort.at === place;
+      const turn = () => {
+        // Figures and times begin with the most, names with the first.
+        state.sorts[state.view] = { at: place, down: now ? !sort.down : column.down };
+        draw();
+        $("table").querySelectorAll("th button")[place].focus();
+      };
+      const mark = el("span", { "aria-hidden": "true", class: "mark" }, now ? (sort.down ? "↓" : "↑") : "");
+      return el(
+        "th",
+        { scope: "col", class: classes(column), "aria-sort": now ? (sort.down ? "descending" : "ascending") : null },
+        el("button", { type: "button", on: turn }, upper(t(column.word)), mark),
+      );
+    });
+    return el("thead", {}, el("tr", {}, ...cells));
+  }
+  const classes = (column) => [column.texts ? "" : "n", column.wide ? "wide" : ""].join(" ").trim() || null;
+
+  function line(view, row) {
+    const act = () => (view.narrow ? narrowed(view.narrow(row)) : toggled(row));
+    const cells = view.columns.map((column) => el("td", { class: classes(column) }, column.show(row)));
+    const open = view.narrow ? null : String(state.open === row);
+    const made = el("tr", { class: "row", tabindex: "0", "aria-expanded": open, on: act }, ...cells);
+    made.addEventListener("keydown", (event) => {
+      if (event.target !== made || (event.key !== "Enter" && event.key !== " ")) return;
+      event.preventDefault();
+      act();
+    });
+    return state.open === row ? [made, el("tr", { class: "detail" }, el("td", { colspan: String(view.columns.length) }, detail(row)))] : [made];
+  }
+
+  function toggled(call) {
+    state.open = state.open === call ? null : call;
+    draw();
+    const at = [...$("table").querySelectorAll("tr.row")][state.listed.indexOf(call)];
+    at?.focus({ preventScroll: true });
+  }
+
+  function narrowed(wanted) {
+    for (const [name, value] of Object.entries(wanted)) $(name).value = value;
+    if (wanted.from) $("range").value = "custom";
+    state.view = "calls";
+    changed();
+  }
+
+  function detail(call) {
+    const known = (word) => (data.words[word] ? t(word) : null);
+    const said = [
+      ["calls.col.time", exact.format(call.ms)],
+      ["calls.col.thread", call.name],
+      ["calls.col.project", call.project],
+      ["calls.provider", call.provider],
+      ["calls.col.model", call.model],
+      ["calls.col.effort", call.effort],
+      ["calls.col.initiator", known(`calls.initiator.${call.initiator}`) ?? call.initiator],
+      ["threads.kind", known(`threads.kind.${call.kind}`) ?? call.kind],
+      ["calls.col.duration", duration(call.durationMs)],
+      ["calls.col.gap", duration(call.gapMs)],
+      ["calls.col.tokens", number(call.totalTokens)],
+      ["calls.col.input", number(call.inputTokens)],
+      ["calls.col.cached", number(call.cachedInputTokens)],
+      ["calls.col.new", number(call.uncachedInputTokens)],
+      ["call.written", number(call.cacheWriteTokens)],
+      ["calls.col.output", number(call.outputTokens)],
+      ["calls.col.reasoning", number(call.reasoningTokens)],
+      ["calls.cacheShare", share(call.cacheRatio)],
+      ["calls.contextShare", call.contextPercent === null ? "–" : share(call.contextPercent / 100)],
+      ["calls.col.cost", callCost(call)],
+      ["filter.confidence", t(`calls.price.${call.priceStatus}`)],
+      ["calls.credits", tenth(call.credits)],
+      ["call.creditOf", call.creditModel],
+      ["threads.col.attention", tenth(call.attention)],
+      ["calls.threadId", call.threadId],
+      ["calls.sessionId", call.sessionId],
+      ["calls.callId", call.id],
+    ];
+    return el("dl", {}, ...said.map(([word, value]) => el("div", {}, el("dt", {}, upper(t(word))), el("dd", {}, own(value)))));
+  }
+
+  function totals(sum) {
+    const said = [
+      ["calls.total.calls", number(sum.calls)],
+      ["calls.total.tokens", number(sum.totalTokens)],
+      ["calls.total.cached", number(sum.cachedInputTokens)],
+      ["calls.total.new", number(sum.uncachedInputTokens)],
+      ["calls.total.output", number(sum.outputTokens)],
+      ["calls.total.cost", cost(sum)],
+      ["calls.total.credits", tenth(sum.credits)],
+    ];
+    if (sum.unpriced) said.push(["calls.total.unpriced", number(sum.unpriced)]);
+    $("totals").replaceChildren(...said.map(([word, value]) => el("div", {}, el("dt", {}, upper(t(word))), el("dd", {}, value))));
+  }
+
+  function draw() {
+    const wanted = asked();
+    const listed = found(wanted);
+    const view = VIEWS[state.view];
+    const sort = state.sorts[state.view];
+    const rows = ordered(view.key ? grouped(listed ?? [], view.key) : (listed ?? []), view.columns[sort.at], sort.down);
+    state.listed = rows.slice(0, state.shown);
+    totals(summed(listed ?? []));
+    const none = listed === null ? t("filter.reversed") : t("calls.noMatch");
+    $("said").textContent = listed === null ? none : t("snapshot.matching", { shown: number(listed.length), total: number(calls.length) });
+    const body = rows.length ? state.listed.flatMap((row) => line(view, row)) : [el("tr", {}, el("td", { colspan: String(view.columns.length), class: "none" }, none))];
+    $("table").replaceChildren(head(view, sort), el("tbody", {}, ...body));
+    $("more").hidden = rows.length <= state.shown;
+    $("more").textContent = `${t("calls.more")} (${t("calls.shown", { shown: number(state.listed.length), total: number(rows.length) })})`;
+    for (const tab of document.querySelectorAll("#views button")) tab.setAttribute("aria-pressed", String(tab.dataset.view === state.view));
+    $("clear").hidden = FIELDS.every((name) => ["", ANY].includes(wanted[name]));
+    $("marks").hidden = !(listed ?? []).some((call) => call.costUsd === null) || !(listed ?? []).some((call) => call.costUsd !== null);
+    $("estimated").hidden = state.view !== "calls" || !state.listed.some((call) => call.priceStatus === "estimated");
+  }
+
+  function changed() {
+    state.shown = PAGE;
+    state.open = null;
+    draw();
+  }
+
+  function ranged() {
+    const DAY = 86400000;
+    const back = { today: 0, "7d": 6, "30d": 29 }[$("range").value];
+    if ($("range").value === "custom") return $("from").focus();
+    $("from").value = back === undefined ? "" : dayOf(made - back * DAY);
+    $("to").value = back === undefined ? "" : dayOf(made);
+    changed();
+  }
+
+  function choices(name, values, said = (value) => value || "–") {
+    const listed = [...new Set(values)].sort(compared.compare);
+    $(name).append(el("option", { value: ANY }, t("filter.any")), ...listed.map((value) => el("option", { value }, said(value))));
+    $(name).value = ANY;
+  }
+
+  function begun() {
+    choices("model", calls.map((call) => call.model ?? ""));
+    choices("effort", calls.map((call) => call.effort ?? ""));
+    choices("project", calls.map((call) => call.project ?? ""));
+    choices("price", calls.map((call) => call.priceStatus), (value) => t(`calls.price.${value}`));
+    for (const name of ["all", "today", "7d", "30d", "custom"]) $("range").append(el("option", { value: name }, t(`range.${name}`)));
+    for (const [name, view] of Object.entries(VIEWS)) {
+      const to = () => { state.view = name; changed(); };
+      $("views").append(el("button", { type: "button", "data-view": name, on: to }, t(view.word)));
+    }
+    $("made").textContent = t("snapshot.made", { when: exact.format(made) });
+    const few = { shown: number(calls.length), total: number(data.total) };
+    $("bound").textContent = calls.length < data.total ? t("snapshot.newest", few) : t("snapshot.all", few);
+    $("clear").addEventListener("click", () => {
+      for (const name of FIELDS) $(name).value = ["q", "from", "to"].includes(name) ? "" : ANY;
+      $("range").value = "all";
+      changed();
+    });
+    $("more").addEventListener("click", () => { state.shown += PAGE; draw(); });
+    $("range").addEventListener("change", ranged);
+    for (const name of ["from", "to"]) $(name).addEventListener("change", () => { $("range").value = $("from").value || $("to").value ? "custom" : "all"; });
+    for (const name of FIELDS) $(name).addEventListener("input", changed);
+    // On paper there is no button for more.
+    window.addEventListener("beforeprint", () => { state.shown = Infinity; draw(); });
+    window.addEventListener("afterprint", changed);
+    $("still").remove();
+    $("live").hidden = false;
+    draw();
+  }
+  begun();
+})();
