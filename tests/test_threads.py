@@ -464,6 +464,9 @@ def text_of(where: str) -> str:
         return str(db.rows(f"{sql} group by model order by count(*) limit 1")[0][0])
     if where == "sub-agent":
         return str(db.rows("select key from session where kind = 'subagent' limit 1")[0][0])
+    if where.startswith("call"):
+        name = str(db.rows("select id from call where session is not null limit 1")[0][0])
+        return name if where == "call" else name[:-1]
     column = {"title": "title from thread", "thread": "thread from session"}.get(
         where, f"{where} from session"
     )
@@ -473,7 +476,8 @@ def text_of(where: str) -> str:
 
 @pytest.mark.parametrize("more", [{}, {"effort": "high"}, {"from": "2026-05-29"}, {"sort": "cost"}])
 @pytest.mark.parametrize(
-    "where", ["title", "thread", "sub-agent", "role", "cwd", "project", "model of a part"]
+    "where",
+    ["title", "thread", "sub-agent", "role", "cwd", "project", "model of a part", "call", "calls"],
 )
 def test_a_text_finds_the_same_calls_by_thread(
     client: FlaskClient, where: str, more: dict[str, str]

@@ -165,6 +165,8 @@ def summed(
 
     `local` are the days that the answer is told by, when it is.
     """
+    if wanted.found is not None and wanted.found.calls:
+        return _with_calls(wanted, wanted.found)
     if not by_day(wanted, local):
         where, values = narrowed(wanted)
         needed = joined or wanted.projects or wanted.thread or wanted.session
@@ -184,6 +186,28 @@ def summed(
 
 
 _JOIN = " left join session s on s.id = l.session"
+
+
+def _with_calls(wanted: Filter, seen: Found) -> tuple[str, list[Any]]:
+    """The slices that hold a text, and a row for each call beside them whose id has it."""
+    where, values = narrowed(replace(wanted, found=None))
+    held, given = replace(seen, calls=()).condition("l")
+    limits = thresholds.current() | {"archived": _PUT_ASIDE}
+    # Named places would not mix with the others; a threshold is a number of ours.
+    single = _PLACED.sub(lambda name: str(limits[name[1]]), _OF_CALLS)
+    table = (
+        f"select {', '.join((*KEYS, 'archived', *_SUMS))} from slice l where {held} "  # noqa: S608
+        f"union all {single} where c.id in (select value from json_each(?)) "
+        f"and not coalesce({held.replace('l.', 'c.')}, 0) group by c.id"
+    )
+    return (
+        f"from ({table}) l{_JOIN} where {where}",
+        [*given, json.dumps(seen.calls), *given, *values],
+    )
+
+
+_PLACED = re.compile(r":([a-z_]+)")
+_PUT_ASIDE = "(select count(*) from archived_session x where x.session = c.session)"
 
 
 def by_day(wanted: Filter, local: Days | None = None) -> bool:
@@ -536,9 +560,8 @@ SPIKE = (
 )
 DEAR = "(coalesce(c.cost, 0) > 0 and c.cost >= 1000000 * :high_cost_usd)"
 IDLE = f"({_TOKENS} >= :expensive_low_output_total_tokens and c.output <= :low_output_tokens)"
-_INSERT_SLICE = (
-    f"insert into slice({', '.join(KEYS)}, archived, {', '.join(_SUMS)}) "  # noqa: S608
-    "select coalesce(c.session, 0), c.started_at / 900000, coalesce(c.model, ''), "
+_OF_CALLS = (
+    "select coalesce(c.session, 0), c.started_at / 900000, coalesce(c.model, ''), "  # noqa: S608
     "coalesce(c.effort, ''), coalesce(c.account, ''), c.price_status, c.provider, "
     ":archived, count(*), sum(c.input), sum(c.cached), sum(c.output), sum(c.reasoning), "
     "sum(coalesce(c.cost, 0)), sum(c.credits), sum(coalesce(c.credits, 0) > 0), "
@@ -553,6 +576,7 @@ _INSERT_SLICE = (
     f"sum({SPIKE}), max(case when {SPIKE} then c.reasoning end), sum({DEAR}), sum({IDLE}) "
     "from call c"
 )
+_INSERT_SLICE = f"insert into slice({', '.join((*KEYS, 'archived', *_SUMS))}) {_OF_CALLS}"
 _INSERT_STRETCH = (
     "insert into stretch(day, session, model, effort, project, account, price_status, provider, "  # noqa: S608
     f"archived, {', '.join(_SUMS)}) select day_number(l.quarter), l.session, l.model, l.effort, "

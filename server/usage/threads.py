@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -473,6 +474,13 @@ def _holding(seen: slices.Found) -> _Held:
             f"and s.thread is not null and s.thread not {_LISTED}"
         )
         held[1] = _json(sql, [held[1], *of, held[0]])
+    if seen.calls:
+        sql = (
+            "select value from json_each(?) union select s.thread from call c "  # noqa: S608
+            f"join session s on s.id = c.session where c.id {_LISTED} and s.thread is not null "
+            f"and s.thread not {_LISTED}"
+        )
+        held[1] = _json(sql, [held[1], json.dumps(seen.calls), held[0]])
     return _Held(held[0], "" if held[1] == "[]" else held[1])
 
 
