@@ -147,7 +147,7 @@ export const COLUMNS: Column[] = [
     number: true,
     width: 78,
     show: cost,
-    title: (c) => t(`calls.price.${c.priceStatus}`),
+    title: (c) => `${t(`calls.price.${c.priceStatus}`)}\n${pair(t("calls.credits"), credits(c.credits))} (${creditTitle(c)})`,
   },
   {
     key: "duration",

@@ -217,7 +217,7 @@ function Head({ columns, filters }: { columns: Column[]; filters: CallFilters })
             <th
               key={column.key}
               scope="col"
-              title={column.sort ? t(column.word) : t("calls.unsortable")}
+              title={column.sort ? t(column.word) : `${t(column.word)}\n${t("calls.unsortable")}`}
               className={column.number ? "num" : undefined}
               aria-sort={sorted ? (up ? "ascending" : "descending") : undefined}
             >

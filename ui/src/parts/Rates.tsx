@@ -2,7 +2,7 @@
 import { windowName } from "../allowance";
 import type { CallDetail, RateSource } from "../api";
 import { cost } from "../calls";
-import { credits, day, full, joined, modelName, pair, percent, share, UNKNOWN } from "../format";
+import { beside, credits, day, full, joined, modelName, pair, percent, share, UNKNOWN } from "../format";
 import { t } from "../words";
 import { Facts } from "./Copy";
 
@@ -47,7 +47,7 @@ function source(from: RateSource | null | undefined): string {
   if (!from) return UNKNOWN;
   const dated = /^\d{4}-\d\d-\d\d$/.test(from.at ?? "");
   const at = from.at && (dated ? `${day(from.at)} ${from.at.slice(0, 4)}` : full(from.at));
-  return joined([from.file, from.name, at].filter((one): one is string => Boolean(one)));
+  return beside([from.file, from.name, at]);
 }
 
 const SHORT = { primary: "primary", secondary: "secondary" } as const;
