@@ -451,20 +451,18 @@ _LISTED = "in (select value from json_each(?))"
 
 def _holding(seen: slices.Found) -> _Held:
     """Which threads' calls a text finds all, and which ones' it finds some."""
-    among = f"id {_LISTED}" if not seen.but else f"id not {_LISTED}"
-    # Of the other threads nothing is asked: a few sessions lead to theirs.
-    beside = f"thread in (select thread from session where {among})"  # noqa: S608
-    apart = f"{beside} and id not {_LISTED}" if not seen.but else f"id {_LISTED}"
-    values = [seen.sessions] * (2 if seen.but else 3)
-    wholly = (
-        f"select thread from session where {among} and thread is not null "  # noqa: S608
-        f"except select thread from session where {apart}"
-    )
-    partly = (
-        f"select thread from session where {among} and thread is not null "  # noqa: S608
-        f"intersect select thread from session where {apart}"
-    )
-    held = [_json(sql, values) for sql in (wholly, partly)]
+    has = f"id {_LISTED}" if not seen.but else f"id not {_LISTED}"
+    # Few sessions lead to their threads; of many it is quicker to look at all sessions once.
+    few = not (seen.but or seen.many)
+    only = f" and thread in (select thread from session where id {_LISTED})" if few else ""  # noqa: S608
+    wholly, partly = db.rows(
+        "with h(name, held, every) as (select thread, total("  # noqa: S608
+        f"{has}), count(*) from session where thread is not null{only} group by thread) select "
+        "json_group_array(name) filter (where held = every), "
+        "json_group_array(name) filter (where held between 1 and every - 1) from h",
+        [seen.sessions] * (2 if few else 1),
+    )[0]
+    held = [str(wholly), str(partly)]
     named = [(name, of) for name, of in (("model", seen.models), ("effort", seen.efforts)) if of]
     for name, of in named:
         # Of the other threads some calls may be of a model that is called so.
