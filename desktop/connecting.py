@@ -75,6 +75,9 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         codes=_DOCTOR_CODES,
     )
     doctor.add_argument("--json", action="store_true", help="print JSON for scripts")
+    doctor.add_argument(
+        "--suggest-repair", action="store_true", help="say what mends it, as is always said"
+    )
 
 
 def _connect(settings: Config, arguments: argparse.Namespace) -> int:

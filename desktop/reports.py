@@ -89,6 +89,7 @@ def add(command: Add) -> None:
         )
     session = command("session", _session, "Print one session's calls.", ["brimline session"])
     session.add_argument("id", nargs="?", metavar="ID", help="a session or thread (the latest)")
+    _add_context(command)
     command("pricing-coverage", _coverage, "Print which tokens have a price.",
             ["brimline pricing-coverage"])  # fmt: skip
     setup = command(
@@ -107,6 +108,19 @@ def add(command: Add) -> None:
     )  # fmt: skip
     diagnosing.add(command)
     _add_files(command)
+
+
+def _add_context(command: Add) -> None:
+    context = command(
+        "context", _context,
+        "Print as JSON the log lines of a call's turn, read now and without secrets.",
+        ["brimline context resp_1234 --include-tool-output --max-entries 20"],
+    )  # fmt: skip
+    context.add_argument("id", metavar="CALL", help="the id of a call, as `brimline calls` prints")
+    context.add_argument("--max-chars", type=_limit, metavar="N", help="(20000; 0 is all)")
+    context.add_argument("--max-entries", type=_limit, metavar="N", help="(80; 0 is all)")
+    context.add_argument("--include-tool-output", action="store_true")
+    context.add_argument("--include-compaction-history", action="store_true")
 
 
 _SNAPSHOT = (
@@ -146,12 +160,31 @@ def _add_files(command: Add) -> None:
         )
         init.add_argument("--force", action="store_true", help="replace it; the old one is kept")
         init.set_defaults(file=name, writes=name)
+        _output(init, name)
     parse = command(
         "parse-allowance", _parse_allowance, "Keep the allowance that you copied from Codex.",
         ['brimline parse-allowance "5h 79% 6:50 PM Weekly 33% Jun 7"'],
     )  # fmt: skip
     parse.set_defaults(writes="allowance")
+    _output(parse, "allowance")
     parse.add_argument("text", nargs="?", metavar="TEXT", help="what Codex shows (else stdin)")
+
+
+def _output(parser: argparse.ArgumentParser, name: str) -> None:
+    """Let it write elsewhere than into the data folder, as `--thresholds FILE` and so on do."""
+    parser.add_argument(
+        "--output",
+        dest=name.replace("-", "_"),
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help=f"write here; {name}.json of the data folder stays as it is",
+    )
+
+
+def _place(said: dict[str, Any], arguments: argparse.Namespace) -> str:
+    """What a command that wrote a file says: where, which may be elsewhere than usual."""
+    named = otherfiles.given(arguments).get(arguments.writes)
+    return str(named or said["path"])
 
 
 def _add_prices(command: Add) -> None:
@@ -167,12 +200,16 @@ def _add_prices(command: Add) -> None:
         )
         card = name == "update-rate-card"
         parser.set_defaults(card=card, writes="rate-card" if card else "pricing")
+        _output(parser, "rate-card" if card else "pricing")
         source = parser.add_mutually_exclusive_group()
         source.add_argument("--source-file", metavar="FILE")
         if name == "update-pricing":
             source.add_argument("--source-url", metavar="URL", default=PRICES_URL)
             parser.add_argument(
                 "--tier", choices=["standard", "batch", "flex", "priority"], default="standard"
+            )
+            parser.add_argument(
+                "--no-estimates", action="store_true", help="leave out prices marked as estimates"
             )
     pin = command(
         "pin-pricing", _pin_prices,
@@ -191,7 +228,10 @@ def _update_prices(api: Api, arguments: argparse.Namespace) -> str:
         body["source"] = Path(arguments.source_file).name
     elif not arguments.card:
         body |= {"text": _page_text(arguments.source_url), "source": arguments.source_url}
+    if not arguments.card and arguments.no_estimates:
+        body["estimates"] = False
     said = api.post("/api/pricing/update", body)
+    said["path"] = _place(said, arguments)
     return json.dumps(said) if arguments.json else f"{said['models']} models: {said['path']}"
 
 
@@ -272,7 +312,11 @@ def _narrowing(parser: argparse.ArgumentParser) -> None:
 
 def _call_filters(parser: argparse.ArgumentParser) -> None:
     _narrowing(parser)
-    parser.add_argument("--pricing-status", choices=["exact", "estimated", "unpriced"])
+    parser.add_argument(
+        "--pricing-status",
+        choices=["exact", "priced", "estimated", "unpriced"],
+        help="exact (priced says the same), estimated, or without a price",
+    )
     parser.add_argument(
         "--credit-confidence", choices=["exact", "estimated", "user_override", "unpriced"]
     )
@@ -295,6 +339,7 @@ def common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", metavar="DAY", help="from this day on (2026-11-01)")
     parser.add_argument("--until", metavar="DAY", help="up to this day, all of it")
     parser.add_argument("--provider", choices=["codex", "claude"])
+    parser.add_argument("--codex-home", metavar="DIR", help="this run: read Codex' logs from here")
     parser.add_argument("--limit", type=_limit, default=None, metavar="N", help="0 is all")
     history = parser.add_mutually_exclusive_group()
     history.add_argument(
@@ -430,13 +475,18 @@ def _narrowed(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+_STATUS = {"priced": "exact"}  # as another tracker has it
+
+
 def _calls(api: Api, arguments: argparse.Namespace) -> str:
     asked = {
         **_narrowed(arguments),
         "minTokens": arguments.min_tokens,
         # Never with an exponent, which 0.00001 would otherwise have.
         "minCredits": arguments.min_credits and f"{arguments.min_credits:.8f}",
-        "priceStatus": arguments.pricing_status,
+        "priceStatus": "exact"
+        if arguments.pricing_status == "priced"
+        else arguments.pricing_status,
         "creditConfidence": arguments.credit_confidence,
         "tag": arguments.tag,
         "sort": arguments.sort,
@@ -521,6 +571,19 @@ def _session(api: Api, arguments: argparse.Namespace) -> str:
     return text
 
 
+def _context(api: Api, arguments: argparse.Namespace) -> str:
+    found = api.get(
+        "/api/context",
+        record_id=arguments.id,
+        privacy=arguments.privacy_mode,
+        max_chars=arguments.max_chars,
+        max_entries=arguments.max_entries,
+        include_tool_output=int(arguments.include_tool_output),
+        include_compaction_history=int(arguments.include_compaction_history),
+    )
+    return json.dumps(found, indent=None if arguments.json else 2)
+
+
 def _coverage(api: Api, arguments: argparse.Namespace) -> str:
     answer = api.get("/api/pricing/coverage", **_asked(arguments))
     answer["history"] = arguments.history or "active"
@@ -563,7 +626,20 @@ def _export(api: Api, arguments: argparse.Namespace) -> str:
     if arguments.what == "days":
         asked["from"] = asked["from"] or "first"
     content = api.fetch(f"/api/exports/{arguments.what}.csv", **asked)
-    return _written(arguments, content, content.count(b"\n") - 1)
+    return _written(arguments, *_records(content, arguments.limit or 0))
+
+
+def _records(content: bytes, most: int) -> tuple[bytes, int]:
+    """A CSV file's head and its first records, all for 0, and how many these are."""
+    lines: list[bytes] = []
+    records = quotes = 0
+    for line in content.splitlines(keepends=True):
+        lines.append(line)
+        quotes += line.count(b'"')
+        records += quotes % 2 == 0  # within quotes a line's end ends no record
+        if most and records > most:
+            break
+    return b"".join(lines), max(records - 1, 0)
 
 
 def _report(api: Api, arguments: argparse.Namespace) -> str:
@@ -616,6 +692,7 @@ def _zipped(name: str, content: bytes) -> bytes:
 
 def _init(api: Api, arguments: argparse.Namespace) -> str:
     said = api.post(f"/api/usage/files/{arguments.file}", {"force": arguments.force})
+    said["path"] = _place(said, arguments)
     return json.dumps(said) if arguments.json else str(said["path"])
 
 

@@ -1,7 +1,8 @@
-"""The snapshot: one HTML file with calls that can be filtered, sorted and looked into. Pure.
+"""The snapshot: one HTML file with calls that can be filtered, sorted and looked into.
 
 Script, style and calls stand in the file itself, and its policy permits that script and that style
-alone, by their checksums: nothing is asked of anywhere, and no name can become markup.
+alone, by their checksums: nothing is asked of anywhere, and no name can become markup. Pure, but
+for reading those two files of its own.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sqlite3
 import zipfile
@@ -757,3 +758,103 @@ def test_the_other_files_do_beside_a_server(brimline: Brimline, tmp_path: Path) 
         assert brimline.json("--pricing", str(prices), "pricing-coverage")["models"]
     finally:
         lock.release()
+
+
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        pytest.param(("init-thresholds",), "thresholds", id="thresholds"),
+        pytest.param(("init-projects",), "projects", id="projects"),
+        pytest.param(("init-allowance",), "allowance", id="allowance"),
+        pytest.param(("init-pricing",), "pricing", id="prices"),
+        pytest.param(("update-rate-card",), "rate-card", id="the rate card"),
+        pytest.param(("parse-allowance", "5h 79% Weekly 33%"), "allowance", id="what was copied"),
+    ],
+)
+def test_a_file_is_written_where_output_says(
+    brimline: Brimline, tmp_path: Path, words: tuple[str, ...], own: str
+) -> None:
+    mine = tmp_path / "mine.json"
+    said = brimline(*words, "--output", str(mine))
+    assert json.loads(mine.read_text())
+    assert str(mine) in said or words[0] == "parse-allowance"
+    assert not (brimline.folder / "data" / f"{own}.json").exists()
+
+
+def test_prices_without_estimates(brimline: Brimline, tmp_path: Path) -> None:
+    prices, mine = tmp_path / "prices.json", tmp_path / "mine.json"
+    sure, guessed = {"input_per_million": 1, "output_per_million": 2}, {"estimated": True}
+    given = {"models": {"gpt-5.5": sure, "gpt-6.1-codex": {**sure, **guessed}}}
+    prices.write_text(json.dumps(given))
+    words = ("update-pricing", "--source-file", str(prices), "--output", str(mine))
+    assert brimline.json(*words)["models"] == 2
+    said = brimline.json(*words, "--no-estimates")
+    assert said["models"] == 1 and said["path"] == str(mine)
+    assert list(json.loads(mine.read_text())["models"]) == ["gpt-5.5"]
+    prices.write_text(json.dumps({"models": {"a": {**sure, **guessed}}}))
+    brimline(*words, "--no-estimates", code=1)
+    assert "Every price of this file is an estimate" in brimline.error
+
+
+def test_logs_of_another_home(
+    brimline: Brimline, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Tree(tmp_path / "other" / ".codex", seed=7, body=20)
+    other.grow(5)
+    brimline.folder = tmp_path / "second"
+    said = brimline.json("refresh", "--codex-home", str(other.home))
+    assert said["calls"] == other.sums[0] != tree.sums[0]
+    counted = f"{other.sums[0]:,} calls"
+    assert counted in brimline("setup", "--codex-home", str(other.home))
+    brimline("rebuild-index", "--codex-home", str(other.home))
+    brimline("refresh", "--codex-home", str(tmp_path / "nowhere"), code=1)
+    assert "is no folder" in brimline.error
+    monkeypatch.setattr("desktop.commands.ledger.client_of", lambda _settings: object())
+    brimline("refresh", "--codex-home", str(other.home), code=1)
+    assert "A server reads the logs of this data folder" in brimline.error
+
+
+def test_calls_with_a_price_by_another_name(brimline: Brimline) -> None:
+    said = json.loads(brimline("query", "--pricing-status", "priced", "--limit", "0"))
+    assert {row["priceStatus"] for row in said["rows"]} == {"exact"}
+
+
+def test_the_lines_of_a_call(brimline: Brimline) -> None:
+    call = brimline.json("calls", "--limit", "1")["rows"][0]["id"]
+    said = json.loads(brimline("context", call, "--max-entries", "2"))
+    assert 0 < len(said["entries"]) <= 2
+    every = json.loads(brimline("context", call, "--max-entries", "0", "--include-tool-output"))
+    assert len(every["entries"]) >= len(said["entries"])
+    brimline("context", "no-such-call", code=1)
+    assert "no such call" in brimline.error.lower()
+
+
+def test_an_export_of_the_newest(brimline: Brimline, tmp_path: Path) -> None:
+    file = tmp_path / "calls.csv"
+    assert brimline.json("export", "--output", str(file), "--limit", "3")["rows"] == 3
+    listed = brimline.json("calls", "--limit", "3")["rows"]
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        found = list(csv.DictReader(text))
+    assert len(found) == 3 and all(
+        row["id"] in one.values() for row, one in zip(listed, found, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "most", "kept", "rows"),
+    [
+        pytest.param(b"a,b\r\n1,2\r\n3,4\r\n", 1, b"a,b\r\n1,2\r\n", 1, id="the first"),
+        pytest.param(b"a\n1\n2\n", 0, b"a\n1\n2\n", 2, id="all"),
+        pytest.param(b'a\n"1\n2"\n3\n', 1, b'a\n"1\n2"\n', 1, id="a line's end in a field"),
+        pytest.param(b"", 3, b"", 0, id="nothing"),
+    ],
+)
+def test_records_of_a_file(content: bytes, most: int, kept: bytes, rows: int) -> None:
+    assert reports._records(content, most) == (kept, rows)
+
+
+def test_words_of_the_usage_tracker_are_understood() -> None:
+    parse = cli._parser().parse_args
+    assert parse(["serve-dashboard", "--context-api", "disabled"]).evidence is False
+    assert parse(["serve-dashboard", "--context-api", "explicit"]).evidence is None
+    assert parse(["doctor", "--suggest-repair"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from desktop.commands.terminal import (
     say,
 )
 from server.config import Config
+from server.errors import AppError
 
 
 def add(commands: Any) -> None:
@@ -51,6 +53,7 @@ def add(commands: Any) -> None:
         "Read all session logs anew; what is known of deleted logs stays.",
         ["brimline rebuild-index"],
     )
+    rebuild.add_argument("--codex-home", metavar="DIR", help="read Codex' logs from here")
     reset = command(
         commands,
         "reset-db",
@@ -68,6 +71,7 @@ def _ledger(settings: Config, arguments: argparse.Namespace) -> int:
 
     named = otherfiles.given(arguments)
     client = client_of(settings)
+    settings = _of_home(settings, arguments, running=client is not None)
     said = reports.alone(settings, arguments) if client is None and not named else None
     if said is not None:
         print(said)
@@ -83,6 +87,25 @@ def _ledger(settings: Config, arguments: argparse.Namespace) -> int:
         for problem in reports.problems(api):
             say(f"brimline: {problem}")
     return 0
+
+
+def _of_home(settings: Config, arguments: argparse.Namespace, *, running: bool) -> Config:
+    """The configuration by which Codex' logs are read from where --codex-home says.
+
+    Raises `AppError` where that is no folder, or where a server reads its own.
+    """
+    asked = arguments.codex_home
+    if asked is None:
+        return settings
+    home = Path(asked).expanduser().absolute()
+    if not home.is_dir():
+        raise AppError(f"{home} is no folder. Name the one in which Codex keeps “sessions”.")
+    if running and home != settings.codex_home:
+        raise AppError(
+            "A server reads the logs of this data folder. Stop it before --codex-home, or set "
+            "BRIMLINE_CODEX_HOME and start it again."
+        )
+    return replace(settings, codex_home=home, sessions_root=None)
 
 
 def _inspect_log(settings: Config, arguments: argparse.Namespace) -> int:
@@ -103,7 +126,8 @@ def _inspect_log(settings: Config, arguments: argparse.Namespace) -> int:
 def _rebuild_index(settings: Config, arguments: argparse.Namespace) -> int:
     from desktop import logs
 
-    found = logs.rebuild(settings)
+    running = client_of(settings) is not None
+    found = logs.rebuild(_of_home(settings, arguments, running=running))
     print(
         json.dumps(found) if arguments.json else f"{found['files']} files, {found['calls']} calls."
     )

@@ -125,6 +125,21 @@ def _add_evidence(parser: argparse.ArgumentParser) -> None:
         const=False,
         help="show no log lines of a call until you turn them on on its page",
     )
+    parser.add_argument(
+        "--context-api",
+        dest="evidence",
+        choices=["explicit", "disabled"],
+        action=_Evidence,
+        help="disabled is --no-context-api, explicit is as usual",
+    )
+
+
+class _Evidence(argparse.Action):
+    """What another tracker's two words say of log lines."""
+
+    def __call__(self, _parser: Any, namespace: Any, values: Any, _option: Any = None) -> None:
+        if values == "disabled":
+            namespace.evidence = False
 
 
 def _port(text: str) -> int:

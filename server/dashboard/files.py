@@ -157,6 +157,7 @@ def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
         raise Unprocessable("“rateCard” must be true or false.")
     # Without a text, a copy of the rate card that Brimline brings along.
     fresh = tables.read("credit_rates.json") if shipped else ownprices.read(str(text), tier)
+    fresh = _wished(fresh, given.get("estimates", True))
     source = source or ("the rate card of this version" if shipped else None)
     name = "rate-card.json" if card else "pricing.json"
     try:
@@ -168,6 +169,16 @@ def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
     place = ownfiles.write(name, {"_source": stamped, **fresh, "aliases": aliases})
     reprice.keep()
     return {"path": str(place), "models": len(fresh.get("models", fresh)), "source": stamped}
+
+
+def _wished(fresh: dict[str, Any], estimates: Any) -> dict[str, Any]:
+    """New prices with the estimates among them, or without."""
+    if not isinstance(estimates, bool):
+        raise Unprocessable("“estimates” must be true or false.")
+    kept = fresh if estimates else ownprices.sure(fresh)
+    if not kept.get("models", kept):
+        raise Unprocessable("Every price of this file is an estimate. Take it with its estimates.")
+    return kept
 
 
 def _pinned(given: dict[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,18 @@ def read(text: str, tier: str = "standard") -> dict[str, Any]:
     return given
 
 
+def sure(given: dict[str, Any]) -> dict[str, Any]:
+    """A pricing.json that was read, without the models whose price is marked as an estimate."""
+    listed = _models(given)
+    kept = {name: rates for name, rates in listed.items() if not _guessed(rates)}
+    return {**given, "models": kept} if "models" in given else kept
+
+
+def _guessed(rates: Any) -> bool:
+    periods = rates if isinstance(rates, list) else [rates]
+    return any(isinstance(one, dict) and one.get("estimated") is True for one in periods)
+
+
 def _page(text: str, tier: str) -> dict[str, Any]:
     found = re.search(rf'tier="{re.escape(tier)}"{_ROWS}', text, re.DOTALL)
     if not found:
