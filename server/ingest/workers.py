@@ -212,15 +212,13 @@ class _Crew:
         copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
         # What a copy has of its own is added up when it is cut.
         known = self._crew.runs(held) is not None if copy else self._crew.priced(batch, held)
-        if not known or (found.legacy and not self._fresh):
+        # What another log of Claude told as well is for the ledger to tell apart: it notes that
+        # either log can be read anew only with the other, and whose call it is.
+        repeats = claude_s and known and held.new < found.calls
+        if not known or repeats or (found.legacy and not self._fresh):
             batch.take_rows()
             return folder.finish(number, batch, stamp)
         dumped = shortjson.dumps(batch.state, separators=(",", ":"))
-        if claude_s:
-            if not held.new:  # another log told all of it
-                batch.held = None
-                held.forget()
-            return Read(number, None, batch, stamp, dumped, held.new)
         return Read(number, None, batch, stamp, dumped, 0 if copy else found.calls)
 
 
