@@ -858,3 +858,11 @@ def test_words_of_the_usage_tracker_are_understood() -> None:
     assert parse(["serve-dashboard", "--context-api", "disabled"]).evidence is False
     assert parse(["serve-dashboard", "--context-api", "explicit"]).evidence is None
     assert parse(["doctor", "--suggest-repair"])
+
+
+def test_a_log_is_found_by_its_name(brimline: Brimline, tree: Tree) -> None:
+    file = next(iter(sorted((tree.home / "sessions").rglob("*.jsonl"))))
+    whole = brimline.json("inspect-log", str(file))
+    assert brimline.json("inspect-log", file.name, "--codex-home", str(tree.home)) == whole
+    brimline("inspect-log", "none.jsonl", "--codex-home", str(tree.home), code=1)
+    assert "none.jsonl" in brimline.error

@@ -46,6 +46,9 @@ def add(commands: Any) -> None:
         ["brimline inspect-log ~/.codex/sessions/2026/11/21/rollout-….jsonl"],
     )
     inspect.add_argument("path", metavar="PATH", help="a .jsonl or .jsonl.zst file")
+    inspect.add_argument(
+        "--codex-home", metavar="DIR", help="look for a log of that name below this folder"
+    )
     rebuild = command(
         commands,
         "rebuild-index",
@@ -108,10 +111,19 @@ def _of_home(settings: Config, arguments: argparse.Namespace, *, running: bool) 
     return replace(settings, codex_home=home, sessions_root=None)
 
 
+def _log(path: Path, home: str | None) -> Path:
+    """A log by its path, else by its name alone where Codex keeps its logs."""
+    if home is None or path.exists():
+        return path
+    folders = (Path(home).expanduser() / name for name in ("sessions", "archived_sessions"))
+    return next((one for folder in folders for one in folder.rglob("*") if one.name == path.name),
+                path)  # fmt: skip
+
+
 def _inspect_log(settings: Config, arguments: argparse.Namespace) -> int:
     from desktop import logs
 
-    found = logs.inspect(Path(arguments.path).expanduser())
+    found = logs.inspect(_log(Path(arguments.path).expanduser(), arguments.codex_home))
     if arguments.json:
         print(json.dumps(found))
         return 0
