@@ -57,11 +57,16 @@ def folders(data_dir: str | None, env: Mapping[str, str]) -> Folders | None:
     found = [
         data_dir or env.get("BRIMLINE_DATA_DIR") or f"{share}/brimline",
         _first(env, _HOMES["codex_home"]) or f"{home}/.codex",
-        _first(env, _HOMES["claude_home"]) or f"{home}/.claude",
+        _first(env, _HOMES["claude_home"]) or _claude(home, settings),
     ]
     if any(path.startswith("~") or not os.path.isabs(path) for path in found):
         return None
     return Folders(*found)
+
+
+def _claude(home: str, settings: str) -> str:
+    newer = f"{settings}/claude"
+    return f"{home}/.claude,{newer}" if os.path.isdir(f"{newer}/projects") else f"{home}/.claude"
 
 
 def _first(env: Mapping[str, str], names: Sequence[str]) -> str:
@@ -150,7 +155,8 @@ def report(totals: dict[str, Any], seconds: float, *, as_json: bool) -> str:
         from server import shortjson  # here: reading begins before it is loaded
 
         wanted = {key: totals[key] for key in ("files", "calls", "tokens", "skippedLines")}
-        return shortjson.dumps({**wanted, "seconds": seconds, "claude": totals["claude"]})
+        rest = {"claude": totals["claude"], "quality": totals.get("quality")}
+        return shortjson.dumps({**wanted, "seconds": seconds, **rest})
     return "\n".join((*counted(totals, f" {seconds:.1f} s."), *lost(totals)))
 
 

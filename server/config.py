@@ -180,8 +180,16 @@ def _defaults(env: Mapping[str, str]) -> dict[str, Any]:
         **plain,
         "data_dir": own,
         "codex_home": home / ".codex",
-        "claude_home": home / ".claude",
+        "claude_home": _claude_homes(env, home),
     }
+
+
+def _claude_homes(env: Mapping[str, str], home: Path) -> str:
+    """Where Claude Code keeps its projects: `.claude`, or where other programs have settings."""
+    said = "" if _relative(env, "XDG_CONFIG_HOME") else env.get("XDG_CONFIG_HOME", "").strip()
+    newer = (Path(said) if said else home / ".config") / "claude"
+    own = str(home / ".claude")
+    return f"{own},{newer}" if (newer / "projects").is_dir() else own
 
 
 def _given(value: Any) -> bool:
@@ -279,8 +287,11 @@ def _is_folder(name: str) -> bool:
 def _folder(name: str, value: str) -> Path:
     if "\0" in value:
         raise ConfigError(f"{name} is no path: it holds a character that no path can have.")
+    # Claude Code may have several homes, with spaces around their commas.
+    parts = value.split(",") if name == "claude_home" else [value]
+    stripped = [part.strip() for part in parts if part.strip()] if len(parts) > 1 else parts
     try:
-        return Path(value).expanduser().absolute()
+        return Path(",".join(str(Path(part).expanduser().absolute()) for part in stripped))
     except (RuntimeError, OSError) as error:  # nobody's home; started in a folder that is gone
         message = f"{name} cannot be used: {error}. Give an absolute path, not “{value}”."
         raise ConfigError(message) from error

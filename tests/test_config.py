@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from desktop import autostart
+from desktop import autostart, quick
 from server import config
 from server.config import Config, ConfigError, load, shown
 from server.ingest import files
@@ -65,7 +65,7 @@ def test_names_of_the_seeds_work(
 
 def test_our_name_beats_the_seed_name(tmp_path: Path) -> None:
     env: Any = {"BRIMLINE_CODEX_HOME": "/ours", "CODEX_HOME": "/theirs"}
-    assert read(tmp_path, **env)[0].codex_home == Path("/ours")
+    assert read(tmp_path, XDG_CONFIG_HOME=said)[0].codex_home == Path("/ours")
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "\t"])
@@ -225,3 +225,24 @@ def test_a_path_is_written_as_people_do(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("HOME", str(tmp_path))
     assert shown(tmp_path / ".codex") == str(Path("~/.codex"))
     assert shown(Path("/srv/codex")) == str(Path("/srv/codex"))
+
+
+def test_several_homes_of_claude_may_have_spaces_around_them(tmp_path: Path) -> None:
+    found, _ = read(tmp_path, CLAUDE_CONFIG_DIR=" /a , ~/b , /c ")
+    homes = ["/a", str(Path("~/b").expanduser()), "/c"]
+    assert files.projects_roots(found) == [f"{home}/projects" for home in homes]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by XDG", "the usual place"])
+def test_the_newer_place_of_claude_is_read_as_well(tmp_path: Path, told: bool) -> None:
+    settings = tmp_path / "settings" if told else tmp_path / ".config"
+    said = str(settings) if told else ""
+    older = f"{tmp_path}/.claude/projects"
+    assert files.projects_roots(read(tmp_path, XDG_CONFIG_HOME=said)[0]) == [older]
+    (settings / "claude" / "projects").mkdir(parents=True)
+    found = files.projects_roots(read(tmp_path, XDG_CONFIG_HOME=said)[0])
+    assert found == [older, f"{settings}/claude/projects"]
+    shortly = quick.folders(None, {"HOME": str(tmp_path), "XDG_CONFIG_HOME": said})
+    if sys.platform == "linux":
+        assert shortly is not None
+        assert files.projects_roots(shortly) == found

@@ -60,7 +60,8 @@ def test_claude_is_said_beside_codex(config: Config) -> None:
     }  # fmt: skip
     said = quick.report(answer, 1.0, as_json=False)
     assert "Claude Code: 1 calls in 1 files: 22 tokens (15 input, 10 of it" in said
-    assert json.loads(quick.report(answer, 1.0, as_json=True))["claude"] == answer["claude"]
+    told = json.loads(quick.report(answer, 1.0, as_json=True))
+    assert (told["claude"], told["quality"]) == (answer["claude"], answer["quality"])
 
 
 def test_no_logs_is_no_error(config: Config) -> None:

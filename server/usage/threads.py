@@ -77,6 +77,7 @@ _HAVING = {
 }
 
 
+@slices.moment()
 def search(wanted: Filter, page: Page, *, titling: bool = True) -> dict[str, Any]:
     """One page of threads, each with the sums of its filtered calls, and the sums of all.
 
@@ -152,6 +153,7 @@ def keep() -> None:
                 )
 
 
+@slices.moment()
 def one(name: str) -> dict[str, Any]:
     """A thread with its sessions, curves and lifecycle. Raises `NotFound`."""
     slices.refresh()
