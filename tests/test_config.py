@@ -65,7 +65,7 @@ def test_names_of_the_seeds_work(
 
 def test_our_name_beats_the_seed_name(tmp_path: Path) -> None:
     env: Any = {"BRIMLINE_CODEX_HOME": "/ours", "CODEX_HOME": "/theirs"}
-    assert read(tmp_path, XDG_CONFIG_HOME=said)[0].codex_home == Path("/ours")
+    assert read(tmp_path, **env)[0].codex_home == Path("/ours")
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "\t"])
