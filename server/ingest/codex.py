@@ -762,7 +762,7 @@ class _Reader:
                 self.records.limits.append((at, limits))
 
     def _unusual_usage(self, at: int, info: dict[str, Any], start: int) -> None:
-        total, last = info.get("total_token_usage"), info.get("last_token_usage")
+        total, last = (_told(info.get(f"{name}_token_usage")) for name in ("total", "last"))
         # A counter with a wrong figure would count again what was counted: the other must do.
         sums, own = (None if odd(value) else _usage(value) for value in (total, last))
         if (odd(total) or odd(last)) and (sums or own):
@@ -1173,6 +1173,14 @@ _TOLD = (
     "output_tokens",
     "reasoning_output_tokens",
 )
+_SUM = "total_tokens"
+
+
+def _told(value: Any) -> Any:
+    """Figures; None where none of them is told, which is no counter that stands at nothing."""
+    if not isinstance(value, dict):
+        return value
+    return value if any(value.get(name) is not None for name in (*_TOLD, _SUM)) else None
 
 
 def _usage(value: Any) -> tuple[int, int, int, int, int] | None:
@@ -1194,7 +1202,7 @@ def odd(value: Any, names: tuple[str, ...] = _TOLD) -> bool:
 
 
 def _whole(total: Any, sums: tuple[int, ...]) -> int:
-    said = whole(total.get("total_tokens")) if isinstance(total, dict) else None
+    said = whole(total.get(_SUM)) if isinstance(total, dict) else None
     return sums[0] + sums[3] if said is None else said
 
 
