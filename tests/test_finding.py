@@ -11,7 +11,7 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
-from server.usage import calls, finding
+from server.usage import calls, finding, slices
 from server.usage.calls import Page
 from server.usage.slices import Filter
 from tests.rollouts import Tree
@@ -117,6 +117,25 @@ def test_the_pages_of_every_order_hold_each_call_once(
         assert sorted(ids) == sorted(row[0] for row in expected), text
         assert found["totals"]["calls"] == len(expected)
         assert found["totals"]["input"] == sum(row[1] for row in expected)
+
+
+@pytest.mark.parametrize("read", [0, 300, 8000], ids=["none", "some", "all"])
+@pytest.mark.parametrize("sort", slices.ORDERS)
+def test_a_texts_calls_come_in_order_however_many_are_read(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, sort: str, read: int
+) -> None:
+    monkeypatch.setattr(calls, "_FEW", 10)
+    monkeypatch.setattr(calls, "_FEW_READ", read)
+    held = {row[0] for row in slow("sundial")}
+    ordered = f"select id from call c order by {slices.ORDERS[sort]} desc, id desc"
+    expected = [name for (name,) in db.rows(ordered) if name in held]
+    ids: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        found = calls.search(Filter(text="sundial"), Page(sort=sort, limit=9, cursor=cursor))
+        ids += [row["id"] for row in found["calls"]]
+        cursor = found["nextCursor"]
+    assert ids == expected
 
 
 def test_the_beginning_that_very_many_ids_share_is_no_text(

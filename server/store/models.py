@@ -516,20 +516,24 @@ class ThreadUsage(_Measures):
         indexes = ((("last_at",), False),)
 
 
-class SessionUsage(_Usage):
+class SessionUsage(_Measures):
     """A rollup: all calls of one session, for the sums of what a text is found in."""
 
     session = IntegerField(primary_key=True)  # Session; calls that belong to none are not in it
     provider = TextField()
     archived = BooleanField()
-    calls = IntegerField()
-    input = IntegerField()
-    cached = IntegerField()
-    output = IntegerField()
-    reasoning = IntegerField()
-    cost = IntegerField()
-    credits = IntegerField(null=True)  # micro-credits; None when no call has a rate
-    unpriced = IntegerField()  # calls without a price
+    # The first of its calls by what calls are sorted by (`slices.ORDERS`).
+    top_tokens = IntegerField()
+    top_input = IntegerField()
+    top_cached = IntegerField()
+    top_uncached = IntegerField()
+    top_output = IntegerField()
+    top_reasoning = IntegerField()
+    top_cost = IntegerField()
+    top_cache = FloatField()
+    top_duration = IntegerField()
+    top_context = FloatField()
+    top_credits = IntegerField()
 
 
 class QuarterUsage(_Usage):

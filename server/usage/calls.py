@@ -42,20 +42,9 @@ _NAMED = ("thread", "model", "effort", "project")  # sorts by a name, in which t
 _FURTHEST = 1_000_000_000_000_000  # no time is later
 _STARTERS = ("agent", "compaction", "tool", "user")
 _RANK = " ".join(f"when '{word}' then {place}" for place, word in enumerate(_STARTERS, 1))
-# Unknown sorts below everything, so that no row gets lost between pages.
 SORTS = {
     "time": "c.started_at",
-    "tokens": "(c.input + c.output)",
-    "input": "c.input",
-    "cached": "c.cached",
-    "uncached": "(c.input - c.cached)",
-    "output": "c.output",
-    "reasoning": "c.reasoning",
-    "cost": "coalesce(c.cost, -1)",
-    "cache": "(case when c.input > 0 then 1.0 * c.cached / c.input else -1.0 end)",
-    "duration": "coalesce(c.duration_ms, -1)",
-    "context": "coalesce(1.0 * c.input / nullif(c.context_window, 0), -1.0)",
-    "credits": "coalesce(c.credits, -1)",
+    **slices.ORDERS,
     "initiator": f"((case c.initiator {_RANK} else 0 end) * {_FURTHEST} + c.started_at)",
     "provider": f"((c.provider = 'codex') * {_FURTHEST} + c.started_at)",
     **{name: titled.of_calls(name, True, True) for name in _NAMED},
@@ -85,6 +74,9 @@ class Page:
 
 
 _FEW, _SESSIONS, _SEVERAL = 2000, 200, 20
+_MOST_LISTED = 3000  # sessions
+_FEW_READ = 8000  # calls that are read for one page
+_END = 1 << 62  # no measure is larger
 _AMONG = "c.session in ("
 
 
@@ -167,9 +159,80 @@ def _leading(
         return titled.lead(connection, wanted, after, page.descending, need)
     if page.sort in _NAMED:
         return _newest(connection, wanted, page, after)
+    if page.sort in slices.ORDERS and page.descending and _listed(wanted):
+        return _topmost(connection, wanted, page, after)
     if page.sort != "time" or wanted in (Filter(), Filter(names=False)):
         return "1"  # an index has them in order
     return _nearest(connection, wanted, page, after[0] if after else None)
+
+
+def by_sessions(wanted: Filter) -> bool:
+    """Whether a filter finds the calls of sessions that hold a text, and asks no more."""
+    seen = wanted.found
+    rest = replace(wanted, provider="", text="", meant=(), found=None)
+    return seen is not None and seen.plain and slices.bare(rest)
+
+
+def sessions_of(wanted: Filter, *, led: bool = True) -> tuple[str, list[Any]]:
+    """`from … where …` of the sums `l` of the sessions of such a filter, and its values.
+
+    Unless `led`, something else leads to the sessions.
+    """
+    seen, (only, given) = wanted.found, _kept(wanted)
+    values = [seen.sessions if seen else "[]", *given]
+    if led and seen and not seen.but:
+        # The list leads to each of them: as a set it would be sorted first.
+        lead = "json_each(?) e cross join session_usage l on l.session = e.value"
+        return f"from {lead} where 1{only}", values
+    listed = "not in" if seen and seen.but else "in"
+    return (
+        f"from session_usage l where +l.session {listed} (select value from json_each(?)){only}",  # noqa: S608
+        values,
+    )
+
+
+def by_thread(wanted: Filter, *, few: bool = False) -> tuple[str, list[Any]]:
+    """The same with their sessions `s`; where only `few` threads are asked for, from those on."""
+    source, values = sessions_of(wanted, led=not few)
+    tables, _, where = source.partition(" where ")
+    if tables == "from session_usage l":
+        tables = "from session s cross join session_usage l on l.session = s.id"
+    else:
+        tables += " cross join session s on s.id = l.session"
+    return f"{tables} where s.thread is not null and {where}", values
+
+
+def _listed(wanted: Filter) -> bool:
+    """Whether such a filter's sessions are few: of many an index soon leads to enough calls."""
+    seen = wanted.found
+    few = seen is not None and not seen.but and seen.sessions.count(",") < _MOST_LISTED
+    return few and by_sessions(wanted)
+
+
+def _topmost(connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...]) -> str:
+    """The sessions with the first calls by a measure, where those have few calls."""
+    seen, left = wanted.found, _FEW_READ
+    only, given = _kept(wanted)
+    need = page.offset + page.limit + 1
+    sessions: list[int] = []
+    last = None
+    for session, top, calls, beyond in connection.execute(
+        f"select l.session, l.top_{page.sort}, l.calls, l.top_{page.sort} > ? "  # noqa: S608
+        "from json_each(?) e cross join session_usage l on l.session = e.value "
+        f"where 1{only} order by 2 desc",
+        (after[0] if after else _END, seen.sessions if seen else "[]", *given),
+    ):
+        # Each holds a call of the page at least, unless its first lies before the page.
+        if need <= 0 and top != last:
+            break
+        # One at the cursor may have shown all of its calls that are worth as much.
+        need -= 0 if beyond or (after and top == after[0]) else 1
+        last = top
+        sessions.append(session)
+        left -= calls
+        if left < 0:
+            return "1"  # an index leads to the first calls sooner
+    return f"{_AMONG}{','.join(map(str, sessions))})"
 
 
 def _nearest(connection: Any, wanted: Filter, page: Page, at: int | None) -> str:
@@ -474,6 +537,9 @@ def of_sessions(connection: Any, wanted: Filter) -> Sums:
     only = _heading(wanted)
     if only is not None:
         return _together(_headed(connection, wanted, *only), _loose(connection, wanted), -1)
+    if by_sessions(wanted):
+        source, values = sessions_of(wanted)
+        return tuple(connection.execute(f"select {_OF_EACH} {source}", values).fetchone())  # noqa: S608
     source, values = slices.summed(wanted)
     sql = f"select {_OF_EACH} {source} and l.session != 0"  # noqa: S608
     found: Sums = connection.execute(sql, values).fetchone()
@@ -573,13 +639,8 @@ def _of_text(connection: Any, wanted: Filter, seen: slices.Found) -> Sums:
 
 def _of_sessions(connection: Any, wanted: Filter, seen: slices.Found) -> Sums:
     """The sums of sessions that are known, each of which is one row."""
-    only, given = _kept(wanted)
-    found: Sums = connection.execute(
-        # The list leads to each of them: as a set it would be sorted first.
-        f"select {_OF_EACH} from json_each(?) e cross join session_usage l "  # noqa: S608
-        f"on l.session = e.value where 1{only}",
-        (seen.sessions, *given),
-    ).fetchone()
+    source, values = sessions_of(replace(wanted, found=replace(seen, but=False)))
+    found: Sums = connection.execute(f"select {_OF_EACH} {source}", values).fetchone()  # noqa: S608
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from server.store import db
-from server.usage import finding, recommendations, slices, threads, thresholds
+from server.usage import calls, finding, recommendations, slices, threads, thresholds
 from server.usage.slices import Filter
 
 _MOST_CARDS = 7
@@ -34,7 +34,8 @@ _NAMES = (
 def found(wanted: Filter) -> dict[str, Any]:
     """Cards, presets and top threads over the filtered calls, and the thresholds used."""
     slices.refresh()
-    sums = _sums(finding.found(wanted))
+    wanted = finding.found(wanted)
+    sums = _sums(wanted)
     number, dearest, top = threads.outstanding(wanted, _TOP)
     counts = {
         "highest-cost": number,
@@ -130,7 +131,8 @@ def _sums(wanted: Filter) -> dict[str, Any]:
             name: _joined(fold, rows[0][place], loose[0][place])
             for place, (name, fold) in enumerate(zip(_NAMES, _SUMS, strict=True))
         }
-    source, values = slices.summed(wanted)
+    told = calls.sessions_of if calls.by_sessions(wanted) else slices.summed
+    source, values = told(wanted)
     found = db.rows(f"select {', '.join(_SUMS)} {source}", values)  # noqa: S608
     return dict(zip(_NAMES, found[0], strict=True))
 

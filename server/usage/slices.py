@@ -31,7 +31,7 @@ from server.usage.days import QUARTER, Days, chosen
 
 log = logging.getLogger(__name__)
 
-_MADE = 5  # goes up when rollups are made otherwise, so that they are made anew
+_MADE = 6  # goes up when rollups are made otherwise, so that they are made anew
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
 KEYS = ("session", "quarter", "model", "effort", "account", "price_status", "provider")
@@ -583,11 +583,26 @@ _INSERT_STRETCH = (
     f"coalesce(s.project, ''), l.account, l.price_status, l.provider, l.archived, {measures()} "
     "from slice l left join session s on s.id = l.session"
 )
-_OF_SESSION = ("calls", "input", "cached", "output", "reasoning", "cost", "credits", "unpriced")
+# What calls are sorted by; unknown sorts below everything, so that no row gets lost between pages.
+ORDERS = {
+    "tokens": "(c.input + c.output)",
+    "input": "c.input",
+    "cached": "c.cached",
+    "uncached": "(c.input - c.cached)",
+    "output": "c.output",
+    "reasoning": "c.reasoning",
+    "cost": "coalesce(c.cost, -1)",
+    "cache": "(case when c.input > 0 then 1.0 * c.cached / c.input else -1.0 end)",
+    "duration": "coalesce(c.duration_ms, -1)",
+    "context": "coalesce(1.0 * c.input / nullif(c.context_window, 0), -1.0)",
+    "credits": "coalesce(c.credits, -1)",
+}
 _INSERT_SESSION = (
-    f"insert into session_usage(session, provider, archived, {', '.join(_OF_SESSION)}) "  # noqa: S608
-    f"select session, min(provider), archived, {', '.join(f'sum({n})' for n in _OF_SESSION)} "
-    "from stretch where session = ? and session != 0 group by session"
+    "insert into session_usage(session, provider, archived, "  # noqa: S608
+    f"{', '.join(_SUMS)}, {', '.join(f'top_{order}' for order in ORDERS)}) "
+    f"select l.session, min(l.provider), l.archived, {measures()}, t.* from stretch l cross join "
+    f"(select {', '.join(f'max({order})' for order in ORDERS.values())} from call c "
+    "where c.session = ?1) t where l.session = ?1 and l.session != 0 group by l.session"
 )
 _COUNT_QUARTERS = (
     "insert into quarter_usage select quarter, provider, archived, :sign * sum(calls), "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -193,24 +192,21 @@ class _Groups:
     def __init__(self, wanted: Filter, *sorts: str, titling: bool = True) -> None:
         self.prefix, self.picky, self.spanned, self.recent = "", False, False, False
         self.values: list[Any] = []
-        self._held: _Held | None = None
+        self._everywhere = self._among_sessions = False
         self._wanted = wanted
         self._part = slices.part(wanted)
-        rest = replace(wanted, text="", meant=(), names=True, preset="", thread="", provider="")
+        rest = replace(self._rest, provider="", found=None)
         source, parts, given = "from g", ["1"], list[Any]()
         plain = slices.bare(rest)
         if wanted.text:
             self._look_up(plain)
-        if not plain or (self._held and self._held.partly):
+        if not plain or (wanted.text and not self._everywhere):
             self._sum_up(rest, [SORTS[sort] for sort in sorts])
         else:
             source, parts = "from thread_usage g", [f"g.{self._part}"]
             if wanted.provider:
                 parts.append("g.provider = ?")
                 given.append(wanted.provider)
-            if self._held and self._held.wholly is not None:
-                parts.append(f"g.thread {_LISTED}")
-                given.append(self._held.wholly)
         self.order, self.name, beside = _ordered(sorts[0], wanted.names, bool(self.prefix))
         source += beside
         if wanted.thread:
@@ -228,18 +224,19 @@ class _Groups:
         self.values += given
 
     def _look_up(self, plain: bool) -> None:
-        """Where the filter's text is; for a filter that asks no more, in which threads."""
+        """Where the filter's text is; of a filter that asks no more, whether sessions tell it."""
         if plain and _everywhere(self._wanted):
-            self._held = _Held(None, "")
+            self._everywhere = True
+            self._wanted = replace(self._wanted, found=None)
             return
         self._wanted = finding.found(self._wanted)
-        if plain and self._wanted.found is not None:
-            self._held = _holding(self._wanted.found)
+        self._among_sessions = plain and calls.by_sessions(self._rest)
 
     def _sum_up(self, rest: Filter, needed: list[str]) -> None:
         """Make the groups that the threads' own rollup does not hold."""
         having = self._wanted.preset in _HAVING
-        self.picky = bool(self._wanted.text or having or self._wanted.thread)
+        text = self._wanted.text and not self._among_sessions
+        self.picky = bool(text or having or self._wanted.thread)
         if not self._wanted.text and slices.bare(replace(rest, since=None, until=None)):
             self.recent = not self.picky and self._to_the_end(needed)
             self.spanned = not self.recent and self._inside()
@@ -332,25 +329,20 @@ class _Groups:
         source, values = self._source()
         if self.spanned:
             source, values = self._across()
-        elif self._held:
-            source = f"{_by_session(source)} and s.thread {_LISTED}"
-            values = [*values, self._held.partly]
         elif among:
-            source = _by_session(source)
+            source, values = self._of_some()
+        if self._among_sessions:  # each is one row
+            kinds = kinds.replace("distinct ", "")
         sql = (
             f"select s.thread as thread, {kinds}{columns} "  # noqa: S608
             f"{source}{only} group by s.thread"
         )
         values = [*values, *among]
-        if not self.spanned and not self._held:
+        if not self.spanned:
             return sql, values
-        # Most threads lie wholly within a span of time, or all of them holds a text: their sums
-        # are known.
+        # Most threads lie wholly within a span of time: their sums are known.
         named = ", ".join(f"w.{name}" for name in _AS.findall(f"{kinds}{columns}"))
-        if self._held:
-            inside, bounds = self._among(f"w.thread {_LISTED}", [self._held.wholly])
-        else:
-            inside, bounds = self._span("w.last_at >= ? and w.last_at < ? and w.first_at >= ?")
+        inside, bounds = self._span("w.last_at >= ? and w.last_at < ? and w.first_at >= ?")
         whole = f"select w.thread as thread, {named} {inside}"
         return f"{whole}{only.replace('s.', 'w.')} union all {sql}", [*bounds, *among, *values]
 
@@ -400,8 +392,17 @@ class _Groups:
         )
 
     def _source(self) -> tuple[str, list[Any]]:
+        if self._among_sessions:
+            return calls.by_thread(self._rest)
         source, values = slices.summed(self._rest, joined=True)
         return f"{source} and s.thread is not null", values
+
+    def _of_some(self) -> tuple[str, list[Any]]:
+        """The filter's calls, where the threads are few that they are asked of."""
+        if self._among_sessions:
+            return calls.by_thread(self._rest, few=True)
+        source, values = self._source()
+        return _by_session(source), values
 
     @property
     def _rest(self) -> Filter:
@@ -439,55 +440,6 @@ _OTHERS = (
 def _everywhere(wanted: Filter) -> bool:
     """Whether a text is in every thread's title, so that all their calls have it."""
     return wanted.names and not db.rows(_OTHERS, (finding.like(wanted.text),))
-
-
-class _Held(NamedTuple):
-    """Threads by how much of them holds a text, as JSON lists."""
-
-    wholly: str | None  # None: all of them
-    partly: str  # nothing where there are none
-
-
-_LISTED = "in (select value from json_each(?))"
-
-
-def _holding(seen: slices.Found) -> _Held:
-    """Which threads' calls a text finds all, and which ones' it finds some."""
-    has = f"id {_LISTED}" if not seen.but else f"id not {_LISTED}"
-    # Few sessions lead to their threads; of many it is quicker to look at all sessions once.
-    few = not (seen.but or seen.many)
-    only = f" and thread in (select thread from session where id {_LISTED})" if few else ""  # noqa: S608
-    wholly, partly = db.rows(
-        "with h(name, held, every) as (select thread, total("  # noqa: S608
-        f"{has}), count(*) from session where thread is not null{only} group by thread) select "
-        "json_group_array(name) filter (where held = every), "
-        "json_group_array(name) filter (where held between 1 and every - 1) from h",
-        [seen.sessions] * (2 if few else 1),
-    )[0]
-    held = [str(wholly), str(partly)]
-    named = [(name, of) for name, of in (("model", seen.models), ("effort", seen.efforts)) if of]
-    for name, of in named:
-        # Of the other threads some calls may be of a model that is called so.
-        sql = (
-            f"select value from json_each(?) union select s.thread from stretch l "  # noqa: S608
-            f"join session s on s.id = l.session where l.{name} in ({','.join('?' * len(of))}) "
-            f"and s.thread is not null and s.thread not {_LISTED}"
-        )
-        held[1] = _json(sql, [held[1], *of, held[0]])
-    if seen.calls:
-        sql = (
-            "select value from json_each(?) union select s.thread from call c "  # noqa: S608
-            f"join session s on s.id = c.session where c.id {_LISTED} and s.thread is not null "
-            f"and s.thread not {_LISTED}"
-        )
-        held[1] = _json(sql, [held[1], json.dumps(seen.calls), held[0]])
-    return _Held(held[0], "" if held[1] == "[]" else held[1])
-
-
-def _json(sql: str, values: list[Any]) -> str:
-    """The names that a query finds, as a JSON list."""
-    listed = f"with h(name) as ({sql}) select json_group_array(name) from h"  # noqa: S608
-    return str(db.rows(listed, values)[0][0])
 
 
 def _rows(found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
