@@ -81,12 +81,19 @@ _KINDS = {
     "bad_time": "has no time that can be",
     "bad_record": "has a usage record in an unknown form",
     "rate_limits": "has an allowance in an unknown form",
+    "missing_info": "counts tokens, but tells none",
 }
 
 
 _MENDED = {
     "mended_number": "a figure cannot be (a part larger than its whole); it is cut, and counts so",
     "mended_time": "a time cannot be; the call counts at the time of the file",
+    "missing_total": "a count lacks the session's total; the call's own figures count",
+    "missing_last": "a count lacks the call's own figures; they are worked out of the totals",
+    "partial_count": "a count lacks a figure; it is worked out of the totals where they tell it",
+    "bad_window": "a count's context window cannot be; the one before holds",
+    "unknown_event": "an event of a kind that is not known; it was passed over",
+    "unknown_line": "a line of a kind that is not known; it was passed over",
     "mended_text": "a line holds bytes that are no UTF-8; they are replaced, and the line counts",
 }
 

@@ -240,7 +240,7 @@ def test_a_sessions_own_call_counts_before_a_side_copy(
         "select call.turn_id, initiator, call.output, strftime('%d %H:%M', call.started_at / 1000, "
         "'unixepoch'), f.path, session.key from call join source_file f on f.id = call.source "
         "join session on session.id = call.session"
-    ) == [("req_main", "unknown", 90, "01 10:00", str(main), SESSION)]
+    ) == [("req_main", "user", 90, "01 10:00", str(main), SESSION)]
     assert db.rows("select day, calls, output from daily_usage where heading = 'model'") == [
         (chosen().of(1780308000000), 1, 90)
     ]

@@ -140,10 +140,11 @@ def test_an_odd_state_breaks_nothing(usual: Any, tmp_path: Path, kept: str, give
         records: tuple[list[Any], list[str], list[Any]] = ([], [], [])
         data = memoryview(b"".join(lines))
         asked = (data, 0, 0, vars(state), "log_0", "user", *records)
-        place, end, count, kind = usual.read(*asked)
+        place, end, count, kind, *unknown = usual.read(*asked)
         assert kind in (0, 2, 3)
         assert 0 <= place <= end <= len(data)
         assert 0 <= count <= len(lines)
+        assert unknown == [0, 0]
 
 
 def test_what_is_no_line_is_left(usual: Any) -> None:

@@ -15,8 +15,8 @@
  * block of text. */
 enum {
     L_TYPE, L_STAMP, L_SESSION, L_CWD, L_BRANCH, L_VERSION, L_ASIDE, L_REQUEST, L_UUID, L_IS_META,
-    L_MESSAGE, L_ID, L_MODEL, L_CONTENT, L_USAGE, L_FRESH, L_READ, L_OUTPUT, L_WRITTEN, L_SPEED,
-    L_CREATION, L_SHORT, L_LONG, L_TEXT, PARTS
+    L_SUMMARY, L_MESSAGE, L_ID, L_MODEL, L_CONTENT, L_USAGE, L_FRESH, L_READ, L_OUTPUT, L_WRITTEN, L_SPEED,
+    L_CREATION, L_SHORT, L_LONG, L_TEXT, L_KIND, PARTS
 };
 
 typedef struct {
@@ -36,10 +36,11 @@ static const struct {
 } wanted_keys[PARTS] = {
     KEY("type", 0), KEY("timestamp", 0), KEY("sessionId", 0), KEY("cwd", 0), KEY("gitBranch", 0),
     KEY("version", 0), KEY("isSidechain", 0), KEY("requestId", 0), KEY("uuid", 0), KEY("isMeta", 0),
+    KEY("isCompactSummary", 0),
     KEY("message", L_ID), KEY("id", 0), KEY("model", 0), KEY("content", 0), KEY("usage", L_FRESH),
     KEY("input_tokens", 0), KEY("cache_read_input_tokens", 0), KEY("output_tokens", 0),
     KEY("cache_creation_input_tokens", 0), KEY("speed", 0), KEY("cache_creation", L_SHORT),
-    KEY("ephemeral_5m_input_tokens", 0), KEY("ephemeral_1h_input_tokens", 0), KEY("text", 0),
+    KEY("ephemeral_5m_input_tokens", 0), KEY("ephemeral_1h_input_tokens", 0), KEY("text", 0), KEY("type", 0),
 };
 
 /* The value behind the last of the object whose first is `first`. */
@@ -360,8 +361,17 @@ static void begin_index(Index *index)
 
 /* ── kinds of lines ──────────────────────────────────────────────────────────────────── */
 
+/* What was told last of the session itself, or of a side conversation: who begins the next call
+ * and since when, and the same of the last response, whose lines may go on. */
+typedef struct {
+    int by, last_by;
+    int64_t since, last_since;
+    Text last;
+} Lane;
+
 /* What the crew finds in a log of Claude, beside its calls. */
 typedef struct {
+    Lane lanes[2];
     int is, described, asked, given, sure, more; /* asked: lines that were looked at for a title */
     Text cwd, branch, version; /* JSON, without quotes */
     int64_t written;
@@ -390,11 +400,11 @@ static int describe(State *state, Session *session, const Line *line)
 }
 
 /* The text of the first block of a message; false where a block is not as it should be. */
-static int first_block(Part content, Part *found)
+static int first_block(Part content, Part *found, Part *kind)
 {
     Line block = {.end = content.end};
     Place at = content.from + 1;
-    found->from = NULL;
+    found->from = kind->from = NULL;
     for (;;) {
         skip_spaces(&at, content.end);
         if (at >= content.end || *at == ']')
@@ -403,7 +413,7 @@ static int first_block(Part content, Part *found)
         if (!skip_value(&block, is_object ? L_TEXT : -1, &at, 0))
             return 0;
         if (is_object) {
-            *found = block.part[L_TEXT];
+            *found = block.part[L_TEXT], *kind = block.part[L_KIND];
             return 1;
         }
         skip_spaces(&at, content.end);
@@ -415,15 +425,41 @@ static int first_block(Part content, Part *found)
 static int said(const Line *line, Part *text)
 {
     const Part *part = line->part;
+    Part kind;
     if (!IS_WORD(part[L_TYPE], "user"))
         return DONE;
     int meta = is_true(part[L_IS_META]);
     if (meta)
         return meta < 0 ? ODD : DONE;
     *text = part[L_CONTENT];
-    if (begins(*text, '[') && !first_block(part[L_CONTENT], text))
+    if (begins(*text, '[') && !first_block(part[L_CONTENT], text, &kind))
         return ODD;
     return begins(*text, '"') ? ITEM : DONE;
+}
+
+/* A user's line begins the next call: a person's words, what a tool gave back, or a summary. */
+static int asks(Session *session, const Line *line)
+{
+    const Part *part = line->part;
+    Part text, kind = {NULL, NULL};
+    int64_t ms = NONE;
+    int meta = is_true(part[L_IS_META]), aside = is_true(part[L_ASIDE]);
+    int summary = is_true(part[L_SUMMARY]);
+    if (meta < 0 || aside < 0 || summary < 0)
+        return ODD;
+    int is_list = begins(part[L_CONTENT], '[');
+    if (meta || !begins(part[L_MESSAGE], '{') || (!is_list && !begins(part[L_CONTENT], '"')))
+        return DONE;
+    if (!is_none(part[L_STAMP]) && !plain_stamp(part[L_STAMP], &ms))
+        return ODD;
+    if (is_list && !first_block(part[L_CONTENT], &text, &kind))
+        return ODD;
+    if (kind.from && *kind.from == '"' && memchr(kind.from, '\\', (size_t)(kind.end - kind.from)))
+        return ODD;
+    Lane *lane = &session->lanes[aside];
+    lane->by = summary ? COMPACTION : IS_WORD(kind, "tool_result") ? TOOL : USER;
+    lane->since = ms;
+    return DONE;
 }
 
 /* The figures of an answer, and what is kept for an hour of what was written. */
@@ -450,14 +486,18 @@ static int counts(const Part part[PARTS], int64_t own[FIGURES], int64_t *hour)
 /* The same response again: the larger figures count, as `claude._larger` says. */
 static void grow_call(Call *before, const Call *again, const int64_t own[FIGURES])
 {
-    int alike = before->initiator == again->initiator;
+    int alike = (before->initiator == ASKED) == (again->initiator == ASKED);
     if (!alike && before->initiator == ASKED) {
         before->turn = again->turn, before->model = again->model;
         before->initiator = again->initiator;
         before->numbers[AT] = again->numbers[AT];
+        before->numbers[DURATION] = again->numbers[DURATION];
     }
-    if (alike && again->numbers[AT] > before->numbers[AT])
+    if (alike && again->numbers[AT] > before->numbers[AT]) {
+        int64_t known = before->numbers[DURATION], began = before->numbers[AT] - known;
         before->numbers[AT] = again->numbers[AT];
+        before->numbers[DURATION] = known == NONE ? NONE : lasted(again->numbers[AT], began);
+    }
     for (int n = 0; n <= REASONING; n++)
         if (own[n] > before->numbers[N_INPUT + n])
             before->numbers[N_INPUT + n] = own[n];
@@ -532,8 +572,18 @@ static int answer(State *state, Session *session, const Line *line, Place begin)
         return ODD;
     Call call = {.name = nothing, .turn = nothing, .model = nothing, .effort = nothing,
                  .initiator = aside ? ASKED : UNKNOWN, .tariff = -1, .hour = hour};
+    Lane *lane = &session->lanes[aside];
+    if (!same(state, lane->last, name.from, (size_t)(name.end - name.from))) {
+        lane->last_by = lane->by, lane->last_since = lane->since;
+        if (keep_part(state, &lane->last, name) == FAILED)
+            return FAILED;
+    }
+    if (!aside)
+        call.initiator = lane->last_by;
+    lane->by = UNKNOWN, lane->since = ms;
     call.numbers[AT] = ms;
-    call.numbers[DURATION] = call.numbers[N_RUNNING] = call.numbers[N_WINDOW] = NONE;
+    call.numbers[DURATION] = lasted(ms, lane->last_since);
+    call.numbers[N_RUNNING] = call.numbers[N_WINDOW] = NONE;
     call.numbers[N_OFFSET] = state->base + (begin - state->data);
     return add_answer(state, session, name, request, model, &call, own);
 }
@@ -557,10 +607,10 @@ static int read_claude(State *state, Session *session, Place begin, Place end, P
     if (end - begin < 3 || begin[0] != '{' || begin[1] != '"' || end[-1] != '}' ||
         !is_clean(begin, end))
         return ODD;
-    int looks = !session->sure && session->asked < MOST_ASKED;
-    looks = looks && stands(begin, end, person, sizeof person - 1);
+    int persons = stands(begin, end, person, sizeof person - 1);
+    int looks = persons && !session->sure && session->asked < MOST_ASKED;
     session->asked += looks;
-    if (!looks && !stands(begin, end, model, sizeof model - 1))
+    if (!persons && !stands(begin, end, model, sizeof model - 1))
         return DONE;
     Line line = {.end = end};
     Place at = begin + 1;
@@ -570,13 +620,12 @@ static int read_claude(State *state, Session *session, Place begin, Place end, P
         (!begins(line.part[L_TYPE], '"') ||
          memchr(line.part[L_TYPE].from, '\\', (size_t)(line.part[L_TYPE].end - line.part[L_TYPE].from))))
         return ODD;
-    /* Where the title is found already, the Python would not look at this line. */
-    if (!session->described && session->given && !stands(begin, end, model, sizeof model - 1))
-        return ODD;
     int done = describe(state, session, &line);
     if (done != DONE)
         return done;
     if (IS_WORD(line.part[L_TYPE], "assistant"))
         return answer(state, session, &line, begin);
-    return session->sure ? DONE : said(&line, text);
+    if (IS_WORD(line.part[L_TYPE], "user") && asks(session, &line) != DONE)
+        return ODD;
+    return looks ? said(&line, text) : DONE;
 }

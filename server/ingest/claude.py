@@ -15,6 +15,7 @@ from server.ingest.codex import (
     Told,
     fault,
     is_utf8,
+    lasted_of,
     lines_of,
     needle,
     odd,
@@ -26,7 +27,7 @@ from server.ingest.codex import (
 )
 from server.ingest.codex import owner_of as codex_owner
 from server.ingest.reconcile import ASIDE
-from server.lazy import record
+from server.lazy import field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class State:
     meta: dict[str, Any] | None = None
     title: str | None = None
     asked: int = 0  # lines that were looked at for a title
+    # Of the session itself, and of a side conversation: who begins the next call and since when,
+    # and the last response with the same, whose lines may go on.
+    own: list[Any] = field(default_factory=lambda: [None] * 5)
+    side: list[Any] = field(default_factory=lambda: [None] * 5)
 
     def dump(self) -> dict[str, Any]:
         """As JSON values."""
@@ -110,20 +115,23 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
     figures (`reconcile.larger`).
     """
     records, state = Records(), State(**vars(state))
+    state.own, state.side = list(state.own), list(state.side)
     if not len(data):
         return records, state
     bad, patched = _check(data, records)
     calls: dict[str, Call] = {}
-    for start in _starts(data, state):
+    for start, looks in _starts(data, state):
         if start in bad:
             continue
         line = _decode(data, start, records, patched)
         if isinstance(line, str):
             _lose(records, line, start in patched)
             continue
-        _describe(line, state)
+        _describe(line, state, looks)
+        _ask(line, state)
         call = call_of(line, base + start)
         if call is not None:
+            call = _begun(call, state)
             if _odd(line["message"]["usage"]):
                 records.warn("mended_number")
             before = calls.get(call[0])
@@ -138,8 +146,8 @@ def told(found: Told, owner: str) -> tuple[Records, State] | None:
     """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
     be read here.
     """  # noqa: D205
-    meta, asked = found.state
-    state = State(owner=owner, asked=asked)
+    meta, asked, own, side = found.state
+    state = State(owner=owner, asked=asked, own=own, side=side)
     if meta is not None:
         cwd, branch, version, written = (_unquoted(part) for part in meta)
         state.meta = _meta(cwd, branch, version, written)
@@ -202,18 +210,19 @@ def _lose(records: Records, kind: str, patched: bool) -> None:
     records.warn(kind)
 
 
-def _starts(data: memoryview, state: State) -> Iterator[int]:
-    """Where the lines begin that matter: answers, and until there is a title, what people said."""
+def _starts(data: memoryview, state: State) -> Iterator[tuple[int, bool]]:
+    """Where the lines begin that matter: answers, and what they answer; and whether such a line is
+    looked at for a title.
+    """  # noqa: D205
     text = searchable(data)
     answer, person = _next(data, text, '"assistant"', 0), _next(data, text, '"user"', 0)
     while True:
-        if state.title is not None or state.asked >= MOST_ASKED:
-            person = -1
         start = answer if person < 0 or 0 <= answer < person else person
         if start < 0:
             return
-        state.asked += start == person
-        yield start
+        looks = start == person and state.title is None and state.asked < MOST_ASKED
+        state.asked += looks
+        yield start, looks
         end = text.find(needle("\n"), start)
         answer = _next(data, text, '"assistant"', end) if answer == start else answer
         person = _next(data, text, '"user"', end) if person == start else person
@@ -246,11 +255,11 @@ def _decode(
         return "not_json"
 
 
-def _describe(line: dict[str, Any], state: State) -> None:
+def _describe(line: dict[str, Any], state: State, looks: bool) -> None:
     if state.meta is None and isinstance(line.get("sessionId"), str):
         names = line.get("cwd"), line.get("gitBranch"), line.get("version")
         state.meta = _meta(*names, time_ms(line.get("timestamp")))
-    if state.title is None and line.get("type") == "user" and not line.get("isMeta"):
+    if looks and line.get("type") == "user" and not line.get("isMeta"):
         message = line.get("message")
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, list):
@@ -269,6 +278,38 @@ def _meta(cwd: Any, branch: Any, version: Any, at: int | None) -> dict[str, Any]
         "started": at,
         "written": at,
     }
+
+
+def _ask(line: dict[str, Any], state: State) -> None:
+    """Who begins the next call, and when: a person's words, what a tool gave back, a summary."""
+    message = line.get("message")
+    if line.get("type") != "user" or line.get("isMeta") or not isinstance(message, dict):
+        return
+    content = message.get("content")
+    if not isinstance(content, list | str):
+        return
+    by = "user"
+    if isinstance(content, list):
+        first = next((block for block in content if isinstance(block, dict)), {})
+        by = "tool" if first.get("type") == "tool_result" else by
+    lane = _lane(line.get("isSidechain"), state)
+    lane[:2] = "compaction" if line.get("isCompactSummary") else by, time_ms(line.get("timestamp"))
+
+
+def _begun(call: Call, state: State) -> Call:
+    """The call with who began it, and how long it took."""
+    aside, at = call[4] == ASIDE, call[5]
+    lane = _lane(aside, state)
+    by, since, last, last_by, last_since = lane
+    if call[0] != last:
+        last_by, last_since = by, since
+    lane[:] = None, at, call[0], last_by, last_since
+    who = ASIDE if aside else last_by or "unknown"
+    return (*call[:4], who, at, lasted_of(at, last_since), *call[7:])
+
+
+def _lane(aside: Any, state: State) -> list[Any]:
+    return state.side if aside else state.own
 
 
 def call_of(line: dict[str, Any], place: int) -> Call | None:
@@ -325,9 +366,11 @@ def _larger(before: Call, again: Call) -> Call:
     figures = tuple(max(a, b) for a, b in zip(before[7:12], again[7:12], strict=True))
     aside = before[4] == ASIDE != again[4]  # the same rule as `reconcile.larger`
     told = again if aside else before
-    at = told[5] if before[4] != again[4] else max(before[5], again[5])
+    alike = (before[4] == ASIDE) == (again[4] == ASIDE)
+    at = max(before[5], again[5]) if alike else told[5]
+    lasted = None if told[6] is None else lasted_of(at, told[5] - told[6])
     hour, tier = max(before[15], again[15]), before[16] or again[16]
-    return (*told[:5], at, told[6], *figures, *before[12:15], hour, tier)
+    return (*told[:5], at, lasted, *figures, *before[12:15], hour, tier)
 
 
 def _text(value: Any) -> str | None:

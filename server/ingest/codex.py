@@ -129,6 +129,64 @@ _TAIL = _match(
     r'\},(?:"last_usage_includes_reasoning":\w+,)?"model_context_window":(\d{1,15}|null)\}'
     r'(?:,"rate_limits":(null|\{[^\n]*\}))?\}\}\n'
 )
+# What the names of lines, items and events tell of who begins the next call; the compiled part
+# has the same. A line or an event of another name is one that nobody knows.
+_BY_TOOL, _BY_COMPACTION, _BY_AGENT, _BY_TURN = 1, 2, 4, 8
+_EARLIER = 4  # what was heard before the last call stands so many bits higher
+_LINES = """
+    response_item event_msg token_usage_record turn_context world_state session_meta
+    compacted ghost_snapshot message reasoning function_call function_call_output
+    local_shell_call
+"""
+_BY_AGENTS = """
+    agent_message agent_reasoning agent_reasoning_raw_content agent_reasoning_section_break
+    agent_message_delta agent_reasoning_delta exec_command_begin mcp_tool_call_begin
+    patch_apply_begin web_search_begin web_search_end image_generation_begin
+    image_generation_end dynamic_tool_call_request collab_agent_spawn_begin
+    collab_agent_interaction_begin collab_waiting_begin collab_close_begin
+    collab_resume_begin
+"""
+_BY_TOOLS = """
+    exec_command_end mcp_tool_call_end patch_apply_end view_image_tool_call
+    dynamic_tool_call_response collab_agent_spawn_end collab_agent_interaction_end
+    collab_waiting_end collab_close_end collab_resume_end
+"""
+_OTHERS = """
+    token_count item_completed item_started user_message task_started task_complete
+    turn_started turn_complete turn_aborted turn_diff exec_command_output_delta
+    patch_apply_updated terminal_interaction thread_settings_applied thread_name_updated
+    thread_goal_updated thread_rolled_back entered_review_mode exited_review_mode error
+    warning stream_error background_event deprecation_notice plan_update model_reroute
+    session_configured mcp_startup_update mcp_startup_complete hook_started hook_completed
+    undo_started undo_completed skill_completed skill_invoked skill_selected skill_started
+    skill_used exec_approval_request apply_patch_approval_request elicitation_request
+    request_user_input request_permissions guardian_assessment shutdown_complete
+"""
+_EVENTS = (
+    dict.fromkeys(_OTHERS.split(), 0)
+    | dict.fromkeys(_BY_AGENTS.split(), _BY_AGENT)
+    | dict.fromkeys(_BY_TOOLS.split(), _BY_TOOL)
+    | {"context_compacted": _BY_COMPACTION}
+)
+_AGENT_ITEMS = """
+    reasoning function_call custom_tool_call local_shell_call tool_search_call
+"""
+_TOOL_ITEMS = """
+    function_call_output custom_tool_call_output local_shell_call_output tool_search_output
+    mcp_tool_call_output
+"""
+_ITEMS = dict.fromkeys(_AGENT_ITEMS.split(), _BY_AGENT) | dict.fromkeys(
+    _TOOL_ITEMS.split(), _BY_TOOL
+)
+_KNOWN_LINES = frozenset(_LINES.split())
+_HEARD = 16  # what is heard from a line, as a kind of line: so many times it
+# A line's own name, and that of what it holds; where they stand as usual, and where they do not.
+_KINDS = _late(_AT + r'"(\w+)"(?:,"payload":\{"type":"(\w+)")?', "match")
+_ANY_KINDS = _late(
+    r'\{[^{}\n]{0,300}?"type":\s?"(\w+)"'
+    r'(?:[^{}\n]{0,300}?"payload":\s?\{[^{}\n]{0,300}?"type":\s?"(\w+)")?',
+    "match",
+)
 _EVENT = '"event_msg","payload":{"type":'
 _NOTHING = _EVENT + '"token_count","info":null,"rate_limits":'  # no call, perhaps limits
 
@@ -175,6 +233,8 @@ class State:
     count: int = 0
     window: int | None = None
     limits: int | None = None  # checksum of the last rate limits
+    heard: int = 0  # what was heard since the last call of who began the next: `_BY_…`
+    ended: int | None = None  # of a log that names no calls: when the last call or tool was done
     title: str | None = None
 
     def dump(self) -> dict[str, Any]:
@@ -201,6 +261,12 @@ class Records:
     def warn(self, kind: str) -> None:
         """Count a line that could not be used."""
         self.warnings[kind] = self.warnings.get(kind, 0) + 1
+
+    def warn_unknown(self, lines: int, events: int) -> None:
+        """Count lines and events of kinds that nobody knows."""
+        for kind, count in (("unknown_line", lines), ("unknown_event", events)):
+            if count:
+                self.warnings[kind] = self.warnings.get(kind, 0) + count
 
     def unwarn(self, kind: str) -> None:
         """Take one of a kind back."""
@@ -241,11 +307,12 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
     limits: list[tuple[int, bytes]] = []
     place, odd = 0, 0
     while place < len(data):
-        place, end, lines, kind = usual.read(
+        place, end, lines, kind, *unknown = usual.read(
             data, place, base, vars(state), _prefix(state.owner), _asked(state),
             records.calls, records.compactions, limits,
         )  # fmt: skip
         records.lines += lines
+        records.warn_unknown(*unknown)
         while limits:
             _add_limits(records, *limits.pop(0))
         if place < end:
@@ -266,7 +333,7 @@ class Told(NamedTuple):
     place: int  # in the crew's list
     file: tuple[int, int, int]  # its size, time (ns) and inode, before it was read
     owner: str | None  # whose head it saw
-    state: tuple[Any, ...]  # as `State` has it, from `records` to `limits`
+    state: tuple[Any, ...]  # as `State` has it, from `records` to `ended`
     limits: list[tuple[int, bytes]]
     special: list[tuple[int, bytes]]  # kinds and lines that are read here
     offset: int
@@ -276,6 +343,7 @@ class Told(NamedTuple):
     made_up: bool  # the last call's name lacks its prefix
     calls: int
     legacy: bool  # the first call's id is ours
+    unknown: tuple[int, int] = (0, 0)  # lines and events of kinds that nobody knows
 
 
 def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
@@ -299,6 +367,7 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
     state = State(*(head.owner, head.meta, head.foreign, *found.state, head.title))
     if found.made_up:
         state.last_id = _prefix(state.owner) + str(state.last_id)
+    records.warn_unknown(*found.unknown)
     for at, raw in found.limits:
         _add_limits(records, at, raw)
     return records, state
@@ -453,6 +522,7 @@ class _Reader:
         if not state.window:
             needles.append(_TASK_NEEDLE)
         found = [(len(self.data), _NO_KIND)]
+        self._names(found)
         for word, kind in needles:
             wanted, step = needle(word), len(word)
             place = find(wanted, 0)
@@ -461,6 +531,56 @@ class _Reader:
                 place = find(wanted, place + step)
         found.sort(reverse=True)
         return found
+
+    def _names(self, found: list[tuple[int, int]]) -> None:
+        """Count lines and events of kinds that nobody knows; others may tell who began a call."""
+        letters, bad = self.letters, self.bad
+        start, size = 0, len(letters)
+        while start < size:
+            end = letters.find("\n", start)
+            end = size if end < 0 else end
+            if start not in bad and (heard := self._told(*self._named(start))):
+                found.append((start, heard * _HEARD))
+            start = end + 1
+
+    def _told(self, line: str | None, name: str | None) -> int:
+        """What a line of this name, that holds one of this name, tells of who begins a call."""
+        if line == "response_item":
+            return _ITEMS.get(name or "", 0)
+        if line == "event_msg":
+            heard = _EVENTS.get(name or "token_count")
+            if heard is None:
+                self.records.warn("unknown_event")
+            return heard or 0
+        if line is not None and line not in _KNOWN_LINES:
+            self.records.warn("unknown_line")
+        return 0
+
+    def _named(self, start: int) -> tuple[str | None, str | None]:
+        """The name of a line, and of what it holds."""
+        found = _KINDS(self.letters, start)
+        if found and (found[5] or found[4] != "event_msg"):
+            return found[4], found[5]
+        found = _ANY_KINDS(self.letters, start)
+        return (found[1], found[2]) if found else (None, None)
+
+    def _hear(self, start: int, heard: int) -> None:
+        """Note what a line tells of who begins the next call."""
+        state = self.state
+        if state.records:
+            state.heard |= heard & ~_BY_COMPACTION  # the call before it made that
+            return
+        state.heard |= heard
+        if heard & _BY_TOOL:
+            state.ended = self._moment(start) or state.ended
+
+    def _moment(self, start: int) -> int | None:
+        """When a line was written."""
+        opening = _OPENING(self.letters, start)
+        if opening:
+            return _clock(*opening.groups())
+        at = _STAMP(self.letters[start : self._end(start)])
+        return time_ms(at[1]) if at else None
 
     # ── lines that cannot be used ─────────────────────────────────────────────────────
 
@@ -581,8 +701,10 @@ class _Reader:
         state.last_id = response
         state.count += 1
         lasted = at - (state.output_at or at - _IDLE_MS - 1)
+        initiator = "tool" if state.heard & _BY_TOOL else _went_on(state)
+        state.heard = (state.heard & 15) << _EARLIER
         self.add(
-            (response, self.turn or None, state.model, state.effort, "tool", at,
+            (response, self.turn or None, state.model, state.effort, initiator, at,
              lasted if 0 <= lasted <= _IDLE_MS else None, *own, int(running), state.window,
              self.base + start)
         )  # fmt: skip
@@ -698,10 +820,13 @@ class _Reader:
         prefix = self.prefix = self.prefix or _prefix(state.owner)
         # An f-string takes twice as long here.
         name = state.last_id = "%s_%d_%x_%x_%x_%x" % (prefix, state.epoch, a, b, c, d)  # noqa: UP031
-        initiator = "tool" if state.count else "unknown"
+        initiator = _went_on(state)
+        lasted = lasted_of(at, state.ended)
+        state.ended = at
+        state.heard = (state.heard & 15) << _EARLIER
         state.count += 1
         self.add(
-            (name, state.turn, state.model, state.effort, initiator, at, None, *own, running,
+            (name, state.turn, state.model, state.effort, initiator, at, lasted, *own, running,
              state.window, self.base + start)
         )  # fmt: skip
 
@@ -727,6 +852,8 @@ class _Reader:
             return
         if odd(payload.get("usage")):
             self.records.warn("mended_number")
+        if _lacking(payload.get("usage")):
+            self.records.warn("partial_count")
         thread = payload.get("thread_id")
         names = (
             str(thread) if thread else self.state.owner or "",
@@ -745,9 +872,14 @@ class _Reader:
         self.tail = ""
         self._unusual_limits(at, payload.get("rate_limits"))
         info = payload.get("info")
-        if not isinstance(info, dict):
+        if not isinstance(info, dict) or not (_TOTAL in info or _LAST in info):
+            # Null is usual: such a count tells of the allowance only.
+            if info is not None or "info" not in payload:
+                self._lose("missing_info", start)
             return
         window = whole(info.get("model_context_window"))
+        if window is None and info.get("model_context_window") is not None:
+            self.records.warn("bad_window")
         self.state.window = window or self.state.window
         if not self.state.records:
             self._unusual_usage(at, info, start)
@@ -762,7 +894,11 @@ class _Reader:
                 self.records.limits.append((at, limits))
 
     def _unusual_usage(self, at: int, info: dict[str, Any], start: int) -> None:
-        total, last = (_told(info.get(f"{name}_token_usage")) for name in ("total", "last"))
+        total, last = _told(info.get(_TOTAL)), _told(info.get(_LAST))
+        if total is None and last is None:
+            self._lose("missing_info", start)
+            return
+        self._missing(total, last)
         # A counter with a wrong figure would count again what was counted: the other must do.
         sums, own = (None if odd(value) else _usage(value) for value in (total, last))
         if (odd(total) or odd(last)) and (sums or own):
@@ -773,11 +909,40 @@ class _Reader:
             self._advance(at, self._added(own), own, start)
         elif sums:
             whole = [sums[0], sums[1], sums[3], sums[4], _whole(total, sums)]
+            figures = self._completed(own, last, total, whole) if own else (0,) * 5
             if whole != self.state.totals:
-                self._advance(at, whole, own or (0, 0, 0, 0, 0), start)
+                self._advance(at, whole, figures, start)
         elif own and any(own) and [at, *own] != self.state.totals:
             self.state.totals = [at, *own]  # no total: the moment and the figures identify it
             self._legacy_call(at, own, None, start)
+
+    def _missing(self, total: Any, last: Any) -> None:
+        """Count what a count does not tell; one that tells nothing is no call."""
+        for name, told in (("missing_total", total), ("missing_last", last)):
+            if told is None:
+                self.records.warn(name)
+        if _lacking(total) or _lacking(last):
+            self.records.warn("partial_count")
+
+    def _completed(
+        self, own: tuple[int, ...], last: Any, total: Any, sums: list[int]
+    ) -> tuple[int, ...]:
+        """A call's figures; one that is not told is what its counter went on by."""
+        before = self.state.totals
+        # Without an earlier figure of the counter's, or after it began anew, it began at 0.
+        goes_on = (
+            before and len(before) == 5 and all(a <= b for a, b in zip(before, sums, strict=True))
+        )
+        base = before if goes_on and before else [0] * 5
+        lacking = {*_lacking(last)} - {*_lacking(total)}
+        if before == [] or not lacking:
+            return own
+        found = list(own)
+        for name, place, counter in _COUNTERS:
+            if name in lacking:
+                found[place] = max(sums[counter] - base[counter], 0)
+        found[1], found[4] = min(found[1], found[0]), min(found[4], found[3])
+        return tuple(found)
 
     def _added(self, own: tuple[int, ...]) -> list[int]:
         """What the counter should say after a call."""
@@ -817,12 +982,11 @@ class _Reader:
         a, b, c, d = (sums or [at, own[0], own[1], own[3]])[:4]
         self.prefix = self.prefix or _prefix(state.owner)
         name = f"{self.prefix}_{state.epoch}_{a:x}_{b:x}_{c:x}_{d:x}"
-        began = state.turn_at
-        initiator = "tool" if state.count else "unknown"
-        if state.user:
-            initiator = _asked(state)
+        began = max(state.ended or 0, state.turn_at or 0) or None
+        state.ended = at
+        initiator = _asked(state) if state.user else _went_on(state)
         running = None if sums is None else sums[4]
-        self._add(name, state.turn, initiator, at, _lasted(at, began), own, start, running)
+        self._add(name, state.turn, initiator, at, lasted_of(at, began), own, start, running)
 
     def _record(
         self,
@@ -839,10 +1003,12 @@ class _Reader:
             state.owner = thread
         if thread != state.owner:
             return  # copied history: the call belongs to the thread it names
-        initiator = _asked(state) if turn != state.last_turn or state.user else "tool"
+        new = turn != state.last_turn or state.user
+        initiator = _asked(state) if new else _went_on(state)
+        state.heard |= _BY_TURN if new else 0
         began = max(state.output_at or 0, state.turn_at or 0) or None
         state.last_turn = turn
-        self._add(response, turn or None, initiator, at, _lasted(at, began), own, start, running)
+        self._add(response, turn or None, initiator, at, lasted_of(at, began), own, start, running)
 
     def _add(  # noqa: PLR0913 - one row, built once
         self,
@@ -860,6 +1026,7 @@ class _Reader:
         state.count += 1
         state.user = False
         state.turn_at = None
+        state.heard = (state.heard & 15) << _EARLIER
         self.add(
             (name, turn, state.model, state.effort, initiator, at, duration, *own, running,
              state.window, self.base + start)
@@ -869,9 +1036,11 @@ class _Reader:
 
     def _other(self, place: int, kind: int) -> None:
         letters, state = self.letters, self.state
-        if letters[place - 1] == "\\" or (kind == _TASK and state.window):
+        if kind >= _HEARD:
+            self._hear(place, kind // _HEARD)
             return
-        if kind == _ITEM and state.title is not None:
+        needless = state.window if kind == _TASK else kind == _ITEM and state.title is not None
+        if letters[place - 1] == "\\" or needless:
             return
         start = letters.rfind("\n", 0, place) + 1
         if start in self.bad:
@@ -929,14 +1098,22 @@ class _Reader:
             return
         if kind == _USER:
             state.user = True
+            if not state.records and state.turn_at is None:  # what follows began no earlier
+                state.ended = self._moment(start) or state.ended
         if state.title is None:
             state.title = _title(self._line(start))
 
     def _compacted(self) -> None:
         """The call before it made the summary (files that name their calls)."""
         name = self.state.last_id
+        if not self.state.records:
+            self.state.heard |= _BY_COMPACTION
         if not self.state.records or name is None:
             return
+        # The next call does what that one came before.
+        before = self.state.heard >> _EARLIER
+        self.state.heard |= before & _BY_TOOL
+        self.state.user = self.state.user or bool(before & _BY_TURN)
         calls = self.records.calls
         if calls and calls[-1][0] == name:
             calls[-1] = (*calls[-1][:4], "compaction", *calls[-1][5:])
@@ -979,6 +1156,17 @@ def _asked(state: State) -> str:
     """Who asks when a turn begins."""
     kind = (state.meta or {}).get("kind")
     return "user" if kind in (None, "user") else "agent"
+
+
+def _went_on(state: State) -> str:
+    """Who began a call within a turn, as far as the log tells."""
+    heard = state.heard
+    if heard & _BY_COMPACTION:
+        return "compaction"
+    if heard & _BY_TOOL:
+        return "tool"
+    # In an agent's thread it is an agent that asks, whatever for.
+    return "agent" if heard & _BY_AGENT or _asked(state) == "agent" else "unknown"
 
 
 def _add_limits(records: Records, at: int, raw: bytes) -> None:
@@ -1201,12 +1389,30 @@ def odd(value: Any, names: tuple[str, ...] = _TOLD) -> bool:
     return any(value.get(name) is not None and whole(value[name]) is None for name in names)
 
 
+# A call's figures that each client tells: its place among the call's, and among the counter's.
+_COUNTERS = (
+    ("input_tokens", 0, 0),
+    ("cached_input_tokens", 1, 1),
+    ("output_tokens", 3, 2),
+    ("reasoning_output_tokens", 4, 3),
+)
+_TOTAL, _LAST = "total_token_usage", "last_token_usage"
+
+
+def _lacking(value: Any) -> list[str]:
+    """The figures that are not told, of some that should be."""
+    if not isinstance(value, dict):
+        return []
+    return [name for name, _, _ in _COUNTERS if value.get(name) is None]
+
+
 def _whole(total: Any, sums: tuple[int, ...]) -> int:
     said = whole(total.get(_SUM)) if isinstance(total, dict) else None
     return sums[0] + sums[3] if said is None else said
 
 
-def _lasted(at: int, began: int | None) -> int | None:
+def lasted_of(at: int, began: int | None) -> int | None:
+    """How long a call took; None where that is not known, or the machine slept."""
     return at - began if began is not None and 0 <= at - began <= _IDLE_MS else None
 
 

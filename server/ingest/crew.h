@@ -326,11 +326,13 @@ static void begin_told(Told *told)
         state->texts[n] = nothing;
     for (int n = 0; n < NUMBERS; n++)
         state->numbers[n] = NONE;
-    state->numbers[EPOCH] = state->numbers[COUNT] = 0;
+    state->numbers[EPOCH] = state->numbers[COUNT] = state->numbers[HEARD] = 0;
     state->raw = nothing;
     Session *session = &told->session;
     session->cwd = session->branch = session->version = nothing;
     session->written = NONE;
+    for (int n = 0; n < 2; n++)
+        session->lanes[n] = (Lane){UNKNOWN, UNKNOWN, NONE, NONE, nothing};
     state->heap.most = state->calls.most = state->limits.most = MOST_TOLD;
     state->compactions.most = told->specials.most = 1u << 20;
 }

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # The kinds of warning that are no lost line.
 _HARMLESS = {
     "unusual_shape", "mended_number", "mended_time", "mended_text", "unreadable", CUT_OFF,
+    "unknown_line", "unknown_event", "missing_total", "missing_last", "partial_count", "bad_window",
 }  # fmt: skip
 _BY_ID = "create unique index if not exists call_id on call(id)"
 _DEPTH = 50  # forks of forks; what goes deeper is a circle

@@ -209,9 +209,13 @@ static int figures(Place *at, Place end, int written, int64_t found[FIGURES])
 /* ── the state, and what is found ────────────────────────────────────────────────────── */
 
 enum { OWNER, MODEL, EFFORT, TURN, LAST_TURN, LAST_ID, TEXTS };
-enum { EPOCH, TURN_AT, OUTPUT_AT, COUNT, WINDOW, LIMITS, NUMBERS };
+enum { EPOCH, TURN_AT, OUTPUT_AT, COUNT, WINDOW, LIMITS, HEARD, ENDED, NUMBERS };
 enum { A, B, C, D, RUNNING, SUMS, AHEAD };
-enum { ASKED, TOOL, UNKNOWN, COMPACTION }; /* who began a call; ASKED: whoever asks a turn */
+enum { ASKED, TOOL, UNKNOWN, COMPACTION, AGENT, USER, INITIATORS }; /* who began a call; ASKED: whoever
+                                                               * asks a turn */
+/* What was heard since the last call, and so many bits higher what was before it. */
+enum { BY_TOOL = 1, BY_COMPACTION = 2, BY_AGENT = 4, BY_TURN = 8, EARLIER = 4 };
+enum { LINES, EVENTS, SHAPES }; /* what may be of a kind that nobody knows */
 
 /* Memory that only grows, up to `most` bytes. */
 typedef struct {
@@ -270,6 +274,7 @@ typedef struct {
     int64_t totals[SUMS];
     int totals_size; /* 0: none; SUMS; AHEAD: the first is where it began; -1: of another kind */
     int records, user, has_meta, has_title, totals_new, last_made_up;
+    int64_t unknown[SHAPES];         /* lines and events of such a kind */
     Heap heap;                       /* of texts */
     Heap calls, compactions, limits; /* of Call, Text and Limit */
     Place data;
@@ -348,7 +353,99 @@ static int add(State *state, const Call *call, const int64_t own[FIGURES], Place
     state->numbers[COUNT]++;
     state->user = 0;
     state->numbers[TURN_AT] = NONE;
+    state->numbers[HEARD] = (state->numbers[HEARD] & ((1 << EARLIER) - 1)) << EARLIER;
     return DONE;
+}
+
+/* Who began a call within a turn, as far as the log tells. */
+static int went_on(const State *state)
+{
+    int64_t heard = state->numbers[HEARD];
+    return heard & BY_COMPACTION ? COMPACTION
+           : heard & BY_TOOL     ? TOOL
+           : heard & BY_AGENT    ? AGENT
+                                 : UNKNOWN;
+}
+
+/* What names tell of who begins the next call; a name that is not here is unknown. */
+typedef struct {
+    const char *name;
+    unsigned char size, heard;
+} Known;
+
+#define NAME(text, heard) {text, sizeof(text) - 1, heard}
+
+static const Known known_lines[] = {
+    NAME("response_item", 0), NAME("event_msg", 0), NAME("token_usage_record", 0),
+    NAME("turn_context", 0), NAME("world_state", 0), NAME("session_meta", 0),
+    NAME("compacted", 0), NAME("ghost_snapshot", 0),
+    /* The oldest logs have items as lines. */
+    NAME("message", 0), NAME("reasoning", 0), NAME("function_call", 0),
+    NAME("function_call_output", 0), NAME("local_shell_call", 0),
+};
+
+static const Known known_items[] = {
+    NAME("reasoning", BY_AGENT), NAME("function_call", BY_AGENT),
+    NAME("function_call_output", BY_TOOL), NAME("custom_tool_call", BY_AGENT),
+    NAME("custom_tool_call_output", BY_TOOL), NAME("local_shell_call", BY_AGENT),
+    NAME("local_shell_call_output", BY_TOOL), NAME("tool_search_call", BY_AGENT),
+    NAME("tool_search_output", BY_TOOL), NAME("mcp_tool_call_output", BY_TOOL),
+};
+
+static const Known known_events[] = {
+    NAME("token_count", 0), NAME("item_completed", 0), NAME("item_started", 0),
+    NAME("agent_message", BY_AGENT), NAME("agent_reasoning", BY_AGENT),
+    NAME("agent_reasoning_raw_content", BY_AGENT), NAME("agent_reasoning_section_break", BY_AGENT),
+    NAME("agent_message_delta", BY_AGENT), NAME("agent_reasoning_delta", BY_AGENT),
+    NAME("user_message", 0), NAME("task_started", 0), NAME("task_complete", 0),
+    NAME("turn_started", 0), NAME("turn_complete", 0), NAME("turn_aborted", 0),
+    NAME("turn_diff", 0), NAME("context_compacted", BY_COMPACTION),
+    NAME("exec_command_begin", BY_AGENT), NAME("exec_command_output_delta", 0),
+    NAME("exec_command_end", BY_TOOL), NAME("mcp_tool_call_begin", BY_AGENT),
+    NAME("mcp_tool_call_end", BY_TOOL), NAME("patch_apply_begin", BY_AGENT),
+    NAME("patch_apply_updated", 0), NAME("patch_apply_end", BY_TOOL),
+    NAME("web_search_begin", BY_AGENT), NAME("web_search_end", BY_AGENT),
+    NAME("image_generation_begin", BY_AGENT), NAME("image_generation_end", BY_AGENT),
+    NAME("view_image_tool_call", BY_TOOL), NAME("dynamic_tool_call_request", BY_AGENT),
+    NAME("dynamic_tool_call_response", BY_TOOL), NAME("terminal_interaction", 0),
+    NAME("thread_settings_applied", 0), NAME("thread_name_updated", 0),
+    NAME("thread_goal_updated", 0), NAME("thread_rolled_back", 0),
+    NAME("entered_review_mode", 0), NAME("exited_review_mode", 0), NAME("error", 0),
+    NAME("warning", 0), NAME("stream_error", 0), NAME("background_event", 0),
+    NAME("deprecation_notice", 0), NAME("plan_update", 0), NAME("model_reroute", 0),
+    NAME("session_configured", 0), NAME("mcp_startup_update", 0),
+    NAME("mcp_startup_complete", 0), NAME("hook_started", 0), NAME("hook_completed", 0),
+    NAME("undo_started", 0), NAME("undo_completed", 0), NAME("skill_completed", 0),
+    NAME("skill_invoked", 0), NAME("skill_selected", 0), NAME("skill_started", 0),
+    NAME("skill_used", 0), NAME("exec_approval_request", 0),
+    NAME("apply_patch_approval_request", 0), NAME("elicitation_request", 0),
+    NAME("request_user_input", 0), NAME("request_permissions", 0),
+    NAME("guardian_assessment", 0), NAME("collab_agent_spawn_begin", BY_AGENT),
+    NAME("collab_agent_spawn_end", BY_TOOL), NAME("collab_agent_interaction_begin", BY_AGENT),
+    NAME("collab_agent_interaction_end", BY_TOOL), NAME("collab_waiting_begin", BY_AGENT),
+    NAME("collab_waiting_end", BY_TOOL), NAME("collab_close_begin", BY_AGENT),
+    NAME("collab_close_end", BY_TOOL), NAME("collab_resume_begin", BY_AGENT),
+    NAME("collab_resume_end", BY_TOOL), NAME("shutdown_complete", 0),
+};
+
+#define KNOWN(table, name, size) known(table, sizeof(table) / sizeof *(table), name, size)
+
+/* What is heard from a name; -1 for one that nobody knows. */
+static int known(const Known *table, size_t count, Place name, ptrdiff_t size)
+{
+    for (size_t n = 0; n < count; n++)
+        if (table[n].size == size && memcmp(table[n].name, name, (size_t)size) == 0)
+            return table[n].heard;
+    return -1;
+}
+
+static void hear(State *state, int heard, int64_t ms)
+{
+    if (heard & BY_COMPACTION && state->records) /* the call before it made that */
+        heard &= ~BY_COMPACTION;
+    state->numbers[HEARD] |= heard;
+    if (heard & BY_TOOL && !state->records)
+        state->numbers[ENDED] = ms;
 }
 
 /* ── kinds of lines ──────────────────────────────────────────────────────────────────── */
@@ -393,7 +490,9 @@ static int usage_record(State *state, Place at, Place line, Place end, int64_t m
         keep(state, &name, from[2], (size_t)size[2]) == FAILED)
         return FAILED;
     Call call = {.name = name, .turn = size[1] ? texts[LAST_TURN] : nothing,
-                 .initiator = again && !state->user ? TOOL : ASKED};
+                 .initiator = again && !state->user ? went_on(state) : ASKED};
+    if (call.initiator == ASKED)
+        state->numbers[HEARD] |= BY_TURN;
     call.numbers[AT] = ms;
     call.numbers[DURATION] = lasted(ms, began > 0 ? began : NONE);
     call.numbers[N_RUNNING] = running;
@@ -414,9 +513,13 @@ static int legacy_call(State *state, Place line, int64_t at, const int64_t own[F
     if (keep(state, &name, (Place)made, (size_t)size) == FAILED)
         return FAILED;
     Call call = {.name = name, .turn = state->texts[TURN], .made_up = 1,
-                 .initiator = state->user ? ASKED : state->numbers[COUNT] ? TOOL : UNKNOWN};
+                 .initiator = state->user ? ASKED : went_on(state)};
+    int64_t began = state->numbers[ENDED];
+    if (state->numbers[TURN_AT] > began)
+        began = state->numbers[TURN_AT];
     call.numbers[AT] = at;
-    call.numbers[DURATION] = lasted(at, state->numbers[TURN_AT]);
+    call.numbers[DURATION] = lasted(at, began);
+    state->numbers[ENDED] = at;
     call.numbers[N_RUNNING] = sums[RUNNING];
     return add(state, &call, own, line);
 }
@@ -586,8 +689,14 @@ static int compacted(State *state, Place at, Place end)
 {
     if (HAS(at, end, "\"compacted\""))
         return ODD;
+    if (!state->records)
+        hear(state, BY_COMPACTION, NONE);
     if (!state->records || !GIVEN(state->texts[LAST_ID]))
         return DONE;
+    /* The next call does what that one came before. */
+    int64_t before = state->numbers[HEARD] >> EARLIER;
+    state->numbers[HEARD] |= before & BY_TOOL;
+    state->user |= (before & BY_TURN) != 0;
     size_t count = CALL_COUNT(state);
     if (count) {
         CALLS(state)[count - 1].initiator = COMPACTION;
@@ -625,6 +734,14 @@ static int users_item(Place line, Place at, Place end)
     return place && place[-1] != '\\' ? ITEM : ODD;
 }
 
+static void note_event(State *state, int heard, int64_t ms)
+{
+    if (heard < 0)
+        state->unknown[EVENTS]++;
+    else
+        hear(state, heard, ms);
+}
+
 static int event(State *state, Place at, Place line, Place end, int64_t ms)
 {
     if (!TAKE(&at, end, ",\"payload\":{\"type\":\""))
@@ -642,14 +759,36 @@ static int event(State *state, Place at, Place line, Place end, int64_t ms)
     Place near = end - line > NEAR + 16 ? line + NEAR + 16 : end;
     if (at < near && (HAS(at, near, "\"user_message\"") || HAS(at, near, "\"task_started\"")))
         return ODD;
-    if (!state->has_title && HAS(at, near, "\"UserMessage\""))
-        return IS("user_message") || IS("task_started") ? ODD : users_item(line, at, end);
+    int heard = KNOWN(known_events, name, size - 1);
+    if (!state->has_title && HAS(at, near, "\"UserMessage\"")) {
+        if (IS("user_message") || IS("task_started") || users_item(line, at, end) == ODD)
+            return ODD;
+        note_event(state, heard, ms);
+        return ITEM;
+    }
+    note_event(state, heard, ms);
+    if (IS("user_message") && !state->records && state->numbers[TURN_AT] == NONE)
+        state->numbers[ENDED] = ms; /* what follows began no earlier */
     if (!state->has_title && IS("user_message"))
         return FIRST;
     if (IS("task_started") && state->numbers[WINDOW] <= 0) /* 0 is as good as none */
         return context_window(state, at, end);
     if (IS("user_message"))
         state->user = 1;
+    return DONE;
+}
+
+/* A part of an answer, or what a tool gave back. */
+static int response_item(State *state, Place at, Place end, int64_t ms)
+{
+    if (!TAKE(&at, end, ",\"payload\":{\"type\":\""))
+        return DONE;
+    Place name = at;
+    if (!word(&at, end, 60) || !TAKE(&at, end, "\""))
+        return DONE;
+    int heard = KNOWN(known_items, name, at - name - 1);
+    if (heard > 0)
+        hear(state, heard, ms);
     return DONE;
 }
 
@@ -664,6 +803,8 @@ static int read_line(State *state, Place line, Place end)
     if (!word(&at, end, 60) || !TAKE(&at, end, "\""))
         return ODD;
     ptrdiff_t size = at - name;
+    if (IS("response_item"))
+        return response_item(state, at, end, ms);
     if (IS("event_msg"))
         return event(state, at, line, end, ms);
     if (IS("token_usage_record"))
@@ -674,6 +815,7 @@ static int read_line(State *state, Place line, Place end)
         return compacted(state, at, end);
     if (IS("session_meta"))
         return HAS(at, end, "\"session_meta\"") ? ODD : HEAD;
+    state->unknown[LINES] += KNOWN(known_lines, name, size - 1) < 0;
     return DONE;
 }
 

@@ -239,7 +239,9 @@ static int add_call(Image *image, const Told *told, const Call *call, const Tari
                     const char *prefix, const char *asked, int64_t number)
 {
     const State *state = &told->state;
-    const char *const initiators[] = {asked, "tool", "unknown", "compaction"};
+    int by_agent = !told->session.is && strcmp(asked, "agent") == 0; /* as begin_names() */
+    const char *const initiators[] = {asked, "tool", by_agent ? "agent" : "unknown", "compaction",
+                                      "agent", "user"};
     Value name = a_text(state, call->name), values[ROW_COLUMNS];
     if (call->made_up) {
         name.text[1] = name.text[0], name.size[1] = name.size[0];

@@ -161,7 +161,7 @@ def larger(before: Row, again: Row, *, first: bool = False) -> Row:
     another log leaves the time alone.
     """  # noqa: D205
     aside = before.initiator == ASIDE != again.initiator
-    same = before.initiator == again.initiator
+    same = (before.initiator == ASIDE) == (again.initiator == ASIDE)
     own = before.source == again.source
     told = again if aside or (same and first and not own) else before
     at = max(before.started_at, again.started_at) if own and same else told.started_at
@@ -178,6 +178,7 @@ def larger(before: Row, again: Row, *, first: bool = False) -> Row:
     return told._replace(
         **tokens._asdict(),
         started_at=at,
+        duration_ms=None if told.duration_ms is None else told.duration_ms + at - told.started_at,
         # What a call's line says of tools is known by where the response begins in its file.
         offset=before.offset if before.source == told.source else told.offset,
         tier=tier,

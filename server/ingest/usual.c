@@ -23,11 +23,11 @@
 
 #include "pages.h"
 
-#define FORM 14 /* what early.py expects; raise both when something here changes */
+#define FORM 15 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
-                                           "count", "window", "limits"};
+                                           "count", "window", "limits", "heard", "ended"};
 
 /* ── from Python and back ────────────────────────────────────────────────────────────── */
 
@@ -52,22 +52,26 @@ typedef struct {
     PyObject *last[COLUMNS]; /* owned */
     Text made[COLUMNS];
     const char *prefix;
-    PyObject *initiators[4]; /* owned */
+    PyObject *initiators[INITIATORS]; /* owned */
     int claude; /* whether calls have Claude's columns, too */
 } Names;
 
-static int begin_names(Names *names, const char *prefix, PyObject *asked)
+static int begin_names(Names *names, const char *prefix, PyObject *asked, int claude)
 {
-    static const char *const words[] = {NULL, "tool", "unknown", "compaction"};
+    static const char *const words[] = {NULL, "tool", "unknown", "compaction", "agent",
+                                        "user"};
     memset(names, 0, sizeof *names);
-    names->prefix = prefix;
+    names->prefix = prefix, names->claude = claude;
     for (int n = 0; n < TEXTS; n++)
         names->loaded[n] = nothing;
     for (int n = 0; n < COLUMNS; n++)
         names->made[n] = nothing;
     names->initiators[ASKED] = or_none(asked);
-    for (int n = TOOL; n <= COMPACTION; n++)
-        if (!(names->initiators[n] = PyUnicode_InternFromString(words[n])))
+    /* In an agent's thread it is an agent that asks, whatever for. */
+    int by_agent = !claude && asked && PyUnicode_CompareWithASCIIString(asked, "agent") == 0;
+    for (int n = TOOL; n < INITIATORS; n++)
+        if (!(names->initiators[n] =
+                  PyUnicode_InternFromString(words[n == UNKNOWN && by_agent ? AGENT : n])))
             return FAILED;
     return DONE;
 }
@@ -76,7 +80,7 @@ static void end_names(Names *names)
 {
     for (int n = 0; n < COLUMNS; n++)
         Py_XDECREF(names->last[n]);
-    for (int n = ASKED; n <= COMPACTION; n++)
+    for (int n = ASKED; n < INITIATORS; n++)
         Py_XDECREF(names->initiators[n]);
 }
 
@@ -211,6 +215,8 @@ static int load(State *state, Names *names, PyObject *values)
         state->numbers[EPOCH] = 0;
     if (state->numbers[COUNT] == NONE)
         state->numbers[COUNT] = 0;
+    if (state->numbers[HEARD] == NONE)
+        state->numbers[HEARD] = 0;
     state->records = PyObject_IsTrue(item(values, "records")) == 1;
     state->user = PyObject_IsTrue(item(values, "user")) == 1;
     state->has_meta = item(values, "meta") != Py_None;
@@ -263,7 +269,7 @@ static int save(const State *state, const Names *names, PyObject *values)
 
 static const char read_doc[] =
     "read(data, place, base, state, prefix, asked, calls, compactions, limits)\n"
-    "    -> (place, end, lines, kind)\n\n"
+    "    -> (place, end, lines, kind, lines and events of unknown kinds)\n\n"
     "Take the usual lines of `data` (whole lines) from `place` on. Calls, names of compactions and\n"
     "(time, rate limits as bytes) are appended to the lists, and `state` (a dict) is brought up to\n"
     "date. Returns where the first line that is not usual begins and ends, or twice the end of\n"
@@ -331,7 +337,7 @@ static PyObject *read_(PyObject *module, PyObject *args)
     Place line = (Place)data.buf + (place < 0 || place > data.len ? data.len : place);
     state.data = data.buf, state.base = base, state.raw = nothing;
     state.heap.most = state.calls.most = state.limits.most = state.compactions.most = 1u << 31;
-    int done = begin_names(&names, prefix, asked);
+    int done = begin_names(&names, prefix, asked, 0);
     if (done == DONE)
         done = load(&state, &names, values);
     if (done == DONE)
@@ -350,7 +356,8 @@ static PyObject *read_(PyObject *module, PyObject *args)
     PyBuffer_Release(&data);
     if (done == FAILED)
         return PyErr_Occurred() ? NULL : PyErr_NoMemory();
-    return Py_BuildValue("(nnni)", at, after, lines, done == DONE ? 0 : done);
+    return Py_BuildValue("(nnniLL)", at, after, lines, done == DONE ? 0 : done,
+                         (long long)state.unknown[LINES], (long long)state.unknown[EVENTS]);
 }
 
 /* ── whole files ─────────────────────────────────────────────────────────────────────── */
@@ -443,18 +450,30 @@ static PyObject *as_state(const State *state, const Names *names)
                        : state->totals_size == AHEAD ? PyList_New(0)
                                                      : or_none(NULL);
     return Py_BuildValue(
-        "(NLNNNNNNNNNLNN)", PyBool_FromLong(state->records), (long long)numbers[EPOCH], totals,
+        "(NLNNNNNNNNNLNNLN)", PyBool_FromLong(state->records), (long long)numbers[EPOCH], totals,
         as_text(state, names, texts[MODEL]), as_text(state, names, texts[EFFORT]),
         as_text(state, names, texts[TURN]), as_number(numbers[TURN_AT]),
         PyBool_FromLong(state->user), as_number(numbers[OUTPUT_AT]),
         as_text(state, names, texts[LAST_TURN]), as_text(state, names, texts[LAST_ID]),
-        (long long)numbers[COUNT], as_number(numbers[WINDOW]), as_number(numbers[LIMITS]));
+        (long long)numbers[COUNT], as_number(numbers[WINDOW]), as_number(numbers[LIMITS]),
+        (long long)numbers[HEARD], as_number(numbers[ENDED]));
 }
 
 static PyObject *as_raw(const State *state, Text text)
 {
     return GIVEN(text) ? PyBytes_FromStringAndSize((const char *)bytes_of(state, text), text.size)
                        : or_none(NULL);
+}
+
+/* What was told last of the session itself, or of a side conversation; as `claude.State`. */
+static PyObject *as_lane(const State *state, const Lane *lane)
+{
+    static const char *const words[] = {NULL, "tool", NULL, "compaction", "agent", "user"};
+    return Py_BuildValue("[zNNzN]", words[lane->by], as_number(lane->since),
+                         GIVEN(lane->last) ? PyUnicode_DecodeUTF8(
+                             (const char *)bytes_of(state, lane->last), lane->last.size, "strict")
+                                           : or_none(NULL),
+                         words[lane->last_by], as_number(lane->last_since));
 }
 
 /* The same of a log of Claude: its state is what the first line tells of its session, and how
@@ -469,11 +488,12 @@ static PyObject *as_claude_facts(size_t number, const Told *told)
                                          as_raw(state, session->version),
                                          as_number(session->written))
                          : or_none(NULL);
-    return Py_BuildValue("(n(LLL)O(Ni)[]NLLsiini)", (Py_ssize_t)number, (long long)told->size,
+    return Py_BuildValue("(n(LLL)O(NiNN)[]NLLsiini(ii))", (Py_ssize_t)number, (long long)told->size,
                          (long long)told->changed, (long long)told->inode, Py_None, meta,
-                         session->asked, as_specials(told), (long long)told->end,
+                         session->asked, as_lane(state, &session->lanes[0]),
+                         as_lane(state, &session->lanes[1]), as_specials(told), (long long)told->end,
                          (long long)told->lines, told->fingerprint, session->more, 0,
-                         (Py_ssize_t)CALL_COUNT(state), 0);
+                         (Py_ssize_t)CALL_COUNT(state), 0, 0, 0);
 }
 
 /* What the Python makes a `Records` and a `State` of. */
@@ -486,17 +506,19 @@ static PyObject *as_facts(size_t number, const Told *told)
     const State *state = &told->state;
     Names names;
     PyObject *limits = PyList_New(0);
-    if (begin_names(&names, "", NULL) == FAILED ||
+    if (begin_names(&names, "", NULL, 0) == FAILED ||
         (limits && append_limits(limits, state) == FAILED))
         Py_CLEAR(limits);
     PyObject *facts =
-        limits ? Py_BuildValue("(n(LLL)NNNNLLsiini)", (Py_ssize_t)number, (long long)told->size,
+        limits ? Py_BuildValue("(n(LLL)NNNNLLsiini(LL))", (Py_ssize_t)number, (long long)told->size,
                                (long long)told->changed, (long long)told->inode,
                                as_text(state, &names, state->texts[OWNER]),
                                as_state(state, &names), limits, as_specials(told),
                                (long long)told->end, (long long)told->lines, told->fingerprint,
                                told->more_titles, state->last_made_up,
-                               (Py_ssize_t)CALL_COUNT(state), is_legacy(state))
+                               (Py_ssize_t)CALL_COUNT(state), is_legacy(state),
+                               (long long)state->unknown[LINES],
+                               (long long)state->unknown[EVENTS])
                : NULL;
     end_names(&names);
     return facts;
@@ -517,7 +539,8 @@ static const char told_doc[] =
     "The files that were read since the last time: (number, None) of one that is not usual,\n"
     "otherwise (number, (size, time, inode), owner, state, limits, lines for the Python, offset,\n"
     "lines, fingerprint, whether more messages may give a title, whether the last name lacks its\n"
-    "beginning, calls, whether the first names no response). With `wait` it waits for one, if one\n"
+    "beginning, calls, whether the first names no response, how many lines and events are of unknown\n"
+    "kinds). With `wait` it waits for one, if one\n"
     "is being read.";
 
 static PyObject *told_(PyObject *module, PyObject *args)
@@ -571,8 +594,7 @@ static PyObject *calls_(PyObject *module, PyObject *args)
     if (!told)
         return NULL;
     PyObject *list = PyList_New(0);
-    int done = begin_names(&names, prefix, asked);
-    names.claude = told->session.is;
+    int done = begin_names(&names, prefix, asked, told->session.is);
     if (done == FAILED || (list && append_calls(list, &told->state, &names) == FAILED))
         Py_CLEAR(list);
     end_names(&names);

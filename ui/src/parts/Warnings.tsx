@@ -23,6 +23,8 @@ interface Found extends Quality {
 const MOST_FILES = 50;
 /** These lines were read: by the longer way, or with a figure mended. Files are listed by themselves. */
 const HARMLESS = ["unusual_shape", "mended_number", "mended_time", "mended_text", "unreadable", "cut_off"];
+/** Counts that were completed, and lines that newer clients write and nothing is read from. */
+const NOTED = ["partial_count", "missing_last", "missing_total", "bad_window", "unknown_event", "unknown_line"];
 
 /** Hidden while everything was taken as it stands. */
 export function Warnings() {
@@ -66,6 +68,7 @@ function Kinds() {
   if (found.isError) return <Failure error={found.error} retry={() => void found.refetch()} />;
   if (!found.data) return <Skeleton lines={4} />;
   const kinds = skipped(found.data.kinds).sort((one, other) => other[1] - one[1]);
+  const noted = Object.entries(found.data.kinds).filter(([kind]) => NOTED.includes(kind));
   const files = found.data.files
     .map(({ name, warnings }) => ({ name, lines: skipped(warnings).reduce((sum, [, n]) => sum + n, 0) }))
     .filter(({ lines }) => lines > 0)
@@ -93,6 +96,12 @@ function Kinds() {
         <p className="note">
           {t("calls.chip.mended", { number: count(found.data.mendedLines) })}: {t("warnings.mended")}
         </p>
+      )}
+      {noted.length > 0 && (
+        <Counts
+          label={t("warnings.noted")}
+          rows={noted.map(([kind, lines]) => [tIf(`warnings.kind.${kind}`, kind), lines])}
+        />
       )}
       <LeftOut found={found.data} />
     </>
@@ -133,7 +142,7 @@ function LeftOut({ found }: { found: Quality }) {
 }
 
 function skipped(kinds: Record<string, number>): [string, number][] {
-  return Object.entries(kinds).filter(([kind]) => !HARMLESS.includes(kind));
+  return Object.entries(kinds).filter(([kind]) => !HARMLESS.includes(kind) && !NOTED.includes(kind));
 }
 
 interface CountsProps {
