@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Pair = tuple[Job, Read]
     Emitted = tuple[Any, ...]
+    Foremost = tuple[bool, bool, bool, str]
 
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
 _COUNT = COLUMNS.count(",") + 1
@@ -73,8 +74,9 @@ class Bulk:
         self._limits: list[tuple[int, dict[str, Any]]] = []
         self._threads: dict[str, str] = {}
         self._awaited: set[str] = set()
-        # Claude's sessions of this load, which may have several files: number and folder.
-        self._claude: dict[str, tuple[int, str | None]] = {}
+        # Claude's sessions of this load, which may have several files: number and folder, and
+        # the log that tells this (`claude.foremost`).
+        self._claude: dict[str, tuple[int, str | None, Foremost]] = {}
         self._joined = False  # whether rows of the chunk are of a session of another number
         self._elsewhere: set[str] = set()  # of which the ledger has stored a file
         for key, thread, parent in db.rows("select key, thread, parent from session"):
@@ -127,14 +129,20 @@ class Bulk:
     def _again(self, plain: Iterable[Read]) -> set[int]:
         """Files whose session is there already, from the proxy or from another file.
 
-        Other files of this load do not count with Claude, whose sub-agents have their own.
+        Other files of this load do not count with Claude, whose sub-agents have their own, unless
+        a later one is to say what the session is.
         """
         again, keys = set(), set()
-        for read in plain:
+        first: dict[str, Foremost] = {}
+        for read in sorted(plain, key=lambda read: self._jobs[read.number].source.name):
             key = read.batch.state["owner"]
             if self._is_claude(read):
                 foreign = key in self._threads and key not in self._claude
+                if key in self._claude:
+                    first.setdefault(key, self._claude[key][2])
+                place = self._foremost(read)
                 known = foreign or bool(self._jobs[read.number].source.id)
+                known = known or place < first.setdefault(key, place)
             else:
                 known = key in self._threads or key in keys
                 keys.add(key)
@@ -142,15 +150,23 @@ class Bulk:
                 again.add(read.number)
         return again
 
+    def _foremost(self, read: Read) -> Foremost:
+        name, meta = self._jobs[read.number].source.name, read.batch.state.get("meta") or {}
+        return claude.foremost(name, meta.get("cwd"))
+
     def _recall(self, connection: sqlite3.Connection, reads: Iterable[Read]) -> None:
         """Look up the sessions of Claude that the ledger itself has stored in this load."""
         keys = {read.batch.state.get("owner") for read in reads if self._is_claude(read)}
         for key in self._elsewhere & keys:
             found = connection.execute(
-                "select id, cwd from session where key = ? and provider = 'claude'", (key,)
+                "select s.id, s.cwd, f.name, json_extract(f.state, '$.meta.cwd') from session s "
+                "join source_file f on f.id = s.source where s.key = ? and s.provider = 'claude'",
+                (key,),
             ).fetchone()
-            if found and key not in self._threads:
-                self._claude[key], self._threads[key] = (int(found[0]), found[1]), key
+            if found and (key in self._claude or key not in self._threads):
+                session, cwd, name, said = found
+                self._claude[key] = int(session), cwd, claude.foremost(name, said)
+                self._threads[key] = key
         self._elsewhere -= keys
 
     def _members(self, reads: Iterable[Read]) -> dict[int, int]:
@@ -406,8 +422,8 @@ class Bulk:
             key = batch.state["owner"]
             meta = dict(batch.state.get("meta") or {})
             known = self._claude.get(key)
-            cwd = known[1] if known else None
-            meta["cwd"] = cwd or claude.folder_of(job.source.name, meta.get("cwd"))
+            place = known[2] if known else self._foremost(read)
+            meta["cwd"] = known[1] if known else claude.folder_of(job.source.name, meta.get("cwd"))
             meta["project"] = self._ledger.project(meta["cwd"])
             meta["parent"] = None
             session = members.get(read.number, self._session + read.number)
@@ -417,13 +433,13 @@ class Bulk:
             sums = self._ledger.count_days("claude", meta["project"], batch)
             self._sources.append(_source_row(job, read, sums, now))
             if known:
-                self._sessions_again.append(_again_row(session, job, batch, meta))
+                self._sessions_again.append((meta.get("started"), batch.last, session))
             else:
                 row = _session_row(session, job, batch, meta, key)
                 self._sessions.append((*row, 0, False))
             named = claude.is_own(job.source.name)  # what a sub-agent is asked is no person's word
             self._told.append(_thread_row(batch, meta, key, "claude", named))
-            self._claude[key], self._threads[key] = (session, meta["cwd"]), key
+            self._claude[key], self._threads[key] = (session, meta["cwd"], place), key
         self._adopt(connection, reads)
 
     def _thread(self, key: str, meta: dict[str, Any]) -> str:
@@ -481,13 +497,10 @@ _ADD_SESSION = (
     "branch, client, client_version, terminal, started_at, ended_at, source, inherited, guessed) "
     "values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
-# What another log of a session says of it: as `Ledger.store` would have it.
+# What a log of a session adds to it that another one describes: as `Ledger.store` would have it.
 _TELL_SESSION = (
-    "update session set project = coalesce(?, project), cwd = coalesce(?, cwd), "
-    "branch = coalesce(?, branch), client = coalesce(?, client), "
-    "client_version = coalesce(?, client_version), "
-    "started_at = coalesce(min(?6, started_at), ?6, started_at), "
-    "ended_at = coalesce(max(?7, ended_at), ?7, ended_at), source = ?8 where id = ?9"
+    "update session set started_at = coalesce(min(?1, started_at), ?1, started_at), "
+    "ended_at = coalesce(max(?2, ended_at), ?2, ended_at) where id = ?3"
 )
 
 
@@ -509,14 +522,6 @@ def _session_row(
         number, batch.state["owner"], provider, thread, meta["parent"], bool(get("forked")),
         get("kind") or "user", get("role"), meta["project"], get("cwd"), get("branch"),
         get("client"), get("version"), get("terminal"), get("started"), batch.last, job.source.id,
-    )  # fmt: skip
-
-
-def _again_row(number: int, job: Job, batch: Batch, meta: dict[str, Any]) -> tuple[Any, ...]:
-    get = meta.get
-    return (
-        meta["project"], meta["cwd"], get("branch"), get("client"), get("version"),
-        get("started"), batch.last, job.source.id, number,
     )  # fmt: skip
 
 

@@ -82,6 +82,15 @@ def is_own(name: str) -> bool:
     return "subagents" not in name.replace("\\", "/").split("/")[1:]
 
 
+def foremost(name: str, cwd: str | None) -> tuple[bool, bool, bool, str]:
+    """What puts a session's logs in order: the first of them says where and with what it worked.
+
+    That is, of those that tell a folder (`cwd`, as they do), its own before its sub-agents', and
+    one that lies where it should before a copy of its project's folder.
+    """
+    return cwd is None, not is_own(name), folder_of(name, cwd) != cwd, name
+
+
 def thread_of(name: str) -> str | None:
     """What a log is called inside its project's folder; None where others may be called so."""
     _, _, inside = name.replace("\\", "/").partition("/")

@@ -31,6 +31,9 @@ _HARMLESS = {
 }  # fmt: skip
 _BY_ID = "create unique index if not exists call_id on call(id)"
 _DEPTH = 50  # forks of forks; what goes deeper is a circle
+_NO_PROJECT = (
+    "delete from project where key = ?1 and not exists (select 1 from session where project = ?1)"
+)
 _ROW = ", ".join(Row._fields).replace("offset", '"offset"')
 _MARKS = ", ".join("?" * len(Row._fields))
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
@@ -115,7 +118,7 @@ class Ledger:
                 total = folded[(day, heading, provider, name)]
                 for place, value in enumerate(sums):
                     total[place] += value
-        projects = {key[3] for key in self._deltas}
+        projects = {key[3] for key, sums in self._deltas.items() if sums[0] > 0}
         self._deltas.clear()
         if not folded:
             return
@@ -532,11 +535,7 @@ class Ledger:
         connection.execute(
             "update thread set project = ? where id = ? and id = ?", (project, thread, key)
         )
-        connection.execute(
-            "delete from project where key = ?1 and not exists "
-            "(select 1 from session where project = ?1)",
-            (before,),
-        )
+        connection.execute(_NO_PROJECT, (before,))
 
     def _count_for(
         self, connection: sqlite3.Connection, session: int, before: str | None, project: str | None
@@ -653,10 +652,10 @@ class Ledger:
         state = batch.state
         meta = dict(state.get("meta") or {})
         meta["parent"] = meta.get("parent") or state.get("foreign")
-        if source.provider == "claude":
-            meta["cwd"] = _folder(connection, state["owner"], source.name, meta.get("cwd"))
         known = connection.execute("select project from session where key = ?", (state["owner"],))
         before = known.fetchone()
+        if source.provider == "claude":
+            before = self._describe(connection, source, state["owner"], meta) or before
         # It counts for what it always did, whatever became of the folder.
         meta["project"] = (before and before[0]) or self.project(meta.get("cwd"))
         last = meta.get("written") if batch.last is None else batch.last
@@ -680,6 +679,50 @@ class Ledger:
             if meta["project"]:
                 self._count_for(connection, session, None, meta["project"])
         return session, meta["project"]
+
+    def _describe(
+        self, connection: sqlite3.Connection, source: Source, key: str, meta: dict[str, Any]
+    ) -> tuple[str | None] | None:
+        """Let a log's `meta` tell of a session of Claude what holds: what its foremost log says.
+
+        Returns the session's project where a log has told of it before.
+        """
+        place = claude.foremost(source.name, meta.get("cwd"))
+        meta["cwd"] = claude.folder_of(source.name, meta.get("cwd"))
+        known = connection.execute(
+            "select s.id, s.project, s.cwd, f.name, json_extract(f.state, '$.meta.cwd') "
+            "from session s "
+            "join source_file f on f.id = s.source where s.key = ?",
+            (key,),
+        ).fetchone()
+        if known is None:
+            return None
+        session, before, cwd, name, said = known
+        if place < claude.foremost(name, said):
+            return (self._move(connection, session, key, before, meta),)
+        meta.update(cwd=cwd, branch=None, client=None, version=None, behind=name != source.name)
+        return (before,)
+
+    def _move(
+        self,
+        connection: sqlite3.Connection,
+        session: int,
+        key: str,
+        before: str | None,
+        meta: dict[str, Any],
+    ) -> str | None:
+        """Have a session be described by another log than before; returns its project."""
+        project = self.project(meta["cwd"])
+        if project != before:
+            self._count_for(connection, session, before, project)
+        connection.execute(
+            "update session set project = ?, cwd = ?, branch = ?, client = ?, client_version = ? "
+            "where id = ?",
+            (project, *(meta.get(k) for k in ("cwd", "branch", "client", "version")), session),
+        )
+        connection.execute("update thread set project = ? where id = ?", (project, key))
+        connection.execute(_NO_PROJECT, (before,))
+        return project
 
     def adopt(self, connection: sqlite3.Connection, owner: str, thread: str) -> None:
         """Children that were read before their parent: join its thread, be told apart anew."""
@@ -719,16 +762,6 @@ class Ledger:
             key = self._projects[cwd] = roots.key(root)
             self._roots.setdefault(key, root)
         return key
-
-
-def _folder(connection: sqlite3.Connection, key: str, name: str, cwd: str | None) -> str | None:
-    """The working folder of a log of Claude: that of its session, whose other logs counted there,
-    as long as no `follow` says otherwise.
-    """
-    known = connection.execute(
-        "select cwd from session where key = ? and source is not null and cwd is not null", (key,)
-    ).fetchone()
-    return str(known[0]) if known else claude.folder_of(name, cwd)
 
 
 def _merge_thread(connection: sqlite3.Connection, former: str, thread: str) -> None:
@@ -1018,7 +1051,8 @@ def _add_session(
             _update_session(connection, session, {**values, "source": None}, late)
         elif source is not None:
             several = provider == "claude"  # a session's own log, and its sub-agents'
-            _update_session(connection, session, values, known[2] != source or late, several)
+            told = {**values, "source": None} if meta.get("behind") else values
+            _update_session(connection, session, told, known[2] != source or late, several)
     named = (meta["title"], "kind") if meta.get("title") and thread == key else (None, None)
     connection.execute(
         ADD_THREAD,

@@ -1,0 +1,177 @@
+"""Claude's logs, in whatever order and way they are read: the ledger is the same."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from server.config import Config
+from server.ingest import claude, codex, scan
+from server.ingest.indexer import Indexer
+from server.ingest.ledger import Ledger
+from server.store import db, migrations, settings
+from tests import compiled
+from tests.test_exact_sums import A, Line, agree, line
+
+ASKED = {
+    "calls": "select c.id, s.key, turn_id, model, tier, initiator, c.started_at, c.input, "
+    "c.cached, cache_written, cache_written_1h, c.output, cost, credits, price_status, seen, "
+    "f.name from call c join session s on s.id = c.session join source_file f on f.id = c.source",
+    "sessions": "select s.key, thread, s.project, cwd, branch, client, client_version, started_at, "
+    "ended_at, f.name from session s left join source_file f on f.id = s.source",
+    "threads": "select id, project, title, title_source, started_at, last_at from thread",
+    "days": "select day, heading, provider, name, calls, input, cached, output, reasoning, cost, "
+    "unpriced from daily_usage",
+    "files": 'select name, calls, input, cached, output, reasoning, "offset" from source_file',
+    "projects": "select key from project",
+}
+Told = dict[str, list[tuple[Any, ...]]]
+Logs = dict[str, list[Line]]  # by what they are called below the projects' folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return compiled.module(tmp_path_factory.mktemp("compiled"))
+
+
+def put(config: Config, logs: Logs) -> None:
+    for name, lines in logs.items():
+        path = config.claude_home / "projects" / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A line that ends otherwise is for the Python alone to read.
+        path.write_bytes(
+            b"".join(
+                json.dumps({k: v for k, v in one.items() if k != "odd"}).encode()
+                + (b"\r\n" if one.get("odd") else b"\n")
+                for one in lines
+            )
+        )
+
+
+def told(connection: Any) -> Told:
+    return {
+        name: sorted(map(tuple, connection.execute(query).fetchall()), key=repr)
+        for name, query in ASKED.items()
+    }
+
+
+def cold(config: Config) -> Told:
+    """What a first scan by the command says."""
+    folder = config.data_dir.with_name("cold")
+    shutil.rmtree(folder, ignore_errors=True)
+    scan.run(replace(config, data_dir=folder))
+    with closing(sqlite3.connect(folder / "usage.db")) as connection:
+        return told(connection)
+
+
+def in_steps(config: Config, steps: Sequence[Logs], name: str) -> Told:
+    """What is kept once the logs came one after another."""
+    shutil.rmtree(config.claude_home / "projects", ignore_errors=True)
+    db.open_databases(config.data_dir.with_name(name), strict=True)
+    try:
+        migrations.migrate()
+        settings.load()
+        indexer = Indexer(config, Ledger())
+        for step in steps:
+            put(config, step)
+            indexer.scan()
+        agree()
+        with db.reading() as connection:
+            return told(connection)
+    finally:
+        db.close_databases()
+
+
+def ways(
+    config: Config, logs: Logs, made: Any, monkeypatch: pytest.MonkeyPatch, orders: Iterator[Any]
+) -> dict[str, Told]:
+    """What every way of reading the same logs says."""
+    put(config, logs)
+    found = {}
+    for name, module in (("compiled", made), ("Python", None)):
+        monkeypatch.setattr(codex, "usual", module)
+        found[name] = cold(config)
+    for number, order in enumerate(orders):
+        found[" > ".join(order)] = in_steps(
+            config, [{name: logs[name]} for name in order], f"steps{number}"
+        )
+    return found
+
+
+def equal(found: dict[str, Told]) -> Told:
+    first = found["compiled"]
+    for way, other in found.items():
+        for name in ASKED:
+            assert other[name] == first[name], (way, name)
+    return first
+
+
+# ── where a session was at work ───────────────────────────────────────────────────────────
+
+SHOP, WEB, ZETA = "/home/me/shop", "/home/me/shop/web", "/home/me/zeta"
+OWN, SUBS = f"-home-me-shop/{A}", f"-home-me-shop/{A}/subagents/agent-"
+
+
+def at(second: int, cwd: str | None, name: str, **rest: Any) -> Line:
+    said = line(A, second, second * 7, f"msg_{name}", cwd=cwd, **rest)
+    return {key: value for key, value in said.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("logs", "expected"),
+    [
+        pytest.param({OWN: [at(1, SHOP, "a")], SUBS + "1": [at(5, WEB, "b")] * 9}, SHOP,
+                     id="a sub-agent works elsewhere, and its log is longer"),
+        pytest.param({OWN: [at(1, SHOP, "a", odd=True)], SUBS + "1": [at(5, WEB, "b")]}, SHOP,
+                     id="the own log is not for the compiled part"),
+        pytest.param({OWN: [at(1, SHOP, "a")], SUBS + "1": [at(5, WEB, "b", odd=True)]}, SHOP,
+                     id="the sub-agent's is not"),
+        pytest.param({OWN: [at(1, SHOP, "a", version="2")],
+                      SUBS + "1": [at(5, WEB, "b", gitBranch="x", version="1")]}, SHOP,
+                     id="what its own log leaves out is not the sub-agent's either"),
+        pytest.param({OWN: [at(1, None, "a")], SUBS + "1": [at(5, WEB, "b")]}, WEB,
+                     id="the own log tells no folder"),
+        pytest.param({SUBS + "2": [at(1, ZETA, "a")], SUBS + "1": [at(5, WEB, "b", odd=True)]}, WEB,
+                     id="two sub-agents alone: the first by name"),
+        pytest.param({OWN: [at(1, None, "a")], SUBS + "1": [at(5, None, "b")]}, None,
+                     id="no log tells one"),
+        pytest.param({OWN: [at(1, SHOP, "m")], SUBS + "1": [at(0, WEB, "m", isSidechain=True)],
+                      SUBS + "2": [at(3, ZETA, "m"), at(4, ZETA, "n")]}, SHOP,
+                     id="all tell of one call"),
+    ],
+)  # fmt: skip
+def test_a_session_was_where_its_own_log_says(
+    config: Config,
+    made: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    logs: Logs,
+    expected: str | None,
+) -> None:
+    found = equal(ways(config, logs, made, monkeypatch, itertools.permutations(logs)))
+    assert [row[3] for row in found["sessions"]] == [expected]
+    project = found["sessions"][0][2]
+    assert {row[3] for row in found["days"] if row[1] == "project"} == {project or ""}
+
+
+@pytest.mark.parametrize(
+    ("names", "first"),
+    [
+        pytest.param([("p/s/subagents/agent-1", "/x"), ("p/s", "/x")], 1, id="its own"),
+        pytest.param([("p/s", None), ("p/s/subagents/agent-1", "/x")], 1, id="that tells a folder"),
+        pytest.param([("p/s/subagents/agent-2", "/x"), ("p/s/subagents/agent-1", "/y")], 1,
+                     id="the first by name"),
+        pytest.param([("p/s", None), ("p/s/subagents/agent-1", None)], 0, id="none tells one"),
+        pytest.param([("-home-me-a/s", "/home/me/b"), ("-home-me-b/s", "/home/me/b")], 1,
+                     id="no copy of its project's folder"),
+    ],
+)  # fmt: skip
+def test_the_foremost_log(names: list[tuple[str, str | None]], first: int) -> None:
+    assert min(names, key=lambda one: claude.foremost(*one)) == names[first]
