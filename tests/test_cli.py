@@ -304,7 +304,9 @@ def test_scan_prints_the_contract(
 ) -> None:
     monkeypatch.setenv("BRIMLINE_CODEX_HOME", str(tmp_path / "codex"))
     said = json.loads(brimline("scan", "--json"))
-    assert list(said) == ["files", "calls", "tokens", "skippedLines", "seconds", "claude"]
+    assert list(said) == [
+        "files", "calls", "tokens", "skippedLines", "seconds", "claude", "quality",
+    ]  # fmt: skip
     assert list(said["tokens"]) == [
         "input", "cachedInput", "output", "reasoningOutput", "total",
     ]  # fmt: skip
@@ -404,7 +406,7 @@ def test_the_verbs_go_through_the_server(brimline: Brimline, server: None) -> No
     brimline("pause", "nobody", code=1)
     assert "There is no account “nobody”" in brimline.error
     assert list(json.loads(brimline("scan", "--json"))) == [
-        "files", "calls", "tokens", "skippedLines", "seconds", "claude",
+        "files", "calls", "tokens", "skippedLines", "seconds", "claude", "quality",
     ]  # fmt: skip
 
 
