@@ -15,7 +15,7 @@ _LONGEST = 64 << 20
 _LEDGER = (
     "call", "session", "thread", "source_file", "daily_usage", "slice", "thread_usage", "fact",
     "fact_call", "fact_file", "tool_run", "file_read", "file_change", "failed_run",
-    "diagnostic_snapshot", "told_twice",
+    "diagnostic_snapshot", "told_twice", "told_again",
 )  # fmt: skip
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, migrations, settings
 from tests import compiled
-from tests.test_exact_sums import A, Line, agree, line
+from tests.test_exact_sums import A, B, Line, agree, line
 
 ASKED = {
     "calls": "select c.id, s.key, turn_id, model, tier, initiator, c.started_at, c.input, "
@@ -91,7 +92,7 @@ def in_steps(config: Config, steps: Sequence[Logs], name: str) -> Told:
 
 
 def ways(
-    config: Config, logs: Logs, made: Any, monkeypatch: pytest.MonkeyPatch, orders: Iterator[Any]
+    config: Config, logs: Logs, made: Any, monkeypatch: pytest.MonkeyPatch, orders: Iterable[Any]
 ) -> dict[str, Told]:
     """What every way of reading the same logs says."""
     put(config, logs)
@@ -175,3 +176,136 @@ def test_a_session_was_where_its_own_log_says(
 )  # fmt: skip
 def test_the_foremost_log(names: list[tuple[str, str | None]], first: int) -> None:
     assert min(names, key=lambda one: claude.foremost(*one)) == names[first]
+
+
+# ── whose a call is that several logs tell of ─────────────────────────────────────────────
+
+C = "c" * 8 + "-0000-7000-9000-000000000001"
+
+
+def say(session: str, second: int, name: str, output: int = 9, **rest: Any) -> Line:
+    return line(session, second, output, f"msg_{name}", **rest)
+
+
+def history(session: str) -> list[Line]:
+    return [say(session, 1, "1", 1), say(session, 2, "1", 500), say(session, 3, "2")]
+
+
+@pytest.mark.parametrize(
+    ("logs", "owner"),
+    [
+        pytest.param({A: history(A), B: [*history(B), say(B, 9, "own")]}, A,
+                     id="a resumed session has the whole history and more"),
+        pytest.param({B: history(B), A: [*history(A), say(A, 9, "own")]}, B,
+                     id="the same, its name is the smaller one"),
+        pytest.param({B: history(B), A: [{**one, "odd": n == 1} for n, one in
+                      enumerate([*history(A), say(A, 9, "own")])]}, B,
+                     id="the copy is not for the compiled part"),
+        pytest.param({B: [say(B, 0, "0"), *history(B)], A: [*history(A), say(A, 9, "own")]}, B,
+                     id="the copy begins later, as it has no head"),
+        pytest.param({C: history(C)[:2], B: [*history(B)[:1], say(B, 9, "own")],
+                      A: [say(A, 1, "1", 1, isSidechain=True, requestId="side")]}, C,
+                     id="a partial copy and a side copy, of smaller names"),
+        pytest.param({A: [*history(A), say(A, 8, "own")], B: [*history(B), say(B, 9, "other")]}, A,
+                     id="both went on: nothing tells, but all ways say the same"),
+    ],
+)  # fmt: skip
+def test_a_repeated_call_is_the_originals(
+    config: Config, made: Any, monkeypatch: pytest.MonkeyPatch, logs: Logs, owner: str
+) -> None:
+    named = {f"-home-me-x/{name}": lines for name, lines in logs.items()}
+    found = equal(ways(config, named, made, monkeypatch, itertools.permutations(named)))
+    (call,) = [row for row in found["calls"] if row[0] == "msg_1"]
+    assert (call[1], call[11]) == (owner, 500)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param([("p/b", 1, True), ("p/a", 2, True)], id="begins earlier"),
+        pytest.param([("p/b", 1, False), ("p/a", 1, True)], id="is all in the copy"),
+        pytest.param([("p/b", 1, True), ("p/a", 2, False)], id="its tail is copied"),
+        pytest.param([("p/b", 9, True), ("p/a/subagents/agent-1", 1, False)], id="its own log"),
+        pytest.param([("p/b", 1, True), ("p/a", None, False)], id="tells when it began"),
+        pytest.param([("p/a", 1, True), ("p/b", 1, True)], id="the name, at last"),
+    ],
+)
+def test_the_first_told(order: list[tuple[str, int | None, bool]]) -> None:
+    assert sorted(order, key=lambda one: claude.first_told(*one)) == order
+
+
+# ── anything ──────────────────────────────────────────────────────────────────────────────
+
+
+def copied(chance: random.Random, before: list[Line], key: str) -> list[Line]:
+    """A part of another log's history, as a resumed session has it."""
+    start = chance.choice([0, 0, chance.randrange(len(before))])
+    end = chance.choice([len(before), chance.randrange(start, len(before)) + 1])
+    return [{**one, "sessionId": key} for one in before[start:end]]
+
+
+def said(chance: random.Random, key: str, lines: list[Line], clock: list[int], **rest: Any) -> None:
+    """Add an answer, in one to three lines of which each knows more."""
+    clock[0] += 1
+    name = f"msg_{clock[0]}"
+    for part in sorted(chance.sample(range(1, 900), chance.randrange(1, 4))):
+        clock[0] += 1
+        at = f"2026-06-0{1 + clock[0] // 60 % 9}T10:00:{clock[0] % 60:02d}.000Z"
+        made = line(key, clock[0], part, name, timestamp=at, **rest)
+        if chance.random() < 0.1:
+            made["odd"] = True
+        if chance.random() < 0.2:
+            made["message"]["usage"]["speed"] = "fast"
+        lines.append(made)
+
+
+def forest(chance: random.Random) -> Logs:
+    """Sessions with sub-agents, resumed ones, side copies, folders that change or are not told."""
+    logs: Logs = {}
+    clock = [0]
+
+    for number in range(5):
+        key = f"{chance.getrandbits(32):08x}-0000-7000-9000-{number:012x}"
+        path = f"-home-me-shop/{key}"
+        lines: list[Line] = []
+        if logs and chance.random() < 0.6:
+            lines += copied(chance, logs[chance.choice(list(logs))], key)
+        for _ in range(chance.randrange(not lines, 4)):
+            said(chance, key, lines, clock, cwd=chance.choice([SHOP, SHOP, None]))
+        logs[path] = lines
+        for agent in range(chance.choice([0, 0, 1, 2])):
+            inner: list[Line] = []
+            if chance.random() < 0.5:
+                aside = {"isSidechain": True, "requestId": f"side{number}{agent}"}
+                inner += [{**one, **aside} for one in lines[-2:]]
+            cwd = chance.choice([WEB, ZETA, None])
+            said(chance, key, inner, clock, cwd=cwd, isSidechain=True)
+            logs[f"{path}/subagents/agent-{agent}"] = inner
+    return logs
+
+
+def pieces(logs: Logs, chance: random.Random) -> list[Logs]:
+    """How logs may come: one after another, or each in parts."""
+    parts: dict[str, list[int]] = {
+        name: sorted({chance.randrange(len(lines)) + 1, len(lines)}) for name, lines in logs.items()
+    }
+    steps = []
+    while parts:
+        name = chance.choice(list(parts))
+        steps.append({name: logs[name][: parts[name].pop(0)]})
+        if not parts[name]:
+            del parts[name]
+    return steps
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_way_of_reading_gives_the_same(
+    config: Config, made: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    chance = random.Random(seed)
+    logs = forest(chance)
+    orders = [chance.sample(list(logs), len(logs)) for _ in range(2)]
+    found = ways(config, logs, made, monkeypatch, orders)
+    for number in range(2):
+        found[f"pieces {number}"] = in_steps(config, pieces(logs, chance), f"pieces{number}")
+    equal(found)

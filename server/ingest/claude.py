@@ -91,6 +91,16 @@ def foremost(name: str, cwd: str | None) -> tuple[bool, bool, bool, str]:
     return cwd is None, not is_own(name), folder_of(name, cwd) != cwd, name
 
 
+def first_told(name: str, began: int | None, alone: bool) -> tuple[bool, bool, int, bool, str]:
+    """What puts logs that tell of the same responses in order: they are the first one's.
+
+    A session's own log comes before a sub-agent's, and the original before its copy: it begins
+    earlier, or is all in the copy, which goes on (`alone`: a log has responses of its own). Where
+    both go on, nothing tells which was first, and the name decides.
+    """
+    return not is_own(name), began is None, began or 0, alone, name
+
+
 def thread_of(name: str) -> str | None:
     """What a log is called inside its project's folder; None where others may be called so."""
     _, _, inside = name.replace("\\", "/").partition("/")

@@ -147,13 +147,20 @@ class Indexer:
                     with db.writing() as connection:
                         self._ledger.keep_zone(connection)
                 self._update(full=full)
+                self._judge()
                 while self._ledger.reread and not self._stopping:
                     self._again()
+                    self._judge()
                 self.read_at = db.now_ms()
             finally:
                 self._progress = None
                 self._ledger.fresh = False
                 self._ledger.numbers.clear()
+
+    def _judge(self) -> None:
+        if self._ledger.is_in_doubt():
+            with db.writing("calls") as connection:
+                self._ledger.judge(connection)
 
     # ── what changed ──────────────────────────────────────────────────────────────────
 

@@ -49,7 +49,10 @@ class Ledger:
         # While a bulk load runs: the next number of a table's rows that are not part of it.
         self.numbers: dict[str, int] = {}
         self.reread: set[int] = set()  # files whose copied heads can now be told
-        self._names: dict[int, str] = {}  # of logs, by number
+        # By a log's number, what tells whose the calls are that several tell of.
+        self._places: dict[int, tuple[Any, ...]] = {}
+        self._began: dict[int, int] = {}  # the same, what is not stored yet
+        self._doubtful: set[int] = set()  # logs that share calls: which is the copy?
         self._paired: set[tuple[int, int]] = set()  # what is in `told_twice` for sure
         self._projects: dict[str, str] = {}  # by working folder
         self._roots: dict[str, str] = {}  # by project
@@ -143,7 +146,7 @@ class Ledger:
         """Drop what was counted for a transaction that failed."""
         self._deltas.clear()
         self._paired.clear()
-        self._names.clear()
+        self._places.clear()
 
     # ── the proxy's side ──────────────────────────────────────────────────────────────
 
@@ -209,6 +212,8 @@ class Ledger:
         batch.take_rows()
         if not source.id:
             source.id = _add_source(connection, source, self._number("source_file"))
+        if source.provider == "claude" and batch.rows:
+            self._grows(connection, source, batch)
         session = project = None
         owner = batch.state.get("owner")
         if owner:
@@ -272,7 +277,7 @@ class Ledger:
         The outcome is the same in whatever order they are read.
         """
         own = before.source == row.source or before.source is None
-        first = not own and self._name(connection, row) < self._name(connection, before)
+        first = not own and self._place(connection, row) < self._place(connection, before)
         if not own:
             self._pair(connection, before, row)
         if row.provider == "claude":
@@ -297,18 +302,70 @@ class Ledger:
         _recount(connection, more, 0)
         return more._replace(input=0, cached=0, output=0, reasoning=0)
 
-    def _name(self, connection: sqlite3.Connection, row: Row) -> str:
-        """What the log of a row is called."""
+    def _grows(self, connection: sqlite3.Connection, source: Source, batch: Batch) -> None:
+        """Note that a log of Claude tells of more, before it is stored."""
+        self._places.pop(source.id, None)
+        began = (batch.state.get("meta") or {}).get("started")
+        if began is not None:
+            self._began[source.id] = began
+        shared = connection.execute(
+            "select 1 from told_twice where one = ?1 or other = ?1", (source.id,)
+        )
+        if shared.fetchone():
+            self._doubtful.add(source.id)
+
+    def _place(self, connection: sqlite3.Connection, row: Row) -> tuple[Any, ...]:
+        """Where the log of a row stands among those that tell of the same call."""
         number = row.source or 0
-        name = self._names.get(number)
-        if name is None:
-            found = connection.execute("select name from source_file where id = ?", (number,))
-            name = self._names[number] = (found.fetchone() or ("",))[0]
-        return name
+        place = self._places.get(number)
+        if place is None:
+            place = self._places[number] = self._place_of(connection, number)
+        return place
+
+    def _place_of(self, connection: sqlite3.Connection, number: int) -> tuple[Any, ...]:
+        found = connection.execute(
+            "select provider, name, json_extract(state, '$.meta.started'), alone from source_file "
+            "where id = ?",
+            (number,),
+        ).fetchone()
+        provider, name, began, alone = found or ("", "", None, None)
+        if provider != "claude":
+            return False, False, 0, False, name
+        return claude.first_told(name, self._began.get(number, began), bool(alone))
+
+    def judge(self, connection: sqlite3.Connection) -> None:
+        """Have logs of Claude read anew of which another turned out to be the original.
+
+        Call it once logs were stored: which ones have calls of their own is known only then.
+        """
+        doubtful, self._doubtful = self._doubtful, set()
+        self._began.clear()
+        self._places.clear()
+        pairs = set()
+        before: dict[int, tuple[Any, ...]] = {}
+        for source in doubtful:
+            for pair in connection.execute(
+                "select one, other from told_twice where one = ?1 or other = ?1", (source,)
+            ).fetchall():
+                pairs.add(pair)
+        for source in {number for pair in pairs for number in pair}:
+            before[source] = self._place_of(connection, source)
+            connection.execute(_ALONE, (source,))
+        after = {source: self._place_of(connection, source) for source in before}
+        for one, other in pairs:
+            if (before[one] < before[other]) != (after[one] < after[other]):
+                self.reread |= {one, other}
+
+    def is_in_doubt(self) -> bool:
+        """Whether there is something to judge."""
+        return bool(self._doubtful)
 
     def _pair(self, connection: sqlite3.Connection, before: Row, row: Row) -> None:
         """Note that two logs told of the same call."""
         one, other = sorted((int(before.source or 0), int(row.source or 0)))
+        if row.provider == "claude":
+            self._doubtful |= {one, other}
+            connection.execute("insert or ignore into told_again values (?)", (row.id,))
         if (one, other) not in self._paired:
             self._paired.add((one, other))
             connection.execute("insert or ignore into told_twice values (?, ?)", (one, other))
@@ -336,7 +393,7 @@ class Ledger:
 
     def renew(self, connection: sqlite3.Connection, sources: Iterable[int]) -> None:
         """Have logs read anew that were renamed or are back, where others told of their calls."""
-        self._names.clear()
+        self._places.clear()
         for source in sources:
             found = connection.execute(
                 "select 1 from told_twice where one = ?1 or other = ?1", (source,)
@@ -447,6 +504,7 @@ class Ledger:
                 (source,),
             ).fetchall():
                 self._drop(connection, Row(*values))
+                connection.execute("delete from told_again where call = ?", (values[0],))
             _empty(connection, source)
         self._paired.clear()
         # Among themselves they tell it again.
@@ -503,7 +561,7 @@ class Ledger:
             (gone, copy),
         )
         connection.execute("delete from told_twice where ?1 in (one, other)", (gone,))
-        self._names.clear()
+        self._places.clear()
         self._paired.clear()
         named = connection.execute(
             "select name from source_file where id = ? and provider = 'claude'", (copy,)
@@ -920,6 +978,14 @@ def _empty(connection: sqlite3.Connection, source: int) -> None:
     )
 
 
+# Whether a log of Claude has calls that no other one told of.
+_ALONE = (
+    "update source_file set alone = exists (select 1 from session s "
+    "join call c on c.session = s.id "
+    "where s.key = json_extract(source_file.state, '$.owner') and c.source = source_file.id "
+    "and not exists (select 1 from told_again t where t.call = c.id)) "
+    "where id = ? and provider = 'claude'"
+)
 # The logs that told of the same calls as one, and those of forks of its session.
 _COMPANIONS = (
     "with k(id) as (select other from told_twice where one = ?1 union select one from told_twice "

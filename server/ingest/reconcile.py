@@ -153,11 +153,11 @@ def without_log(row: Row) -> Row | None:
 
 def larger(before: Row, again: Row, *, first: bool = False) -> Row:
     """One response of Claude told twice: early lines hold a part of the output, so the larger
-    counts. `first`: the log that tells again comes before that of `before` by its name.
+    counts. `first`: the log that tells again comes before that of `before` (`claude.first_told`).
 
     Whose call it is and when it was tells one log, in whatever order they are read: one that does
     not tell it as a side conversation, which may repeat what the session itself was told, and of
-    several the first by name. Its lines about one response take their last time; a copy in
+    several the first. Its lines about one response take their last time; a copy in
     another log leaves the time alone.
     """  # noqa: D205
     aside = before.initiator == ASIDE != again.initiator

@@ -267,6 +267,7 @@ class SourceFile(_Usage):
     skipped = IntegerField(default=0)  # lines that could not be used
     warnings = TextField()  # JSON {kind: count}
     indexed_at = IntegerField()
+    alone = BooleanField(null=True)  # it has calls of its own beside copied ones; None: not asked
 
     class Meta:
         indexes = ((("provider", "name"), True),)
@@ -288,6 +289,12 @@ class ToldTwice(_Usage):
 
     class Meta:
         primary_key = CompositeKey("one", "other")
+
+
+class ToldAgain(_Usage):
+    """A call that several logs told of."""
+
+    call = TextField(primary_key=True)
 
 
 class Session(_Usage):
@@ -999,6 +1006,7 @@ USAGE_TABLES = [
     Setting,
     SourceFile,
     ToldTwice,
+    ToldAgain,
     Session,
     Project,
     Thread,
