@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -17,6 +19,7 @@ pytestmark = test_ui.pytestmark
 chromium, provider, served = test_ui.chromium, test_ui.provider, test_ui.served
 watched, lived_in = test_ui.watched, test_ui.lived_in
 HOUR = 3_600_000
+WAIT_MS = 30_000
 
 
 def unpriced(served: Served) -> None:
@@ -99,22 +102,29 @@ def test_a_time_without_threads_is_no_empty_ledger(lived_in: Served, watched: Wa
     page = watched.open(address, "Insights")
     expect(page.get_by_text("No thread matches these filters")).to_be_visible()
     expect(page.get_by_text("No threads yet")).to_have_count(0)
+    expect(page.get_by_text("Nothing needs you now")).to_have_count(0)
     page.get_by_role("button", name="Clear filters").last.click()
     expect(page.locator("table").first).to_be_visible()
 
 
-def test_threads_that_find_titles_are_a_click_away(lived_in: Served, watched: Watched) -> None:
+def test_threads_that_find_titles_count_until_they_are_hidden(
+    lived_in: Served, watched: Watched
+) -> None:
     thread = own_thread()
     with db.writing() as connection:
         connection.execute("update session set kind = 'title' where key = ?", (thread,))
     page = watched.open(f"{lived_in.url}/threads?history=all", "Threads")
     link = page.locator(f'tbody a[href="/threads/{thread}"]')
-    expect(page.locator("tbody tr.openable").first).to_be_visible()
-    expect(link).to_have_count(0)
-    page.get_by_role("button", name="1 conversation that found a title is left out").click()
-    expect(link).to_have_count(1)
-    page.get_by_role("button", name="With conversations that found a title").click()
-    expect(link).to_have_count(0)
+    expect(link).to_have_count(1, timeout=WAIT_MS)
+    page.get_by_role("button", name="Hide 1 title lookup", exact=True).click(timeout=WAIT_MS)
+    expect(link).to_have_count(0, timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile(r"[?&]titling=hide"), timeout=WAIT_MS)
+    page.get_by_label("Preset").select_option("highest-cost")
+    expect(page).to_have_url(re.compile(r"[?&]preset=highest-cost"), timeout=WAIT_MS)
+    expect(page.locator("tbody tr.openable").first).to_be_visible(timeout=WAIT_MS)
+    expect(link).to_have_count(0, timeout=WAIT_MS)
+    page.get_by_role("button", name="1 title lookup hidden").click(timeout=WAIT_MS)
+    expect(link).to_have_count(1, timeout=WAIT_MS)
     watched.check()
 
 

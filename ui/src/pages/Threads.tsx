@@ -1,5 +1,5 @@
 /** Which work was it? Threads as a person would name them; each opens to its calls and sub-agents. */
-import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
+import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Fragment, type MouseEvent, type ReactNode } from "react";
 import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
@@ -45,10 +45,9 @@ function useThreadFilters() {
     sort,
     direction: up ? "asc" : "desc",
   };
-  // What was looked for is shown wherever it is; a list of one's work has only that.
-  const own = Boolean(asked.q || asked.preset || asked.priceStatus || asked.creditConfidence);
-  const titling = usage.get("titling") === "show";
-  return { ...usage, sort, up, titling, asked: { ...asked, titling: titling || own ? "" : "hide" }, own };
+  const hiding = usage.get("titling") === "hide";
+  const own = Boolean(asked.q || asked.preset || asked.priceStatus || asked.creditConfidence || hiding);
+  return { ...usage, sort, up, hiding, asked: { ...asked, titling: hiding ? "hide" : "" }, own };
 }
 
 type Filters = ReturnType<typeof useThreadFilters>;
@@ -90,7 +89,7 @@ export function Threads() {
       <Bar filters={filters} />
       <div className="chips">
         <PresetChip preset={filters.asked.preset} usage={filters} />
-        <Titling filters={filters} leftOut={first?.leftOut ?? 0} />
+        <Titling filters={filters} leftOut={first?.leftOut} />
         <span className="tools push">
           <Presets preset={filters.asked.preset} usage={filters} />
           <CopyLink />
@@ -139,19 +138,26 @@ export function Threads() {
   );
 }
 
-/** That threads which only find a title are left out, or are there; a click is the other way. */
-function Titling({ filters, leftOut }: { filters: Filters; leftOut: number }) {
-  if (filters.titling)
-    return <Off text={t("threads.titling.shown")} off={() => filters.change({ titling: null })} />;
-  if (!leftOut) return null;
+/** That threads which only find a title are hidden, or may be: every other page counts them. */
+function Titling({ filters, leftOut }: { filters: Filters; leftOut: number | undefined }) {
+  const { hiding, asked, change, wrong } = filters;
+  const there = useQuery({
+    queryKey: ["threads-titling", asked],
+    queryFn: ({ signal }) =>
+      api<ThreadPage>(`/api/threads${query({ ...asked, titling: "hide", limit: 1 })}`, { signal }),
+    placeholderData: keepPreviousData,
+    meta: { topics: ["calls"] },
+    enabled: !hiding && !wrong,
+  }).data?.leftOut;
+  if (hiding) {
+    if (leftOut === undefined) return null;
+    const text = t("threads.titling.hidden", { count: leftOut });
+    return <Off text={text} title={t("threads.titling.text")} off={() => change({ titling: null })} />;
+  }
+  if (!there) return null;
   return (
-    <button
-      type="button"
-      className="chip"
-      title={t("threads.titling.text")}
-      onClick={() => filters.change({ titling: "show" })}
-    >
-      {t("threads.titling.hidden", { count: leftOut })}
+    <button type="button" className="chip" title={t("threads.titling.text")} onClick={() => change({ titling: "hide" })}>
+      {t("threads.titling.hide", { count: there })}
     </button>
   );
 }
