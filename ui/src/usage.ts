@@ -8,11 +8,14 @@ import { changed, useAddress, type Change } from "./url";
 /** The pages that one filter bar serves. */
 export const USAGE_PATHS = ["/trends", "/insights", "/calls", "/threads", "/diagnostics"];
 
+/** Those of them that look for a text; the trends and the diagnostics count whole days and logs. */
+const SEARCHED = ["/insights", "/calls", "/threads"];
+
 const SHARED = ["range", "from", "to", "provider", "account", "model", "effort", "project", "tag", "history"];
 
-/** What of a search part goes along to another usage page: a text, too, that only some of them look for. Pure. */
-export function carried(search: string): string {
-  return only([...SHARED, "q"], search);
+/** What of a search part goes along to another usage page; a text only to those that look for it. Pure. */
+export function carried(search: string, place: string): string {
+  return only(SEARCHED.includes(place) ? [...SHARED, "q"] : SHARED, search);
 }
 
 function only(names: string[], search: string): string {

@@ -74,6 +74,8 @@ export function Insights() {
 
 function Loaded({ data, usage }: { data: Data; usage: Usage }) {
   const { search } = usage;
+  // What matches nothing passes every threshold: that nothing needs attention would be no news of it.
+  const unmatched = !data.cards.length && !data.threads.length;
   return (
     <>
       <section aria-label={t("overview.attention")}>
@@ -85,7 +87,7 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
           </ul>
         ) : (
           <div className="card">
-            <Empty title={t("overview.attention.none")}>{t("insights.noneText")}</Empty>
+            {unmatched ? <NoThread usage={usage} /> : <Empty title={t("overview.attention.none")}>{t("insights.noneText")}</Empty>}
           </div>
         )}
       </section>
@@ -93,24 +95,32 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
         <h2>{t("insights.presets")}</h2>
         <Presets found={data.presets} search={search} />
       </section>
-      <section className="card">
-        <div className="card-head">
-          <h2>{t("insights.top")}</h2>
-          <Link className="link note" href={onward("/threads", search, { q: usage.get("q"), sort: "attention" })}>
-            {t("insights.allThreads")}
-          </Link>
-        </div>
-        {data.threads.length ? (
-          <Asking data={data} usage={usage} />
-        ) : (
-          <OrArchived usage={usage} asked={{ q: usage.get("q") }} title={t("threads.noMatch")}>
-            <Nothing usage={usage} />
-          </OrArchived>
-        )}
-      </section>
+      {!unmatched && (
+        <section className="card">
+          <div className="card-head">
+            <h2>{t("insights.top")}</h2>
+            <Link className="link note" href={onward("/threads", search, { q: usage.get("q"), sort: "attention" })}>
+              {t("insights.allThreads")}
+            </Link>
+          </div>
+          {data.threads.length ? (
+            <Asking data={data} usage={usage} />
+          ) : (
+            <NoThread usage={usage} />
+          )}
+        </section>
+      )}
       <AllowanceCard />
       <ToTop />
     </>
+  );
+}
+
+function NoThread({ usage }: { usage: Usage }) {
+  return (
+    <OrArchived usage={usage} asked={{ q: usage.get("q") }} title={t("threads.noMatch")}>
+      <Nothing usage={usage} />
+    </OrArchived>
   );
 }
 

@@ -52,7 +52,7 @@ function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
   const search = useSearch();
   // One filter bar: what it says goes along from one usage page to the next.
   const usage = (place: string) => USAGE_PATHS.some((one) => place === one || place.startsWith(`${one}/`));
-  const to = (place: string) => (usage(place) && usage(path) ? place + carried(search) : place);
+  const to = (place: string) => (usage(place) && usage(path) ? place + carried(search, place) : place);
   const here = (place: string) =>
     place === "/" ? path === "/" : path === place || path.startsWith(`${place}/`);
   return (
@@ -114,20 +114,32 @@ function SpokenLanguage() {
   });
   if (typeof chosen !== "string") return null;
   return (
-    <select
-      className="quiet"
-      aria-label={t("settings.language")}
-      title={t("settings.language")}
-      value={keep.isPending ? keep.variables : chosen}
-      onChange={(event) => keep.mutate(event.target.value)}
-    >
-      <option value="">{t("settings.language.system")}</option>
-      {LANGUAGES.map(({ code, name }) => (
-        <option key={code} value={code} lang={code}>
-          {name}
-        </option>
-      ))}
-    </select>
+    <label className="language" title={t("settings.language")}>
+      <Globe />
+      <select
+        className="quiet"
+        aria-label={t("settings.language")}
+        title={t("settings.language")}
+        value={keep.isPending ? keep.variables : chosen}
+        onChange={(event) => keep.mutate(event.target.value)}
+      >
+        <option value="">{t("settings.language.system")}</option>
+        {LANGUAGES.map(({ code, name }) => (
+          <option key={code} value={code} lang={code}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Globe() {
+  return (
+    <svg width="14" height="14" viewBox="0 0 14 14" fill="none" stroke="currentColor" aria-hidden="true">
+      <circle cx="7" cy="7" r="6" />
+      <path d="M1 7h12M7 1c-4 4-4 8 0 12M7 1c4 4 4 8 0 12" />
+    </svg>
   );
 }
 
