@@ -307,6 +307,18 @@ class World:
         self.claude[name][:0] = [{**one, **aside} for one in self.claude[before][-2:]]
         self._save(name)
 
+    def twin_claude(self) -> None:
+        """A message that was answered again, under another request; here or in a resumed log."""
+        before = self._one(self.claude)
+        if self.random.random() < 0.5:
+            self.new_claude()
+        name = self.random.choice([before, list(self.claude)[-1]])
+        again = json.loads(json.dumps(self.claude[before][-1]))
+        again["message"]["usage"]["output_tokens"] += 70
+        request = f"{self.random.choice('abz')}_{self.number}"
+        self._add(name, again | {"sessionId": name[:36], "requestId": request})
+        self._save(name)
+
     def _one(self, among: dict[str, Any]) -> str:
         return self.random.choice(list(among))
 
@@ -326,7 +338,8 @@ class World:
 
 
 STEPS = [name for name in vars(World) if name.split("_")[0] in {
-    "new", "grow", "cut", "copy", "archive", "touch", "replace", "resume", "aside"}]  # fmt: skip
+    "new", "grow", "cut", "copy", "archive", "touch", "replace", "resume", "aside",
+    "twin"}]  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -70,6 +70,31 @@ def read(*lines: bytes) -> tuple[list[tuple[int, ...]], State]:
             [answer("m1", 5, message={"id": None})], [(3210, 3000, 200, 5)], id="no message id"
         ),
         pytest.param(
+            [answer("m1", 1, message={"id": None}),
+             answer("m1", 5, message={"id": None}, uuid="b")],
+            [(3210, 3000, 200, 5)], id="a request without a message's id is one call",
+        ),
+        pytest.param(
+            [answer("m1", 5, message={"id": None}, uuid=None)], [(3210, 3000, 200, 5)],
+            id="nothing but a request",
+        ),
+        pytest.param(
+            [answer("m1", 5, message={"id": None}, requestId=None, uuid=None)], [],
+            id="nothing tells it from others",
+        ),
+        pytest.param(
+            [answer("m1", 5), answer("m1", 7, requestId="req_a")],
+            [(3210, 3000, 200, 5), (3210, 3000, 200, 7)], id="two requests of a message",
+        ),
+        pytest.param(
+            [answer("m1", 5), answer("m1", 7, requestId=None)], [(3210, 3000, 200, 7)],
+            id="a later line does not name the request",
+        ),
+        pytest.param(
+            [answer("m1", 7, requestId="req_a", isSidechain=True), answer("m1", 5)],
+            [(3210, 3000, 200, 5)], id="a side conversation repeats it",
+        ),
+        pytest.param(
             [answer("m1", 5, usage={"cache_creation": {"ephemeral_5m_input_tokens": 1,
                                                        "ephemeral_1h_input_tokens": 2}})],
             [(3013, 3000, 3, 5)], id="writes by lifetime",

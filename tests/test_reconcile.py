@@ -229,3 +229,21 @@ def test_the_tier_that_the_proxy_knows_sets_the_price() -> None:
 )
 def test_snapshots_of_a_log(limits: dict[str, object], expected: list[tuple[object, ...]]) -> None:
     assert snapshot_rows(100, limits) == expected
+
+
+@pytest.mark.parametrize(
+    ("request_id", "known", "expected"),
+    [
+        pytest.param("b", {}, ("m", None), id="the first of a message"),
+        pytest.param("b", {"m": "b"}, ("m", None), id="the same again"),
+        pytest.param("c", {"m": "b"}, ("m#c", None), id="another"),
+        pytest.param("a", {"m": "b"}, ("m", "m#b"), id="a smaller one has the message's id"),
+        pytest.param("c", {"m": "b", "m#c": "c"}, ("m#c", None), id="another again"),
+        pytest.param("a", {"m": None}, ("m", None), id="what named no request is this one"),
+        pytest.param(None, {"m": "b"}, ("m", None), id="what names none is the only one"),
+    ],
+)
+def test_a_response_is_called_by_its_message_and_request(
+    request_id: str | None, known: dict[str, str | None], expected: tuple[str, str | None]
+) -> None:
+    assert reconcile.named("m", request_id, known) == expected

@@ -486,14 +486,7 @@ static int counts(const Part part[PARTS], int64_t own[FIGURES], int64_t *hour)
 /* The same response again: the larger figures count, as `claude._larger` says. */
 static void grow_call(Call *before, const Call *again, const int64_t own[FIGURES])
 {
-    int alike = (before->initiator == ASKED) == (again->initiator == ASKED);
-    if (!alike && before->initiator == ASKED) {
-        before->turn = again->turn, before->model = again->model;
-        before->initiator = again->initiator;
-        before->numbers[AT] = again->numbers[AT];
-        before->numbers[DURATION] = again->numbers[DURATION];
-    }
-    if (alike && again->numbers[AT] > before->numbers[AT]) {
+    if (again->numbers[AT] > before->numbers[AT]) {
         int64_t known = before->numbers[DURATION], began = before->numbers[AT] - known;
         before->numbers[AT] = again->numbers[AT];
         before->numbers[DURATION] = known == NONE ? NONE : lasted(again->numbers[AT], began);
@@ -510,6 +503,12 @@ static int keep_part(State *state, Text *kept, Part part)
     return part.from && part.end > part.from
                ? keep(state, kept, part.from, (size_t)(part.end - part.from))
                : DONE;
+}
+
+static int is_request(const State *state, const Call *call, Part request)
+{
+    size_t size = (size_t)(request.end - request.from);
+    return size ? same(state, call->turn, request.from, size) : !GIVEN(call->turn);
 }
 
 /* Add an answer, or what it adds to one of its name. */
@@ -529,8 +528,12 @@ static int add_answer(State *state, Session *session, Part name, Part request, P
     if (!(model.from && model.end > model.from))
         call.model = nothing;
     if (keep_part(state, &call.model, model) == FAILED ||
-        ((!before || before->initiator == ASKED) && keep_part(state, &call.turn, request) == FAILED))
+        (!before && keep_part(state, &call.turn, request) == FAILED))
         return FAILED;
+    /* Another request is another response, and of one without any Python knows whose it is. */
+    if (before && ((before->initiator == ASKED) != (call.initiator == ASKED) ||
+                   (call.initiator != ASKED && !is_request(state, before, request))))
+        return ODD;
     if (before) {
         grow_call(before, &call, own);
         return DONE;
@@ -563,6 +566,8 @@ static int answer(State *state, Session *session, const Line *line, Place begin)
     if (aside < 0 || !plain_stamp(part[L_STAMP], &ms) || !plain_name(part[L_REQUEST], &request) ||
         !plain_name(part[L_ID], &name))
         return ODD;
+    if (name.from == name.end)
+        name = request;
     if (name.from == name.end && !plain_name(part[L_UUID], &name))
         return ODD;
     /* A made-up name of ours begins so. */

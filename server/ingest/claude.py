@@ -26,7 +26,7 @@ from server.ingest.codex import (
     whole,
 )
 from server.ingest.codex import owner_of as codex_owner
-from server.ingest.reconcile import ASIDE
+from server.ingest.reconcile import ASIDE, loose
 from server.lazy import field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -138,7 +138,7 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
     if not len(data):
         return records, state
     bad, patched = _check(data, records)
-    calls: dict[str, Call] = {}
+    calls: dict[tuple[str, str | None, bool], Call] = {}
     for start, looks in _starts(data, state):
         if start in bad:
             continue
@@ -153,12 +153,36 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
             call = _begun(call, state)
             if _odd(line["message"]["usage"]):
                 records.warn("mended_number")
-            before = calls.get(call[0])
-            calls[call[0]] = call if before is None else _larger(before, call)
+            aside = call[4] == ASIDE
+            key = call[0], None if loose(call[4], call[1]) else call[1], aside
+            before = calls.get(key)
+            calls[key] = call if before is None else _larger(before, call)
         elif (kind := _lost(line)) is not None:
             _lose(records, kind, start in patched)
-    records.calls = list(calls.values())
+    records.calls = _responses(calls)
     return records, state
+
+
+def _responses(told: dict[tuple[str, str | None, bool], Call]) -> list[Call]:
+    """The calls of a file, from what it told of each message by request, and whether aside.
+
+    A message of several requests is as many responses; what names none of them adds to a single
+    one, and to none of several, as nothing says to which.
+    """
+    several: dict[str, list[str]] = {}
+    for message, request, _ in told:
+        if request is not None:
+            several.setdefault(message, []).append(request)
+    calls: dict[str, Call] = {}
+    for (message, request, _), call in told.items():
+        requests = several.get(message, ())
+        if request is None and len(requests) > 1:
+            continue
+        first = request is None or request == min(requests)
+        name = message if first else f"{message}#{request}"
+        before = calls.get(name)
+        calls[name] = (name, *call[1:]) if before is None else _larger(before, call)
+    return list(calls.values())
 
 
 def told(found: Told, owner: str) -> tuple[Records, State] | None:
@@ -338,7 +362,8 @@ def call_of(line: dict[str, Any], place: int) -> Call | None:
         return None
     usage, at = message.get("usage"), time_ms(line.get("timestamp"))
     model = _text(message.get("model"))
-    name = _text(message.get("id")) or _text(line.get("uuid"))
+    request = _text(line.get("requestId"))
+    name = _text(message.get("id")) or request or _text(line.get("uuid"))
     if not isinstance(usage, dict) or at is None or name is None or model == SYNTHETIC:
         return None
     fresh, read, output = (whole(usage.get(kind)) or 0 for kind in _FIGURES)
@@ -346,7 +371,6 @@ def call_of(line: dict[str, Any], place: int) -> Call | None:
     tier = FAST if usage.get("speed") == FAST else None
     initiator = ASIDE if line.get("isSidechain") else "unknown"
     first = fresh + read + written
-    request = _text(line.get("requestId"))
     return (
         name, request, model, None, initiator, at, None, first, read, written, output, 0, None,
         None, place, hour, tier,
@@ -382,14 +406,15 @@ def _odd(usage: dict[str, Any]) -> bool:
 
 
 def _larger(before: Call, again: Call) -> Call:
+    tier = before[16] or again[16]
+    if (before[4] == ASIDE) != (again[4] == ASIDE):  # the same rule as `reconcile.larger`
+        told = again if before[4] == ASIDE else before
+        return (*told[:12], *before[12:15], told[15], tier)
     figures = tuple(max(a, b) for a, b in zip(before[7:12], again[7:12], strict=True))
-    aside = before[4] == ASIDE != again[4]  # the same rule as `reconcile.larger`
-    told = again if aside else before
-    alike = (before[4] == ASIDE) == (again[4] == ASIDE)
-    at = max(before[5], again[5]) if alike else told[5]
-    lasted = None if told[6] is None else lasted_of(at, told[5] - told[6])
-    hour, tier = max(before[15], again[15]), before[16] or again[16]
-    return (*told[:5], at, lasted, *figures, *before[12:15], hour, tier)
+    request, at = before[1] or again[1], max(before[5], again[5])
+    lasted = None if before[6] is None else lasted_of(at, before[5] - before[6])
+    hour = max(before[15], again[15])
+    return (before[0], request, *before[2:5], at, lasted, *figures, *before[12:15], hour, tier)
 
 
 def _text(value: Any) -> str | None:

@@ -14,8 +14,9 @@ from typing import Any
 from server.ingest import claude, shell
 from server.ingest.codex import time_ms
 from server.ingest.facts import Counter, Found, State
+from server.ingest.reconcile import loose
 
-_MOST_ANSWERS = 32  # messages whose further lines are expected
+_MOST_ANSWERS = 64  # names of messages whose further lines are expected, two of each
 _TOOL = re.compile(r"[A-Za-z0-9_.:-]{1,200}$")
 _CHANGING = {
     "edit": "file_path",
@@ -70,9 +71,11 @@ class _Reader(Counter):
         message = line.get("message")
         if call is None or not isinstance(message, dict):
             return
-        name, answers = call[0], self.state.answers
+        answers = self.state.answers
+        name = _name(call, answers)
         if name not in answers:
             answers[name] = self.state.number
+            answers.setdefault(call[0], self.state.number)
             self.call(self.at)
             while len(answers) > _MOST_ANSWERS:
                 answers.pop(next(iter(answers)))
@@ -178,6 +181,17 @@ class _Reader(Counter):
             self.finished(key, int(bad))
         else:
             self.end(key)
+
+
+def _name(call: Any, answers: dict[str, int]) -> str:
+    """What tells a response from the others: of a message, each request is one."""
+    message, request = call[:2]
+    own = f"{message}#{request}"
+    if message not in answers or loose(call[4], request):
+        return message if loose(call[4], request) else own
+    # What was told without a request is the first one's.
+    told = any(name.startswith(f"{message}#") for name in answers)
+    return own if told else message
 
 
 def _blocks(message: dict[str, Any]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from server.usage.pricing import edition
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from server.ingest.files import Source
@@ -253,8 +253,7 @@ class Ledger:
             return self._count_batch(source, project, rows, batch)
         known = _rows(connection, sorted(names))
         added = [0] * SUMS
-        for values in {row[0]: row for row in rows}.values():
-            row = _row(values, source, session)
+        for row in self._told(connection, source, session, rows, known):
             before = known.get(row.id) or _twin(connection, row, reconcile.PROXY)
             if before is None:
                 self._insert(connection, [row])
@@ -270,6 +269,60 @@ class Ledger:
             ):
                 added[place] += value
         return added
+
+    def _told(
+        self,
+        connection: sqlite3.Connection,
+        source: Source,
+        session: int | None,
+        rows: Sequence[tuple[Any, ...]],
+        known: dict[str, Row],
+    ) -> Iterator[Row]:
+        """A batch's rows, each under its name, once those before it are stored."""
+        if source.provider != "claude":
+            for values in {row[0]: row for row in rows}.values():
+                yield _row(values, source, session)
+            return
+        told: set[str] = set()
+        for values in rows:
+            read = _row(values, source, session)
+            message = reconcile.message_of(read)
+            if message in told:  # by another request, or in another piece of the batch
+                known.pop(message, None)
+                known.update(_rows(connection, [message]))
+            told.add(message)
+            row = self._apart(connection, read, known)
+            if row is not None:
+                yield row
+
+    def _apart(self, connection: sqlite3.Connection, row: Row, known: dict[str, Row]) -> Row | None:
+        """A row of Claude under the name of its response (`reconcile.named`), which is in `known`
+        if there is one; None where nothing says to which of several responses it belongs.
+        """  # noqa: D205
+        message = reconcile.message_of(row)
+        before = known.get(message)
+        if row.id == message and (
+            before is None or (before.turn_id, _request(before)) == (row.turn_id, _request(row))
+        ):
+            return row
+        told = {one.id: one for one in _message(connection, message)}
+        known.update(told)
+        for one in told.values():
+            if one.source != row.source:  # only together they tell which is called by the message
+                self._pair(connection, one, row)
+        requests = {name: _request(one) for name, one in told.items()}
+        if _request(row) is None and len(told) > 1:
+            return None
+        name, moved = reconcile.named(message, _request(row), requests)
+        if moved:
+            known[moved] = self._rename(connection, known.pop(name), moved)
+        return row._replace(id=name)
+
+    def _rename(self, connection: sqlite3.Connection, row: Row, name: str) -> Row:
+        connection.execute("update call set id = ? where id = ?", (name, row.id))
+        connection.execute("update fact_call set call = ? where call = ?", (name, row.id))
+        connection.execute("insert or ignore into fact_touched values (?)", (row.source,))
+        return row._replace(id=name)
 
     def _merge(self, connection: sqlite3.Connection, before: Row, row: Row) -> Row:
         """Tell one call that logs told twice; returns what that adds to the log that is read.
@@ -913,6 +966,21 @@ def _rows(connection: sqlite3.Connection, names: Sequence[str]) -> dict[str, Row
         ):
             found[values[0]] = Row(*values)
     return found
+
+
+def _message(connection: sqlite3.Connection, message: str) -> list[Row]:
+    """The responses of one message of Claude."""
+    found = connection.execute(
+        f"select {_ROW} from call where id = ? union all "  # noqa: S608
+        f"select {_ROW} from call where id > ? and id < ?",
+        (message, f"{message}#", f"{message}$"),
+    )
+    rows = [Row(*values) for values in found.fetchall()]
+    return [row for row in rows if reconcile.message_of(row) == message]
+
+
+def _request(row: Row) -> str | None:
+    return None if reconcile.loose(row.initiator, row.turn_id) else row.turn_id
 
 
 def _twin(connection: sqlite3.Connection, row: Row, other: int) -> Row | None:

@@ -7,7 +7,7 @@ from server.usage.pricing import Tokens, price
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 LOG, PROXY, TELEMETRY = 1, 2, 4
@@ -151,6 +151,40 @@ def without_log(row: Row) -> Row | None:
     return row._replace(seen=seen, source=None, offset=None) if seen else None
 
 
+def loose(initiator: str, request: str | None) -> bool:
+    """Whether a line of Claude tells of a response by its message's id alone: a side conversation
+    repeats it under a request of its own, and some gateways name none.
+    """  # noqa: D205
+    return initiator == ASIDE or not request
+
+
+def named(
+    message: str, request: str | None, known: Mapping[str, str | None]
+) -> tuple[str, str | None]:
+    """What a line's response is called, and what the other is called from now on that was so.
+
+    `known`: the message's calls and their requests; a request is None where the line is `loose`.
+    A message's id is the smallest request's, whatever was read first; each other has its request
+    added to it. What tells no request belongs to the one that is called as the message is.
+    """
+    if request is None or not known:
+        return message, None
+    for name, told in known.items():
+        if told == request:
+            return name, None
+    first = known.get(message)
+    if first is None:  # nothing told so far which request it was
+        return message, None
+    if request < first:
+        return message, f"{message}#{first}"
+    return f"{message}#{request}", None
+
+
+def message_of(row: Row) -> str:
+    """The message of a response of Claude, as `named` called it."""
+    return row.id.removesuffix(f"#{row.turn_id}")
+
+
 def larger(before: Row, again: Row, *, first: bool = False) -> Row:
     """One response of Claude told twice: early lines hold a part of the output, so the larger
     counts. `first`: the log that tells again comes before that of `before` (`claude.first_told`).
@@ -165,18 +199,14 @@ def larger(before: Row, again: Row, *, first: bool = False) -> Row:
     own = before.source == again.source
     told = again if aside or (same and first and not own) else before
     at = max(before.started_at, again.started_at) if own and same else told.started_at
-    tokens = Tokens(
-        max(before.input, again.input),
-        max(before.cached, again.cached),
-        max(before.output, again.output),
-        max(before.reasoning, again.reasoning),
-        max(before.cache_written, again.cache_written),
-        max(before.cache_written_1h, again.cache_written_1h),
-    )
+    # What a side conversation repeats may be another request's, so it adds nothing to a call.
+    pairs = zip(_tokens(before), _tokens(again), strict=True)
+    tokens = Tokens(*(max(pair) for pair in pairs)) if same else _tokens(told)
     tier = before.tier or again.tier
     cost = price(told.model, tier, at, tokens)
     return told._replace(
         **tokens._asdict(),
+        turn_id=told.turn_id or ((before.turn_id or again.turn_id) if same else None),
         started_at=at,
         duration_ms=None if told.duration_ms is None else told.duration_ms + at - told.started_at,
         # What a call's line says of tools is known by where the response begins in its file.
