@@ -45,14 +45,16 @@
     if (value > 0 && value < 0.00005) return `<${fine.format(0.0001)}`;
     return (value > 0 && value < 0.01 ? fine : cents).format(value);
   }
+  const digits = new Intl.NumberFormat(locale, { minimumIntegerDigits: 2 });
+  const unit = (name, n) => t(`unit.${name}`, { n });
   function duration(ms) {
     if (ms === null) return "–";
-    const unit = (value, name) => new Intl.NumberFormat(locale, { style: "unit", unit: name, unitDisplay: "narrow", maximumFractionDigits: value < 10 && name === "second" ? 1 : 0 }).format(value);
-    if (ms < 1000) return unit(ms, "millisecond");
-    const seconds = Math.round(ms / 1000);
-    if (seconds < 60) return unit(ms / 1000, "second");
-    if (seconds < 3600) return `${unit(Math.floor(seconds / 60), "minute")} ${unit(seconds % 60, "second")}`;
-    return `${unit(Math.floor(seconds / 3600), "hour")} ${unit(Math.floor((seconds % 3600) / 60), "minute")}`;
+    if (ms < 1000) return unit("ms", whole.format(Math.round(ms)));
+    if (ms < 60_000) return unit("s", decimals.format(ms / 1000));
+    const [hours, minutes, seconds] = [Math.floor(ms / 3_600_000), Math.floor(ms / 60_000) % 60, Math.floor(ms / 1000) % 60];
+    if (hours >= 24) return [unit("d", Math.floor(hours / 24)), hours % 24 && unit("h", hours % 24)].filter(Boolean).join(" ");
+    if (hours) return `${unit("h", hours)} ${unit("m", digits.format(minutes))}`;
+    return [unit("m", minutes), minutes < 5 && seconds && unit("s", seconds)].filter(Boolean).join(" ");
   }
 
   // The calls, as objects with what the filters look at.
@@ -99,12 +101,13 @@
   const callCost = (call) => (call.costUsd === null ? t("calls.noPrice") : money(call.costUsd) + (call.priceStatus === "estimated" ? "*" : ""));
 
   // Each view: its columns are [word, how it sorts, how it shows, only on wide pages].
-  const text = (word, of, wide = false) => ({ word, of, show: (row) => own(of(row)), texts: true, wide, down: false });
+  // A name stays on its line, and says the rest of itself under the pointer.
+  const text = (word, of, wide = false, long = false) => ({ word, of, show: (row) => of(row) || "–", texts: true, named: true, wide, long, down: false });
   const time = (word, of, show) => ({ word, of, show, texts: true, wide: false, down: true });
   const figure = (word, of, show, wide = false) => ({ word, of, show, texts: false, wide, down: true });
   const CALLS = [
     time("calls.col.time", (call) => call.ms, (call) => moment.format(call.ms)),
-    text("calls.col.thread", (call) => call.name),
+    text("calls.col.thread", (call) => call.name, false, true),
     text("calls.col.project", (call) => call.project, true),
     text("calls.col.model", (call) => call.model),
     text("calls.col.effort", (call) => call.effort),
@@ -134,7 +137,7 @@
     threads: {
       word: "threads.title",
       key: (call) => call.threadId || call.sessionId || call.id,
-      columns: [latest, text("calls.col.thread", (sum) => sum.first.name), project, ...SUMS],
+      columns: [latest, text("calls.col.thread", (sum) => sum.first.name, false, true), project, ...SUMS],
       sort: 0,
       narrow: (sum) => ({ q: sum.first.threadId || sum.first.sessionId || sum.first.id }),
     },
@@ -222,11 +225,11 @@
     });
     return el("thead", {}, el("tr", {}, ...cells));
   }
-  const classes = (column) => [column.texts ? "" : "n", column.wide ? "wide" : ""].join(" ").trim() || null;
+  const classes = (column) => [!column.texts && "n", column.named && "t", column.long && "long", column.wide && "wide"].filter(Boolean).join(" ") || null;
 
   function line(view, row) {
     const act = () => (view.narrow ? narrowed(view.narrow(row)) : toggled(row));
-    const cells = view.columns.map((column) => el("td", { class: classes(column) }, column.show(row)));
+    const cells = view.columns.map((column) => el("td", { class: classes(column), dir: column.named && "auto", title: column.named ? (column.of(row) ?? null) : null }, column.show(row)));
     const open = view.narrow ? null : String(state.open === row);
     const made = el("tr", { class: "row", tabindex: "0", "aria-expanded": open, on: act }, ...cells);
     made.addEventListener("keydown", (event) => {
