@@ -45,8 +45,8 @@ WORDS = (
     "calls.initiator.agent", "calls.initiator.tool", "calls.initiator.compaction",
     "calls.initiator.unknown", "calls.total.calls", "calls.total.tokens", "calls.total.cached",
     "calls.total.new", "calls.total.output", "calls.total.cost", "calls.total.credits",
-    "calls.total.unpriced", "call.written", "call.creditOf", "unit.ms", "unit.s", "unit.m", "unit.h",
-    "unit.d",
+    "calls.total.unpriced", "call.written", "call.creditOf", "unit.ms", "unit.s", "unit.m",
+    "unit.h", "unit.d",
 )  # fmt: skip
 _FILES = Path(__file__).parent
 
