@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.config import Config
-from server.ingest import scan
+from server.ingest import codex, scan
 from server.ingest.claude import State, fold, owner_of
 from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
@@ -36,12 +36,12 @@ def answer(name: str, output: int, **other: Any) -> bytes:
     return json.dumps({**line, **other}, separators=(",", ":")).encode() + b"\n"
 
 
-def prompt(text: str) -> bytes:
+def prompt(text: str, **other: str) -> bytes:
     line = {
         "type": "user", "sessionId": SESSION, "timestamp": "2026-06-01T09:59:00.000Z",
         "message": {"role": "user", "content": text},
     }  # fmt: skip
-    return json.dumps(line).encode() + b"\n"
+    return json.dumps({**line, **other}).encode() + b"\n"
 
 
 def read(*lines: bytes) -> tuple[list[tuple[int, ...]], State]:
@@ -362,3 +362,93 @@ def test_what_a_sub_agent_is_asked_is_no_title(config: Config, database: None, a
     assert db.rows("select title from thread") == [("Mend it",)]
     times = db.rows("select started_at, ended_at from session")[0]
     assert times == (1780300800000, 1780315200000)
+
+
+OTHER = "7c4e0d2a-0000-4000-8000-000000000002"
+
+
+def at(second: int) -> str:
+    return f"2026-06-01T10:00:{second:02}.000Z"
+
+
+INTERLEAVED = [
+    answer("m1", 5, timestamp=at(10)), answer("m2", 5, timestamp=at(30)),
+    answer("m1", 9, timestamp=at(20)),
+]  # fmt: skip
+CONTRADICTING = [
+    answer("m1", 5, usage={"input_tokens": 900, "cache_read_input_tokens": 100}),
+    answer("m1", 5, usage={"input_tokens": 100, "cache_read_input_tokens": 800}),
+    answer("m1", 5, usage={"input_tokens": 1, "cache_creation_input_tokens": 700}),
+]
+SILENT = [prompt("Mend it")]
+SAID = (
+    "select s.ended_at, t.last_at, s.branch, s.client_version, c.input, c.cached, c.cache_written, "
+    "f.warnings from session s join thread t on t.id = s.thread left join call c on c.id = 'm1' "
+    "left join source_file f on f.id = c.source"
+)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param(
+            INTERLEAVED,
+            (1780308030000, 1780308030000, "main", "2.1.0", 3210, 3000, 200, "{}"),
+            id="it lasts to its newest call, though another's line is the last",
+        ),
+        pytest.param(
+            CONTRADICTING,
+            (1780308000000, 1780308000000, "main", "2.1.0", 4600, 3000, 700, "{}"),
+            id="of repeats that contradict each other each figure's largest, and their sum",
+        ),
+        pytest.param(
+            SILENT,
+            (1780307940000, 1780307940000, None, None, None, None, None, None),
+            id="a session without calls is as long as its lines",
+        ),
+    ],
+)
+def test_a_log_says_the_same_at_once_and_line_by_line(
+    config: Config,
+    database: None,
+    monkeypatch: pytest.MonkeyPatch,
+    lines: list[bytes],
+    expected: tuple[Any, ...],
+    compiled: bool,
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(codex, "usual", None)
+    folder = config.claude_home / "projects" / "-home-dev-shop"
+    folder.mkdir(parents=True)
+    path = folder / f"{SESSION}.jsonl"
+    path.write_bytes(b"".join(lines))
+    Indexer(config, Ledger(), alone=True).scan()
+    assert db.rows(SAID) == [expected]
+    path.unlink()
+    with db.writing() as connection:
+        for table in ("call", "session", "thread", "source_file", "daily_usage", "project"):
+            connection.execute(f"delete from {table}")  # noqa: S608 - our names
+    indexer = Indexer(config, Ledger())
+    for line in lines:
+        with path.open("ab") as file:
+            file.write(line)
+        indexer.scan()
+    assert db.rows(SAID) == [expected]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_windows_project_is_shown_the_same_whichever_log_came_first(
+    config: Config, database: None, turned: bool
+) -> None:
+    folder = config.claude_home / "projects" / "C--work-shop"
+    folder.mkdir(parents=True)
+    indexer = Indexer(config, Ledger())
+    told = [
+        (SESSION, answer("m1", 5, cwd="C:\\work\\shop")),
+        (OTHER, answer("m2", 5, sessionId=OTHER, cwd="C:\\Work\\Shop")),
+    ]
+    for session, line in reversed(told) if turned else told:
+        (folder / f"{session}.jsonl").write_bytes(line)
+        indexer.scan()
+    assert db.rows("select root from project") == [("C:/Work/Shop",)]

@@ -11,7 +11,7 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
-from server.usage import calls, finding, slices
+from server.usage import calls, finding, slices, threads
 from server.usage.calls import Page
 from server.usage.slices import Filter
 from tests.rollouts import Tree
@@ -27,6 +27,9 @@ def tree(config: Config, database: None) -> Tree:
     with db.writing("calls") as connection:
         connection.execute("update thread set title = 'Mend the sundial ' || id where rowid % 5")
         connection.execute("update session set role = 'Curie', branch = 'fix_%' where id % 4 = 0")
+        connection.execute("update thread set title = title || ' Überfluß' where rowid % 3 = 1")
+        connection.execute("update session set branch = 'οδός[*]' where id % 4 = 1")
+        connection.execute("update call set id = 'ég' || id where rowid % 9 = 1")
         connection.execute(
             "insert into call(id, provider, model, initiator, started_at, input, cached, "
             "cache_written, output, reasoning, price_status, seen) values "
@@ -48,12 +51,14 @@ def slow(text: str) -> list[tuple[Any, ...]]:
     return [
         row[:5]
         for row in db.rows(sql)
-        if row[0].startswith(text) or any(wanted in (word or "").casefold() for word in row[5:])
+        if row[0].startswith((text, text.lower()))
+        or any(wanted in (word or "").casefold() for word in row[5:])
     ]
 
 
 TEXTS = ["sundial", "-", "a", "e", "Curie", "fix_%", "%", "_", "project-1", "gpt", "gpt-5.5",
-         "high", "odd", "alone", "nothing at all", "'", "7"]  # fmt: skip
+         "high", "odd", "alone", "nothing at all", "'", "7", "CURIE", "ALONE", "überfluß",
+         "ÜBERFLUß", "ς[*]", "ΟΔΌΣ", "Ég", "ég"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -167,3 +172,10 @@ def test_a_remote_is_found_by_its_label(tree: Tree, tmp_path: Path) -> None:
     assert count("Astrolabe") == wanted > 0
     assert count("u:pw") == count("astrolabe", names=False) == 0
     assert count("astrolabe nowhere") == 0
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_threads_find_what_calls_find(tree: Tree, text: str) -> None:
+    listed = threads.search(Filter(text=text), Page(limit=500))
+    kept = [row for row in slow(text) if row[0] != "alone-1"]
+    assert sum(row["calls"] for row in listed["threads"]) == len(kept)

@@ -12,6 +12,7 @@ from server.errors import Unprocessable
 from server.sentences import told
 from server.store import db
 from server.times import iso, parse
+from server.usage import finding
 from server.usage.pricing import Tokens, parts
 
 if TYPE_CHECKING:
@@ -194,14 +195,13 @@ def _add_search(where: _Where) -> None:
     if "\0" in text:
         where.add("0")  # no row holds one, and the database would stop reading there
         return
-    pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    conditions = [f"{column} like ? escape '\\'" for column in _SEARCHED]
+    held = finding.holding(text)
+    conditions = [f"{column} {held.sql}" for column in _SEARCHED]
     conditions.append(
-        "account in (select id from account where email like ? escape '\\' "
-        "or label like ? escape '\\' "
-        "union select id from removed_account where name like ? escape '\\')"
+        f"account in (select id from account where email {held.sql} or label {held.sql} "  # noqa: S608
+        f"union select id from removed_account where name {held.sql})"
     )
-    where.add(f"({' or '.join(conditions)})", *[pattern] * (len(_SEARCHED) + 3))
+    where.add(f"({' or '.join(conditions)})", *[held.value] * (len(_SEARCHED) + 3))
 
 
 def _texts(name: str) -> list[str]:

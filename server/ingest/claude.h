@@ -491,9 +491,14 @@ static void grow_call(Call *before, const Call *again, const int64_t own[FIGURES
         before->numbers[AT] = again->numbers[AT];
         before->numbers[DURATION] = known == NONE ? NONE : lasted(again->numbers[AT], began);
     }
+    int64_t *numbers = before->numbers;
+    int64_t fresh = numbers[N_INPUT] - numbers[N_CACHED] - numbers[N_WRITTEN];
+    if (own[INPUT] - own[CACHED] - own[WRITTEN] > fresh)
+        fresh = own[INPUT] - own[CACHED] - own[WRITTEN];
     for (int n = 0; n <= REASONING; n++)
-        if (own[n] > before->numbers[N_INPUT + n])
-            before->numbers[N_INPUT + n] = own[n];
+        if (own[n] > numbers[N_INPUT + n])
+            numbers[N_INPUT + n] = own[n];
+    numbers[N_INPUT] = fresh + numbers[N_CACHED] + numbers[N_WRITTEN];
     if (again->hour > before->hour)
         before->hour = again->hour;
 }

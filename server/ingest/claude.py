@@ -410,11 +410,18 @@ def _larger(before: Call, again: Call) -> Call:
     if (before[4] == ASIDE) != (again[4] == ASIDE):  # the same rule as `reconcile.larger`
         told = again if before[4] == ASIDE else before
         return (*told[:12], *before[12:15], told[15], tier)
-    figures = tuple(max(a, b) for a, b in zip(before[7:12], again[7:12], strict=True))
+    # The larger of each part of the input, which is their sum: lines may contradict each other.
+    fresh, read, written, output, reasoning = map(max, _apart(before), _apart(again))
+    figures = fresh + read + written, read, written, output, reasoning
     request, at = before[1] or again[1], max(before[5], again[5])
     lasted = None if before[6] is None else lasted_of(at, before[5] - before[6])
     hour = max(before[15], again[15])
     return (before[0], request, *before[2:5], at, lasted, *figures, *before[12:15], hour, tier)
+
+
+def _apart(call: Call) -> tuple[int, ...]:
+    """A call's disjoint input figures, and the others."""
+    return (call[7] - call[8] - call[9], *call[8:12])
 
 
 def _text(value: Any) -> str | None:

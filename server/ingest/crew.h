@@ -557,6 +557,9 @@ static int is_repeated(Crew *crew, const State *state, const Call *call, int *re
             return 0;
         if (told->hour < call->hour)
             return 0;
+        if (told->tokens[INPUT] - told->tokens[CACHED] - told->tokens[WRITTEN] <
+            numbers[N_INPUT] - numbers[N_CACHED] - numbers[N_WRITTEN])
+            return 0;
         for (int n = 0; n <= REASONING; n++)
             if (told->tokens[n] < numbers[N_INPUT + n])
                 return 0;

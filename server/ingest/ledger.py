@@ -126,7 +126,9 @@ class Ledger:
         if not folded:
             return
         connection.executemany(
-            "insert or ignore into project(key, root) values (?, ?)",
+            # Where capitals tell no folders apart, each order of the logs shows the same one.
+            "insert into project(key, root) values (?, ?) on conflict(key) do update "
+            "set root = excluded.root where excluded.root < root",
             [(key, self._roots[key]) for key in projects if key in self._roots],
         )
         connection.executemany(
@@ -193,7 +195,7 @@ class Ledger:
         ).fetchone()
         if found:
             connection.execute(
-                "update thread set last_at = max(coalesce(last_at, 0), ?) where id = ?",
+                "update thread set last_at = coalesce(max(last_at, ?1), ?1) where id = ?2",
                 (one.ended_at, found[1]),
             )
             return int(found[0]), found[2], found[3] is not None
@@ -871,14 +873,15 @@ class Ledger:
         if key is None:
             root = folders.root_of(cwd)
             key = self._projects[cwd] = roots.key(root)
-            self._roots.setdefault(key, root)
+            self._roots[key] = min(root, self._roots.get(key, root))
         return key
 
 
 def _merge_thread(connection: sqlite3.Connection, former: str, thread: str) -> None:
     """What was a thread until its parent was known becomes a part of another."""
     connection.execute(
-        "update thread set last_at = max(coalesce(thread.last_at, 0), coalesce(old.last_at, 0)), "
+        "update thread set last_at = coalesce(max(thread.last_at, old.last_at), thread.last_at, "
+        "old.last_at), "
         "started_at = min(coalesce(thread.started_at, old.started_at), "
         "coalesce(old.started_at, thread.started_at)) "
         "from thread old where old.id = ? and thread.id = ?",
@@ -1039,6 +1042,12 @@ def _empty(connection: sqlite3.Connection, source: int) -> None:
         "and not exists (select 1 from call where session = session.id and seen & 1)",
         (source,),
     )
+    # It is as long as what is left of it, until it is read.
+    connection.execute(
+        "update session set ended_at = (select max(started_at) from call where session = "
+        "session.id) where source = ?",
+        (source,),
+    )
     connection.execute(
         "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
         "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
@@ -1132,8 +1141,8 @@ def _move_cursor(
 ADD_THREAD = (
     "insert into thread(id, project, provider, started_at, last_at, title, title_source) "
     "values (?1,?2,?3,?4,?5,?6,?7) "
-    "on conflict(id) do update set last_at = max(coalesce(last_at, 0), coalesce("
-    "excluded.last_at, 0)), started_at = min(coalesce(started_at, excluded.started_at), "
+    "on conflict(id) do update set last_at = coalesce(max(last_at, excluded.last_at), last_at, "
+    "excluded.last_at), started_at = min(coalesce(started_at, excluded.started_at), "
     "coalesce(excluded.started_at, started_at)), "
     "project = iif(?8, coalesce(excluded.project, project), coalesce(project, excluded.project)), "
     "title_source = iif(title is null, excluded.title_source, title_source), "
@@ -1222,15 +1231,13 @@ def _update_session(
     several: bool = False,
 ) -> None:
     """`several`: other logs tell of the same session, which is as long as all of them."""
-    if whole:
-        names = [name for name, value in values.items() if value is not None]
-    else:
-        names = [name for name in ("ended_at", "thread") if values[name] is not None]
-    kept = {}
-    if values["source"] is None or several:
-        kept["ended_at"] = "max(coalesce(ended_at, 0), {})"
+    kept = {"ended_at": "max(coalesce(ended_at, 0), {})"}
     if several:
         kept["started_at"] = "min(coalesce(started_at, {0}), {0})"
+    told = values
+    if not whole:
+        told = {name: values[name] for name in ("ended_at", "thread")}
+    names = [name for name, value in told.items() if value is not None]
     assigned = ", ".join(
         f"{name} = {kept.get(name, '{}').format(f'?{place}')}"
         for place, name in enumerate(names, start=1)

@@ -372,7 +372,7 @@ class Crew:
         return batch, state
 
     def runs(self, held: Held) -> tuple[list[tuple[Any, ...]], int] | None:
-        """Price calls that are held: their sums and the last one's time, as `usual.sums` tells
+        """Price calls that are held: their sums and the newest one's time, as `usual.sums` tells
         them; None where they have to be looked at one by one.
         """  # noqa: D205
         while True:
@@ -473,13 +473,16 @@ def _add(batch: Batch, records: codex.Records, days: Days, path: str) -> None:
 
 
 def _add_calls(batch: Batch, calls: list[codex.Call], days: Days, path: str) -> None:
+    begun = len(batch.rows)
     if codex.usual is None or len(calls[0]) > _OWN:
         _add_exactly(batch, calls, days, path)
     else:
         place = 0
         while place < len(calls):
             place = _add_run(batch, calls, place, days, path)
-    batch.last = batch.rows[-1][5]
+    # The last line may repeat a response that began before another.
+    newest = max(row[5] for row in batch.rows[begun:])
+    batch.last = newest if batch.last is None else max(batch.last, newest)
 
 
 def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path: str) -> int:

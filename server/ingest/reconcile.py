@@ -200,8 +200,7 @@ def larger(before: Row, again: Row, *, first: bool = False) -> Row:
     told = again if aside or (same and first and not own) else before
     at = max(before.started_at, again.started_at) if own and same else told.started_at
     # What a side conversation repeats may be another request's, so it adds nothing to a call.
-    pairs = zip(_tokens(before), _tokens(again), strict=True)
-    tokens = Tokens(*(max(pair) for pair in pairs)) if same else _tokens(told)
+    tokens = _largest(before, again) if same else _tokens(told)
     tier = before.tier or again.tier
     cost = price(told.model, tier, at, tokens)
     return told._replace(
@@ -218,6 +217,24 @@ def larger(before: Row, again: Row, *, first: bool = False) -> Row:
         credits=cost.credits,
         price_status=cost.status,
     )
+
+
+def _largest(before: Row, again: Row) -> Tokens:
+    """The larger of each figure; the input is the sum of its parts, as in `claude._larger`."""
+    cached = max(before.cached, again.cached)
+    written = max(before.cache_written, again.cache_written)
+    return Tokens(
+        max(_fresh(before), _fresh(again)) + cached + written,
+        cached,
+        max(before.output, again.output),
+        max(before.reasoning, again.reasoning),
+        written,
+        max(before.cache_written_1h, again.cache_written_1h),
+    )
+
+
+def _fresh(row: Row) -> int:
+    return row.input - row.cached - row.cache_written
 
 
 def same_call(log: Row, proxy: Row) -> bool:

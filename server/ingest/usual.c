@@ -23,7 +23,7 @@
 
 #include "pages.h"
 
-#define FORM 16 /* what early.py expects; raise both when something here changes */
+#define FORM 17 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -681,10 +681,10 @@ static int price_call(const Crew *crew, Call *call)
 }
 
 static const char sums_doc[] =
-    "sums(crew, place, first) -> (list, last), (model, time) or None\n\n"
+    "sums(crew, place, first) -> (list, newest), (model, time) or None\n\n"
     "Price the calls of a file that was told of. Returns the sums of those from `first` on by the\n"
     "quarter of an hour and model, (quarter, model, calls, input, cached, output, reasoning, cost, unpriced), and the\n"
-    "last call's time; or of a call that no tariff holds for its model and time; or None where a\n"
+    "newest call's time; or of a call that no tariff holds for its model and time; or None where a\n"
     "call cannot be as it is, or may be one of another file: that is for the Python. A response of\n"
     "Claude that another log told as well is left out, here and by pages().";
 
@@ -799,7 +799,11 @@ static PyObject *sums_(PyObject *module, PyObject *args)
         Py_CLEAR(list);
     if (!list)
         return NULL;
-    return Py_BuildValue("(NL)", list, count ? (long long)CALLS(state)[count - 1].numbers[AT] : 0);
+    int64_t newest = 0; /* the last response may have begun before another ended */
+    for (size_t n = 0; n < count; n++)
+        if (CALLS(state)[n].numbers[AT] > newest)
+            newest = CALLS(state)[n].numbers[AT];
+    return Py_BuildValue("(NL)", list, (long long)newest);
 }
 
 static const char emitted_doc[] =

@@ -45,11 +45,16 @@ def text() -> str:
     parts = [_HEAD.rstrip("\n") + "\n"]
     usage = [*statements(USAGE_TABLES), *TRIGGERS]
     for name, made in (("SECRETS", statements(SECRET_TABLES)), ("USAGE", usage)):
-        lines = "".join(f"    {said!r},  # noqa: E501\n" for said in made)
+        lines = "".join(f"    {_quoted(said)},  # noqa: E501\n" for said in made)
         parts.append(f"{name} = (\n{lines})\n")
     form = hashlib.blake2b("\n".join(usage).encode(), digest_size=8)
     parts.append(f'# Which tables `USAGE` makes; see readymade.py.\nFORM = "{form.hexdigest()}"\n')
     return "\n".join(parts)
+
+
+def _quoted(said: str) -> str:
+    """A statement in Python, with the quotes that the project's layout asks for."""
+    return repr(said) if '"' in said else f'"{said}"'
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.errors import AppError
 from server.store import db
@@ -33,7 +33,7 @@ EFFORTS = (
 _VALUES = (
     "with recursive e(name) as (select min({0}) from session union all "
     "select (select min({0}) from session where {0} > e.name) from e where e.name is not null "
-    "limit {1}) select name, name like ? escape '\\' from e where name is not null"
+    "limit {1}) select name, name {2} from e where name is not null"
 )
 
 # Whose remotes are looked up, which takes a look at the disk each: those used last.
@@ -49,23 +49,48 @@ def found(wanted: Filter) -> Filter:
     """The filter with its text looked up, if it has one."""
     if not wanted.text or wanted.found is not None:
         return wanted
-    pattern, text = like(wanted.text), wanted.text
-    models = db.rows(f"{_MODELS} and name like ? escape '\\'", (pattern,))  # noqa: S608
+    pattern, text = holding(wanted.text), wanted.text
+    models = db.rows(f"{_MODELS} and name {pattern.sql}", (pattern.value,))  # noqa: S608
     efforts = [one for (one,) in db.rows(EFFORTS) if text.casefold() in one.casefold()]
     sessions, but, many = _sessions(wanted, pattern)
     seen = Found(sessions, tuple(m for (m,) in models), tuple(efforts), _calls(text), but, many)
     return replace(wanted, found=seen)
 
 
-def like(text: str) -> str:
-    """A pattern for `like … escape '\\'` that finds `text` anywhere, whatever is in it."""
-    return "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+class Holds(NamedTuple):
+    """What stands behind a column in SQL that holds a text, whatever its case and what is in it."""
+
+    sql: str
+    value: str
+
+
+def holding(text: str) -> Holds:
+    """How a column is asked whether it holds `text`.
+
+    SQLite's `like` knows the case of ASCII alone. Of other texts each letter is asked for in both.
+    """
+    if text.isascii():
+        plain = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        return Holds("like ? escape '\\'", f"%{plain}%")
+    return Holds("glob ?", f"*{''.join(map(_either, text))}*")
+
+
+def _either(letter: str) -> str:
+    """A pattern of `glob` that finds a letter in either case, and no more than that."""
+    found = {letter}
+    for _ in range(2):  # some have two small ones
+        found |= {way for one in found for way in (one.lower(), one.upper(), one.title())}
+    found |= {"ς"} if "σ" in found else set()
+    single = sorted(one for one in found if len(one) == 1)
+    return f"[{''.join(single)}]" if len(single) > 1 or letter in "*?[" else letter
 
 
 def _calls(text: str) -> tuple[str, ...]:
     """An id is found by its beginning, unless very many begin so; a turn by the whole of it."""
-    begins = (text, text + "\U0010ffff", _MOST_CALLS + 1)
-    names = db.rows("select id from call where id >= ? and id < ? limit ?", begins)
+    names: list[tuple[str]] = []
+    for begin in sorted({text, text.lower(), text.upper()}):
+        begins = (begin, begin + "\U0010ffff", _MOST_CALLS + 1)
+        names += db.rows("select id from call where id >= ? and id < ? limit ?", begins)
     if len(names) > _MOST_CALLS:
         return ()
     if _TURN.fullmatch(text):
@@ -73,7 +98,7 @@ def _calls(text: str) -> tuple[str, ...]:
     return tuple(name for (name,) in names)
 
 
-def _sessions(wanted: Filter, pattern: str) -> tuple[str, bool, bool]:
+def _sessions(wanted: Filter, pattern: Holds) -> tuple[str, bool, bool]:
     """The sessions with the text as a JSON list; with True, those without it, as they are fewer;
     with another True, they are many.
     """
@@ -98,21 +123,20 @@ def _sessions(wanted: Filter, pattern: str) -> tuple[str, bool, bool]:
     return f"[{','.join(lists)}]", False, _MANY * found > count
 
 
-def _few_without(wanted: Filter, pattern: str, count: int) -> list[int] | None:
+def _few_without(wanted: Filter, pattern: Holds, count: int) -> list[int] | None:
     """The sessions without the text, when its key or its thread's title alone leaves few."""
     for table, column, lead in _BROAD[: 2 if wanted.names else 1]:
         some = f"select {column} as held from {table} order by rowid desc limit {_SAMPLE}"  # noqa: S608
-        asked = f"select 2 * total(held {_HOLDS}) > count(*) from ({some})"  # noqa: S608
-        if not db.rows(asked, (pattern,))[0][0]:
+        asked = f"select 2 * total(held {pattern.sql}) > count(*) from ({some})"  # noqa: S608
+        if not db.rows(asked, (pattern.value,))[0][0]:
             continue
-        without = f"{lead} not coalesce({column} {_HOLDS}, 0)"
-        left = [session for (session,) in db.rows(without + ")" * ("(" in lead), (pattern,))]
+        without = f"{lead} not coalesce({column} {pattern.sql}, 0)"
+        left = [session for (session,) in db.rows(without + ")" * ("(" in lead), (pattern.value,))]
         if 2 * len(left) <= count:
             return _without(wanted, pattern, left)
     return None
 
 
-_HOLDS = "like ? escape '\\'"
 _SAMPLE = 500  # the newest, which tell whether most have a text
 # What a text that most sessions have is mostly in.
 _BROAD = (
@@ -121,7 +145,7 @@ _BROAD = (
 )
 
 
-def _without(wanted: Filter, pattern: str, sessions: list[int]) -> list[int]:
+def _without(wanted: Filter, pattern: Holds, sessions: list[int]) -> list[int]:
     """Those of some sessions that do not have the text at all."""
     among = json.dumps(sessions)
     gone: set[int] = set()
@@ -135,13 +159,13 @@ def _without(wanted: Filter, pattern: str, sessions: list[int]) -> list[int]:
     return [session for session in sessions if session not in gone]
 
 
-def _parts(wanted: Filter, pattern: str) -> Iterator[Part]:
+def _parts(wanted: Filter, pattern: Holds) -> Iterator[Part]:
     """The conditions, of which a session with the text meets one; those that none meets are left
     out.
     """
-    yield "s.key like ? escape '\\'", [pattern]
+    yield f"s.key {pattern.sql}", [pattern.value]
     # Few have a parent: the first half leads to those.
-    yield "s.parent > '' and s.parent like ? escape '\\'", [pattern]
+    yield f"s.parent > '' and s.parent {pattern.sql}", [pattern.value]
     for column in _WORDS + (_NAMES if wanted.names else ()):
         yield from valued(column, pattern)
     if wanted.names:
@@ -150,8 +174,8 @@ def _parts(wanted: Filter, pattern: str) -> Iterator[Part]:
         yield "s.project in (select value from json_each(?))", [json.dumps(wanted.meant)]
     if wanted.names:
         # Last, as it is the dearest to ask of a session that another part found.
-        titled = "select id from thread where title like ? escape '\\'"
-        yield f"s.thread in ({titled})", [pattern]
+        titled = f"select id from thread where title {pattern.sql}"  # noqa: S608 - ours
+        yield f"s.thread in ({titled})", [pattern.value]
 
 
 def _remotes(text: str) -> Iterator[Part]:
@@ -171,11 +195,11 @@ def _remotes(text: str) -> Iterator[Part]:
         yield "s.cwd in (select value from json_each(?))", [json.dumps(having)]
 
 
-def valued(column: str, pattern: str, table: str = "s") -> Iterator[Part]:
+def valued(column: str, pattern: Holds, table: str = "s") -> Iterator[Part]:
     """A column of few values among sessions, in some of which the text is."""
-    values = db.rows(_VALUES.format(column, _MOST_VALUES), (pattern,))
+    values = db.rows(_VALUES.format(column, _MOST_VALUES, pattern.sql), (pattern.value,))
     having = [value for value, holds in values if holds]
     if len(values) + 1 >= _MOST_VALUES:
-        yield f"{table}.{column} like ? escape '\\'", [pattern]
+        yield f"{table}.{column} {pattern.sql}", [pattern.value]
     elif having:
         yield f"{table}.{column} in (select value from json_each(?))", [json.dumps(having)]  # noqa: S608

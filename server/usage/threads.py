@@ -430,16 +430,16 @@ def _ordered(sort: str, names: bool, summed_up: bool) -> tuple[str, str, str]:
     return SORTS[sort], "g.thread", ""
 
 
-_HOLDS = "like ? escape '\\'"
 _OTHERS = (
-    "select 1 from thread_usage g left join thread t on t.id = g.thread "  # noqa: S608
-    f"where g.everything and not coalesce(t.title {_HOLDS}, 0) limit 1"
+    "select 1 from thread_usage g left join thread t on t.id = g.thread "
+    "where g.everything and not coalesce(t.title {}, 0) limit 1"
 )
 
 
 def _everywhere(wanted: Filter) -> bool:
     """Whether a text is in every thread's title, so that all their calls have it."""
-    return wanted.names and not db.rows(_OTHERS, (finding.like(wanted.text),))
+    held = finding.holding(wanted.text)
+    return wanted.names and not db.rows(_OTHERS.format(held.sql), (held.value,))
 
 
 def _rows(found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
