@@ -14,7 +14,7 @@ export function ChartHead({ title, source, table, show, save }: Props) {
     <div className="card-head">
       <h2>{title}</h2>
       <span className="tools">
-        <span className="chip">{source}</span>
+        <span className="chip" title={source}>{source}</span>
         <button type="button" className="quiet" onClick={() => show(!table)}>
           {t(table ? "do.chart" : "do.table")}
         </button>
