@@ -400,6 +400,7 @@ class Bulk:
             meta = dict(batch.state.get("meta") or {})
             meta["project"] = self._ledger.project(meta.get("cwd"))
             meta["parent"] = meta.get("parent") or batch.state.get("foreign")
+            self._ledger.stir(meta.get("cwd"))
             job.source.id = self._source + read.number
             job.source.fingerprint = read.fingerprint
             sums = self._ledger.count_days("codex", meta["project"], batch)

@@ -151,11 +151,21 @@ class Indexer:
                 while self._ledger.reread and not self._stopping:
                     self._again()
                     self._judge()
+                self._attach()
                 self.read_at = db.now_ms()
             finally:
                 self._progress = None
                 self._ledger.fresh = False
                 self._ledger.numbers.clear()
+
+    def _attach(self) -> None:
+        """Find where reviews belong that name no parent."""
+        if self._ledger.stirred is None or self._ledger.stirred:
+            if db.rows("select 1 from session where kind = 'review' limit 1"):
+                from server.ingest import reviews  # here: few have any
+
+                reviews.attach(self._ledger.stirred)
+            self._ledger.stirred = set()
 
     def _judge(self) -> None:
         if self._ledger.is_in_doubt():

@@ -49,6 +49,8 @@ class Ledger:
         # While a bulk load runs: the next number of a table's rows that are not part of it.
         self.numbers: dict[str, int] = {}
         self.reread: set[int] = set()  # files whose copied heads can now be told
+        # Folders with sessions that are not as they were (reviews.py); None: nobody knows which.
+        self.stirred: set[str] | None = None
         # By a log's number, what tells whose the calls are that several tell of.
         self._places: dict[int, tuple[Any, ...]] = {}
         self._began: dict[int, int] = {}  # the same, what is not stored yet
@@ -765,10 +767,14 @@ class Ledger:
         state = batch.state
         meta = dict(state.get("meta") or {})
         meta["parent"] = meta.get("parent") or state.get("foreign")
-        known = connection.execute("select project from session where key = ?", (state["owner"],))
+        known = connection.execute(
+            "select project, cwd from session where key = ?", (state["owner"],)
+        )
         before = known.fetchone()
         if source.provider == "claude":
             before = self._describe(connection, source, state["owner"], meta) or before
+        else:
+            self.stir(meta.get("cwd"), before and before[1])
         # It counts for what it always did, whatever became of the folder.
         meta["project"] = (before and before[0]) or self.project(meta.get("cwd"))
         last = meta.get("written") if batch.last is None else batch.last
@@ -792,6 +798,11 @@ class Ledger:
             if meta["project"]:
                 self._count_for(connection, session, None, meta["project"])
         return session, meta["project"]
+
+    def stir(self, *folders: str | None) -> None:
+        """Note that sessions of these folders are not as they were."""
+        if self.stirred is not None:
+            self.stirred.update(filter(None, folders))
 
     def _describe(
         self, connection: sqlite3.Connection, source: Source, key: str, meta: dict[str, Any]

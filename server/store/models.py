@@ -305,6 +305,7 @@ class Session(_Usage):
     source = IntegerField(null=True)  # SourceFile
     thread = TextField(index=True)
     parent = TextField(null=True)  # the key of the session that it came from
+    attached = TextField(null=True)  # …or, of a review that names none, most likely belongs to
     forked = BooleanField(default=False)  # it continues a copy of its parent's history
     inherited = IntegerField(default=0)  # leading calls that are the parent's
     guessed = BooleanField(default=False)  # …counted without the parent's log

@@ -536,7 +536,8 @@ def _sessions(thread: str) -> list[dict[str, Any]]:
     return [
         {
             "id": key,
-            "parentId": parent,
+            "parentId": parent or attached,
+            "attachment": "logged" if parent else "inferred" if attached else None,
             "kind": calls.kind(kind),
             "role": role,
             "title": title[0][0] if title and key == thread else _TITLES.get(kind),
@@ -550,11 +551,12 @@ def _sessions(thread: str) -> list[dict[str, Any]]:
         }
         for (
             key, parent, kind, role, started, ended, first_at, last_at, count, tokens, cost,
-            unpriced, cached, first,
+            unpriced, cached, first, attached,
         ) in db.rows(
             "select s.key, s.parent, s.kind, s.role, s.started_at, s.ended_at, min(l.first_at), "
             "max(l.last_at), sum(l.calls), sum(l.input + l.output), sum(l.cost), sum(l.unpriced), "
-            "sum(l.cached), sum(l.input) from session s left join slice l on l.session = s.id "
+            "sum(l.cached), sum(l.input), s.attached from session s "
+            "left join slice l on l.session = s.id "
             "where s.thread = ? group by s.id order by coalesce(s.started_at, min(l.first_at))",
             (thread,),
         )

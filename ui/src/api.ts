@@ -383,6 +383,8 @@ export interface ThreadPage {
 export interface ThreadSession {
   id: string;
   parentId: string | null;
+  /** Whether its log names the parent, or that was told by folder and time. */
+  attachment: "logged" | "inferred" | null;
   kind: "main" | "subagent" | "review" | "title";
   role: string | null;
   title: string | null;

@@ -331,7 +331,14 @@ function Sessions({ list }: { list: ThreadSession[] }) {
                   {session.role ?? titleOf(session.title, session.id)}
                 </Link>
               </th>
-              <td>{tIf(`threads.kind.${session.kind}`, session.kind)}</td>
+              <td>
+                {tIf(`threads.kind.${session.kind}`, session.kind)}
+                {session.attachment === "inferred" && (
+                  <small className="muted whose" title={t("threads.inferredWhy")}>
+                    {t("threads.inferred")}
+                  </small>
+                )}
+              </td>
               <td className="nowrap" title={full(session.startedAt)}>{stamp(session.startedAt, now)}</td>
               <td className="num">{count(session.calls)}</td>
               <td className="num" title={exact(session.totalTokens)}>
