@@ -152,6 +152,22 @@ def test_a_folder_whose_calls_went_leaves_the_name_to_the_other(client: FlaskCli
     assert set(groups(client)) == {"api"}
 
 
+def test_a_session_that_first_had_no_calls_tells_its_project(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    written(client, 1, ONE)
+    (log,) = services(client).config.codex_home.rglob("*.jsonl")
+    whole = log.read_bytes()
+    log.write_bytes(whole[: whole.index(b"\n") + 1])
+    scan(client)
+    services(client).indexer.__dict__["_ledger"] = Ledger()  # as after a restart
+    log.write_bytes(whole)
+    scan(client)
+    written(client, 2, TWO)
+    scan(client)
+    assert set(groups(client)) == {"one/api", "two/api"}
+
+
 def test_a_folder_that_is_renamed_frees_the_name(client: FlaskClient) -> None:
     written(client, 1, "/home/me/x/secret-project")
     log = ClaudeLog(1)

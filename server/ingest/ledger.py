@@ -775,8 +775,10 @@ class Ledger:
             before = self._describe(connection, source, state["owner"], meta) or before
         else:
             self.stir(meta.get("cwd"), before and before[1])
-        # It counts for what it always did, whatever became of the folder.
-        meta["project"] = (before and before[0]) or self.project(meta.get("cwd"))
+        # It counts for what it always did, whatever became of the folder; the folder is asked for
+        # all the same, as a session that had no calls yet may be the first of its project.
+        of_folder = self.project(meta.get("cwd"))
+        meta["project"] = (before and before[0]) or of_folder
         last = meta.get("written") if batch.last is None else batch.last
         owner = state["owner"]
         meta["number"] = self._number("session")
