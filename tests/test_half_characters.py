@@ -29,7 +29,10 @@ def session(number: int, **odd: Any) -> list[dict[str, Any]]:
         "turn_context": {"turn_id": "t1", "model": "gpt-5.5", "cwd": "/w"},
         "token_usage_record": {
             "thread_id": thread, "turn_id": "t1", "response_id": f"resp_{number}",
-            "usage": {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12},
+            "usage": {
+                "input_tokens": 9, "cached_input_tokens": 0, "output_tokens": 3,
+                "reasoning_output_tokens": 0, "total_tokens": 12,
+            },
         },
         "event_msg": {
             "type": "token_count", "info": None,

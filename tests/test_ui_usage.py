@@ -66,7 +66,7 @@ def test_every_usage_page_is_sound(
 def test_empty_usage_pages_say_what_would_fill_them(served: Served, watched: Watched) -> None:
     said = {
         "/trends": "No calls in this time",
-        "/insights": "Nothing needs you now.",
+        "/insights": "No threads yet",
         "/threads": "No threads yet",
     }
     for path, sentence in said.items():
