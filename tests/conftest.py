@@ -12,7 +12,9 @@ import pytest
 from werkzeug.routing import Rule
 
 from server.config import Config
+from server.ingest import codex
 from server.store import db, migrations, settings
+from tests import compiled
 from tests.spread import Spread, drives_chromium
 
 
@@ -26,6 +28,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The longest piece of work begins first, so that no process ends long after the other."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not drives_chromium(item.nodeid))
+
+
+@pytest.fixture(scope="session")
+def compiled_part(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The compiled reader as the source has it now."""
+    return compiled.module(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture
+def usual(compiled_part: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same, as the one that reads."""
+    monkeypatch.setattr(codex, "usual", compiled_part)
+    return compiled_part
 
 
 @pytest.fixture(autouse=True)

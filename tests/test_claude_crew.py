@@ -32,17 +32,6 @@ WORDS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return compiled.module(tmp_path_factory.mktemp("compiled"))
-
-
-@pytest.fixture
-def usual(made: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(codex, "usual", made)
-    return made
-
-
 def jobs_of(paths: list[Path]) -> list[Job]:
     found = []
     for number, path in enumerate(paths):

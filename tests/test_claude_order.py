@@ -19,7 +19,6 @@ from server.ingest import claude, codex, scan
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, migrations, settings
-from tests import compiled
 from tests.test_exact_sums import A, B, Line, agree, line
 
 ASKED = {
@@ -36,11 +35,6 @@ ASKED = {
 }
 Told = dict[str, list[tuple[Any, ...]]]
 Logs = dict[str, list[Line]]  # by what they are called below the projects' folder
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return compiled.module(tmp_path_factory.mktemp("compiled"))
 
 
 def put(config: Config, logs: Logs) -> None:
@@ -92,12 +86,16 @@ def in_steps(config: Config, steps: Sequence[Logs], name: str) -> Told:
 
 
 def ways(
-    config: Config, logs: Logs, made: Any, monkeypatch: pytest.MonkeyPatch, orders: Iterable[Any]
+    config: Config,
+    logs: Logs,
+    compiled_part: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    orders: Iterable[Any],
 ) -> dict[str, Told]:
     """What every way of reading the same logs says."""
     put(config, logs)
     found = {}
-    for name, module in (("compiled", made), ("Python", None)):
+    for name, module in (("compiled", compiled_part), ("Python", None)):
         monkeypatch.setattr(codex, "usual", module)
         found[name] = cold(config)
     for number, order in enumerate(orders):
@@ -151,12 +149,12 @@ def at(second: int, cwd: str | None, name: str, **rest: Any) -> Line:
 )  # fmt: skip
 def test_a_session_was_where_its_own_log_says(
     config: Config,
-    made: Any,
+    compiled_part: Any,
     monkeypatch: pytest.MonkeyPatch,
     logs: Logs,
     expected: str | None,
 ) -> None:
-    found = equal(ways(config, logs, made, monkeypatch, itertools.permutations(logs)))
+    found = equal(ways(config, logs, compiled_part, monkeypatch, itertools.permutations(logs)))
     assert [row[3] for row in found["sessions"]] == [expected]
     project = found["sessions"][0][2]
     assert {row[3] for row in found["days"] if row[1] == "project"} == {project or ""}
@@ -211,10 +209,10 @@ def history(session: str) -> list[Line]:
     ],
 )  # fmt: skip
 def test_a_repeated_call_is_the_originals(
-    config: Config, made: Any, monkeypatch: pytest.MonkeyPatch, logs: Logs, owner: str
+    config: Config, compiled_part: Any, monkeypatch: pytest.MonkeyPatch, logs: Logs, owner: str
 ) -> None:
     named = {f"-home-me-x/{name}": lines for name, lines in logs.items()}
-    found = equal(ways(config, named, made, monkeypatch, itertools.permutations(named)))
+    found = equal(ways(config, named, compiled_part, monkeypatch, itertools.permutations(named)))
     (call,) = [row for row in found["calls"] if row[0] == "msg_1"]
     assert (call[1], call[11]) == (owner, 500)
 
@@ -300,12 +298,12 @@ def pieces(logs: Logs, chance: random.Random) -> list[Logs]:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_every_way_of_reading_gives_the_same(
-    config: Config, made: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+    config: Config, compiled_part: Any, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     chance = random.Random(seed)
     logs = forest(chance)
     orders = [chance.sample(list(logs), len(logs)) for _ in range(2)]
-    found = ways(config, logs, made, monkeypatch, orders)
+    found = ways(config, logs, compiled_part, monkeypatch, orders)
     for number in range(2):
         found[f"pieces {number}"] = in_steps(config, pieces(logs, chance), f"pieces{number}")
     equal(found)

@@ -27,17 +27,6 @@ HEAD = (
 ROW = reader.COLUMNS.replace("offset", '"offset"')
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return compiled.module(tmp_path_factory.mktemp("compiled"))
-
-
-@pytest.fixture
-def usual(made: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(codex, "usual", made)
-    return made
-
-
 def jobs_of(paths: list[Path]) -> list[Job]:
     found = []
     for path in paths:

@@ -18,9 +18,9 @@ from server.ingest import codex
 from tests import compiled
 
 
-@pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return compiled.module(tmp_path_factory.mktemp("compiled"))
+@pytest.fixture
+def usual(compiled_part: Any) -> Any:
+    return compiled_part
 
 
 def anew(path: Path) -> None:

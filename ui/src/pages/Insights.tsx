@@ -8,16 +8,16 @@ import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights"
 import { AllowanceCard } from "../parts/AllowanceCard";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
-import { CodexHome } from "../parts/CodexHome";
 import { Cost } from "../parts/Cost";
 import { SearchBox } from "../parts/Filters";
+import { NoThread } from "../parts/NoThread";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
-import { useOptions, UsageBar } from "../parts/UsageBar";
+import { UsageBar } from "../parts/UsageBar";
 import { Attention, threadCost, titled, titleOf } from "../threads";
 import { asked, NO_FILTER, onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
@@ -87,7 +87,7 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
           </ul>
         ) : (
           <div className="card">
-            {unmatched ? <NoThread usage={usage} /> : <Empty title={t("overview.attention.none")}>{t("insights.noneText")}</Empty>}
+            {unmatched ? <Unmatched usage={usage} /> : <Empty title={t("overview.attention.none")}>{t("insights.noneText")}</Empty>}
           </div>
         )}
       </section>
@@ -106,7 +106,7 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
           {data.threads.length ? (
             <Asking data={data} usage={usage} />
           ) : (
-            <NoThread usage={usage} />
+            <Unmatched usage={usage} />
           )}
         </section>
       )}
@@ -116,34 +116,12 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
   );
 }
 
-function NoThread({ usage }: { usage: Usage }) {
+function Unmatched({ usage }: { usage: Usage }) {
+  const q = usage.get("q");
   return (
-    <OrArchived usage={usage} asked={{ q: usage.get("q") }} title={t("threads.noMatch")}>
-      <Nothing usage={usage} />
+    <OrArchived usage={usage} asked={{ q }} title={t("threads.noMatch")}>
+      <NoThread filtered={usage.narrowed || !!q} clear={() => usage.change(NO_FILTER)} />
     </OrArchived>
-  );
-}
-
-/** No thread: none of these filters', or none at all yet. */
-function Nothing({ usage }: { usage: Usage }) {
-  const bare = useOptions()?.models.length === 0;
-  if (bare || (!usage.narrowed && !usage.get("q")))
-    return (
-      <Empty title={t("threads.empty")}>
-        <CodexHome word="calls.emptyText" />
-      </Empty>
-    );
-  return (
-    <Empty
-      title={t("threads.noMatch")}
-      action={
-        <button type="button" onClick={() => usage.change(NO_FILTER)}>
-          {t("do.clear")}
-        </button>
-      }
-    >
-      {t("requests.noMatchText")}
-    </Empty>
   );
 }
 

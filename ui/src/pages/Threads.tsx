@@ -9,19 +9,19 @@ import { useNow, useTitle, useWide } from "../hooks";
 import { NAMED } from "../insights";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, Off, PresetChip, Presets, shownOf } from "../parts/Chips";
-import { CodexHome } from "../parts/CodexHome";
 import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
 import { Cost } from "../parts/Cost";
 import { SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { NestedCalls } from "../parts/NestedCalls";
+import { NoThread } from "../parts/NoThread";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
-import { Empty, Failure, Skeleton } from "../parts/States";
+import { Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
-import { useOptions, UsageBar } from "../parts/UsageBar";
+import { UsageBar } from "../parts/UsageBar";
 import { mix, THREAD_COLUMNS, TITLE_COLUMN, titleOf, type ThreadColumn } from "../threads";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { oneOf } from "../range";
@@ -129,7 +129,11 @@ export function Threads() {
       ) : (
         <section className="card">
           <OrArchived usage={filters} asked={filters.asked} title={t("threads.noMatch")}>
-            <Nothing filters={filters} />
+            <NoThread
+              filtered={filters.narrowed || filters.own}
+              clear={() => filters.change(NO_FILTER)}
+              action={<ReadLogs primary />}
+            />
           </OrArchived>
         </section>
       )}
@@ -403,28 +407,5 @@ function Csv({ filters }: { filters: Filters }) {
     >
       {t("calls.csv")} <span aria-hidden="true">▾</span>
     </Menu>
-  );
-}
-
-function Nothing({ filters }: { filters: Filters }) {
-  // A ledger that knows no model holds no call: other filters would show no more.
-  const bare = useOptions()?.models.length === 0;
-  if (bare || (!filters.narrowed && !filters.own))
-    return (
-      <Empty title={t("threads.empty")} action={<ReadLogs primary />}>
-        <CodexHome word="calls.emptyText" />
-      </Empty>
-    );
-  return (
-    <Empty
-      title={t("threads.noMatch")}
-      action={
-        <button type="button" onClick={() => filters.change(NO_FILTER)}>
-          {t("do.clear")}
-        </button>
-      }
-    >
-      {t("requests.noMatchText")}
-    </Empty>
   );
 }
