@@ -28,6 +28,8 @@
   const [cents, fine] = [signed(dollars(2)), signed(dollars(4))];
   const moment = zoned({ dateStyle: "medium", timeStyle: "short" });
   const exact = zoned({ dateStyle: "long", timeStyle: "long" });
+  const span = zoned({ dateStyle: "long" });
+  const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" }); // a day is the same in every zone
   const parts = (() => {
     const options = { year: "numeric", month: "2-digit", day: "2-digit", calendar: "gregory", numberingSystem: "latn" };
     try {
@@ -39,6 +41,8 @@
   const dayOf = (ms) => parts.format(ms).split("/").reverse().join("-");
   const number = (value) => (value === null ? "–" : whole.format(value));
   const tenth = (value) => (value === null ? "–" : decimals.format(value));
+  const credits = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+  const credit = (value) => (value === null ? "–" : credits.format(value)); // in a column, point below point
   const share = (value) => (value === null ? "–" : percents.format(value));
   function money(value) {
     if (value === null) return "–";
@@ -119,6 +123,7 @@
     figure("calls.col.cache", (call) => call.cacheRatio, (call) => share(call.cacheRatio)),
     figure("calls.col.duration", (call) => call.durationMs, (call) => duration(call.durationMs), true),
     figure("calls.col.cost", (call) => call.costUsd, callCost),
+    figure("calls.credits", (call) => call.credits, (call) => credit(call.credits), true),
   ];
   const SUMS = [
     figure("series.calls", (sum) => sum.calls, (sum) => number(sum.calls)),
@@ -128,6 +133,7 @@
     figure("calls.col.output", (sum) => sum.outputTokens, (sum) => number(sum.outputTokens)),
     figure("calls.col.cache", (sum) => sum.cacheRatio, (sum) => share(sum.cacheRatio)),
     figure("calls.col.cost", (sum) => sum.costUsd, cost),
+    figure("calls.credits", (sum) => sum.credits, (sum) => credit(sum.credits), true),
   ];
   const threads = figure("threads.title", (sum) => sum.threadCount, (sum) => number(sum.threadCount));
   const latest = time("threads.col.latest", (sum) => sum.latest, (sum) => moment.format(sum.latest));
@@ -158,18 +164,67 @@
     days: {
       word: "report.days",
       key: (call) => call.day,
-      columns: [time("series.day", (sum) => sum.first.day, (sum) => sum.first.day), threads, ...SUMS],
+      columns: [time("series.day", (sum) => sum.first.day, (sum) => date.format(Date.parse(sum.first.day))), threads, ...SUMS],
       sort: 0,
       narrow: (sum) => ({ from: sum.first.day, to: sum.first.day }),
     },
   };
 
   const state = { view: "calls", sorts: {}, shown: PAGE, open: null };
-  for (const [name, view] of Object.entries(VIEWS)) state.sorts[name] = { at: view.sort, down: true };
-  const FIELDS = ["q", "model", "effort", "project", "price", "from", "to"];
+  const FIELDS = ["q", "provider", "model", "effort", "project", "price", "from", "to"];
   const asked = () => Object.fromEntries(FIELDS.map((name) => [name, $(name).value]));
 
   const ANY = "\u0000";
+  const unset = (name) => (["q", "from", "to"].includes(name) ? "" : name === "range" ? "all" : ANY);
+  const usual = (view) => ({ at: VIEWS[view].sort, down: true });
+
+  // The address keeps what is shown, so that a reload or a copied link shows the same. A change is
+  // a step that "back" undoes, unless it is typing.
+  const keyOf = (column) => column.word.split(".").pop();
+  function kept(typing = false) {
+    const [said, sort, own] = [new URLSearchParams(), state.sorts[state.view], usual(state.view)];
+    if (state.view !== "calls") said.set("view", state.view);
+    // "The last 7 days" are days only for this page.
+    const dated = $("range").value === "custom";
+    for (const name of ["range", ...FIELDS]) {
+      const field = $(name);
+      if (field.value !== unset(name) && (dated || field.type !== "date")) said.set(name, field.value);
+    }
+    if (sort.at !== own.at || sort.down !== own.down) {
+      said.set("sort", keyOf(VIEWS[state.view].columns[sort.at]));
+      said.set("order", sort.down ? "desc" : "asc");
+    }
+    if (state.open) said.set("call", state.open.id);
+    const [page, hash] = location.href.split("#");
+    if ((hash ?? "") === said.toString()) return;
+    const to = `${page}${String(said) && "#"}${said}`;
+    try {
+      if (typing) history.replaceState(null, "", to);
+      else history.pushState(null, "", to);
+    } catch {
+      // Where the page stands in another's frame, its address is not its own.
+    }
+  }
+
+  // What an address asks for; what this page does not have counts as not asked.
+  function restored() {
+    const said = new URLSearchParams(location.hash.slice(1));
+    const view = said.get("view") ?? "";
+    state.view = Object.hasOwn(VIEWS, view) ? view : "calls";
+    for (const name of Object.keys(VIEWS)) state.sorts[name] = usual(name);
+    const at = VIEWS[state.view].columns.findIndex((column) => keyOf(column) === said.get("sort"));
+    if (at >= 0) state.sorts[state.view] = { at, down: said.get("order") !== "asc" };
+    for (const name of ["range", ...FIELDS]) {
+      const [field, value] = [$(name), said.get(name) ?? unset(name)];
+      field.value = value;
+      if (field.value !== value) field.value = unset(name);
+    }
+    if ($("range").value !== "custom") dated();
+    state.shown = PAGE;
+    state.open = (state.view === "calls" && calls.find((call) => call.id === said.get("call"))) || null;
+    draw();
+  }
+
   const matches = (wanted, value) => wanted === ANY || (value ?? "") === wanted;
   function found(wanted) {
     if (wanted.from && wanted.to && wanted.from > wanted.to) return null;
@@ -177,6 +232,7 @@
     return calls.filter(
       (call) =>
         (!words || call.text.includes(words)) &&
+        matches(wanted.provider, call.provider) &&
         matches(wanted.model, call.model) &&
         matches(wanted.effort, call.effort) &&
         matches(wanted.project, call.project) &&
@@ -214,6 +270,7 @@
         // Figures and times begin with the most, names with the first.
         state.sorts[state.view] = { at: place, down: now ? !sort.down : column.down };
         draw();
+        kept();
         $("table").querySelectorAll("th button")[place].focus();
       };
       const mark = el("span", { "aria-hidden": "true", class: "mark" }, now ? (sort.down ? "↓" : "↑") : "");
@@ -229,21 +286,22 @@
 
   function line(view, row) {
     const act = () => (view.narrow ? narrowed(view.narrow(row)) : toggled(row));
-    const cells = view.columns.map((column) => el("td", { class: classes(column), dir: column.named && "auto", title: column.named ? (column.of(row) ?? null) : null }, column.show(row)));
-    const open = view.narrow ? null : String(state.open === row);
-    const made = el("tr", { class: "row", tabindex: "0", "aria-expanded": open, on: act }, ...cells);
-    made.addEventListener("keydown", (event) => {
-      if (event.target !== made || (event.key !== "Enter" && event.key !== " ")) return;
-      event.preventDefault();
-      act();
+    const open = state.open === row;
+    // A press on the button is one on its row; the keyboard and a reader have the button.
+    const button = (text) => el("button", { type: "button", "aria-expanded": view.narrow ? null : String(open) }, text);
+    const cells = view.columns.map((column, place) => {
+      const shown = place ? column.show(row) : button(column.show(row));
+      return el("td", { class: classes(column), dir: column.named && "auto", title: column.named ? (column.of(row) ?? null) : null }, shown);
     });
+    const made = el("tr", { class: open ? "row open" : "row", on: act }, ...cells);
     return state.open === row ? [made, el("tr", { class: "detail" }, el("td", { colspan: String(view.columns.length) }, detail(row)))] : [made];
   }
 
   function toggled(call) {
     state.open = state.open === call ? null : call;
     draw();
-    const at = [...$("table").querySelectorAll("tr.row")][state.listed.indexOf(call)];
+    kept();
+    const at = [...$("table").querySelectorAll("td button")][state.listed.indexOf(call)];
     at?.focus({ preventScroll: true });
   }
 
@@ -260,7 +318,7 @@
       ["calls.col.time", exact.format(call.ms)],
       ["calls.col.thread", call.name],
       ["calls.col.project", call.project],
-      ["calls.provider", call.provider],
+      ["calls.provider", known(`provider.${call.provider}`) ?? call.provider],
       ["calls.col.model", call.model],
       ["calls.col.effort", call.effort],
       ["calls.col.initiator", known(`calls.initiator.${call.initiator}`) ?? call.initiator],
@@ -302,14 +360,22 @@
     $("totals").replaceChildren(...said.map(([word, value]) => el("div", {}, el("dt", {}, upper(t(word))), el("dd", {}, value))));
   }
 
+  // From the first to the last day of these calls, as a person says it.
+  function period(listed) {
+    const [first, last] = listed.reduce(([from, to], call) => [Math.min(from, call.ms), Math.max(to, call.ms)], [Infinity, -Infinity]);
+    return listed.length ? span.formatRange(first, last) : "–";
+  }
+
   function draw() {
     const wanted = asked();
     const listed = found(wanted);
     const view = VIEWS[state.view];
     const sort = state.sorts[state.view];
     const rows = ordered(view.key ? grouped(listed ?? [], view.key) : (listed ?? []), view.columns[sort.at], sort.down);
+    if (state.open) state.shown = Math.max(state.shown, rows.indexOf(state.open) + 1);
     state.listed = rows.slice(0, state.shown);
     totals(summed(listed ?? []));
+    $("period").textContent = period(listed ?? []);
     const none = listed === null ? t("filter.reversed") : t("calls.noMatch");
     $("said").textContent = listed === null ? none : t("snapshot.matching", { shown: number(listed.length), total: number(calls.length) });
     const body = rows.length ? state.listed.flatMap((row) => line(view, row)) : [el("tr", {}, el("td", { colspan: String(view.columns.length), class: "none" }, none))];
@@ -317,23 +383,33 @@
     $("more").hidden = rows.length <= state.shown;
     $("more").textContent = `${t("calls.more")} (${t("calls.shown", { shown: number(state.listed.length), total: number(rows.length) })})`;
     for (const tab of document.querySelectorAll("#views button")) tab.setAttribute("aria-pressed", String(tab.dataset.view === state.view));
-    $("clear").hidden = FIELDS.every((name) => ["", ANY].includes(wanted[name]));
+    $("dates").hidden = $("range").value !== "custom";
+    $("clear").hidden = FIELDS.every((name) => wanted[name] === unset(name));
     $("marks").hidden = !(listed ?? []).some((call) => call.costUsd === null) || !(listed ?? []).some((call) => call.costUsd !== null);
     $("estimated").hidden = state.view !== "calls" || !state.listed.some((call) => call.priceStatus === "estimated");
   }
 
-  function changed() {
+  function changed(typing = false) {
     state.shown = PAGE;
     state.open = null;
     draw();
+    kept(typing);
+  }
+
+  // The days of the chosen time, counted back from the day of the page.
+  function dated() {
+    const DAY = 86400000;
+    const back = { today: 0, "7d": 6, "30d": 29 }[$("range").value];
+    $("from").value = back === undefined ? "" : dayOf(made - back * DAY);
+    $("to").value = back === undefined ? "" : dayOf(made);
   }
 
   function ranged() {
-    const DAY = 86400000;
-    const back = { today: 0, "7d": 6, "30d": 29 }[$("range").value];
-    if ($("range").value === "custom") return $("from").focus();
-    $("from").value = back === undefined ? "" : dayOf(made - back * DAY);
-    $("to").value = back === undefined ? "" : dayOf(made);
+    if ($("range").value === "custom") {
+      $("dates").hidden = false; // the days of before, to be changed
+      return $("from").focus();
+    }
+    dated();
     changed();
   }
 
@@ -344,6 +420,7 @@
   }
 
   function begun() {
+    choices("provider", calls.map((call) => call.provider ?? ""), (value) => data.words[`provider.${value}`] ?? (value || "–"));
     choices("model", calls.map((call) => call.model ?? ""));
     choices("effort", calls.map((call) => call.effort ?? ""));
     choices("project", calls.map((call) => call.project ?? ""));
@@ -357,20 +434,22 @@
     const few = { shown: number(calls.length), total: number(data.total) };
     $("bound").textContent = calls.length < data.total ? t("snapshot.newest", few) : t("snapshot.all", few);
     $("clear").addEventListener("click", () => {
-      for (const name of FIELDS) $(name).value = ["q", "from", "to"].includes(name) ? "" : ANY;
-      $("range").value = "all";
+      for (const name of ["range", ...FIELDS]) $(name).value = unset(name);
       changed();
     });
     $("more").addEventListener("click", () => { state.shown += PAGE; draw(); });
     $("range").addEventListener("change", ranged);
-    for (const name of ["from", "to"]) $(name).addEventListener("change", () => { $("range").value = $("from").value || $("to").value ? "custom" : "all"; });
-    for (const name of FIELDS) $(name).addEventListener("input", changed);
+    for (const name of ["from", "to"]) $(name).addEventListener("input", () => { $("range").value = $("from").value || $("to").value ? "custom" : "all"; });
+    for (const name of FIELDS) $(name).addEventListener("input", () => changed(name === "q"));
     // On paper there is no button for more.
-    window.addEventListener("beforeprint", () => { state.shown = Infinity; draw(); });
-    window.addEventListener("afterprint", changed);
+    let before = PAGE;
+    window.addEventListener("beforeprint", () => { before = state.shown; state.shown = Infinity; draw(); });
+    window.addEventListener("afterprint", () => { state.shown = before; draw(); });
+    window.addEventListener("hashchange", restored);
     $("still").remove();
     $("live").hidden = false;
-    draw();
+    restored();
+    if (state.open) $("table").querySelector(".detail")?.scrollIntoView({ block: "center" });
   }
   begun();
 })();

@@ -40,8 +40,8 @@ WORDS = (
     "calls.col.new", "calls.col.output", "calls.col.reasoning", "calls.col.cache",
     "calls.col.duration", "calls.col.cost", "calls.col.gap", "calls.col.initiator",
     "calls.provider", "calls.cacheShare", "calls.contextShare", "calls.credits",
-    "calls.threadId", "calls.sessionId", "calls.callId", "calls.price.exact",
-    "calls.price.estimated", "calls.price.unpriced", "calls.initiator.user",
+    "provider.codex", "provider.claude", "calls.threadId", "calls.sessionId", "calls.callId",
+    "calls.price.exact", "calls.price.estimated", "calls.price.unpriced", "calls.initiator.user",
     "calls.initiator.agent", "calls.initiator.tool", "calls.initiator.compaction",
     "calls.initiator.unknown", "calls.total.calls", "calls.total.tokens", "calls.total.cached",
     "calls.total.new", "calls.total.output", "calls.total.cost", "calls.total.credits",
@@ -77,7 +77,8 @@ def page(speech: Speech, figures: Mapping[str, Any], about: Mapping[str, Any]) -
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="referrer" content="no-referrer">'
         f"<title>{title}</title><style>{style}</style>"
-        f"<h1>{title}</h1><p>{days_of(speech, figures)}</p>{_chips(speech, about)}"
+        f"<header><h1>{title}</h1><p id=period>{days_of(speech, figures)}</p>"
+        f"{_chips(speech, about)}</header>"
         f"{_live(speech)}<div id=still class=totals><noscript><p>"
         f"{speech.word('snapshot.noscript')}</p></noscript>{tables(speech, figures)}</div>"
         f"<footer><p>{speech.word('snapshot.alone')}</p><p>{speech.word('report.foot')}</p></footer>"
@@ -121,7 +122,7 @@ def _live(speech: Speech) -> str:
         f'<div class=filters role=search aria-label="{word("filter.bar")}">'
         f"<label class=search>{word('filter.search')}"
         f'<input type=search id=q placeholder="{word("calls.searchHint")}"></label>'
-        f"{choices}{days}"
+        f"{choices}<span id=dates>{days}</span>"
         f"<button type=button id=clear hidden>{word('do.clear')}</button></div>"
         '<div class=bar><div id=views></div><span id=said class=quiet role="status"></span></div>'
         "<div class=scroll><table id=table></table></div>"
@@ -132,8 +133,8 @@ def _live(speech: Speech) -> str:
 
 
 _CHOICES = (
-    ("range", "range"), ("model", "model"), ("effort", "effort"), ("project", "project"),
-    ("price", "confidence"),
+    ("range", "range"), ("provider", "provider"), ("model", "model"), ("effort", "effort"),
+    ("project", "project"), ("price", "confidence"),
 )  # fmt: skip
 
 

@@ -71,7 +71,12 @@ DESKTOP_LOCK = "linux-desktop.lock"
 DESKTOP_SOURCE = ("pycairo", "pygobject")
 
 # Named, because collecting every test takes longer than running these.
-PACKAGED_TESTS = ("tests/test_tray.py", "tests/test_packaged.py", "tests/test_webview.py")
+PACKAGED_TESTS = (
+    "tests/test_tray.py",
+    "tests/test_packaged.py",
+    "tests/test_webview.py",
+    "tests/test_ui_snapshot.py",
+)
 
 # Two processes where there are two cores; ARGS="-n 0" has one, and so has ARGS=--pdb.
 # `tests/conftest.py` says what goes together and what begins.

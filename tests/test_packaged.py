@@ -1,6 +1,6 @@
 """The one-file program: whole, small, and itself without a source tree around it.
 
-make binary ARGS=--test         builds it, then runs this and tests/test_tray.py on it
+make binary ARGS=--test         builds it, then runs this and the tests of tray, window and snapshot
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_the_policy_permits_its_own_script_and_style_alone() -> None:
 def test_every_word_of_the_script_is_there() -> None:
     used = set(re.findall(r'"((?:[a-z]+\.)+[A-Za-z0-9]+)"', _SCRIPT))
     ranges = {f"range.{name}" for name in ("all", "today", "7d", "30d", "custom")}
-    assert used - set(snapshot.WORDS) == {"tr.row"} and ranges <= set(snapshot.WORDS)
+    assert used <= set(snapshot.WORDS) and ranges <= set(snapshot.WORDS)
     for language in words.languages():
         assert set(snapshot.WORDS) - set(words.catalogue(language)) == set(), language
 
