@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from _weakref import ref  # `weakref` itself takes longer to load
 
 from server.errors import AppError
 from server.lazy import Local, Log, RLock, contextmanager, get_ident, suppress
@@ -26,6 +27,7 @@ _NEW = "usage.db.new"
 _KEPT = "corrupt"
 _TOLD_SECONDS = 7 * 24 * 3600
 _WRITE_WORDS = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+_MOST_KEPT = 3  # connections that wait for the next page, with what each has in memory
 _FAULTY_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES)
 _DAMAGED_WORDS = ("malformed", "not a database")
 _FAULTY_WORDS = ("is full", "I/O", "locked", "readonly", "unable to open", *_DAMAGED_WORDS)
@@ -47,6 +49,24 @@ class StoreError(AppError):
     status, code = 507, "data_folder_unusable"
 
 
+class _Lasting(sqlite.Connection):
+    """A connection that goes from one page to the next."""
+
+    def execute(self, *given: Any) -> Any:
+        made = super().execute(*given)
+        self.__dict__.setdefault("made", []).append(ref(made))
+        return made
+
+    def settle(self) -> None:
+        """End whatever was left unread: it would keep the next page in this one's moment."""
+        for each in self.__dict__.pop("made", ()):
+            cursor = each()
+            if cursor is not None:
+                cursor.close()
+        if self.in_transaction:
+            self.execute("rollback")
+
+
 class Database:
     """A SQLite file whose writes go through `writing()`: a connection for each thread.
 
@@ -63,26 +83,70 @@ class Database:
         # free disk space, and no last close has to fold the WAL into the file.
         self.anchor: sqlite.Connection | None = None
         self._pragmas: dict[str, Any] = {}
+        self._kept: list[_Lasting] = []  # those used last at the end
         self._own = Local()
         self._writer: int | None = None
 
     def init(self, path: str | None, pragmas: dict[str, Any] | None = None) -> None:
         """Use this file from now on; None: any use is an error."""
         self.database, self._pragmas = path, pragmas or {}
+        self._drop_kept()
 
     def connect(self) -> bool:
         """Open this thread's connection; False when it is open already."""
         if getattr(self._own, "connection", None) is not None:
             return False
+        self._own.connection = self._opened()
+        return True
+
+    def _opened(self, kind: Any = sqlite.Connection) -> Any:
         if self.database is None:
             raise sqlite.ProgrammingError("the database is closed")
         connection = sqlite.connect(
-            self.database, timeout=5, isolation_level=None, check_same_thread=False
+            self.database, timeout=5, isolation_level=None, check_same_thread=False, factory=kind
         )
         for name, value in self._pragmas.items():
             connection.execute(f"pragma {name} = {value}")
+        return connection
+
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """This thread's connection within the block is one that is not closed after it.
+
+        Only a few are kept: what each has in memory (pages, and statements that are made out) is
+        what makes the next page quick.
+        """
+        if not self.is_closed():
+            yield
+            return
+        path = self.database
+        try:
+            connection = self._kept.pop()
+        except IndexError:
+            connection = self._opened(_Lasting)
         self._own.connection = connection
-        return True
+        try:
+            yield
+        finally:
+            self._own.connection = None
+            self._keep(connection, path)
+
+    def _keep(self, connection: _Lasting, path: str | None) -> None:
+        try:
+            connection.settle()
+        except sqlite.Error:
+            connection.close()
+            return
+        self._kept.append(connection)
+        # Another thread may have closed the database meanwhile.
+        if path != self.database:
+            self._drop_kept()
+        self._drop_kept(_MOST_KEPT)
+
+    def _drop_kept(self, most: int = 0) -> None:
+        with suppress(IndexError):  # another thread may take one
+            while len(self._kept) > most:
+                self._kept.pop(0).close()
 
     def connection(self) -> sqlite.Connection:
         """This thread's connection."""
@@ -188,6 +252,13 @@ def reading(database: Database = usage) -> Iterator[sqlite.Connection]:
     finally:
         if opened:
             database.close()
+
+
+@contextmanager
+def reading_pages() -> Iterator[None]:
+    """As `reading`, for a page: the connection stays for the next one."""
+    with usage.lasting():
+        yield
 
 
 def reading_one_moment(database: Database = usage) -> bool:
