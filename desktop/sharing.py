@@ -7,20 +7,27 @@ from html import escape
 from typing import Any
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8884;--bar:#17717f}
-@media (prefers-color-scheme:dark){:root{--bar:#6cc8d6}}
-body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
-dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:1rem;margin:0}
-dt{opacity:.7}dd{margin:0;font-size:1.3rem;font-variant-numeric:tabular-nums}
-table{border-collapse:collapse;width:100%}
-th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:start}
+:root{color-scheme:light dark;--paper:#faf9f6;--surface:#fff;--line:#e6e4df;--ink:#1e2124}
+:root{--muted:#5f666d;--bar:#17717f;--sunken:#f1efea}
+@media (prefers-color-scheme:dark){:root{--paper:#131517;--surface:#1a1d20;--line:#2c3135}
+:root{--ink:#e9e7e2;--muted:#a3a9af;--bar:#6cc8d6;--sunken:#22262a}}
+body{font:14px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
+body{max-width:62rem;margin:0 auto;padding:24px}
+h1{font-size:28px;line-height:1.2;margin:0 0 8px}h2{font-size:16px;margin:32px 0 8px}
+dl,table{background:var(--surface);border:1px solid var(--line);border-radius:8px}
+dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:16px}
+dl{margin:16px 0 0;padding:16px}
+dt{color:var(--muted);font-size:12px}dd{margin:0;font-size:20px;font-variant-numeric:tabular-nums}
+table{border-collapse:separate;border-spacing:0;width:100%}
+th,td{padding:7px 12px;border-bottom:1px solid var(--line);text-align:start}
+th{color:var(--muted);font-size:12px;font-weight:500}tr:last-child td{border-bottom:0}
 td.n,th.n{text-align:end;white-space:nowrap;font-variant-numeric:tabular-nums}
-meter{width:100%;min-width:6rem;height:.6rem;border:0;background:#8882}
-meter::-webkit-meter-bar{background:#8882;border:0;height:.6rem}
+meter{width:100%;min-width:6rem;height:10px;border:0;background:var(--sunken);vertical-align:middle}
+meter::-webkit-meter-bar{background:var(--sunken);border:0;height:10px}
 meter::-webkit-meter-optimum-value{background:var(--bar)}
 meter::-moz-meter-bar{background:var(--bar)}
-footer{margin-top:2rem;opacity:.7}
+footer{margin-top:24px;color:var(--muted);font-size:13px}
+@media print{body{background:none;padding:0}tr{break-inside:avoid}}
 """
 _SHOWN_DAYS = 400
 
