@@ -11,7 +11,7 @@ from server.dashboard import body, filters, query
 from server.errors import NotFound, Unprocessable
 from server.store import db
 from server.times import iso
-from server.usage import calls, diagnostics
+from server.usage import calls, diagnostics, slices
 from server.usage.calls import Page
 from server.usage.diagnostics import FACT_SORTS, SECTIONS, VIEWS
 from server.usage.privacy import Privacy, short
@@ -29,7 +29,7 @@ _CALL_SORTS = {"occurrences": "time", "calls": "time", "largest": "tokens", "fac
 def blueprint(services: Services) -> Blueprint:
     """The routes of this module."""
     routes = Blueprint("diagnostics", __name__)
-    _add_facts(routes)
+    _add_facts(routes, services)
     _add_refresh(routes, services)
 
     @routes.get("/api/diagnostics/<section>")
@@ -58,7 +58,7 @@ def _shown(value: Any, mode: Privacy) -> Any:
     return found
 
 
-def _add_facts(routes: Blueprint) -> None:
+def _add_facts(routes: Blueprint, services: Services) -> None:
     @routes.get("/api/diagnostics/summary")
     def summed() -> Any:
         wanted, least = _filter(), query.number("min_tokens", 0, 0, _MOST_TOKENS)
@@ -74,7 +74,7 @@ def _add_facts(routes: Blueprint) -> None:
 
     @routes.get("/api/diagnostics/fact-calls")
     def behind() -> Any:
-        return filters.answer(_fact_calls())
+        return filters.answer(_fact_calls(services))
 
 
 def _add_refresh(routes: Blueprint, services: Services) -> None:
@@ -148,7 +148,7 @@ def _known(section: str) -> None:
 def _section(section: str, wanted: Filter, *, refreshed: bool = False) -> dict[str, Any]:
     """A section in its envelope: as stored without a filter, computed with one."""
     found = None
-    if replace(wanted, history="") == Filter():
+    if slices.bare(wanted):
         found = diagnostics.stored(section, wanted.history or "all")
     # Before the logs were read, nothing found would be a guess.
     if found is None and diagnostics.computed() is not None:
@@ -172,7 +172,6 @@ def _filter() -> Filter:
     since, until = query.moment("since", local, end=False), query.moment("until", local, end=True)
     return replace(
         wanted,
-        text="",
         since=wanted.since if since is None else since,
         until=wanted.until if until is None else until,
     )
@@ -224,14 +223,14 @@ def _table(view: str, rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:
 
 
 def _asked() -> dict[str, Any]:
-    names = ("from", "to", "since", "until", "fact_type", "fact_name", "fact_category", "sort")
+    names = ("q", "from", "to", "since", "until", "fact_type", "fact_name", "fact_category", "sort")
     listed = ("model", "effort", "project", "account")
     given: dict[str, Any] = {name: query.text(name) or None for name in names}
     given |= {name: list(query.names(name)) for name in listed}
     return {**given, "include_archived": _archived()}
 
 
-def _fact_calls() -> dict[str, Any]:
+def _fact_calls(services: Services) -> dict[str, Any]:
     kind, name = query.text("fact_type"), query.text("fact_name")
     if not kind or not name:
         raise Unprocessable("“fact_type” and “fact_name” say which calls are meant.")
@@ -239,7 +238,9 @@ def _fact_calls() -> dict[str, Any]:
     sort = query.choice("sort", "time", (*calls.SORTS, *_CALL_SORTS))
     down = query.choice("direction", "desc", ("asc", "desc")) == "desc"
     page = Page(sort=_CALL_SORTS.get(sort, sort), descending=down, limit=offset + limit)
-    found = calls.search(replace(_filter(), fact=f"{kind}:{name}"), page)
+    found = calls.search(
+        replace(_filter(), fact=f"{kind}:{name}"), filters.by_name(page, services.pool.called)
+    )
     rows = found["calls"][offset:]
     more = found["hasMore"]
     return {

@@ -68,7 +68,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/api/exports/calls.csv")
     def call_file() -> Response:
-        page = filters.page(tuple(calls.SORTS))
+        page = filters.page_of_calls(services.pool.called)
         return _file("calls", CALLS, _of_people(services, filters.single(), page))
 
     @routes.get("/api/exports/threads.csv")

@@ -99,7 +99,11 @@ def days() -> Days:
 
 def usage() -> Filter:
     """The filter that all usage pages share, without its times."""
+    text = query.text("q")
     return Filter(
+        text=text,
+        meant=_meant(text) if text else (),
+        names=not privacy().hides,
         provider=query.choice("provider", "", ("", "codex", "claude")),
         models=_models(),
         efforts=query.names("effort"),
@@ -141,19 +145,15 @@ def any_archived() -> bool:
 
 
 def full() -> Filter:
-    """The filter of lists: of calls, of threads, of what needs attention."""
+    """The filter of lists: of calls, of threads, of what needs attention; and of facts."""
     local = days()
     first = request.args.get("from") == "first"
-    text = query.text("q")
     since = None if first else query.moment("from", local, end=False)
     until = query.moment("to", local, end=True)
     if since is not None and until is not None and since >= until:
         raise Unprocessable("“from” must not lie after “to”. Exchange them, or leave one out.")
     return replace(
         usage(),
-        text=text,
-        meant=_meant(text) if text else (),
-        names=not privacy().hides,
         since=since,
         until=until,
         price_status=query.choice("priceStatus", "", ("", "exact", "estimated", "unpriced")),
@@ -195,10 +195,17 @@ def page(names: tuple[str, ...]) -> Page:
 
 def page_of_calls(called: Callable[..., dict[str, str]]) -> Page:
     """The same for lists of calls; `called` says what accounts are called, to order by that."""
-    found = page(tuple(calls.SORTS))
-    if found.sort != "account":
+    return by_name(page(tuple(calls.SORTS)), called)
+
+
+def by_name(found: Page, called: Callable[..., dict[str, str]]) -> Page:
+    """A page of calls that is ordered by what accounts are called, if it is by accounts.
+
+    Where that is hidden the order must not tell it: it is that of their ids.
+    """
+    if found.sort != "account" or privacy().mode == "strict":
         return found
-    return replace(found, called=called(hidden=privacy().mode == "strict"))
+    return replace(found, called=called(hidden=False))
 
 
 def _offset(limit: int) -> int:

@@ -73,7 +73,8 @@ def _called(services: Services, group: dict[str, Any]) -> dict[str, Any]:
 def _add_calls(routes: Blueprint, services: Services) -> None:
     @routes.get("/api/calls")
     def listed() -> Any:
-        return filters.answer(calls.search(filters.single(), filters.page(tuple(calls.SORTS))))
+        page = filters.page_of_calls(services.pool.called)
+        return filters.answer(calls.search(filters.single(), page))
 
     @routes.get("/api/calls/options")
     def options() -> Any:

@@ -544,6 +544,13 @@ class SessionUsage(_Measures):
     top_credits = IntegerField()
 
 
+class CallGap(_Usage):
+    """How long a call's thread was silent before it, as a number to sort by (`usage.gaps`)."""
+
+    call = IntegerField(primary_key=True)  # its row
+    place = IntegerField()
+
+
 class QuarterUsage(_Usage):
     """A rollup: all calls of a quarter of an hour, for maps of hours in any zone."""
 
@@ -1022,6 +1029,7 @@ USAGE_TABLES = [
     ArchivedUsage,
     ThreadUsage,
     SessionUsage,
+    CallGap,
     QuarterUsage,
     DaySessions,
     HeadingUsage,

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from server.errors import AppError, NotFound, Unprocessable
+from server.errors import AppError, NotFound
 from server.store import db
 from server.times import iso
 from server.usage import (
     behind,
     finding,
+    gaps,
     ownfiles,
     pricing,
     projects,
     ratesources,
     recommendations,
     slices,
+    sorting,
     thresholds,
     titled,
 )  # fmt: skip
 from server.usage.slices import Filter
+from server.usage.sorting import FROM as _FROM
+from server.usage.sorting import SORTS, Page, cursor, read_cursor
 
-_FROM = "from call c left join session s on s.id = c.session left join thread t on t.id = s.thread"
+__all__ = ["SORTS", "Page", "cursor", "read_cursor"]
 _COLUMNS = (
     "c.id, c.started_at, c.provider, s.key, s.thread, t.title, s.project, c.model, c.effort, "
     "c.initiator, c.duration_ms, c.input, c.cached, c.output, c.reasoning, c.cache_written, "
@@ -37,18 +40,6 @@ _COLUMNS = (
     "and p.started_at < c.started_at)) from session x where x.thread = s.thread), "
     "c.running, s.kind, c.cache_written_1h, c.tier, s.role"
 )
-_NAMED = ("thread", "model", "effort", "project")  # sorts by a name, in which the newest come first
-# By one of a few words, and within it by time: one number, so that an index serves both ways.
-_FURTHEST = 1_000_000_000_000_000  # no time is later
-_STARTERS = ("agent", "compaction", "tool", "user")
-_RANK = " ".join(f"when '{word}' then {place}" for place, word in enumerate(_STARTERS, 1))
-SORTS = {
-    "time": "c.started_at",
-    **slices.ORDERS,
-    "initiator": f"((case c.initiator {_RANK} else 0 end) * {_FURTHEST} + c.started_at)",
-    "provider": f"((c.provider = 'codex') * {_FURTHEST} + c.started_at)",
-    **{name: titled.of_calls(name, True, True) for name in _NAMED},
-}
 PRESETS = {
     "context-bloat": slices.GROWN,
     "context-full": slices.BLOAT,  # of those, what the card of full contexts counts
@@ -60,17 +51,6 @@ PRESETS = {
 }
 _PLACED = re.compile(r":([a-z_]+)")
 _WITNESSES = ((1, "log"), (2, "proxy"), (4, "telemetry"))
-
-
-@dataclass(frozen=True)
-class Page:
-    """How to order, and which part."""
-
-    sort: str = "time"
-    descending: bool = True
-    limit: int = 50
-    cursor: str = ""
-    offset: int = 0  # rows to leave out, for who counts pages
 
 
 _FEW, _SESSIONS, _SEVERAL = 2000, 200, 20
@@ -88,27 +68,16 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         page = replace(page, sort="time")  # the order of hidden names would tell them
     wanted = finding.found(wanted)
     where, values = conditions(wanted)
-    order = SORTS[page.sort]
-    if page.sort in _NAMED:
-        order = titled.of_calls(page.sort, wanted.names, page.descending)
-    way, beyond = ("desc", "<") if page.descending else ("asc", ">")
-    after: tuple[Any, ...] = ()
-    paged = ""
-    if page.cursor:
-        after = read_cursor(page.cursor, page)
-        paged = f" and ({order}, c.id) {beyond} (?, ?)"
     with db.reading() as connection:
+        order = sorting.Order(wanted, page, _accounts(connection) if page.sort == "account" else [])
         sums = totals(_sums(connection, wanted, where, values))
         sums["reasoningOutput"] = told_reasoning(wanted.provider, sums["reasoningOutput"])
-        lead = _leading(connection, wanted, page, after, sums["calls"])
+        lead = _leading(connection, wanted, page, order, sums["calls"])
         if _sure(lead, wanted, page):
             # Each of these sessions has the text: looking for them again costs most of the time.
             where, values = conditions(replace(wanted, text="", meant=(), found=None))
-        found = connection.execute(
-            f"select c.rowid, {order} {_FROM} where {lead} and {where}{paged} "  # noqa: S608
-            f"order by {order} {way}, c.id {way} limit ? offset ?",
-            (*values, *after, page.limit + 1, page.offset),
-        ).fetchall()
+        source = order.source(led=lead != "1" or sums["calls"] <= _FEW)
+        found = _read(connection, page, order, f"{source} where {lead} and {where}", values)
         more = len(found) > page.limit
         found = found[: page.limit]
         rows = _whole(connection, [row for row, _ in found])
@@ -120,6 +89,35 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
         "nextCursor": cursor(found[-1][1], rows[-1][0], page) if more else None,
         **(_times(wanted) if wanted.fact else {}),
     }
+
+
+def _read(
+    connection: Any, page: Page, order: sorting.Order, source: str, values: list[Any]
+) -> list[tuple[int, Any]]:
+    """The rows of a page's calls and what its cursor says of each; one more, if there is one."""
+    found: list[tuple[int, Any]] = []
+    offset = page.offset
+    for only, given in order.parts():
+        if len(found) > page.limit:
+            break
+        some = connection.execute(
+            f"{order.prefix} select c.rowid, {order.told} {source}{only} "  # noqa: S608
+            f"order by {order.by} {page.way}, {order.tie} {page.way} limit ? offset ?",
+            (*order.given, *values, *given, page.limit + 1 - len(found), offset),
+        ).fetchall()
+        found += some
+        if offset:  # how much of it lies in this part
+            count = f"{order.prefix} select count(*) {source}{only}"
+            counted = (*order.given, *values, *given)
+            whole = 0 if some else connection.execute(count, counted).fetchone()[0]
+            offset = max(0, offset - whole) if not some else 0
+    return found
+
+
+def _accounts(connection: Any) -> list[str]:
+    """The accounts that any call was made with."""
+    known = "select distinct name from heading_usage where heading = 'account' and calls > 0"
+    return [name for (name,) in connection.execute(known)]
 
 
 def _whole(connection: Any, numbers: list[int]) -> list[tuple[Any, ...]]:
@@ -137,15 +135,13 @@ def _times(wanted: Filter) -> dict[str, Any]:
     return {"occurrences": behind.occurrences(wanted.fact, where, values)}
 
 
-def _leading(
-    connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...], count: int
-) -> str:
+def _leading(connection: Any, wanted: Filter, page: Page, order: sorting.Order, count: int) -> str:
     """A condition that leads to a page's calls without reading all that lie before them."""
     seen = wanted.found
     if seen is not None and seen.calls:
         # These few lie anywhere, beside what the sessions hold.
         rest = replace(wanted, found=replace(seen, calls=()))
-        lead = _leading(connection, rest, page, after, count)
+        lead = _leading(connection, rest, page, order, count)
         ids = "select rowid from call where id in (select value from json_each(?))"
         rows = connection.execute(ids, (json.dumps(seen.calls),))
         named = f"({lead} or c.rowid in ({','.join(str(row) for (row,) in rows)}))"
@@ -154,11 +150,12 @@ def _leading(
         return "1"
     if count <= _FEW:
         return _in_sessions(connection, wanted)
+    after = order.after
     if page.sort == "thread":
         need = page.offset + page.limit + 1
         return titled.lead(connection, wanted, after, page.descending, need)
-    if page.sort in _NAMED:
-        return _newest(connection, wanted, page, after)
+    if page.sort in sorting.NAMED:
+        return _newest(connection, wanted, page, order)
     if page.sort in slices.ORDERS and page.descending and _listed(wanted):
         return _topmost(connection, wanted, page, after)
     if page.sort != "time" or wanted in (Filter(), Filter(names=False)):
@@ -243,7 +240,7 @@ def _nearest(connection: Any, wanted: Filter, page: Page, at: int | None) -> str
     if "from stretch" not in source:
         return "1"
     # Days in their order; the indexes of headings would have them all sorted first.
-    for heading in _HEADINGS:
+    for heading in (*_HEADINGS, "account"):
         source = source.replace(f"l.{heading}", f"+l.{heading}")
     need, last = page.offset + page.limit + 1, None
     seen: list[Stretch] = []
@@ -284,12 +281,13 @@ def _within(seen: list[Stretch], need: int, sign: int) -> str:
     return f"{_AMONG}{','.join(map(str, sessions))})"
 
 
-def _newest(connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...]) -> str:
-    """The newest days of the models, efforts or projects that the page shows."""
+def _newest(connection: Any, wanted: Filter, page: Page, order: sorting.Order) -> str:
+    """The newest days of the models, efforts, projects or accounts that the page shows."""
+    after = order.after
     parts: list[str] = []
     newest = Page(limit=page.limit, offset=page.offset)
     at = titled.moment(after[0], page.descending) if after else None
-    for name, calls in titled.headings(connection, wanted, page.sort, after, page.descending):
+    for name, calls in _headings(connection, wanted, page, order):
         only = replace(wanted, **{f"{page.sort}s": (name,)})  # type: ignore[arg-type]
         lead = _nearest(connection, only, newest, at)
         if lead == "1":
@@ -301,6 +299,24 @@ def _newest(connection: Any, wanted: Filter, page: Page, after: tuple[Any, ...])
         if newest.offset + newest.limit < 0:
             break
     return f"({' or '.join(parts or ['0'])})"
+
+
+def _headings(
+    connection: Any, wanted: Filter, page: Page, order: sorting.Order
+) -> Iterable[tuple[str, int]]:
+    """The headings from the page's beginning on, with how many calls each has."""
+    if page.sort != "account":
+        return titled.headings(connection, wanted, page.sort, order.after, page.descending)
+    listed = titled.headings(connection, wanted, page.sort, (), page.descending)
+    known = sorted(
+        ((order.place(name), name, calls) for name, calls in listed), reverse=page.descending
+    )
+    first = str(order.after[0]).rpartition(titled.GAP)[0] if order.after else None
+    return [
+        (name, calls)
+        for place, name, calls in known
+        if first is None or (place <= first if page.descending else place >= first)
+    ]
 
 
 def _in_sessions(connection: Any, wanted: Filter) -> str:
@@ -344,13 +360,10 @@ def _indexes() -> dict[str, str]:
     # at work.
     summed = "archived, calls, input, cached, output, reasoning, cost, unpriced, credits, last_at"
     return {
-        **{
-            f"call_by_{sort}": f"call({order.replace('c.', '')})"
-            for sort, order in SORTS.items()
-            if sort not in ("time", *_NAMED)
-        },
+        **{f"call_by_{sort}": f"call({SORTS[sort].replace('c.', '')})" for sort in sorting.INDEXED},
         **{f"session_by_{column}": f"session({column})" for column in finding.COLUMNS},
         **{f"stretch_of_{name}": f"stretch({name}, session, {summed})" for name in _HEADINGS},
+        "call_gap_by_place": "call_gap(place)",
         # A year's chart by project, of which most rows are read.
         "daily_by_name": "daily_usage(heading, day, name, provider, calls, input, output)",
     }
@@ -362,13 +375,17 @@ def keep() -> None:
 
     slices.keep()
     threads.keep()
+    gaps.keep()
     if db.rows("select total(calls) from daily_usage where heading = 'model'")[0][0] < _MANY:
         return
-    known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
+    known = dict(db.rows("select name, sql from sqlite_master where type = 'index'"))
     for name, columns in _indexes().items():
-        if name not in known:
-            with db.writing() as connection:
-                connection.execute(f"create index {name} on {columns}")
+        made = f"CREATE INDEX {name} on {columns}"
+        if known.get(name) == made:
+            continue
+        with db.writing() as connection:
+            connection.execute(f"drop index if exists {name}")  # of what it was made on before
+            connection.execute(made)
 
 
 @slices.moment()
@@ -737,28 +754,3 @@ _KINDS = ("subagent", "review", "title")
 def kind(session: str | None) -> str:
     """The word for a session's kind: a thread's own work, or that of a helper."""
     return session if session in _KINDS else "main"
-
-
-def cursor(value: Any, name: str, page: Page) -> str:
-    """Where the next page begins: after this value and name."""
-    text = json.dumps([page.sort, page.descending, value, name])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def read_cursor(cursor: str, page: Page) -> tuple[Any, Any]:
-    """What `cursor` wrote. Raises `Unprocessable` for another list's, or any other text."""
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        sort, way, value, name = json.loads(base64.b64decode(padded, b"-_", validate=True))
-        fits = sort == page.sort and way is page.descending and isinstance(name, str)
-        fits = fits and isinstance(value, str | int | float) and abs(_size(value)) < 2**63
-        (str(value) + name).encode()
-    except (ValueError, TypeError, RecursionError, binascii.Error):
-        fits = False
-    if not fits:
-        raise Unprocessable("The cursor does not belong to this list. Start again without one.")
-    return value, name
-
-
-def _size(value: Any) -> float:
-    return value if isinstance(value, int | float) else 0

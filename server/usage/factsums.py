@@ -36,8 +36,7 @@ def condition(wanted: Filter) -> tuple[str, list[Any]] | None:
 
     None where the rollup does not tell them.
     """
-    single = wanted.found is not None or wanted.price_status or wanted.text
-    if single or not slices.whole(wanted) or not slices.by_day(wanted):
+    if wanted.price_status or not slices.whole(wanted) or not slices.by_day(wanted):
         return None
     where, values = slices.narrowed(replace(wanted, since=None, until=None, history=""))
     if wanted.history:

@@ -11,7 +11,7 @@ from typing import Any
 
 from server.store import db
 from server.times import iso
-from server.usage import calls, factsums, projects, slices, vcs
+from server.usage import calls, factsums, finding, projects, slices, vcs
 from server.usage.days import QUARTER, chosen
 from server.usage.slices import Filter
 
@@ -108,6 +108,7 @@ def _selected(
 
 def scoped(wanted: Filter, *, single: bool = False) -> Scope:
     """The calls of a filter; `single` reads the facts themselves, whatever the rollup knows."""
+    wanted = finding.found(wanted)
     where, values = calls.conditions(wanted)
     days = None if single else factsums.condition(wanted)
     if days is not None and not factsums.refresh():

@@ -26,12 +26,12 @@ from datetime import date
 from typing import Any
 
 from server.store import db
-from server.usage import thresholds
+from server.usage import gaps, thresholds
 from server.usage.days import QUARTER, Days, chosen
 
 log = logging.getLogger(__name__)
 
-_MADE = 6  # goes up when rollups are made otherwise, so that they are made anew
+_MADE = 7  # goes up when rollups are made otherwise, so that they are made anew
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
 KEYS = ("session", "quarter", "model", "effort", "account", "price_status", "provider")
@@ -399,7 +399,7 @@ def moment() -> Iterator[None]:
 
 _TABLES = (
     "stretch", "thread_usage", "session_usage", "quarter_usage", "day_sessions", "heading_usage",
-    "archived_session", "archived_usage",
+    "archived_session", "archived_usage", "call_gap",
 )  # fmt: skip
 
 
@@ -473,11 +473,13 @@ def _sum_up(limits: dict[str, float]) -> bool:
         for session in sessions:
             _sum_session(connection, session, limits | {"archived": session in archived})
         _count(connection, sessions, 1)
-        for thread in _threads(connection, sessions) | {str(thread) for (thread,) in left}:
+        threads = _threads(connection, sessions) | {str(thread) for (thread,) in left}
+        for thread in threads:
             connection.execute("delete from thread_usage where thread = ?", (thread,))
             connection.execute(_INSERT_THREAD, (thread,))
             if _mixed(connection, thread):
                 connection.execute(_INSERT_ACTIVE, (thread,))
+        gaps.tell(connection, threads, sessions)
         given = (json.dumps(sessions),)
         connection.execute(f"delete from unsummed where session {_AMONG}", given)  # noqa: S608
         connection.execute("delete from unsummed_thread")
@@ -590,7 +592,9 @@ ORDERS = {
     "cached": "c.cached",
     "uncached": "(c.input - c.cached)",
     "output": "c.output",
-    "reasoning": "c.reasoning",
+    # Claude's logs do not tell it.
+    "reasoning": "(case when c.provider = 'claude' and c.reasoning = 0 then -1 "
+    "else c.reasoning end)",
     "cost": "coalesce(c.cost, -1)",
     "cache": "(case when c.input > 0 then 1.0 * c.cached / c.input else -1.0 end)",
     "duration": "coalesce(c.duration_ms, -1)",

@@ -11,7 +11,8 @@ from server.usage import slices
 from server.usage.slices import Filter
 
 # Below every letter, so that titles and the names behind them compare one after the other.
-_GAP = "\x1f"
+GAP = "\x1f"
+LAST = "\U0010ffff"
 _LAST = "char(1114111)"
 TITLE = f"coalesce(nullif(t.title, ''), {_LAST}) collate nocase"
 _END = 999_999_999_999_999  # no time is later
@@ -25,15 +26,21 @@ def of_calls(sort: str, names: bool, descending: bool) -> str:
     """
     time = f"printf('%015d', {'' if descending else f'{_END} - '}c.started_at)"
     if sort != "thread":
-        return f"(coalesce({'s' if sort == 'project' else 'c'}.{sort}, '') || char(31) || {time})"
-    title = f"coalesce(nullif(t.title, ''), {_LAST})" if names else "''"
-    thread = f"coalesce(s.thread, {_LAST})"
+        table = "s" if sort == "project" else "c"
+        return f"({_either(f'{table}.{sort}', descending)} || char(31) || {time})"
+    title = _either("t.title", descending) if names else "''"
+    thread = _either("s.thread", descending)
     return f"({title} || char(31) || {thread} || char(31) || {time}) collate nocase"
+
+
+def _either(name: str, descending: bool) -> str:
+    """A name to order by; one that is unknown comes last either way."""
+    return f"coalesce({name}, '')" if descending else f"coalesce(nullif({name}, ''), {_LAST})"
 
 
 def moment(value: Any, descending: bool) -> int | None:
     """The time in what `of_calls` made; None when there is none in it."""
-    digits = str(value).rpartition(_GAP)[2]
+    digits = str(value).rpartition(GAP)[2]
     if not (digits.isascii() and digits.isdigit()):
         return None
     return int(digits) if descending else _END - int(digits)
@@ -50,12 +57,12 @@ def headings(
         source, values = slices.summed(wanted)
         source = f"l.{sort} as name, l.calls as calls {source}"
     way, beyond = ("desc", "<=") if descending else ("asc", ">=")
-    where = ""
+    order, where = _either("name", descending), ""
     if after:
-        where = f"where name {beyond} ?"
-        values = [*values, str(after[0]).rpartition(_GAP)[0]]
+        where = f"where {order} {beyond} ?"
+        values = [*values, str(after[0]).rpartition(GAP)[0]]
     yield from connection.execute(
-        f"select name, sum(calls) from (select {source}) {where} group by 1 order by 1 {way}",  # noqa: S608
+        f"select name, sum(calls) from (select {source}) {where} group by 1 order by {order} {way}",  # noqa: S608
         values,
     )
 
@@ -78,30 +85,40 @@ def lead(
     connection: Any, wanted: Filter, after: tuple[Any, ...], descending: bool, need: int
 ) -> str:
     """A condition on a call that leads to a page's threads, walked from its beginning on."""
-    order = TITLE if wanted.names else "''"
-    way, beyond = ("desc", "<=") if descending else ("asc", ">=")
-    values: list[Any] = []
-    where = "1"
-    if after:
-        # The thread at the cursor counts: some of its calls may be left.
-        title, thread, _ = [*str(after[0]).rsplit(_GAP, 2), "", ""][:3]
-        where = f"({order}, t.id) {beyond} (?, ?)"
-        values += [title, thread]
     source, given = _counted(wanted)
     loose = int(connection.execute(*_loose(wanted)).fetchone()[0])
     found: list[str] = []
-    for name, count in connection.execute(
-        f"select t.id, {source} where {where} and t.id is not null "  # noqa: S608
-        f"order by {order} {way}, t.id {way}",
-        [*given, *values],
-    ):
-        if not count:
-            continue
-        found.append(name)
-        need -= count if not values or name != values[1] else 0
-        if need <= 0:
-            break
+    for rest, values in _walks(wanted.names, after, descending):
+        for name, count in connection.execute(
+            f"select t.id, {source} where t.id is not null and {rest}",  # noqa: S608
+            [*given, *values],
+        ):
+            if not count:
+                continue
+            found.append(name)
+            # Of the thread at the cursor it is not known how many calls are left.
+            need -= count if not values or name != values[-1] else 0
+            if need <= 0:
+                return _among(connection, found, loose > 0)
     return _among(connection, found, loose > 0)
+
+
+def _walks(
+    names: bool, after: tuple[Any, ...], descending: bool
+) -> list[tuple[str, tuple[str, ...]]]:
+    """The condition and order by which threads are walked, one after the other."""
+    order = TITLE if names else "''"
+    way, beyond = ("desc", "<=") if descending else ("asc", ">=")
+    by = f"order by {order} {way}, t.id {way}"
+    title, thread, _ = [*str(after[0]).rsplit(GAP, 2), "", ""][:3] if after else ("", "", "")
+    whole = (f"({order}, t.id) {beyond} (?, ?)", (title, thread)) if after else ("1", ())
+    if not (names and descending):
+        return [(f"{whole[0]} {by}", whole[1])]
+    # Those without a title have the last one of all: downwards they would come first.
+    known, unknown = f"{order} < {_LAST}", f"{order} = {_LAST}"
+    if after and not title:
+        return [(f"{unknown} and t.id <= ? {by}", (thread,))]
+    return [(f"{known} and {whole[0]} {by}", whole[1]), (f"{unknown} {by}", ())]
 
 
 def _plain(sql: str) -> str:

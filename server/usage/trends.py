@@ -9,7 +9,7 @@ from typing import Any
 
 from server.store import db
 from server.times import iso
-from server.usage import slices
+from server.usage import finding, slices
 from server.usage.calls import cost_usd, told_reasoning
 from server.usage.days import QUARTER, Days, chosen
 from server.usage.slices import Filter
@@ -83,11 +83,11 @@ def series(
     """Every day from `first` to `last` (YYYY-MM-DD) with its sums and a series by `by`.
 
     The ledger's own days come from its rollup; other zones, and filters beyond the provider,
-    from the slices. Of `wanted`, the names of provider, models, efforts, projects and accounts
-    count. Counting each day's sessions costs the most; without them it is 0.
+    from the slices. Of `wanted`, the text and the names of provider, models, efforts, projects
+    and accounts count. Counting each day's sessions costs the most; without them it is 0.
     """
     heading = by if by != "kind" else "model"
-    local = _local(zone)
+    local, wanted = _local(zone), finding.found(wanted)
     if slices.bare(replace(wanted, provider="")) and slices.by_day(
         _within(first, last, wanted, local), local
     ):
@@ -147,7 +147,7 @@ def summary(
     first: str, last: str, now: int, *, zone: str = "", wanted: Filter = EVERYTHING
 ) -> dict[str, Any]:
     """The sums of a range, the year so far, today, and three calendar weeks (from Monday)."""
-    local = _local(zone)
+    local, wanted = _local(zone), finding.found(wanted)
     today = date.fromisoformat(local.of(now))
     monday = today - timedelta(days=today.weekday())
     spans = [
@@ -182,7 +182,7 @@ def heat(
 ) -> dict[str, list[list[int]]]:
     """Tokens and calls by weekday (Monday first) and hour of the zone."""
     slices.refresh()
-    local = _local(zone)
+    local, wanted = _local(zone), finding.found(wanted)
     tokens, counts = ([[0] * 24 for _ in range(7)] for _ in range(2))
     source, given = _quarters(wanted)
     for begin, end, shift in local.shifts(date.fromisoformat(first), date.fromisoformat(last)):
@@ -203,10 +203,19 @@ def _quarters(wanted: Filter) -> tuple[str, list[Any]]:
     if slices.bare(replace(wanted, provider="")):
         only = (" and provider = ?" if wanted.provider else "") + slices.kept(wanted)
         return f"from quarter_usage where 1{only}", _given(wanted)
-    where, values = slices.narrowed(wanted)
-    joined = " left join session s on s.id = l.session" if wanted.projects else ""
+    if _singly(wanted):
+        source, values = slices.summed(wanted)
+    else:
+        where, values = slices.narrowed(wanted)
+        joined = " left join session s on s.id = l.session" if wanted.projects else ""
+        source = f"from slice l{joined} where {where}"
     sums = "l.quarter, l.input + l.output as tokens, l.calls"
-    return f"from (select {sums} from slice l{joined} where {where}) where 1", values  # noqa: S608
+    return f"from (select {sums} {source}) where 1", values  # noqa: S608
+
+
+def _singly(wanted: Filter) -> bool:
+    """Whether a text is found in single calls, which no row for a day tells apart."""
+    return wanted.found is not None and bool(wanted.found.calls)
 
 
 def _sum(
@@ -257,7 +266,7 @@ def _sessions(first: str, last: str, wanted: Filter, local: Days) -> Iterable[tu
     slices.refresh()
     inside = _within(first, last, wanted, local)
     source, values = slices.summed(inside, local=local)
-    if slices.by_day(inside, local):
+    if slices.by_day(inside, local) and not _singly(inside):
         if slices.bare(replace(wanted, provider="")):
             return _sessions_counted(first, last, wanted)
         counted = db.rows(
@@ -367,7 +376,7 @@ def _days_rolled(first: str, last: str, heading: str, wanted: Filter) -> tuple[s
 def _sliced(first: str, last: str, heading: str, wanted: Filter, local: Days) -> Iterable[Day]:
     slices.refresh()
     inside = _within(first, last, wanted, local)
-    daily = slices.by_day(inside, local)
+    daily = slices.by_day(inside, local) and not _singly(inside)
     project = "l.project" if daily else "coalesce(s.project, '')"
     name = {"model": "l.model", "project": project, "account": "l.account"}[heading]
     source, values = slices.summed(inside, joined=heading == "project" and not daily, local=local)
