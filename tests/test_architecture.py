@@ -64,6 +64,8 @@ PURE = [
     "server/proxy/translate.py",
     "server/proxy/chat.py",
     "server/ingest/codex.py",
+    "server/ingest/heads.py",
+    "server/ingest/lines.py",
     "server/ingest/claude.py",
     "server/ingest/reconcile.py",
     "server/ingest/match.py",

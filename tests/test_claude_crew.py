@@ -12,6 +12,7 @@ import pytest
 
 from server.config import Config
 from server.ingest import claude, codex, early, reader, scan, workers
+from server.ingest.crew import Read, share_out
 from server.ingest.files import Job, Source
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
@@ -42,7 +43,7 @@ def jobs_of(paths: list[Path]) -> list[Job]:
     return found
 
 
-def by_python(jobs: list[Job]) -> dict[int, workers.Read]:
+def by_python(jobs: list[Job]) -> dict[int, Read]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codex, "usual", None)
         # So that each log is one piece, as the rows of several are merged only when stored.
@@ -287,7 +288,7 @@ def test_what_another_log_told_too_is_left_to_the_ledger(
     monkeypatch.setattr(early, "threads", lambda: 0)  # so that they are read in this order
     parts = [again(**{"output": 5, **first}), again(**{"output": 5, **then})]
     jobs = jobs_of(written(tmp_path / "logs", parts))
-    (crew,) = workers._crews(jobs, Days(), fresh=True)
+    (crew,) = share_out(jobs, Days(), fresh=True)
     chunks = list(crew.chunks(workers._Folder(jobs, Days(), fresh=True)))
     found = {read.number: read for chunk in chunks for read in chunk.reads}
     assert [found[n].rows + len(found[n].batch.rows) for n in (0, 1)] == [1, 1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.ingest import codex
+from server.ingest import codex, lines
 from server.ingest.codex import Records, State, fold, whole
 from tests.rollouts import Tree, stamp, usage
 
@@ -434,7 +434,7 @@ def test_without_the_fast_search_the_result_is_the_same(
     tree.grow(6)
     files = [path.read_bytes() for path in tree.paths] + [path.read_bytes() for path in REAL]
     fast = [read(data) for data in files]
-    monkeypatch.setattr(codex, "_searcher", lambda: bytes)
+    monkeypatch.setattr(lines, "_searcher", lambda: bytes)
     assert [read(data) for data in files] == fast
 
 

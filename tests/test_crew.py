@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from server.ingest import codex, early, ledger, reader, workers
+from server.ingest.crew import Crew, Read, WholeLogs, share_out
 from server.ingest.files import Job, Source
 from server.store import schema
 from server.usage.days import Days
@@ -48,10 +49,10 @@ def written(folder: Path, parts: list[bytes]) -> list[Path]:
     return paths
 
 
-def by_crew(jobs: list[Job]) -> dict[int, workers.Read]:
+def by_crew(jobs: list[Job]) -> dict[int, Read]:
     """What a crew reads of the jobs, its rows taken out of the table."""
-    (crew,) = workers._crews(jobs, Days(), fresh=True)
-    found: dict[int, workers.Read] = {}
+    (crew,) = share_out(jobs, Days(), fresh=True)
+    found: dict[int, Read] = {}
     for chunk in crew.chunks(workers._Folder(jobs, Days(), fresh=True)):
         if chunk.table is not None:
             rows = rows_of(chunk.table)
@@ -87,7 +88,7 @@ def test_rows_lie_as_in_the_ledger() -> None:
     assert call.replace('IF NOT EXISTS "call"', '"row"') == reader.TABLE
 
 
-def by_python(jobs: list[Job]) -> dict[int, workers.Read]:
+def by_python(jobs: list[Job]) -> dict[int, Read]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codex, "usual", None)
         folders = [workers._Folder(jobs, Days(), fresh=True) for _ in jobs]
@@ -228,7 +229,7 @@ def test_calls_are_held_where_they_are_certain(
     usual: Any, tmp_path: Path, parts: list[bytes], held: int
 ) -> None:
     jobs = jobs_of(written(tmp_path / "logs", parts))
-    (crew,) = workers._crews(jobs, Days(), fresh=True)
+    (crew,) = share_out(jobs, Days(), fresh=True)
     chunks = list(crew.chunks(workers._Folder(jobs, Days(), fresh=True)))
     assert sum(len(chunk.reads) for chunk in chunks) == len(jobs)
     assert sum(len(chunk.reads) for chunk in chunks if chunk.table) == held
@@ -301,7 +302,7 @@ def test_titles(
 def test_a_log_that_changed_since_it_was_read_is_left(usual: Any, tmp_path: Path) -> None:
     paths = written(tmp_path / "logs", [HEAD + record(name) for name in "abcd"])
     before = jobs_of(paths)
-    crew = reader.Crew(usual.crew([os.fsencode(path) for path in paths], 0), Days())
+    crew = Crew(usual.crew([os.fsencode(path) for path in paths], 0), Days())
     while usual.fold(crew.crew):
         pass
     with paths[0].open("ab") as file:
@@ -310,7 +311,7 @@ def test_a_log_that_changed_since_it_was_read_is_left(usual: Any, tmp_path: Path
     paths[2].with_suffix(".new").write_bytes(paths[2].read_bytes())
     paths[2].with_suffix(".new").replace(paths[2])
     jobs = [*jobs_of(paths[:3]), before[3]]
-    team = workers._Crew(jobs, range(4), crew, True)
+    team = WholeLogs(jobs, range(4), crew, True)
     (chunk,) = team.chunks(workers._Folder(jobs, Days(), fresh=True))
     assert [read.number for read in chunk.reads] == [3]
 
@@ -331,7 +332,7 @@ def test_what_is_no_file_is_left(usual: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("threads", [0, 1, 3])
 def test_each_file_is_told_of_once(usual: Any, tmp_path: Path, threads: int) -> None:
     paths = written(tmp_path / "logs", [HEAD + record(f"r{n}") for n in range(60)])
-    crew = reader.Crew(usual.crew([os.fsencode(path) for path in paths], threads), Days())
+    crew = Crew(usual.crew([os.fsencode(path) for path in paths], threads), Days())
     told: list[tuple[Any, ...]] = []
     while part := crew.told():
         told += part
@@ -379,7 +380,7 @@ def test_what_a_fork_copied_is_cut_the_same(usual: Any, tmp_path: Path) -> None:
     for first in range(10):
         (read,) = by_python(jobs).values()
         whole = read.batch
-        (crew,) = workers._crews(jobs, Days(), fresh=True)
+        (crew,) = share_out(jobs, Days(), fresh=True)
         found = crew._crew.told()[0]
         held = reader.Held(crew._crew, 0, 0, ("p", "user"), 8, jobs[0].source.path)
         batch = reader.Batch(held=held)
@@ -407,7 +408,7 @@ def test_reading_that_began_early_is_taken_where_it_fits(
     paths = [path for path in tree.paths if path.suffix == ".jsonl"]
     assert set(begun) <= set(map(str, paths))
     jobs = jobs_of(paths)
-    crews = workers._crews(jobs, Days(), fresh=True)
+    crews = share_out(jobs, Days(), fresh=True)
     assert len(crews) == 2
     folder = workers._Folder(jobs, Days(), fresh=True)
     chunks = [chunk for crew in crews for chunk in crew.chunks(folder)]

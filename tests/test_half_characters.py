@@ -124,7 +124,7 @@ def test_a_mistake_with_one_file_stops_no_other(
 ) -> None:
     for number in (1, 2, 3):
         write(config, number, session(number))
-    build, price = codex.State.dump, reader._add
+    build, price = codex.State.dump, reader.add_up
 
     def fail_to_read(batch: Any, records: Any, days: Any, path: str) -> None:
         if path.endswith("5002.jsonl"):
@@ -139,7 +139,7 @@ def test_a_mistake_with_one_file_stops_no_other(
 
     with monkeypatch.context() as patch:
         if where == "read":
-            patch.setattr(reader, "_add", fail_to_read)
+            patch.setattr(reader, "add_up", fail_to_read)
         else:
             patch.setattr(codex.State, "dump", spoil)
         indexer = Indexer(config, Ledger(), alone=alone)

@@ -10,7 +10,8 @@ import pytest
 from server.config import Config
 from server.ingest import reconcile, scan
 from server.ingest.indexer import Indexer
-from server.ingest.ledger import Ledger, snapshot_rows
+from server.ingest.ledger import Ledger
+from server.ingest.limits import snapshot_rows
 from server.ingest.reconcile import Emitted, Finished, Fork, inherited
 from server.store import db
 from server.usage import threads, trends

@@ -83,7 +83,7 @@ def test_helping_processes_find_the_same(config: Config, meanwhile: str) -> None
     script = (
         "import sys; from pathlib import Path; from server.config import Config;"
         "from server.ingest import scan, workers; import os;"
-        "workers.WORTH_IT = 1; os.cpu_count = lambda: 3; workers._crews = lambda *_: [];"
+        "workers.WORTH_IT = 1; os.cpu_count = lambda: 3; workers.share_out = lambda *_: [];"
         f"{meanwhile}"
         "a = scan.run(Config(data_dir=Path(sys.argv[2]), codex_home=Path(sys.argv[1]),"
         "claude_home=Path(sys.argv[1]) / 'none'));"
@@ -113,7 +113,7 @@ from server.ingest import indexer, scan, workers
 home, data, helpers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 os.cpu_count = lambda: 1 + helpers
 if helpers:
-    workers._crews = lambda *_: []  # processes read what a crew would
+    workers.share_out = lambda *_: []  # processes read what a crew would
 workers.WORTH_IT, workers._CHUNK, indexer._BULK = 1, 30, 60
 scan.run(Config(data_dir=data, codex_home=home, claude_home=home / "none"))
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server.ingest import claude, codex
+from server.ingest import claude, lines
 from server.ingest.redact import KINDS, redact
 from server.ingest.titles import Titles
 
@@ -40,7 +40,7 @@ SAID = "please run something [redacted openai_key] now"
     ],
 )
 def test_a_title_has_no_secret(text: str, title: str | None) -> None:
-    assert codex.one_line(text) == title
+    assert lines.one_line(text) == title
 
 
 def test_a_prompt_of_claude_codes() -> None:
@@ -51,7 +51,7 @@ def test_a_prompt_of_claude_codes() -> None:
 
 def test_a_prompt_of_codex() -> None:
     line = json.dumps({"type": "event_msg", "payload": {"type": "user_message", "message": ASKED}})
-    assert codex._title(line.encode()) == SAID
+    assert lines.title_of(line.encode()) == SAID
 
 
 def test_names_of_codex_own_files(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_is_not_looked_at_has_no_secret(seed: int) -> None:
         ]
         end = chance.choice(("", " now", " = x", ": abc9", " hunter2hunter2"))
         text = f"fix {''.join(parts)}{end}"
-        if not codex._maybe_secret(text):
+        if not lines._maybe_secret(text):
             left += 1
             assert redact(text) == text
     assert left > 100
@@ -95,7 +95,7 @@ def test_what_is_not_looked_at_has_no_secret(seed: int) -> None:
 
 def test_an_ordinary_title_loads_no_patterns() -> None:
     program = (
-        "import sys; from server.ingest.codex import one_line;"
+        "import sys; from server.ingest.lines import one_line;"
         "one_line('fix the internationalization in /home/me/project/components/button.tsx');"
         "sys.exit('server.ingest.redact' in sys.modules)"
     )

@@ -8,24 +8,21 @@ one of Codex (`reader.CLAUDE_COLUMNS`): what is kept in the cache for an hour, a
 from __future__ import annotations
 
 from server import shortjson
-from server.ingest.codex import (
+from server.ingest.codex import Records, lasted_of, odd
+from server.ingest.heads import owner_of as codex_owner
+from server.ingest.lines import (
     MENDED,
     TITLE_SOURCE,
-    Records,
-    Told,
     fault,
     is_utf8,
-    lasted_of,
     lines_of,
     needle,
-    odd,
     one_line,
     read_json,
     searchable,
     time_ms,
     whole,
 )
-from server.ingest.codex import owner_of as codex_owner
 from server.ingest.reconcile import ASIDE, loose
 from server.lazy import field, record
 
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from server.ingest.codex import Call
+    from server.ingest.crew import Told
 
 SYNTHETIC = "<synthetic>"
 FAST = "fast"  # the tier of an answer in fast mode

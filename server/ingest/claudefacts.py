@@ -12,8 +12,8 @@ import re
 from typing import Any
 
 from server.ingest import claude, shell
-from server.ingest.codex import time_ms
 from server.ingest.facts import Counter, Found, State
+from server.ingest.lines import time_ms
 from server.ingest.reconcile import loose
 
 _MOST_ANSWERS = 64  # names of messages whose further lines are expected, two of each

@@ -7,48 +7,43 @@ and by the JSON decoder when the shape is another. Bodies of messages are never 
 
 from __future__ import annotations
 
-from codecs import utf_8_decode
-
 from server import shortjson
 from server.ingest.early import usual as usual
-from server.lazy import UTC, NamedTuple, cache, datetime, field, record
+from server.ingest.heads import State as State
+from server.ingest.heads import (
+    asked_by,
+    describe,
+    prefix_of,
+    take_head,
+)
+from server.ingest.heads import named as named
+from server.ingest.heads import owner_of as owner_of
+from server.ingest.heads import whose as whose
+from server.ingest.lines import (
+    MENDED,
+    fault,
+    is_utf8,
+    lines_of,
+    needle,
+    read_json,
+    searchable,
+    time_ms,
+    title_of,
+)
+from server.ingest.lines import whole as whole
+from server.lazy import field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from typing import Any
+
+    from server.ingest.crew import Told
 
     # A call: id, turn, model, effort, initiator, at, duration, input, cached, cache_written,
     # output, reasoning, running, context window, offset. Plain tuples: they travel between
     # processes.
     Call = tuple[Any, ...]
 
-try:  # `hashlib` loads OpenSSL for it, which takes longer than to read 50 MB
-    from _blake2 import blake2b as blake2b
-except ImportError:  # pragma: no cover - a Python that is built in another way
-    from hashlib import blake2b as blake2b
-
-
-@cache
-def _searcher() -> Any:
-    """What finds text at memory speed; everything works without it, more slowly."""
-    try:  # here: with the compiled part it is rarely needed, and takes long to load
-        from stringzilla import Str
-    except ImportError:  # pragma: no cover - there is a wheel for every platform we build for
-        return bytes
-    return Str
-
-
-def needle(text: str) -> Any:
-    """A word as the search that is in use wants it."""
-    return text if _searcher() is not bytes else text.encode()
-
-
-MAX_NUMBER = 2**53
-MENDED = "mended_text"  # a line is kept, its bytes that are no UTF-8 replaced
-_TITLE = 80
-_MOST_TEXT = 1200  # bytes of a message that a title is made of
-TITLE_SOURCE = 1200  # of a text; spaces and secrets in it become shorter
 _ODD = 30  # unusual lines in a piece; after so many the rest of it is read here
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
 
@@ -192,59 +187,8 @@ _NOTHING = _EVENT + '"token_count","info":null,"rate_limits":'  # no call, perha
 
 _HEAD = _late(r'\{[^{}\n]{0,300}?"type":\s?"(\w+)"', "match")
 _STAMP = _late(r'"timestamp":\s?"([^"]{10,40})"')
-# Every secret is a long word, or stands beside one of these.
-_LONG_WORD = 16
-_SECRETS = (
-    "pass", "pwd", "secret", "credential", "token", "key", "cookie", "auth", "bearer", "basic",
-    "curl", "://", "--", "identified", "pw", "mysql", "mariadb",
-    # … as other languages call a password (`redact` has the whole words)
-    "kennwort", "contrase", "senha", "palavra", "wachtwoord", "hasło", "heslo", "lösenord",
-    "adgangskode", "salasana", "jelszó", "parol", "şifre", "пароль", "κωδικ", "mật khẩu",
-    "kata sandi", "كلمة", "סיסמה", "密码", "密碼", "口令", "パスワード", "비밀번호", "암호",
-)  # fmt: skip
-# What is part of every secret that may be of letters, slashes and a dot alone.
-_LETTERED = (
-    "dapi", "hook", "hvs.", "AKIA", "ASIA", "ABIA", "ACCA", "AIza", "SK", "SG.", "eyJ", "GOCSPX",
-)  # fmt: skip
-_TEXT_KEYS = (b'"message":', b'"text":')
-_HEX = frozenset("0123456789abcdef")
 _PROMPT = '"base_instructions":{"text":"'
 _AHEAD = b'"history_base":{'  # as the compiled part looks for it
-
-
-@record
-class State:
-    """What earlier lines of a file said; small, and JSON between reads."""
-
-    owner: str | None = None  # the thread whose calls this file holds
-    meta: dict[str, Any] | None = None
-    foreign: str | None = None  # another thread's head is embedded: its history was copied
-    records: bool = False  # this file names its calls, so its counters are not needed
-    epoch: int = 0
-    totals: list[int] | None = None  # empty: the first only tells where a parent stood
-    model: str | None = None
-    effort: str | None = None
-    turn: str | None = None
-    turn_at: int | None = None  # set until the turn's first call
-    user: bool = False  # a user's message since the last call
-    output_at: int | None = None  # when the last call and its tools were done
-    last_turn: str | None = None
-    last_id: str | None = None
-    count: int = 0
-    window: int | None = None
-    limits: int | None = None  # checksum of the last rate limits
-    heard: int = 0  # what was heard since the last call of who began the next: `_BY_…`
-    ended: int | None = None  # of a log that names no calls: when the last call or tool was done
-    title: str | None = None
-
-    def dump(self) -> dict[str, Any]:
-        """As JSON values."""
-        return dict(vars(self))
-
-    @classmethod
-    def load(cls, values: dict[str, Any]) -> State:
-        """From `dump`; keys of another version are ignored."""
-        return cls(**{k: v for k, v in values.items() if k in cls.__annotations__})
 
 
 @record
@@ -275,14 +219,6 @@ class Records:
             del self.warnings[kind]
 
 
-def owner_of(name: str) -> str | None:
-    """The thread id at the end of a rollout's name."""
-    found = name[-36:]
-    letters = found.replace("-", "")
-    alike = len(letters) == 32 and found[8:24:5] == "----"
-    return found if alike and _HEX.issuperset(letters) else None
-
-
 def legacy(call_id: str) -> bool:
     """Whether the id is ours: the log named no response."""
     return call_id.startswith("log_")
@@ -308,7 +244,7 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
     place, odd = 0, 0
     while place < len(data):
         place, end, lines, kind, *unknown = usual.read(
-            data, place, base, vars(state), _prefix(state.owner), _asked(state),
+            data, place, base, vars(state), prefix_of(state.owner), asked_by(state),
             records.calls, records.compactions, limits,
         )  # fmt: skip
         records.lines += lines
@@ -327,25 +263,6 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
             place = end
 
 
-class Told(NamedTuple):
-    """What a crew says of a whole file (`usual.told`)."""
-
-    place: int  # in the crew's list
-    file: tuple[int, int, int]  # its size, time (ns) and inode, before it was read
-    owner: str | None  # whose head it saw
-    state: tuple[Any, ...]  # as `State` has it, from `records` to `ended`
-    limits: list[tuple[int, bytes]]
-    special: list[tuple[int, bytes]]  # kinds and lines that are read here
-    offset: int
-    lines: int
-    fingerprint: str
-    more: bool  # other messages may give a title
-    made_up: bool  # the last call's name lacks its prefix
-    calls: int
-    legacy: bool  # the first call's id is ours
-    unknown: tuple[int, int] = (0, 0)  # lines and events of kinds that nobody knows
-
-
 def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
     """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
     be read here. `owner` is what the file's name says.
@@ -353,8 +270,8 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
     records, head = Records(lines=found.lines), State(owner=owner)
     for kind, line in found.special:
         if kind != _META:
-            head.title = head.title or _title(line)
-        elif not _take_head(head, line):
+            head.title = head.title or title_of(line)
+        elif not take_head(head, line):
             return None
         elif _PROMPT.encode() not in line:
             records.decoded += 1
@@ -366,7 +283,7 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
         return None
     state = State(*(head.owner, head.meta, head.foreign, *found.state, head.title))
     if found.made_up:
-        state.last_id = _prefix(state.owner) + str(state.last_id)
+        state.last_id = prefix_of(state.owner) + str(state.last_id)
     records.warn_unknown(*found.unknown)
     for at, raw in found.limits:
         _add_limits(records, at, raw)
@@ -376,90 +293,6 @@ def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
 def _seems_ahead(special: list[tuple[int, bytes]]) -> bool:
     """Whether a crew took the counters to go on from a parent's."""
     return _AHEAD in next((line for kind, line in special if kind == _META), b"")
-
-
-def whose(pieces: Iterable[memoryview], name: str) -> State | None:
-    """How a log begins that is named after the thread `name`, but begins with another's head.
-
-    It is that thread's where a later head or a call in it says so, else None: it was renamed.
-    """
-    first: State | None = None
-    recorded = False
-    for data in pieces:
-        piece = bytes(data)
-        for payload, at in _payloads(piece, b'"session_meta"', "session_meta"):
-            found = State()
-            _describe(found, {"payload": payload, "timestamp": at})
-            if found.owner == name:
-                foreign = first.owner if first else None
-                return State(owner=name, meta=found.meta, foreign=foreign, totals=found.totals)
-            first = first or (found if found.meta else None)
-        recorded = recorded or any(
-            payload.get("thread_id") == name
-            for payload, _ in _payloads(piece, f'"{name}"'.encode(), "token_usage_record")
-        )
-    if not first or not recorded:
-        return None
-    return State(owner=name, meta=first.meta, foreign=first.owner, totals=first.totals)
-
-
-def _payloads(piece: bytes, word: bytes, kind: str) -> Iterator[tuple[dict[str, Any], Any]]:
-    """The payloads and times of the lines of a kind that hold a word."""
-    envelope = f'"{kind}"'.encode()
-    place = piece.find(word)
-    while place >= 0:
-        start, end = piece.rfind(b"\n", 0, place) + 1, piece.find(b"\n", place)
-        line = piece[start:end]
-        value = _object(line) if envelope in line else None
-        if value and value.get("type") == kind and isinstance(value.get("payload"), dict):
-            yield value["payload"], value.get("timestamp")
-        place = piece.find(word, end)
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = as_json(line)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _take_head(state: State, line: bytes) -> bool:
-    """Take a session's head in, its prompt left out; False where it is not as it should be."""
-    try:
-        value, mended = read_json(line)
-    except (ValueError, RecursionError):
-        return False
-    if mended or not isinstance(value, dict):
-        return False
-    _describe(state, value)
-    return True
-
-
-def _describe(state: State, line: dict[str, Any]) -> bool:
-    """Take in what a head says; returns whether it is the one that names the owner."""
-    payload = line.get("payload")
-    if not isinstance(payload, dict):
-        return False
-    name = payload.get("id") or payload.get("session_id")
-    if not isinstance(name, str):
-        return False
-    if state.meta is None:
-        state.owner = name
-        state.meta = _described(payload, time_ms(line.get("timestamp")))
-        if isinstance(payload.get("history_base"), dict) and not state.count:
-            # The file holds only what is new, so its counters go on from where the parent's
-            # stood, which each turn begins by telling again.
-            state.totals = []
-        return True
-    if name != state.owner:
-        state.foreign = state.foreign or name
-    return False
-
-
-def named(state: State) -> tuple[str, str]:
-    """What a thread's made-up ids begin with, and who asks when a turn begins."""
-    return _prefix(state.owner), _asked(state)
 
 
 class _Reader:
@@ -817,7 +650,7 @@ class _Reader:
             return
         # What `_advance` does in the midst of a turn, without calling anything.
         state.totals = sums
-        prefix = self.prefix = self.prefix or _prefix(state.owner)
+        prefix = self.prefix = self.prefix or prefix_of(state.owner)
         # An f-string takes twice as long here.
         name = state.last_id = "%s_%d_%x_%x_%x_%x" % (prefix, state.epoch, a, b, c, d)  # noqa: UP031
         initiator = _went_on(state)
@@ -980,11 +813,11 @@ class _Reader:
     ) -> None:
         state = self.state
         a, b, c, d = (sums or [at, own[0], own[1], own[3]])[:4]
-        self.prefix = self.prefix or _prefix(state.owner)
+        self.prefix = self.prefix or prefix_of(state.owner)
         name = f"{self.prefix}_{state.epoch}_{a:x}_{b:x}_{c:x}_{d:x}"
         began = max(state.ended or 0, state.turn_at or 0) or None
         state.ended = at
-        initiator = _asked(state) if state.user else _went_on(state)
+        initiator = asked_by(state) if state.user else _went_on(state)
         running = None if sums is None else sums[4]
         self._add(name, state.turn, initiator, at, lasted_of(at, began), own, start, running)
 
@@ -1004,7 +837,7 @@ class _Reader:
         if thread != state.owner:
             return  # copied history: the call belongs to the thread it names
         new = turn != state.last_turn or state.user
-        initiator = _asked(state) if new else _went_on(state)
+        initiator = asked_by(state) if new else _went_on(state)
         state.heard |= _BY_TURN if new else 0
         began = max(state.output_at or 0, state.turn_at or 0) or None
         state.last_turn = turn
@@ -1101,7 +934,7 @@ class _Reader:
             if not state.records and state.turn_at is None:  # what follows began no earlier
                 state.ended = self._moment(start) or state.ended
         if state.title is None:
-            state.title = _title(self._line(start))
+            state.title = title_of(self._line(start))
 
     def _compacted(self) -> None:
         """The call before it made the summary (files that name their calls)."""
@@ -1122,7 +955,7 @@ class _Reader:
 
     def _meta(self, start: int) -> None:
         line = self._decode_meta(start)
-        if line is not None and _describe(self.state, line):
+        if line is not None and describe(self.state, line):
             self.prefix = ""
 
     def _decode_meta(self, start: int) -> dict[str, Any] | None:
@@ -1146,18 +979,6 @@ class _Reader:
         return self._decode(start)
 
 
-def _prefix(owner: str | None) -> str:
-    """What the ids begin with that we make up for a thread's calls."""
-    name = (owner or "").encode("utf-8", "surrogatepass")
-    return f"log_{blake2b(name, digest_size=10).hexdigest()}"
-
-
-def _asked(state: State) -> str:
-    """Who asks when a turn begins."""
-    kind = (state.meta or {}).get("kind")
-    return "user" if kind in (None, "user") else "agent"
-
-
 def _went_on(state: State) -> str:
     """Who began a call within a turn, as far as the log tells."""
     heard = state.heard
@@ -1166,7 +987,7 @@ def _went_on(state: State) -> str:
     if heard & _BY_TOOL:
         return "tool"
     # In an agent's thread it is an agent that asks, whatever for.
-    return "agent" if heard & _BY_AGENT or _asked(state) == "agent" else "unknown"
+    return "agent" if heard & _BY_AGENT or asked_by(state) == "agent" else "unknown"
 
 
 def _add_limits(records: Records, at: int, raw: bytes) -> None:
@@ -1179,67 +1000,6 @@ def _add_limits(records: Records, at: int, raw: bytes) -> None:
         if mended:
             records.warn(MENDED)
         records.limits.append((at, value))
-
-
-def searchable(data: memoryview) -> Any:
-    """Bytes that `needle`s can be found in."""
-    return _searcher()(data)
-
-
-def lines_of(data: memoryview) -> list[bytes]:
-    """The whole lines of a piece."""
-    return [line + b"\n" for line in bytes(data).split(b"\n")[:-1]]
-
-
-def fault(line: bytes) -> str | None:
-    """Why a line cannot be used, or `MENDED`; None when there is nothing to say of it.
-
-    Bytes that are no UTF-8 do not cost the line: whoever decodes it replaces them.
-    """
-    text = line.strip(b" \t\r\n")
-    if not text:
-        return None
-    if b"\0" in text:
-        return "binary"
-    mended = None
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        mended = MENDED
-    try:
-        if text.startswith(b'{"timestamp":"') and text.endswith(b"}"):
-            return mended  # decoded if it turns out to be needed
-        return mended if isinstance(as_json(text), dict) else "not_object"
-    except RecursionError:
-        return "too_deep"
-    except ValueError:
-        return "encoding" if mended else "not_json"
-
-
-def as_json(line: bytes) -> Any:
-    """A line's value; what is no text in it is replaced. Raises as `json.loads`."""
-    return read_json(line)[0]
-
-
-def read_json(line: bytes) -> tuple[Any, bool]:
-    """A line's value as `as_json`, and whether half a surrogate pair in it was replaced."""
-    value = shortjson.loads(line.decode(errors="replace"))
-    if b"\\u" not in line or (b"\\ud" not in line and b"\\uD" not in line):
-        return value, False
-    whole = shortjson.mended(value)
-    return whole, whole != value
-
-
-def is_utf8(data: memoryview) -> bool:
-    """Whether the bytes are text."""
-    try:
-        place = 0
-        while place < len(data):  # small parts: large strings cost fresh memory each time
-            part = data[place : place + 65536]
-            place += utf_8_decode(part, "strict", len(part) < 65536)[1]
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 _minutes: dict[str, int] = {}
@@ -1323,37 +1083,6 @@ def _number(line: str, key: str) -> int | None:
     return int(digits[:size]) if 0 < size < 16 else None
 
 
-def time_ms(text: Any) -> int | None:
-    """An ISO time (UTC when it names no zone) in milliseconds."""
-    if not isinstance(text, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        return round(moment.timestamp() * 1000)
-    except (OverflowError, ValueError):
-        return None
-
-
-def whole(value: Any) -> int | None:
-    """A count: a whole number, or one written as text or with a point (`12.0`)."""
-    if value is None:
-        return None
-    if type(value) is int:  # most are
-        return value if 0 <= value <= MAX_NUMBER else None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_NUMBER:
-        return None
-    return value
-
-
 _TOLD = (
     "input_tokens",
     "cached_input_tokens",
@@ -1414,119 +1143,3 @@ def _whole(total: Any, sums: tuple[int, ...]) -> int:
 def lasted_of(at: int, began: int | None) -> int | None:
     """How long a call took; None where that is not known, or the machine slept."""
     return at - began if began is not None and 0 <= at - began <= _IDLE_MS else None
-
-
-def _title(line: bytes) -> str | None:
-    raw = _first_text(line)
-    while raw:
-        try:
-            text = str(shortjson.loads(f'"{raw.decode()}"', strict=False))
-            break
-        except ValueError:  # cut inside an escape or a letter
-            raw = raw[:-1]
-    else:
-        return None
-    return one_line(text)
-
-
-def _first_text(line: bytes) -> bytes:
-    """The first message or text of a line that is not empty, as JSON, of about 600 letters."""
-    begin = 0
-    while found := [at for key in _TEXT_KEYS if (at := line.find(key, begin)) >= 0]:
-        begin = line.index(b":", min(found)) + 1
-        begin += line[begin : begin + 1] in (b" ", b"\t")
-        if line[begin : begin + 1] == b'"' and (raw := _up_to_quote(line, begin + 1)):
-            return raw
-    return b""
-
-
-def _up_to_quote(line: bytes, begin: int) -> bytes:
-    """The bytes of a JSON text up to its end, or so many that a title can be made of them."""
-    raw = line[begin : begin + _MOST_TEXT]
-    end = raw.find(b'"')
-    while end > 0 and (end - len(raw[:end].rstrip(b"\\"))) % 2:
-        end = raw.find(b'"', end + 1)
-    return raw if end < 0 else raw[:end]
-
-
-def _maybe_secret(text: str) -> bool:
-    low = text.lower()
-    words = text.split()
-    if max(map(len, words), default=0) >= _LONG_WORD and not all(
-        len(word) < _LONG_WORD or _is_plain(word) for word in words
-    ):
-        return True
-    for word in _SECRETS:  # noqa: SIM110 - `any` takes twice as long, for each title
-        if word in low:
-            return True
-    return False
-
-
-def _is_plain(word: str) -> bool:
-    """Whether a long word is of letters, as a path is, and of no shape that a secret has."""
-    letters = word.replace("/", "").replace(".", "", 1)
-    return letters.isalpha() and letters.isascii() and not any(part in word for part in _LETTERED)
-
-
-def one_line(text: str) -> str | None:
-    """A title of at most 80 characters; None for what a program, not a person, wrote.
-
-    Secrets are taken out of it here, before it is stored: every title is made here.
-    """
-    text = text.lstrip()[:TITLE_SOURCE]
-    if _maybe_secret(text):
-        from server.ingest.redact import redact  # here: most titles have none, and it takes long
-
-        text = redact(text)
-    words = " ".join(text.encode("utf-8", "replace").decode().split())
-    if not words or words.startswith("<"):
-        return None
-    return words if len(words) <= _TITLE else words[: _TITLE - 1].rstrip() + "…"
-
-
-def _described(payload: dict[str, Any], written: int | None) -> dict[str, Any]:
-    """A session_meta line's facts under our names."""
-    source = payload.get("source")
-    spawn, kind = _origin(source)
-    git = payload.get("git")
-    parent = spawn.get("parent_thread_id") or payload.get("parent_thread_id")
-    forked = _text_or_none(payload.get("forked_from_id"))
-    return {
-        "parent": _text_or_none(parent) or forked,
-        "forked": forked,
-        "kind": kind,
-        "role": _first(
-            payload.get("agent_role"),
-            spawn.get("agent_role"),
-            spawn.get("agent_nickname"),
-            payload.get("agent_nickname"),
-        ),
-        "cwd": _text_or_none(payload.get("cwd")),
-        "branch": _text_or_none(git.get("branch")) if isinstance(git, dict) else None,
-        "client": _text_or_none(payload.get("originator")),
-        "version": _text_or_none(payload.get("cli_version")),
-        "terminal": source if isinstance(source, str) else None,
-        "started": time_ms(payload.get("timestamp")) or written,
-        "written": written,
-    }
-
-
-def _origin(source: Any) -> tuple[dict[str, Any], str]:
-    """The spawn facts of a session's source, and what kind of session it is."""
-    sub = source.get("subagent") if isinstance(source, dict) else None
-    if sub is None:
-        return {}, "user"
-    if isinstance(sub, dict):
-        spawn = sub.get("thread_spawn")
-        if isinstance(spawn, dict):
-            return spawn, "subagent"
-        sub = sub.get("other")
-    return {}, "review" if sub in ("review", "guardian") else "subagent"
-
-
-def _first(*values: Any) -> str | None:
-    return next((text for text in map(_text_or_none, values) if text), None)
-
-
-def _text_or_none(value: Any) -> str | None:
-    return value[:4096] if isinstance(value, str) and value else None

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from server.ingest.codex import time_ms, whole
+from server.ingest.lines import time_ms, whole
 
 # What goes into a call, what comes out of it, and what is only said about it.
 INWARD = ("user", "instructions", "context", "tool_output")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from server.ingest import codex, shell
+from server.ingest.lines import time_ms
 from server.ingest.shell import Command
 
 _MOST_WAITING = 200  # tool runs whose output has not been seen
@@ -314,7 +315,7 @@ class _Reader(Counter):
         take = _LINES.get((head[2].decode(), kind)) or _LINES.get((head[2].decode(), "*"))
         if take is None:
             return
-        at = codex.time_ms(head[1].decode("ascii", "replace"))
+        at = time_ms(head[1].decode("ascii", "replace"))
         if at is not None:
             self.at = at
             take(self, kind, start, end)

@@ -8,7 +8,7 @@ import time
 
 from server import shortjson
 from server.ingest import codex, reader
-from server.ingest.codex import blake2b, owner_of
+from server.ingest.heads import blake2b, owner_of
 from server.lazy import NamedTuple, field, record, suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py

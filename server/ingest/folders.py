@@ -4,9 +4,29 @@ from __future__ import annotations
 
 import os
 
+from server.usage import roots
 from server.usage.roots import app_root, tidy, windows
 
 _MOST_TEXT = 4096
+
+
+class Projects:
+    """The projects of working folders, each folder looked at once."""
+
+    def __init__(self) -> None:
+        self.roots: dict[str, str] = {}  # by project
+        self._keys: dict[str, str] = {}  # by working folder
+
+    def key(self, cwd: str | None) -> str | None:
+        """The key of a folder's project. Starts no process."""
+        if not cwd:
+            return None
+        key = self._keys.get(cwd)
+        if key is None:
+            root = root_of(cwd)
+            key = self._keys[cwd] = roots.key(root)
+            self.roots[key] = min(root, self.roots.get(key, root))
+        return key
 
 
 def root_of(cwd: str) -> str:

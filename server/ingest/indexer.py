@@ -160,12 +160,13 @@ class Indexer:
 
     def _attach(self) -> None:
         """Find where reviews belong that name no parent."""
-        if self._ledger.stirred is None or self._ledger.stirred:
+        sessions = self._ledger.sessions
+        if sessions.stirred is None or sessions.stirred:
             if db.rows("select 1 from session where kind = 'review' limit 1"):
                 from server.ingest import reviews  # here: few have any
 
-                reviews.attach(self._ledger.stirred)
-            self._ledger.stirred = set()
+                reviews.attach(sessions.stirred)
+            sessions.stirred = set()
 
     def _judge(self) -> None:
         if self._ledger.is_in_doubt():
@@ -670,8 +671,8 @@ class Indexer:
 
     def _again(self) -> None:
         """Read files anew whose parent's log is known now."""
-        wanted = self._ledger.reread
-        self._ledger.reread = set()
+        wanted = set(self._ledger.reread)
+        self._ledger.reread.clear()
         known = {file.id: file for file in self._load().values()}
         jobs = [
             Job(Source(*known[number].file, known[number].fingerprint, number), anew=True)

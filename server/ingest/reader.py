@@ -8,6 +8,7 @@ import stat
 import time
 
 from server.ingest import claude, codex
+from server.ingest.lines import MAX_NUMBER
 from server.lazy import field, record
 from server.usage.days import QUARTER, Days
 from server.usage.pricing import costs, tariff
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any, BinaryIO
 
+    from server.ingest.crew import Crew
+
     Row = tuple[Any, ...]
 
 MAX_LINE = 16 << 20
@@ -25,7 +28,6 @@ _PIECE = 1 << 20
 _EARLIEST = 1_577_836_800_000  # 2020: nothing that we read is older than its program
 _NO_RATES = (-1, -1, -1, -1, -1)
 _DAY_MS = 86_400_000
-_MOST_TARIFFS = 200  # of a crew, which looks through them
 
 # A row as it leaves the reader is a call's own columns (see `Ledger.store`).
 COLUMNS = (
@@ -113,7 +115,7 @@ class Held:
     def add_to(self, batch: Batch) -> None:
         """Add these calls as rows, and forget them here."""
         calls = codex.usual.calls(self.crew.crew, self.place, *self.names)
-        _add(batch, codex.Records(calls=calls[self.first :]), self.crew.days, self.path)
+        add_up(batch, codex.Records(calls=calls[self.first :]), self.crew.days, self.path)
 
     def forget(self) -> None:
         """Let go of the calls, which are stored."""
@@ -310,8 +312,8 @@ def read(
                     yield from read(path, 0, begun.dump(), days, limit)
                     return
                 named = None
-            _add(batch, records, days, path)
-            now.meta = _dated(now.meta)
+            add_up(batch, records, days, path)
+            now.meta = dated(now.meta)
             batch.read += start + len(data) - batch.offset
             batch.offset = start + len(data)
             if limit is not None and len(batch.rows) >= limit:
@@ -337,80 +339,6 @@ def speaks_of(path: str, offset: int, thread: str) -> bool:
         return any(word in bytes(data) for data, _ in pieces(file, offset))
 
 
-class Crew:
-    """Reads whole new logs in threads that never meet the interpreter (usual.c)."""
-
-    def __init__(self, crew: Any, days: Days) -> None:
-        self.crew = crew
-        self.days = days
-        self._tariffs = 0
-
-    def told(self) -> list[tuple[Any, ...]]:
-        """What was read since the last time, (place in the list, …) each; empty at the end."""
-        usual = codex.usual
-        found: list[tuple[Any, ...]] = []
-        taken = True
-        while not found and taken:
-            found = usual.told(self.crew, False)
-            taken = not found and usual.fold(self.crew)
-        return found or usual.told(self.crew, True)
-
-    def begun(self, found: codex.Told, provider: str, name: str) -> tuple[Batch, Any] | None:
-        """What a file says but for its calls, and its state; None where `read` has to be asked."""
-        said: tuple[codex.Records, Any] | None
-        if provider == "claude":
-            said = claude.told(found, claude.owner_of(name))
-        else:
-            said = codex.told(found, codex.owner_of(name))
-        if said is None:
-            return None
-        records, state = said
-        batch = Batch(offset=found.offset, read=found.offset)
-        _add(batch, records, self.days, "")
-        state.meta = _dated(state.meta)
-        batch.state = state.dump()
-        return batch, state
-
-    def runs(self, held: Held) -> tuple[list[tuple[Any, ...]], int] | None:
-        """Price calls that are held: their sums and the newest one's time, as `usual.sums` tells
-        them; None where they have to be looked at one by one.
-        """  # noqa: D205
-        while True:
-            said = codex.usual.sums(self.crew, held.place, held.first)
-            if said is None:
-                return None
-            runs, last = said
-            if isinstance(runs, list):
-                return runs, last
-            if not self._learn(runs, last):
-                return None
-
-    def priced(self, batch: Batch, held: Held) -> bool:
-        """Add up calls that are held; False where they have to be looked at one by one."""
-        said = self.runs(held)
-        if said is None:
-            return False
-        runs, batch.last = said
-        day = self.days.of
-        days: dict[tuple[str, str], list[int]] = {}
-        batch.days = days
-        held.new = sum(run[2] for run in runs)
-        for quarter, model, *sums in runs:
-            key = day(quarter * QUARTER), model or ""
-            total = days.get(key)
-            days[key] = sums if total is None else list(map(int.__add__, total, sums))
-        return True
-
-    def _learn(self, model: str | None, at: int) -> bool:
-        """Tell the crew what a model costs at a time; False where no tariff can."""
-        status, rates = _rates(model, at)
-        if not rates[-2] <= at < rates[-1] or self._tariffs >= _MOST_TARIFFS:
-            return False
-        codex.usual.tariff(self.crew, model, status, rates)
-        self._tariffs += 1
-        return True
-
-
 def _skip_to(file: BinaryIO, offset: int) -> None:
     if not isinstance(file, _Unpacked):
         file.seek(offset)
@@ -434,7 +362,7 @@ def _possible(at: int | None) -> int | None:
     return at if at is not None and _EARLIEST <= at < _latest() else None
 
 
-def _dated(meta: dict[str, Any] | None) -> dict[str, Any] | None:
+def dated(meta: dict[str, Any] | None) -> dict[str, Any] | None:
     """A session's facts; a start in the future would make every call a copy of an older one's."""
     if meta is None:
         return None
@@ -459,7 +387,7 @@ def mended(call: Row, warnings: dict[str, int], path: str) -> Row:
     return (*call[:5], at, call[6], *figures, *call[12:_OWN], *more)
 
 
-def _add(batch: Batch, records: codex.Records, days: Days, path: str) -> None:
+def add_up(batch: Batch, records: codex.Records, days: Days, path: str) -> None:
     """Price the calls of some lines and add them up by day and model."""
     if records.calls:
         _add_calls(batch, records.calls, days, path)
@@ -488,7 +416,7 @@ def _add_calls(batch: Batch, calls: list[codex.Call], days: Days, path: str) -> 
 def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path: str) -> int:
     """Price the next calls that cost by the same rates; returns the first that does not."""
     model, at = calls[place][2:6:3]
-    status, told = _rates(model, at)
+    status, told = rates_of(model, at)
     after, quarters = codex.usual.price(calls, place, batch.rows, model, status, told)
     if after == place:  # this call is not as it should be
         _add_exactly(batch, calls[place : place + 1], days, path)
@@ -502,14 +430,14 @@ def _add_run(batch: Batch, calls: list[codex.Call], place: int, days: Days, path
     return after
 
 
-def _rates(model: str | None, at: int) -> tuple[str, tuple[Any, ...]]:
+def rates_of(model: str | None, at: int) -> tuple[str, tuple[Any, ...]]:
     """What the compiled part has to know of a model's price at a time."""
     since, until, rates, credit, longest = tariff(model, at)
     normal = rates.normal if rates else _NO_RATES
     long = rates.long if rates and rates.long else normal
     return rates.status if rates else "unpriced", (
         normal, long, credit or _NO_RATES,
-        int(min(longest, codex.MAX_NUMBER)), max(since, _EARLIEST), int(min(until, _latest())),
+        int(min(longest, MAX_NUMBER)), max(since, _EARLIEST), int(min(until, _latest())),
     )  # fmt: skip
 
 

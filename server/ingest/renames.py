@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.ingest import claude
-from server.ingest.codex import owner_of
+from server.ingest.heads import owner_of
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server import shortjson
-from server.ingest.ledger import ADD_THREAD
+from server.ingest.sessions import ADD_THREAD
 from server.lazy import record
 from server.store import db
 

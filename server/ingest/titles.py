@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from server import shortjson
-from server.ingest.codex import one_line
+from server.ingest.lines import one_line
 from server.lazy import Log
 from server.store import db, sqlite
 

@@ -13,44 +13,29 @@ import os
 import sys
 
 from server import shortjson
-from server.ingest import claude, codex, early, reader
+from server.ingest import claude, codex, reader
+from server.ingest.crew import Chunk as Chunk
+from server.ingest.crew import Read as Read
+from server.ingest.crew import share_out
 from server.ingest.files import fingerprint
 from server.ingest.reader import COLUMNS, FIRST, TABLE, Batch
-from server.lazy import NamedTuple, suppress
+from server.lazy import suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from server.ingest.crew import WholeLogs
     from server.ingest.files import Job
     from server.usage.days import Days
 
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
-_CREW_CHUNK = 1000  # rows that no process has to wait for
 _CHUNK = 300  # rows; the sooner they come, the less is left to store at the end
 _TICKETS = 16_000  # numbers of four bytes; a pipe holds 64 KiB
 _ADD = "insert into row({}, provider, session, source, seen) values ({}, 'codex', ?, ?, 1)".format(  # noqa: S608
     COLUMNS.replace("offset", '"offset"'), ",".join("?" * (COLUMNS.count(",") + 1))
 )
-
-
-class Read(NamedTuple):
-    """What became of a job."""
-
-    number: int  # of the job
-    error: str | None  # why the file could not be read
-    batch: Batch
-    fingerprint: str
-    state: str  # JSON
-    rows: int  # how many rows go in as they are; they lie in the chunk's table if it has one
-
-
-class Chunk(NamedTuple):
-    """Some jobs' results."""
-
-    reads: list[Read]
-    table: bytes | None  # a database with the table `row` (`reader.TABLE`)
 
 
 def batches(job: Job, days: Days, limit: int | None) -> Iterator[Batch]:
@@ -96,130 +81,7 @@ def start(jobs: Sequence[Job], days: Days, *, fresh: bool) -> Team:
     if count:
         # Each of the processes needs it; loaded before they part, it is loaded once.
         from server.store import sqlite as sqlite
-    return Team(jobs, _Folder(jobs, days, fresh), count, _crews(jobs, days, fresh))
-
-
-def _crews(jobs: Sequence[Job], days: Days, fresh: bool) -> list[_Crew]:
-    """Who reads the whole logs: the crew that began before they were known, and one for others."""
-    usual = codex.usual
-    if usual is None:
-        return []
-    # Parents begin before their children, and names begin with the time.
-    whole = sorted(
-        (number for number, job in enumerate(jobs) if _is_whole(job)),
-        key=lambda number: (_is_claude(jobs[number]), jobs[number].source.name),
-    )
-    found: list[_Crew] = []
-    begun = early.take()
-    if begun is not None:
-        places = {jobs[number].source.path: number for number in whole}
-        numbers = [places.get(path, -1) for path in begun[0]]
-        first = begun[2]
-        for place, number in enumerate(numbers):  # a folder may be both programs'
-            if number >= 0 and _is_claude(jobs[number]) is not (place >= first):
-                numbers[place] = -1
-        found.append(_Crew(jobs, numbers, reader.Crew(begun[1], days), fresh))
-        taken = set(numbers)
-        whole = [number for number in whole if number not in taken]
-    if whole:
-        paths = [os.fsencode(jobs[number].source.path) for number in whole]
-        first = sum(not _is_claude(jobs[number]) for number in whole)
-        crew = reader.Crew(usual.crew(paths, early.threads(), first), days)
-        found.append(_Crew(jobs, whole, crew, fresh))
-    return found
-
-
-def _is_whole(job: Job) -> bool:
-    return not job.offset and not job.state and not job.source.path.endswith(".zst")
-
-
-def _is_claude(job: Job) -> bool:
-    return job.source.provider == "claude"
-
-
-class _Crew:
-    """Reads whole new logs; says what became of the jobs as a `_Folder` does."""
-
-    def __init__(
-        self, jobs: Sequence[Job], numbers: Sequence[int], crew: reader.Crew, fresh: bool
-    ) -> None:
-        """`numbers`: the jobs in the order of the crew's files; -1: nobody asked for that."""
-        self._jobs = jobs
-        self._numbers = numbers
-        self._fresh = fresh
-        self._crew = crew
-        self._held: dict[bool, list[Read]] = {}  # whose rows the next tables have; Claude's apart
-
-    def chunks(self, folder: _Folder) -> Iterator[Chunk]:
-        """What could be read; other jobs are still to be done."""
-        others: list[Read] = []
-        waiting = 0  # rows
-        while told := self._crew.told():
-            for found in told:
-                if found[1] is not None and (read := self._try(codex.Told(*found), folder)):
-                    self._keep(read, others)
-                    waiting += read.rows + 20
-            if waiting >= _CREW_CHUNK:
-                yield from self._chunks(others)
-                others, waiting = [], 0
-        yield from self._chunks(others)
-
-    def _keep(self, read: Read, others: list[Read]) -> None:
-        if read.rows and read.batch.held:
-            self._held.setdefault(_is_claude(self._jobs[read.number]), []).append(read)
-        else:
-            others.append(read)
-
-    def _chunks(self, others: list[Read]) -> Iterator[Chunk]:
-        if others:
-            yield Chunk(others, None)
-        held, self._held = self._held, {}
-        for reads in held.values():
-            yield from self._as_table(reads)
-
-    def _as_table(self, reads: list[Read]) -> Iterator[Chunk]:
-        held = [read.batch.held for read in reads if read.batch.held]
-        try:
-            table = reader.table([(one, 0) for one in held])
-        except ValueError:  # a text in one of them is too long; they are read in the other way
-            return
-        for read, one in zip(reads, held, strict=True):
-            read.batch.held = None
-            one.forget()
-        yield Chunk(reads, table)
-
-    def _try(self, found: codex.Told, folder: _Folder) -> Read | None:
-        try:
-            return self._read(found, folder)
-        except Exception:  # read in the other way, it says what is wrong
-            return None
-
-    def _read(self, found: codex.Told, folder: _Folder) -> Read | None:
-        number, place = self._numbers[found.place], found.place
-        source = self._jobs[number].source if number >= 0 else None
-        if source is None or found.file != (source.size, source.mtime_ns, source.inode):
-            return None  # it was changed since it was read
-        begun = self._crew.begun(found, source.provider, source.name)
-        if begun is None:
-            return None
-        batch, state = begun
-        stamp = found.fingerprint
-        if not found.calls:
-            return folder.finish(number, batch, stamp)
-        claude_s = source.provider == "claude"
-        names = claude.NAMED if claude_s else codex.named(state)
-        held = batch.held = reader.Held(self._crew, place, number, names, found.calls, source.path)
-        copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
-        # What a copy has of its own is added up when it is cut.
-        known = self._crew.runs(held) is not None if copy else self._crew.priced(batch, held)
-        # What another log of Claude told as well is for the ledger to tell apart: it notes that
-        # either log can be read anew only with the other, and whose call it is.
-        repeats = claude_s and known and held.new < found.calls
-        if not known or repeats or (found.legacy and not self._fresh):
-            batch.take_rows()
-            return folder.finish(number, batch, stamp)
-        dumped = shortjson.dumps(batch.state, separators=(",", ":"))
-        return Read(number, None, batch, stamp, dumped, 0 if copy else found.calls)
+    return Team(jobs, _Folder(jobs, days, fresh), count, share_out(jobs, days, fresh))
 
 
 def _threads() -> int:
@@ -280,7 +142,7 @@ class Team:
     """This process and its helpers, reading."""
 
     def __init__(
-        self, jobs: Sequence[Job], folder: _Folder, helpers: int, crews: Sequence[_Crew] = ()
+        self, jobs: Sequence[Job], folder: _Folder, helpers: int, crews: Sequence[WholeLogs] = ()
     ) -> None:
         self.jobs = jobs
         self._folder = folder
@@ -317,8 +179,8 @@ class Team:
 
     def chunks(self) -> Iterator[Chunk]:
         """Each job's result, in no certain order."""
-        for crew in self._crews:
-            for chunk in crew.chunks(self._folder):
+        for one in self._crews:
+            for chunk in one.chunks(self._folder):
                 yield self._done(chunk)
         if self._crews:
             self._begin()

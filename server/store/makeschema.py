@@ -11,7 +11,8 @@ from typing import Any
 
 from peewee import SqliteDatabase
 
-from server.store.models import SECRET_TABLES, TRIGGERS, USAGE_TABLES
+from server.store.models import SECRET_TABLES, USAGE_TABLES
+from server.store.triggers import TRIGGERS
 
 _HEAD = '''"""The tables as SQL. Made from `models.py` by `python -m server.store.makeschema`."""
 

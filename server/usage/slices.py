@@ -6,7 +6,7 @@ set; `thread_usage` is all of a thread.
 New calls have higher row numbers than all before, up to the one that the note `summed` names
 nothing is new. Whatever else happens to a call, a session or a log (calls that grow, are taken
 back or priced anew, sessions that change threads, logs that are archived) is noted by the
-database itself, in the same transaction (`models.TRIGGERS`), as a session that is to be summed up
+database itself, in the same transaction (`store/triggers.py`), as a session that is to be summed up
 again. That the sums are those of the ledger's own rollup is compared now and then all the same.
 
 Each row knows whether its session is archived, so that either answer is a sum of rows.
