@@ -61,7 +61,7 @@ export function beside(parts: readonly (string | null | undefined | false)[]): s
   return parts.flatMap((one) => (one ? [isolated(one)] : [])).join(" · ");
 }
 
-/** A count with grouping; compact from a thousand million on ("2.5 B"). */
+/** A count with grouping; compact from a thousand million on ("2.51 B"). */
 export function count(n: Maybe<number>): string {
   if (n == null) return UNKNOWN;
   if (Math.abs(n) >= 1e9) return compact(n);
@@ -77,10 +77,11 @@ export function exact(n: Maybe<number>): string {
 export function compact(n: Maybe<number>): string {
   if (n == null) return UNKNOWN;
   const size = Math.abs(n);
-  const short = (value: number) =>
-    numbers({ maximumFractionDigits: Math.abs(value) < 100 ? 1 : 0 }).format(value);
+  const short = (value: number, digits = 1) =>
+    numbers({ maximumFractionDigits: Math.abs(value) < 100 ? digits : 0 }).format(value);
   // 999,950 would round to "1,000 k", so the next unit starts where rounding reaches it.
-  if (size >= 999.5e6) return t("unit.B", { n: short(n / 1e9) });
+  // A tenth of a thousand million would hide what a day uses.
+  if (size >= 999.5e6) return t("unit.B", { n: short(n / 1e9, 2) });
   if (size >= 999.5e3) return t("unit.M", { n: short(n / 1e6) });
   if (size >= 1e3) return t("unit.k", { n: short(n / 1e3) });
   return short(n);
