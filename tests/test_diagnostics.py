@@ -669,6 +669,9 @@ def filters() -> dict[str, Filter]:
         "another provider": Filter(provider="claude"),
         "a session": Filter(session=session),
         "a thread": Filter(thread=thread),
+        "a text of models": Filter(text="m1"),
+        "a text of sessions": Filter(text=session, since=second),
+        "a text of projects": Filter(text="p0", meant=("p0",), models=("m1",)),
     }
 
 

@@ -132,7 +132,7 @@ def test_a_texts_calls_come_in_order_however_many_are_read(
     monkeypatch.setattr(calls, "_FEW", 10)
     monkeypatch.setattr(calls, "_FEW_READ", read)
     held = {row[0] for row in slow("sundial")}
-    ordered = f"select id from call c order by {slices.ORDERS[sort]} desc, id desc"
+    ordered = f"select id from call c order by {slices.ORDERS[sort]} desc, rowid desc"
     expected = [name for (name,) in db.rows(ordered) if name in held]
     ids: list[str] = []
     cursor: str | None = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -14,7 +15,8 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
-from server.usage import roots, trends
+from server.usage import calls, roots, trends
+from server.usage.calls import Page
 from server.usage.days import Days
 from server.usage.slices import Filter
 from tests.rollouts import Tree
@@ -173,3 +175,33 @@ def test_today_begins_at_the_viewers_midnight(tree: Tree, zone: str) -> None:
             (begin, begin + 86_400_000),
         )[0][0]
         assert today["threads"] == threads
+
+
+@pytest.mark.parametrize("zone", ["", "Asia/Kathmandu"])
+@pytest.mark.parametrize("history", ["", "active"])
+def test_a_text_narrows_charts_as_it_does_lists(tree: Tree, zone: str, history: str) -> None:
+    call, session = db.rows("select c.id, s.key from call c join session s on s.id = c.session")[9]
+    seen = []
+    for text in ("5.5", "high", "project-1", session[:13], call[:9], "no such text"):
+        wanted = Filter(text=text, history=history)
+        listed = calls.search(wanted, Page(limit=5000))
+        rows, tokens = listed["calls"], listed["totals"]["totalTokens"]
+        seen.append(len(rows))
+        at = [datetime.fromisoformat(row["at"]).astimezone(ZoneInfo(zone or "UTC")) for row in rows]
+        first, last = "2026-05-01", "2026-07-01"
+        for by in trends.HEADINGS:
+            found = trends.series(first, last, by=by, zone=zone, wanted=wanted)["days"]
+            told = {day["day"]: day["calls"] for day in found if day["calls"]}
+            assert told == Counter(moment.date().isoformat() for moment in at), (text, by)
+            assert sum(sum(day["series"].values()) for day in found) == tokens
+            by_day = {
+                (moment.date(), row["sessionId"]) for moment, row in zip(at, rows, strict=True)
+            }
+            assert sum(day["sessions"] for day in found) == len(by_day)
+        heat = trends.heat(first, last, zone=zone, wanted=wanted)
+        assert sum(map(sum, heat["tokens"])) == tokens
+        assert sum(map(sum, heat["calls"])) == len(rows)
+        sums = trends.summary(first, last, NOW, zone=zone, wanted=wanted)["range"]
+        assert (sums["calls"], sums["tokens"]) == (len(rows), tokens)
+        assert sums["sessions"] == len({row["sessionId"] for row in rows})
+    assert all(seen[:-1]) and not seen[-1]

@@ -14,8 +14,8 @@ export interface Context {
 export interface Column {
   key: string;
   word: Word;
-  /** The server's sort key; without it the column does not sort. */
-  sort?: string;
+  /** The server's sort key. */
+  sort: string;
   /** These read best upwards first: names, and the worst cache on top. */
   upFirst?: boolean;
   number?: boolean;
@@ -170,6 +170,7 @@ export const COLUMNS: Column[] = [
   {
     key: "gap",
     word: "calls.col.gap",
+    sort: "gap",
     number: true,
     width: 88,
     hidden: true,
@@ -206,11 +207,13 @@ export const COLUMNS: Column[] = [
   {
     key: "account",
     word: "calls.col.account",
+    sort: "account",
+    upFirst: true,
     width: 170,
     hidden: true,
     show: (c, { accounts }) => nameIn(accounts, c.accountId) ?? UNKNOWN,
   },
-  { key: "seen", word: "calls.col.seen", width: 150, hidden: true, show: seenBy, title: seenBy },
+  { key: "seen", word: "calls.col.seen", sort: "seen", width: 150, hidden: true, show: seenBy, title: seenBy },
 ];
 
 /** Of the usual columns those that leave first where room is short; the title grows by what they leave. */

@@ -21,12 +21,11 @@ export const NAMED = [...PRESETS, ...CARDS];
 
 export type PresetKey = (typeof PRESETS)[number]["key"];
 
-/** The address of a preset, with the shared filters of a search part and its text. Pure. */
+/** The address of a preset, with the shared filters of a search part. Pure. */
 export function presetLink(key: string, search: string): string | null {
   const found = NAMED.find((preset) => preset.key === key);
   if (!found) return null;
   return onward(`/${found.view}`, search, {
-    q: new URLSearchParams(search).get("q"),
     preset: found.key,
     sort: found.sort,
     direction: found.direction === "asc" ? "asc" : null,

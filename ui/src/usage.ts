@@ -8,18 +8,11 @@ import { changed, useAddress, type Change } from "./url";
 /** The pages that one filter bar serves. */
 export const USAGE_PATHS = ["/trends", "/insights", "/calls", "/threads", "/diagnostics"];
 
-/** Those of them that look for a text; the trends and the diagnostics count whole days and logs. */
-const SEARCHED = ["/insights", "/calls", "/threads"];
+const SHARED = ["q", "range", "from", "to", "provider", "account", "model", "effort", "project", "tag", "history"];
 
-const SHARED = ["range", "from", "to", "provider", "account", "model", "effort", "project", "tag", "history"];
-
-/** What of a search part goes along to another usage page; a text only to those that look for it. Pure. */
-export function carried(search: string, place: string): string {
-  return only(SEARCHED.includes(place) ? [...SHARED, "q"] : SHARED, search);
-}
-
-function only(names: string[], search: string): string {
-  const kept = [...new URLSearchParams(search)].filter(([key]) => names.includes(key));
+/** What of a search part goes along to another usage page. Pure. */
+export function carried(search: string): string {
+  const kept = [...new URLSearchParams(search)].filter(([key]) => SHARED.includes(key));
   const text = new URLSearchParams(kept).toString();
   return text && `?${text}`;
 }
@@ -30,7 +23,7 @@ export function onward(
   search: string,
   more: Record<string, string | string[] | null> = {},
 ): string {
-  return path + changed(only(SHARED, search), more);
+  return path + changed(carried(search), more);
 }
 
 /** What changes nothing in which rows a list holds, or in their order. */
@@ -45,6 +38,7 @@ export function useUsage(fallback = "all") {
   const range = named || fallback;
   const span = days(range, useToday(), from, to);
   const shared = {
+    q: address.get("q"),
     provider: oneOf(address.get("provider"), ["codex", "claude"]),
     model: address.all("model"),
     effort: address.all("effort"),
@@ -57,7 +51,7 @@ export function useUsage(fallback = "all") {
     ...span,
   };
   const narrowed = Boolean(
-    shared.provider || shared.model.length || shared.effort.length || shared.project.length || shared.account.length ||
+    shared.q || shared.provider || shared.model.length || shared.effort.length || shared.project.length || shared.account.length ||
       shared.tag.length || named,
   );
   // Another filter or order is another list, which begins at its top.
@@ -80,7 +74,7 @@ export function asked(usage: Usage, more: Parameters<typeof query>[0] = {}): str
 /** What takes every filter of the usage pages away. */
 export const NO_FILTER: Record<string, null> = Object.fromEntries(
   [
-    ...SHARED, "q", "price", "credit", "preset", "titling", "thread", "session", "fact", "open", "sort", "direction",
+    ...SHARED, "price", "credit", "preset", "titling", "thread", "session", "fact", "open", "sort", "direction",
     "rows", "nested",
   ].map(
     (key) => [key, null],

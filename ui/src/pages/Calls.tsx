@@ -20,7 +20,6 @@ import { Chips } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
-import { SearchBox } from "../parts/Filters";
 import { NoPrice } from "../parts/NoPrice";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
@@ -43,7 +42,6 @@ export function useFilters() {
   const price = oneOf(usage.get("price"), PRICES);
   const asked = {
     ...usage.shared,
-    q: usage.get("q"),
     priceStatus: price,
     creditConfidence: price ? "" : oneOf(usage.get("credit"), CREDITS),
     preset: oneOf(usage.get("preset"), NAMED.filter(({ view }) => view === "calls").map(({ key }) => key)),
@@ -54,7 +52,6 @@ export function useFilters() {
     direction: up ? "asc" : "desc",
   };
   const own = Boolean(
-    asked.q ||
     asked.priceStatus ||
     asked.creditConfidence ||
     asked.preset ||
@@ -362,13 +359,6 @@ function FilterBar({ filters }: { filters: CallFilters }) {
       usage={filters}
       also={filters.own}
       folded={Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))}
-      start={
-        <SearchBox
-          value={filters.get("q")}
-          hint={t("calls.searchHint")}
-          change={(q) => filters.change({ q, open: null }, { replace: true })}
-        />
-      }
     >
       <Confidence
         price={filters.asked.priceStatus}

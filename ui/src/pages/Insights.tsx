@@ -9,7 +9,6 @@ import { AllowanceCard } from "../parts/AllowanceCard";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, shownOf } from "../parts/Chips";
 import { Cost } from "../parts/Cost";
-import { SearchBox } from "../parts/Filters";
 import { NoThread } from "../parts/NoThread";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
@@ -25,10 +24,9 @@ import { t, tIf } from "../words";
 export function Insights() {
   useTitle(t("insights.title"));
   const usage = useUsage();
-  const q = usage.get("q");
   const found = useQuery({
-    queryKey: ["insights", usage.shared, q],
-    queryFn: ({ signal }) => api<Data>(`/api/insights${asked(usage, { q })}`, { signal }),
+    queryKey: ["insights", usage.shared],
+    queryFn: ({ signal }) => api<Data>(`/api/insights${asked(usage)}`, { signal }),
     meta: { topics: ["calls", "settings"] },
     placeholderData: keepPreviousData,
     enabled: !usage.wrong,
@@ -43,17 +41,7 @@ export function Insights() {
           <CopyLink />
         </span>
       </header>
-      <UsageBar
-        usage={usage}
-        also={Boolean(q)}
-        start={
-          <SearchBox
-            value={q}
-            hint={t("calls.searchHint")}
-            change={(next) => usage.change({ q: next }, { replace: true })}
-          />
-        }
-      />
+      <UsageBar usage={usage} />
       <OwnFileProblems names={["thresholds", "projects", "pricing", "rate-card", "allowance"]} />
       {found.data ? (
         <Loaded data={found.data} usage={usage} />
@@ -99,7 +87,7 @@ function Loaded({ data, usage }: { data: Data; usage: Usage }) {
         <section className="card">
           <div className="card-head">
             <h2>{t("insights.top")}</h2>
-            <Link className="link note" href={onward("/threads", search, { q: usage.get("q"), sort: "attention" })}>
+            <Link className="link note" href={onward("/threads", search, { sort: "attention" })}>
               {t("insights.allThreads")}
             </Link>
           </div>

@@ -12,7 +12,6 @@ import { CopyLink, Off, PresetChip, Presets, shownOf } from "../parts/Chips";
 import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
 import { Cost } from "../parts/Cost";
-import { SearchBox } from "../parts/Filters";
 import { Menu } from "../parts/Menu";
 import { NestedCalls } from "../parts/NestedCalls";
 import { NoThread } from "../parts/NoThread";
@@ -38,7 +37,6 @@ function useThreadFilters() {
   const price = oneOf(usage.get("price"), PRICES);
   const asked = {
     ...usage.shared,
-    q: usage.get("q"),
     priceStatus: price,
     creditConfidence: price ? "" : oneOf(usage.get("credit"), CREDITS),
     preset: oneOf(usage.get("preset"), NAMED.filter(({ view }) => view === "threads").map(({ key }) => key)),
@@ -46,7 +44,7 @@ function useThreadFilters() {
     direction: up ? "asc" : "desc",
   };
   const hiding = usage.get("titling") === "hide";
-  const own = Boolean(asked.q || asked.preset || asked.priceStatus || asked.creditConfidence || hiding);
+  const own = Boolean(asked.preset || asked.priceStatus || asked.creditConfidence || hiding);
   return { ...usage, sort, up, hiding, asked: { ...asked, titling: hiding ? "hide" : "" }, own };
 }
 
@@ -172,13 +170,6 @@ function Bar({ filters }: { filters: Filters }) {
       usage={filters}
       also={filters.own}
       folded={Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))}
-      start={
-        <SearchBox
-          value={filters.get("q")}
-          hint={t("calls.searchHint")}
-          change={(q) => filters.change({ q }, { replace: true })}
-        />
-      }
     >
       <Confidence
         price={filters.asked.priceStatus}

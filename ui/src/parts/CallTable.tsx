@@ -204,7 +204,7 @@ function Head({ columns, filters }: { columns: Column[]; filters: CallFilters })
     // A second click turns round; leaving the default out keeps addresses short.
     const ascending = sort === column.sort ? !up : Boolean(column.upFirst);
     filters.change({
-      sort: column.sort === "time" ? null : (column.sort ?? null),
+      sort: column.sort === "time" ? null : column.sort,
       direction: ascending ? "asc" : null,
     });
   };
@@ -217,20 +217,16 @@ function Head({ columns, filters }: { columns: Column[]; filters: CallFilters })
             <th
               key={column.key}
               scope="col"
-              title={column.sort ? t(column.word) : `${t(column.word)}\n${t("calls.unsortable")}`}
+              title={t(column.word)}
               className={column.number ? "num" : undefined}
               aria-sort={sorted ? (up ? "ascending" : "descending") : undefined}
             >
-              {column.sort ? (
-                <button type="button" className="sorter" onClick={() => order(column)}>
-                  {t(column.word)}
-                  <span aria-hidden="true" className="arrow">
-                    {sorted ? (up ? "↑" : "↓") : ""}
-                  </span>
-                </button>
-              ) : (
-                t(column.word)
-              )}
+              <button type="button" className="sorter" onClick={() => order(column)}>
+                {t(column.word)}
+                <span aria-hidden="true" className="arrow">
+                  {sorted ? (up ? "↑" : "↓") : ""}
+                </span>
+              </button>
             </th>
           );
         })}

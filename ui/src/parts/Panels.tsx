@@ -8,12 +8,12 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "wouter";
 import { api, query } from "../api";
-import { percent } from "../format";
+import { joined, percent } from "../format";
 import { useNow } from "../hooks";
 import { ALL, PLACES, TELEMETRY_ONLY, TILES, type Panel, type PanelId, type PanelPage, type Place, type Scope } from "../panels";
 import { since } from "../range";
 import { useUsage, type Usage } from "../usage";
-import { t } from "../words";
+import { t, type Word } from "../words";
 import { Counted } from "./Counted";
 import { Events } from "./Events";
 import { useConnected } from "./connected";
@@ -96,9 +96,9 @@ interface HeadProps {
 }
 
 function Head({ usage, literal, page, narrow }: HeadProps) {
-  const { model, effort, project, account, history } = usage.shared;
+  const { history } = usage.shared;
   const archived = useOptions()?.archived;
-  const wider = narrow && (model.length > 0 || effort.length > 0 || project.length > 0 || account.length > 0);
+  const wider = narrow ? unheard(usage) : [];
   return (
     <div className="panels-head">
       <h2 id="panels-title">{t("panels.title")}</h2>
@@ -119,12 +119,25 @@ function Head({ usage, literal, page, narrow }: HeadProps) {
       </span>
       <p className="note">
         {t(literal ? "panels.literal.text" : "panels.corrected.text")}
-        {wider && <> {t("panels.wider")}</>}
+        {wider.length > 0 && <> {t("panels.wider", { filters: joined(wider) })}</>}
         {/* Telemetry knows no sessions' files: what is archived is not told apart. */}
         {narrow && history && archived && <> {t("panels.archived")}</>}
       </p>
     </div>
   );
+}
+
+/** The filters that are set and that telemetry does not know, by their names. */
+function unheard({ shared }: Usage): string[] {
+  const set: [Word, boolean][] = [
+    ["filter.search", shared.q !== ""],
+    ["filter.model", shared.model.length > 0],
+    ["filter.effort", shared.effort.length > 0],
+    ["filter.project", shared.project.length > 0],
+    ["filter.account", shared.account.length > 0],
+    ["filter.tag", shared.tag.length > 0],
+  ];
+  return set.filter(([, on]) => on).map(([word]) => t(word));
 }
 
 /** How much of the ledger telemetry saw as well; leads to the quality of the data. */

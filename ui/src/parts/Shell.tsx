@@ -52,7 +52,7 @@ function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
   const search = useSearch();
   // One filter bar: what it says goes along from one usage page to the next.
   const usage = (place: string) => USAGE_PATHS.some((one) => place === one || place.startsWith(`${one}/`));
-  const to = (place: string) => (usage(place) && usage(path) ? place + carried(search, place) : place);
+  const to = (place: string) => (usage(place) && usage(path) ? place + carried(search) : place);
   const here = (place: string) =>
     place === "/" ? path === "/" : path === place || path.startsWith(`${place}/`);
   return (

@@ -6,7 +6,7 @@ import { api } from "../api";
 import { DAY_RANGES } from "../range";
 import { NO_FILTER, type Usage } from "../usage";
 import { t } from "../words";
-import { Many, One, type Option } from "./Filters";
+import { Many, One, SearchBox, type Option } from "./Filters";
 
 interface Options {
   models: string[];
@@ -34,8 +34,6 @@ export function plain(values: readonly string[] | undefined): Option[] {
 
 interface Props {
   usage: Usage;
-  /** Before the shared filters: search. */
-  start?: ReactNode;
   /** After them: what only this page filters by. */
   children?: ReactNode;
   /** Whether a filter of the page's own is set. */
@@ -44,7 +42,7 @@ interface Props {
   folded?: number;
 }
 
-export function UsageBar({ usage, start, children, also = false, folded = 0 }: Props) {
+export function UsageBar({ usage, children, also = false, folded = 0 }: Props) {
   const options = useOptions();
   const accounts = useNames();
   const [open, setOpen] = useState(false);
@@ -59,7 +57,11 @@ export function UsageBar({ usage, start, children, also = false, folded = 0 }: P
       aria-label={t("filter.bar")}
       onSubmit={(event) => event.preventDefault()}
     >
-      {start}
+      <SearchBox
+        value={usage.shared.q}
+        hint={t("calls.searchHint")}
+        change={(q) => usage.change({ q, open: null }, { replace: true })}
+      />
       <Span usage={usage} />
       <Toggle value={usage.shared.provider} change={set("provider")} />
       <Many
