@@ -109,6 +109,7 @@ VALUES: dict[str, Callable[[Row], Any]] = {
     "context": lambda row: row["contextPercent"],
     "credits": lambda row: row["credits"],
     "gap": lambda row: row["gapMs"],
+    "cumulative": lambda row: row["cumulativeTokens"],
     "seen": lambda row: (bits(row), row["at"]),
     "account": account,
     "model": lambda row: row["model"],
@@ -216,11 +217,11 @@ def test_the_indexes_of_a_large_ledger_follow_their_orders(
     calls.keep()
     calls.keep()
     made = dict(db.rows("select name, sql from sqlite_master where type = 'index'"))
-    assert "claude" in made["call_by_reasoning"] and "call_gap_by_place" in made
+    assert "claude" in made["call_by_reasoning"] and "call_before_by_gap" in made
     plan = db.rows(
-        "explain query plan select call from call_gap where place < 9 order by place desc"
+        "explain query plan select call from call_before where gap < 9 order by gap desc"
     )
-    assert "call_gap_by_place" in str(plan)
+    assert "call_before_by_gap" in str(plan)
     found = pages(client, 100, sort="gap", direction="asc")
     known = [row["gapMs"] for row in found if row["gapMs"] is not None]
     assert known == sorted(known)

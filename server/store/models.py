@@ -544,11 +544,12 @@ class SessionUsage(_Measures):
     top_credits = IntegerField()
 
 
-class CallGap(_Usage):
-    """How long a call's thread was silent before it, as a number to sort by (`usage.gaps`)."""
+class CallBefore(_Usage):
+    """What was before a call, to sort by; -1 where that is unknown (`usage.before`)."""
 
     call = IntegerField(primary_key=True)  # its row
-    place = IntegerField()
+    gap = IntegerField()  # ms since the call before it in its thread
+    tokens = IntegerField()  # of its session, it included
 
 
 class QuarterUsage(_Usage):
@@ -1029,7 +1030,7 @@ USAGE_TABLES = [
     ArchivedUsage,
     ThreadUsage,
     SessionUsage,
-    CallGap,
+    CallBefore,
     QuarterUsage,
     DaySessions,
     HeadingUsage,

@@ -12,9 +12,9 @@ from server.errors import AppError, NotFound
 from server.store import db
 from server.times import iso
 from server.usage import (
+    before,
     behind,
     finding,
-    gaps,
     ownfiles,
     pricing,
     projects,
@@ -38,7 +38,8 @@ _COLUMNS = (
     # One look into the index for each session of the thread.
     "c.started_at - (select max((select max(p.started_at) from call p where p.session = x.id "
     "and p.started_at < c.started_at)) from session x where x.thread = s.thread), "
-    "c.running, s.kind, c.cache_written_1h, c.tier, s.role"
+    "c.running, s.kind, c.cache_written_1h, c.tier, s.role, "
+    "(select nullif(b.tokens, -1) from call_before b where b.call = c.rowid)"
 )
 PRESETS = {
     "context-bloat": slices.GROWN,
@@ -363,7 +364,7 @@ def _indexes() -> dict[str, str]:
         **{f"call_by_{sort}": f"call({SORTS[sort].replace('c.', '')})" for sort in sorting.INDEXED},
         **{f"session_by_{column}": f"session({column})" for column in finding.COLUMNS},
         **{f"stretch_of_{name}": f"stretch({name}, session, {summed})" for name in _HEADINGS},
-        "call_gap_by_place": "call_gap(place)",
+        **{f"call_before_by_{name}": f"call_before({name})" for name in ("gap", "tokens")},
         # A year's chart by project, of which most rows are read.
         "daily_by_name": "daily_usage(heading, day, name, provider, calls, input, output)",
     }
@@ -375,7 +376,7 @@ def keep() -> None:
 
     slices.keep()
     threads.keep()
-    gaps.keep()
+    before.keep()
     if db.rows("select total(calls) from daily_usage where heading = 'model'")[0][0] < _MANY:
         return
     known = dict(db.rows("select name, sql from sqlite_master where type = 'index'"))
@@ -395,18 +396,16 @@ def one(name: str) -> dict[str, Any]:
     if not found:
         raise NotFound("There is no such call. It may have been read anew; go back to the list.")
     row = _row(found[0])
-    before = db.rows(_NEAR.format("<", "desc"), (name,))
+    last = db.rows(_NEAR.format("<", "desc"), (name,))
     after = db.rows(_NEAR.format(">", "asc"), (name,))
-    previous = db.rows(f"select {_COLUMNS} {_FROM} where c.id = ?", before[0]) if before else []  # noqa: S608
-    running, kind = found[0][24:26]
-    running = _so_far(name) if running is None and row["provider"] == "claude" else running
+    previous = db.rows(f"select {_COLUMNS} {_FROM} where c.id = ?", last[0]) if last else []  # noqa: S608
+    running, kind = row["cumulativeTokens"], found[0][25]
     helper = kind in ("subagent", "review")
     return {
         **row,
-        "cumulativeTokens": running,
         **ratesources.of(row["model"]),
         **_place(name),
-        "previous": before[0][0] if before else None,
+        "previous": last[0][0] if last else None,
         "next": after[0][0] if after else None,
         "recommendations": recommendations.recommend(
             row, thresholds.current(), running=running, helper=helper
@@ -414,16 +413,6 @@ def one(name: str) -> dict[str, Any]:
         "flags": recommendations.flags(row),
         "cacheLabel": recommendations.cache_label(row, _row(previous[0]) if previous else None),
     }
-
-
-def _so_far(name: str) -> int | None:
-    """The tokens of a call's session up to it, for logs that do not say; None without one."""
-    found = db.rows(
-        "select sum(c.input + c.output) from call o join call c on c.session = o.session and "
-        "(c.started_at, c.id) <= (o.started_at, o.id) where o.id = ?",
-        (name,),
-    )
-    return None if found[0][0] is None else int(found[0][0])
 
 
 def _place(name: str) -> dict[str, Any]:
@@ -733,6 +722,7 @@ def _row(values: tuple[Any, ...]) -> dict[str, Any]:
         "reasoningTokens": told_reasoning(provider, reasoning),
         "totalTokens": first + output,
         "cacheRatio": cached / first if first else None,
+        "cumulativeTokens": values[29],
         "contextPercent": 100 * first / window if window else None,
         "costUsd": None if cost is None else cost / 1e6,
         "priceStatus": status,

@@ -26,12 +26,12 @@ from datetime import date
 from typing import Any
 
 from server.store import db
-from server.usage import gaps, thresholds
+from server.usage import before, thresholds
 from server.usage.days import QUARTER, Days, chosen
 
 log = logging.getLogger(__name__)
 
-_MADE = 7  # goes up when rollups are made otherwise, so that they are made anew
+_MADE = 8  # goes up when rollups are made otherwise, so that they are made anew
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
 KEYS = ("session", "quarter", "model", "effort", "account", "price_status", "provider")
@@ -399,7 +399,7 @@ def moment() -> Iterator[None]:
 
 _TABLES = (
     "stretch", "thread_usage", "session_usage", "quarter_usage", "day_sessions", "heading_usage",
-    "archived_session", "archived_usage", "call_gap",
+    "archived_session", "archived_usage", "call_before",
 )  # fmt: skip
 
 
@@ -479,7 +479,7 @@ def _sum_up(limits: dict[str, float]) -> bool:
             connection.execute(_INSERT_THREAD, (thread,))
             if _mixed(connection, thread):
                 connection.execute(_INSERT_ACTIVE, (thread,))
-        gaps.tell(connection, threads, sessions)
+        before.tell(connection, threads, sessions)
         given = (json.dumps(sessions),)
         connection.execute(f"delete from unsummed where session {_AMONG}", given)  # noqa: S608
         connection.execute("delete from unsummed_thread")

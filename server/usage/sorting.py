@@ -14,11 +14,12 @@ from server.usage import slices, titled
 from server.usage.slices import Filter
 
 FROM = "from call c left join session s on s.id = c.session left join thread t on t.id = s.thread"
-# Gaps lead to calls in their order, or are looked up for the calls that something else led to.
-_BY_GAP = FROM.replace("call c", "call_gap g cross join call c on c.rowid = g.call", 1)
-_WITH_GAP = FROM.replace("call c", "call c cross join call_gap g on g.call = c.rowid", 1)
+# What was before calls leads to them in its order, or is looked up for those that are known.
+_LEADING = FROM.replace("call c", "call_before b cross join call c on c.rowid = b.call", 1)
+_BESIDE = FROM.replace("call c", "call c cross join call_before b on b.call = c.rowid", 1)
+_BEFORE = {"gap": "b.gap", "cumulative": "b.tokens"}
 NAMED = ("thread", "model", "effort", "project", "account")  # in which the newest come first
-_MAYBE_UNKNOWN = ("reasoning", "cost", "cache", "duration", "context", "credits", "gap")
+_MAYBE_UNKNOWN = ("reasoning", "cost", "cache", "duration", "context", "credits", *_BEFORE)
 # By one of a few words, and within it by time: one number, so that an index serves both ways.
 _FURTHEST = 1_000_000_000_000_000  # no time is later
 _STARTERS = ("agent", "compaction", "tool", "user")
@@ -29,11 +30,11 @@ SORTS = {
     "initiator": f"((case c.initiator {_RANK} else 0 end) * {_FURTHEST} + c.started_at)",
     "provider": f"((c.provider = 'codex') * {_FURTHEST} + c.started_at)",
     "seen": f"(c.seen * {_FURTHEST} + c.started_at)",
-    "gap": "g.place",
+    **_BEFORE,
     **{name: titled.of_calls(name, True, True) for name in NAMED},
 }
 # What an index of the calls themselves has in order.
-INDEXED = tuple(sort for sort in SORTS if sort not in ("time", "gap", *NAMED))
+INDEXED = tuple(sort for sort in SORTS if sort not in ("time", *_BEFORE, *NAMED))
 _RANKS = {"initiator": len(_STARTERS) + 1, "provider": 2, "seen": 8}
 
 
@@ -64,6 +65,8 @@ class Order:
         self._page, self._wanted = page, wanted
         # Many calls may be worth as much: an index has those in the order of their rows.
         self.tie = "c.rowid" if page.sort in INDEXED else "c.id"
+        if page.sort in _BEFORE:
+            self.tie = "b.call"
         self.by = SORTS[page.sort]
         if page.sort in NAMED:
             self.by = titled.of_calls(page.sort, wanted.names, page.descending)
@@ -105,8 +108,8 @@ class Order:
 
     def source(self, led: bool) -> str:
         """`from …` of the calls; whether something else than the order leads to them."""
-        if self._page.sort == "gap":
-            return _WITH_GAP if led else _BY_GAP
+        if self._page.sort in _BEFORE:
+            return _BESIDE if led else _LEADING
         return FROM + self.beside
 
     def parts(self) -> list[Part]:
