@@ -29,6 +29,7 @@ _CALL_SORTS = {"occurrences": "time", "calls": "time", "largest": "tokens", "fac
 def blueprint(services: Services) -> Blueprint:
     """The routes of this module."""
     routes = Blueprint("diagnostics", __name__)
+    filters.read_at_once(routes)
     _add_facts(routes, services)
     _add_refresh(routes, services)
 

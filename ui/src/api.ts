@@ -231,6 +231,8 @@ export interface CallRow {
   role: string | null;
   durationMs: number | null;
   gapMs?: number | null;
+  /** Of its session, this call included. */
+  cumulativeTokens: number | null;
   inputTokens: number;
   cachedInputTokens: number;
   uncachedInputTokens: number;
@@ -287,8 +289,6 @@ export interface CallDetail extends CallRow {
   tags?: string[];
   remoteLabel?: string | null;
   remoteHash?: string | null;
-  /** All tokens of the session after this call. */
-  cumulativeTokens?: number | null;
   priceModel?: string | null;
   priceSource?: RateSource | null;
   creditSource?: RateSource | null;
@@ -368,6 +368,10 @@ export interface ThreadRow {
   attention: number;
   severity: Severity;
   flags: string[];
+  /** Its own session's calls, those of helpers that it started, and those attached by folder and time. */
+  directCalls?: number;
+  spawnedCalls?: number;
+  attachedCalls?: number;
 }
 
 export interface ThreadPage {

@@ -2,7 +2,9 @@
 import type { ReactNode } from "react";
 import { nameIn, type Named } from "./accounts";
 import type { CallDetail, CallRow } from "./api";
-import { count, credits, duration, exact, full, joined, modelName, money, pair, share, stamp, UNKNOWN } from "./format";
+import {
+  count, creditDigits, credits, duration, exact, full, joined, modelName, money, moneyDigits, pair, share, stamp, UNKNOWN,
+} from "./format"; // prettier-ignore
 import { titled, titleOf } from "./threads";
 import { t, tIf, type Word } from "./words";
 
@@ -22,8 +24,25 @@ export interface Column {
   width: number;
   grow?: boolean;
   hidden?: boolean;
-  show: (call: CallRow, context: Context) => ReactNode;
+  /** `free`: what its figure leaves free, as `padding` says. */
+  show: (call: CallRow, context: Context, free?: string) => ReactNode;
+  /** What stands behind a figure's decimal point: its digits, and a mark; null where there is no figure. */
+  tail?: (call: CallRow) => Tail | null;
   title?: (call: CallRow) => string;
+}
+
+export interface Tail {
+  digits: number;
+  mark: boolean;
+}
+
+/** What a cell leaves free behind its figure, so that decimal points stand below each other. Pure. */
+export function padding(own: Tail | null, all: readonly (Tail | null)[]): string {
+  if (!own) return "";
+  const digits = Math.max(...all.map((one) => one?.digits ?? 0));
+  const zeros = "0".repeat(digits - own.digits);
+  const mark = !own.mark && all.some((one) => one?.mark) ? "*" : "";
+  return (zeros && own.digits === 0 ? `.${zeros}` : zeros) + mark;
 }
 
 const tokens = (
@@ -42,13 +61,33 @@ const tokens = (
   title: (call) => exact(pick(call)),
 });
 
+/** A figure with room behind its last digit; a sign of the currency stands behind that. */
+function roomy(text: string, free: string): ReactNode {
+  const [, head = text, rest = ""] = /^(.*\p{Nd})(\P{Nd}*)$/su.exec(text) ?? [];
+  if (!free) return text;
+  return (
+    <>
+      {head}
+      <span aria-hidden="true" className="free">
+        {free.replace("*", "")}
+      </span>
+      {rest}
+      {free.endsWith("*") && (
+        <span aria-hidden="true" className="free">
+          *
+        </span>
+      )}
+    </>
+  );
+}
+
 /** The cost of a call; an estimate says so, and no price is never zero. */
-export function cost(call: CallRow): ReactNode {
+export function cost(call: CallRow, free = ""): ReactNode {
   if (call.priceStatus === "unpriced" || call.costUsd === null)
     return <span className="muted">{t("calls.noPrice")}</span>;
   return (
     <>
-      {money(call.costUsd)}
+      {roomy(money(call.costUsd), free)}
       {call.priceStatus === "estimated" && <abbr title={t("calls.estimated")}>*</abbr>}
     </>
   );
@@ -146,7 +185,11 @@ export const COLUMNS: Column[] = [
     sort: "cost",
     number: true,
     width: 78,
-    show: cost,
+    show: (c, _, free) => cost(c, free),
+    tail: (c) =>
+      c.priceStatus === "unpriced" || c.costUsd === null
+        ? null
+        : { digits: moneyDigits(c.costUsd), mark: c.priceStatus === "estimated" },
     title: (c) => `${t(`calls.price.${c.priceStatus}`)}\n${pair(t("calls.credits"), credits(c.credits))} (${creditTitle(c)})`,
   },
   {
@@ -155,7 +198,7 @@ export const COLUMNS: Column[] = [
     sort: "duration",
     number: true,
     width: 80,
-    show: (c) => duration(c.durationMs),
+    show: (c) => duration(c.durationMs, true),
   },
   { ...tokens("input", "calls.col.input", "input", (c) => c.inputTokens), hidden: true },
   {
@@ -174,8 +217,9 @@ export const COLUMNS: Column[] = [
     number: true,
     width: 88,
     hidden: true,
-    show: (c) => duration(c.gapMs),
+    show: (c) => duration(c.gapMs, true),
   },
+  { ...tokens("cumulative", "call.cumulative", "cumulative", (c) => c.cumulativeTokens, 92), hidden: true },
   {
     key: "credits",
     word: "calls.credits",
@@ -183,7 +227,8 @@ export const COLUMNS: Column[] = [
     number: true,
     width: 80,
     hidden: true,
-    show: (c) => credits(c.credits) + (inferred(c) ? "*" : ""),
+    show: (c, _, free = "") => roomy(credits(c.credits) + (inferred(c) ? "*" : ""), free),
+    tail: (c) => (c.credits === null ? null : { digits: creditDigits(c.credits), mark: inferred(c) }),
     title: creditTitle,
   },
   {

@@ -87,11 +87,16 @@ export function compact(n: Maybe<number>): string {
   return short(n);
 }
 
+/** How many decimals an amount of dollars has. */
+export function moneyDigits(usd: number): number {
+  return usd !== 0 && Math.abs(usd) < 0.01 ? 4 : 2;
+}
+
 /** Dollars: four decimals below a cent, else two. */
 export function money(usd: Maybe<number>): string {
   if (usd == null) return UNKNOWN;
   const size = Math.abs(usd);
-  const digits = size > 0 && size < 0.01 ? 4 : 2;
+  const digits = moneyDigits(usd);
   if (size > 0 && size < 0.00005) return "<$0.0001";
   return numbers({
     style: "currency",
@@ -105,10 +110,15 @@ export function money(usd: Maybe<number>): string {
     .replace("US$", "$");
 }
 
+/** How many decimals an amount of credits has. */
+export function creditDigits(n: number): number {
+  return Math.abs(n) < 1 ? 2 : Math.abs(n) < 100 ? 1 : 0;
+}
+
 /** Credits: two decimals below one, one below a hundred, else whole. */
 export function credits(n: Maybe<number>): string {
   if (n == null) return UNKNOWN;
-  const digits = Math.abs(n) < 1 ? 2 : Math.abs(n) < 100 ? 1 : 0;
+  const digits = creditDigits(n);
   return numbers({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(n);
 }
 
@@ -132,12 +142,13 @@ export function share(ratio: Maybe<number>): string {
   return numbers({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(ratio);
 }
 
-/** How long something took. */
-export function duration(ms: Maybe<number>): string {
+/** How long something took; `aligned` seconds always have their decimal, to stand in a column. */
+export function duration(ms: Maybe<number>, aligned = false): string {
   if (ms == null) return UNKNOWN;
   if (ms < SECOND) return t("unit.ms", { n: count(Math.round(ms)) });
   if (ms < MINUTE) {
-    return t("unit.s", { n: numbers({ maximumFractionDigits: 1 }).format(ms / SECOND) });
+    const digits = { minimumFractionDigits: aligned ? 1 : 0, maximumFractionDigits: 1 };
+    return t("unit.s", { n: numbers(digits).format(ms / SECOND) });
   }
   return span(ms);
 }

@@ -1,7 +1,9 @@
 import i18next from "i18next";
 import { expect, test } from "vitest";
 import de from "./locales/de.json";
-import { titled, titleOf } from "./threads";
+import type { ThreadRow } from "./api";
+import { padding } from "./calls";
+import { flagged, origins, titled, titleOf } from "./threads";
 
 test("a thread is called by its title, else by its id; one that finds a title in the reader's language", async () => {
   expect(titleOf("Fix the parser", "01a1fd0e-af23-7000")).toBe("Fix the parser");
@@ -13,3 +15,27 @@ test("a thread is called by its title, else by its id; one that finds a title in
   expect(titleOf("Fix the parser", null)).toBe("Fix the parser");
   await i18next.changeLanguage("en");
 });
+
+const thread = { calls: 9, flags: ["low-cache", "reasoning-spike", "subagent-attribution"] } as ThreadRow;
+
+test("what is so in some calls is not said of the thread", () => {
+  expect(flagged(thread)).toBe("some calls: little from the cache, mostly reasoning, work of sub-agents");
+  expect(flagged(thread, 1)).toBe("some calls: little from the cache");
+  expect(flagged({ ...thread, calls: 1 }, 1)).toBe("little from the cache");
+  expect(flagged({ ...thread, flags: [] })).toBe("");
+});
+
+test("whose calls a thread has is shown where it is known", () => {
+  expect(origins(thread)).toBe("");
+  expect(origins({ ...thread, directCalls: 4, spawnedCalls: 5, attachedCalls: 0 })).toMatch(/Direct: 4.*Spawned: 5.*Attached: 0/);
+});
+
+const tail = (digits: number, mark = false) => ({ digits, mark });
+test.each([
+  [null, [tail(2)], ""],
+  [tail(2), [tail(2), null], ""],
+  [tail(2), [tail(2), tail(4)], "00"],
+  [tail(0), [tail(0), tail(2)], ".00"],
+  [tail(2), [tail(2), tail(4, true)], "00*"],
+  [tail(4, true), [tail(2), tail(4, true)], ""],
+])("decimal points stand below each other %#", (own, all, free) => expect(padding(own, all)).toBe(free));

@@ -1,7 +1,7 @@
 /** The columns of a table of threads, and how its cells read. */
 import type { ReactNode } from "react";
 import type { ThreadRow } from "./api";
-import { compact, count, credits, exact, full, joined, modelName, pair, share, stamp, UNKNOWN } from "./format";
+import { beside, compact, count, credits, exact, full, joined, modelName, pair, share, stamp, UNKNOWN } from "./format";
 import { severityMark } from "./insights";
 import en from "./locales/en.json";
 import { Cost } from "./parts/Cost";
@@ -46,10 +46,31 @@ export function threadCost(thread: ThreadRow): ReactNode {
   return <Cost usd={thread.costUsd} unpriced={thread.unpriced} estimated={estimated} />;
 }
 
+/** What stands out in a thread; most of it is so in some of its calls, and not in the whole. */
+export function flagged({ calls, flags }: ThreadRow, most = flags.length): string {
+  const shown = flags.slice(0, most);
+  const some = calls > 1 ? shown.filter((flag) => flag !== OF_ALL) : [];
+  const names = (listed: string[]) => joined(listed.map((flag) => tIf(`flag.${flag}`, flag)));
+  const rest = names(shown.filter((flag) => !some.includes(flag)));
+  return joined([some.length > 0 ? t("threads.some", { flags: names(some) }) : "", rest].filter(Boolean));
+}
+
+const OF_ALL = "subagent-attribution";
+
+/** How many of a thread's calls are its own, of helpers that it started, and attached to it; "" where that is unknown. */
+export function origins({ directCalls, spawnedCalls, attachedCalls }: ThreadRow): string {
+  const parts: [Word, number | undefined][] = [
+    ["threads.direct", directCalls],
+    ["threads.spawned", spawnedCalls],
+    ["threads.attached", attachedCalls],
+  ];
+  return beside(parts.map(([word, calls]) => calls !== undefined && pair(t(word), count(calls))));
+}
+
 /** How much attention a thread asks for, as words and a shape. */
 export function Attention({ thread }: { thread: ThreadRow }) {
   return (
-    <span title={joined(thread.flags.map((flag) => tIf(`flag.${flag}`, flag)))}>
+    <span title={flagged(thread)}>
       <Sign mark={severityMark(thread.severity)} />
       {count(Math.round(thread.attention))}
       <span className="hidden"> {t(`severity.${thread.severity}`)}</span>

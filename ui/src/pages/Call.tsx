@@ -6,7 +6,7 @@ import { api, type CallRow } from "../api";
 import { cacheAdvice, cost } from "../calls";
 import "../call.css";
 import { callPath, wholeTurn, type Deltas, type Investigated } from "../evidence";
-import { count, credits, duration, exact, full, money, share, UNKNOWN } from "../format";
+import { count, credits, decimal, duration, exact, full, money, share, UNKNOWN } from "../format";
 import { useTitle } from "../hooks";
 import { severityMark } from "../insights";
 import { Arrow } from "../parts/Arrow";
@@ -202,7 +202,9 @@ const signed = (n: number, text: string) => (n > 0 ? `+${text}` : n < 0 ? `−${
 
 function Compared({ call }: { call: Investigated }) {
   const { deltas } = call;
-  const ratio = (value: number | null) => (value === null ? UNKNOWN : signed(value, share(Math.abs(value))));
+  // A share that falls from 90 to 45 % falls by 45 points, and not by 45 %.
+  const ratio = (value: number | null) =>
+    value === null ? UNKNOWN : signed(value, t("call.points", { n: decimal(Math.abs(value) * 100) }));
   return (
     <>
       <div className="scroll" tabIndex={0} role="group" aria-label={t("call.compared")}>

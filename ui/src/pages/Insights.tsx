@@ -2,7 +2,7 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { api, type Card, type Insights as Data, type Preset, type ThreadPage, type ThreadRow } from "../api";
-import { beside, compact, count, exact, joined, share } from "../format";
+import { beside, compact, count, exact, share } from "../format";
 import { useTitle } from "../hooks";
 import { cardLink, PRESETS, presetLink, severityMark, worth } from "../insights";
 import { AllowanceCard } from "../parts/AllowanceCard";
@@ -17,7 +17,7 @@ import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { UsageBar } from "../parts/UsageBar";
-import { Attention, threadCost, titled, titleOf } from "../threads";
+import { Attention, flagged, threadCost, titled, titleOf } from "../threads";
 import { asked, NO_FILTER, onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
 
@@ -209,7 +209,7 @@ function Asking({ data, usage }: { data: Data; usage: Usage }) {
 
 /** The first two things that stand out in a thread. */
 function why(row: ThreadRow): string {
-  return joined(row.flags.slice(0, 2).map((flag) => tIf(`flag.${flag}`, flag)));
+  return flagged(row, 2);
 }
 
 function Top({ rows }: { rows: ThreadRow[] }) {

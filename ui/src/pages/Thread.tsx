@@ -15,7 +15,7 @@ import { NestedCalls } from "../parts/NestedCalls";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { Trend } from "../parts/Trend";
-import { Attention, mix, threadCost, titleOf } from "../threads";
+import { Attention, flagged, mix, origins, threadCost, titleOf } from "../threads";
 import { t, tIf } from "../words";
 
 export function ThreadPage({ id }: { id: string }) {
@@ -88,7 +88,7 @@ function Loaded({ thread }: { thread: ThreadDetail }) {
           <p className="chips">
             {thread.flags.map((flag) => (
               <span className="chip" key={flag}>
-                {tIf(`flag.${flag}`, flag)}
+                {flagged({ ...thread, flags: [flag] })}
               </span>
             ))}
           </p>
@@ -112,6 +112,7 @@ function Loaded({ thread }: { thread: ThreadDetail }) {
               [t("threads.started"), full(thread.startedAt)],
               [t("threads.col.latest"), full(thread.lastAt)],
               [t("calls.col.duration"), duration(thread.durationMs)],
+              ...(origins(thread) ? [[t("threads.origin"), origins(thread)] as [string, string]] : []),
               [
                 t("calls.threadId"),
                 <span key="id">

@@ -21,7 +21,7 @@ import { ReadLogs } from "../parts/ReadLogs";
 import { Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
 import { UsageBar } from "../parts/UsageBar";
-import { mix, THREAD_COLUMNS, TITLE_COLUMN, titleOf, type ThreadColumn } from "../threads";
+import { mix, THREAD_COLUMNS, TITLE_COLUMN, origins, titleOf, type ThreadColumn } from "../threads";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { oneOf } from "../range";
 import { t } from "../words";
@@ -364,6 +364,7 @@ function Notes({ row, shown }: { row: ThreadRow; shown: string[] }) {
   const parts = [
     row.sessions > 1 && t("threads.sessions", { count: row.sessions }),
     row.subagents > 0 && t("threads.subagents", { count: row.subagents }),
+    Boolean(row.spawnedCalls || row.attachedCalls) && origins(row),
     row.unpriced > 0 && t("trends.unpriced", { count: row.unpriced }),
   ].filter(Boolean);
   const folded = [

@@ -3,7 +3,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState, type MouseEvent, type ReactNode, type RefObject } from "react";
 import { Link, useLocation } from "wouter";
 import type { CallRow } from "../api";
-import { costText, fitting, type Column, type Context } from "../calls";
+import { costText, fitting, padding, type Column, type Context, type Tail } from "../calls";
 import { callPath } from "../evidence";
 import { dayOf, stamp } from "../format";
 import type { CallFilters } from "../pages/Calls";
@@ -75,18 +75,31 @@ function headWidth(pen: Pen, heading: string): number {
   return Math.ceil(Math.max(...words)) + 17;
 }
 
+type Tails = (Tail | null)[];
+
+/** What stands behind the decimal points of a column, each kind once. */
+function tails({ tail }: Column, rows: CallRow[]): Tails {
+  const kinds = new Map(rows.map((row) => [JSON.stringify(tail?.(row) ?? null), tail?.(row) ?? null]));
+  return [...kinds.values()];
+}
+
 /** What the costs of all these rows need: an amount that is cut is another amount. */
-function costWidth(pen: Pen, rows: CallRow[]): number {
-  const texts = new Set(rows.map((row) => costText(row).replace(/\p{Nd}/gu, "0")));
+function costWidth(pen: Pen, column: Column, rows: CallRow[]): number {
+  const all = tails(column, rows);
+  const texts = new Set(
+    rows.map((row) => costText(row).replace(/\p{Nd}/gu, "0") + padding(column.tail?.(row) ?? null, all)),
+  );
   return Math.ceil(Math.max(0, ...[...texts].map((text) => pen.measureText(text).width))) + 20;
 }
 
 /** What the figures of the first rows need. */
 function figureWidth(pen: Pen, column: Column, rows: CallRow[], context: Context): number {
-  if (column.key === "cost") return costWidth(pen, rows);
+  if (column.key === "cost") return costWidth(pen, column, rows);
+  const all = tails(column, rows);
   const widths = rows.slice(0, MEASURED).map((row) => {
     const shown = column.show(row, context);
-    return typeof shown === "string" ? pen.measureText(shown).width : 0;
+    const free = padding(column.tail?.(row) ?? null, all);
+    return typeof shown === "string" ? pen.measureText(shown + free).width : 0;
   });
   return Math.ceil(Math.max(0, ...widths)) + 14;
 }
@@ -137,6 +150,10 @@ export function CallTable({ rows, columns: given, free, fit, tools, compact, con
   const above = seen[0]?.start ?? 0;
   const below = virtual.getTotalSize() - (seen.at(-1)?.end ?? 0);
   const open = filters.get("open");
+  const behind = useMemo(
+    () => Object.fromEntries(given.filter(({ tail }) => tail).map((column) => [column.key, tails(column, rows)])),
+    [given, rows],
+  );
   const { glance, rest, leave } = useGlance();
   const once = useTwice();
   return (
@@ -162,6 +179,7 @@ export function CallTable({ rows, columns: given, free, fit, tools, compact, con
                     call={call}
                     index={index}
                     columns={columns}
+                    behind={behind}
                     context={context}
                     open={open === call.id}
                     rest={rest}
@@ -267,13 +285,14 @@ interface RowProps {
   call: CallRow;
   index: number;
   columns: Column[];
+  behind: Record<string, Tails>;
   context: Context;
   open: boolean;
   rest: (call: CallRow, row: HTMLElement) => void;
   show: (event: MouseEvent) => void;
 }
 
-function Row({ call, index, columns, context, open, rest: glance, show }: RowProps) {
+function Row({ call, index, columns, behind, context, open, rest: glance, show }: RowProps) {
   const [first, ...rest] = columns;
   const path = callPath(call.id);
   // The link in the row does all of this by itself.
@@ -299,7 +318,7 @@ function Row({ call, index, columns, context, open, rest: glance, show }: RowPro
       </th>
       {rest.map((column) => (
         <td key={column.key} className={column.number ? "num" : "clip"} title={column.title?.(call)}>
-          {column.show(call, context)}
+          {column.show(call, context, padding(column.tail?.(call) ?? null, behind[column.key] ?? []))}
         </td>
       ))}
     </tr>

@@ -16,6 +16,8 @@ export interface Glance {
   /** Of the row, from the top of the window. */
   top: number;
   bottom: number;
+  /** From the side where reading begins, where the row does. */
+  start: number;
 }
 
 /** The call that the pointer rests on, and what a row calls when it comes and goes. */
@@ -29,8 +31,9 @@ export function useGlance() {
   const rest = useCallback((call: CallRow, row: HTMLElement) => {
     window.clearTimeout(timer.current);
     timer.current = window.setTimeout(() => {
-      const { top, bottom } = row.getBoundingClientRect();
-      setGlance({ call, top, bottom });
+      const { top, bottom, left, right } = row.getBoundingClientRect();
+      const backwards = getComputedStyle(row).direction === "rtl";
+      setGlance({ call, top, bottom, start: backwards ? document.documentElement.clientWidth - right : left });
     }, PAUSE);
   }, []);
   useEffect(() => {
@@ -44,9 +47,11 @@ export function useGlance() {
   return { glance, rest, leave };
 }
 
-export function Peek({ glance: { call, top, bottom } }: { glance: Glance }) {
+export function Peek({ glance: { call, top, bottom, start } }: { glance: Glance }) {
   const above = bottom + ROOM > window.innerHeight && top > ROOM;
-  const place = above ? { bottom: window.innerHeight - top + 6 } : { top: bottom + 6 };
+  // Below the names and never below the figures, which are read down a column.
+  const beside = { insetInlineStart: Math.max(start, 0) + 6 };
+  const place = above ? { ...beside, bottom: window.innerHeight - top + 6 } : { ...beside, top: bottom + 6 };
   return (
     // A reader of the screen has the row, and its panel.
     <aside className="peek card" style={place} aria-hidden="true">

@@ -89,7 +89,8 @@ export function LeftChip() {
   const told = shared.length ? lefts(shared, [], now) : lefts(logged, found.copied, now);
   if (!told.length) return null;
   const shown = told.map(({ name, left }) => `${isolated(name)} ${isolated(percent(left))}`);
-  const seen = told.map(({ seenAt }) => (seenAt ? ago(seenAt, now) : UNKNOWN)).join(" · ");
+  // All windows seen at once were seen at one time.
+  const seen = [...new Set(told.map(({ seenAt }) => (seenAt ? ago(seenAt, now) : UNKNOWN)))].join(" · ");
   return (
     <span className="chip" title={[t("calls.chip.left.title"), seen].filter(Boolean).join("\n")}>
       {t("calls.chip.left", { windows: shown.join(" · ") })}
