@@ -58,7 +58,7 @@ def inspect(path: Path) -> dict[str, Any]:
     return {
         "path": str(path),
         "provider": "codex" if rollout else "claude",
-        "session": state.owner if rollout else claude.owner_of(name),
+        "session": state.owner if rollout else claude.owner_of(str(path.with_name(name))),
         "bytes": pieces.size,
         **found,
         "models": models,

@@ -187,7 +187,8 @@ def test_a_session_is_described() -> None:
     ("name", "owner"),
     [
         ("-home-dev-shop/abc", "abc"),
-        ("-home-dev-shop/abc/subagents/agent-1", "abc"),
+        ("-home-dev-shop/abc/subagents/agent-1", "abc:agent-1"),
+        ("-home-dev-shop/abc/subagents/workflows/wf/agent-1", "abc:workflows:wf:agent-1"),
         ("subagents/abc", "abc"),
     ],
 )
@@ -346,7 +347,7 @@ def test_every_cut_gives_the_same(config: Config, database: None, tmp_path: Path
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_what_a_sub_agent_is_asked_is_no_title(config: Config, database: None, alone: bool) -> None:
-    """And a session is as long as all its logs, whichever is read first."""
+    """And a thread is as long as all its logs, whichever is read first."""
     folder = config.claude_home / "projects" / "x" / SESSION / "subagents"
     folder.mkdir(parents=True)
     early, late = "2026-06-01T08:00:00.000Z", "2026-06-01T12:00:00.000Z"
@@ -360,7 +361,7 @@ def test_what_a_sub_agent_is_asked_is_no_title(config: Config, database: None, a
     own.write_bytes(answer("m2", 5, timestamp=early) + prompt("Mend it"))
     indexer.scan()
     assert db.rows("select title from thread") == [("Mend it",)]
-    times = db.rows("select started_at, ended_at from session")[0]
+    times = db.rows("select started_at, last_at from thread")[0]
     assert times == (1780300800000, 1780315200000)
 
 

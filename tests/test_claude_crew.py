@@ -38,7 +38,8 @@ def jobs_of(paths: list[Path]) -> list[Job]:
     for number, path in enumerate(paths):
         said = path.stat()
         stamps = said.st_ino, said.st_size, said.st_mtime_ns
-        name = f"-home-me-shop/{number}/{path.stem}"
+        below = "subagents/" if path.parent.name == "subagents" else ""
+        name = f"-home-me-shop/{number}/{below}{path.stem}"
         found.append(Job(Source("claude", name, str(path), *stamps, archived=False)))
     return found
 

@@ -19,6 +19,7 @@ from server.ingest import claude, codex, scan
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, migrations, settings
+from server.usage import roots
 from tests.test_exact_sums import A, B, Line, agree, line
 
 ASKED = {
@@ -137,7 +138,7 @@ def at(second: int, cwd: str | None, name: str, **rest: Any) -> Line:
                       SUBS + "1": [at(5, WEB, "b", gitBranch="x", version="1")]}, SHOP,
                      id="what its own log leaves out is not the sub-agent's either"),
         pytest.param({OWN: [at(1, None, "a")], SUBS + "1": [at(5, WEB, "b")]}, WEB,
-                     id="the own log tells no folder"),
+                     id="the own log tells no folder, so that the thread's is the sub-agent's"),
         pytest.param({SUBS + "2": [at(1, ZETA, "a")], SUBS + "1": [at(5, WEB, "b", odd=True)]}, WEB,
                      id="two sub-agents alone: the first by name"),
         pytest.param({OWN: [at(1, None, "a")], SUBS + "1": [at(5, None, "b")]}, None,
@@ -155,19 +156,19 @@ def test_a_session_was_where_its_own_log_says(
     expected: str | None,
 ) -> None:
     found = equal(ways(config, logs, compiled_part, monkeypatch, itertools.permutations(logs)))
-    assert [row[3] for row in found["sessions"]] == [expected]
-    project = found["sessions"][0][2]
-    assert {row[3] for row in found["days"] if row[1] == "project"} == {project or ""}
+    assert [row[:2] for row in found["threads"]] == [(A, expected and roots.key(expected))]
+    for key, thread, project, cwd, *_ in found["sessions"]:
+        name = OWN if key == A else SUBS + key[-1]
+        said = claude.folder_of(name, logs[name][0].get("cwd"))
+        assert (thread, project, cwd) == (A, said and roots.key(said), said)
 
 
 @pytest.mark.parametrize(
     ("names", "first"),
     [
-        pytest.param([("p/s/subagents/agent-1", "/x"), ("p/s", "/x")], 1, id="its own"),
-        pytest.param([("p/s", None), ("p/s/subagents/agent-1", "/x")], 1, id="that tells a folder"),
-        pytest.param([("p/s/subagents/agent-2", "/x"), ("p/s/subagents/agent-1", "/y")], 1,
-                     id="the first by name"),
-        pytest.param([("p/s", None), ("p/s/subagents/agent-1", None)], 0, id="none tells one"),
+        pytest.param([("p/s", None), ("q/s", "/x")], 1, id="that tells a folder"),
+        pytest.param([("q/s", "/x"), ("p/s", "/y")], 1, id="the first by name"),
+        pytest.param([("p/s", None), ("q/s", None)], 0, id="none tells one"),
         pytest.param([("-home-me-a/s", "/home/me/b"), ("-home-me-b/s", "/home/me/b")], 1,
                      id="no copy of its project's folder"),
     ],

@@ -10,6 +10,7 @@ from server import shortjson
 from server.ingest import claude, codex, reconcile
 from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
 from server.ingest.reader import CLAUDE_COLUMNS, COLUMNS, FIRST, SUMS, table
+from server.ingest.sessions import lead
 from server.ingest.workers import copied_head
 from server.store import db, sqlite
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     Pair = tuple[Job, Read]
     Emitted = tuple[Any, ...]
-    Foremost = tuple[bool, bool, bool, str]
+    Foremost = tuple[bool, bool, str]
 
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
 _COUNT = COLUMNS.count(",") + 1
@@ -77,6 +78,7 @@ class Bulk:
         # Claude's sessions of this load, which may have several files: number and folder, and
         # the log that tells this (`claude.foremost`).
         self._claude: dict[str, tuple[int, str | None, Foremost]] = {}
+        self._helpers = False  # whether Claude's sub-agents are among the sessions
         self._joined = False  # whether rows of the chunk are of a session of another number
         self._elsewhere: set[str] = set()  # of which the ledger has stored a file
         for key, thread, parent in db.rows("select key, thread, parent from session"):
@@ -159,14 +161,15 @@ class Bulk:
         keys = {read.batch.state.get("owner") for read in reads if self._is_claude(read)}
         for key in self._elsewhere & keys:
             found = connection.execute(
-                "select s.id, s.cwd, f.name, json_extract(f.state, '$.meta.cwd') from session s "
-                "join source_file f on f.id = s.source where s.key = ? and s.provider = 'claude'",
+                "select s.id, s.cwd, s.thread, f.name, json_extract(f.state, '$.meta.cwd') "
+                "from session s join source_file f on f.id = s.source "
+                "where s.key = ? and s.provider = 'claude'",
                 (key,),
             ).fetchone()
             if found and (key in self._claude or key not in self._threads):
-                session, cwd, name, said = found
+                session, cwd, thread, name, said = found
                 self._claude[key] = int(session), cwd, claude.foremost(name, said)
-                self._threads[key] = key
+                self._threads[key] = thread
         self._elsewhere -= keys
 
     def _members(self, reads: Iterable[Read]) -> dict[int, int]:
@@ -386,6 +389,12 @@ class Bulk:
         for rows in waiting:
             rows.clear()
 
+    def finish(self, connection: sqlite3.Connection) -> None:
+        """Tell of all sessions together what no file tells; in the last transaction."""
+        self.write(connection)
+        if self._helpers:
+            lead(connection)
+
     def _finish(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
         """Have the files' sessions, threads, allowances and cursors added."""
         # Parents begin before their children, and names begin with the time.
@@ -426,7 +435,9 @@ class Bulk:
             place = known[2] if known else self._foremost(read)
             meta["cwd"] = known[1] if known else claude.folder_of(job.source.name, meta.get("cwd"))
             meta["project"] = self._ledger.project(meta["cwd"])
-            meta["parent"] = None
+            meta = claude.helper(meta, key)
+            meta.setdefault("parent", None)
+            thread = self._thread(key, meta)
             session = members.get(read.number, self._session + read.number)
             job.source.id = self._source + read.number
             job.source.fingerprint = read.fingerprint
@@ -436,11 +447,12 @@ class Bulk:
             if known:
                 self._sessions_again.append((meta.get("started"), batch.last, session))
             else:
-                row = _session_row(session, job, batch, meta, key)
+                row = _session_row(session, job, batch, meta, thread)
                 self._sessions.append((*row, 0, False))
             named = claude.is_own(job.source.name)  # what a sub-agent is asked is no person's word
-            self._told.append(_thread_row(batch, meta, key, "claude", named))
-            self._claude[key], self._threads[key] = (session, meta["cwd"], place), key
+            self._told.append(_thread_row(batch, meta, thread, "claude", named))
+            self._claude[key] = session, meta["cwd"], place
+            self._helpers |= bool(meta["parent"])
         self._adopt(connection, reads)
 
     def _thread(self, key: str, meta: dict[str, Any]) -> str:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from server.ingest.crew import Told
 
 SYNTHETIC = "<synthetic>"
+BELOW = ":"  # between a session and its sub-agent, in the name of the latter's session
+BESIDE = "agent-"  # what a sub-agent's log is called that lies beside its session's
 FAST = "fast"  # the tier of an answer in fast mode
 MOST_ASKED = 40  # lines that are looked at for a title; as the compiled part does
 MOST_RAW = 16384  # bytes of a text that the compiled part tells of
@@ -68,25 +70,38 @@ class State:
 
 
 def owner_of(name: str) -> str:
-    """The session that a file's name tells: its own, or for a sub-agent the one above it."""
+    """The session that a file's name tells: its own, or for a sub-agent below the one above it."""
     parts = name.replace("\\", "/").split("/")
     if "subagents" in parts[1:]:
-        return parts[parts.index("subagents", 1) - 1]
+        below = parts.index("subagents", 1)
+        return BELOW.join((parts[below - 1], *parts[below + 1 :]))
     return parts[-1]
 
 
 def is_own(name: str) -> bool:
     """Whether a log is a session's own, none of its sub-agents'."""
-    return "subagents" not in name.replace("\\", "/").split("/")[1:]
+    owner = owner_of(name)
+    return BELOW not in owner and not owner.startswith(BESIDE)
 
 
-def foremost(name: str, cwd: str | None) -> tuple[bool, bool, bool, str]:
+def helper(meta: dict[str, Any], owner: str) -> dict[str, Any]:
+    """What a log says of its session, with whose sub-agent that is, if it is one.
+
+    Such a log lies below its session's name; those of earlier versions lie beside it, and tell it.
+    """
+    above, below, _ = owner.partition(BELOW)
+    parent = above if below else meta.get("above")
+    said = {name: value for name, value in meta.items() if name != "above"}
+    return said | ({"kind": "subagent", "parent": parent} if parent else {})
+
+
+def foremost(name: str, cwd: str | None) -> tuple[bool, bool, str]:
     """What puts a session's logs in order: the first of them says where and with what it worked.
 
-    That is, of those that tell a folder (`cwd`, as they do), its own before its sub-agents', and
-    one that lies where it should before a copy of its project's folder.
+    That is, of those that tell a folder (`cwd`, as they do), one that lies where it should before a
+    copy of its project's folder.
     """
-    return cwd is None, not is_own(name), folder_of(name, cwd) != cwd, name
+    return cwd is None, folder_of(name, cwd) != cwd, name
 
 
 def first_told(name: str, began: int | None, alone: bool) -> tuple[bool, bool, int, bool, str]:
@@ -187,6 +202,8 @@ def told(found: Told, owner: str) -> tuple[Records, State] | None:
     """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
     be read here.
     """  # noqa: D205
+    if owner.startswith(BESIDE):
+        return None  # whose sub-agent it is only a line says
     meta, asked, own, side = found.state
     state = State(owner=owner, asked=asked, own=own, side=side)
     if meta is not None:
@@ -300,6 +317,8 @@ def _describe(line: dict[str, Any], state: State, looks: bool) -> None:
     if state.meta is None and isinstance(line.get("sessionId"), str):
         names = line.get("cwd"), line.get("gitBranch"), line.get("version")
         state.meta = _meta(*names, time_ms(line.get("timestamp")))
+        if (state.owner or "").startswith(BESIDE) and line["sessionId"] != state.owner:
+            state.meta["above"] = line["sessionId"]
     if looks and line.get("type") == "user" and not line.get("isMeta"):
         message = line.get("message")
         content = message.get("content") if isinstance(message, dict) else None

@@ -619,7 +619,7 @@ class Indexer:
                     break
             else:
                 self._loaded(connection, *bulk.store_rest(connection), left)
-            bulk.write(connection)
+            (bulk.write if more else bulk.finish)(connection)
             self._ledger.flush(connection)
         return more
 

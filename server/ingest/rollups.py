@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     Delta = tuple[str, str, str, str, str]  # day, provider, model, project, account
 
 
+_WITHOUT_CALLS = (
+    "delete from project where key = ?1 and not exists "
+    "(select 1 from daily_usage where heading = 'project' and name = ?1)"
+)
+
+
 class Rollups:
     """What calls change in the sums, until that is written, in the same transaction."""
 
@@ -91,6 +97,7 @@ class Rollups:
                 for place, value in enumerate(sums):
                     total[place] += value
         projects = {key[3] for key, sums in self._deltas.items() if sums[0] > 0}
+        fewer = [(key[3],) for key, sums in self._deltas.items() if sums[0] < 0 and key[3]]
         self._deltas.clear()
         if not folded:
             return
@@ -112,6 +119,7 @@ class Rollups:
         )
         if any(sums[0] < 0 for sums in folded.values()):
             connection.execute("delete from daily_usage where calls = 0")
+            connection.executemany(_WITHOUT_CALLS, fewer)
 
     def forget(self) -> None:
         """Drop what was counted for a transaction that failed."""

@@ -49,6 +49,8 @@ class Sessions:
         """The session of a batch and its project, made or brought up to date."""
         state = batch.state
         meta = dict(state.get("meta") or {})
+        if source.provider == "claude":
+            meta = claude.helper(meta, state["owner"])
         meta["parent"] = meta.get("parent") or state.get("foreign")
         known = connection.execute(
             "select project, cwd from session where key = ?", (state["owner"],)
@@ -68,6 +70,8 @@ class Sessions:
         session, thread, new = add(connection, owner, source.provider, meta, source.id, last)
         if new:
             self.adopt(connection, owner, thread)
+        if source.provider == "claude":
+            lead(connection, thread)
         # What a sub-agent is asked is no person's word.
         own = source.provider != "claude" or claude.is_own(source.name)
         if own and state.get("title") and thread == owner:
@@ -150,6 +154,7 @@ class Sessions:
         connection.execute(
             "update thread set project = ? where id = ? and id = ?", (project, thread, key)
         )
+        lead(connection, thread)
         connection.execute(_NO_PROJECT, (before,))
 
     def adopt(self, connection: sqlite3.Connection, owner: str, thread: str) -> None:
@@ -231,6 +236,32 @@ def add(
     )
     new = known is None or (source is not None and (known[2] is None or late))
     return session, thread, new
+
+
+def lead(connection: sqlite3.Connection, thread: str | None = None) -> None:
+    """Let Claude's sub-agents count as one with the session above them, or with one another where
+    no log of that is there; and a thread be of that one's project, or of theirs where it tells
+    none. Of one thread, or of all.
+    """  # noqa: D205
+    only, given = ("", ()) if thread is None else (" and thread = ?1", (thread,))
+    connection.execute(_LEAD + only, given)
+    connection.execute(_PLACE + only.replace("thread", "id"), given)
+
+
+_HEAD = (
+    "coalesce((select above.id from session above where above.key = session.parent), "
+    "(select min(other.id) from session other where other.parent = session.parent "
+    "and other.kind = 'subagent'))"
+)
+_LEAD = (
+    f"update session set head = {_HEAD} "  # noqa: S608 - our own words
+    f"where kind = 'subagent' and provider = 'claude' and head is not {_HEAD}"
+)
+_PLACE = (
+    "update thread set project = (select s.project from session s where s.thread = thread.id "
+    "order by s.project is null, s.kind = 'subagent', s.key limit 1) where provider = 'claude' and "
+    "exists (select 1 from session s where s.thread = thread.id and s.key != thread.id)"
+)
 
 
 def _told_by(connection: sqlite3.Connection, session: int, source: int | None) -> bool:

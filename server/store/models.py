@@ -309,6 +309,8 @@ class Session(_Usage):
     forked = BooleanField(default=False)  # it continues a copy of its parent's history
     inherited = IntegerField(default=0)  # leading calls that are the parent's
     guessed = BooleanField(default=False)  # …counted without the parent's log
+    # Of a sub-agent of Claude's, whose id tells it: the session (id) that both count as one with.
+    head = IntegerField(null=True)
     kind = TextField(default="user")  # user subagent review title
     role = TextField(null=True)  # a sub-agent's role or nickname
     project = TextField(null=True)
@@ -321,7 +323,7 @@ class Session(_Usage):
     ended_at = IntegerField(null=True)
 
     class Meta:
-        indexes = ((("parent",), False), (("kind",), False))
+        indexes = ((("parent",), False), (("kind",), False), (("head",), False))
 
 
 class Project(_Usage):

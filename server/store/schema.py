@@ -36,11 +36,12 @@ USAGE = (
     'CREATE TABLE IF NOT EXISTS "told_twice" ("one" INTEGER NOT NULL, "other" INTEGER NOT NULL, PRIMARY KEY ("one", "other"))',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "told_twice_other" ON "told_twice" ("other")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "told_again" ("call" TEXT NOT NULL PRIMARY KEY)',  # noqa: E501
-    'CREATE TABLE IF NOT EXISTS "session" ("id" INTEGER NOT NULL PRIMARY KEY, "key" TEXT NOT NULL, "provider" TEXT NOT NULL, "source" INTEGER, "thread" TEXT NOT NULL, "parent" TEXT, "attached" TEXT, "forked" INTEGER NOT NULL, "inherited" INTEGER NOT NULL, "guessed" INTEGER NOT NULL, "kind" TEXT NOT NULL, "role" TEXT, "project" TEXT, "cwd" TEXT, "branch" TEXT, "client" TEXT, "client_version" TEXT, "terminal" TEXT, "started_at" INTEGER, "ended_at" INTEGER)',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "session" ("id" INTEGER NOT NULL PRIMARY KEY, "key" TEXT NOT NULL, "provider" TEXT NOT NULL, "source" INTEGER, "thread" TEXT NOT NULL, "parent" TEXT, "attached" TEXT, "forked" INTEGER NOT NULL, "inherited" INTEGER NOT NULL, "guessed" INTEGER NOT NULL, "head" INTEGER, "kind" TEXT NOT NULL, "role" TEXT, "project" TEXT, "cwd" TEXT, "branch" TEXT, "client" TEXT, "client_version" TEXT, "terminal" TEXT, "started_at" INTEGER, "ended_at" INTEGER)',  # noqa: E501
     'CREATE UNIQUE INDEX IF NOT EXISTS "session_key" ON "session" ("key")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "session_thread" ON "session" ("thread")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "session_parent" ON "session" ("parent")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "session_kind" ON "session" ("kind")',  # noqa: E501
+    'CREATE INDEX IF NOT EXISTS "session_head" ON "session" ("head")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "project" ("id" INTEGER NOT NULL PRIMARY KEY, "key" TEXT NOT NULL, "root" TEXT NOT NULL)',  # noqa: E501
     'CREATE UNIQUE INDEX IF NOT EXISTS "project_key" ON "project" ("key")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "thread" ("id" TEXT NOT NULL PRIMARY KEY, "title" TEXT, "title_source" TEXT, "project" TEXT, "provider" TEXT NOT NULL, "started_at" INTEGER, "last_at" INTEGER)',  # noqa: E501
@@ -120,9 +121,9 @@ USAGE = (
     'CREATE TABLE IF NOT EXISTS "diagnostic_snapshot" ("section" TEXT NOT NULL, "scope" TEXT NOT NULL, "computed_at" INTEGER NOT NULL, "body" TEXT NOT NULL, PRIMARY KEY ("section", "scope"))',  # noqa: E501
     "create trigger if not exists call_changed after update of session, model, effort, account, price_status, provider, started_at, duration_ms, input, cached, output, reasoning, running, context_window, cost, credits on call when old.session is not new.session or old.model is not new.model or old.effort is not new.effort or old.account is not new.account or old.price_status is not new.price_status or old.provider is not new.provider or old.started_at is not new.started_at or old.duration_ms is not new.duration_ms or old.input is not new.input or old.cached is not new.cached or old.output is not new.output or old.reasoning is not new.reasoning or old.running is not new.running or old.context_window is not new.context_window or old.cost is not new.cost or old.credits is not new.credits begin insert or ignore into unsummed values (coalesce(old.session, 0)), (coalesce(new.session, 0)); insert or ignore into fact_touched select new.source where new.source is not null; end",  # noqa: E501
     "create trigger if not exists call_gone after delete on call begin insert or ignore into unsummed values (coalesce(old.session, 0)); update ledger_note set value = (select coalesce(max(rowid), 0) from call) where name in ('summed', 'summed_facts', 'priced') and value + 0 > (select coalesce(max(rowid), 0) from call); insert or ignore into fact_touched select old.source where old.source is not null; end",  # noqa: E501
-    "create trigger if not exists session_moved after update of thread, project, kind, source on session when old.thread is not new.thread or old.project is not new.project or old.kind is not new.kind or old.source is not new.source begin insert or ignore into unsummed values (new.id); insert or ignore into unsummed_thread select old.thread where old.thread is not new.thread; end",  # noqa: E501
+    "create trigger if not exists session_moved after update of thread, project, kind, source, head on session when old.thread is not new.thread or old.project is not new.project or old.kind is not new.kind or old.source is not new.source or old.head is not new.head begin insert or ignore into unsummed values (new.id); insert or ignore into unsummed_thread select old.thread where old.thread is not new.thread; end",  # noqa: E501
     "create trigger if not exists source_archived after update of archived on source_file when old.archived is not new.archived begin insert or ignore into unsummed values (-1); end",  # noqa: E501
 )
 
 # Which tables `USAGE` makes; see readymade.py.
-FORM = "bb3b5aeac4b1af05"
+FORM = "4ce2dd9ae4ac3d2c"

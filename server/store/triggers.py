@@ -23,9 +23,10 @@ TRIGGERS = [
     "where name in ('summed', 'summed_facts', 'priced') "
     "and value + 0 > (select coalesce(max(rowid), 0) from call); "
     "insert or ignore into fact_touched select old.source where old.source is not null; end",
-    "create trigger if not exists session_moved after update of thread, project, kind, source "
-    "on session when old.thread is not new.thread or old.project is not new.project "
-    "or old.kind is not new.kind or old.source is not new.source begin "
+    "create trigger if not exists session_moved after update of thread, project, kind, source, "
+    "head on session when old.thread is not new.thread or old.project is not new.project "
+    "or old.kind is not new.kind or old.source is not new.source "
+    "or old.head is not new.head begin "
     "insert or ignore into unsummed values (new.id); "
     "insert or ignore into unsummed_thread select old.thread where old.thread is not new.thread; "
     "end",

@@ -138,6 +138,7 @@ def _overview(scope: Scope) -> dict[str, Any]:
             )[0]
             + scope.calls(mean)[0]
         )
+        over = slices.over(source, values).get(0, 0)
         facts = scope.summed("day_fact", "total(r.calls)", "r.name != ''")[0][0]
     else:
         row = scope.calls(
@@ -145,11 +146,14 @@ def _overview(scope: Scope) -> dict[str, Any]:
             "count(distinct coalesce(c.model, '')), min(c.started_at), max(c.started_at), "
             f"total(c.input), total(c.cached), total(c.output), total(c.reasoning), {mean}"
         )[0]
+        heads = slices.heads()
+        among = {heads.get(one, one) for (one,) in scope.calls("distinct c.session") if one}
+        over = row[1] - len(among)
         facts = scope.single("fact", "count(*)", "1")[0][0]
     first, cached, output, reasoning = (int(value) for value in row[6:10])
     return {
         "usage_rows": int(row[0]),
-        "session_count": row[1],
+        "session_count": row[1] - over,
         "thread_count": row[2],
         "model_count": row[3],
         "first_event_timestamp": iso(row[4]),

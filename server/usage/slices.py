@@ -463,7 +463,7 @@ def _sum_up(limits: dict[str, float]) -> bool:
     """Sum up some of the sessions that are to be; False when there were none."""
     with db.writing() as connection:
         found = connection.execute("select session from unsummed limit ?", (_CHUNK,)).fetchall()
-        sessions = [int(session) for (session,) in found if session != _ARCHIVED]
+        sessions = _families(connection, [int(one) for (one,) in found if one != _ARCHIVED])
         left = connection.execute("select thread from unsummed_thread").fetchall()
         if not sessions and not left:
             return False
@@ -484,6 +484,37 @@ def _sum_up(limits: dict[str, float]) -> bool:
         connection.execute(f"delete from unsummed where session {_AMONG}", given)  # noqa: S608
         connection.execute("delete from unsummed_thread")
         return True
+
+
+def heads() -> dict[int, int]:
+    """The sessions that do not count for themselves: Claude's sub-agents, which count as one with
+    the session above them; each with that session.
+    """  # noqa: D205
+    return dict(db.rows("select id, head from session where head is not null"))
+
+
+def over(source: str, values: Sequence[Any], by: str = "0") -> dict[Any, int]:
+    """By how many a count of the distinct sessions of `summed` rows is too high, by a column.
+
+    Only the rows of sessions that count as one are asked, of which there may be none.
+    """
+    if not db.rows("select 1 from session where head is not null limit 1"):
+        return {}
+    family = "select id from session where head is not null union select head from session"
+    counts = f"count(distinct l.session) - count(distinct {COUNTED})"
+    only = f"l.session in ({family})"
+    return dict(db.rows(f"select {by}, {counts} {source} and {only} group by 1", values))  # noqa: S608
+
+
+def _families(connection: sqlite3.Connection, sessions: list[int]) -> list[int]:
+    """Sessions with those that count as one with them: so each is counted once."""
+    heads = f"select coalesce(head, id) from session where id {_AMONG}"  # noqa: S608
+    found = connection.execute(
+        f"select id from session where head in ({heads}) union "  # noqa: S608
+        f"select head from session where id {_AMONG} and head is not null",
+        (json.dumps(sessions),) * 2,
+    )
+    return sessions + sorted({int(session) for (session,) in found} - set(sessions))
 
 
 def _sum_session(connection: sqlite3.Connection, session: int, given: dict[str, float]) -> None:
@@ -613,9 +644,12 @@ _COUNT_QUARTERS = (
     ":sign * sum(input + output) from slice where 1 {} group by 1, 2, 3 on conflict do update set "
     "calls = calls + excluded.calls, tokens = tokens + excluded.tokens"
 )
+# What a row's session counts as: Claude's sub-agents count as one with the session above them.
+COUNTED = "coalesce((select head from session where id = l.session), l.session)"
 _COUNT_SESSIONS = (
-    "insert into day_sessions select day, provider, archived, :sign * count(distinct session) "
-    "from stretch where session != 0 {} group by 1, 2, 3 "
+    "insert into day_sessions "  # noqa: S608 - our own words
+    f"select day, provider, archived, :sign * count(distinct {COUNTED}) from stretch l "
+    "where session != 0 {} group by 1, 2, 3 "
     "on conflict do update set sessions = sessions + excluded.sessions"
 )
 HEADINGS = ("model", "effort", "project", "account", "provider")
@@ -626,8 +660,9 @@ _HEADED = (
 _COUNT_HEADINGS = tuple(
     "insert into heading_usage(heading, name, provider, archived, sessions, rated, "  # noqa: S608
     f"{', '.join(_HEADED)}) select '{heading}', {heading}, provider, archived, "
-    ":sign * count(distinct nullif(session, 0)), :sign * count(credits), "
-    f"{', '.join(f'coalesce(:sign * sum({name}), 0)' for name in _HEADED)} from stretch "
+    f":sign * count(distinct nullif({COUNTED}, 0)), "
+    ":sign * count(credits), "
+    f"{', '.join(f'coalesce(:sign * sum({name}), 0)' for name in _HEADED)} from stretch l "
     "where 1 {} group by 2, 3, 4 on conflict do update set "
     + ", ".join(f"{name} = {name} + excluded.{name}" for name in ("sessions", "rated", *_HEADED))
     for heading in HEADINGS
@@ -652,7 +687,7 @@ KINDS = (
 LEAST = "{name} in ('codex-auto-review', '')"
 _MOST = (
     "(select x.{0} from session y join slice x on x.session = y.id where y.thread = s.thread "  # noqa: S608
-    f"group by 1 order by {LEAST.format(name='1')}, sum(x.calls) desc, 1 limit 1)"
+    f"group by 1 order by {LEAST.format(name='x.{0}')}, sum(x.calls) desc, 1 limit 1)"
 )
 _INSERT_THREAD = (
     "insert into thread_usage(thread, everything, active, provider, sessions, subagents, reviews, "  # noqa: S608

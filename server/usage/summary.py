@@ -85,7 +85,13 @@ def _all(wanted: Filter, by: str, days: Days) -> list[tuple[Any, ...]]:
             "group by 1 order by sum(l.input + l.output) desc, 1",
             values,
         )
+        # Of its helpers each counts where they stand apart from the session above them.
+        over = {} if by in _APART else slices.over(source, values, GROUPS[by])
+        found = [(name, count - over.get(name, 0), *sums) for name, count, *sums in found]
     return found
+
+
+_APART = ("thread", "session", "kind", "role", "parent")
 
 
 def _told(
@@ -149,7 +155,12 @@ def _newest(wanted: Filter, limit: int) -> tuple[list[tuple[Any, ...]], int]:
         "and l.day >= ? group by 1 order by 1 desc",
         [*values, oldest],
     )
-    return [(date.fromordinal(day).isoformat(), *sums) for day, *sums in found], len(days)
+    over = slices.over(f"{source} and l.day >= ?", [*values, oldest], "l.day")
+    listed = [
+        (date.fromordinal(day).isoformat(), count - over.get(day, 0), *sums)
+        for day, count, *sums in found
+    ]
+    return listed, len(days)
 
 
 # Each day's sessions are counted; calls that have none are few.
@@ -212,12 +223,15 @@ def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:
     source, values = slices.summed(wanted, local=days)
     sums: dict[str, list[Any]] = {}
     sessions: dict[str, set[int]] = {}
+    heads = slices.heads()
     for quarter, session, *measured in db.rows(
         f"select l.quarter, l.session, {_SUMS} {source} group by 1, 2",  # noqa: S608
         values,
     ):
         day = days.of(quarter * QUARTER)
-        sessions.setdefault(day, set()).update({session} - {0})  # 0: calls of none
+        sessions.setdefault(day, set()).update(
+            {heads.get(session, session)} - {0}
+        )  # 0: calls of none
         total = sums.setdefault(day, [0] * 7 + [None])
         for place, value in enumerate(measured):
             if value is not None:

@@ -462,7 +462,7 @@ def _tally(column: str, threads: list[str]) -> dict[str, list[dict[str, Any]]]:
     for thread, name, count in db.rows(
         f"select s.thread, l.{column}, sum(l.calls) from session s join slice l "  # noqa: S608
         f"on l.session = s.id where s.thread in ({','.join('?' * len(threads))}) "
-        f"group by 1, 2 order by {slices.LEAST.format(name='2')}, 3 desc, 2",
+        f"group by 1, 2 order by {slices.LEAST.format(name=f'l.{column}')}, 3 desc, 2",
         threads,
     ):
         found.setdefault(thread, []).append({"name": name or None, "calls": count})

@@ -240,7 +240,7 @@ def _sum(
         "to": last,
         "calls": count,
         "tokens": sum(tokens for tokens, _ in used),
-        "sessions": sessions[0][0],
+        "sessions": sessions[0][0] - slices.over(source, values).get(0, 0),
         "daysWithUsage": len(used),
         "highestDay": {"day": highest[1], "tokens": highest[0]} if highest else None,
         "costUsd": cost_usd(round(cost * 1e6), count, unpriced),
@@ -273,11 +273,13 @@ def _sessions(first: str, last: str, wanted: Filter, local: Days) -> Iterable[tu
             f"select l.day, count(distinct l.session) {source} and l.session != 0 group by 1",  # noqa: S608
             values,
         )
-        return [(date.fromordinal(day).isoformat(), count) for day, count in counted]
+        over = slices.over(source, values, "l.day")
+        return [(date.fromordinal(day).isoformat(), n - over.get(day, 0)) for day, n in counted]
+    heads = slices.heads()
     seen: dict[str, set[int]] = {}
     for quarter, session in db.rows(f"select distinct l.quarter, l.session {source}", values):  # noqa: S608
         if session:
-            seen.setdefault(local.of(quarter * QUARTER), set()).add(session)
+            seen.setdefault(local.of(quarter * QUARTER), set()).add(heads.get(session, session))
     return [(day, len(sessions)) for day, sessions in seen.items()]
 
 
