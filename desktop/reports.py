@@ -330,7 +330,7 @@ def _call_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sort",
         choices=["time", "thread", "model", "effort", "tokens", "cost", "cache", "context",
-                 "credits", "duration", "gap", "account", "seen", "project"],
+                 "credits", "duration", "gap", "cumulative", "account", "seen", "project"],
     )  # fmt: skip
 
 

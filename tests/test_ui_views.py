@@ -106,6 +106,38 @@ def test_effort_and_text_go_along(lived_in: Served, watched: Watched, place: str
     assert asked(page) == {"effort": ["high"], "q": ["a"]}
 
 
+@pytest.mark.parametrize(
+    ("sort", "name"),
+    [
+        ("gap", "Gap before"),
+        ("cumulative", "Session so far"),
+        ("account", "Account"),
+        ("seen", "Seen by"),
+    ],
+)
+def test_calls_sort_by_what_few_look_for(
+    lived_in: Served, watched: Watched, sort: str, name: str
+) -> None:
+    page = watched.open(f"{lived_in.url}/calls?sort={sort}&direction=asc&history=all", "Calls")
+    head = page.get_by_role("columnheader", name=name)
+    expect(head).to_have_attribute("aria-sort", "ascending", timeout=WAIT_MS)
+    expect(page.locator("tr.openable").first).to_be_visible(timeout=WAIT_MS)
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "descending", timeout=WAIT_MS)
+    assert asked(page) == {"sort": [sort], "history": ["all"]}
+    watched.check()
+
+
+def test_rows_behind_a_chart_have_its_text(lived_in: Served, watched: Watched) -> None:
+    page = watched.open(f"{lived_in.url}/trends?q=gpt&history=all", "Trends")
+    link = page.locator('main a[href^="/calls"]').first
+    expect(link).to_have_attribute("href", re.compile("[?&]q=gpt"), timeout=WAIT_MS)
+    page.get_by_role("searchbox", name="Search").fill("no such text at all")
+    expect(page.get_by_text("No calls in this time")).to_be_visible(timeout=WAIT_MS)
+    assert asked(page)["q"] == ["no such text at all"]
+    watched.check()
+
+
 def test_a_time_without_threads_is_no_empty_ledger(lived_in: Served, watched: Watched) -> None:
     address = f"{lived_in.url}/insights?range=custom&from=2020-01-01&to=2020-01-05"
     page = watched.open(address, "Insights")
