@@ -554,6 +554,15 @@ class CallBefore(_Usage):
     tokens = IntegerField()  # of its session, it included
 
 
+class SessionName(_Usage):
+    """What is kept in memory of a session with calls, to look for texts in: `usage.names`."""
+
+    session = IntegerField(primary_key=True)  # Session
+    thread = TextField(null=True)  # None: it has no calls any more
+    key = TextField(null=True)
+    change = IntegerField(index=True)  # goes up with each change
+
+
 class QuarterUsage(_Usage):
     """A rollup: all calls of a quarter of an hour, for maps of hours in any zone."""
 
@@ -1032,6 +1041,7 @@ USAGE_TABLES = [
     ArchivedUsage,
     ThreadUsage,
     SessionUsage,
+    SessionName,
     CallBefore,
     QuarterUsage,
     DaySessions,

@@ -71,7 +71,8 @@ def search(wanted: Filter, page: Page) -> dict[str, Any]:
     where, values = conditions(wanted)
     with db.reading() as connection:
         order = sorting.Order(wanted, page, _accounts(connection) if page.sort == "account" else [])
-        sums = totals(_sums(connection, wanted, where, values))
+        held = wanted.found.sums if wanted.found else None
+        sums = totals(held or _sums(connection, wanted, where, values))
         sums["reasoningOutput"] = told_reasoning(wanted.provider, sums["reasoningOutput"])
         lead = _leading(connection, wanted, page, order, sums["calls"])
         if _sure(lead, wanted, page):
@@ -543,13 +544,17 @@ def of_sessions(connection: Any, wanted: Filter) -> Sums:
     only = _heading(wanted)
     if only is not None:
         return _together(_headed(connection, wanted, *only), _loose(connection, wanted), -1)
-    if by_sessions(wanted):
-        source, values = sessions_of(wanted)
-        return tuple(connection.execute(f"select {_OF_EACH} {source}", values).fetchone())  # noqa: S608
+    seen = wanted.found
+    if seen is not None and by_sessions(wanted):
+        found = _of_sessions(connection, wanted, seen)
+        if seen.but:
+            rest = replace(wanted, text="", meant=(), found=None)
+            return _together(of_sessions(connection, rest), found, -1)
+        return found
     source, values = slices.summed(wanted)
     sql = f"select {_OF_EACH} {source} and l.session != 0"  # noqa: S608
-    found: Sums = connection.execute(sql, values).fetchone()
-    return found
+    sums: Sums = connection.execute(sql, values).fetchone()
+    return sums
 
 
 def _loose(connection: Any, wanted: Filter) -> Sums:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from server.errors import AppError
 from server.store import db
-from server.usage import ownfiles, projects
-from server.usage.slices import Filter, Found
+from server.usage import names, ownfiles, projects
+from server.usage.slices import Filter, Found, Held, bare
 
 # What a text is looked for in; the second part only where the privacy mode shows it. Of these
 # columns few values exist, so that the text is looked for in each of them once.
@@ -20,7 +21,6 @@ _NAMES = ("cwd", "branch")
 COLUMNS = (*_WORDS, *_NAMES, "project")
 _MODELS = "select distinct name from heading_usage where heading = 'model' and calls > 0"
 _TURN = re.compile(r"(?=.*\d)[\w-]{16,}")  # what a turn's id could be
-_LARGE = 3000  # sessions
 _MANY = 25  # a text that more than one of so many sessions holds
 _MOST_VALUES = 2000
 _MOST_CALLS = 200
@@ -45,15 +45,27 @@ _FOLDERS = (
 Part = tuple[str, list[Any]]  # a condition on a session `s`, and its values
 
 
-def found(wanted: Filter) -> Filter:
-    """The filter with its text looked up, if it has one."""
+def found(wanted: Filter, *, listed: bool = True) -> Filter:
+    """The filter with its text looked up, if it has one.
+
+    Unless `listed`, the sessions need not be named where `Found.held` tells all.
+    """
     if not wanted.text or wanted.found is not None:
         return wanted
     pattern, text = holding(wanted.text), wanted.text
     models = db.rows(f"{_MODELS} and name {pattern.sql}", (pattern.value,))  # noqa: S608
     efforts = [one for (one,) in db.rows(EFFORTS) if text.casefold() in one.casefold()]
-    sessions, but, many = _sessions(wanted, pattern)
-    seen = Found(sessions, tuple(m for (m,) in models), tuple(efforts), _calls(text), but, many)
+    seen = Found("", tuple(model for (model,) in models), tuple(efforts), _calls(text))
+    rest = replace(wanted, text="", meant=(), found=None)
+    with names.known() as known:
+        held, without = _sessions(known, wanted, pattern)
+        seen = replace(seen, held=held)
+        alone = seen.plain and bare(rest)
+        if listed or not alone:
+            seen = _listed(known, seen, held, without)
+        if listed and alone:
+            total = known.total(held, active=bool(wanted.history))
+            seen = replace(seen, sums=names.told(total))
     return replace(wanted, found=seen)
 
 
@@ -98,72 +110,44 @@ def _calls(text: str) -> tuple[str, ...]:
     return tuple(name for (name,) in names)
 
 
-def _sessions(wanted: Filter, pattern: Holds) -> tuple[str, bool, bool]:
-    """The sessions with the text as a JSON list; with True, those without it, as they are fewer;
-    with another True, they are many.
-    """
-    count = int(db.rows("select count(*) from session")[0][0])
-    if count > _LARGE:
-        rest = _few_without(wanted, pattern, count)
-        if rest is not None:
-            return json.dumps(rest), True, False
-    lists: list[str] = []
-    found, before = 0, ""
-    given: list[Any] = []
-    for one, values in _parts(wanted, pattern):
-        # Each session once: what the parts before this one found is not found again.
-        many, listed = db.rows(
-            f"select count(*), json_group_array(s.id) from session s where {one}{before}",  # noqa: S608
-            [*values, *given],
-        )[0]
-        found += many
-        lists += [listed[1:-1]] if many else []
-        before = f" and ({one}) is not true{before}"
-        given = [*values, *given]
-    return f"[{','.join(lists)}]", False, _MANY * found > count
-
-
-def _few_without(wanted: Filter, pattern: Holds, count: int) -> list[int] | None:
-    """The sessions without the text, when its key or its thread's title alone leaves few."""
-    for table, column, lead in _BROAD[: 2 if wanted.names else 1]:
-        some = f"select {column} as held from {table} order by rowid desc limit {_SAMPLE}"  # noqa: S608
-        asked = f"select 2 * total(held {pattern.sql}) > count(*) from ({some})"  # noqa: S608
-        if not db.rows(asked, (pattern.value,))[0][0]:
-            continue
-        without = f"{lead} not coalesce({column} {pattern.sql}, 0)"
-        left = [session for (session,) in db.rows(without + ")" * ("(" in lead), (pattern.value,))]
-        if 2 * len(left) <= count:
-            return _without(wanted, pattern, left)
-    return None
-
-
-_SAMPLE = 500  # the newest, which tell whether most have a text
-# What a text that most sessions have is mostly in.
-_BROAD = (
-    ("session", "key", "select id from session where"),
-    ("thread", "title", "select id from session where thread in (select id from thread where"),
-)
-
-
-def _without(wanted: Filter, pattern: Holds, sessions: list[int]) -> list[int]:
-    """Those of some sessions that do not have the text at all."""
-    among = json.dumps(sessions)
-    gone: set[int] = set()
+def _sessions(known: names.Names, wanted: Filter, pattern: Holds) -> tuple[Held, set[int]]:
+    """The sessions with the text by thread, and those that have it not only by its title."""
+    if wanted.text.isascii() and "\0" not in wanted.text:
+        sessions = set(known.holding(wanted.text))
+    else:
+        keyed = f"select id from session where key {pattern.sql}"  # noqa: S608
+        sessions = set(known.of(db.rows(keyed, (pattern.value,))))
     for condition, values in _parts(wanted, pattern):
-        rows = db.rows(
-            "select s.id from session s where s.id in (select value from json_each(?)) "  # noqa: S608
-            f"and ({condition})",
-            [among, *values],
-        )
-        gone.update(session for (session,) in rows)
-    return [session for session in sessions if session not in gone]
+        sessions.update(known.of(db.rows(f"select s.id from session s where {condition}", values)))  # noqa: S608
+    whole: set[int] = set()
+    if wanted.names:
+        titled = f"select id from thread where title {pattern.sql}"  # noqa: S608
+        whole = known.used(thread for (thread,) in db.rows(titled, (pattern.value,)))
+    counts = Counter(map(known.thread_of.__getitem__, sessions))
+    whole.update(thread for thread, count in counts.items() if count == known.size[thread])
+    part: list[int] = []
+    if not counts.keys() <= whole:
+        thread_of = known.thread_of
+        part = [session for session in sessions if thread_of[session] not in whole]
+    return Held(whole, part), sessions
+
+
+def _listed(known: names.Names, seen: Found, held: Held, sessions: set[int]) -> Found:
+    """The sessions named; those without the text, where they are fewer."""
+    having = [*held.part, *known.within(held.whole)]
+    count, found = len(known.number), len(having)
+    but = 2 * found > count
+    if but:
+        others = {*known.thread_number.values()} - held.whole
+        having = [session for session in known.within(others) if session not in sessions]
+    ids = str([*map(known.sessions.__getitem__, having)])
+    return replace(seen, sessions=ids, but=but, many=_MANY * found > count)
 
 
 def _parts(wanted: Filter, pattern: Holds) -> Iterator[Part]:
-    """The conditions, of which a session with the text meets one; those that none meets are left
-    out.
+    """The conditions, of which a session with the text meets one unless its key or its thread's
+    title has it; those that none meets are left out.
     """
-    yield f"s.key {pattern.sql}", [pattern.value]
     # Few have a parent: the first half leads to those.
     yield f"s.parent > '' and s.parent {pattern.sql}", [pattern.value]
     for column in _WORDS + (_NAMES if wanted.names else ()):
@@ -172,10 +156,6 @@ def _parts(wanted: Filter, pattern: Holds) -> Iterator[Part]:
         yield from _remotes(wanted.text)
     if wanted.meant:
         yield "s.project in (select value from json_each(?))", [json.dumps(wanted.meant)]
-    if wanted.names:
-        # Last, as it is the dearest to ask of a session that another part found.
-        titled = f"select id from thread where title {pattern.sql}"  # noqa: S608 - ours
-        yield f"s.thread in ({titled})", [pattern.value]
 
 
 def _remotes(text: str) -> Iterator[Part]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from server.store import db
-from server.usage import calls, finding, recommendations, slices, threads, thresholds
+from server.usage import (
+    calls,
+    finding,
+    names,
+    recommendations,
+    slices,
+    textthreads,
+    threads,
+    thresholds,
+)
 from server.usage.slices import Filter
 
 _MOST_CARDS = 7
@@ -34,9 +43,7 @@ _NAMES = (
 def found(wanted: Filter) -> dict[str, Any]:
     """Cards, presets and top threads over the filtered calls, and the thresholds used."""
     slices.refresh()
-    wanted = finding.found(wanted)
-    sums = _sums(wanted)
-    number, dearest, top = threads.outstanding(wanted, _TOP)
+    sums, (number, dearest, top) = _outstanding(wanted)
     counts = {
         "highest-cost": number,
         "usage-credits": int(sums["credited"]),
@@ -55,6 +62,17 @@ def found(wanted: Filter) -> dict[str, Any]:
         "threads": top,
         "thresholds": thresholds.current(),
     }
+
+
+def _outstanding(wanted: Filter) -> tuple[dict[str, Any], threads.Outstanding]:
+    """The sums of all calls, and what stands out of the threads."""
+    if wanted.text:
+        with names.known() as known:
+            wanted = finding.found(wanted, listed=False)
+            if textthreads.does(wanted):
+                held = textthreads.Threads(wanted, known)
+                return held.measures(), threads.outstanding_of(held, _TOP)
+    return _sums(wanted), threads.outstanding(wanted, _TOP)
 
 
 def cards(sums: dict[str, Any], dearest: dict[str, Any] | None) -> list[dict[str, Any]]:

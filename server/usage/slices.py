@@ -21,9 +21,9 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.store import db
 from server.usage import before, thresholds
@@ -31,7 +31,7 @@ from server.usage.days import QUARTER, Days, chosen
 
 log = logging.getLogger(__name__)
 
-_MADE = 8  # goes up when rollups are made otherwise, so that they are made anew
+_MADE = 9  # goes up when rollups are made otherwise, so that they are made anew
 _CHUNK = 150  # sessions in one transaction, so that the proxy's recorder never waits long
 _TOKENS = "(c.input + c.output)"
 KEYS = ("session", "quarter", "model", "effort", "account", "price_status", "provider")
@@ -50,6 +50,13 @@ _compared: list[Any] = []
 _faults: list[str] = []  # why the last refresh could not write
 
 
+class Held(NamedTuple):
+    """The same sessions, of those with calls, as `usage.names` numbers them."""
+
+    whole: set[int]  # the threads that have it in all of their sessions
+    part: list[int]  # of other threads, those of their sessions that have it
+
+
 @dataclass(frozen=True)
 class Found:
     """Where a text was found; a call that has any of it counts."""
@@ -60,6 +67,8 @@ class Found:
     calls: tuple[str, ...] = ()
     but: bool = False  # everywhere but in these sessions
     many: bool = False  # they are so many that each of them is looked at at a price
+    held: Held | None = field(default=None, compare=False, repr=False)
+    sums: tuple[Any, ...] | None = None  # of all its calls, where these sessions tell it
 
     def condition(self, table: str) -> tuple[str, list[Any]]:
         """The condition on calls (`c`) or a rollup (`l`, which knows no single calls)."""
@@ -128,15 +137,15 @@ def narrowed(wanted: Filter) -> tuple[str, list[Any]]:
     """The condition on slices (`l`, joined with their session `s`) and its values."""
     parts: list[str] = ["1"]
     values: list[Any] = []
-    for column, names in (
+    for column, named in (
         ("l.model", wanted.models),
         ("l.effort", wanted.efforts),
         ("s.project", wanted.projects),
         ("l.account", wanted.accounts),
     ):
-        if names:
-            parts.append(f"{column} in ({','.join('?' * len(names))})")
-            values += names
+        if named:
+            parts.append(f"{column} in ({','.join('?' * len(named))})")
+            values += named
     for condition, value in (
         ("l.provider = ?", wanted.provider),
         ("l.price_status = ?", wanted.price_status),
@@ -408,6 +417,7 @@ def _everything() -> None:
     with db.writing() as connection:
         for table in ("slice", *_TABLES, "unsummed", "unsummed_thread"):
             connection.execute(f"delete from {table}")  # noqa: S608 - our own words
+        connection.execute(f"{_SILENCED} thread is not null")
         connection.execute("insert into unsummed select distinct coalesce(session, 0) from call")
         connection.execute(_SUMMED_NOW)
         connection.execute("delete from ledger_note where name = 'slices'")
@@ -481,6 +491,8 @@ def _sum_up(limits: dict[str, float]) -> bool:
                 connection.execute(_INSERT_ACTIVE, (thread,))
         before.tell(connection, threads, sessions)
         given = (json.dumps(sessions),)
+        for statement in (_TOLD, f"{_SILENCED} {_SILENT}"):
+            connection.execute(statement, given)
         connection.execute(f"delete from unsummed where session {_AMONG}", given)  # noqa: S608
         connection.execute("delete from unsummed_thread")
         return True
@@ -638,6 +650,19 @@ _INSERT_SESSION = (
     f"select l.session, min(l.provider), l.archived, {measures()}, t.* from stretch l cross join "
     f"(select {', '.join(f'max({order})' for order in ORDERS.values())} from call c "
     "where c.session = ?1) t where l.session = ?1 and l.session != 0 group by l.session"
+)
+# What one transaction changes may have one number (`usage.names`).
+_NEXT = "(select coalesce(max(change), 0) + 1 from session_name)"
+_TOLD = (
+    f"insert into session_name(session, thread, key, change) select s.id, s.thread, s.key, {_NEXT} "  # noqa: S608, E501
+    f"from session s join session_usage u on u.session = s.id where s.id {_AMONG} "
+    "on conflict do update set thread = excluded.thread, key = excluded.key, "
+    "change = excluded.change"
+)
+_SILENCED = f"update session_name set thread = null, key = null, change = {_NEXT} where"  # noqa: S608
+_SILENT = (
+    f"session {_AMONG} and thread is not null "  # noqa: S608
+    "and not exists (select 1 from session_usage u where u.session = session_name.session)"
 )
 _COUNT_QUARTERS = (
     "insert into quarter_usage select quarter, provider, archived, :sign * sum(calls), "

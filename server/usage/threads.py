@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from heapq import nlargest
 from typing import Any, NamedTuple
@@ -13,57 +14,34 @@ from server.errors import NotFound
 from server.sentences import say
 from server.store import db
 from server.times import iso
-from server.usage import afresh, calls, finding, recommendations, slices, thresholds, titled
+from server.usage import (
+    afresh,
+    calls,
+    finding,
+    names,
+    recommendations,
+    slices,
+    textthreads,
+    thresholds,
+    titled,
+)
 from server.usage.calls import Page
 from server.usage.days import QUARTER
 from server.usage.slices import Filter
+from server.usage.threadsums import COLUMNS, TITLING, TOTALS
+from server.usage.threadsums import SORTS as SORTS
 
 _MOST_POINTS = 400  # of the session that a thread's story is about
 _MOST_OTHERS = 2000  # of all its others
 _TREND = 5  # calls at each end that a trend compares
 
-# Unknown sorts below everything, so that no row gets lost between pages.
-_ATTENTION = (
-    "round(min(g.cost * 24e-6, 72) + min(coalesce(g.credits, 0) * 2.4e-6, 72) "
-    "+ min((g.input + g.output) / 3500.0, 42) "
-    "+ (case when g.input > 0 then max(0, min((0.55 - 1.0 * g.cached / g.input) * 70, 38)) "
-    "else 0 end) + min(coalesce(g.max_context, 0) * 45 / 10000.0, 45) "
-    "+ (case when g.unpriced = g.calls then 36 when g.unpriced + g.estimated > 0 then 18 "
-    "else 0 end) + 4 * g.subagents + 6 * g.reviews "
-    "+ 10 * ((g.bloat > 0) + (g.misses > 0) + (g.spikes > 0) + (g.dear > 0) + (g.idle > 0)), 2)"
-)
-SORTS = {
-    "time": "g.last_at",
-    "tokens": "(g.input + g.output)",
-    "calls": "g.calls",
-    "cost": "(case when g.unpriced = g.calls then -1 else g.cost end)",
-    "credits": "coalesce(g.credits, -1)",
-    "cache": "coalesce(1.0 * g.cached / nullif(g.input, 0), -1.0)",
-    "context": "coalesce(g.max_context, -1)",
-    "duration": "coalesce(g.duration, -1)",
-    "attention": _ATTENTION,
-    "thread": titled.of_threads(names=True),
-    "model": "g.model",  # that of most calls
-    "effort": "g.effort",
-}
-_COLUMNS = (
-    "g.thread, g.provider, g.sessions, g.subagents, g.reviews, g.calls, g.input, g.cached, "
-    "g.output, g.reasoning, g.cost, g.credits, g.unpriced, g.estimated, g.duration, g.first_at, "
-    f"g.last_at, g.max_context, g.bloat, g.misses, g.spikes, g.dear, g.idle, {_ATTENTION}"
-)
-_TOTALS = (
-    "count(*), total(g.calls), total(g.input), total(g.cached), total(g.output), "
-    "total(g.reasoning), total(g.cost), total(g.unpriced), sum(g.credits)"
-)
-_WINDOWS = _TOTALS.replace(")", ") over ()")
-_MEASURED = 9  # columns of _TOTALS
+_WINDOWS = TOTALS.replace(")", ") over ()")
+_MEASURED = 9  # columns of TOTALS
 _NEVER = 1 << 62
 _SESSIONS = 4  # of a thread
 _ACROSS = "w.last_at >= ? and w.first_at < ? and (w.first_at < ? or w.last_at >= ?)"
 _AS = re.compile(r"\bas (\w+)")
 _AS_G = re.compile(r"\bg\.(\w+)")
-# The threads that do nothing but find a title for another, where nobody told whose.
-_TITLING = "select thread from session where kind = 'title' and key = thread"
 _MANY = 2000  # from here on a sort needs an index of its own
 _HAVING = {
     "context-bloat": "g.grown > 0",
@@ -83,42 +61,81 @@ def search(wanted: Filter, page: Page, *, titling: bool = True) -> dict[str, Any
     Without `titling` those that only find a title are left out, and counted.
     """
     slices.refresh()
-    groups = _Groups(wanted, page.sort, titling=titling)
+    after = calls.read_cursor(page.cursor, page) if page.cursor else ()
+    with _text(wanted) as (wanted, known):
+        return _page(wanted, page, after, titling, known)
+
+
+def _page(
+    wanted: Filter, page: Page, after: tuple[Any, ...], titling: bool, known: names.Names | None
+) -> dict[str, Any]:
+    groups: _Groups | textthreads.Threads
+    if known is not None:
+        groups = textthreads.Threads(wanted, known, titling=titling)
+        need = page.offset + page.limit + 1
+        found = groups.first(page.sort, need, after, descending=page.descending)[page.offset :]
+        sums = (len(groups), *groups.sums())
+    else:
+        groups = _Groups(wanted, page.sort, titling=titling)
+        found, sums = _grouped_page(groups, page, after)
+    more = len(found) > page.limit
+    found = found[: page.limit]
+    totals = calls.totals(sums[1:])
+    told = calls.told_reasoning(wanted.provider, totals["reasoningOutput"])
+    return {
+        "threads": _rows(groups.rows([thread for _, thread in found])),
+        "total": sums[0],
+        "totals": totals | {"reasoningOutput": told},
+        "hasMore": more,
+        "nextCursor": calls.cursor(found[-1][0], found[-1][1], page) if more else None,
+        "leftOut": groups.apart,
+    }
+
+
+# How many threads there are, the dearest, and those that ask most for attention.
+Outstanding = tuple[int, dict[str, Any] | None, list[dict[str, Any]]]
+Places = list[tuple[Any, ...]]  # what each is ordered by, and the thread
+
+
+def _grouped_page(
+    groups: _Groups, page: Page, after: tuple[Any, ...]
+) -> tuple[Places, tuple[Any, ...]]:
+    """The threads of a page and one more, and the number and sums of all."""
     order, name = groups.order, groups.name
     way, beyond = ("desc", "<") if page.descending else ("asc", ">")
-    paged = ""
-    after: tuple[Any, ...] = ()
-    if page.cursor:
-        after = calls.read_cursor(page.cursor, page)
-        paged = f" and ({order}, {name}) {beyond} (?, ?)"
+    paged = f" and ({order}, {name}) {beyond} (?, ?)" if after else ""
     with db.reading() as connection:
         # The groups are made once: for rows and number, and where that needs them for all sums.
         extra = "0" if page.cursor or not groups.prefix else groups.windows
         found = connection.execute(
-            f"{groups.prefix} select g.thread, {order}, {extra} {groups.tail}"  # noqa: S608
+            f"{groups.prefix} select {order}, g.thread, {extra} {groups.tail}"  # noqa: S608
             f"{paged} order by {order} {way}, {name} {way} limit ? offset ?",
             (*groups.values, *after, page.limit + 1, page.offset),
         ).fetchall()
         sums: tuple[Any, ...] = found[0][2:] if found and extra != "0" else ()
         if len(sums) < _MEASURED:
             sums = (*sums, *groups.sums(connection, counted=bool(sums)))
-    more = len(found) > page.limit
-    found = found[: page.limit]
-    totals = calls.totals(sums[1:])
-    told = calls.told_reasoning(wanted.provider, totals["reasoningOutput"])
-    return {
-        "threads": _rows(groups.rows([row[0] for row in found])),
-        "total": sums[0],
-        "totals": totals | {"reasoningOutput": told},
-        "hasMore": more,
-        "nextCursor": calls.cursor(found[-1][1], found[-1][0], page) if more else None,
-        "leftOut": groups.apart,
-    }
+    return [row[:2] for row in found], sums
 
 
-def outstanding(
-    wanted: Filter, count: int
-) -> tuple[int, dict[str, Any] | None, list[dict[str, Any]]]:
+@contextmanager
+def _text(wanted: Filter) -> Iterator[tuple[Filter, names.Names | None]]:
+    """The filter with its text looked up, unless that is in every thread's title; and, if that is
+    all that is needed, the sessions in memory.
+    """
+    rest = replace(wanted, text="", meant=(), found=None)
+    if not wanted.text or (slices.bare(rest) and _everywhere(wanted)):
+        yield wanted, None
+        return
+    with names.known() as known:
+        wanted = finding.found(wanted, listed=False)
+        if textthreads.does(wanted):
+            yield wanted, known
+            return
+    yield wanted, None
+
+
+def outstanding(wanted: Filter, count: int) -> Outstanding:
     """How many threads the filter finds, the dearest, and those that ask most for attention."""
     groups = _Groups(wanted, "attention", "cost")
     if groups.prefix:
@@ -137,6 +154,14 @@ def outstanding(
     return number, rows[dear[0]] if dear else None, [rows[name] for name in asking]
 
 
+def outstanding_of(held: textthreads.Threads, count: int) -> Outstanding:
+    """The same of the threads of a text."""
+    dear = [thread for _, thread in held.first("cost", 1)]
+    asking = [thread for _, thread in held.first("attention", count)]
+    rows = {row["id"]: row for row in _rows(held.rows(list({*dear, *asking})))}
+    return len(held), rows[dear[0]] if dear else None, [rows[name] for name in asking]
+
+
 def keep() -> None:
     """A scheduler job: indexes for the sorts of a large ledger."""
     if db.rows("select count(*) from thread_usage")[0][0] < _MANY:
@@ -148,7 +173,8 @@ def keep() -> None:
         if name not in known and sort != "thread":
             with db.writing() as connection:
                 connection.execute(
-                    f"create index {name} on thread_usage({order.replace('g.', '')}, thread)"
+                    f"create index {name} on thread_usage({order.replace('g.', '')}, thread, "
+                    "everything, active)"
                 )
 
 
@@ -157,7 +183,7 @@ def one(name: str) -> dict[str, Any]:
     """A thread with its sessions, curves and lifecycle. Raises `NotFound`."""
     slices.refresh()
     found = db.rows(
-        f"select {_COLUMNS} from thread_usage g where g.everything and g.thread = ?",  # noqa: S608
+        f"select {COLUMNS} from thread_usage g where g.everything and g.thread = ?",  # noqa: S608
         (name,),
     )
     if not found:
@@ -216,9 +242,9 @@ class _Groups:
             parts.append(_HAVING[wanted.preset])
         self.apart = 0 if titling else self._left_out()[0]
         if self.apart:
-            parts.append(f"g.thread not in ({_TITLING})")
+            parts.append(f"g.thread not in ({TITLING})")
         # Whether these are all threads, of which other rollups tell the sums in a few rows.
-        known = {f"g.{self._part}", "1", f"g.thread not in ({_TITLING})"}
+        known = {f"g.{self._part}", "1", f"g.thread not in ({TITLING})"}
         self.every = not self.prefix and {*parts} <= known
         self.tail = f"{source} where {' and '.join(parts)}"
         self.values += given
@@ -242,7 +268,7 @@ class _Groups:
             self.spanned = not self.recent and self._inside()
             self.picky |= self.spanned
         if self.picky:
-            needed += (_TOTALS, _HAVING.get(self._wanted.preset, ""))
+            needed += (TOTALS, _HAVING.get(self._wanted.preset, ""))
         grouped, self.values = self._grouped(" ".join(needed))
         self.prefix = f"with g as ({grouped})"
 
@@ -287,15 +313,15 @@ class _Groups:
         """How many of the threads only find a title, and their sums."""
         if not db.rows("select 1 from session where kind = 'title' limit 1"):
             return (0,)
-        sums = _TOTALS.replace("g.", "l.").partition(", ")[2]
+        sums = TOTALS.replace("g.", "l.").partition(", ")[2]
         source, values = slices.summed(self._rest, joined=True)
-        only = f"{_by_session(source)} and s.thread in ({_TITLING})"
+        only = f"{_by_session(source)} and s.thread in ({TITLING})"
         return db.rows(f"select count(distinct s.thread), {sums} {only}", values)[0]  # noqa: S608
 
     def _summed(self) -> tuple[str, list[Any]]:
         if not self.prefix or self.picky:
-            return f"{self.prefix} select {_TOTALS} {self.tail}", self.values  # noqa: S608
-        sums = _TOTALS.replace("g.", "l.").partition(", ")[2]
+            return f"{self.prefix} select {TOTALS} {self.tail}", self.values  # noqa: S608
+        sums = TOTALS.replace("g.", "l.").partition(", ")[2]
         source, values = self._source()
         return f"select count(distinct s.thread), {sums} {source}", values  # noqa: S608
 
@@ -306,10 +332,10 @@ class _Groups:
         marks = ",".join("?" * len(threads))
         if self.prefix:
             grouped, values = self._grouped(among=threads)
-            sql = f"with g as ({grouped}) select {_COLUMNS} from g"  # noqa: S608
+            sql = f"with g as ({grouped}) select {COLUMNS} from g"  # noqa: S608
         else:
             only = f"g.{self._part} and g.thread in ({marks})"
-            sql = f"select {_COLUMNS} from thread_usage g where {only}"  # noqa: S608
+            sql = f"select {COLUMNS} from thread_usage g where {only}"  # noqa: S608
             values = threads
         found = {row[0]: row for row in db.rows(sql, values)}
         return [found[name] for name in threads if name in found]

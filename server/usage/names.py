@@ -1,0 +1,222 @@
+"""All sessions with calls in memory: their keys, whose threads they are, and their sums.
+
+So a text's sessions are found, and added up, without reading a row for each of them. The table
+`session_name` numbers each change of a session: what is in memory is brought up by the rows with
+higher numbers than those it has seen. It is the ledger's as of the same moment, as that table is
+written in the transaction that sums up a session's calls.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, compress, repeat
+from operator import contains
+from typing import Any
+
+from server.store import db
+from server.usage.slices import Held
+from server.usage.threadsums import SORTS
+
+# What is added up, all of it as one number: a field has 64 bits. What mostly is 0 comes last, as
+# that takes no memory. `score` is what asks for attention, in hundredths, rounded up.
+FIELDS = (
+    "calls", "input", "cached", "output", "reasoning", "cost", "duration", "timed", "score",
+    "credits", "rated", "credited", "grown", "misses", "bloat", "spikes", "unpriced",
+    "unpriced_tokens", "estimated", "estimated_tokens",
+)  # fmt: skip
+_TOTALS = ("calls", "input", "cached", "output", "reasoning", "cost", "unpriced")
+ENDS = ("last_at", "max_context", "least_cache", "most_reasoning")
+_MADE = {
+    "timed": "u.duration is not null",
+    "rated": "u.credits is not null",
+    "score": "cast(100 * {} as integer) + 2".format(
+        SORTS["attention"]
+        .replace("g.subagents", "(s.kind != 'review')")
+        .replace("g.reviews", "(s.kind = 'review')")
+        .replace("g.", "u.")
+    ),
+}
+_BITS = 64
+_SHIFTS = {name: place * _BITS for place, name in enumerate(FIELDS)}
+_HALF, _WHOLE = 1 << (_BITS - 1), 1 << _BITS
+_CHANGES = "select coalesce(max(change), 0) from session_name"
+_ROWS = (
+    "select n.change, n.session, n.thread, n.key, u.archived, "  # noqa: S608
+    f"{', '.join(f'coalesce(u.{name}, -1)' for name in ENDS)}, "
+    f"{', '.join(_MADE.get(name, f'coalesce(u.{name}, 0)') for name in FIELDS)} "
+    "from session_name n left join session_usage u on u.session = n.session "
+    "left join session s on s.id = n.session where n.change > ? order by n.change"
+)
+_NOBODY = "\0"  # no text has it
+_FIRST = 5  # columns before the ends
+_SUMS = _FIRST + len(ENDS)
+
+
+class Names:
+    """What is known of the sessions and their threads. Each has a number, which it keeps."""
+
+    def __init__(self) -> None:
+        self.mark = 0
+        self.number: dict[int, int] = {}  # of a session
+        self.sessions: list[int] = []
+        self.thread_of: list[int] = []
+        self.sums: list[int] = []
+        self.ends = {name: array("q") for name in ENDS}
+        self.archived = bytearray()
+        self._keys: list[str] = []
+        self._numbers: list[int] = []
+        self.thread_number: dict[str, int] = {}
+        self.threads: list[str] = []
+        self.members: list[list[int]] = []  # the sessions of each thread
+        self.size: list[int] = []  # how many those are
+        self.active: list[int] = []  # how many of them are not archived
+        self.totals: list[int] = []
+
+    def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Learn changes, the oldest first; a session without a thread is none any more."""
+        for row in rows:
+            self.mark, session, thread, key, archived = row[:_FIRST]
+            number = self.number.get(session)
+            if number is not None:
+                self._count(number, -1)
+                self._keys[number] = _NOBODY
+                del self.number[session]
+            if thread is None:
+                continue
+            if number is None:
+                number = self._new(session)
+            self.number[session] = number
+            self.thread_of[number] = self._thread(thread)
+            self._keys[number], self.archived[number] = folded(key or ""), archived
+            for place, name in enumerate(ENDS, _FIRST):
+                self.ends[name][number] = row[place]
+            self.sums[number] = packed(row[_SUMS:])
+            self._count(number, 1)
+
+    def _count(self, number: int, sign: int) -> None:
+        thread = self.thread_of[number]
+        if sign > 0:
+            self.members[thread].append(number)
+        else:
+            self.members[thread].remove(number)
+        self.size[thread] += sign
+        self.active[thread] += 0 if self.archived[number] else sign
+        self.totals[thread] += sign * self.sums[number]
+
+    def _new(self, session: int) -> int:
+        number = len(self.sessions)
+        self._numbers.append(number)
+        self.sessions.append(session)
+        self._keys.append(_NOBODY)
+        self.thread_of.append(0)
+        self.sums.append(0)
+        self.archived.append(0)
+        for values in self.ends.values():
+            values.append(-1)
+        return number
+
+    def _thread(self, name: str) -> int:
+        number = self.thread_number.get(name)
+        if number is None:
+            number = self.thread_number[name] = len(self.threads)
+            self.threads.append(name)
+            self.members.append([])
+            for counts in (self.size, self.active, self.totals):
+                counts.append(0)
+        return number
+
+    def holding(self, text: str) -> Iterable[int]:
+        """The sessions whose key has a text of ASCII, whatever its case."""
+        return compress(self._numbers, map(contains, self._keys, repeat(folded(text))))
+
+    def of(self, sessions: Iterable[tuple[int]]) -> Iterable[int]:
+        """Sessions that the database names, of those with calls."""
+        return [self.number[session] for (session,) in sessions if session in self.number]
+
+    def used(self, threads: Iterable[str]) -> set[int]:
+        """Threads that the database names, of those with calls."""
+        known = (self.thread_number.get(thread) for thread in threads)
+        return {number for number in known if number is not None and self.size[number]}
+
+    def within(self, threads: Iterable[int]) -> Iterator[int]:
+        """The sessions of some threads."""
+        return chain.from_iterable(map(self.members.__getitem__, threads))
+
+    def total(self, held: Held, *, active: bool) -> int:
+        """The sums of the sessions with a text, as one number."""
+        if active:
+            return sum(map(self.sums.__getitem__, self.holders(held, active=True)))
+        whole = sum(map(self.totals.__getitem__, held.whole))
+        return whole + sum(map(self.sums.__getitem__, held.part))
+
+    def holders(self, held: Held, *, active: bool) -> Iterator[int]:
+        """The sessions with a text, or those of them that are not archived."""
+        sessions = chain(self.within(held.whole), held.part)
+        archived = self.archived
+        return (one for one in sessions if not archived[one]) if active else sessions
+
+
+def packed(values: Iterable[int]) -> int:
+    """Values of `FIELDS` as one number: the numbers' sum is that of the sums."""
+    number = 0
+    for value in reversed([*values]):
+        number = (number << _BITS) + int(value)
+    return number
+
+
+def field(name: str, number: int) -> int:
+    """One of the sums, none of which is below 0."""
+    return (number >> _SHIFTS[name]) & (_WHOLE - 1)
+
+
+def unpacked(number: int) -> dict[str, int]:
+    """The sums by name."""
+    found: dict[str, int] = {}
+    for name in FIELDS:
+        value = number % _WHOLE
+        found[name] = value - _WHOLE if value >= _HALF else value
+        number = (number - found[name]) >> _BITS
+    return found
+
+
+def told(total: int) -> tuple[Any, ...]:
+    """A total as `calls.totals` writes it."""
+    sums = unpacked(total)
+    return (*(sums[name] for name in _TOTALS), sums["credits"] if sums["rated"] else None)
+
+
+def folded(text: str) -> str:
+    """A text with the letters of ASCII small, and no others, as SQLite compares with `like`."""
+    if text.isascii():
+        return text.lower()
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+
+
+@contextmanager
+def known() -> Iterator[Names]:
+    """The sessions as of the moment that this thread reads in; nobody changes them meanwhile."""
+    with _lock:
+        file = (db.usage.database, db.usage.anchor)
+        if _shared[:1] != [file]:
+            _shared[:] = [file, Names()]
+        names: Names = _shared[1]
+        mark = int(db.rows(_CHANGES)[0][0])
+        if mark < names.mark:
+            names = Names()  # another thread reads in a newer moment
+        if mark != names.mark:
+            with db.reading() as connection:
+                names.take(connection.execute(_ROWS, (names.mark,)))
+        yield names
+
+
+_lock = threading.RLock()
+_shared: list[Any] = []  # the file that they are of, and the sessions
+
+
+def keep() -> None:
+    """Bring the sessions up, so that the next search need not."""
+    with known():
+        pass
