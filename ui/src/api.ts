@@ -116,6 +116,8 @@ export interface Day {
   costUsd: number | null;
   /** How many calls have no price, and so are not in the cost. */
   unpriced: number;
+  /** How many have a price that is an estimate. */
+  estimated?: number;
 }
 
 export interface Attention {
@@ -145,6 +147,7 @@ export interface Overview {
     tokens: number;
     costUsd: number | null;
     unpriced: number;
+    estimated?: number;
   };
   days: Day[];
   attention: Attention[];
@@ -263,6 +266,7 @@ export interface CallTotals {
   totalTokens: number;
   costUsd: number | null;
   unpriced: number;
+  estimated?: number;
   credits?: number | null;
 }
 
@@ -313,6 +317,7 @@ export interface Sum {
   highestDay: { day: string; tokens: number } | null;
   costUsd: number | null;
   unpriced: number;
+  estimated?: number;
 }
 
 export interface TrendSums {
@@ -398,6 +403,7 @@ export interface ThreadSession {
   totalTokens: number;
   costUsd: number | null;
   unpriced: number;
+  estimated?: number;
   cacheRatio: number | null;
 }
 

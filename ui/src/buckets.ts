@@ -13,6 +13,8 @@ export interface Bucket {
   costUsd: number | null;
   /** Calls without a price, which are not in the cost. */
   unpriced: number;
+  /** Calls whose price is an estimate. */
+  estimated: number;
   series: Record<string, number>;
 }
 
@@ -52,6 +54,7 @@ export function gather(days: TrendDay[], by: Grain, names: string[]): Bucket[] {
       tokens: 0,
       costUsd: null,
       unpriced: 0,
+      estimated: 0,
       series: {},
     };
     found.set(key, bucket);
@@ -64,6 +67,7 @@ function add(bucket: Bucket, day: TrendDay, names: string[]): void {
   bucket.to = day.day;
   bucket.calls += day.calls;
   bucket.unpriced += day.unpriced;
+  bucket.estimated += day.estimated ?? 0;
   bucket.input += day.cachedInput + day.uncachedInput;
   bucket.cached += day.cachedInput;
   bucket.tokens += day.cachedInput + day.uncachedInput + day.output;

@@ -20,6 +20,7 @@ import { Chips } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
+import { Credits, TotalCost, useUnrated } from "../parts/Cost";
 import { NoPrice } from "../parts/NoPrice";
 import { OwnFileProblems } from "../parts/OwnFiles";
 import { PrivacyMode } from "../parts/Privacy";
@@ -93,7 +94,7 @@ export function Calls() {
       <OwnFileProblems names={["projects", "pricing", "rate-card"]} />
       {!filters.wrong && (
         <>
-          {head.data && <Totals totals={head.data.totals} />}
+          {head.data && <Totals totals={head.data.totals} asked={filters.asked} />}
           {unpriced && <NoPrice asked={filters.asked} />}
           <Rows filters={filters} accounts={accounts} head={head.data} headAt={head.dataUpdatedAt} />
         </>
@@ -124,21 +125,23 @@ function Occurrences({ page: { total, occurrences }, fact }: { page: CallPage; f
   return <span className="note">{pair(t(talks ? "panels.conversations" : "diag.col.times"), count(occurrences))}</span>;
 }
 
-function Totals({ totals }: { totals: CallTotals }) {
-  const parts: [Word, string, string][] = [
+function Totals({ totals, asked }: { totals: CallTotals; asked: CallFilters["asked"] }) {
+  const unrated = useUnrated(asked, totals);
+  const parts: [Word, ReactNode, string][] = [
     ["calls.total.calls", count(totals.calls), exact(totals.calls)],
     ["calls.total.tokens", count(totals.totalTokens), exact(totals.totalTokens)],
     ["calls.total.cached", count(totals.cachedInput), exact(totals.cachedInput)],
     ["calls.total.new", count(totals.uncachedInput), exact(totals.uncachedInput)],
     ["calls.total.output", count(totals.output), exact(totals.output)],
-    ["calls.total.cost", money(totals.costUsd), money(totals.costUsd)],
+    ["calls.total.cost", <TotalCost key="cost" totals={totals} />, money(totals.costUsd)],
   ];
   // Claude's logs do not tell how much of the output was reasoning.
   if (totals.reasoningOutput)
     parts.splice(5, 0, ["calls.total.reasoning", count(totals.reasoningOutput), exact(totals.reasoningOutput)]);
   if (totals.credits != null)
-    parts.push(["calls.total.credits", credits(totals.credits), credits(totals.credits)]);
+    parts.push(["calls.total.credits", <Credits key="credits" sum={totals.credits} unrated={unrated} />, credits(totals.credits)]);
   if (totals.unpriced) parts.push(["calls.total.unpriced", count(totals.unpriced), exact(totals.unpriced)]);
+  if (totals.credits != null && unrated) parts.push(["calls.total.unrated", count(unrated), exact(unrated)]);
   return (
     <dl className="card totals" aria-label={t("calls.totals")}>
       {parts.map(([word, shown, whole]) => (

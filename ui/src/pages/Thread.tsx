@@ -347,7 +347,7 @@ function Sessions({ list }: { list: ThreadSession[] }) {
               </td>
               <td className="num">{share(session.cacheRatio)}</td>
               <td className="num">
-                <Cost usd={session.costUsd} unpriced={session.unpriced} />
+                <Cost usd={session.costUsd} unpriced={session.unpriced} estimated={session.estimated} />
               </td>
             </tr>
           ))}

@@ -11,7 +11,7 @@ import { OrArchived } from "../parts/Archived";
 import { CopyLink, Off, PresetChip, Presets, shownOf } from "../parts/Chips";
 import { ColumnTools, useChosen } from "../parts/Columns";
 import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
-import { Cost } from "../parts/Cost";
+import { Credits, TotalCost, useUnrated } from "../parts/Cost";
 import { Menu } from "../parts/Menu";
 import { NestedCalls } from "../parts/NestedCalls";
 import { NoThread } from "../parts/NoThread";
@@ -94,7 +94,7 @@ export function Threads() {
         </span>
       </div>
       <OwnFileProblems names={["thresholds", "projects", "pricing", "rate-card"]} />
-      {first && first.total > 0 && <Totals totals={first.totals} threads={first.total} />}
+      {first && first.total > 0 && <Totals totals={first.totals} threads={first.total} asked={filters.asked} />}
       {!first ? (
         <section className="card">
           {found.isError ? (
@@ -180,17 +180,25 @@ function Bar({ filters }: { filters: Filters }) {
   );
 }
 
-function Totals({ totals, threads }: { totals: CallTotals; threads: number }) {
+interface TotalsProps {
+  totals: CallTotals;
+  threads: number;
+  asked: Filters["asked"];
+}
+
+function Totals({ totals, threads, asked }: TotalsProps) {
+  // What the list of threads is narrowed and ordered by besides is none of its calls' concern.
+  const unrated = useUnrated({ ...asked, preset: "", titling: "", sort: "", direction: "" }, totals);
   const parts: [string, ReactNode, string][] = [
     [t("threads.total"), count(threads), exact(threads)],
     [t("calls.total.calls"), count(totals.calls), exact(totals.calls)],
     [t("calls.total.tokens"), count(totals.totalTokens), exact(totals.totalTokens)],
     [t("calls.total.cached"), count(totals.cachedInput), exact(totals.cachedInput)],
     [t("calls.total.new"), count(totals.uncachedInput), exact(totals.uncachedInput)],
-    [t("calls.total.cost"), <Cost key="cost" usd={totals.costUsd} unpriced={totals.unpriced} />, money(totals.costUsd)],
+    [t("calls.total.cost"), <TotalCost key="cost" totals={totals} />, money(totals.costUsd)],
   ];
   if (totals.credits != null)
-    parts.push([t("calls.total.credits"), credits(totals.credits), credits(totals.credits)]);
+    parts.push([t("calls.total.credits"), <Credits key="credits" sum={totals.credits} unrated={unrated} />, credits(totals.credits)]);
   return (
     <dl className="card totals" aria-label={t("threads.totals")}>
       {parts.map(([name, shown, whole]) => (

@@ -5,12 +5,13 @@ import { Link } from "wouter";
 import { api, type Heat, type Sum, type TrendDay, type Trends as Data, type TrendSums } from "../api";
 import { gather, grain, leading, OTHER, type Bucket, type Grain } from "../buckets";
 import { csv, download } from "../csv";
-import { count, day as dayName, exact, money, month, share, UNKNOWN } from "../format";
+import { count, day as dayName, exact, month, share, UNKNOWN } from "../format";
 import { useTitle } from "../hooks";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink } from "../parts/Chips";
 import { ChartHead } from "../parts/ChartHead";
 import { CodexHome } from "../parts/CodexHome";
+import { Cost } from "../parts/Cost";
 import { One } from "../parts/Filters";
 import { HeatMap } from "../parts/Heat";
 import { NoPrice } from "../parts/NoPrice";
@@ -110,7 +111,7 @@ function Sums({ data }: { data: TrendSums }) {
         <span className="chip">{t("overview.days.source")}</span>
       </div>
       <dl>
-        <Figure name={t("trends.ytd")} value={count(ytd.tokens)} title={exact(ytd.tokens)} note={spent(ytd)} />
+        <Figure name={t("trends.ytd")} value={count(ytd.tokens)} title={exact(ytd.tokens)} note={<Spent sum={ytd} />} />
         <Figure name={t("trends.days")} value={count(ytd.daysWithUsage)} note={t("trends.thisYear")} />
         <Figure name={t("trends.sessions")} value={count(ytd.sessions)} note={t("trends.thisYear")} />
         <Figure
@@ -136,7 +137,7 @@ function Sums({ data }: { data: TrendSums }) {
   );
 }
 
-function Figure({ name, value, note, title }: { name: string; value: string; note: string; title?: string }) {
+function Figure({ name, value, note, title }: { name: string; value: string; note: ReactNode; title?: string }) {
   return (
     <div>
       <dt>{name}</dt>
@@ -153,11 +154,31 @@ function bySession(sum: Sum): string {
 }
 
 /** The estimated cost of a sum, and that a part of it has no price. */
-function spent(sum: Sum): string {
-  const cost = t("trends.cost.estimated", { cost: money(sum.costUsd) });
-  if (!sum.unpriced) return cost;
-  const without = t("trends.unpriced", { count: sum.unpriced });
-  return sum.costUsd === null ? without : `${cost}, ${without}`;
+function Spent({ sum }: { sum: Sum }) {
+  const without = sum.unpriced > 0 && t("trends.unpriced", { count: sum.unpriced });
+  if (sum.costUsd === null && without) return without;
+  return (
+    <>
+      <Around text={t("trends.cost.estimated", { cost: HERE })}>
+        <Cost usd={sum.costUsd} unpriced={sum.unpriced} estimated={sum.estimated} />
+      </Around>
+      {without && `, ${without}`}
+    </>
+  );
+}
+
+const HERE = "\u0000";
+
+/** A sentence with something in it that is no text. */
+function Around({ text, children }: { text: string; children: ReactNode }) {
+  const [before, ...after] = text.split(HERE);
+  return (
+    <>
+      {before}
+      {children}
+      {after}
+    </>
+  );
 }
 
 /** A bar's name: its day, its week's days, or its month. */
@@ -194,6 +215,7 @@ function Tokens({ data, by, usage, range }: TokensProps) {
     href: callsOf(bucket, usage),
     costUsd: bucket.calls ? bucket.costUsd : 0,
     unpriced: bucket.unpriced,
+    estimated: bucket.estimated,
   }));
   const title = t(`trends.over.${step}`);
   if (!data.days.some(({ calls }) => calls)) return <Nothing usage={usage} title={title} />;
@@ -222,11 +244,11 @@ function Tokens({ data, by, usage, range }: TokensProps) {
         />
         {range && (
           <p className="note">
-            {t("trends.rangeSum", {
-              tokens: count(range.tokens),
-              sessions: bySession(range),
-              cost: spent(range),
-            })}
+            <Around
+              text={t("trends.rangeSum", { tokens: count(range.tokens), sessions: bySession(range), cost: HERE })}
+            >
+              <Spent sum={range} />
+            </Around>
           </p>
         )}
       </div>
@@ -318,6 +340,7 @@ function Costs({ buckets, step, usage }: { buckets: Bucket[]; step: Grain; usage
     values: [bucket.calls ? bucket.costUsd : 0],
     href: callsOf(bucket, usage),
     unpriced: bucket.unpriced,
+    estimated: bucket.estimated,
   }));
   return (
     <>

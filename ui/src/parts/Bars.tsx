@@ -35,6 +35,7 @@ export function DayBars({ title, source, days }: Props) {
     href: `/calls?range=custom&from=${day.day}&to=${day.day}&history=all`,
     costUsd: day.costUsd,
     unpriced: day.unpriced,
+    estimated: day.estimated,
   }));
   return (
     <>

@@ -97,7 +97,7 @@ export function RankedDays({ days, usage }: { days: TrendDay[]; usage: Usage }) 
                 <td className="num">{compact(day.uncachedInput)}</td>
                 <td className="num">{compact(day.output)}</td>
                 <td className="num">
-                  <Cost usd={day.costUsd} unpriced={day.unpriced} />
+                  <Cost usd={day.costUsd} unpriced={day.unpriced} estimated={day.estimated} />
                 </td>
               </tr>
             ))}

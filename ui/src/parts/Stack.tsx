@@ -23,6 +23,8 @@ export interface Bar {
   costUsd?: number | null;
   /** How many calls have no price, and so are not in the cost. */
   unpriced?: number;
+  /** How many have a price that is an estimate. */
+  estimated?: number;
 }
 
 interface Props {
@@ -64,7 +66,13 @@ export function Stack({ label, names, bars, colours = FOUR, unit = "tokens" }: P
               <i className={`swatch ${colours[index]}`} />
               {name}
               {chosen && (
-                <b>{unit === "usd" ? <Cost usd={chosen.values[index]} unpriced={chosen.unpriced} /> : short(chosen.values[index])}</b>
+                <b>
+                  {unit === "usd" ? (
+                    <Cost usd={chosen.values[index]} unpriced={chosen.unpriced} estimated={chosen.estimated} />
+                  ) : (
+                    short(chosen.values[index])
+                  )}
+                </b>
               )}
             </li>
           ))}
@@ -73,7 +81,7 @@ export function Stack({ label, names, bars, colours = FOUR, unit = "tokens" }: P
               {chosen.label}
               {unit === "tokens" && (
                 <b>
-                  <Cost usd={chosen.costUsd} unpriced={chosen.unpriced} />
+                  <Cost usd={chosen.costUsd} unpriced={chosen.unpriced} estimated={chosen.estimated} />
                 </b>
               )}
             </li>
@@ -248,14 +256,18 @@ export function StackTable({ label, names, bars, unit = "tokens" }: TableProps) 
               </th>
               {names.map((name, index) => (
                 <td className="num" key={name}>
-                  {unit === "usd" ? <Cost usd={bar.values[index]} unpriced={bar.unpriced} /> : count(bar.values[index])}
+                  {unit === "usd" ? (
+                    <Cost usd={bar.values[index]} unpriced={bar.unpriced} estimated={bar.estimated} />
+                  ) : (
+                    count(bar.values[index])
+                  )}
                 </td>
               ))}
               {unit === "tokens" && (
                 <>
                   <td className="num">{count(whole(bar))}</td>
                   <td className="num">
-                    <Cost usd={bar.costUsd} unpriced={bar.unpriced} />
+                    <Cost usd={bar.costUsd} unpriced={bar.unpriced} estimated={bar.estimated} />
                   </td>
                 </>
               )}
