@@ -163,6 +163,7 @@ def test_without_the_compiled_part_the_same_is_stored(tmp_path: Path, seed: int)
         )  # fmt: skip
         assert done.stdout.startswith(b"Codex: "), done.stderr
         with closing(sqlite3.connect(data / "usage.db")) as connection:
+            assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
             found.append(
                 {
                     table: sorted(map(repr, connection.execute(f"select {columns} from {table}")))

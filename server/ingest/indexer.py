@@ -6,7 +6,7 @@ import os
 import time
 
 from server import shortjson
-from server.ingest import codex, files, reader, renames, titles, workers
+from server.ingest import codex, files, indexes, reader, renames, titles, workers
 from server.ingest.bulk import Bulk
 from server.ingest.files import Found, Job, Source, fingerprint
 from server.ingest.reader import Batch
@@ -549,7 +549,7 @@ class Indexer:
     def _read_bulk(self, team: Team) -> None:
         """Nobody else writes: few transactions, and other processes read along."""
         if self._ledger.fresh and db.is_new():  # nobody sees the file before it is whole
-            self._dropped = _drop_indexes()
+            self._dropped = indexes.drop()
         try:
             self._load_all(team)
         except Exception as error:
@@ -560,10 +560,12 @@ class Indexer:
             self._index_calls()
             self._one_by_one(team.jobs)
         finally:
-            db.write_out()
+            self._written = db.write_out(self._written)
             self._index_calls()
+            db.write_out(self._written)
 
-    _dropped: Sequence[str] = ()  # what makes the indexes that a load began without
+    _written = 0  # what the system is to write of a new database already
+    _dropped: Sequence[indexes.Dropped] = ()  # the indexes that a load began without
 
     def _index_calls(self) -> None:
         """Make the indexes that a load began without: whoever asks for a call needs them.
@@ -571,9 +573,9 @@ class Indexer:
         Until then nothing tells whether a call is there twice.
         """
         dropped, self._dropped = self._dropped, ()
-        if dropped:
+        if dropped and not indexes.write(dropped):
             with db.writing() as connection:
-                for statement in dropped:
+                for statement in indexes.statements(dropped):
                     connection.execute(statement)
                 self._ledger.name_calls(connection)
 
@@ -586,7 +588,7 @@ class Indexer:
                 connection.execute("attach ':memory:' as chunk")
                 try:
                     while self._load_some(bulk, chunks, left):
-                        pass
+                        self._written = db.write_out(self._written)
                 finally:
                     connection.execute("detach chunk")
         except BaseException:
@@ -721,21 +723,3 @@ def _of_database(error: Exception) -> bool:
     # The other kinds of `DatabaseError` are about values.
     own = isinstance(error, (db.StoreError, sqlite.OperationalError))
     return own or type(error) is sqlite.DatabaseError
-
-
-# ── indexes ───────────────────────────────────────────────────────────────────────────────
-
-
-def _drop_indexes() -> list[str]:
-    """Drop the indexes of `call`; returns what makes them again, but for the one by id.
-
-    Rows go in as they lie where there is none, and one that is made at the end costs a third of
-    what it costs row by row.
-    """
-    with db.writing() as connection:
-        found = connection.execute(
-            "select name, sql from sqlite_master where type = 'index' and tbl_name = 'call'"
-        ).fetchall()
-        for name, _ in found:
-            connection.execute(f'drop index "{name}"')
-    return [sql for name, sql in found if name != "call_id"]

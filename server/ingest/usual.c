@@ -23,7 +23,9 @@
 
 #include "pages.h"
 
-#define FORM 17 /* what early.py expects; raise both when something here changes */
+#include "indexes.h"
+
+#define FORM 18 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -910,6 +912,90 @@ static PyObject *pages_(PyObject *module, PyObject *args)
     return made;
 }
 
+/* ── indexes ─────────────────────────────────────────────────────────────────────────── */
+
+static const char index_doc[] =
+    "index(path, root, indexes) -> bool\n\n"
+    "Write indexes of the table whose root page is `root` behind the last page of an SQLite\n"
+    "database: (columns, unique, without, left_out) each. Their roots are the first pages written,\n"
+    "in this order; rows with the number `left_out` in the column `without` (-1: none) are left\n"
+    "out. False, and nothing is written, where SQLite has to make them: two rows are alike in a\n"
+    "unique one, or they hold what no ledger does. Nobody may write to the file meanwhile, and\n"
+    "whoever has it open has to open it again. Raises OSError.";
+
+/* The place of a column among the fields that are read of each row; REFUSED where it has none. */
+static int want(Table *table, long column)
+{
+    if (column < 0 || column >= MOST_FIELDS)
+        return REFUSED;
+    if (table->wanted[column] < 0)
+        table->wanted[column] = (int8_t)table->width++;
+    if (table->last < column)
+        table->last = (int)column;
+    return table->wanted[column];
+}
+
+static int load_index(Table *table, Btree *index, PyObject *given)
+{
+    PyObject *columns;
+    int without, state = DONE;
+    if (!PyTuple_Check(given) || !PyArg_ParseTuple(given, "O!pii", &PyTuple_Type, &columns,
+                                                   &index->unique, &without, &index->left_out))
+        return REFUSED;
+    index->table = table, index->keys = (int)PyTuple_Size(columns);
+    for (int n = 0; n < index->keys && n < MOST_KEYS; n++) {
+        index->columns[n] = want(table, PyLong_AsLong(PyTuple_GetItem(columns, n)));
+        state = index->columns[n] < 0 ? REFUSED : state;
+    }
+    index->without = without < 0 ? -1 : want(table, without);
+    return without >= 0 && index->without < 0 ? REFUSED : state;
+}
+
+/* The same without the interpreter. */
+static int make_indexes(Table *table, size_t root, Btree *indexes, int count, int handle)
+{
+    if (open_table(table, handle) != DONE || read_table(table, root) != DONE ||
+        plan_all(indexes, count) != DONE)
+        return REFUSED;
+    return append_indexes(table, indexes, count, handle);
+}
+
+static PyObject *index_(PyObject *module, PyObject *args)
+{
+    const char *path;
+    PyObject *given;
+    long root;
+    Table table = {.last = -1};
+    Btree indexes[MOST_INDEXES] = {0};
+    (void)module;
+    if (!PyArg_ParseTuple(args, "ylO!", &path, &root, &PyList_Type, &given))
+        return NULL;
+    int count = (int)PyList_Size(given), state = count <= MOST_INDEXES ? DONE : REFUSED;
+    memset(table.wanted, -1, sizeof table.wanted);
+    for (int n = 0; state == DONE && n < count; n++)
+        state = load_index(&table, indexes + n, PyList_GetItem(given, n));
+    if (PyErr_Occurred())
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    int handle = state == DONE ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (state == DONE)
+        state = handle < 0 ? FAILED : make_indexes(&table, (size_t)root, indexes, count, handle);
+    int number = errno;
+    for (int n = 0; n < count && n < MOST_INDEXES; n++)
+        end_index(indexes + n);
+    if (table.file)
+        munmap(table.file, table.size);
+    free(table.leaves.data);
+    free(table.fields);
+    free(table.numbers);
+    if (handle >= 0)
+        close(handle);
+    errno = number;
+    Py_END_ALLOW_THREADS
+    return state == FAILED ? PyErr_SetFromErrnoWithFilename(PyExc_OSError, path)
+                           : PyBool_FromLong(state == DONE);
+}
+
 /* ── prices ──────────────────────────────────────────────────────────────────────────── */
 
 enum { CALLS_SUM, INPUT_SUM, CACHED_SUM, OUTPUT_SUM, REASONING_SUM, COST_SUM, DAY_SUMS };
@@ -1046,7 +1132,8 @@ static PyObject *unchanged_(PyObject *module, PyObject *args)
     return PyBool_FromLong(same);
 }
 
-static PyMethodDef methods[] = {{"read", read_, METH_VARARGS, read_doc},
+static PyMethodDef methods[] = {{"index", index_, METH_VARARGS, index_doc},
+                                {"read", read_, METH_VARARGS, read_doc},
                                 {"crew", crew_, METH_VARARGS, crew_doc},
                                 {"fold", fold_, METH_O, fold_doc},
                                 {"told", told_, METH_VARARGS, told_doc},

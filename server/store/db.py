@@ -345,16 +345,22 @@ def is_new() -> bool:
     return usage.database is not None and usage.database.endswith(_NEW)
 
 
-def write_out() -> None:
-    """Let the system begin to write what a new usage.db holds so far: `keep_new` waits less."""
+def write_out(begin: int = 0) -> int:
+    """Let the system begin to write what a new usage.db holds from `begin` on, so that `keep_new`
+    waits less; returns where it ends.
+    """  # noqa: D205
     if not is_new() or not hasattr(os, "posix_fadvise"):
-        return
+        return begin
     with suppress(OSError):
         handle = os.open(str(usage.database), os.O_RDWR)
         try:
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)  # SQLite has its own copy
+            end = os.fstat(handle).st_size
+            # What is written already would be forgotten; SQLite has its own copy, others do not.
+            os.posix_fadvise(handle, begin, 0, os.POSIX_FADV_DONTNEED)
+            return end
         finally:
             os.close(handle)
+    return begin
 
 
 def keep_new() -> None:
