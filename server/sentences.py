@@ -222,6 +222,14 @@ SENTENCES = {
     "why.value": "a value cannot be read",
     "why.sign": "“{sign}” is missing",
     "why.noModel": "it names no model",
+    "why.isCredits": (
+        "it is a rate card in credits, not prices in dollars; "
+        "`brimline update-rate-card --source-file` takes it"
+    ),
+    "why.isDollars": (
+        "it holds prices in dollars, not a rate card in credits; "
+        "`brimline update-pricing --source-file` takes it"
+    ),
     "why.tier": "there is no table for the tier {name}",
     "why.tables": "models and aliases must be objects",
     "why.credits": "credit_rates must be an object",

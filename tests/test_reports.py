@@ -653,6 +653,45 @@ def test_pinned_prices_come_back_to_the_last_cent(brimline: Brimline, tmp_path: 
     assert "a rate of a is no number" in brimline.error
 
 
+def test_dollars_are_not_taken_for_credits_nor_credits_for_dollars(
+    brimline: Brimline, tmp_path: Path
+) -> None:
+    pin, card = tmp_path / "pin.json", tmp_path / "card.json"
+    brimline("pin-pricing", "--output", str(pin))
+    brimline("update-rate-card", "--output", str(card))
+    before = brimline.json("calls", "--limit", "0")["rows"]
+    for words, instead in (
+        (("update-rate-card", "--source-file", str(pin)), "update-pricing --source-file"),
+        (("update-pricing", "--source-file", str(card)), "update-rate-card --source-file"),
+        (("--pricing", str(card), "summary"), "update-rate-card --source-file"),
+        (("--rate-card", str(pin), "summary"), "update-pricing --source-file"),
+    ):
+        brimline(*words, code=1)
+        assert instead in brimline.error
+    assert brimline.json("calls", "--limit", "0")["rows"] == before
+    brimline("update-pricing", "--source-file", str(pin))
+    brimline("update-rate-card", "--source-file", str(card))
+    # A file put there by hand changes nothing either, and is told.
+    folder = brimline.folder / "data"
+    (folder / "pricing.json").write_text(card.read_text())
+    assert brimline.json("calls", "--limit", "0")["rows"] == before
+    assert "pricing.json cannot be used: it is a rate card in credits" in brimline.error
+
+
+def test_a_plain_list_of_prices_keeps_its_kind(brimline: Brimline, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.json"
+    plain.write_text(json.dumps({"gpt-6.1-codex": [2, 0.2, 20], "aliases": {"mine": "gpt-5.5"}}))
+    for verb, other in (
+        ("update-pricing", "update-rate-card"),
+        ("update-rate-card", "update-pricing"),
+    ):
+        said = brimline.json(verb, "--source-file", str(plain))
+        assert said["models"] == 1
+        brimline(other, "--source-file", said["path"], code=1)
+    assert brimline.json("pricing-coverage")["ratio"] == 1
+    pricing.use({}, {})
+
+
 def test_a_refresh_without_a_server_says_what_one_does(brimline: Brimline, tree: Tree) -> None:
     tree.grow(3)
     quick = brimline.json("refresh")

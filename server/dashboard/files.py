@@ -156,7 +156,9 @@ def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(card, bool):
         raise Unprocessable("“rateCard” must be true or false.")
     # Without a text, a copy of the rate card that Brimline brings along.
-    fresh = tables.read("credit_rates.json") if shipped else ownprices.read(str(text), tier)
+    fresh = (
+        tables.read("credit_rates.json") if shipped else ownprices.read(str(text), tier, card=card)
+    )
     fresh = _wished(fresh, given.get("estimates", True))
     source = source or ("the rate card of this version" if shipped else None)
     name = "rate-card.json" if card else "pricing.json"
@@ -166,9 +168,10 @@ def _new_prices(given: dict[str, Any]) -> dict[str, Any]:
         before = {}
     aliases = {**(before.get("aliases") or {}), **(fresh.get("aliases") or {})}
     stamped = {"name": source or "a file", "fetched_at": iso(db.now_ms())}
+    fresh = ownprices.told(fresh, card=card)
     place = ownfiles.write(name, {"_source": stamped, **fresh, "aliases": aliases})
     reprice.keep()
-    return {"path": str(place), "models": len(fresh.get("models", fresh)), "source": stamped}
+    return {"path": str(place), "models": len(fresh["models"]), "source": stamped}
 
 
 def _wished(fresh: dict[str, Any], estimates: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ _UNITS = ("_per_million", "_credits_per_million", "")
 _MOST = 1e6
 TIERS = ("standard", "batch", "flex", "priority")
 # What an entry may say of a model: its rates by tier, those of long calls, and numbers.
+_BESIDE = ("aliases", "schema", "unit")  # what is no model in a file without that heading
 _KINDS = (*TIERS, "long", "priorityLong", "fast", "fastLong", "ultrafast", "ultrafastLong")
 _NUMBERS = {
     "cacheWrite": 100,
@@ -24,16 +25,17 @@ _NUMBERS = {
     "longAbove": 1_000_000_000,
 }  # and their highest
 SCHEMA = "codex-usage-tracker-pricing-v1"
+UNIT = "credits per million tokens: input, cached input, output"
 
 
-def read(text: str, tier: str = "standard") -> dict[str, Any]:
-    """A pricing.json from the text of one, or of OpenAI's price page.
+def read(text: str, tier: str = "standard", *, card: bool = False) -> dict[str, Any]:
+    """A pricing.json from the text of one, or of OpenAI's price page; with `card` a rate card.
 
-    Raises `Unprocessable` (code `pricing_not_understood`) when it is neither.
+    Raises `Unprocessable` (code `pricing_not_understood`) when it is neither, or the other one.
     """
     try:
         given = json.loads(text) if text.lstrip().startswith("{") else {"models": _page(text, tier)}
-        if not tables(given)["models"]:
+        if not (credits if card else tables)(given)["models"]:
             raise ValueError(say("why.noModel"))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Unprocessable(
@@ -71,6 +73,32 @@ def _page(text: str, tier: str) -> dict[str, Any]:
 
 def tables(given: dict[str, Any]) -> dict[str, Any]:
     """The table that `pricing.use` takes. Raises `ValueError` naming what does not fit."""
+    if _kind(given) == "credits":
+        raise ValueError(say("why.isCredits"))
+    return _tables(given)
+
+
+def _kind(given: dict[str, Any]) -> str | None:
+    """What a file says that its rates are, as their numbers alone do not tell; None: nothing."""
+    said = " ".join(str(given.get(name) or "") for name in ("_schema", "schema", "unit")).lower()
+    if "rate-card" in said or "credit" in said:
+        return "credits"
+    if "pricing" in said or "dollar" in said or "usd" in said:
+        return "dollars"
+    listed = _models(given)
+    each = listed.values() if isinstance(listed, dict) else ()
+    names = (str(key) for one in each if isinstance(one, dict) for key in one)
+    return "credits" if any(name.endswith("_credits_per_million") for name in names) else None
+
+
+def told(given: dict[str, Any], *, card: bool) -> dict[str, Any]:
+    """A file that was read, with its models under their heading and the kind of its rates."""
+    kind = {"unit": UNIT} if card else {"_schema": SCHEMA}
+    rest = given if "models" in given else {k: v for k, v in given.items() if k.startswith("_")}
+    return {**kind, **rest, "models": _models(given)}
+
+
+def _tables(given: dict[str, Any]) -> dict[str, Any]:
     listed, aliases = _models(given), given.get("aliases") or {}
     if not isinstance(listed, dict) or not isinstance(aliases, dict):
         raise ValueError(say("why.tables"))
@@ -82,12 +110,15 @@ def tables(given: dict[str, Any]) -> dict[str, Any]:
 
 def _models(given: dict[str, Any]) -> Any:
     """The models of a file, which may stand in it without a heading."""
-    return given.get("models", {k: v for k, v in given.items() if not k.startswith("_")})
+    alone = {k: v for k, v in given.items() if not k.startswith("_") and k not in _BESIDE}
+    return given.get("models", alone)
 
 
 def credits(given: dict[str, Any]) -> dict[str, Any]:
     """The same for a rate card in credits."""
-    made = tables(given)
+    if _kind(given) == "dollars":
+        raise ValueError(say("why.isDollars"))
+    made = _tables(given)
     return {**made, "models": {name: rows[0]["standard"] for name, rows in made["models"].items()}}
 
 
