@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -115,12 +116,17 @@ class Threads:
                 if value >= most.get(thread, value):
                     most[thread] = value
             return most.items()
+        bound = _BOUNDS[sort]
+        return [(thread, bound(total)) for thread, total in self._totals.items()]
+
+    @cached_property
+    def _totals(self) -> dict[int, int]:
+        """The sums of what has the text of each thread of which a part has it."""
         totals: dict[int, int] = {}
         for session in self._some:
-            thread = thread_of[session]
+            thread = self._known.thread_of[session]
             totals[thread] = totals.get(thread, 0) + self._known.sums[session]
-        bound = _BOUNDS[sort]
-        return [(thread, bound(total)) for thread, total in totals.items()]
+        return totals
 
     def _stored(
         self, sort: str, need: int, after: tuple[Any, ...], descending: bool, among: set[int]

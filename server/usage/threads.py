@@ -36,7 +36,7 @@ _MOST_OTHERS = 2000  # of all its others
 _TREND = 5  # calls at each end that a trend compares
 
 _WINDOWS = TOTALS.replace(")", ") over ()")
-_MEASURED = 9  # columns of TOTALS
+_MEASURED = 10  # columns of TOTALS
 _NEVER = 1 << 62
 _SESSIONS = 4  # of a thread
 _ACROSS = "w.last_at >= ? and w.first_at < ? and (w.first_at < ? or w.last_at >= ?)"
@@ -163,11 +163,12 @@ def outstanding_of(held: textthreads.Threads, count: int) -> Outstanding:
 
 
 def keep() -> None:
-    """A scheduler job: indexes for the sorts of a large ledger."""
+    """A scheduler job: indexes for the sorts of a large ledger, and its sessions in memory."""
     if db.rows("select count(*) from thread_usage")[0][0] < _MANY:
         return
     known = {name for (name,) in db.rows("select name from sqlite_master where type = 'index'")}
     titled.keep()
+    names.keep()
     for sort, order in SORTS.items():
         name = f"thread_by_{sort}"
         if name not in known and sort != "thread":
@@ -519,6 +520,7 @@ def _row(values: tuple[Any, ...], about: tuple[Any, ...]) -> dict[str, Any]:
         "totalTokens": first + output,
         "costUsd": calls.cost_usd(cost, count, unpriced),
         "unpriced": unpriced,
+        "estimated": estimated,
         "priceStatus": price_status(count, unpriced, estimated),
         "credits": None if credits is None else credits / 1e6,
         "cacheRatio": cached / first if first else None,
@@ -573,15 +575,16 @@ def _sessions(thread: str) -> list[dict[str, Any]]:
             "totalTokens": tokens or 0,
             "costUsd": calls.cost_usd(cost or 0, count or 0, unpriced or 0),
             "unpriced": unpriced or 0,
+            "estimated": estimated or 0,
             "cacheRatio": cached / first if first else None,
         }
         for (
             key, parent, kind, role, started, ended, first_at, last_at, count, tokens, cost,
-            unpriced, cached, first, attached,
+            unpriced, estimated, cached, first, attached,
         ) in db.rows(
             "select s.key, s.parent, s.kind, s.role, s.started_at, s.ended_at, min(l.first_at), "
             "max(l.last_at), sum(l.calls), sum(l.input + l.output), sum(l.cost), sum(l.unpriced), "
-            "sum(l.cached), sum(l.input), s.attached from session s "
+            "sum(l.estimated), sum(l.cached), sum(l.input), s.attached from session s "
             "left join slice l on l.session = s.id "
             "where s.thread = ? group by s.id order by coalesce(s.started_at, min(l.first_at))",
             (thread,),
