@@ -173,3 +173,19 @@ def test_sums_of_sums_are_told_apart(values: tuple[int, ...]) -> None:
 )
 def test_letters_are_made_small_as_sqlite_does(text: str, small: str) -> None:
     assert names.folded(text) == small
+
+
+def test_what_was_read_in_part_is_read_anew(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = threads.search(Filter(text="a"), Page())
+    names._shared.clear()
+    take = names.Names.take
+
+    def stopped(self: names.Names, rows: Any) -> None:
+        take(self, [next(iter(rows))])
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(names.Names, "take", stopped)
+        with pytest.raises(sqlite3.OperationalError):
+            threads.search(Filter(text="a"), Page())
+    assert threads.search(Filter(text="a"), Page()) == before

@@ -27,7 +27,7 @@ FIELDS = (
     "credits", "rated", "credited", "grown", "misses", "bloat", "spikes", "unpriced",
     "unpriced_tokens", "estimated", "estimated_tokens",
 )  # fmt: skip
-_TOTALS = ("calls", "input", "cached", "output", "reasoning", "cost", "unpriced")
+_TOTALS = ("calls", "input", "cached", "output", "reasoning", "cost", "unpriced", "estimated")
 ENDS = ("last_at", "max_context", "least_cache", "most_reasoning")
 _MADE = {
     "timed": "u.duration is not null",
@@ -207,9 +207,17 @@ def known() -> Iterator[Names]:
         if mark < names.mark:
             names = Names()  # another thread reads in a newer moment
         if mark != names.mark:
-            with db.reading() as connection:
-                names.take(connection.execute(_ROWS, (names.mark,)))
+            _bring_up(names)
         yield names
+
+
+def _bring_up(names: Names) -> None:
+    try:
+        with db.reading() as connection:
+            names.take(connection.execute(_ROWS, (names.mark,)))
+    except BaseException:
+        _shared.clear()  # a part of the changes with one number may be missing
+        raise
 
 
 _lock = threading.RLock()
