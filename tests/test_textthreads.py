@@ -74,7 +74,7 @@ def test_any_search_is_answered_alike(
 ) -> None:
     chance = random.Random(change)
     monkeypatch.setattr(textthreads, "_LEAST", 2)
-    threads.search(Filter(text="a"), Page())  # what is known before the change
+    threads.search(Filter(text="Curie"), Page())  # what is known before the change
     with db.writing("calls") as connection:
         connection.execute(CHANGES[change])
     sorts, some = list(threads.SORTS), 0
@@ -136,14 +136,14 @@ def test_what_is_in_memory_is_the_ledgers(tree: Tree) -> None:
 def test_an_older_moment_is_answered_from_that(tree: Tree) -> None:
     with db.reading():
         with slices.moment():
-            before = threads.search(Filter(text="a"), Page())
+            before = threads.search(Filter(text="Curie"), Page())
             # Another thread sees a newer moment meanwhile.
             other = sqlite3.connect(str(db.usage.database), isolation_level=None)
             other.execute("update session_name set thread = null, change = 1 << 40")
             newer = names.Names()
             newer.mark = 1 << 40
             names._shared[:] = [(db.usage.database, db.usage.anchor), newer]
-            assert threads.search(Filter(text="a"), Page()) == before
+            assert threads.search(Filter(text="Curie"), Page()) == before
         other.close()
     assert before["total"]
 
@@ -176,7 +176,7 @@ def test_letters_are_made_small_as_sqlite_does(text: str, small: str) -> None:
 
 
 def test_what_was_read_in_part_is_read_anew(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = threads.search(Filter(text="a"), Page())
+    before = threads.search(Filter(text="Curie"), Page())
     names._shared.clear()
     take = names.Names.take
 
@@ -187,5 +187,5 @@ def test_what_was_read_in_part_is_read_anew(tree: Tree, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(names.Names, "take", stopped)
         with pytest.raises(sqlite3.OperationalError):
-            threads.search(Filter(text="a"), Page())
-    assert threads.search(Filter(text="a"), Page()) == before
+            threads.search(Filter(text="Curie"), Page())
+    assert threads.search(Filter(text="Curie"), Page()) == before
