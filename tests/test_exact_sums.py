@@ -14,7 +14,7 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
-from server.usage import calls, slices, summary, threads
+from server.usage import calls, slices, summary, threads, trends
 from server.usage.calls import Page
 from server.usage.days import Days
 from server.usage.slices import Filter
@@ -158,3 +158,53 @@ def test_what_is_read_in_one_moment_agrees_while_calls_come(config: Config, data
         slices.refresh()  # an inner question asks for no later moment
         assert db.rows("select total(output) from slice") == before
     assert agree() == (1, 900)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        pytest.param(Filter(), id="all"),
+        pytest.param(Filter(history="active"), id="without archived sessions"),
+        pytest.param(Filter(models=("gpt-5.5",)), id="a model"),
+        pytest.param(Filter(history="active", efforts=("high", "low")), id="efforts"),
+        pytest.param(Filter(text="e"), id="a text that most have"),
+        pytest.param(Filter(text="gpt-5.5"), id="a text that a model has"),
+        pytest.param(Filter(least_tokens=200), id="single calls"),
+    ],
+)
+def test_every_sum_knows_how_many_prices_are_estimates(
+    config: Config, database: None, wanted: Filter
+) -> None:
+    Tree(config.codex_home, seed=7, body=10).grow(8)
+    Indexer(config, Ledger()).scan()
+    with db.writing() as connection:
+        connection.execute(
+            "update call set price_status = 'estimated' where cost is not null and rowid % 3 = 0"
+        )
+        Ledger().rebuild(connection)
+    page = calls.search(wanted, Page(limit=5000))
+    rows = page["calls"]
+    expected = sum(row["priceStatus"] == "estimated" for row in rows)
+    assert 0 < expected == page["totals"]["estimated"] < len(rows)
+    if wanted.least_tokens:
+        return  # no sums but those of calls tell single ones
+    listed = threads.search(wanted, Page(limit=100))
+    assert listed["totals"]["estimated"] == expected
+    assert sum(row["estimated"] for row in listed["threads"]) == expected
+    if wanted.text:
+        return
+    for row in listed["threads"]:
+        if not (wanted.models or wanted.efforts or wanted.history):
+            told = threads.one(row["id"])["sessionList"]
+            assert sum(one["estimated"] for one in told) == row["estimated"]
+    for by in summary.GROUPS:
+        groups = summary.grouped(wanted, by, Days("UTC"), 0, {})["groups"]
+        assert sum(one["estimated"] for one in groups) == expected, by
+    assert sum(one["estimated"] for one in summary.coverage(wanted)["models"]) == expected
+    first, last = min(row["at"] for row in rows)[:10], max(row["at"] for row in rows)[:10]
+    for zone in ("UTC", "Asia/Tokyo"):
+        for by in trends.HEADINGS:
+            days = trends.series(first, "2027-01-01", by=by, zone=zone, wanted=wanted)["days"]
+            assert sum(day["estimated"] for day in days) == expected, (zone, by)
+    now = db.now_ms()
+    assert trends.summary(first, last, now, zone="UTC", wanted=wanted)["range"]["estimated"]

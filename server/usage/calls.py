@@ -360,12 +360,14 @@ def _indexes() -> dict[str, str]:
     """The indexes of a large ledger: their names, and what they are made on."""
     # All that sums by a heading are made of, in its order; of threads also when they were last
     # at work.
-    summed = "archived, calls, input, cached, output, reasoning, cost, unpriced, credits, last_at"
+    summed = "archived, calls, input, cached, output, reasoning, cost, unpriced, estimated, credits"
+    summed += ", last_at"
     return {
         **{f"call_by_{sort}": f"call({SORTS[sort].replace('c.', '')})" for sort in sorting.INDEXED},
         **{f"session_by_{column}": f"session({column})" for column in finding.COLUMNS},
         **{f"stretch_of_{name}": f"stretch({name}, session, {summed})" for name in _HEADINGS},
         **{f"call_before_by_{name}": f"call_before({name})" for name in ("gap", "tokens")},
+        "stretch_estimated": "stretch(day, provider, archived, estimated) where estimated > 0",
         # A year's chart by project, of which most rows are read.
         "daily_by_name": "daily_usage(heading, day, name, provider, calls, input, output)",
     }
@@ -497,12 +499,12 @@ def _narrow(wanted: Filter, parts: list[str], values: list[Any]) -> None:
 
 _SUMMED = (
     "total(calls), total(input), total(cached), total(output), total(reasoning), total(cost), "
-    "total(unpriced), sum(credits)"
+    "total(unpriced), total(estimated), sum(credits)"
 )
 _OF_EACH = _SUMMED.replace("(", "(l.")
 _SINGLY = (
     "count(*), total(c.input), total(c.cached), total(c.output), total(c.reasoning), "
-    "total(c.cost), total(c.cost is null), sum(c.credits)"
+    "total(c.cost), total(c.cost is null), total(c.price_status = 'estimated'), sum(c.credits)"
 )
 Sums = tuple[Any, ...]
 
@@ -577,7 +579,8 @@ def _headed(connection: Any, wanted: Filter, heading: str, names: tuple[str, ...
     only += (" and provider = ?" if wanted.provider else "") + slices.kept(wanted)
     found: Sums = connection.execute(
         "select total(calls), total(input), total(cached), total(output), total(reasoning), "  # noqa: S608
-        "total(cost), total(unpriced), iif(total(rated) > 0, sum(credits), null) "
+        "total(cost), total(unpriced), total(estimated), "
+        "iif(total(rated) > 0, sum(credits), null) "
         f"from heading_usage where heading = ?{only}",
         (heading, *names, *([wanted.provider] if wanted.provider else [])),
     ).fetchone()
@@ -606,7 +609,7 @@ def _left_out(connection: Any, wanted: Filter) -> Sums:
     """The sums of what a text that most sessions have is not in."""
     seen = wanted.found
     if seen is None:
-        return (0,) * 7 + (None,)
+        return (0,) * 8 + (None,)
     if seen.plain:
         return _together(_of_sessions(connection, wanted, seen), _loose(connection, wanted))
     named = (*seen.models, *seen.efforts)
@@ -661,16 +664,17 @@ def _marks(named: tuple[str, ...]) -> str:
 
 def _together(one: Sums, other: Sums, sign: int = 1) -> Sums:
     """Sums added up, or with -1 taken away; credits stay unknown where nothing has them."""
-    known = [credits for credits in (one[7], other[7]) if credits is not None]
-    credits = None if not known else (one[7] or 0) + sign * (other[7] or 0)
+    known = [credits for credits in (one[-1], other[-1]) if credits is not None]
+    credits = None if not known else (one[-1] or 0) + sign * (other[-1] or 0)
     if sign < 0 and not credits:
-        credits = None if one[7] is None or other[7] else one[7]
-    return (*(a + sign * b for a, b in zip(one[:7], other[:7], strict=True)), credits)
+        credits = None if one[-1] is None or other[-1] else one[-1]
+    return (*(a + sign * b for a, b in zip(one[:-1], other[:-1], strict=True)), credits)
 
 
 def totals(sums: tuple[Any, ...]) -> dict[str, Any]:
-    """calls, input, cached, output, reasoning, cost, unpriced, credits as the API writes them."""
-    calls, first, cached, output, reasoning, cost, unpriced = (int(value) for value in sums[:7])
+    """Sums as `_SUMMED` has them, as the API writes them."""
+    *counted, credits = sums
+    calls, first, cached, output, reasoning, cost, unpriced, estimated = map(int, counted)
     return {
         "calls": calls,
         "input": first,
@@ -681,7 +685,8 @@ def totals(sums: tuple[Any, ...]) -> dict[str, Any]:
         "totalTokens": first + output,
         "costUsd": cost_usd(cost, calls, unpriced),
         "unpriced": unpriced,
-        "credits": None if sums[7] is None else sums[7] / 1e6,
+        "estimated": estimated,
+        "credits": None if credits is None else credits / 1e6,
     }
 
 

@@ -31,7 +31,7 @@ GROUPS = {
 }
 _SUMS = (
     "sum(l.calls), sum(l.input), sum(l.cached), sum(l.output), sum(l.reasoning), sum(l.cost), "
-    "sum(l.unpriced), sum(l.credits)"
+    "sum(l.unpriced), sum(l.estimated), sum(l.credits)"
 )
 
 
@@ -117,7 +117,8 @@ def _headed(heading: str, wanted: Filter) -> list[tuple[Any, ...]]:
     only = (" and provider = ?" if provider else "") + slices.kept(wanted)
     return db.rows(
         "select nullif(name, ''), sum(sessions), sum(calls), sum(input), sum(cached), sum(output), "  # noqa: S608
-        "sum(reasoning), sum(cost), sum(unpriced), iif(sum(rated) > 0, sum(credits), null) "
+        "sum(reasoning), sum(cost), sum(unpriced), sum(estimated), "
+        "iif(sum(rated) > 0, sum(credits), null) "
         f"from heading_usage where heading = ?{only} group by 1 having sum(calls) > 0 "
         "order by sum(input + output) desc, 1",
         [heading, *([provider] if provider else [])],
@@ -127,7 +128,7 @@ def _headed(heading: str, wanted: Filter) -> list[tuple[Any, ...]]:
 _LOOSE = f"select null, 0, {_SUMS} from stretch l where l.session = 0 having count(*) > 0"  # noqa: S608
 _BY_THREAD = (
     "select * from (select thread, sessions, calls, input, cached, output, reasoning, cost, "  # noqa: S608
-    f"unpriced, credits from thread_usage where {{}} union all {_LOOSE}) "
+    f"unpriced, estimated, credits from thread_usage where {{}} union all {_LOOSE}) "
     "order by input + output desc, 1"
 )
 
@@ -187,6 +188,8 @@ def coverage(wanted: Filter) -> dict[str, Any]:
             "calls": count,
             "tokens": tokens,
             "costUsd": cost_usd(cost, count, unpriced),
+            "unpriced": unpriced,
+            "estimated": estimated,
             "priceStatus": threads.price_status(count, unpriced, estimated),
             "unpricedTokens": without,
         }
@@ -232,7 +235,7 @@ def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:
         sessions.setdefault(day, set()).update(
             {heads.get(session, session)} - {0}
         )  # 0: calls of none
-        total = sums.setdefault(day, [0] * 7 + [None])
+        total = sums.setdefault(day, [0] * 8 + [None])
         for place, value in enumerate(measured):
             if value is not None:
                 total[place] = (total[place] or 0) + value
@@ -240,7 +243,8 @@ def _by_day(wanted: Filter, days: Days) -> list[tuple[Any, ...]]:
 
 
 def _row(values: tuple[Any, ...], by: str, provider: str) -> dict[str, Any]:
-    name, sessions, count, first, cached, output, reasoning, cost, unpriced, credits = values
+    name, sessions, count, first, cached, output, reasoning, cost = values[:8]
+    unpriced, estimated, credits = values[8:]
     # Keys of their own, so that the privacy modes know them.
     named = {by: name} if by in ("project", "cwd") else {"name": name or None}
     return {
@@ -256,5 +260,6 @@ def _row(values: tuple[Any, ...], by: str, provider: str) -> dict[str, Any]:
         "cacheRatio": cached / first if first else None,
         "costUsd": cost_usd(cost, count, unpriced),
         "unpriced": unpriced,
+        "estimated": estimated,
         "credits": None if credits is None else credits / 1e6,
     }

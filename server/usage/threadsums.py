@@ -35,7 +35,8 @@ COLUMNS = (
 )
 TOTALS = (
     "count(*), total(g.calls), total(g.input), total(g.cached), total(g.output), "
-    "total(g.reasoning), total(g.cost), total(g.unpriced), sum(g.credits)"
+    "total(g.reasoning), total(g.cost), total(g.unpriced), total(g.estimated), "
+    "sum(g.credits)"
 )
 # The threads that do nothing but find a title for another, where nobody told whose.
 TITLING = "select thread from session where kind = 'title' and key = thread"

@@ -47,6 +47,7 @@ def today(now: int, zone: str = "") -> dict[str, Any]:
         "outputTokens": sums["output"],
         "costUsd": sums["costUsd"],
         "unpriced": sums["unpriced"],
+        "estimated": sums["estimated"],
     }
 
 
@@ -233,7 +234,9 @@ def _sum(
     )
     used = [(_tokens(day), day["day"]) for day in inside if day["calls"]]
     highest = max(used, key=lambda one: (one[0], one[1])) if used else None
-    count, unpriced = (sum(day[name] for day in inside) for name in ("calls", "unpriced"))
+    count, unpriced, estimated = (
+        sum(day[name] for day in inside) for name in ("calls", "unpriced", "estimated")
+    )
     cost = sum(day["costUsd"] or 0 for day in inside)
     return {
         "from": first,
@@ -245,6 +248,7 @@ def _sum(
         "highestDay": {"day": highest[1], "tokens": highest[0]} if highest else None,
         "costUsd": cost_usd(round(cost * 1e6), count, unpriced),
         "unpriced": unpriced,
+        "estimated": estimated,
     }
 
 
@@ -313,13 +317,14 @@ def _empty(day: str) -> dict[str, Any]:
         "reasoningOutput": 0,
         "costUsd": 0,
         "unpriced": 0,
+        "estimated": 0,
         "sessions": 0,
         "series": {},
     }
 
 
 def _add(row: dict[str, Any], sums: tuple[int, ...]) -> None:
-    calls, first, cached, output, reasoning, cost, unpriced = sums
+    calls, first, cached, output, reasoning, cost, unpriced, estimated = sums
     row["calls"] += calls
     row["cachedInput"] += cached
     row["uncachedInput"] += first - cached
@@ -327,6 +332,7 @@ def _add(row: dict[str, Any], sums: tuple[int, ...]) -> None:
     row["reasoningOutput"] += reasoning
     row["costUsd"] += cost
     row["unpriced"] += unpriced
+    row["estimated"] += estimated
 
 
 def _finish(row: dict[str, Any], by: str) -> None:
@@ -345,7 +351,21 @@ def _rolled(first: str, last: str, heading: str, wanted: Filter) -> list[tuple[s
     source, values = _days_rolled(first, last, heading, wanted)
     sums = ", ".join(f"sum({_left(name, wanted)})" for name in _MEASURED)
     found = db.rows(f"select d.day, {sums} {source} group by d.day", values)  # noqa: S608
-    return [(day, tuple(sums)) for day, *sums in found]
+    guessed = _guessed(first, last, wanted)
+    return [(day, (*sums, guessed.get(day, 0))) for day, *sums in found]
+
+
+def _guessed(first: str, last: str, wanted: Filter) -> dict[str, int]:
+    """How many calls of each day have an estimated price, which the rollup of days has not."""
+    slices.refresh()
+    only = (" and provider = ?" if wanted.provider else "") + slices.kept(wanted)
+    span = [date.fromisoformat(day).toordinal() for day in (first, last)]
+    counted = db.rows(
+        "select day, sum(estimated) from stretch "  # noqa: S608
+        f"where estimated > 0 and day between ? and ?{only} group by 1",
+        [*span, *_given(wanted)],
+    )
+    return {date.fromordinal(day).isoformat(): count for day, count in counted}
 
 
 def _named(first: str, last: str, heading: str, wanted: Filter) -> list[tuple[str, str, int]]:
@@ -384,7 +404,8 @@ def _sliced(first: str, last: str, heading: str, wanted: Filter, local: Days) ->
     source, values = slices.summed(inside, joined=heading == "project" and not daily, local=local)
     for at, label, *sums in db.rows(
         f"select l.{'day' if daily else 'quarter'}, {name}, sum(l.calls), sum(l.input), "  # noqa: S608
-        "sum(l.cached), sum(l.output), sum(l.reasoning), sum(l.cost), sum(l.unpriced) "
+        "sum(l.cached), sum(l.output), sum(l.reasoning), sum(l.cost), sum(l.unpriced), "
+        "sum(l.estimated) "
         f"{source} group by 1, 2",
         values,
     ):
