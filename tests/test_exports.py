@@ -105,6 +105,10 @@ def test_threads_and_days(client: FlaskClient) -> None:
     rows = table(client, "/api/exports/days.csv?from=first&by=model&to=2026-12-31")
     assert sum(int(row["calls"]) for row in rows) == totals["calls"]
     assert any(name.startswith("tokens: gpt") for name in rows[0])
+    assert all(int(row["calls"]) > 0 for row in rows), "days with usage and no others"
+    assert sum(int(row["total_tokens"]) for row in rows) == totals["totalTokens"]
+    assert {row["provider"] for row in rows} == {"codex"}
+    assert table(client, "/api/exports/days.csv?from=first&provider=claude") == []
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -148,10 +152,18 @@ def test_a_title_is_harmless_and_private(client: FlaskClient) -> None:
 def test_recalc(client: FlaskClient, path: str) -> None:
     answer = client.get(path).get_json()
     assert answer["ok"] is True and set(answer["providers"]) == {"codex", "claude", "combined"}
-    year = answer["today"][:4]
-    days = client.get(f"/api/trends?from={year}-01-01").get_json()["days"]
-    tokens = sum(d["cachedInput"] + d["uncachedInput"] + d["output"] for d in days)
-    assert answer["ytd_total_tokens"] == tokens
+    # The same words, the same numbers: without archived sessions, as the pages show them.
+    shown, every = (
+        client.get(f"/api/trends/summary{asked}").get_json()["ytd"]
+        for asked in ("?history=active", "")
+    )
+    for ours, theirs in (
+        ("ytd_total_tokens", "tokens"),
+        ("days_with_usage", "daysWithUsage"),
+        ("sessions", "sessions"),
+    ):
+        assert answer[ours] == answer["providers"]["combined"][ours] == shown[theirs]
+    assert shown["tokens"] < every["tokens"] and shown["sessions"] < every["sessions"]
     assert answer["providers"]["claude"]["highest_single_day"] is None
     assert client.post(path).status_code == 200
 

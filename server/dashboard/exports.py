@@ -55,10 +55,12 @@ THREADS: Columns = (
     ("thread_id", "id"),
 )  # fmt: skip
 DAYS: Columns = (
-    ("day", "day"), ("calls", "calls"), ("sessions", "sessions"),
-    ("cached_input_tokens", "cachedInput"), ("uncached_input_tokens", "uncachedInput"),
-    ("output_tokens", "output"), ("reasoning_output_tokens", "reasoningOutput"),
+    ("day", "day"), ("provider", "providers"), ("calls", "calls"), ("sessions", "sessions"),
+    ("total_tokens", "totalTokens"), ("cached_input_tokens", "cachedInput"),
+    ("uncached_input_tokens", "uncachedInput"), ("output_tokens", "output"),
+    ("reasoning_output_tokens", "reasoningOutput"),
     ("estimated_cost_usd", "costUsd"), ("unpriced_calls", "unpriced"),
+    ("estimated_calls", "estimated"),
 )  # fmt: skip
 
 
@@ -83,7 +85,7 @@ def blueprint(services: Services) -> Blueprint:
         names = [] if "cachedInput" in found["names"] else found["names"]
         series = [f"tokens: {name}" for name in names]
         rows = ({**day, **{f"tokens: {n}": day["series"].get(n, 0) for n in names}}
-                for day in found["days"])  # fmt: skip
+                for day in _used(found["days"]))  # fmt: skip
         return _file("days", (*DAYS, *zip(series, series, strict=True)), rows)
 
     @routes.route("/recalc", methods=["GET", "POST", "OPTIONS"])
@@ -101,6 +103,16 @@ def blueprint(services: Services) -> Blueprint:
         return jsonify(usage_rows(services))
 
     return routes
+
+
+def _used(days: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Days with usage, with the sum of their tokens and whose clients were used."""
+    known = {name: usage_routes.days_of(name) for name in ("codex", "claude")}
+    for day in days:
+        if day["calls"]:
+            total = day["cachedInput"] + day["uncachedInput"] + day["output"]
+            used = [name for name, those in known.items() if day["day"] in those]
+            yield {**day, "totalTokens": total, "providers": used}
 
 
 _ON = ("1", "true", "yes", "on")
@@ -225,9 +237,12 @@ def recalculated(services: Services, now: int) -> dict[str, Any]:
     """What the token dashboard's own service answered, from our ledger."""
     today = filters.days().of(now)
     first = f"{today[:4]}-01-01"
+    # Without archived sessions, as that service read one folder and as the pages show it.
     sums = {
-        name: trends.summary(first, today, now, wanted=Filter(provider=provider))["ytd"]
-        for name, provider in _SEED_NAMES.items()
+        name: trends.summary(first, today, now, wanted=Filter(provider=one, history="active"))[
+            "ytd"
+        ]
+        for name, one in _SEED_NAMES.items()
     }
     every = sums["combined"]
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
@@ -165,6 +166,17 @@ def chart() -> dict[str, Any]:
             sums[shown[name]] = sums.get(shown[name], 0) + tokens
         day["series"] = series
     return {**found, "names": sorted(sums, key=lambda name: (-sums[name], name))}
+
+
+def days_of(provider: str) -> set[str]:
+    """The days of that series on which something of a provider's is in it."""
+    wanted = filters.usage()
+    if wanted.provider and wanted.provider != provider:
+        return set()
+    wanted = replace(wanted, provider=provider)
+    zone = request.args.get("tz", "")
+    found = trends.series(*filters.span(), zone=zone, wanted=wanted, sessions=False)
+    return {day["day"] for day in found["days"] if day["calls"]}
 
 
 _WINDOWS = (allowance.PRIMARY, allowance.SECONDARY, allowance.MONTHLY)
