@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlencode
 
 from desktop.commands.terminal import (
     EXIT_ERROR,
@@ -245,7 +246,9 @@ def _outcome(row: Mapping[str, Any], new: str) -> str:
 
 
 def _pause(settings: Config, arguments: argparse.Namespace) -> int:
-    chosen = _chosen(_summaries(settings), arguments, ("active", "rate_limited", "quota_exceeded"))
+    chosen = _chosen(
+        settings, _summaries(settings), arguments, ("active", "rate_limited", "quota_exceeded")
+    )
     client = client_of(settings)
     for account in chosen:
         if client is not None:
@@ -265,7 +268,7 @@ def _pause_offline(settings: Config, arguments: argparse.Namespace, account: str
 
 
 def _resume(settings: Config, arguments: argparse.Namespace) -> int:
-    chosen = _chosen(_summaries(settings), arguments, ("paused",))
+    chosen = _chosen(settings, _summaries(settings), arguments, ("paused",))
     client = client_of(settings)
     for account in chosen:
         _can_serve(account)
@@ -324,12 +327,27 @@ def _resume_offline(settings: Config, account: str) -> None:
         pool.resume(account)
 
 
+def _named(settings: Config, name: str, accounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The account that a person means; its name finds it also where answers hide names."""
+    client = client_of(settings)
+    try:
+        return match(name, accounts)
+    except AppError:
+        if client is None or not any(account["email"] is None for account in accounts):
+            raise
+    found = client.get(f"/api/accounts?{urlencode({'named': name})}")["accounts"]
+    return dict(found[0])
+
+
 def _chosen(
-    accounts: list[dict[str, Any]], arguments: argparse.Namespace, able: Sequence[str]
+    settings: Config,
+    accounts: list[dict[str, Any]],
+    arguments: argparse.Namespace,
+    able: Sequence[str],
 ) -> list[dict[str, Any]]:
     """The named account, or with --all those in a state that the verb applies to."""
     if not arguments.all:
-        return [match(arguments.name, accounts)]
+        return [_named(settings, arguments.name, accounts)]
     if not accounts:
         raise AppError("There is no account yet. Add one with `brimline accounts import`.")
     return [account for account in accounts if account["status"] in able]

@@ -175,13 +175,13 @@ class Roster:
         strict = settings.get("privacyMode") == "strict"
         with self.lock:
             gone = {a: name for a, name in self._removed.items() if a not in self.profiles}
-        return {a: f"account {a[:6]}" if strict else name for a, name in gone.items()}
+        return {a: summary.hidden(a) if strict else name for a, name in gone.items()}
 
     def called(self, *, hidden: bool) -> dict[str, str]:
         """What every account is or was called, by id; `hidden`, each has a piece of its id."""
         with self.lock:
             known = {**self._removed, **summary.names(list(self.profiles.values()))}
-        return {a: f"account {a[:6]}" if hidden else name for a, name in known.items()}
+        return {a: summary.hidden(a) if hidden else name for a, name in known.items()}
 
     # ── changes ───────────────────────────────────────────────────────────────────────────
 

@@ -132,6 +132,17 @@ def account(view: View, now: int, *, auth: bool, stale_after: int) -> dict[str, 
     }
 
 
+def unnamed(shown: dict[str, Any]) -> dict[str, Any]:
+    """An account as the strict privacy mode shows it: a piece of its id for every name."""
+    neutral = {"displayName": hidden(shown["accountId"]), "email": None}
+    return {**shown, **neutral, "alias": None, "workspaceLabel": None}
+
+
+def hidden(account: str) -> str:
+    """What the strict privacy mode calls an account."""
+    return f"account {account[:6]}"
+
+
 def pool(views: Sequence[View], now: int, *, stale_after: int) -> dict[str, Any]:
     """The pool as a whole: `pool` of /api/tray."""
     shares = [Share(v.profile.plan, v.profile.status, v.usage.windows) for v in views]

@@ -20,7 +20,7 @@ from server.accounts.allowance import (
     SECONDARY,
     Window,
 )
-from server.accounts.pool import POLICIES, Imported
+from server.accounts.pool import POLICIES, Imported, Pool
 from server.accounts.provider import ResetCredits
 from server.accounts.refresh import Held
 from server.dashboard import body, filters, uploaded
@@ -53,11 +53,14 @@ def _add_reading(routes: Blueprint, services: Services) -> None:
 
     @routes.get("/api/accounts")
     def everyone() -> Any:
-        return jsonify({"accounts": pool.summaries(db.now_ms(), auth=True)})
+        now, named = db.now_ms(), request.args.get("named")
+        # What an account is called finds it in every mode; only the answer hides it.
+        found = [pool.summary(pool.find(named), now)] if named else pool.summaries(now, auth=True)
+        return jsonify({"accounts": filters.accounts(found)})
 
     @routes.get("/api/accounts/names")
     def names() -> Any:
-        called = pool.called(hidden=filters.privacy().mode == "strict").items()
+        called = pool.called(hidden=filters.mode() == "strict").items()
         return jsonify({"accounts": [{"accountId": a, "displayName": name} for a, name in called]})
 
     @routes.get("/api/accounts/removed")
@@ -77,6 +80,11 @@ def _add_reading(routes: Blueprint, services: Services) -> None:
         return jsonify(_import(services, uploaded.files()))
 
 
+def _shown(pool: Pool, account: str) -> dict[str, Any]:
+    """One account in full, as it stands now."""
+    return filters.account(pool.summary(account, db.now_ms()))
+
+
 def _add_verbs(routes: Blueprint, services: Services) -> None:
     pool = services.pool
 
@@ -86,28 +94,28 @@ def _add_verbs(routes: Blueprint, services: Services) -> None:
         now = db.now_ms()
         pool.summary(account, now)  # an unknown account before a bad time
         pool.pause(account, _until(services, account, given.get("until"), now))
-        return jsonify({"status": "paused", "account": pool.summary(account, now)})
+        return jsonify({"status": "paused", "account": filters.account(pool.summary(account, now))})
 
     @routes.post("/api/accounts/<account>/reactivate")
     @routes.post("/api/accounts/<account>/resume")
     def resume(account: str) -> Any:
         pool.resume(account)
-        return jsonify({"status": "reactivated", "account": pool.summary(account, db.now_ms())})
+        return jsonify({"status": "reactivated", "account": _shown(pool, account)})
 
     @routes.post("/api/accounts/pause-all")
     def pause_all() -> Any:
         pool.pause_all()
-        return jsonify({"accounts": pool.summaries(db.now_ms(), auth=True)})
+        return jsonify({"accounts": filters.accounts(pool.summaries(db.now_ms(), auth=True))})
 
     @routes.post("/api/accounts/resume-all")
     def resume_all() -> Any:
         pool.resume_all()
-        return jsonify({"accounts": pool.summaries(db.now_ms(), auth=True)})
+        return jsonify({"accounts": filters.accounts(pool.summaries(db.now_ms(), auth=True))})
 
     @routes.post("/api/accounts/<account>/probe")
     def probe(account: str) -> Any:
         pool.probe(account)
-        return jsonify(pool.summary(account, db.now_ms()))
+        return jsonify(_shown(pool, account))
 
 
 def _add_changes(routes: Blueprint, services: Services) -> None:
@@ -126,7 +134,7 @@ def _add_changes(routes: Blueprint, services: Services) -> None:
         given = body.read()
         pool.summary(account, db.now_ms())
         pool.tune(account, priority=_priority(given), policy=_policy(given))
-        return jsonify(pool.summary(account, db.now_ms()))
+        return jsonify(_shown(pool, account))
 
     @routes.put("/api/accounts/<account>/routing-policy")
     def policy(account: str) -> Any:
@@ -167,7 +175,7 @@ def _add_secrets(routes: Blueprint, services: Services) -> None:
         given = body.read(optional=True)
         credit, asked = _name(given, "creditId"), _name(given, "redeemRequestId")
         code = pool.redeem(account, credit, asked or str(uuid.uuid4()))
-        return jsonify({"code": code, "account": pool.summary(account, db.now_ms())})
+        return jsonify({"code": code, "account": _shown(pool, account)})
 
 
 def _add_usage(routes: Blueprint, services: Services) -> None:

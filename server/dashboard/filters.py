@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Blueprint, g, jsonify, request
 
+from server.accounts.summary import hidden, unnamed
 from server.dashboard import query
 from server.errors import AppError, Unprocessable
 from server.store import db, settings
@@ -30,11 +31,30 @@ _NAMED = "select distinct name from heading_usage where heading = ? and calls > 
 
 def privacy() -> Privacy:
     """What this answer may show: the setting, or less when the request asks for less."""
-    asked = query.choice("privacy", "normal", MODES)
     known = projects.known()
     aliases = projects.aliases(_given(), known.roots)
-    mode = stricter(str(settings.get("privacyMode")), asked)
-    return Privacy(mode, aliases, known.names, known.same)
+    return Privacy(mode(), aliases, known.names, known.same)
+
+
+def mode() -> str:
+    """The privacy mode of this answer: the setting, or a stricter one that the request names."""
+    asked = query.choice("privacy", "normal", MODES)
+    return stricter(str(settings.get("privacyMode")), asked)
+
+
+def account(shown: dict[str, Any]) -> dict[str, Any]:
+    """An account in full, with the names that this answer may show."""
+    return unnamed(shown) if mode() == "strict" else shown
+
+
+def accounts(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same for several accounts."""
+    return [unnamed(one) for one in shown] if mode() == "strict" else shown
+
+
+def account_name(account: str | None, name: str | None) -> str | None:
+    """What an account is called in this answer; None for no account."""
+    return hidden(account) if account and mode() == "strict" else name
 
 
 def _given() -> dict[str, Any]:

@@ -34,7 +34,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/api/dashboard/overview")
     def overview() -> Any:
         now = db.now_ms()
-        summaries = services.pool.summaries(now, auth=False)
+        summaries = filters.accounts(services.pool.summaries(now, auth=False))
         pool = services.pool.whole(now)
         # A page with a thousand accounts shows the first of them.
         shown = summaries[: query.number("accounts", len(summaries), 0, _MOST_ACCOUNTS)]

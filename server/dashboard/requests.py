@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
 
+from server.dashboard import filters
 from server.errors import Unprocessable
 from server.sentences import told
 from server.store import db
 from server.times import iso, parse
 from server.usage import finding
-from server.usage.pricing import Tokens, parts
+from server.usage.pricing import Tokens, parts, price
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -258,6 +259,7 @@ def _row(services: Services, row: tuple[Any, ...]) -> dict[str, Any]:
         "reasoningEffort": have["effort"],
         "serviceTier": have["tier"],
         "costUsd": None if have["cost"] is None else have["cost"] / 1_000_000,
+        "priceStatus": _price_status(have),
         "latencyMs": have["duration_ms"],
         "firstEventMs": have["first_event_ms"],
         "apiKeyId": have["key"],
@@ -281,6 +283,18 @@ def _row(services: Services, row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
+def _price_status(have: dict[str, Any]) -> str | None:
+    """How sure the cost is, by today's table; None for a request whose tokens nobody told."""
+    if have["input"] is None:
+        return None
+    if have["cost"] is None:
+        return "unpriced"
+    ended = have["started_at"] + (have["duration_ms"] or 0)
+    status = price(have["model"], have["tier"], ended, Tokens(have["input"])).status
+    # The table of that day had a price: what it said of it is not kept.
+    return "exact" if status == "unpriced" else status
+
+
 def _cost_parts(have: dict[str, Any]) -> dict[str, float] | None:
     """What the stored cost is made of; None when today's table no longer adds up to it."""
     if have["cost"] is None or have["input"] is None or have["output"] is None:
@@ -299,7 +313,7 @@ def _cost_parts(have: dict[str, Any]) -> dict[str, float] | None:
 
 
 def _name(services: Services, account: str | None) -> str | None:
-    return None if account is None else services.pool.name(account)
+    return account and filters.account_name(account, services.pool.name(account))
 
 
 def _status(status: str, code: str | None) -> str:

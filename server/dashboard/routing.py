@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
 
+from server.dashboard import filters
 from server.errors import Unprocessable
 from server.proxy.balance import Row
 from server.proxy.chooser import Wanted
@@ -56,7 +57,7 @@ def _shown(services: Services, found: dict[str, Any]) -> dict[str, Any]:
         "waiting": services.proxy.chooser.waiting(),
         "choice": {
             "accountId": choice.account,
-            "name": known[choice.account].label if choice.account else None,
+            "name": _name(known, choice.account),
             "state": choice.state,
             "reason": choice.reason,
             "reasonSaid": told(choice.reason),
@@ -67,10 +68,14 @@ def _shown(services: Services, found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _name(known: dict[str, Any], account: str | None) -> str | None:
+    return account and filters.account_name(account, known[account].label)
+
+
 def _candidate(row: Row, known: Any) -> dict[str, Any]:
     return {
         "accountId": row.account,
-        "name": known.label,
+        "name": filters.account_name(row.account, known.label),
         "planType": known.plan,
         "status": known.status,
         "state": row.state,

@@ -29,7 +29,7 @@ export function useAccounts() {
       return found;
     },
     select: ({ accounts }) => accounts,
-    meta: { topics: ["accounts"] },
+    meta: { topics: ["accounts", "settings"] },
     refetchInterval: 60_000,
   });
 }

@@ -32,7 +32,8 @@ export interface TokenState {
 
 export interface Account {
   accountId: string;
-  email: string;
+  /** Null where the privacy mode hides names. */
+  email: string | null;
   displayName: string;
   alias: string | null;
   planType: string | null;
@@ -182,6 +183,8 @@ export interface RequestRow {
   outputTokens: number | null;
   reasoningTokens: number | null;
   costUsd: number | null;
+  /** How sure the cost is; null while no tokens are known. */
+  priceStatus?: "exact" | "estimated" | "unpriced" | null;
   latencyMs: number | null;
   firstEventMs: number | null;
   endpoint: string | null;

@@ -260,7 +260,7 @@ function Details({ account, now }: { account: Account; now: number }) {
       </h2>
       <Facts
         rows={[
-          [t("accounts.email"), account.email],
+          [t("accounts.email"), account.email ?? UNKNOWN],
           [t("accounts.plan"), planName(account.planType)],
           ...(account.statusReason
             ? ([[t("accounts.reason"), told(account.statusReason, account.statusSaid)]] as [string, string][])

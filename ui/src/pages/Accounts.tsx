@@ -13,6 +13,7 @@ import { shownOf } from "../parts/Chips";
 import { Dialog } from "../parts/Dialog";
 import { Meter } from "../parts/Meter";
 import { Named } from "../parts/Named";
+import { PrivacyMode } from "../parts/Privacy";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { told } from "../told";
@@ -32,6 +33,7 @@ export function Accounts() {
         <h1>{t("accounts.title")}</h1>
         {accounts && accounts.length > 0 && (
           <span className="tools">
+            <PrivacyMode />
             {accounts.length > 1 && <ForAll accounts={accounts} />}
             <button type="button" className="primary" onClick={() => setAdding(true)}>
               {t("accounts.add")}

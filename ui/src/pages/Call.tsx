@@ -14,6 +14,7 @@ import { CopyLink } from "../parts/Chips";
 import { Copy, Facts } from "../parts/Copy";
 import { EvidenceCard, useEvidence } from "../parts/EvidenceList";
 import { Place } from "../parts/Place";
+import { PrivacyMode } from "../parts/Privacy";
 import { Rates } from "../parts/Rates";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
@@ -53,7 +54,10 @@ export function CallPage({ id }: { id: string }) {
             </p>
           )}
         </div>
-        {call && <Way call={call} />}
+        <span className="tools">
+          <PrivacyMode />
+          {call && <Way call={call} />}
+        </span>
       </header>
       {found.isPending && (
         <section className="card">

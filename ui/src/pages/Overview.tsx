@@ -13,6 +13,7 @@ import { shownOf } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { Meter } from "../parts/Meter";
 import { Named } from "../parts/Named";
+import { PrivacyMode } from "../parts/Privacy";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { told } from "../told";
@@ -37,7 +38,10 @@ export function Overview() {
     <>
       <header>
         <h1>{t("overview.title")}</h1>
-        {data && <Freshness data={data} now={now} />}
+        <span className="tools">
+          {data && <Freshness data={data} now={now} />}
+          <PrivacyMode />
+        </span>
       </header>
       {found.isPending && <Waiting />}
       {found.isError && !data && (
@@ -69,9 +73,9 @@ function Freshness({ data, now }: { data: Data; now: number }) {
     : t("overview.notUpdated");
   const active = data.pool.accounts.active;
   return (
-    <p className="note">
+    <span className="note">
       {data.pool.accounts.total ? `${updated} · ${t("overview.rotation", { count: active })}` : ""}
-    </p>
+    </span>
   );
 }
 

@@ -15,6 +15,7 @@ import { Explain } from "../parts/Explain";
 import { Many, One, SearchBox, type Option } from "../parts/Filters";
 import { Named } from "../parts/Named";
 import { Panels } from "../parts/Panels";
+import { PrivacyMode } from "../parts/Privacy";
 import { RequestDetails } from "../parts/RequestDetails";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { RequestStatus } from "../parts/RequestStatus";
@@ -100,7 +101,7 @@ export function Requests() {
         signal,
       });
     },
-    meta: { topics: ["requests", "accounts"] },
+    meta: { topics: ["requests", "accounts", "settings"] },
     placeholderData: keepPreviousData,
   });
   const live = useInFlight();
@@ -115,6 +116,7 @@ export function Requests() {
         <h1>{t("requests.title")}</h1>
         <span className="tools">
           {data && <span className="note">{t("requests.count", { count: data.total })}</span>}
+          <PrivacyMode />
           <button type="button" onClick={() => setExplaining(true)}>
             {t("explain.open")}
           </button>
@@ -474,6 +476,17 @@ function Row({ row, keyName, now, shown, open, filters }: RowProps) {
   );
 }
 
+/** What a request cost; a price that is an estimate, or missing, says so. */
+function RequestCost({ row }: { row: RequestRow }) {
+  if (row.priceStatus === "unpriced") return <span className="muted">{t("calls.noPrice")}</span>;
+  return (
+    <>
+      {money(row.costUsd)}
+      {row.priceStatus === "estimated" && <abbr title={t("calls.estimated")}>*</abbr>}
+    </>
+  );
+}
+
 function cellsOf(row: RequestRow, keyName: string | null, shown: string[]): Record<string, ReactNode> {
   const why = told(row.reason, row.reasonSaid);
   const [beneath, second] = under(shown, why, keyName);
@@ -499,7 +512,11 @@ function cellsOf(row: RequestRow, keyName: string | null, shown: string[]): Reco
     ),
     tokens: figure(count(row.tokens), exact(row.tokens)),
     cached: <td className="num muted">{count(row.cachedInputTokens)}</td>,
-    cost: figure(money(row.costUsd)),
+    cost: (
+      <td className="num">
+        <RequestCost row={row} />
+      </td>
+    ),
     first: figure(duration(row.firstEventMs)),
     total: figure(duration(row.latencyMs)),
     attempts: figure(count(row.attempts.length)),

@@ -12,6 +12,7 @@ import { Copy, Facts } from "../parts/Copy";
 import { Cost } from "../parts/Cost";
 import { One } from "../parts/Filters";
 import { NestedCalls } from "../parts/NestedCalls";
+import { PrivacyMode } from "../parts/Privacy";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { Trend } from "../parts/Trend";
@@ -36,7 +37,10 @@ export function ThreadPage({ id }: { id: string }) {
         <h1>
           <bdi>{title}</bdi>
         </h1>
-        {thread && <CopyLink />}
+        <span className="tools">
+          <PrivacyMode />
+          {thread && <CopyLink />}
+        </span>
       </header>
       {found.isPending && (
         <section className="card">

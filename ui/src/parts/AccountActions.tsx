@@ -119,12 +119,14 @@ function Rename({ account, close }: { account: Account; close: () => void }) {
         act.mutate(rename(account, alias.trim() || null), { onSuccess: close });
       }}
     >
-      <label htmlFor={id}>{t("accounts.renameLabel", { email: account.email })}</label>
+      <label htmlFor={id}>{t("accounts.renameLabel", { email: account.email ?? account.displayName })}</label>
       <input
         id={id}
         value={alias}
         maxLength={255}
-        placeholder={account.email}
+        placeholder={account.email ?? undefined}
+        // Where names are hidden nobody sees what saving nothing would take away.
+        required={account.email === null}
         onChange={(event) => setAlias(event.target.value)}
       />
       <p className="note">{t("accounts.renameHint")}</p>
