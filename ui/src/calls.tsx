@@ -267,13 +267,28 @@ const ROOMY = 220;
 /** The first two leave for the title's sake already. */
 const FOR_TITLE = 2;
 
+/** Those that come where the usual ones leave room, the first one first. */
+export const FILLING: readonly string[] = ["gap", "initiator", "context", "credits", "project"];
+/** What they leave to the title. */
+const FULL = 320;
+
+/** What columns need; a title that grows may be promised more than its least. */
+function needed(columns: Column[], spare: number): number {
+  return columns.reduce((sum, { width, grow }) => sum + (grow ? Math.max(width, spare) : width), 0);
+}
+
 /** The columns that fit into so many pixels; the one that orders the list stays. Pure. */
 export function fitting(columns: Column[], room: number, order: string): Column[] {
-  let left = columns;
+  const usual = columns.filter(({ key, sort }) => !FILLING.includes(key) || sort === order);
+  let left = usual;
   for (const [place, key] of YIELDING.entries()) {
-    const spare = place < FOR_TITLE ? ROOMY : 0;
-    const needed = left.reduce((sum, { width, grow }) => sum + (grow ? Math.max(width, spare) : width), 0);
-    if (needed > room) left = left.filter((column) => column.key !== key || column.sort === order);
+    if (needed(left, place < FOR_TITLE ? ROOMY : 0) > room)
+      left = left.filter((column) => column.key !== key || column.sort === order);
+  }
+  if (left.length < usual.length) return left;
+  for (const key of FILLING) {
+    const more = columns.filter((column) => left.includes(column) || column.key === key);
+    if (needed(more, FULL) <= room) left = more;
   }
   return left;
 }

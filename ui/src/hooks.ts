@@ -24,6 +24,22 @@ export function useWidth<E extends Element>() {
   return [ref, width] as const;
 }
 
+/** Whether what is in an element is not wider than it; null until it is laid out. */
+export function useFits<E extends HTMLElement>() {
+  const ref = useRef<E>(null);
+  const [fits, setFits] = useState<boolean | null>(null);
+  useEffect(() => {
+    const holder = ref.current;
+    const inside = holder?.firstElementChild;
+    if (!holder || !(inside instanceof HTMLElement)) return;
+    const watcher = new ResizeObserver(() => setFits(inside.offsetWidth <= holder.clientWidth));
+    watcher.observe(holder);
+    watcher.observe(inside);
+    return () => watcher.disconnect();
+  }, []);
+  return [ref, fits] as const;
+}
+
 /** Whether the window is at least this wide. */
 export function useWide(pixels: number): boolean {
   const text = `(min-width: ${pixels}px)`;

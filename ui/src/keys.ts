@@ -1,6 +1,7 @@
 /** The keys of every page: `g` and a letter goes somewhere, `/` searches, j and k walk rows. */
 import { useEffect } from "react";
 import { useLocation } from "wouter";
+import { going } from "./usage";
 
 export const PLACES = [
   { key: "o", path: "/", word: "nav.overview" },
@@ -57,7 +58,7 @@ export function useKeys(help: () => void): void {
       if (covered()) return;
       const place = event.timeStamp - chord < CHORD_MS && PLACES.find(({ key }) => key === event.key);
       chord = event.key === "g" ? event.timeStamp : -Infinity;
-      if (place) go(place.path);
+      if (place) go(going(place.path, location.pathname, location.search));
       else if (event.key === "j") walk(1);
       else if (event.key === "k") walk(-1);
       else if (event.key === "?") help();

@@ -2,7 +2,7 @@ import i18next from "i18next";
 import { expect, test } from "vitest";
 import de from "./locales/de.json";
 import type { ThreadRow } from "./api";
-import { padding } from "./calls";
+import { COLUMNS, FILLING, fitting, padding } from "./calls";
 import { flagged, origins, titled, titleOf } from "./threads";
 
 test("a thread is called by its title, else by its id; one that finds a title in the reader's language", async () => {
@@ -39,3 +39,18 @@ test.each([
   [tail(2), [tail(2), tail(4, true)], "00*"],
   [tail(4, true), [tail(2), tail(4, true)], ""],
 ])("decimal points stand below each other %#", (own, all, free) => expect(padding(own, all)).toBe(free));
+
+const offered = COLUMNS.filter(({ key, hidden }) => !hidden || FILLING.includes(key));
+const called = (room: number, order = "time") => fitting(offered, room, order).map(({ key }) => key);
+
+test("room that the usual columns leave shows more of them, and little room fewer", () => {
+  const usual = COLUMNS.filter(({ hidden }) => !hidden).map(({ key }) => key);
+  const sum = (keys: string[]) =>
+    COLUMNS.reduce((all, { key, width, grow }) => all + (keys.includes(key) && !grow ? width : 0), 0);
+  expect(called(700)).not.toContain("gap");
+  expect(called(5000)).toEqual(expect.arrayContaining([...usual, ...FILLING]));
+  const some = called(sum(usual) + 320 + 90);
+  expect(some).toEqual(expect.arrayContaining([...usual, "gap"]));
+  expect(some).not.toContain("project");
+  expect(called(700, "credits")).toContain("credits");
+});

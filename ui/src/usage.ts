@@ -17,6 +17,12 @@ export function carried(search: string): string {
   return text && `?${text}`;
 }
 
+/** Where another page is: one filter bar, so what it says goes along from one usage page to the next. Pure. */
+export function going(place: string, path: string, search: string): string {
+  const usage = (one: string) => USAGE_PATHS.some((page) => one === page || one.startsWith(`${page}/`));
+  return usage(place) && usage(path) ? place + carried(search) : place;
+}
+
 /** The address of the rows behind a number: the shared filters of a search part and more. Pure. */
 export function onward(
   path: string,

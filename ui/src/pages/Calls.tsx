@@ -8,7 +8,7 @@ import {
 import { useEffect, useLayoutEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useNames, type Named } from "../accounts";
 import { api, query, type CallPage, type CallTotals } from "../api";
-import { COLUMNS } from "../calls";
+import { COLUMNS, FILLING } from "../calls";
 import { fetchFile } from "../csv";
 import { count, credits, dayOf, exact, money, pair } from "../format";
 import { useNow, useTitle } from "../hooks";
@@ -308,7 +308,7 @@ function useColumns(order: string) {
   const columns = useMemo(
     () =>
       COLUMNS.filter(
-        ({ key, sort, hidden }) => key === "time" || sort === order || (free ? !hidden : chosen.includes(key)),
+        ({ key, sort, hidden }) => key === "time" || sort === order || (free ? !hidden || FILLING.includes(key) : chosen.includes(key)),
       ),
     [chosen, free, order],
   );

@@ -5,7 +5,7 @@ import { Link } from "wouter";
 import { api, query, type CallTotals, type ThreadPage, type ThreadRow } from "../api";
 import { fetchFile } from "../csv";
 import { beside, count, credits, dayOf, exact, money, pair, share, UNKNOWN } from "../format";
-import { useNow, useTitle, useWide } from "../hooks";
+import { useFits, useNow, useTitle, useWide } from "../hooks";
 import { NAMED } from "../insights";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, Off, PresetChip, Presets, shownOf } from "../parts/Chips";
@@ -229,6 +229,7 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
   const columns = THREAD_COLUMNS.filter(({ key }) => (free ? !left.includes(key) : chosen.includes(key)));
   const shown = columns.map(({ key }) => key);
   const opened = filters.all("expand");
+  const [holder, fits] = useFits<HTMLDivElement>();
   const toggle = (id: string) =>
     filters.change(
       {
@@ -241,7 +242,14 @@ function Table({ rows, filters, busy }: { rows: ThreadRow[]; filters: Filters; b
   return (
     <section className="card table-card" aria-busy={busy}>
       <ColumnTools columns={THREAD_COLUMNS} shown={shown} free={free} choose={choose} />
-      <div className="scroll" tabIndex={0} role="group" aria-label={t("threads.title")}>
+      <div
+        ref={holder}
+        className="scroll"
+        data-fits={fits === null ? undefined : fits ? "yes" : "no"}
+        tabIndex={0}
+        role="group"
+        aria-label={t("threads.title")}
+      >
         <table className="rows threads">
           <thead>
             <tr>

@@ -7,7 +7,7 @@ import { count } from "../format";
 import { PLACES, useKeys } from "../keys";
 import { LANGUAGES } from "../languages";
 import { hush, say, useSaid } from "../say";
-import { carried, USAGE_PATHS } from "../usage";
+import { going, USAGE_PATHS } from "../usage";
 import { told } from "../told";
 import { t } from "../words";
 import { Dialog } from "./Dialog";
@@ -50,9 +50,6 @@ export function Shell({ live, away, canSignOut, children }: Props) {
 function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
   const [path] = useLocation();
   const search = useSearch();
-  // One filter bar: what it says goes along from one usage page to the next.
-  const usage = (place: string) => USAGE_PATHS.some((one) => place === one || place.startsWith(`${one}/`));
-  const to = (place: string) => (usage(place) && usage(path) ? place + carried(search) : place);
   const here = (place: string) =>
     place === "/" ? path === "/" : path === place || path.startsWith(`${place}/`);
   return (
@@ -66,7 +63,7 @@ function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
           <ul>
             {PLACES.filter((place) => (places as readonly string[]).includes(place.path)).map((place) => (
               <li key={place.path}>
-                <Link href={to(place.path)} aria-current={here(place.path) ? "page" : undefined}>
+                <Link href={going(place.path, path, search)} aria-current={here(place.path) ? "page" : undefined}>
                   {t(place.word)}
                 </Link>
               </li>

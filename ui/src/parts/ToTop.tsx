@@ -26,8 +26,10 @@ export function ToTop() {
     heading?.focus({ preventScroll: true });
   };
   return (
-    <button type="button" className="to-top" onClick={back}>
-      <span aria-hidden="true">↑</span> {t("do.top")}
-    </button>
+    <div className="to-top">
+      <button type="button" onClick={back}>
+        <span aria-hidden="true">↑</span> {t("do.top")}
+      </button>
+    </div>
   );
 }
