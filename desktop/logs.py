@@ -29,7 +29,8 @@ def inspect(path: Path) -> dict[str, Any]:
     """What the parser finds in one log, without storing anything. Raises `AppError`."""
     from server.ingest import claude, codex, files, reader
 
-    name = path.name.removesuffix(".zst").removesuffix(".jsonl")
+    name = path.name[:-4] if reader.packed(path.name) else path.name
+    name = name[:-6] if name[-6:].lower() == ".jsonl" else name
     told = files.thread_of(str(path))
     rollout = name.startswith("rollout-") or told is not None
     fold: Callable[..., Any] = codex.fold if rollout else claude.fold
@@ -38,7 +39,9 @@ def inspect(path: Path) -> dict[str, Any]:
         state.owner = codex.owner_of(name) or told
     found = {"calls": 0, "input": 0, "cached": 0, "output": 0, "reasoning": 0, "lines": 0}
     models: dict[str, int] = {}
-    warnings: dict[str, int] = {}
+    batch = reader.Batch()
+    warnings = batch.warnings
+    calls: list[codex.Call] = []
     base = rate_limits = 0
     pieces = _Pieces(path)
     for piece in pieces:
@@ -48,11 +51,13 @@ def inspect(path: Path) -> dict[str, Any]:
         rate_limits += len(records.limits)
         for kind, count in records.warnings.items():
             warnings[kind] = warnings.get(kind, 0) + count
-        for call in (reader.mended(one, warnings, str(path)) for one in records.calls):
-            models[call[2] or "unknown"] = models.get(call[2] or "unknown", 0) + 1
-            found["calls"] += 1
-            for key, place in (("input", 7), ("cached", 8), ("output", 10), ("reasoning", 11)):
-                found[key] += call[place]
+        calls += records.calls
+    for one in calls if rollout else claude.responses(calls):
+        call = reader.mended(one, batch, str(path))
+        models[call[2] or "unknown"] = models.get(call[2] or "unknown", 0) + 1
+        found["calls"] += 1
+        for key, place in (("input", 7), ("cached", 8), ("output", 10), ("reasoning", 11)):
+            found[key] += call[place]
     if pieces.too_long:
         warnings["too_long"] = pieces.too_long
     return {
@@ -170,7 +175,7 @@ def _bytes_of(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             source: Any = file
-            if path.suffix == ".zst":
+            if path.suffix.lower() == ".zst":
                 source = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
                     file, read_across_frames=True
                 )

@@ -87,12 +87,14 @@ def read(*lines: bytes) -> tuple[list[tuple[int, ...]], State]:
             [(3210, 3000, 200, 5), (3210, 3000, 200, 7)], id="two requests of a message",
         ),
         pytest.param(
-            [answer("m1", 5), answer("m1", 7, requestId=None)], [(3210, 3000, 200, 7)],
-            id="a later line does not name the request",
+            [answer("m1", 5), answer("m1", 7, requestId=None)],
+            [(3210, 3000, 200, 5), (3210, 3000, 200, 7)],
+            id="a later line does not name the request: only all lines tell whose it is",
         ),
         pytest.param(
             [answer("m1", 7, requestId="req_a", isSidechain=True), answer("m1", 5)],
-            [(3210, 3000, 200, 5)], id="a side conversation repeats it",
+            [(3210, 3000, 200, 7), (3210, 3000, 200, 5)],
+            id="a side conversation repeats it",
         ),
         pytest.param(
             [answer("m1", 5, usage={"cache_creation": {"ephemeral_5m_input_tokens": 1,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from server.config import Config
-from server.ingest import claude, codex, scan
+from server.ingest import claude, codex, crew, scan
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, migrations, settings
@@ -25,7 +25,8 @@ from tests.test_exact_sums import A, B, Line, agree, line
 ASKED = {
     "calls": "select c.id, s.key, turn_id, model, tier, initiator, c.started_at, c.input, "
     "c.cached, cache_written, cache_written_1h, c.output, cost, credits, price_status, seen, "
-    "f.name from call c join session s on s.id = c.session join source_file f on f.id = c.source",
+    'f.name, duration_ms, c."offset" from call c join session s on s.id = c.session '
+    "join source_file f on f.id = c.source",
     "sessions": "select s.key, thread, s.project, cwd, branch, client, client_version, started_at, "
     "ended_at, f.name from session s left join source_file f on f.id = s.source",
     "threads": "select id, project, title, title_source, started_at, last_at from thread",
@@ -65,7 +66,7 @@ def cold(config: Config) -> Told:
     shutil.rmtree(folder, ignore_errors=True)
     scan.run(replace(config, data_dir=folder))
     with closing(sqlite3.connect(folder / "usage.db")) as connection:
-        return told(connection)
+        return {**told(connection), "groups": groups(connection)}
 
 
 def in_steps(config: Config, steps: Sequence[Logs], name: str) -> Told:
@@ -308,3 +309,123 @@ def test_every_way_of_reading_gives_the_same(
     for number in range(2):
         found[f"pieces {number}"] = in_steps(config, pieces(logs, chance), f"pieces{number}")
     equal(found)
+
+
+# ── trees of which the crew leaves little to the Python ───────────────────────────────────
+
+# What a copy may change, and what tells it from the original, as ever smaller shares.
+_REPEATS: tuple[dict[str, Any], ...] = (
+    *({},) * 12, {"grows": 700}, {"grows": -700}, {"isSidechain": True}, {"requestId": None},
+    {"requestId": "another"},
+)  # fmt: skip
+
+
+def repeated(chance: random.Random, before: list[Line], key: str) -> list[Line]:
+    """A copy of some history, now and then with one line that is not as it was."""
+    lines = [json.loads(json.dumps(one)) for one in copied(chance, before, key)]
+    changed = dict(chance.choice(_REPEATS))
+    answers = [one for one in lines if one["type"] == "assistant"]
+    if answers:
+        one = chance.choice(answers)
+        figures = one["message"]["usage"]
+        figures["output_tokens"] = (figures["output_tokens"] + changed.pop("grows", 0)) % 5000
+        one.update(changed)
+    return [{k: v for k, v in one.items() if v is not None} for one in lines]
+
+
+def plainly(lines: list[Line], *, fast: bool) -> list[Line]:
+    """Lines as the crew takes them, but for fast ones where it may have them."""
+    for one in lines:
+        one.pop("odd", None)
+        if not fast:
+            one["message"].get("usage", {}).pop("speed", None)
+    return [{k: v for k, v in one.items() if v is not None} for one in lines]
+
+
+def grove(chance: random.Random) -> Logs:
+    """Many resumed sessions: copies of copies, with no head or tail, in other folders, of which
+    some have nothing of their own, and the same session in two projects.
+    """  # noqa: D205
+    logs: Logs = {}
+    clock = [0]
+    lone = chance.random() < 0.5  # no line that only the Python reads
+    for number in range(chance.randrange(3, 12)):
+        key = f"{chance.getrandbits(32):08x}-0000-7000-9000-{number:012x}"
+        cwd = chance.choice([SHOP, SHOP, WEB, ZETA])
+        path = f"{chance.choice([cwd, SHOP]).replace('/', '-')}/{key}"
+        lines: list[Line] = []
+        for _ in range(chance.choice([0, 0, 1, 1, 1, 2]) if logs else 0):
+            lines += repeated(chance, logs[chance.choice(list(filter(claude.is_own, logs)))], key)
+        for _ in range(chance.randrange(not lines, 4)):
+            named = chance.choice([{}] * 9 + [{"requestId": None}])
+            asked = line(key, 0, 0, cwd=cwd, type="user", message={"content": "Mend it"})
+            lines += [asked] if chance.random() < 0.3 else []
+            asked["timestamp"] = f"2026-06-0{1 + clock[0] // 60 % 9}T10:00:{clock[0] % 60:02d}.000Z"
+            said(chance, key, lines, clock, cwd=cwd, **named)
+        lines = plainly(lines, fast=not lone and chance.random() < 0.1)
+        logs[path] = lines
+        if chance.random() < 0.15:
+            logs[f"{ZETA.replace('/', '-')}/{key}"] = lines[: chance.randrange(len(lines)) + 1]
+        if chance.random() < 0.3:
+            aside = {"isSidechain": True}
+            inner = [{**one, **aside} for one in lines[-2:]] if chance.random() < 0.3 else []
+            said(chance, key, inner, clock, cwd=cwd, isSidechain=True)
+            logs[f"{path}/subagents/agent-{number}"] = plainly(inner, fast=False)
+    return {name: lines for name, lines in logs.items() if lines}
+
+
+WHOLLY = {
+    **ASKED,
+    "projects": "select distinct name from daily_usage where heading = 'project'",
+    "calls": ASKED["calls"].replace("seen", 'seen, duration_ms, effort, c."offset"'),
+    # How a response of several requests is called may have changed since it was noted.
+    "again": "select distinct substr(call || '#', 1, instr(call || '#', '#')) from told_again",
+    "alone": "select name, alone from source_file",
+}
+
+
+def groups(connection: Any) -> list[tuple[Any, ...]]:
+    """Which logs can be read anew only together, however that was found."""
+    found: list[set[str]] = []
+    for pair in connection.execute(
+        "select one.name, other.name from told_twice t join source_file one on one.id = t.one "
+        "join source_file other on other.id = t.other"
+    ).fetchall():
+        near = [group for group in found if group & set(pair)]
+        found = [group for group in found if group not in near]
+        found.append(set(pair).union(*near))
+    return sorted(tuple(sorted(group)) for group in found)
+
+
+# 64: which log is alone hung on the last reading; 1007: a response is renamed after others.
+@pytest.mark.parametrize("seed", [*range(8), 64, 1007])
+def test_repeats_are_settled_as_the_ledger_does(
+    config: Config, compiled_part: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    for name, query in WHOLLY.items():
+        monkeypatch.setitem(ASKED, name, query)
+    chance = random.Random(seed)
+    logs = grove(chance)
+    found = ways(config, logs, compiled_part, monkeypatch, [chance.sample(list(logs), len(logs))])
+    assert equal(found)["groups"] == found["Python"]["groups"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_logs_that_were_settled_grow_like_others(
+    config: Config, compiled_part: Any, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """A first scan of the beginnings, then the rest: as a first scan of all."""
+    for name, query in WHOLLY.items():
+        monkeypatch.setitem(ASKED, name, query)
+    monkeypatch.setattr(codex, "usual", compiled_part)
+    if seed % 2:  # not all at once, as in a very large tree
+        monkeypatch.setattr(crew, "_MOST_WAITING", 6)
+        monkeypatch.setattr(crew, "_CLAUDE_CHUNK", 3)
+    chance = random.Random(f"grows {seed}")
+    logs = grove(chance)
+    begun = {name: lines[: chance.randrange(len(lines)) + 1] for name, lines in logs.items()}
+    put(config, begun)
+    scan.run(replace(config, data_dir=config.data_dir.with_name("grown")))
+    grown = in_steps(config, [begun, logs], "grown")
+    whole = cold(config)
+    assert {name: whole[name] for name in ASKED} == grown

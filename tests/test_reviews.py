@@ -68,7 +68,7 @@ def write(
 ) -> Path:
     """A session's log, of calls at these minutes after it began."""
     began = TEN + at * MINUTE
-    model = "codex-auto-review" if meta.get("source") else "gpt-5.5"
+    model = meta.pop("model", "codex-auto-review" if meta.get("source") else "gpt-5.5")
 
     def line(kind: str, payload: dict[str, Any], when: int) -> str:
         return json.dumps({"timestamp": stamp(when), "type": kind, "payload": payload})
@@ -167,6 +167,47 @@ def test_a_review_far_from_any_session_is_a_thread_of_its_own(
     assert whose() == {ALPHA: (ALPHA, None), GUARD: (GUARD, None), LATE: (LATE, None)}
 
 
+BY_MODEL = {"model": "codex-auto-review", "text": "review it"}
+
+
+def test_its_model_alone_tells_a_review(config: Config, database: None) -> None:
+    indexer = Indexer(config, Ledger())
+    write(config, GUARD, 5, 0, **BY_MODEL)
+    write(config, BETA, 60, 0, cwd="/p/beta", **BY_MODEL)
+    indexer.scan()
+    assert whose() == {GUARD: (GUARD, None), BETA: (BETA, None)}
+    write(config, ALPHA, 0, 0, 1)
+    indexer.scan()
+    expected = {ALPHA: (ALPHA, None), GUARD: (ALPHA, ALPHA), BETA: (BETA, None)}
+    assert whose() == expected
+    assert threads() == {ALPHA: ("build it", 3, 1), BETA: ("review it", 1, 1)}
+    Indexer(config, Ledger()).scan()  # of a program that has just begun
+    assert whose() == expected
+
+
+def test_a_first_scan_takes_the_models_word(config: Config, database: None) -> None:
+    write(config, ALPHA, 0, 0, 1)
+    write(config, GUARD, 5, 0, **BY_MODEL)
+    Indexer(config, Ledger(), alone=True).scan()
+    assert whose() == {ALPHA: (ALPHA, None), GUARD: (ALPHA, ALPHA)}
+
+
+def test_another_model_makes_it_a_session_again(config: Config, database: None) -> None:
+    indexer = Indexer(config, Ledger())
+    write(config, ALPHA, 0, 0, 1)
+    path = write(config, GUARD, 5, 0, 1, **BY_MODEL)
+    said = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(said[:-1]), encoding="utf-8")
+    indexer.scan()
+    assert whose()[GUARD] == (ALPHA, ALPHA)
+    threads()
+    context = said[1].replace("codex-auto-review", "gpt-5.5")
+    path.write_text("".join([*said[:-1], context, said[-1]]), encoding="utf-8")
+    indexer.scan()
+    assert whose() == {ALPHA: (ALPHA, None), GUARD: (GUARD, None)}
+    assert threads() == {ALPHA: ("build it", 2, 0), GUARD: ("review it", 2, 0)}
+
+
 def test_it_goes_with_its_own_sub_agents(config: Config, database: None) -> None:
     indexer = Indexer(config, Ledger())
     review(config, GUARD, 1)
@@ -179,6 +220,24 @@ def test_it_goes_with_its_own_sub_agents(config: Config, database: None) -> None
     indexer.scan()
     assert whose() == {ALPHA: (ALPHA, None), GUARD: (ALPHA, ALPHA), CHILD: (ALPHA, None)}
     assert threads() == {ALPHA: ("build it", 3, 1)}
+
+
+def test_what_was_a_thread_before_its_head_came_is_none_any_more(
+    config: Config, database: None
+) -> None:
+    indexer = Indexer(config, Ledger())
+    write(config, ALPHA, 0, 0, 1)
+    spawned: dict[str, Any] = {
+        "source": {"subagent": {"thread_spawn": {"parent_thread_id": ALPHA}}}
+    }
+    path = write(config, CHILD, 2, 0, **spawned)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])  # of its first line
+    indexer.scan()
+    path.write_bytes(whole)
+    indexer.scan()
+    assert whose() == {ALPHA: (ALPHA, None), CHILD: (ALPHA, None)}
+    assert db.rows("select id from thread") == [(ALPHA,)]
 
 
 def test_a_parent_that_is_told_after_all_counts(config: Config, database: None) -> None:
@@ -245,4 +304,6 @@ def test_the_thread_says_what_was_inferred(client: FlaskClient) -> None:
     }
     assert (story["calls"], story["subagents"]) == (4, 2)
     listed = client.get("/api/threads?history=all", headers=headers).get_json()
+    for row in (story, listed["threads"][0]):
+        assert [row[f"{kind}Calls"] for kind in ("direct", "spawned", "attached")] == [2, 1, 1]
     assert [row["id"] for row in listed["threads"]] == [ALPHA]

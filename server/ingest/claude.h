@@ -4,6 +4,8 @@
  * right; of any other it is enough that it looks like a line. Nothing here guesses: what could be
  * meant otherwise is ODD, and its file is left to the Python.
  */
+#include <time.h>
+
 #define MOST_DEPTH 64   /* objects in objects */
 #define MOST_DIGITS 300 /* of a number that nobody needs */
 #define MOST_NAME 200   /* bytes of an id or a model */
@@ -313,6 +315,12 @@ static int plain_stamp(Part part, int64_t *ms)
     return 1;
 }
 
+/* Whether a log can be of that time; one that cannot gives way to one that can: `claude._larger`. */
+static int is_possible(int64_t ms)
+{
+    return ms >= 1577836800000 && ms < ((int64_t)time(NULL) + 86400) * 1000;
+}
+
 /* ── a file's calls by their names ───────────────────────────────────────────────────── */
 
 typedef struct {
@@ -362,11 +370,12 @@ static void begin_index(Index *index)
 /* ── kinds of lines ──────────────────────────────────────────────────────────────────── */
 
 /* What was told last of the session itself, or of a side conversation: who begins the next call
- * and since when, and the same of the last response, whose lines may go on. */
+ * and since when, and the same of the last response, whose lines may go on; of its message and
+ * request. */
 typedef struct {
     int by, last_by;
     int64_t since, last_since;
-    Text last;
+    Text last, request;
 } Lane;
 
 /* What the crew finds in a log of Claude, beside its calls. */
@@ -568,7 +577,7 @@ static int answer(State *state, Session *session, const Line *line, Place begin)
     if (IS_WORD(part[L_MODEL], "<synthetic>"))
         return DONE; /* a notice of the client's own */
     int aside = is_true(part[L_ASIDE]);
-    if (aside < 0 || !plain_stamp(part[L_STAMP], &ms) || !plain_name(part[L_REQUEST], &request) ||
+    if (aside < 0 || !plain_stamp(part[L_STAMP], &ms) || !is_possible(ms) || !plain_name(part[L_REQUEST], &request) ||
         !plain_name(part[L_ID], &name))
         return ODD;
     if (name.from == name.end)
@@ -585,7 +594,9 @@ static int answer(State *state, Session *session, const Line *line, Place begin)
     Lane *lane = &session->lanes[aside];
     if (!same(state, lane->last, name.from, (size_t)(name.end - name.from))) {
         lane->last_by = lane->by, lane->last_since = lane->since;
-        if (keep_part(state, &lane->last, name) == FAILED)
+        lane->request = nothing;
+        if (keep_part(state, &lane->last, name) == FAILED ||
+            (!aside && keep_part(state, &lane->request, request) == FAILED))
             return FAILED;
     }
     if (!aside)

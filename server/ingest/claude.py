@@ -11,6 +11,7 @@ from server import shortjson
 from server.ingest.codex import Records, lasted_of, odd
 from server.ingest.heads import owner_of as codex_owner
 from server.ingest.lines import (
+    MAX_NUMBER,
     MENDED,
     TITLE_SOURCE,
     fault,
@@ -28,7 +29,7 @@ from server.lazy import field, record
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from server.ingest.codex import Call
@@ -55,9 +56,9 @@ class State:
     title: str | None = None
     asked: int = 0  # lines that were looked at for a title
     # Of the session itself, and of a side conversation: who begins the next call and since when,
-    # and the last response with the same, whose lines may go on.
-    own: list[Any] = field(default_factory=lambda: [None] * 5)
-    side: list[Any] = field(default_factory=lambda: [None] * 5)
+    # and the last response's message with the same, whose lines may go on, and its request.
+    own: list[Any] = field(default_factory=lambda: [None] * 6)
+    side: list[Any] = field(default_factory=lambda: [None] * 6)
 
     def dump(self) -> dict[str, Any]:
         """As JSON values."""
@@ -140,11 +141,15 @@ def _dashed(path: str) -> str:
     return "".join(c if c.isascii() and c.isalnum() else "-" for c in path)
 
 
-def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
+def fold(
+    data: memoryview, base: int, state: State, possible: tuple[int, int] = (0, MAX_NUMBER)
+) -> tuple[Records, State]:
     """Read whole lines that begin at byte `base`; the lines of one response become one call.
 
     A response's lines may lie in two pieces or files; whoever stores them keeps the larger
-    figures (`reconcile.larger`).
+    figures (`reconcile.larger`). What tells of it without its request, or in a side conversation,
+    is a call of its own until then, as all lines of a message tell whose it is. `possible`: from
+    when on and until when a time can be.
     """
     records, state = Records(), State(**vars(state))
     state.own, state.side = list(state.own), list(state.side)
@@ -169,7 +174,7 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
             aside = call[4] == ASIDE
             key = call[0], None if loose(call[4], call[1]) else call[1], aside
             before = calls.get(key)
-            calls[key] = call if before is None else _larger(before, call)
+            calls[key] = call if before is None else _larger(before, call, possible)
         elif (kind := _lost(line)) is not None:
             _lose(records, kind, start in patched)
     records.calls = _responses(calls)
@@ -179,23 +184,43 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
 def _responses(told: dict[tuple[str, str | None, bool], Call]) -> list[Call]:
     """The calls of a file, from what it told of each message by request, and whether aside.
 
-    A message of several requests is as many responses; what names none of them adds to a single
-    one, and to none of several, as nothing says to which.
+    A message of several requests is as many responses (`reconcile.named`).
     """
-    several: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
     for message, request, _ in told:
         if request is not None:
-            several.setdefault(message, []).append(request)
-    calls: dict[str, Call] = {}
-    for (message, request, _), call in told.items():
-        requests = several.get(message, ())
-        if request is None and len(requests) > 1:
+            first[message] = min(request, first.get(message, request))
+    return [
+        call
+        if request is None or request == first[message]
+        else (f"{message}#{request}", *call[1:])
+        for (message, request, _), call in told.items()
+    ]
+
+
+def responses(calls: Iterable[Call]) -> list[Call]:
+    """A whole file's calls, of several `fold`s too, each response once: as the ledger has them."""
+    lines: dict[tuple[str, str | None, bool], Call] = {}
+    requests: dict[str, set[str]] = {}
+    for call in calls:
+        message, request = call[0].removesuffix(f"#{call[1]}"), call[1]
+        key = message, None if loose(call[4], request) else request, call[4] == ASIDE
+        if key[1] is not None:
+            requests.setdefault(message, set()).add(key[1])
+        before = lines.get(key)
+        lines[key] = call if before is None else _larger(before, call, (0, MAX_NUMBER))
+    found: dict[tuple[str, str | None], Call] = {}
+    for (message, request, _), call in sorted(lines.items(), key=lambda one: one[0][2]):
+        known = requests.get(message, ())
+        if request is None and len(known) > 1:
             continue
-        first = request is None or request == min(requests)
-        name = message if first else f"{message}#{request}"
-        before = calls.get(name)
-        calls[name] = (name, *call[1:]) if before is None else _larger(before, call)
-    return list(calls.values())
+        name = message, next(iter(known), None) if request is None else request
+        before = found.get(name)
+        if before is None:
+            found[name] = call
+        elif call[4] != ASIDE:
+            found[name] = _larger(before, call, (0, MAX_NUMBER))
+    return list(found.values())
 
 
 def told(found: Told, owner: str) -> tuple[Records, State] | None:
@@ -357,13 +382,17 @@ def _ask(line: dict[str, Any], state: State) -> None:
 
 
 def _begun(call: Call, state: State) -> Call:
-    """The call with who began it, and how long it took."""
+    """The call with who began it, and how long it took.
+
+    The lines of a response follow one another; another request of its message is another one.
+    """
     aside, at = call[4] == ASIDE, call[5]
     lane = _lane(aside, state)
-    by, since, last, last_by, last_since = lane
-    if call[0] != last:
-        last_by, last_since = by, since
-    lane[:] = None, at, call[0], last_by, last_since
+    by, since, last, last_by, last_since, asked = (*lane, None)[:6]
+    request = None if loose(call[4], call[1]) else call[1]
+    if call[0] != last or (request and asked and request != asked):
+        last_by, last_since, asked = by, since, None
+    lane[:] = None, at, call[0], last_by, last_since, request or asked
     who = ASIDE if aside else last_by or "unknown"
     return (*call[:4], who, at, lasted_of(at, last_since), *call[7:])
 
@@ -422,18 +451,16 @@ def _odd(usage: dict[str, Any]) -> bool:
     return odd(usage, names) or odd(parts, _PARTS)
 
 
-def _larger(before: Call, again: Call) -> Call:
+def _larger(before: Call, again: Call, possible: tuple[int, int]) -> Call:
+    """What two lines tell of one response, by the same rule as `reconcile.larger`."""
     tier = before[16] or again[16]
-    if (before[4] == ASIDE) != (again[4] == ASIDE):  # the same rule as `reconcile.larger`
-        told = again if before[4] == ASIDE else before
-        return (*told[:12], *before[12:15], told[15], tier)
     # The larger of each part of the input, which is their sum: lines may contradict each other.
     fresh, read, written, output, reasoning = map(max, _apart(before), _apart(again))
     figures = fresh + read + written, read, written, output, reasoning
-    request, at = before[1] or again[1], max(before[5], again[5])
+    at = max(before[5], again[5], key=lambda at: (possible[0] <= at < possible[1], at))
     lasted = None if before[6] is None else lasted_of(at, before[5] - before[6])
     hour = max(before[15], again[15])
-    return (before[0], request, *before[2:5], at, lasted, *figures, *before[12:15], hour, tier)
+    return (*before[:5], at, lasted, *figures, *before[12:15], hour, tier)
 
 
 def _apart(call: Call) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from server.ingest import claude, shell
 from server.ingest.facts import Counter, Found, State
 from server.ingest.lines import time_ms
-from server.ingest.reconcile import loose
+from server.ingest.reconcile import ASIDE, loose
 
 _MOST_ANSWERS = 64  # names of messages whose further lines are expected, two of each
 _TOOL = re.compile(r"[A-Za-z0-9_.:-]{1,200}$")
@@ -75,7 +75,8 @@ class _Reader(Counter):
         name = _name(call, answers)
         if name not in answers:
             answers[name] = self.state.number
-            answers.setdefault(call[0], self.state.number)
+            if call[4] != ASIDE:
+                answers.setdefault(call[0], self.state.number)
             self.call(self.at)
             while len(answers) > _MOST_ANSWERS:
                 answers.pop(next(iter(answers)))
@@ -186,6 +187,8 @@ class _Reader(Counter):
 def _name(call: Any, answers: dict[str, int]) -> str:
     """What tells a response from the others: of a message, each request is one."""
     message, request = call[:2]
+    if call[4] == ASIDE:  # it is another response, unless nobody else tells of it
+        return f"{message} {ASIDE}"
     own = f"{message}#{request}"
     if message not in answers or loose(call[4], request):
         return message if loose(call[4], request) else own

@@ -35,7 +35,7 @@ static int64_t changed(const struct stat *said)
 #define DIGEST 12 /* bytes of a fingerprint */
 #define MOST_TITLES 4 /* messages of which the first that is good is the title */
 #define MOST_TITLE 65536
-#define REPEATED (-2) /* instead of a call's tariff: another log of Claude told all of it */
+#define REPEATED (-2) /* instead of a call's tariff: the call is another log's of Claude */
 
 typedef struct {
     int kind; /* HEAD, FIRST or ITEM; its line is for the Python */
@@ -44,7 +44,7 @@ typedef struct {
 
 typedef struct {
     int whole; /* whether all of it was usual */
-    int priced; /* whether every call is, or is REPEATED */
+    int priced; /* whether every call is that is not REPEATED */
     int titles, more_titles; /* messages are left out that may give the title */
     int64_t size, changed, inode; /* of the file, before it was read */
     int64_t end, lines;
@@ -332,7 +332,7 @@ static void begin_told(Told *told)
     session->cwd = session->branch = session->version = nothing;
     session->written = NONE;
     for (int n = 0; n < 2; n++)
-        session->lanes[n] = (Lane){UNKNOWN, UNKNOWN, NONE, NONE, nothing};
+        session->lanes[n] = (Lane){UNKNOWN, UNKNOWN, NONE, NONE, nothing, nothing};
     state->heap.most = state->calls.most = state->limits.most = MOST_TOLD;
     state->compactions.most = told->specials.most = 1u << 20;
 }
@@ -466,20 +466,11 @@ typedef struct {
     Heap tariffs; /* of Tariff */
     uint64_t *marks;
     size_t marks_room, marks_size; /* the room is a power of two, 0: a free place */
-    Heap answers;                  /* of Answer; which one a mark's is, by its place */
-    uint32_t *answer_of;           /* from 1 on, 0: a call of Codex */
     size_t *order; /* in which files were done */
     int stop, threads;
     pthread_t thread[MOST_THREADS];
     Buffer own; /* of the thread that made it */
 } Crew;
-
-/* What a log of Claude told of a response, for logs that repeat it. */
-typedef struct {
-    uint64_t check; /* of the name, beside its mark */
-    int64_t tokens[FIGURES], at, hour;
-    int aside;
-} Answer;
 
 static void end_tariffs(Crew *crew)
 {
@@ -504,75 +495,28 @@ static int grow_marks(Crew *crew)
 {
     size_t room = crew->marks_room ? crew->marks_room * 2 : 16384, before = crew->marks_room;
     uint64_t *old = crew->marks, *marks = calloc(room, sizeof *marks);
-    uint32_t *of = crew->answer_of, *answer_of = calloc(room, sizeof *answer_of);
-    if (!marks || !answer_of) {
-        free(marks);
-        free(answer_of);
+    if (!marks)
         return 0;
-    }
-    crew->marks = marks, crew->answer_of = answer_of, crew->marks_room = room;
+    crew->marks = marks, crew->marks_room = room;
     for (size_t n = 0; n < before; n++)
-        if (old[n]) {
-            size_t place = place_of(crew, old[n]);
-            marks[place] = old[n], answer_of[place] = of[n];
-        }
+        if (old[n])
+            marks[place_of(crew, old[n])] = old[n];
     free(old);
-    free(of);
     return 1;
 }
 
-/* Remember a call by its mark: where it is now. SIZE_MAX where one of that mark is known, which is
- * at `*known`, or for want of memory. */
-static size_t add_mark(Crew *crew, uint64_t mark, size_t *known)
+/* Remember a call of Codex by its mark; false where one of that mark is known, or for want of
+ * memory. */
+static int add_mark(Crew *crew, uint64_t mark)
 {
     mark += !mark;
-    *known = SIZE_MAX;
     if (crew->marks_size * 2 >= crew->marks_room && !grow_marks(crew))
-        return SIZE_MAX;
+        return 0;
     size_t place = place_of(crew, mark);
-    if (crew->marks[place]) {
-        *known = place;
-        return SIZE_MAX;
-    }
+    if (crew->marks[place])
+        return 0;
     crew->marks[place] = mark;
     crew->marks_size++;
-    return place;
-}
-
-/* Whether a response that is told again adds nothing, as `reconcile.larger` says; where it was
- * not told before it is remembered. */
-static int is_repeated(Crew *crew, const State *state, const Call *call, int *repeated)
-{
-    size_t known, place = add_mark(crew, call->mark, &known);
-    const int64_t *numbers = call->numbers;
-    uint64_t check = marked(0x5bd1e995, bytes_of(state, call->name), call->name.size);
-    int aside = call->initiator == ASKED;
-    *repeated = 0;
-    if (place == SIZE_MAX) {
-        if (known == SIZE_MAX || !crew->answer_of[known])
-            return 0;
-        const Answer *told =
-            (const Answer *)(void *)crew->answers.data + crew->answer_of[known] - 1;
-        if (told->check != check || (told->aside && !aside) || told->at < numbers[AT])
-            return 0;
-        if (told->hour < call->hour)
-            return 0;
-        if (told->tokens[INPUT] - told->tokens[CACHED] - told->tokens[WRITTEN] <
-            numbers[N_INPUT] - numbers[N_CACHED] - numbers[N_WRITTEN])
-            return 0;
-        for (int n = 0; n <= REASONING; n++)
-            if (told->tokens[n] < numbers[N_INPUT + n])
-                return 0;
-        *repeated = 1;
-        return 1;
-    }
-    Answer *told = more(&crew->answers, sizeof *told);
-    if (told) {
-        told->check = check, told->at = numbers[AT], told->aside = aside, told->hour = call->hour;
-        for (int n = 0; n <= REASONING; n++)
-            told->tokens[n] = numbers[N_INPUT + n];
-        crew->answer_of[place] = (uint32_t)(crew->answers.size / sizeof *told);
-    }
     return 1;
 }
 
@@ -632,8 +576,6 @@ static void end_crew(Crew *crew)
     pthread_cond_destroy(&crew->bell);
     drop_buffer(&crew->own);
     free(crew->marks);
-    free(crew->answer_of);
-    free(crew->answers.data);
     end_tariffs(crew);
     free(crew->paths);
     free(crew->results);
@@ -652,7 +594,7 @@ static Crew *new_crew(size_t count)
     crew->paths = calloc(count + 1, sizeof *crew->paths);
     crew->results = calloc(count + 1, sizeof *crew->results);
     crew->order = calloc(count + 1, sizeof *crew->order);
-    crew->tariffs.most = 1u << 20, crew->answers.most = MOST_TOLD;
+    crew->tariffs.most = 1u << 20;
     if (crew->paths && crew->results && crew->order)
         return crew;
     end_crew(crew);

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 _CHUNK = 1000  # rows that no process has to wait for
+_CLAUDE_CHUNK = 8000  # … and of Claude's, when nothing is left to read
+_MOST_WAITING = 200_000  # calls of Claude's logs; what repeats one of them later is read anew
 _MOST_TARIFFS = 200  # of a crew, which looks through them
 
 
@@ -64,11 +66,20 @@ class Read(NamedTuple):
     rows: int  # how many rows go in as they are; they lie in the chunk's table if it has one
 
 
+class Repeats(NamedTuple):
+    """What several logs of Claude told of the same responses, once each is one log's."""
+
+    names: list[str]  # of the responses
+    pairs: set[tuple[int, int]]  # jobs: whose log has one, and another that tells it
+    alone: dict[int, bool]  # whether a log has responses of its own, by job
+
+
 class Chunk(NamedTuple):
     """Some jobs' results."""
 
     reads: list[Read]
     table: bytes | None  # a database with the table `row` (`reader.TABLE`)
+    repeats: Repeats | None = None  # of logs that came before, to note once they are stored
 
 
 class Crew:
@@ -176,7 +187,7 @@ def share_out(jobs: Sequence[Job], days: Days, fresh: bool) -> list[WholeLogs]:
 
 
 def _is_whole(job: Job) -> bool:
-    return not job.offset and not job.state and not job.source.path.endswith(".zst")
+    return not job.offset and not job.state and not reader.packed(job.source.path)
 
 
 def _is_claude(job: Job) -> bool:
@@ -194,7 +205,10 @@ class WholeLogs:
         self._numbers = numbers
         self._fresh = fresh
         self._crew = crew
-        self._held: dict[bool, list[Read]] = {}  # whose rows the next tables have; Claude's apart
+        self._held: list[Read] = []  # whose rows the next table has
+        # Logs of Claude wait until all are read: only then is known which repeat another.
+        self._claude: list[Read] = []
+        self._waiting = 0  # calls of those
 
     def chunks(self, folder: Folder) -> Iterator[Chunk]:
         """What could be read; other jobs are still to be done."""
@@ -203,34 +217,32 @@ class WholeLogs:
         while told := self._crew.told():
             for found in told:
                 if found[1] is not None and (read := self._try(Told(*found), folder)):
-                    self._keep(read, others)
+                    (self._held if read.rows and read.batch.held else others).append(read)
                     waiting += read.rows + 20
             if waiting >= _CHUNK:
                 yield from self._chunks(others)
                 others, waiting = [], 0
+            if self._waiting >= _MOST_WAITING:
+                yield from self._claude_s(folder)
         yield from self._chunks(others)
-
-    def _keep(self, read: Read, others: list[Read]) -> None:
-        if read.rows and read.batch.held:
-            self._held.setdefault(_is_claude(self._jobs[read.number]), []).append(read)
-        else:
-            others.append(read)
+        yield from self._claude_s(folder)
 
     def _chunks(self, others: list[Read]) -> Iterator[Chunk]:
         if others:
             yield Chunk(others, None)
-        held, self._held = self._held, {}
-        for reads in held.values():
-            yield from self._as_table(reads)
+        held, self._held = self._held, []
+        if held:
+            yield from self._as_table(held)
 
     def _as_table(self, reads: list[Read]) -> Iterator[Chunk]:
         held = [read.batch.held for read in reads if read.batch.held]
         try:
-            table = reader.table([(one, 0) for one in held])
+            table = reader.table([(one, 0) for one in held]) if held else None
         except ValueError:  # a text in one of them is too long; they are read in the other way
             return
-        for read, one in zip(reads, held, strict=True):
+        for read in reads:
             read.batch.held = None
+        for one in held:
             one.forget()
         yield Chunk(reads, table)
 
@@ -250,19 +262,87 @@ class WholeLogs:
             return None
         batch, state = begun
         stamp = found.fingerprint
+        if source.provider == "claude":
+            self._wait(found, number, batch)
+            return None
         if not found.calls:
             return folder.finish(number, batch, stamp)
-        claude_s = source.provider == "claude"
-        names = claude.NAMED if claude_s else codex.named(state)
+        names = codex.named(state)
         held = batch.held = reader.Held(self._crew, place, number, names, found.calls, source.path)
         copy = found.legacy and ((state.meta or {}).get("parent") or state.foreign)
         # What a copy has of its own is added up when it is cut.
         known = self._crew.runs(held) is not None if copy else self._crew.priced(batch, held)
-        # What another log of Claude told as well is for the ledger to tell apart: it notes that
-        # either log can be read anew only with the other, and whose call it is.
-        repeats = claude_s and known and held.new < found.calls
-        if not known or repeats or (found.legacy and not self._fresh):
+        if not known or (found.legacy and not self._fresh):
             batch.take_rows()
             return folder.finish(number, batch, stamp)
         dumped = shortjson.dumps(batch.state, separators=(",", ":"))
         return Read(number, None, batch, stamp, dumped, 0 if copy else found.calls)
+
+    # ── logs of Claude ────────────────────────────────────────────────────────────────
+
+    def _wait(self, found: Told, number: int, batch: Batch) -> None:
+        """Keep what a log of Claude says until all are read."""
+        if found.calls:
+            path = self._jobs[number].source.path
+            names = claude.NAMED
+            batch.held = reader.Held(self._crew, found.place, number, names, found.calls, path)
+        dumped = shortjson.dumps(batch.state, separators=(",", ":"))
+        self._claude.append(Read(number, None, batch, found.fingerprint, dumped, 0))
+        self._waiting += found.calls
+
+    def _claude_s(self, folder: Folder) -> Iterator[Chunk]:
+        """The logs of Claude that wait, each response that several tell left to one of them."""
+        # A session's own log comes before its sub-agents'.
+        waiting = sorted(self._claude, key=lambda read: self._jobs[read.number].source.name)
+        self._claude, self._waiting = [], 0
+        exactly, repeats = self._settle([read for read in waiting if read.batch.held])
+        left: list[Read] = []
+        ready: list[Read] = []
+        rows = 0
+        for read in waiting:
+            held = read.batch.held
+            if held is None:
+                ready.append(read)
+            elif read.number not in exactly and self._crew.priced(read.batch, held):
+                ready.append(read._replace(rows=held.new))
+                rows += held.new
+            else:
+                read.batch.take_rows()
+                left.append(folder.finish(read.number, read.batch, read.fingerprint))
+            if rows >= _CLAUDE_CHUNK:
+                yield from self._as_table(ready)
+                ready, rows = [], 0
+        if ready:
+            yield from self._as_table(ready)
+        if repeats:
+            yield Chunk([], None, repeats)
+        if left:  # last, as these may give others' responses another name
+            yield Chunk(left, None)
+
+    def _settle(self, reads: Sequence[Read]) -> tuple[set[int], Repeats | None]:
+        """Find whose each response is that several logs tell (`claude.first_told`).
+
+        Returns the jobs of which only the ledger can tell that, log by log, and what is to be
+        noted of the others.
+        """
+        places = [read.batch.held.place for read in reads if read.batch.held]
+        said = codex.usual.shared(self._crew.crew, places)
+        shared = [(read, *one) for read, one in zip(reads, said, strict=True) if one[0] is not None]
+        odd = {group for _, group, _, alike in shared if not alike or not self._fresh}
+        order = []
+        alone: dict[int, bool] = {}
+        for read, group, own, _ in shared:
+            if group not in odd:
+                alone[read.number] = own
+                name = self._jobs[read.number].source.name
+                began = (read.batch.state.get("meta") or {}).get("started")
+                order.append((claude.first_told(name, began, own), read))
+        repeats = None
+        if order:
+            order.sort(key=lambda pair: pair[0])
+            ordered = [read for _, read in order]
+            places = [read.batch.held.place for read in ordered if read.batch.held]
+            names, pairs = codex.usual.settle(self._crew.crew, places)
+            jobs = {(ordered[one].number, ordered[other].number) for one, other in pairs}
+            repeats = Repeats(names, jobs, alone)
+        return {read.number for read, group, _, _ in shared if group in odd}, repeats

@@ -47,6 +47,8 @@ def move(
     connection: sqlite3.Connection, source: Source, batch: Batch, added: Sequence[int]
 ) -> None:
     """Note how far a log is read, and what that added to it."""
+    if batch.guessed and batch.state.get("owner"):
+        end_with_calls(connection, batch.state["owner"])
     skipped = skipped_lines(batch)
     before = connection.execute(
         "select warnings from source_file where id = ?", (source.id,)
@@ -113,6 +115,7 @@ def recount(connection: sqlite3.Connection, row: Row, sign: int) -> None:
 
 def empty(connection: sqlite3.Connection, source: int) -> None:
     """Let a file and its session be as if nothing of it had been read."""
+    _forget_guesses(connection, source)
     # The head that another log of the session begins with is still cut out of that one's calls.
     connection.execute(
         "update session set inherited = 0, guessed = 0 where (source = ?1 or key = "
@@ -130,6 +133,31 @@ def empty(connection: sqlite3.Connection, source: int) -> None:
         "update source_file set calls = 0, input = 0, cached = 0, output = 0, reasoning = 0, "
         "skipped = 0, warnings = '{}', \"offset\" = 0, state = '{}' where id = ?",
         (source,),
+    )
+
+
+def _forget_guesses(connection: sqlite3.Connection, source: int) -> None:
+    """Let a session end with its calls again if times in a log of it had to be guessed."""
+    found = connection.execute(
+        "select json_extract(state, '$.owner') from source_file where id = ? "
+        "and json_extract(warnings, '$.mended_time')",
+        (source,),
+    ).fetchone()
+    if found is not None:
+        end_with_calls(connection, found[0])
+
+
+def end_with_calls(connection: sqlite3.Connection, owner: str) -> None:
+    """Let a session and its thread end with their calls, whatever was guessed before."""
+    connection.execute(
+        "update session set ended_at = (select max(started_at) from call where session = "
+        "session.id) where key = ?",
+        (owner,),
+    )
+    connection.execute(
+        "update thread set last_at = (select max(ended_at) from session where thread = thread.id) "
+        "where id in (select thread from session where key = ?)",
+        (owner,),
     )
 
 

@@ -230,7 +230,7 @@ def _about(log: Log, call: Call, turn: _Turn) -> dict[str, Any]:
         "file": log.path,
         "offset": call.offset,
         "archived": "archived_sessions" in Path(log.path).parts,
-        "packed": log.path.endswith(".zst"),
+        "packed": log.packed,
         "moved": log.path != call.path,
         "bytesRead": turn.bytes,
         "lines": turn.lines,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 COARSE = 3_000_000_000  # ns; no file system's times are coarser
 _LISTED = 600_000_000_000  # ns; folders are listed anew after that in any case
 _HEAD = 4096
+_ENDING, _PACKED = ".jsonl", ".jsonl.zst"  # in any capitals
 _JOINT = 1024
 _LOOKED_AT = 1500  # folders in one look for news
 _FIRST_LINE = 1 << 20  # bytes: a head holds the instructions
@@ -54,9 +55,12 @@ class Found(NamedTuple):
     archived: bool
 
     @property
-    def rank(self) -> tuple[bool, bool]:
-        """Of two files of one name, the lower counts: plain before packed, active before not."""
-        return self.path.endswith(".zst"), self.archived
+    def rank(self) -> tuple[bool, bool, bool]:
+        """Of two files of one name, the lower counts: plain before packed, active before not, the
+        usual ending before one in capitals.
+        """  # noqa: D205
+        usual = self.path.endswith((".jsonl", ".zst"))
+        return reader.packed(self.path), self.archived, not usual
 
 
 if TYPE_CHECKING:
@@ -193,7 +197,11 @@ class Finder:
         claude = kind[0] == "claude"
         for file in there:
             key, last = file.key, file.found
-            if last and (key not in found or claude or last.rank < found[key].rank):
+            if last and (
+                key not in found
+                or last.rank < found[key].rank
+                or (claude and last.rank == found[key].rank)
+            ):
                 found[key] = last
 
     def _there(self, file: _File, inside: int | None, kind: tuple[str, bool]) -> bool:
@@ -412,16 +420,16 @@ def _shown(path: str) -> str:
 
 
 def _claude_name(root: str, path: str) -> str | None:
-    return os.path.relpath(path, root)[:-6] if path.endswith(".jsonl") else None
+    return os.path.relpath(path, root)[:-6] if path[-6:].lower() == _ENDING else None
 
 
 def _codex_name(root: str, path: str) -> str | None:
     name = os.path.basename(path)
     if not name.startswith("rollout-"):
         return None
-    if name.endswith(".jsonl"):
+    if name[-6:].lower() == _ENDING:
         return name[:-6]
-    return name[:-10] if name.endswith(".jsonl.zst") else None
+    return name[:-10] if name[-10:].lower() == _PACKED else None
 
 
 def _passed_by(kind: str, name: str | None, other: bool) -> str | None:
@@ -433,7 +441,7 @@ def _passed_by(kind: str, name: str | None, other: bool) -> str | None:
 
 def _other_log(name_of: Callable[[str, str], str | None], base: str) -> bool:
     """Whether a file that is none of Codex's by its name may yet be a log of a session."""
-    return name_of is _codex_name and base.endswith((".jsonl", ".jsonl.zst"))
+    return name_of is _codex_name and base.lower().endswith((_ENDING, _PACKED))
 
 
 def _told_name(path: str) -> str | None:
@@ -441,7 +449,8 @@ def _told_name(path: str) -> str | None:
     thread = thread_of(path)
     if thread is None:
         return None
-    stem = os.path.basename(path).removesuffix(".zst").removesuffix(".jsonl")
+    base = os.path.basename(path)
+    stem = base[: -len(_PACKED if reader.packed(base) else _ENDING)]
     return stem if owner_of(stem) else f"{stem}-{thread}"
 
 
@@ -501,7 +510,7 @@ def fingerprint(path: str, offset: int) -> str:
     """Of the first bytes and of those before `offset`: what an append leaves as it is."""
     if offset == 0:
         return ""
-    if path.endswith(".zst"):
+    if reader.packed(path):
         return _packed_fingerprint(path, offset)
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:

@@ -34,7 +34,12 @@ _BATCH = 200  # calls a transaction beside a proxy that writes too
 _BULK = 10_000  # calls a transaction when nobody else writes
 _BREATH = 0.001  # between transactions, so that the recorder gets its turn
 _CHANGED = -1  # the size of a file that is to be read (on): no file has that
+_REVIEWS = (  # whether there is one, by its log's word or its model's
+    "select 1 from session where kind = 'review' union all select 1 from daily_usage "
+    "where heading = 'model' and provider = 'codex' and name = 'codex-auto-review' limit 1"
+)
 _RECENT = 48 * 3600  # seconds; files touched since then are looked at in every poll …
+_ROUNDS = 50  # of reading anew, each for what the last one told; the next pass goes on
 _NEWEST = 200  # … and these, as sessions are taken up again
 
 
@@ -148,7 +153,9 @@ class Indexer:
                         self._ledger.keep_zone(connection)
                 self._update(full=full)
                 self._judge()
-                while self._ledger.reread and not self._stopping:
+                for _ in range(_ROUNDS):
+                    if not self._ledger.reread or self._stopping:
+                        break
                     self._again()
                     self._judge()
                 self._attach()
@@ -162,7 +169,7 @@ class Indexer:
         """Find where reviews belong that name no parent."""
         sessions = self._ledger.sessions
         if sessions.stirred is None or sessions.stirred:
-            if db.rows("select 1 from session where kind = 'review' limit 1"):
+            if db.rows(_REVIEWS):
                 from server.ingest import reviews  # here: few have any
 
                 reviews.attach(sessions.stirred)
@@ -307,17 +314,18 @@ class Indexer:
         source.id, source.fingerprint = known.id, known.fingerprint
         if not self._continues(file, known):
             return Job(source, anew=True)
-        said = db.rows("select state from source_file where id = ?", (known.id,))[0][0]
+        said, guessed = db.rows(
+            "select state, json_extract(warnings, '$.mended_time') from source_file where id = ?",
+            (known.id,),
+        )[0]
         state = shortjson.loads(said)
-        return (
-            Job(source, anew=True)
-            if _is_anothers(source, known.offset, state)
-            else Job(source, known.offset, state)
-        )
+        # A time that had to be guessed is another one now that the file was written to again.
+        anew = guessed or _is_anothers(source, known.offset, state)
+        return Job(source, anew=True) if anew else Job(source, known.offset, state)
 
     def _continues(self, file: Found, known: Known) -> bool:
         """Whether what was read is still the beginning of this file."""
-        packed = file.path.endswith(".zst")
+        packed = reader.packed(file.path)
         moved = known.file.path != file.path
         if not packed and file.size < known.offset:
             return False
@@ -587,7 +595,7 @@ class Indexer:
                 connection.execute("pragma cache_size = -65536")
                 connection.execute("attach ':memory:' as chunk")
                 try:
-                    while self._load_some(bulk, chunks, left):
+                    while self._load_some(bulk, chunks, left, team.jobs):
                         self._written = db.write_out(self._written)
                 finally:
                     connection.execute("detach chunk")
@@ -609,11 +617,21 @@ class Indexer:
             if (old is None or old.file != file) and not self._stopping:
                 self._read_one(self._job(file, old))
 
-    def _load_some(self, bulk: Bulk, chunks: Iterator[Chunk], left: list[tuple[Job, Read]]) -> bool:
+    def _load_some(
+        self,
+        bulk: Bulk,
+        chunks: Iterator[Chunk],
+        left: list[tuple[Job, Read]],
+        jobs: Sequence[Job],
+    ) -> bool:
         """One transaction of a load; False when it was the last. Nobody waits for its end."""
         rows, more = 0, False
         with db.writing("calls") as connection:
             for chunk in chunks:
+                if chunk.repeats:
+                    bulk.write(connection)
+                    self._ledger.tellings.settled(connection, jobs, chunk.repeats)
+                    continue
                 self._loaded(connection, *bulk.store(connection, chunk), left)
                 rows += sum(max(read.rows, len(read.batch.rows)) for read in chunk.reads)
                 more = rows >= _BULK

@@ -163,7 +163,7 @@ class Ledger:
                 (source,),
             ).fetchall():
                 self._calls.drop(connection, Row(*values))
-                connection.execute("delete from told_again where call = ?", (values[0],))
+                self.tellings.take_back(connection, values[0])
             cursors.empty(connection, source)
         self.tellings.part(connection, numbers)
 

@@ -259,6 +259,7 @@ typedef struct {
     int initiator;
     int made_up; /* the name lacks the beginning that all of a thread's have */
     int tariff;  /* by which it is priced */
+    int shared;  /* another log of Claude tells it, too */
     int64_t cost, credits, hour; /* hour: what of N_WRITTEN is kept so long; of Claude's alone */
     uint64_t mark; /* of the name and, where that is made up, the thread: alike of the same call */
 } Call;

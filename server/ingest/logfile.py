@@ -147,8 +147,8 @@ class Log:
 
     def __init__(self, file: BinaryIO, path: str, call: Call, bounds: Bounds) -> None:
         self.file, self.path, self.bounds = file, path, bounds
-        packed = path.endswith(".zst")
-        self.data: _Bytes = _Packed(file, call.offset, bounds) if packed else _Plain(file)
+        self.packed = reader.packed(path)
+        self.data: _Bytes = _Packed(file, call.offset, bounds) if self.packed else _Plain(file)
         if self.data.size <= call.offset:
             raise Missing("shorter")
         begins = call.offset == 0 or self.data.at(call.offset - 1, 1) == b"\n"

@@ -69,6 +69,8 @@ class Batch:
     last: int | None = None  # when the last call was
     more: bool = False  # the file goes on
     held: Held | None = None  # the calls, where they are no rows yet
+    # Where the lines of calls begin that are told no time that can be.
+    guessed: list[int] = field(default_factory=list)
 
     def take_rows(self) -> None:
         """Have the calls as rows."""
@@ -136,6 +138,11 @@ class Changed(OSError):
     """The file is no longer what it was when the read began."""
 
 
+def packed(path: str) -> bool:
+    """Whether a log is compressed, by its name."""
+    return path[-4:].lower() == ".zst"
+
+
 def open_log(path: str) -> BinaryIO:
     """The bytes of a log, uncompressed. Raises `OSError` for what is no regular file."""
     # Without O_NONBLOCK, opening a FIFO waits for a writer for ever.
@@ -144,7 +151,7 @@ def open_log(path: str) -> BinaryIO:
         os.close(handle)
         raise OSError(f"{os.path.basename(path)} is not a regular file")
     file = io.FileIO(handle, "rb")  # quicker than `open`, which looks at it again
-    if not path.endswith(".zst"):
+    if not packed(path):
         return file
     import zstandard
 
@@ -184,7 +191,7 @@ def cut_off(path: str) -> bool:
     Unpacking it does not say so: it ends like one that is whole. The blocks of each frame are
     stepped over here, three bytes of each are read. Raises `OSError`.
     """
-    if not path.endswith(".zst"):
+    if not packed(path):
         return False
     with open(path, "rb") as file:  # noqa: PTH123 - a scan loads no `pathlib` for it
         size = file.seek(0, os.SEEK_END)
@@ -297,6 +304,7 @@ def read(
     says how far the file was read.
     """
     parser: Any = claude if state.get("claude") else codex
+    bounds = [(_EARLIEST, _latest())] if parser is claude else []
     now = parser.State.load(state)
     named = None if state.get("claude") or offset or now.meta else now.owner
     batch = Batch(offset=offset)
@@ -306,7 +314,7 @@ def read(
         for data, start in pieces(file, offset, size):
             if not len(data):
                 batch.warnings["too_long"] = batch.warnings.get("too_long", 0) + 1
-            records, now = parser.fold(data, start, now)
+            records, now = parser.fold(data, start, now, *bounds)
             if named and now.meta:
                 if now.owner != named and (begun := _whose(path, named)):
                     yield from read(path, 0, begun.dump(), days, limit)
@@ -370,10 +378,11 @@ def dated(meta: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**meta, "written": written, "started": _possible(meta["started"]) or written}
 
 
-def mended(call: Row, warnings: dict[str, int], path: str) -> Row:
-    """A call whose parts are no larger than their whole, at a time that can be; `warnings` counts
+def mended(call: Row, batch: Batch, path: str) -> Row:
+    """A call whose parts are no larger than their whole, at a time that can be; the batch counts
     what had to be mended.
     """  # noqa: D205
+    warnings = batch.warnings
     at, first, cached, written, output, reasoning = call[5], *call[7:12]
     cached = min(cached, first)
     figures = first, cached, min(written, first - cached), output, min(reasoning, output)
@@ -383,6 +392,7 @@ def mended(call: Row, warnings: dict[str, int], path: str) -> Row:
     if _possible(at) is None:
         # The tokens were used all the same: when the file was last written is the nearest guess.
         warnings["mended_time"] = warnings.get("mended_time", 0) + 1
+        batch.guessed.append(call[14])
         at = _possible(os.stat(path).st_mtime_ns // 1_000_000) or time.time_ns() // 1_000_000
     return (*call[:5], at, call[6], *figures, *call[12:_OWN], *more)
 
@@ -451,7 +461,7 @@ def _add_exactly(batch: Batch, calls: Sequence[codex.Call], days: Days, path: st
         model, at, first, cached, written, output = *call[2:6:3], *call[7:11]
         fresh = first - cached - written
         if fresh < 0 or call[11] > output or not earliest <= at < latest or call[_OWN:]:
-            call = mended(call, batch.warnings, path)  # noqa: PLW2901
+            call = mended(call, batch, path)  # noqa: PLW2901
             at, first, cached, written, output = call[5], *call[7:11]
         price = rates.of(call)
         cost = price[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.ingest.codex import lasted_of
 from server.lazy import NamedTuple, record
 from server.usage.pricing import Tokens, price
 
@@ -165,9 +166,9 @@ def named(
 
     `known`: the message's calls and their requests; a request is None where the line is `loose`.
     A message's id is the smallest request's, whatever was read first; each other has its request
-    added to it. What tells no request belongs to the one that is called as the message is.
+    added to it. What tells no request adds to a message's only one, and to none of several.
     """
-    if request is None or not known:
+    if request is None or not known:  # of several it is nobody's: see `Tellings`
         return message, None
     for name, told in known.items():
         if told == request:
@@ -192,31 +193,42 @@ def larger(before: Row, again: Row, *, first: bool = False) -> Row:
     Whose call it is and when it was tells one log, in whatever order they are read: one that does
     not tell it as a side conversation, which may repeat what the session itself was told, and of
     several the first. Its lines about one response take their last time; a copy in
-    another log leaves the time alone.
+    another log leaves the time alone. A side conversation adds nothing to what a session's own
+    line tells: it may be another request's.
     """  # noqa: D205
     aside = before.initiator == ASIDE != again.initiator
     same = (before.initiator == ASIDE) == (again.initiator == ASIDE)
     own = before.source == again.source
     told = again if aside or (same and first and not own) else before
     at = max(before.started_at, again.started_at) if own and same else told.started_at
-    # What a side conversation repeats may be another request's, so it adds nothing to a call.
+    both = same and told.initiator != ASIDE
     tokens = _largest(before, again) if same else _tokens(told)
-    tier = before.tier or again.tier
-    cost = price(told.model, tier, at, tokens)
-    return told._replace(
-        **tokens._asdict(),
-        turn_id=told.turn_id or ((before.turn_id or again.turn_id) if same else None),
-        started_at=at,
-        duration_ms=None if told.duration_ms is None else told.duration_ms + at - told.started_at,
-        # What a call's line says of tools is known by where the response begins in its file.
-        offset=before.offset if before.source == told.source else told.offset,
-        tier=tier,
-        account=before.account or told.account,
-        seen=before.seen | told.seen,
-        cost=cost.cost,
-        credits=cost.credits,
-        price_status=cost.status,
+    return priced(
+        told._replace(
+            **tokens._asdict(),
+            turn_id=(told.turn_id or before.turn_id or again.turn_id) if both else told.turn_id,
+            started_at=at,
+            duration_ms=_lasted(told, at),
+            # What a call's line says of tools is known by where the response begins in its file.
+            offset=before.offset if same and before.source == told.source else told.offset,
+            tier=(before.tier or again.tier) if same else told.tier,
+            account=before.account or told.account,
+            seen=before.seen | told.seen,
+        )
     )
+
+
+def priced(row: Row) -> Row:
+    """A row with what it costs."""
+    cost = price(row.model, row.tier, row.started_at, _tokens(row))
+    return row._replace(cost=cost.cost, credits=cost.credits, price_status=cost.status)
+
+
+def _lasted(told: Row, at: int) -> int | None:
+    """How long a call took that ended at this time, by its first line."""
+    if told.duration_ms is None:
+        return None
+    return lasted_of(at, told.started_at - told.duration_ms)
 
 
 def _largest(before: Row, again: Row) -> Tokens:

@@ -1,4 +1,8 @@
-"""Reviews whose log names no parent: each joins the session that it most likely was part of."""
+"""Reviews whose log names no parent: each joins the session that it most likely was part of.
+
+A session is also a review when its log tells nothing of the kind and no model but the reviews'
+own has answered in it.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +28,21 @@ class Candidate:
     moments: list[int]  # its calls next to the review
 
 
+MODEL = "codex-auto-review"
 NEARBY = 3_600_000  # a session that ended longer ago is another matter
 
 _REVIEWS = (
     "select id, key, cwd, thread, parent, attached, started_at from session "
     "where kind = 'review' and provider = 'codex' and (parent is null or attached is not null)"
+)
+# Sessions that are what their model says, and whether that is a review.
+_BY_MODEL = (
+    "select s.id, s.key, s.thread, s.kind, exists (select 1 from call where session = s.id) "  # noqa: S608
+    f"and not exists (select 1 from call where session = s.id and model is not '{MODEL}') "
+    "from session s join source_file f on f.id = s.source "
+    "where (?1 is null or s.cwd in (select value from json_each(?1))) "
+    "and s.provider = 'codex' and s.parent is null and s.kind in ('user', 'review') "
+    "and coalesce(json_extract(f.state, '$.meta.kind'), 'user') = 'user'"
 )
 _SESSIONS = (
     "select cwd, id, key, started_at, coalesce(ended_at, started_at) from session "
@@ -52,6 +66,7 @@ def attach(folders: set[str] | None) -> None:
 
     The outcome is the same in whatever order the logs were read: it follows from what is stored.
     """
+    _take_models_word(folders)
     reviews = [row for row in db.rows(_REVIEWS) if folders is None or row[2] in folders]
     if not reviews:
         return
@@ -70,6 +85,23 @@ def attach(folders: set[str] | None) -> None:
         with db.writing("calls") as connection:
             for move in moves:
                 _move(connection, *move)
+
+
+def _take_models_word(folders: set[str] | None) -> None:
+    """Have sessions be reviews whose model alone says so, and no longer once another answers."""
+    asked = None if folders is None else shortjson.dumps(sorted(folders))
+    changed = [
+        (number, key, thread, "review" if reviews else "user")
+        for number, key, thread, kind, reviews in db.rows(_BY_MODEL, (asked,))
+        if (kind == "review") != bool(reviews)
+    ]
+    if not changed:
+        return
+    with db.writing("calls") as connection:
+        for number, key, thread, kind in changed:
+            connection.execute("update session set kind = ? where id = ?", (kind, number))
+            if kind == "user":
+                _move(connection, key, None, key, thread)
 
 
 def nearest(at: int, candidates: Iterable[Candidate]) -> str | None:

@@ -19,6 +19,10 @@ _NO_PROJECT = (
     "delete from project where key = ?1 and not exists (select 1 from session where project = ?1)"
 )
 
+_NO_THREAD = (
+    "delete from thread where id = ?1 and not exists (select 1 from session where thread = ?1)"
+)
+
 # id, project, provider, started_at, last_at, title, title_source, whether the session is the one
 # that gave the thread its name (a sub-agent may be stored before it)
 ADD_THREAD = (
@@ -59,7 +63,7 @@ class Sessions:
         if source.provider == "claude":
             before = self._describe(connection, source, state["owner"], meta) or before
         else:
-            self.stir(meta.get("cwd"), before and before[1])
+            before = self._agree(connection, source, state, meta, before)
         # It counts for what it always did, whatever became of the folder; the folder is asked for
         # all the same, as a session that had no calls yet may be the first of its project.
         of_folder = self._projects.key(meta.get("cwd"))
@@ -101,18 +105,71 @@ class Sessions:
         place = claude.foremost(source.name, meta.get("cwd"))
         meta["cwd"] = claude.folder_of(source.name, meta.get("cwd"))
         known = connection.execute(
-            "select s.id, s.project, s.cwd, f.name, json_extract(f.state, '$.meta.cwd') "
+            "select s.id, s.project, s.cwd, s.client, f.name, json_extract(f.state, '$.meta.cwd') "
             "from session s "
             "join source_file f on f.id = s.source where s.key = ?",
             (key,),
         ).fetchone()
         if known is None:
             return None
-        session, before, cwd, name, said = known
-        if place < claude.foremost(name, said):
+        session, before, cwd, client, name, said = known
+        # Its first lines may have told nothing of it.
+        later = name == source.name and client is None and meta.get("client") is not None
+        if later or place < claude.foremost(name, said):
             return (self._move(connection, session, key, before, meta),)
         meta.update(cwd=cwd, branch=None, client=None, version=None, behind=name != source.name)
         return (before,)
+
+    def _agree(
+        self,
+        connection: sqlite3.Connection,
+        source: Source,
+        state: dict[str, Any],
+        meta: dict[str, Any],
+        before: tuple[str | None, str | None] | None,
+    ) -> tuple[str | None, str | None] | None:
+        """Let all logs of a session of Codex tell the same of it; returns project and folder."""
+        self.stir(meta.get("cwd"), before and before[1])
+        if before is None or not _is_begun_with(connection, source):
+            return before
+        return self._describe_again(connection, source, state, meta, before)
+
+    def _describe_again(
+        self,
+        connection: sqlite3.Connection,
+        source: Source,
+        state: dict[str, Any],
+        meta: dict[str, Any],
+        before: tuple[str | None, str | None],
+    ) -> tuple[str | None, str | None]:
+        """Let a log of Codex tell of a session that others tell of what its foremost log says:
+        the first by name of those that tell a folder. Returns the session's project and folder.
+        """  # noqa: D205
+        key = state["owner"]
+        others = connection.execute(
+            "select json_extract(state, '$.meta.cwd') is null, name from source_file "
+            "where provider = 'codex' and id != ? and instr(state, ?) "
+            "and json_extract(state, '$.owner') = ?",
+            (source.id, key, key),
+        ).fetchall()
+        if not others:
+            return before
+        if min(others) < (meta.get("cwd") is None, source.name):
+            facts = ("cwd", "branch", "client", "version", "terminal", "started")
+            meta.update(dict.fromkeys(facts))
+            return before
+        (session,) = connection.execute("select id from session where key = ?", (key,)).fetchone()
+        project = self._move(connection, session, key, before[0], meta)
+        connection.execute(
+            "update session set terminal = ?, started_at = coalesce(?, started_at) where id = ?",
+            (meta.get("terminal"), meta.get("started"), session),
+        )
+        connection.execute(
+            "update thread set title = ? where id = ? and title_source = 'first_message' "
+            "and ?1 is not null",
+            (state.get("title"), key),
+        )
+        return project, meta.get("cwd")
 
     def _move(
         self,
@@ -234,6 +291,8 @@ def add(
             thread == key,
         ),
     )
+    if known is not None and known[1] != thread:
+        connection.execute(_NO_THREAD, (known[1],))
     new = known is None or (source is not None and (known[2] is None or late))
     return session, thread, new
 
@@ -264,6 +323,12 @@ _PLACE = (
 )
 
 
+def _is_begun_with(connection: sqlite3.Connection, source: Source) -> bool:
+    """Whether a log is read from its beginning: nothing of it is stored."""
+    found = connection.execute('select "offset" from source_file where id = ?', (source.id,))
+    return found.fetchone() in (None, (0,))
+
+
 def _told_by(connection: sqlite3.Connection, session: int, source: int | None) -> bool:
     """Whether a log of Codex that is there has told of a session's calls: another is its copy."""
     found = connection.execute(
@@ -287,7 +352,7 @@ def _update_session(
         kept["started_at"] = "min(coalesce(started_at, {0}), {0})"
     told = values
     if not whole:
-        told = {name: values[name] for name in ("ended_at", "thread")}
+        told = {name: values[name] for name in ("ended_at", "thread", *kept)}
     names = [name for name, value in told.items() if value is not None]
     assigned = ", ".join(
         f"{name} = {kept.get(name, '{}').format(f'?{place}')}"
@@ -309,10 +374,7 @@ def _merge_thread(connection: sqlite3.Connection, former: str, thread: str) -> N
         "from thread old where old.id = ? and thread.id = ?",
         (former, thread),
     )
-    connection.execute(
-        "delete from thread where id = ?1 and not exists (select 1 from session where thread = ?1)",
-        (former,),
-    )
+    connection.execute(_NO_THREAD, (former,))
 
 
 def logs_of(connection: sqlite3.Connection, session: int, source: int) -> set[int]:

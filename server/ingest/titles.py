@@ -26,7 +26,7 @@ class Titles:
         self._home = os.fspath(codex_home)
         self._stamp: object = None
         self._told: dict[str, tuple[str, str]] = {}
-        self._threads = -1
+        self._threads: tuple[object, ...] = ()
 
     def changed(self) -> bool:
         """Whether Codex changed a name since they were read."""
@@ -35,7 +35,8 @@ class Titles:
     def refresh(self) -> None:
         """Store the names that changed since the last time."""
         stamp = self._now()
-        threads = int(db.rows("select count(*) from thread")[0][0])
+        # Where one came as another went, there are as many.
+        threads = db.rows("select count(*), total(rowid) from thread")[0]
         if stamp == self._stamp and threads == self._threads:
             return
         if stamp != self._stamp:

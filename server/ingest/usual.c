@@ -25,7 +25,9 @@
 
 #include "indexes.h"
 
-#define FORM 18 /* what early.py expects; raise both when something here changes */
+#include "repeats.h"
+
+#define FORM 22 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -467,15 +469,19 @@ static PyObject *as_raw(const State *state, Text text)
                        : or_none(NULL);
 }
 
+static PyObject *as_words(const State *state, Text text)
+{
+    return GIVEN(text) ? PyUnicode_DecodeUTF8((const char *)bytes_of(state, text), text.size, "strict")
+                       : or_none(NULL);
+}
+
 /* What was told last of the session itself, or of a side conversation; as `claude.State`. */
 static PyObject *as_lane(const State *state, const Lane *lane)
 {
     static const char *const words[] = {NULL, "tool", NULL, "compaction", "agent", "user"};
-    return Py_BuildValue("[zNNzN]", words[lane->by], as_number(lane->since),
-                         GIVEN(lane->last) ? PyUnicode_DecodeUTF8(
-                             (const char *)bytes_of(state, lane->last), lane->last.size, "strict")
-                                           : or_none(NULL),
-                         words[lane->last_by], as_number(lane->last_since));
+    return Py_BuildValue("[zNNzNN]", words[lane->by], as_number(lane->since),
+                         as_words(state, lane->last), words[lane->last_by],
+                         as_number(lane->last_since), as_words(state, lane->request));
 }
 
 /* The same of a log of Claude: its state is what the first line tells of its session, and how
@@ -688,7 +694,7 @@ static const char sums_doc[] =
     "quarter of an hour and model, (quarter, model, calls, input, cached, output, reasoning, cost, unpriced), and the\n"
     "newest call's time; or of a call that no tariff holds for its model and time; or None where a\n"
     "call cannot be as it is, or may be one of another file: that is for the Python. A response of\n"
-    "Claude that another log told as well is left out, here and by pages().";
+    "Claude that settle() gave another log is left out, here and by pages().";
 
 static int add_run(PyObject *list, const State *state, const Call *call, const long long sums[7])
 {
@@ -706,20 +712,14 @@ static int is_same_run(const Call *one, const Call *other)
            one->numbers[AT] / QUARTER_MS == other->numbers[AT] / QUARTER_MS;
 }
 
-/* Remember the calls; ODD where one is known already, unless that log of Claude says no more. */
+/* Remember the calls of Codex; ODD where one is known already. */
 static int mark_calls(Crew *crew, const Told *told)
 {
-    Call *calls = CALLS(&told->state);
-    size_t count = CALL_COUNT(&told->state), known;
-    for (size_t n = 0; n < count; n++) {
-        int repeated = 0;
-        int added = told->session.is ? is_repeated(crew, &told->state, calls + n, &repeated)
-                                     : add_mark(crew, calls[n].mark, &known) != SIZE_MAX;
-        if (!added)
+    const Call *calls = CALLS(&told->state);
+    size_t count = told->session.is ? 0 : CALL_COUNT(&told->state);
+    for (size_t n = 0; n < count; n++)
+        if (!add_mark(crew, calls[n].mark))
             return ODD;
-        if (repeated)
-            calls[n].tariff = REPEATED;
-    }
     return DONE;
 }
 
@@ -734,6 +734,8 @@ static int price_calls(Crew *crew, Told *told, Call **at)
         return DONE;
     for (size_t n = 0; n < count; n++) {
         Call *call = *at = calls + n;
+        if (call->tariff == REPEATED)
+            continue;
         call->tariff = tariff = tariff_of(crew, state, call, tariff);
         if (call->tariff < 0)
             return ODD;
@@ -847,6 +849,105 @@ static PyObject *forget_(PyObject *module, PyObject *args)
     crew->results[place] = NULL;
     end_told(told);
     return or_none(NULL);
+}
+
+/* The logs of these places. */
+static int these_logs(PyObject *args, Logs *logs)
+{
+    PyObject *capsule, *places;
+    if (!PyArg_ParseTuple(args, "OO!", &capsule, &PyList_Type, &places))
+        return FAILED;
+    Crew *crew = PyCapsule_GetPointer(capsule, crew_name);
+    if (!crew)
+        return FAILED;
+    logs->told = calloc((size_t)PyList_Size(places) + 1, sizeof *logs->told);
+    if (logs->told)
+        for (; logs->count < (size_t)PyList_Size(places); logs->count++) {
+            Py_ssize_t place = PyLong_AsSsize_t(PyList_GetItem(places, (Py_ssize_t)logs->count));
+            if (!(logs->told[logs->count] = PyErr_Occurred() ? NULL : told_of(crew, place)))
+                return FAILED;
+        }
+    if (logs->told && begin_logs(logs) == DONE)
+        return DONE;
+    PyErr_NoMemory();
+    return FAILED;
+}
+
+static const char shared_doc[] =
+    "shared(crew, places) -> list\n\n"
+    "Which logs of Claude tell of the same responses: (the log's group, whether it has responses\n"
+    "of its own, whether each is told alike) of each; the group is None where it shares nothing.";
+
+static PyObject *shared_(PyObject *module, PyObject *args)
+{
+    Logs logs = {0};
+    (void)module;
+    PyObject *list = these_logs(args, &logs) == DONE ? PyList_New(0) : NULL;
+    if (list)
+        group_logs(&logs);
+    for (uint32_t file = 0; list && file < logs.count; file++) {
+        const State *state = &logs.told[file]->state;
+        int shares = 0, alone = 0;
+        for (size_t n = 0; n < CALL_COUNT(state); n++)
+            if (CALLS(state)[n].shared)
+                shares = 1;
+            else
+                alone = 1;
+        PyObject *one = Py_BuildValue("(NNN)", shares ? as_number(group_of(&logs, file)) : or_none(NULL),
+                                      PyBool_FromLong(alone), PyBool_FromLong(!logs.odd[file]));
+        if (append(list, one) == FAILED)
+            Py_CLEAR(list);
+    }
+    end_logs(&logs);
+    return list;
+}
+
+static const char settle_doc[] =
+    "settle(crew, places) -> (names, pairs)\n\n"
+    "Let each response be the call of the first of these logs that tells of it, with the largest\n"
+    "figures. Returns the names of those that several tell, and (place in the list, place in the\n"
+    "list) of the log that has it and one that tells it too, each pair once or more.";
+
+static int add_settled(PyObject *names, PyObject *pairs, const Logs *logs, uint32_t *last)
+{
+    for (uint32_t file = 0; file < logs->count; file++)
+        for (uint32_t n = 0; n < CALL_COUNT(&logs->told[file]->state); n++) {
+            Telling now = {file, n}, first = first_telling(logs, now);
+            Call *call = call_of(logs, first);
+            const State *state = &logs->told[first.file]->state;
+            if (first.file == file) {
+                call->shared = 0; /* nobody told it again so far */
+                continue;
+            }
+            leave_out(call, call_of(logs, now));
+            if (!call->shared++ &&
+                append(names, PyUnicode_DecodeUTF8((const char *)bytes_of(state, call->name),
+                                                   call->name.size, "strict")) == FAILED)
+                return FAILED;
+            if (last[first.file] != file &&
+                append(pairs, Py_BuildValue("(II)", first.file, file)) == FAILED)
+                return FAILED;
+            last[first.file] = file;
+        }
+    return DONE;
+}
+
+static PyObject *settle_(PyObject *module, PyObject *args)
+{
+    Logs logs = {0};
+    PyObject *names = PyList_New(0), *pairs = PyList_New(0), *both = NULL;
+    (void)module;
+    int done = these_logs(args, &logs);
+    uint32_t *last = done == DONE ? calloc(logs.count + 1, sizeof *last) : NULL;
+    if (done == DONE && !last)
+        PyErr_NoMemory();
+    if (last && names && pairs && add_settled(names, pairs, &logs, last) == DONE)
+        both = Py_BuildValue("(OO)", names, pairs);
+    free(last);
+    end_logs(&logs);
+    Py_XDECREF(names);
+    Py_XDECREF(pairs);
+    return both;
 }
 
 static const char pages_doc[] =
@@ -1142,6 +1243,8 @@ static PyMethodDef methods[] = {{"index", index_, METH_VARARGS, index_doc},
                                 {"sums", sums_, METH_VARARGS, sums_doc},
                                 {"emitted", emitted_, METH_VARARGS, emitted_doc},
                                 {"forget", forget_, METH_VARARGS, forget_doc},
+                                {"shared", shared_, METH_VARARGS, shared_doc},
+                                {"settle", settle_, METH_VARARGS, settle_doc},
                                 {"pages", pages_, METH_VARARGS, pages_doc},
                                 {"price", price_, METH_VARARGS, price_doc},
                                 {"unchanged", unchanged_, METH_VARARGS, unchanged_doc},

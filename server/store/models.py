@@ -297,6 +297,15 @@ class ToldAgain(_Usage):
     call = TextField(primary_key=True)
 
 
+class ToldLoosely(_Usage):
+    """A call of Claude to which lines without a request added something. Should its message turn
+    out to have several, nothing says whose that was.
+    """
+
+    call = TextField(primary_key=True)
+    alone = TextField()  # JSON: the row without it
+
+
 class Session(_Usage):
     """One rollout file's conversation."""
 
@@ -1027,6 +1036,7 @@ USAGE_TABLES = [
     SourceFile,
     ToldTwice,
     ToldAgain,
+    ToldLoosely,
     Session,
     Project,
     Thread,

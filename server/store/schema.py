@@ -36,6 +36,7 @@ USAGE = (
     'CREATE TABLE IF NOT EXISTS "told_twice" ("one" INTEGER NOT NULL, "other" INTEGER NOT NULL, PRIMARY KEY ("one", "other"))',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "told_twice_other" ON "told_twice" ("other")',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "told_again" ("call" TEXT NOT NULL PRIMARY KEY)',  # noqa: E501
+    'CREATE TABLE IF NOT EXISTS "told_loosely" ("call" TEXT NOT NULL PRIMARY KEY, "alone" TEXT NOT NULL)',  # noqa: E501
     'CREATE TABLE IF NOT EXISTS "session" ("id" INTEGER NOT NULL PRIMARY KEY, "key" TEXT NOT NULL, "provider" TEXT NOT NULL, "source" INTEGER, "thread" TEXT NOT NULL, "parent" TEXT, "attached" TEXT, "forked" INTEGER NOT NULL, "inherited" INTEGER NOT NULL, "guessed" INTEGER NOT NULL, "head" INTEGER, "kind" TEXT NOT NULL, "role" TEXT, "project" TEXT, "cwd" TEXT, "branch" TEXT, "client" TEXT, "client_version" TEXT, "terminal" TEXT, "started_at" INTEGER, "ended_at" INTEGER)',  # noqa: E501
     'CREATE UNIQUE INDEX IF NOT EXISTS "session_key" ON "session" ("key")',  # noqa: E501
     'CREATE INDEX IF NOT EXISTS "session_thread" ON "session" ("thread")',  # noqa: E501
@@ -128,4 +129,4 @@ USAGE = (
 )
 
 # Which tables `USAGE` makes; see readymade.py.
-FORM = "38e0689db9f30ad6"
+FORM = "c23ad8aa3deff298"

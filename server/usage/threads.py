@@ -477,11 +477,34 @@ def _rows(found: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
         for row in db.rows(f"select id, title, project from thread where id in ({marks})", names)  # noqa: S608
     }
     models, efforts = _tally("model", names), _tally("effort", names)
+    relations = _relations(names)
     return [
         _row(values, about.get(values[0], (None, None)))
+        | relations.get(values[0], dict.fromkeys(_RELATIONS, 0))
         | {"models": models.get(values[0], []), "efforts": efforts.get(values[0], [])}
         for values in found
     ]
+
+
+_RELATIONS = ("directCalls", "spawnedCalls", "attachedCalls")
+
+
+def _relations(threads: list[str]) -> dict[str, dict[str, int]]:
+    """How many of a thread's calls are its own, of sessions that name their parent, and of those
+    of which only folder and time tell it.
+    """  # noqa: D205
+    return {
+        thread: dict(zip(_RELATIONS, map(int, counts), strict=True))
+        for thread, *counts in db.rows(
+            "select s.thread, "  # noqa: S608
+            "total(l.calls * (s.attached is null and (s.parent is null or s.kind = 'user'))), "
+            "total(l.calls * (s.attached is null and s.parent is not null and s.kind != 'user')), "
+            "total(l.calls * (s.attached is not null)) "
+            "from session s join slice l on l.session = s.id "
+            f"where s.thread in ({','.join('?' * len(threads))}) group by s.thread",
+            threads,
+        )
+    }
 
 
 def _tally(column: str, threads: list[str]) -> dict[str, list[dict[str, Any]]]:
