@@ -45,13 +45,7 @@ def table(
         return _NOTHING.get(kind, "")
     columns = _COLUMNS[kind]
     lines = [[title for _, title in columns]]
-    lines += [
-        [
-            _cell(key, _called(key, row)) + (_mark(row) if key == "costUsd" else "")
-            for key, _ in columns
-        ]
-        for row in rows
-    ]
+    lines += [[_text(key, row) for key, _ in columns] for row in rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     text = "\n".join(
         "  ".join(
@@ -75,7 +69,7 @@ _NOTHING = {
 
 def _legend(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What the marks beside costs mean, of those that are there."""
-    marks = {_mark(row) for row in rows}
+    marks = set("".join(map(_mark, rows)))
     said = {
         "*": "* estimated price",
         "+": "+ some of it has no price (`brimline pricing-coverage`)",
@@ -84,11 +78,24 @@ def _legend(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _mark(row: dict[str, Any]) -> str:
-    if row.get("costUsd") is None:
+    """What stands beside a cost: of a call, of a sum, or of a card that is one."""
+    dollars = row.get("value") if row.get("unit") == "usd" else row.get("costUsd")
+    if dollars is None:
         return ""
-    if row.get("unpriced"):
-        return "+"
-    return "*" if row.get("priceStatus") in ("estimated", "mixed") else ""
+    guessed = row.get("estimated") or row.get("priceStatus") == "estimated"
+    return ("*" if guessed else "") + ("+" if row.get("unpriced") else "")
+
+
+# How the figure of a card is written.
+_AS = {"usd": "costUsd", "ratio": "cacheRatio"}
+
+
+def _text(key: str, row: dict[str, Any]) -> str:
+    unit = row.get("unit") if key == "value" else None
+    if unit == "percent" and row["value"] is not None:
+        return percent(row["value"] / 100)
+    cell = _AS.get(unit or "", key)
+    return _cell(cell, _called(key, row)) + (_mark(row) if cell == "costUsd" else "")
 
 
 def _called(key: str, row: dict[str, Any]) -> Any:

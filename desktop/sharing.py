@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _STYLE = """
 :root{color-scheme:light dark;--paper:#faf9f6;--surface:#fff;--line:#e6e4df;--ink:#1e2124}
@@ -26,6 +28,9 @@ meter{width:100%;min-width:6rem;height:10px;border:0;background:var(--sunken);ve
 meter::-webkit-meter-bar{background:var(--sunken);border:0;height:10px}
 meter::-webkit-meter-optimum-value{background:var(--bar)}
 meter::-moz-meter-bar{background:var(--bar)}
+.chips{display:flex;flex-wrap:wrap;gap:8px;list-style:none;margin:0 0 16px;padding:0}
+.chips li{border:1px solid var(--line);border-radius:8px;background:var(--surface)}
+.chips li{color:var(--muted);font-size:12px;padding:2px 8px}
 footer{margin-top:24px;color:var(--muted);font-size:13px}
 @media print{body{background:none;padding:0}tr{break-inside:avoid}}
 """
@@ -107,11 +112,22 @@ class Speech:
         return sign.format(self.number(value, 4 if 0 < value < _CENT else 2))
 
     def cost(self, row: Mapping[str, Any]) -> str:
-        """What a sum costs, with a mark when some of its calls have no price."""
-        return self.money(row["costUsd"]) + (PARTLY if partly(row) else "")
+        """What a sum costs, with a mark when a price in it is an estimate, and one when some of
+        its calls have no price.
+        """
+        return self.money(row["costUsd"]) + "".join(mark for mark, of, _ in MARKS if of(row))
+
+    def credits(self, row: Mapping[str, Any]) -> str:
+        """Codex credits, with a mark when some calls have no credit rate."""
+        value = row["credits"]
+        if value is None:
+            return "–"
+        digits = 0 if value >= _WHOLE_CREDITS else 1 if value >= 1 else 2
+        return self.number(value, digits) + (PARTLY if row.get("unrated") else "")
 
 
-PARTLY = "+"  # the same mark as on the terminal
+PARTLY, GUESSED = "+", "*"  # the same marks as on the terminal
+_WHOLE_CREDITS = 100
 
 
 def partly(row: Mapping[str, Any]) -> bool:
@@ -119,10 +135,23 @@ def partly(row: Mapping[str, Any]) -> bool:
     return row["costUsd"] is not None and bool(row.get("unpriced"))
 
 
-def page(speech: Speech, figures: Mapping[str, Any]) -> str:
+def guessed(row: Mapping[str, Any]) -> bool:
+    """Whether a price that is in a cost is an estimate."""
+    return row["costUsd"] is not None and bool(row.get("estimated"))
+
+
+# Each mark, when it stands beside a cost, and the words that explain it.
+MARKS: tuple[tuple[str, Callable[[Mapping[str, Any]], bool], str], ...] = (
+    (GUESSED, guessed, "cost.estimated"),
+    (PARTLY, partly, "report.partly"),
+)
+
+
+def page(speech: Speech, figures: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """The whole page; every name in it is escaped, as it comes from logs.
 
-    `figures` has `days`, `totals`, `models`, `projects` and `threads` as the API gives them.
+    `figures` has `days`, `totals`, `models`, `projects` and `threads` as the API gives them, and
+    what the lists leave out as `others` of each; `about` is what `stamps` takes.
     """
     span = days_of(speech, figures)
     title = speech.word("report.title")
@@ -132,9 +161,44 @@ def page(speech: Speech, figures: Mapping[str, Any]) -> str:
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "style-src 'unsafe-inline'\">"
         f"<title>{title}</title><style>{_STYLE}</style>"
-        f"<h1>{title}</h1><p>{span}</p>{tables(speech, figures)}"
+        f"<h1>{title}</h1><p>{span}</p>{stamps(speech, about)}{tables(speech, figures)}"
         f"<footer>{speech.word('report.foot')}</footer></html>\n"
     )
+
+
+def stamps(speech: Speech, about: Mapping[str, Any]) -> str:
+    """What the figures are of: `made` (ISO), `zone`, `history` (active, all), `privacy` (normal,
+    redacted, strict), and of which lists the `prices` and `rates` are.
+    """
+    history = "history.all" if about["history"] == "all" else "history.active"
+    made = moment(about["made"], about["zone"])
+    said = [
+        f"<li id=made>{_filled(speech, 'snapshot.made', when=made)}</li>",
+        f"<li>{speech.word(history)}</li>",
+        f"<li>{speech.word('calls.chip.' + about['privacy'])}</li>",
+        f"<li>{_filled(speech, 'calls.chip.prices', source=about['prices'])}</li>",
+        f"<li>{_filled(speech, 'calls.chip.rates', source=about['rates'])}</li>",
+    ]
+    return f"<ul class=chips>{''.join(said)}</ul>"
+
+
+def _filled(speech: Speech, key: str, **values: str) -> str:
+    text = speech.word(key)
+    for name, value in values.items():
+        text = text.replace(f"{{{{{name}}}}}", f"<bdi>{escape(value)}</bdi>")
+    return text
+
+
+def moment(iso: str, zone: str) -> str:
+    """A moment for people, to the minute, in a zone (else UTC); what is no moment as it is."""
+    try:
+        at = datetime.fromisoformat(iso)
+        if at.tzinfo is None:  # a day alone
+            return iso
+        at = at.astimezone(ZoneInfo(zone) if zone else UTC)
+    except (ValueError, OverflowError, ZoneInfoNotFoundError):
+        return iso
+    return f"{at:%Y-%m-%d %H:%M %Z}"
 
 
 def days_of(speech: Speech, figures: Mapping[str, Any]) -> str:
@@ -151,18 +215,18 @@ def tables(speech: Speech, figures: Mapping[str, Any]) -> str:
     """The sums, and tables of days, models, projects and threads, with what their marks mean."""
     return (
         f"{_totals(speech, figures['totals'])}{_days(speech, _used(figures))}"
-        f"{_groups(speech, 'model', figures['models'])}"
-        f"{_groups(speech, 'project', figures['projects'])}"
+        f"{_groups(speech, 'model', figures)}{_groups(speech, 'project', figures)}"
         f"{_threads(speech, figures['threads'])}{_legend(speech, figures)}"
     )
 
 
 def _legend(speech: Speech, figures: Mapping[str, Any]) -> str:
-    """What the mark beside costs means, where one stands."""
-    listed = (row for name in _LISTS for row in figures[name])
-    if not partly(figures["totals"]) and not any(map(partly, listed)):
-        return ""
-    return f"<p>{PARTLY} {speech.word('report.partly')}</p>"
+    """What the marks beside costs mean, of those that stand somewhere."""
+    listed = [figures["totals"], *(row for name in _LISTS for row in figures[name])]
+    listed += figures.get("others", {}).values()
+    return "".join(
+        f"<p>{mark} {speech.word(key)}</p>" for mark, of, key in MARKS if any(map(of, listed))
+    )
 
 
 _LISTS = ("days", "models", "projects", "threads")
@@ -180,6 +244,10 @@ def _totals(speech: Speech, totals: dict[str, Any]) -> str:
     shown.append(("calls.total.cost", speech.cost(totals)))
     if totals["unpriced"]:
         shown.append(("calls.total.unpriced", speech.number(totals["unpriced"])))
+    if totals.get("credits") is not None:
+        shown.append(("calls.total.credits", speech.credits(totals)))
+        if totals.get("unrated"):
+            shown.append(("calls.total.unrated", speech.number(totals["unrated"])))
     rows = (f"<div><dt>{speech.word(key)}</dt><dd>{value}</dd></div>" for key, value in shown)
     return f"<dl>{''.join(rows)}</dl>"
 
@@ -197,11 +265,16 @@ def _days(speech: Speech, days: Sequence[dict[str, Any]]) -> str:
     return _table(speech, "report.days", heads, 2, reversed(rows))
 
 
-def _groups(speech: Speech, kind: str, groups: Sequence[dict[str, Any]]) -> str:
+def _groups(speech: Speech, kind: str, figures: Mapping[str, Any]) -> str:
     field = "project" if kind == "project" else "name"
     rows = [
-        f"<tr><td>{_name(group.get(field))}</td>{_figures(speech, group)}</tr>" for group in groups
+        f"<tr><td>{_name(group.get(field))}</td>{_figures(speech, group)}</tr>"
+        for group in figures[f"{kind}s"]
     ]
+    others = figures.get("others", {}).get(f"{kind}s")
+    if others:  # so that the column adds up to the total
+        said = f"{speech.word('trends.other')} ({speech.number(others['groups'])})"
+        rows.append(f"<tr><td>{said}</td>{_figures(speech, others)}</tr>")
     return _table(speech, f"report.{kind}s", (f"calls.col.{kind}", *_FIGURES), 1, rows)
 
 

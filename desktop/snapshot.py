@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from desktop.sharing import PARTLY, Speech, days_of, tables
+from desktop.sharing import PARTLY, Speech, days_of, stamps, tables
 
 MOST = 20_000  # calls; more would be a page that no browser sorts at once
 USUAL = 5_000
@@ -78,32 +78,13 @@ def page(speech: Speech, figures: Mapping[str, Any], about: Mapping[str, Any]) -
         '<meta name="referrer" content="no-referrer">'
         f"<title>{title}</title><style>{style}</style>"
         f"<header><h1>{title}</h1><p id=period>{days_of(speech, figures)}</p>"
-        f"{_chips(speech, about)}</header>"
+        f"{stamps(speech, about)}</header>"
         f"{_live(speech)}<div id=still class=totals><noscript><p>"
         f"{speech.word('snapshot.noscript')}</p></noscript>{tables(speech, figures)}</div>"
         f"<footer><p>{speech.word('snapshot.alone')}</p><p>{speech.word('report.foot')}</p></footer>"
         f'<script type="application/json" id="data">{_data(speech, figures, about)}</script>'
         f"<script>{script}</script></html>\n"
     )
-
-
-def _chips(speech: Speech, about: Mapping[str, Any]) -> str:
-    history = "history.all" if about["history"] == "all" else "history.active"
-    said = [
-        f"<li id=made>{_filled(speech, 'snapshot.made', when=about['made'])}</li>",
-        f"<li>{speech.word(history)}</li>",
-        f"<li>{speech.word('calls.chip.' + about['privacy'])}</li>",
-        f"<li>{_filled(speech, 'calls.chip.prices', source=about['prices'])}</li>",
-        f"<li>{_filled(speech, 'calls.chip.rates', source=about['rates'])}</li>",
-    ]
-    return f"<ul class=chips>{''.join(said)}</ul>"
-
-
-def _filled(speech: Speech, key: str, **values: str) -> str:
-    text = speech.word(key)
-    for name, value in values.items():
-        text = text.replace(f"{{{{{name}}}}}", f"<bdi>{escape(value)}</bdi>")
-    return text
 
 
 def _live(speech: Speech) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from desktop import cli, offline_api, reports, sharing
+from desktop import cli, offline_api, pagefiles, reports, sharing
 from desktop.offline_api import address
 from server import config, runtime
 from server.errors import AppError
@@ -397,6 +397,12 @@ def test_an_address() -> None:
     assert address("/p", asked) == "/p?c=x&c=y%26z&d=0"
 
 
+_ABOUT = {
+    "made": "2026-11-21T22:28:03+00:00", "zone": "Asia/Tokyo", "privacy": "strict",
+    "history": "active", "prices": "a list", "rates": "another list",
+}  # fmt: skip
+
+
 def test_a_report_trusts_no_name() -> None:
     evil = "<script>alert(1)</script>"
     row = {"calls": 1, "totalTokens": 5, "cacheRatio": None, "costUsd": None}
@@ -410,13 +416,13 @@ def test_a_report_trusts_no_name() -> None:
         "projects": [{**row, "project": evil}],
         "threads": [{**row, "title": evil, "project": None}],
     }  # fmt: skip
-    spoken = {"language": "en", "direction": "ltr", "words": {"report.title": evil}}
-    text = sharing.page(sharing.Speech(spoken), figures)
-    assert evil not in text and text.count("&lt;script&gt;") == 5
+    words = {"report.title": evil, "calls.chip.prices": "Prices: {{source}}"}
+    spoken = {"language": "en", "direction": "ltr", "words": words}
+    text = sharing.page(sharing.Speech(spoken), figures, {**_ABOUT, "prices": evil})
+    assert evil not in text and text.count("&lt;script&gt;") == 6
 
 
-_SUM = {"calls": 2, "totalTokens": 5, "cacheRatio": None, "costUsd": 39.43, "unpriced": 1}
-_WHOLE = {**_SUM, "unpriced": 0}
+_WHOLE = {"calls": 2, "totalTokens": 5, "cacheRatio": None, "costUsd": 39.43, "unpriced": 0}
 _DAY = {"day": "2026-11-01", "cachedInput": 0, "uncachedInput": 4, "output": 1, "sessions": 1}
 _NONE = {"cachedInput": 0, "uncachedInput": 4, "output": 1}
 
@@ -431,21 +437,80 @@ _NONE = {"cachedInput": 0, "uncachedInput": 4, "output": 1}
         pytest.param(None, id="all is priced"),
     ],
 )
-def test_a_report_marks_costs_that_are_not_whole(part: str | None) -> None:
+@pytest.mark.parametrize(
+    ("doubt", "mark"),
+    [
+        pytest.param({"unpriced": 1}, "+", id="not whole"),
+        pytest.param({"estimated": 1}, "*", id="an estimate"),
+        pytest.param({"unpriced": 1, "estimated": 1}, "*+", id="both"),
+    ],
+)
+def test_a_report_marks_costs_that_are_not_whole_or_not_sure(
+    part: str | None, doubt: dict[str, int], mark: str
+) -> None:
     def row(name: str) -> dict[str, Any]:
-        return _SUM if name == part else _WHOLE
+        return {**_WHOLE, **doubt} if name == part else _WHOLE
 
     figures = {
         "days": [{**_DAY, **row("days")}],
         "totals": {**_WHOLE, **_NONE},
         "models": [{**row("models"), "name": "m"}],
         "projects": [{**row("projects"), "project": "p"}],
+        "others": {"projects": {**row("others"), "groups": 3}},
         "threads": [{**row("threads"), "title": "t", "project": "p"}],
     }
-    spoken = {"language": "en", "direction": "ltr", "words": {"report.partly": "left out"}}
-    text = sharing.page(sharing.Speech(spoken), figures)
-    assert text.count("$39.43+") == (part is not None) and text.count("$39.43<") == 4 + (not part)
-    assert ("+ Left out" in text) is (part is not None), "the mark is explained where it stands"
+    words = {"report.partly": "left out", "cost.estimated": "guessed", "trends.other": "other"}
+    spoken = {"language": "en", "direction": "ltr", "words": words}
+    text = sharing.page(sharing.Speech(spoken), figures, _ABOUT)
+    assert text.count(f"$39.43{mark}<") == (part is not None)
+    assert text.count("$39.43<") == 5 + (not part) and "Other (3)" in text
+    said = part is not None and mark
+    assert ("+ Left out" in text) is ("+" in (said or "")), "a mark is explained where it stands"
+    assert ("* Guessed" in text) is ("*" in (said or ""))
+
+
+@pytest.mark.parametrize(
+    ("iso", "zone", "said"),
+    [
+        pytest.param("2026-11-21T22:28:03.555Z", "", "2026-11-21 22:28 UTC", id="no zone"),
+        pytest.param(
+            "2026-11-21T22:28:03+00:00", "Asia/Tokyo", "2026-11-22 07:28 JST", id="a zone"
+        ),
+        pytest.param("2026-11-21", "Asia/Tokyo", "2026-11-21", id="a day"),
+        pytest.param("last week", "", "last week", id="no moment"),
+        pytest.param(
+            "0001-01-01T00:00:00Z", "America/New_York", "0001-01-01T00:00:00Z", id="early"
+        ),
+    ],
+)
+def test_a_moment_is_written_for_people(iso: str, zone: str, said: str) -> None:
+    assert sharing.moment(iso, zone) == said
+
+
+def test_a_report_says_what_it_is_of_and_adds_up(
+    brimline: Brimline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pagefiles, "_ROWS", 1)
+    prices, page = tmp_path / "mine.json", tmp_path / "report.html"
+    guess = {"input_per_million": 2, "output_per_million": 20, "estimated": True}
+    prices.write_text(json.dumps({"models": {"gpt-6.1-codex": guess}}))
+    brimline("update-pricing", "--source-file", str(prices))
+    brimline("--privacy-mode", "redacted", "report", "--output", str(page))
+    text = page.read_text()
+    for stamp in ("Made <bdi>20", "Active sessions only", "pricing.json, mine.json, 20"):
+        assert stamp in text, stamp
+    assert "Codex credits" in text and "* Some of it has an estimated price" in text
+    for by in ("model", "project"):
+        groups = brimline.json("summary", "--group-by", by, "--limit", "0")["groups"]
+        assert f"Other ({len(groups) - 1})" in text
+        left = sum(group["totalTokens"] for group in groups[1:])
+        assert f">{left:,}<" in text
+    # On the terminal the same costs have the same marks.
+    said = brimline("summary", "--group-by", "model", "--limit", "0")
+    (line,) = (one for one in said.splitlines() if one.startswith("gpt-6.1-codex"))
+    assert line.endswith("*") and "* estimated price" in said
+    assert "*" in brimline("insights").splitlines()[1]
+    pricing.use({}, {})
 
 
 @pytest.mark.parametrize(

@@ -201,4 +201,4 @@ def test_a_report_has_no_script(brimline: Brimline) -> None:
     ],
 )  # fmt: skip
 def test_whose_prices_hold(file: dict[str, Any], said: str) -> None:
-    assert pagefiles._source("pricing.json", file) == said
+    assert pagefiles._source("pricing.json", file, "") == said
