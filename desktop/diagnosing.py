@@ -81,10 +81,20 @@ def _diagnostics(api: Api, arguments: argparse.Namespace) -> str:
         columns = _CALLS if arguments.view == "fact-calls" else _COLUMNS
         if arguments.view == "summary":
             columns = tuple(pair for pair in _COLUMNS if pair[0] != "fact_name")
-        return _table(found["rows"], columns)
+        return _table(found["rows"], columns) if found["rows"] else _empty(api, arguments)
     if found["status"] == "missing":
         return "Nothing was computed yet. Run this with --refresh."
     return _section(arguments.view, found)
+
+
+def _empty(api: Api, arguments: argparse.Namespace) -> str:
+    """Why there are no rows: what was not read yet is not known to be nothing."""
+    if api.get("/api/diagnostics/status")["running"]:
+        return "The logs are being read for this. Ask again in a moment."
+    stored = api.get("/api/diagnostics/overview", privacy=arguments.privacy_mode)
+    if stored["status"] == "missing":
+        return "The logs were not read for this yet. Run this with --refresh."
+    return "None in these calls."
 
 
 def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -130,8 +140,6 @@ def _section(view: str, found: dict[str, Any]) -> str:
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[tuple[str, str]]) -> str:
-    if not rows:
-        return "None in these calls."
     lines = [[title for _, title in columns]]
     lines += [[_shown(row.get(key)) for key, _ in columns] for row in rows]
     numbers = [isinstance(rows[0].get(key), int | float) for key, _ in columns]

@@ -108,11 +108,15 @@ def opened(config: Config, client: Client | None) -> Iterator[Api]:
         return
     with offline.locked(config):
         from server.app import create_app
+        from server.ingest import reprice
         from server.store import db
 
         alone = Config(**{**vars(config), "host": "127.0.0.1"})
         app = create_app(alone)
         try:
+            # Nobody's scheduler does it here: the user's own files hold for what is asked next,
+            # also where no logs are read first.
+            reprice.keep()
             yield _Alone(app.test_client(), f"http://127.0.0.1:{alone.port}")
         finally:
             db.close_databases()

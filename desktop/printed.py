@@ -122,10 +122,10 @@ def _cell(key: str, value: Any) -> str:
         return str(value)[:16].replace("T", " ")
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:,.2f}" if isinstance(value, float) else _plain(str(value))[:48]
+    return f"{value:,.2f}" if isinstance(value, float) else plain(str(value))[:48]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that cannot steer a terminal."""
     return "".join(char if char.isprintable() else " " for char in text)
 

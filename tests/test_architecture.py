@@ -172,7 +172,7 @@ WITHOUT_A_SERVER = {
     "figures.py": ("server.ingest",),
     "quick.py": ("server.ingest",),
     "offline.py": ("server.store", "server.accounts"),
-    "offline_api.py": ("server.app", "server.store"),
+    "offline_api.py": ("server.app", "server.store", "server.ingest"),
     "otherfiles.py": ("server.ingest",),
     "reports.py": ("server.ingest",),
     "connecting.py": ("server.clients", "server.clientfiles", "server.doctor"),

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from server.app import create_app
 from server.config import Config
-from server.ingest import reprice
+from server.ingest import limits, reprice
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -266,6 +266,74 @@ def test_warnings_are_counted(client: FlaskClient, config: Config) -> None:
     said: dict[str, Any] = client.get("/api/ledger/warnings").get_json()
     assert said["skippedLines"] >= 2 and sum(said["kinds"].values()) >= 2
     assert json.dumps(said["files"]).count(log.name.removesuffix(".jsonl")) == 1
+
+
+@pytest.mark.parametrize("mode", ["redacted", "strict"])
+def test_warnings_tell_no_name_that_a_log_was_given(
+    client: FlaskClient, config: Config, mode: str
+) -> None:
+    usual = next(config.codex_home.rglob("rollout-*.jsonl"))
+    odd = usual.with_name("secret-client-notes.jsonl")
+    thread = "019f9999-0000-7000-9000-000000000001"
+    odd.write_bytes(usual.read_bytes().replace(usual.stem[-36:].encode(), thread.encode()))
+    for log in (usual, odd):
+        with log.open("ab") as file:
+            file.write(b"no json\n")
+    assert client.get("/recalc").status_code == 200
+    plain = client.get("/api/ledger/warnings").get_data(as_text=True)
+    assert "secret-client" in plain and usual.stem in plain
+    hidden = client.get(f"/api/ledger/warnings?privacy={mode}").get_data(as_text=True)
+    assert "secret-client" not in hidden and "[redacted path:" in hidden
+    assert usual.stem in hidden, "Codex's own name tells nothing"
+
+
+def _seen(at: int, resets_at: int | None) -> None:
+    with db.writing() as connection:
+        connection.execute("delete from snapshot")
+        connection.execute(
+            "insert into snapshot(account, source, window, used_percent, window_minutes, "
+            "resets_at, observed_at) values ('', 'log', 'primary', 70, 300, ?, ?)",
+            (resets_at, at),
+        )
+
+
+def test_what_a_log_saw_before_a_reset_is_not_known_any_more(client: FlaskClient) -> None:
+    now = db.now_ms()
+    for resets, used, left in ((now + HOUR, 70, 30), (now - 1, None, None)):
+        _seen(now - HOUR, resets)
+        (window,) = client.get("/api/allowance").get_json()["observed"]
+        assert (window["usedPercent"], window["remainingPercent"]) == (used, left)
+
+
+@pytest.mark.parametrize(
+    ("window", "believed"),
+    [
+        pytest.param({"used_percent": 70, "resets_at": 1_800_000_000}, True, id="usual"),
+        pytest.param({"used_percent": 104.5, "resets_at": 1_800_000_000}, True, id="overdrawn"),
+        pytest.param({"used_percent": 70}, True, id="no reset is told"),
+        pytest.param({"used_percent": 250, "resets_at": 1_800_000_000}, False, id="far too much"),
+        pytest.param({"used_percent": 70, "resets_at": -5}, False, id="a reset before time"),
+        pytest.param({"used_percent": 70, "resets_at": "soon"}, False, id="a reset in words"),
+        pytest.param({"used_percent": -1}, False, id="less than nothing"),
+        pytest.param({"used_percent": True}, False, id="no number"),
+    ],
+)
+def test_an_impossible_window_replaces_no_good_one(window: dict[str, Any], believed: bool) -> None:
+    told = {"primary": {"window_minutes": 300, **window}}
+    assert bool(limits.snapshot_rows(1_790_000_000_000, told)) is believed
+
+
+@pytest.mark.parametrize("mode", ["redacted", "strict"])
+def test_a_search_finds_the_names_that_are_shown_instead(client: FlaskClient, mode: str) -> None:
+    listed = client.get(f"/api/threads?privacy={mode}").get_json()["threads"]
+    row = next(one for one in listed if one["title"].startswith("Thread "))
+    for text in (row["title"], row["title"].upper(), row["title"][-8:]):
+        asked = {"privacy": mode, "q": text}
+        found = client.get("/api/threads", query_string=asked).get_json()["threads"]
+        assert [one["id"] for one in found] == [row["id"]]
+        assert client.get("/api/calls", query_string=asked).get_json()["total"] == row["calls"]
+    asked = {"privacy": "normal", "q": row["title"]}
+    assert client.get("/api/threads", query_string=asked).get_json()["total"] == 0
 
 
 PAGE = """

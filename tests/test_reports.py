@@ -757,6 +757,43 @@ def test_a_plain_list_of_prices_keeps_its_kind(brimline: Brimline, tmp_path: Pat
     pricing.use({}, {})
 
 
+def test_own_files_hold_without_a_refresh(brimline: Brimline, tree: Tree) -> None:
+    def whole() -> tuple[int, float, float]:
+        said = brimline.json("calls", "--limit", "1", "--no-refresh")["totals"]
+        return said["calls"], said["costUsd"], said["credits"]
+
+    before = whole()
+    tree.grow(1)
+    prices = brimline.folder / "data" / "pricing.json"
+    prices.write_text(json.dumps({"models": {"gpt-5.5": [1000, 1000, 1000]}}))
+    after = whole()
+    assert after[0] == before[0] and after[1] > before[1], "the prices are new, the calls are not"
+    allowance = brimline.folder / "data" / "allowance.json"
+    allowance.write_text(json.dumps({"credit_rates": {"gpt-5.5": [9000, 9000, 9000]}}))
+    assert whole()[2] > before[2]
+    prices.unlink()
+    allowance.unlink()
+    assert whole() == before
+
+
+def test_a_log_steers_no_terminal(brimline: Brimline, tree: Tree, tmp_path: Path) -> None:
+    log = next(tree.home.rglob("rollout-*.jsonl"))
+    odd = tmp_path / log.name
+    odd.write_bytes(log.read_bytes().replace(b'"model":"', b'"model":"\\u001b[5m').replace(
+        b'"model": "', b'"model": "\\u001b[5m'))  # fmt: skip
+    assert any("\x1b" in model for model in brimline.json("inspect-log", str(odd))["models"])
+    said = brimline("inspect-log", str(odd))
+    assert "[5m" in said and "\x1b" not in said
+
+
+def test_diagnostics_that_were_not_read_say_so(brimline: Brimline) -> None:
+    for view in ("facts", "tools", "summary"):
+        assert "Run this with --refresh" in brimline("diagnostics", view)
+    assert "--refresh" not in brimline("diagnostics", "facts", "--refresh", "--limit", "3")
+    nothing = brimline("diagnostics", "facts", "--thread", "nobody-has-it")
+    assert nothing.strip() == "None in these calls."
+
+
 def test_a_refresh_without_a_server_says_what_one_does(brimline: Brimline, tree: Tree) -> None:
     tree.grow(3)
     quick = brimline.json("refresh")

@@ -121,17 +121,17 @@ def _log(path: Path, home: str | None) -> Path:
 
 
 def _inspect_log(settings: Config, arguments: argparse.Namespace) -> int:
-    from desktop import logs
+    from desktop import logs, printed
 
     found = logs.inspect(_log(Path(arguments.path).expanduser(), arguments.codex_home))
     if arguments.json:
         print(json.dumps(found))
         return 0
     for note in found.pop("notes"):
-        print(note)
+        print(printed.plain(note))
     for name, value in found.items():
         said = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        print(f"{name}: {said or 'none' if isinstance(value, dict) else said}")
+        print(printed.plain(f"{name}: {said or 'none' if isinstance(value, dict) else said}"))
     return 0
 
 

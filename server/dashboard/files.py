@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from server.app import Services
 
 _HOUR = 3_600_000
+# How Codex and Claude Code name logs: by time and session alone.
+_USUAL = re.compile(
+    r"(rollout-[0-9T-]{19}-|agent-)?[0-9a-f]{6,}(-[0-9a-f]{4,}){0,4}(\.jsonl)?(\.zst)?"
+)
 TEMPLATES: dict[str, dict[str, Any]] = {
     "thresholds": dict(thresholds.DEFAULTS),
     "projects": {"aliases": {}, "ignored_paths": [], "tags": {}},
@@ -250,14 +255,20 @@ def _window(window: Window, now: int, source: str, account: str | None) -> dict[
     tomorrow = date.fromisoformat(chosen().of(now)) + timedelta(days=1)
     until = {"hour": now + _HOUR, "today": chosen().start(tomorrow)}
     reset = window.resets_at is not None and now >= window.resets_at
+    left: float | None = remaining
+    used: float | None = window.used_percent
+    if reset:
+        # What was seen holds no more. An account is asked again at once; a log tells what was used
+        # since only with the next call.
+        left, used = (remaining, 100 - remaining) if source == "account" else (None, None)
     return {
         "key": window.key,
         "name": allowance.name(window.key, window.minutes),
         "longName": allowance.name(window.key, window.minutes, long=True),
         "source": source,
         "accountId": account,
-        "usedPercent": window.used_percent,
-        "remainingPercent": remaining,
+        "usedPercent": used,
+        "remainingPercent": left,
         "windowMinutes": window.minutes,
         "resetAt": iso(window.resets_at),
         "observedAt": iso(window.observed_at),
@@ -273,8 +284,12 @@ def _window(window: Window, now: int, source: str, account: str | None) -> dict[
 
 
 def _named(name: str) -> str:
-    """A log's name as the privacy mode allows: Claude's begins with its project's folder."""
-    return name.rpartition("/")[2] if filters.privacy().hides else name
+    """A log's name as the privacy mode allows: Claude's begins with its project's folder, and what
+    no client has named may be called anything.
+    """
+    mode = filters.privacy()
+    own = name.rpartition("/")[2]
+    return own if mode.hides and _USUAL.fullmatch(own) else str(mode.shown({"path": name})["path"])
 
 
 def parser_warnings() -> dict[str, Any]:

@@ -288,14 +288,23 @@ def tags() -> dict[str, tuple[str, ...]]:
 
 
 def _meant(text: str) -> tuple[str, ...]:
-    """The projects whose name as it is shown, or one of whose tags, holds a text."""
+    """The projects whose name as it is shown, or one of whose tags, holds a text; and the threads
+    whose name holds it that is shown in place of their title.
+    """
     mode, words, wanted, of = privacy(), tags(), text.casefold(), projects.known().of
-    return tuple(
+    named = [
         name
         for name in filter(None, _known("project"))
         if wanted in (mode.project(name) or "").casefold()
         or any(wanted in word.casefold() for word in words.get(of(name), ()))
-    )
+    ]
+    if mode.hides and set(wanted) <= _CODED:
+        titled = db.rows("select id, title from thread where title is not null")
+        named += [id for id, title in titled if wanted in (mode.title(title, id) or "").casefold()]
+    return tuple(named)
+
+
+_CODED = set("thread 0123456789abcdef")  # the letters of `Thread 1f2e3d4c`
 
 
 def _day(name: str, default: str) -> str:

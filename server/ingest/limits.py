@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+_MOST = 200  # percent: more than all may be used, but never by so much
 _NUMBERS = (float, int)  # `float | int` would be made anew for each
 
 _keys: dict[tuple[Any, int | None, str], str] = {}
@@ -35,10 +36,12 @@ def snapshot_rows(at: int, limits: dict[str, Any]) -> list[tuple[Any, ...]]:
         if not isinstance(window, dict):
             continue
         used = window.get("used_percent")
-        if not isinstance(used, _NUMBERS) or isinstance(used, bool) or not 0 <= used <= 1000:
+        if not isinstance(used, _NUMBERS) or isinstance(used, bool) or not 0 <= used <= _MOST:
             continue
         minutes = codex.whole(window.get("window_minutes"))
         resets = codex.whole(window.get("resets_at"))
+        if resets is None and window.get("resets_at") is not None:
+            continue  # a window that says what cannot be is not believed in its other figures
         within = None if resets else codex.whole(window.get("resets_in_seconds"))
         moment = resets * 1000 if resets else at + within * 1000 if within else None
         key = _window_key(limits.get("limit_id"), minutes, slot)

@@ -123,6 +123,7 @@ def _sessions(known: names.Names, wanted: Filter, pattern: Holds) -> tuple[Held,
     if wanted.names:
         titled = f"select id from thread where title {pattern.sql}"  # noqa: S608
         whole = known.used(thread for (thread,) in db.rows(titled, (pattern.value,)))
+    whole |= known.used(wanted.meant)
     counts = Counter(map(known.thread_of.__getitem__, sessions))
     whole.update(thread for thread, count in counts.items() if count == known.size[thread])
     part: list[int] = []

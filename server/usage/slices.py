@@ -110,7 +110,7 @@ class Filter:
     least_tokens: int = 0  # of a single call, as are its credits (micro-credits)
     least_credits: int = 0
     names: bool = True  # whether `text` may find what a privacy mode hides
-    meant: tuple[str, ...] = ()  # the projects whose shown name or tags hold `text`
+    meant: tuple[str, ...] = ()  # projects and threads whose shown name or tags hold `text`
     found: Found | None = None  # what `finding.found` made of `text`
 
 
