@@ -188,6 +188,7 @@ def test_options_name_what_there_is(client: FlaskClient) -> None:
     assert "gpt-5.5" in options["models"]
     assert set(options["efforts"]) <= {"low", "medium", "high", "xhigh"}
     assert all(name.startswith("project-") for name in options["projects"])
+    assert options["thresholds"]["high_context_percent"] == 0.6
 
 
 def test_scan_says_what_is_new(client: FlaskClient, tree: Tree) -> None:

@@ -13,7 +13,7 @@ from server.errors import Unprocessable
 from server.ingest import reprice, scan
 from server.store import db
 from server.times import iso
-from server.usage import calls, deltas, insights, summary, threads, trends, turns
+from server.usage import calls, deltas, insights, summary, threads, thresholds, trends, turns
 
 if TYPE_CHECKING:
     from server.app import Services
@@ -81,7 +81,14 @@ def _add_calls(routes: Blueprint, services: Services) -> None:
     def options() -> Any:
         words = {word for listed in filters.tags().values() for word in listed}
         archived = filters.any_archived()
-        return filters.answer({**calls.options(), "tags": sorted(words), "archived": archived})
+        return filters.answer(
+            {
+                **calls.options(),
+                "tags": sorted(words),
+                "archived": archived,
+                "thresholds": thresholds.current(),
+            }
+        )
 
     @routes.get("/api/calls/<path:name>")
     def one(name: str) -> Any:

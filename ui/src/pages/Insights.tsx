@@ -16,7 +16,7 @@ import { ReadLogs } from "../parts/ReadLogs";
 import { Sign } from "../parts/Sign";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
-import { UsageBar } from "../parts/UsageBar";
+import { UsageBar, useLimits } from "../parts/UsageBar";
 import { Attention, flagged, threadCost, titled, titleOf } from "../threads";
 import { asked, NO_FILTER, onward, useUsage, type Usage } from "../usage";
 import { t, tIf } from "../words";
@@ -116,7 +116,8 @@ function Unmatched({ usage }: { usage: Usage }) {
 function Attentive({ card, search }: { card: Card; search: string }) {
   const to = cardLink(card, search);
   const title = titled(card.threadTitle);
-  const said = card.count > 0 ? t("overview.today.calls", { count: card.count }) : tIf(`card.${card.key}.text`, "");
+  const limits = useLimits();
+  const said = card.count > 0 ? t("overview.today.calls", { count: card.count }) : tIf(`card.${card.key}.text`, "", limits);
   const inside = (
     <>
       <span className="note">
@@ -130,7 +131,7 @@ function Attentive({ card, search }: { card: Card; search: string }) {
       <small>
         {title ? <bdi>{title}</bdi> : said}
       </small>
-      <small className="muted">{tIf(`card.${card.key}.text`, "")}</small>
+      <small className="muted">{tIf(`card.${card.key}.text`, "", limits)}</small>
     </>
   );
   return (
@@ -145,6 +146,7 @@ function Attentive({ card, search }: { card: Card; search: string }) {
 }
 
 function Presets({ found, search }: { found: Preset[]; search: string }) {
+  const limits = useLimits();
   return (
     <ul className="presets">
       {PRESETS.map(({ key, view }) => {
@@ -160,7 +162,7 @@ function Presets({ found, search }: { found: Preset[]; search: string }) {
                     : t("calls.count", { count: number })}
                 </span>
               )}
-              <span className="note">{t(`preset.${key}.text`)}</span>
+              <span className="note">{t(`preset.${key}.text`, limits)}</span>
             </Link>
           </li>
         );

@@ -10,6 +10,7 @@ import { titled } from "../threads";
 import type { Usage } from "../usage";
 import { t, tIf, type Word } from "../words";
 import { LeftChip, PriceChips, ReadChip } from "./Sources";
+import { useLimits } from "./UsageBar";
 import { Warnings } from "./Warnings";
 
 export function Chips({ filters, unpriced }: { filters: CallFilters; unpriced: number }) {
@@ -110,6 +111,7 @@ interface Look {
 
 /** The preset that a list is seen by, with what it shows; it can be taken away. */
 export function PresetChip({ usage, preset }: Look) {
+  const limits = useLimits();
   if (!preset) return null;
   return (
     <>
@@ -117,7 +119,7 @@ export function PresetChip({ usage, preset }: Look) {
         text={tIf(`preset.${preset}`, preset)}
         off={() => usage.change({ preset: null, sort: null, direction: null, open: null })}
       />
-      <span className="note">{tIf(`preset.${preset}.text`, "")}</span>
+      <span className="note">{tIf(`preset.${preset}.text`, "", limits)}</span>
     </>
   );
 }

@@ -12,11 +12,16 @@ const DAYS = Array.from({ length: 7 }, (_, day) => day);
 const LEFT = 44;
 const CELL = 26;
 
-/** Which of five steps a value has; by rank, so that one long night does not pale the rest. Pure. */
+const STRONGEST = 4;
+
+/**
+ * Which of five steps a value has; by rank, so that one long night does not pale the rest. The most is always the
+ * strongest, and what is as much as that is, too. Pure.
+ */
 export function step(value: number, sorted: number[]): number {
   if (value <= 0 || !sorted.length) return -1;
-  const below = sorted.findIndex((other) => other >= value);
-  return Math.min(4, Math.floor((below / sorted.length) * 5));
+  const notMore = sorted.findLastIndex((other) => other <= value) + 1;
+  return Math.max(0, Math.ceil((notMore / sorted.length) * (STRONGEST + 1)) - 1);
 }
 
 /** Of a table by day and hour, what its weekday and hour hold most. */

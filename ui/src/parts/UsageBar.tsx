@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useId, useState, type ReactNode } from "react";
 import { nameIn, useNames } from "../accounts";
 import { api } from "../api";
+import { count, percent } from "../format";
 import { DAY_RANGES } from "../range";
 import { NO_FILTER, type Usage } from "../usage";
 import { t } from "../words";
@@ -16,6 +17,8 @@ interface Options {
   tags?: string[];
   /** Whether there are archived sessions. */
   archived?: boolean;
+  /** What counts as much or dear: the user's file, or what Brimline brings along. */
+  thresholds?: Record<string, number>;
 }
 
 /** What can be chosen: what the ledger has seen. */
@@ -25,6 +28,12 @@ export function useOptions(): Options | undefined {
     queryFn: ({ signal }) => api<Options>("/api/calls/options", { signal }),
     meta: { topics: ["calls", "accounts"] },
   }).data;
+}
+
+/** The limits that words about high context name; "–" until they are known. */
+export function useLimits(): { share: string; tokens: string } {
+  const limits = useOptions()?.thresholds;
+  return { share: percent(limits && 100 * (limits.high_context_percent ?? 0)), tokens: count(limits?.large_cumulative_tokens) };
 }
 
 /** Values that are shown as they are. */
