@@ -1,4 +1,4 @@
-"""The threads of a text are the same, whether sessions in memory or rows tell them."""
+"""Threads of a text, or of models, are the same, whether memory or rows tell them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from server.usage.calls import Page
 from server.usage.slices import Filter
 from tests.rollouts import Tree
 
-TEXTS = ("sundial", "a", "7", "Curie", "-", "ÜBERFLUß", "odd-", "2", "branch", "0", "nothing")
+TEXTS = (
+    "sundial", "a", "7", "Curie", "-", "ÜBERFLUß", "odd-", "2", "branch", "0", "nothing",
+    "gpt", "brass", "tin", "hard",
+)  # fmt: skip
+MODELS = ((), ("brass",), ("tin", "brass"), ("gpt-5.3-codex",), ("none",), ("",))
+EFFORTS = ((), (), ("hard",), ("soft", ""))
 # What happens to a ledger between two searches.
 CHANGES = {
     "as it was scanned": "select 1",
@@ -34,6 +39,15 @@ CHANGES = {
         "update source_file set archived = 1 where id in (select source from session "
         "where thread = (select thread from session order by id limit 1))"
     ),
+    "sessions have several models": (
+        "update call set model = case rowid % 3 when 0 then 'brass' when 1 then 'tin' else model "
+        "end where session % 3 = 1"
+    ),
+    "and several efforts": (
+        "update call set effort = case rowid % 3 when 0 then 'hard' else 'soft' end, "
+        "model = case when session % 5 = 1 then 'brass' else model end where session % 2 = 1"
+    ),
+    "some belong to no session": "update call set session = null where rowid % 11 = 0",
     "some only find a title": "update session set kind = 'title' where key = thread and id % 4 = 0",
     "titles changed": "update thread set title = 'odd-' || rowid where rowid % 4 = 1",
 }
@@ -78,10 +92,13 @@ def test_any_search_is_answered_alike(
     with db.writing("calls") as connection:
         connection.execute(CHANGES[change])
     sorts, some = list(threads.SORTS), 0
-    for number in range(110):
+    for number in range(120):
         monkeypatch.setattr(textthreads, "_FEW", chance.choice((0, 3, 200)))
+        named = number % 3 == 0
         wanted = Filter(
-            text=chance.choice(TEXTS),
+            text="" if named else chance.choice(TEXTS),
+            models=chance.choice(MODELS) if named else (),
+            efforts=chance.choice(EFFORTS) if named else (),
             history=chance.choice(("", "active")),
             names=chance.random() < 0.8,
         )
@@ -109,6 +126,7 @@ def test_any_search_is_answered_alike(
 
 
 def test_what_is_in_memory_is_the_ledgers(tree: Tree) -> None:
+    several = 0
     for change in CHANGES.values():
         with db.writing("calls") as connection:
             connection.execute(change)
@@ -129,8 +147,15 @@ def test_what_is_in_memory_is_the_ledgers(tree: Tree) -> None:
             for thread, count in db.rows("select thread, count(*) from thread_usage group by 1"):
                 assert count and known.size[known.thread_number[thread]] > 0
             assert sum(known.totals) == sum(known.sums[n] for n in known.number.values())
+            for number, shares in known._shares.items():
+                parts = names.joined([*shares]).sums
+                for name in ("calls", "cost", "output"):
+                    whole = names.field(name, known.sums[number])
+                    assert names.field(name, parts) == whole, name
+                several += 1
             assert sum(known.size) == len(known.number)
             assert sum(known.active) == sum(not row[2] for row in rows)
+    assert several
 
 
 def test_an_older_moment_is_answered_from_that(tree: Tree) -> None:

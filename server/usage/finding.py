@@ -60,10 +60,10 @@ def found(wanted: Filter, *, listed: bool = True) -> Filter:
     with names.known() as known:
         held, without = _sessions(known, wanted, pattern)
         seen = replace(seen, held=held)
-        alone = seen.plain and bare(rest)
+        alone = not seen.calls and bare(rest)
         if listed or not alone:
             seen = _listed(known, seen, held, without)
-        if listed and alone:
+        if listed and alone and seen.plain:
             total = known.total(held, active=bool(wanted.history))
             seen = replace(seen, sums=names.told(total))
     return replace(wanted, found=seen)

@@ -66,7 +66,7 @@ def found(wanted: Filter) -> dict[str, Any]:
 
 def _outstanding(wanted: Filter) -> tuple[dict[str, Any], threads.Outstanding]:
     """The sums of all calls, and what stands out of the threads."""
-    if wanted.text:
+    if wanted.text or wanted.models or wanted.efforts:
         with names.known() as known:
             wanted = finding.found(wanted, listed=False)
             if textthreads.does(wanted):

@@ -8,16 +8,18 @@ written in the transaction that sums up a session's calls.
 
 from __future__ import annotations
 
+import json
 import threading
 from array import array
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, compress, repeat
 from operator import contains
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.store import db
-from server.usage.slices import Held
+from server.usage.slices import Held, measures
 from server.usage.threadsums import SORTS
 
 # What is added up, all of it as one number: a field has 64 bits. What mostly is 0 comes last, as
@@ -28,6 +30,7 @@ FIELDS = (
     "unpriced_tokens", "estimated", "estimated_tokens",
 )  # fmt: skip
 _TOTALS = ("calls", "input", "cached", "output", "reasoning", "cost", "unpriced", "estimated")
+PLAIN = ("calls", "input", "output", "cost", "score")  # by which threads are often ordered
 ENDS = ("last_at", "max_context", "least_cache", "most_reasoning")
 _MADE = {
     "timed": "u.duration is not null",
@@ -50,9 +53,32 @@ _ROWS = (
     "from session_name n left join session_usage u on u.session = n.session "
     "left join session s on s.id = n.session where n.change > ? order by n.change"
 )
+# What the calls of sessions are of, and what they come to by that.
+_PAIRS = (
+    "select distinct l.session, l.model, l.effort from session_name n cross join stretch l "
+    "on l.session = n.session where n.change > ?"
+)
+_MADE_OF = [_MADE.get(name, f"u.{name}") for name in FIELDS]
+_SHARES = (
+    "select u.session, u.model, u.effort, "  # noqa: S608
+    f"{', '.join(f'coalesce(u.{name}, -1)' for name in ENDS)}, "
+    f"{', '.join(f'coalesce({made}, 0)' for made in _MADE_OF)} "
+    f"from (select l.session, l.model, l.effort, {measures()} from json_each(?) e "
+    "cross join stretch l on l.session = e.value group by 1, 2, 3) u "
+    "left join session s on s.id = u.session"
+)
+Pair = tuple[str, str]  # a model and an effort
 _NOBODY = "\0"  # no text has it
 _FIRST = 5  # columns before the ends
 _SUMS = _FIRST + len(ENDS)
+_PLAIN_AT = [(name, _SUMS + FIELDS.index(name)) for name in PLAIN]
+
+
+class Share(NamedTuple):
+    """Some of a session's calls: their sums as one number, and their `ENDS`."""
+
+    sums: int
+    ends: tuple[int, ...]
 
 
 class Names:
@@ -65,7 +91,11 @@ class Names:
         self.thread_of: list[int] = []
         self.sums: list[int] = []
         self.ends = {name: array("q") for name in ENDS}
+        self.plain = {name: array("q") for name in PLAIN}
         self.archived = bytearray()
+        self._mixes: dict[tuple[Pair, ...], set[int]] = {}  # sessions by what their calls are of
+        self._mix_of: list[tuple[Pair, ...]] = []
+        self._shares: dict[int, tuple[Share, ...]] = {}  # of each of a mix, where it is of several
         self._keys: list[str] = []
         self._numbers: list[int] = []
         self.thread_number: dict[str, int] = {}
@@ -82,6 +112,7 @@ class Names:
             number = self.number.get(session)
             if number is not None:
                 self._count(number, -1)
+                self._mix(number, ())
                 self._keys[number] = _NOBODY
                 del self.number[session]
             if thread is None:
@@ -94,7 +125,51 @@ class Names:
             for place, name in enumerate(ENDS, _FIRST):
                 self.ends[name][number] = row[place]
             self.sums[number] = packed(row[_SUMS:])
+            for name, place in _PLAIN_AT:
+                self.plain[name][number] = row[place]
             self._count(number, 1)
+
+    def tell_apart(self, pairs: Iterable[tuple[int, str, str]]) -> None:
+        """Learn which models and efforts the calls of changed sessions are of."""
+        mixes: dict[int, list[Pair]] = defaultdict(list)
+        for session, model, effort in pairs:
+            mixes[session].append((model, effort))
+        several = [session for session, mix in mixes.items() if len(mix) > 1]
+        shares = shares_of(several) if several else {}
+        for session, mix in mixes.items():
+            number = self.number.get(session)
+            if number is not None:
+                mix.sort()
+                self._mix(number, tuple(mix))
+                if session in shares:
+                    self._shares[number] = tuple(map(shares[session].__getitem__, mix))
+
+    def _mix(self, number: int, mix: tuple[Pair, ...]) -> None:
+        before = self._mix_of[number]
+        if before:
+            self._mixes[before].discard(number)
+            if not self._mixes[before]:
+                del self._mixes[before]
+        self._shares.pop(number, None)
+        self._mix_of[number] = mix
+        if mix:
+            self._mixes.setdefault(mix, set()).add(number)
+
+    def sharing(self, wanted: Callable[[str, str], bool]) -> tuple[set[int], dict[int, Share]]:
+        """The sessions all of whose calls are of models and efforts that are wanted; and what
+        those calls come to of the sessions of which only some are.
+        """
+        whole: set[int] = set()
+        some: dict[int, Share] = {}
+        for mix, sessions in self._mixes.items():
+            kept = [place for place, pair in enumerate(mix) if wanted(*pair)]
+            if len(kept) == len(mix):
+                whole |= sessions
+            elif kept:
+                for session in sessions:
+                    shares = self._shares[session]
+                    some[session] = joined([shares[place] for place in kept])
+        return whole, some
 
     def _count(self, number: int, sign: int) -> None:
         thread = self.thread_of[number]
@@ -111,10 +186,11 @@ class Names:
         self._numbers.append(number)
         self.sessions.append(session)
         self._keys.append(_NOBODY)
+        self._mix_of.append(())
         self.thread_of.append(0)
         self.sums.append(0)
         self.archived.append(0)
-        for values in self.ends.values():
+        for values in (*self.ends.values(), *self.plain.values()):
             values.append(-1)
         return number
 
@@ -157,6 +233,31 @@ class Names:
         sessions = chain(self.within(held.whole), held.part)
         archived = self.archived
         return (one for one in sessions if not archived[one]) if active else sessions
+
+
+def shares_of(sessions: list[int]) -> dict[int, dict[Pair, Share]]:
+    """What the calls of some sessions come to by model and effort."""
+    found: dict[int, dict[Pair, Share]] = {}
+    for session, model, effort, *row in db.rows(_SHARES, (json.dumps(sessions),)):
+        share = Share(packed(row[len(ENDS) :]), tuple(row[: len(ENDS)]))
+        found.setdefault(session, {})[model, effort] = share
+    return found
+
+
+def joined(shares: list[Share]) -> Share:
+    """Several shares as one."""
+    if len(shares) == 1:
+        return shares[0]
+    ends = zip(*(share.ends for share in shares), strict=True)
+    return Share(
+        sum(share.sums for share in shares),
+        tuple(
+            min((value for value in values if value >= 0), default=-1)
+            if name == "least_cache"
+            else max(values)
+            for name, values in zip(ENDS, ends, strict=True)
+        ),
+    )
 
 
 def packed(values: Iterable[int]) -> int:
@@ -214,7 +315,9 @@ def known() -> Iterator[Names]:
 def _bring_up(names: Names) -> None:
     try:
         with db.reading() as connection:
-            names.take(connection.execute(_ROWS, (names.mark,)))
+            since = (names.mark,)
+            names.take(connection.execute(_ROWS, since))
+            names.tell_apart(connection.execute(_PAIRS, since))
     except BaseException:
         _shared.clear()  # a part of the changes with one number may be missing
         raise

@@ -269,6 +269,11 @@ def measures(table: str = "l", needed: str = "") -> str:
     return ", ".join(f"{_fold(name)}({table}.{name}) as {name}" for name in _SUMS if name in named)
 
 
+def columns(table: str) -> str:
+    """The measures as they stand in a rollup's rows."""
+    return ", ".join(f"{table}.{name}" for name in _SUMS)
+
+
 def _fold(name: str) -> str:
     return "max" if name in _LARGEST else "min" if name in _SMALLEST else "sum"
 

@@ -121,10 +121,11 @@ def _grouped_page(
 @contextmanager
 def _text(wanted: Filter) -> Iterator[tuple[Filter, names.Names | None]]:
     """The filter with its text looked up, unless that is in every thread's title; and, if that is
-    all that is needed, the sessions in memory.
+    all that is needed, as for models and efforts, the sessions in memory.
     """
     rest = replace(wanted, text="", meant=(), found=None)
-    if not wanted.text or (slices.bare(rest) and _everywhere(wanted)):
+    asked = wanted.text or wanted.models or wanted.efforts
+    if not asked or (wanted.text and slices.bare(rest) and _everywhere(wanted)):
         yield wanted, None
         return
     with names.known() as known:
