@@ -83,16 +83,19 @@
   }
   const own = (text) => el("bdi", {}, text || "–");
 
-  // Sums of calls; a cost leaves out the calls without a price, and says so with a mark.
+  // Sums of calls; a cost leaves out the calls without a price, credits those without a rate, and each says so with a
+  // mark; another mark is for estimates.
   const SUMMED = ["totalTokens", "inputTokens", "cachedInputTokens", "uncachedInputTokens", "outputTokens"];
   function summed(listed) {
-    const sum = { calls: listed.length, unpriced: 0, costUsd: null, credits: null, latest: 0, threads: new Set() };
+    const sum = { calls: listed.length, unpriced: 0, estimated: 0, unrated: 0, costUsd: null, credits: null, latest: 0, threads: new Set() };
     for (const name of SUMMED) sum[name] = 0;
     for (const call of listed) {
       for (const name of SUMMED) sum[name] += call[name];
       if (call.costUsd === null) sum.unpriced += 1;
       else sum.costUsd = (sum.costUsd ?? 0) + call.costUsd;
-      if (call.credits !== null) sum.credits = (sum.credits ?? 0) + call.credits;
+      if (call.priceStatus === "estimated") sum.estimated += 1;
+      if (call.credits === null) sum.unrated += 1;
+      else sum.credits = (sum.credits ?? 0) + call.credits;
       sum.latest = Math.max(sum.latest, call.ms);
       sum.threads.add(call.threadId || call.sessionId || call.id);
     }
@@ -101,7 +104,7 @@
     sum.threadCount = sum.threads.size;
     return sum;
   }
-  const cost = (sum) => money(sum.costUsd) + (sum.costUsd !== null && sum.unpriced ? "+" : "");
+  const cost = (sum) => money(sum.costUsd) + (sum.costUsd === null ? "" : `${sum.estimated ? "*" : ""}${sum.unpriced ? "+" : ""}`);
   const callCost = (call) => (call.costUsd === null ? t("calls.noPrice") : money(call.costUsd) + (call.priceStatus === "estimated" ? "*" : ""));
 
   // Each view: its columns are [word, how it sorts, how it shows, only on wide pages].
@@ -354,9 +357,10 @@
       ["calls.total.new", number(sum.uncachedInputTokens)],
       ["calls.total.output", number(sum.outputTokens)],
       ["calls.total.cost", cost(sum)],
-      ["calls.total.credits", tenth(sum.credits)],
+      ["calls.total.credits", tenth(sum.credits) + (sum.credits !== null && sum.unrated ? "+" : "")],
     ];
     if (sum.unpriced) said.push(["calls.total.unpriced", number(sum.unpriced)]);
+    if (sum.credits !== null && sum.unrated) said.push(["calls.total.unrated", number(sum.unrated)]);
     $("totals").replaceChildren(...said.map(([word, value]) => el("div", {}, el("dt", {}, upper(t(word))), el("dd", {}, value))));
   }
 
@@ -386,7 +390,7 @@
     $("dates").hidden = $("range").value !== "custom";
     $("clear").hidden = FIELDS.every((name) => wanted[name] === unset(name));
     $("marks").hidden = !(listed ?? []).some((call) => call.costUsd === null) || !(listed ?? []).some((call) => call.costUsd !== null);
-    $("estimated").hidden = state.view !== "calls" || !state.listed.some((call) => call.priceStatus === "estimated");
+    $("estimated").hidden = !(listed ?? []).some((call) => call.priceStatus === "estimated");
   }
 
   function changed(typing = false) {
@@ -399,9 +403,12 @@
   // The days of the chosen time, counted back from the day of the page.
   function dated() {
     const DAY = 86400000;
-    const back = { today: 0, "7d": 6, "30d": 29 }[$("range").value];
-    $("from").value = back === undefined ? "" : dayOf(made - back * DAY);
-    $("to").value = back === undefined ? "" : dayOf(made);
+    const today = dayOf(made);
+    // A day is a name; in UTC no summer time moves the sums, and a week begins on Monday.
+    const noon = new Date(`${today}T12:00Z`);
+    const back = { today: 0, week: (noon.getUTCDay() + 6) % 7, "7d": 6, month: noon.getUTCDate() - 1, "30d": 29 }[$("range").value];
+    $("from").value = back === undefined ? "" : new Date(noon - back * DAY).toISOString().slice(0, 10);
+    $("to").value = back === undefined ? "" : today;
   }
 
   function ranged() {
@@ -425,7 +432,7 @@
     choices("effort", calls.map((call) => call.effort ?? ""));
     choices("project", calls.map((call) => call.project ?? ""));
     choices("price", calls.map((call) => call.priceStatus), (value) => t(`calls.price.${value}`));
-    for (const name of ["all", "today", "7d", "30d", "custom"]) $("range").append(el("option", { value: name }, t(`range.${name}`)));
+    for (const name of ["all", "today", "week", "7d", "month", "30d", "custom"]) $("range").append(el("option", { value: name }, t(`range.${name}`)));
     for (const [name, view] of Object.entries(VIEWS)) {
       const to = () => { state.view = name; changed(); };
       $("views").append(el("button", { type: "button", "data-view": name, on: to }, t(view.word)));

@@ -31,8 +31,9 @@ COLUMNS = (
 WORDS = (
     "snapshot.made", "snapshot.all", "snapshot.newest", "snapshot.matching", "filter.any",
     "filter.reversed", "filter.confidence", "range.all", "range.today", "range.7d", "range.30d",
-    "range.custom", "calls.title", "threads.title", "report.projects", "report.models",
-    "report.days", "series.day", "series.calls", "threads.col.latest", "threads.col.attention",
+    "range.week", "range.month", "range.custom", "calls.title", "threads.title",
+    "report.projects", "report.models", "report.days", "series.day", "series.calls",
+    "threads.col.latest", "threads.col.attention",
     "threads.kind", "threads.kind.main", "threads.kind.subagent", "threads.kind.review",
     "threads.kind.title", "calls.noMatch", "calls.noPrice", "calls.more", "calls.shown",
     "calls.col.time", "calls.col.thread", "calls.col.project", "calls.col.model",
@@ -45,8 +46,8 @@ WORDS = (
     "calls.initiator.agent", "calls.initiator.tool", "calls.initiator.compaction",
     "calls.initiator.unknown", "calls.total.calls", "calls.total.tokens", "calls.total.cached",
     "calls.total.new", "calls.total.output", "calls.total.cost", "calls.total.credits",
-    "calls.total.unpriced", "call.written", "call.creditOf", "unit.ms", "unit.s", "unit.m",
-    "unit.h", "unit.d",
+    "calls.total.unpriced", "calls.total.unrated", "call.written", "call.creditOf", "unit.ms",
+    "unit.s", "unit.m", "unit.h", "unit.d",
 )  # fmt: skip
 _FILES = Path(__file__).parent
 

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,12 @@ def test_a_time_is_counted_back_from_the_page(written: Written, watched: Watched
     page.go_back()  # typing is no step of its own
     expect(page).not_to_have_url(re.compile("#"))
     matching(page, written.calls, written.calls)
+    for named, days in (("This week", 7), ("This month", 31)):
+        page.get_by_label("Time").select_option(label=named)
+        begin, end = (page.locator(f"#{one}").input_value() for one in ("from", "to"))
+        first, last = date.fromisoformat(begin), date.fromisoformat(end)
+        assert 0 <= (last - first).days < days
+        assert (first.weekday() == 0) if days == 7 else (first.day == 1)
 
 
 @pytest.mark.parametrize(
