@@ -44,8 +44,9 @@ def table(
     if not rows:
         return _NOTHING.get(kind, "")
     columns = _COLUMNS[kind]
-    lines = [[title for _, title in columns]]
-    lines += [[_text(key, row) for key, _ in columns] for row in rows]
+    marks = max(len(_mark(row)) for row in rows)  # figures keep their places beside these
+    lines = [[title + " " * marks * (key == "costUsd") for key, title in columns]]
+    lines += [[_text(key, row, marks) for key, _ in columns] for row in rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     text = "\n".join(
         "  ".join(
@@ -90,12 +91,12 @@ def _mark(row: dict[str, Any]) -> str:
 _AS = {"usd": "costUsd", "ratio": "cacheRatio"}
 
 
-def _text(key: str, row: dict[str, Any]) -> str:
+def _text(key: str, row: dict[str, Any], marks: int) -> str:
     unit = row.get("unit") if key == "value" else None
     if unit == "percent" and row["value"] is not None:
         return percent(row["value"] / 100)
     cell = _AS.get(unit or "", key)
-    return _cell(cell, _called(key, row)) + (_mark(row) if cell == "costUsd" else "")
+    return _cell(cell, _called(key, row)) + (_mark(row).ljust(marks) if cell == "costUsd" else "")
 
 
 def _called(key: str, row: dict[str, Any]) -> Any:

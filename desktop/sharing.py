@@ -24,6 +24,7 @@ table{border-collapse:separate;border-spacing:0;width:100%}
 th,td{padding:7px 12px;border-bottom:1px solid var(--line);text-align:start}
 th{color:var(--muted);font-size:12px;font-weight:500}tr:last-child td{border-bottom:0}
 td.n,th.n{text-align:end;white-space:nowrap;font-variant-numeric:tabular-nums}
+td.n,th.n{padding-inline-end:18px}.m{display:inline-block;width:0}
 meter{width:100%;min-width:6rem;height:10px;border:0;background:var(--sunken);vertical-align:middle}
 meter::-webkit-meter-bar{background:var(--sunken);border:0;height:10px}
 meter::-webkit-meter-optimum-value{background:var(--bar)}
@@ -115,7 +116,7 @@ class Speech:
         """What a sum costs, with a mark when a price in it is an estimate, and one when some of
         its calls have no price.
         """
-        return self.money(row["costUsd"]) + "".join(mark for mark, of, _ in MARKS if of(row))
+        return self.money(row["costUsd"]) + marks(row)
 
     def credits(self, row: Mapping[str, Any]) -> str:
         """Codex credits, with a mark when some calls have no credit rate."""
@@ -145,6 +146,11 @@ MARKS: tuple[tuple[str, Callable[[Mapping[str, Any]], bool], str], ...] = (
     (GUESSED, guessed, "cost.estimated"),
     (PARTLY, partly, "report.partly"),
 )
+
+
+def marks(row: Mapping[str, Any]) -> str:
+    """The marks that stand beside a cost."""
+    return "".join(mark for mark, of, _ in MARKS if of(row))
 
 
 def page(speech: Speech, figures: Mapping[str, Any], about: Mapping[str, Any]) -> str:
@@ -258,7 +264,7 @@ def _days(speech: Speech, days: Sequence[dict[str, Any]]) -> str:
     rows = [
         f"<tr><td>{escape(day['day'])}</td><td><meter max={most} value={tokens}></meter></td>"
         f"{_n(speech.number(tokens))}{_n(speech.number(day['calls']))}"
-        f"{_n(speech.number(day['sessions']))}{_n(speech.cost(day))}</tr>"
+        f"{_n(speech.number(day['sessions']))}{_cost(speech, day)}</tr>"
         for day, tokens in sorted(zip(days, sums, strict=True), key=lambda one: one[0]["day"])
     ]
     heads = ("series.day", "", "calls.col.tokens", "series.calls", "trends.sessions", "series.cost")
@@ -295,7 +301,7 @@ _FIGURES = ("calls.col.tokens", "series.calls", "calls.col.cache", "series.cost"
 def _figures(speech: Speech, row: dict[str, Any]) -> str:
     return (
         f"{_n(speech.number(row['totalTokens']))}{_n(speech.number(row['calls']))}"
-        f"{_n(speech.share(row['cacheRatio']))}{_n(speech.cost(row))}"
+        f"{_n(speech.share(row['cacheRatio']))}{_cost(speech, row)}"
     )
 
 
@@ -309,6 +315,12 @@ def _table(speech: Speech, title: str, heads: Sequence[str], texts: int, rows: A
         for place, key in enumerate(heads)
     )
     return f"<h2>{speech.word(title)}</h2><table><tr>{head}</tr>{body}</table>"
+
+
+def _cost(speech: Speech, row: Mapping[str, Any]) -> str:
+    """A cost whose marks hang behind it, so that the figures of a column stand by their point."""
+    figure, marked = speech.money(row["costUsd"]), marks(row)
+    return _n(f"{figure}<span class=m>{marked}</span>" if marked else figure)
 
 
 def _n(text: str) -> str:
