@@ -269,6 +269,7 @@ def _window(window: Window, now: int, source: str, account: str | None) -> dict[
         "accountId": account,
         "usedPercent": used,
         "remainingPercent": left,
+        "level": None if left is None else allowance.level(left),
         "windowMinutes": window.minutes,
         "resetAt": iso(window.resets_at),
         "observedAt": iso(window.observed_at),

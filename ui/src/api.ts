@@ -368,6 +368,7 @@ export interface ThreadRow {
   totalTokens: number;
   costUsd: number | null;
   unpriced: number;
+  estimated?: number;
   priceStatus: "exact" | "estimated" | "mixed" | "unpriced";
   credits: number | null;
   cacheRatio: number | null;

@@ -336,8 +336,10 @@ function Names({ call }: { call: Investigated }) {
       UNKNOWN
     );
   return (
-    <section className="card">
-      <h2>{t("requests.ids")}</h2>
+    <details className="card ids">
+      <summary>
+        <h2>{t("requests.ids")}</h2>
+      </summary>
       <Facts
         rows={[
           [t("calls.callId"), id(call.id, "calls.callId")],
@@ -352,6 +354,6 @@ function Names({ call }: { call: Investigated }) {
           [t("call.logPlace"), exact(call.log?.offset)],
         ]}
       />
-    </section>
+    </details>
   );
 }

@@ -113,6 +113,7 @@ function Loaded({ thread }: { thread: ThreadDetail }) {
               [t("calls.provider"), tIf(`provider.${thread.provider}`, thread.provider)],
               [t("calls.col.model"), mix(thread.models)],
               [t("calls.col.effort"), mix(thread.efforts)],
+              [t("threads.pricing"), priced(thread)],
               [t("threads.started"), full(thread.startedAt)],
               [t("threads.col.latest"), full(thread.lastAt)],
               [t("calls.col.duration"), duration(thread.durationMs)],
@@ -145,6 +146,16 @@ function Loaded({ thread }: { thread: ThreadDetail }) {
       </section>
     </>
   );
+}
+
+/** How sure the cost is, and how many calls are not in it. */
+function priced({ calls, costUsd, unpriced, estimated = 0 }: ThreadDetail): string {
+  if (costUsd === null) return t("calls.price.unpriced");
+  const some = estimated + unpriced < calls ? "mixed" : "estimated";
+  return beside([
+    t(`calls.price.${estimated ? some : "exact"}`),
+    unpriced > 0 && t("trends.unpriced", { count: unpriced }),
+  ]);
 }
 
 /** The thread carries much, and that no longer helps. */

@@ -2,17 +2,18 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useId, useState, type ReactNode } from "react";
 import { nameIn, useNames } from "../accounts";
-import { copiedName, windowName } from "../allowance";
+import { copiedName, mark, windowName } from "../allowance";
 import { api, send, type Allowance, type ApiError } from "../api";
 import { ago, pair, percent, reset, UNKNOWN, when } from "../format";
 import { useNow } from "../hooks";
 import { say } from "../say";
 import { t } from "../words";
+import { Sign } from "./Sign";
 import { copiedLeft, leftOf } from "./Sources";
 
 interface Observed extends Pick<
   Allowance,
-  "key" | "name" | "remainingPercent" | "windowMinutes" | "resetAt" | "observedAt"
+  "key" | "name" | "level" | "remainingPercent" | "windowMinutes" | "resetAt" | "observedAt"
 > {
   source: "account" | "log";
   accountId: string | null;
@@ -47,6 +48,7 @@ export function AllowanceCard() {
         <h2>{t("allowance.title")}</h2>
         <span className="note">{t("allowance.source")}</span>
       </div>
+      {found.observed.length + found.copied.length === 0 && <p className="note">{t("allowance.empty")}</p>}
       {found.observed.length + found.copied.length > 0 && (
         <div className="scroll" tabIndex={0} role="group" aria-label={t("allowance.title")}>
           <table className="unbroken allowance">
@@ -72,6 +74,8 @@ export function AllowanceCard() {
                   key={`${one.accountId}${one.key}`}
                   who={one.source === "log" ? t("allowance.log") : (nameIn(accounts, one.accountId) ?? UNKNOWN)}
                   window={windowName(one, one.key === "primary" ? "primary" : "secondary")}
+                  level={leftOf(one, now) === null ? null : one.level}
+                  over={one.remainingPercent === null && Date.parse(one.resetAt ?? "") <= now}
                   figures={[leftOf(one, now), one.leftOnPace.hour, one.leftOnPace.today]}
                   reset={reset(one.resetAt, now)}
                   out={one.runsOutAt ? when(one.runsOutAt, now) : UNKNOWN}
@@ -98,16 +102,24 @@ export function AllowanceCard() {
   );
 }
 
+/** A level as a word; "" where there is nothing to mind. */
+function told(level: Allowance["level"]): string {
+  return level === "low" || level === "critical" || level === "spent" ? t(`meter.${level}`) : "";
+}
+
 interface RowProps {
   who: string;
   window: ReactNode;
+  level?: Allowance["level"];
+  /** What was seen holds no more, and nobody has told since. */
+  over?: boolean;
   figures: (number | null)[];
   reset: ReactNode;
   out: string;
   seen: string;
 }
 
-function Row({ who, window, figures, reset: resets, out, seen }: RowProps) {
+function Row({ who, window, level = null, over = false, figures, reset: resets, out, seen }: RowProps) {
   return (
     <tr title={pair(t("allowance.seen"), seen)}>
       <th scope="row">
@@ -116,6 +128,9 @@ function Row({ who, window, figures, reset: resets, out, seen }: RowProps) {
       <td>{window}</td>
       {figures.map((figure, index) => (
         <td key={index} className="num">
+          {index === 0 && <Sign mark={mark(level)} />}
+          {index === 0 && over && <span className="note">{t("allowance.over")} · </span>}
+          {index === 0 && told(level) && <span className="note">{told(level)} · </span>}
           {figure === null ? UNKNOWN : percent(figure)}
           {index === 0 && <span className="narrow-only note">{seen}</span>}
         </td>

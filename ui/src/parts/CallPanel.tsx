@@ -73,21 +73,10 @@ function Loaded({
           {t("calls.next")} <Arrow to="on" />
         </button>
       </div>
+      <Advice call={call} />
       <section>
-        <h3>{t("calls.exact")}</h3>
-        <Facts
-          rows={[
-            [t("calls.col.tokens"), exact(call.totalTokens)],
-            [
-              t("call.cumulative"),
-              <span key="s" title={t("call.cumulative.title")}>{exact(call.cumulativeTokens)}</span>,
-            ],
-            [t("calls.col.input"), exact(call.inputTokens)],
-            [t("calls.col.cached"), exact(call.cachedInputTokens)],
-            [t("calls.col.output"), exact(call.outputTokens)],
-            [t("calls.col.reasoning"), exact(call.reasoningTokens)],
-          ]}
-        />
+        <h3>{t("call.rates")}</h3>
+        <Rates call={call} />
       </section>
       <section>
         <h3>{t("calls.derived")}</h3>
@@ -106,10 +95,21 @@ function Loaded({
         />
       </section>
       <section>
-        <h3>{t("call.rates")}</h3>
-        <Rates call={call} />
+        <h3>{t("calls.exact")}</h3>
+        <Facts
+          rows={[
+            [t("calls.col.tokens"), exact(call.totalTokens)],
+            [
+              t("call.cumulative"),
+              <span key="s" title={t("call.cumulative.title")}>{exact(call.cumulativeTokens)}</span>,
+            ],
+            [t("calls.col.input"), exact(call.inputTokens)],
+            [t("calls.col.cached"), exact(call.cachedInputTokens)],
+            [t("calls.col.output"), exact(call.outputTokens)],
+            [t("calls.col.reasoning"), exact(call.reasoningTokens)],
+          ]}
+        />
       </section>
-      <Advice call={call} />
       <section>
         <h3>{t("calls.witnesses")}</h3>
         <Witnesses call={call} accounts={accounts} />
@@ -118,8 +118,8 @@ function Loaded({
         <h3>{t("call.place")}</h3>
         <Place call={call} />
       </section>
-      <section>
-        <h3>{t("requests.ids")}</h3>
+      <details className="ids">
+        <summary>{t("requests.ids")}</summary>
         <Facts
           rows={[
             [t("calls.callId"), <Id key="c" id={call.id} label={t("calls.callId")} />],
@@ -128,7 +128,7 @@ function Loaded({
             [t("calls.provider"), tIf(`provider.${call.provider}`, call.provider)],
           ]}
         />
-      </section>
+      </details>
     </div>
   );
 }

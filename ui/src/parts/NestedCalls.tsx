@@ -28,7 +28,7 @@ interface Props {
 }
 
 function placed({ key, number }: Column): string {
-  return `${number ? "num" : ""} ${WIDE.includes(key) ? "wide-only" : ""}`;
+  return `${number ? "num" : ""} ${key === "model" ? "clip" : ""} ${WIDE.includes(key) ? "wide-only" : ""}`;
 }
 
 /** Whose work a call was, where it was not the thread's own: "sub-agent · explorer". */
