@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from server.config import Config
-from server.ingest import claude
+from server.ingest import claude, codex, scan
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db
@@ -58,6 +60,21 @@ def test_the_same_whichever_log_is_read_first(
         "msg_1": A, "msg_2": A, "msg_3": f"{A}:agent-77", "msg_4": "agent-99",
         "msg_5": "agent-99", "msg_6": B,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_main_that_comes_later_by_a_scan_is_the_head(
+    config: Config, compiled_part: Any, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    monkeypatch.setattr(codex, "usual", compiled_part if compiled else None)
+    for logs in ({BELOW: LOGS[BELOW]}, LOGS):
+        put(config, logs)
+        scan.run(config)
+    with closing(sqlite3.connect(config.data_dir / "usage.db")) as connection:
+        heads = dict(
+            connection.execute("select s.key, h.key from session s join session h on h.id = s.head")
+        )
+    assert heads == {f"{A}:agent-77": A, "agent-99": A}
 
 
 @pytest.mark.parametrize("missing", [None, OWN], ids=["all", "the session's own log is gone"])

@@ -78,7 +78,7 @@ class Bulk:
         # Claude's sessions of this load, which may have several files: number and folder, and
         # the log that tells this (`claude.foremost`).
         self._claude: dict[str, tuple[int, str | None, Foremost]] = {}
-        self._helpers = False  # whether Claude's sub-agents are among the sessions
+        self._led = False  # whether sessions of Claude are among them, which may have sub-agents
         self._joined = False  # whether rows of the chunk are of a session of another number
         self._elsewhere: set[str] = set()  # of which the ledger has stored a file
         for key, thread, parent in db.rows("select key, thread, parent from session"):
@@ -392,7 +392,7 @@ class Bulk:
     def finish(self, connection: sqlite3.Connection) -> None:
         """Tell of all sessions together what no file tells; in the last transaction."""
         self.write(connection)
-        if self._helpers:
+        if self._led:
             lead(connection)
 
     def _finish(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> None:
@@ -452,7 +452,7 @@ class Bulk:
             named = claude.is_own(job.source.name)  # what a sub-agent is asked is no person's word
             self._told.append(_thread_row(batch, meta, thread, "claude", named))
             self._claude[key] = session, meta["cwd"], place
-            self._helpers |= bool(meta["parent"])
+            self._led = True
         self._adopt(connection, reads)
 
     def _thread(self, key: str, meta: dict[str, Any]) -> str:
