@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, compress, repeat
 from operator import contains
+from sys import intern
 from typing import Any, NamedTuple
 
 from server.store import db
@@ -47,16 +48,18 @@ _SHIFTS = {name: place * _BITS for place, name in enumerate(FIELDS)}
 _HALF, _WHOLE = 1 << (_BITS - 1), 1 << _BITS
 _CHANGES = "select coalesce(max(change), 0) from session_name"
 _ROWS = (
-    "select n.change, n.session, n.thread, n.key, u.archived, "  # noqa: S608
+    "select n.change, n.session, n.thread, n.key, u.archived, coalesce(s.head, n.session), "  # noqa: S608
     f"{', '.join(f'coalesce(u.{name}, -1)' for name in ENDS)}, "
     f"{', '.join(_MADE.get(name, f'coalesce(u.{name}, 0)') for name in FIELDS)} "
     "from session_name n left join session_usage u on u.session = n.session "
     "left join session s on s.id = n.session where n.change > ? order by n.change"
 )
 # What the calls of sessions are of, and what they come to by that.
-_PAIRS = (
-    "select distinct l.session, l.model, l.effort from session_name n cross join stretch l "
-    "on l.session = n.session where n.change > ?"
+HEADINGS = ("model", "project", "account")
+SEVERAL = 0  # no day has this number
+_CELLS = (
+    "select distinct l.session, l.day, l.effort, l.model, l.project, l.account "
+    "from session_name n cross join stretch l on l.session = n.session where n.change > ?"
 )
 _MADE_OF = [_MADE.get(name, f"u.{name}") for name in FIELDS]
 _SHARES = (
@@ -69,7 +72,7 @@ _SHARES = (
 )
 Pair = tuple[str, str]  # a model and an effort
 _NOBODY = "\0"  # no text has it
-_FIRST = 5  # columns before the ends
+_FIRST = 6  # columns before the ends
 _SUMS = _FIRST + len(ENDS)
 _PLAIN_AT = [(name, _SUMS + FIELDS.index(name)) for name in PLAIN]
 
@@ -93,6 +96,9 @@ class Names:
         self.ends = {name: array("q") for name in ENDS}
         self.plain = {name: array("q") for name in PLAIN}
         self.archived = bytearray()
+        self.counted = array("q")  # the session as which each counts
+        self.day = array("q")  # of each session, of the zone that is set
+        self.labels: dict[str, list[str | None]] = {name: [] for name in HEADINGS}  # None: several
         self._mixes: dict[tuple[Pair, ...], set[int]] = {}  # sessions by what their calls are of
         self._mix_of: list[tuple[Pair, ...]] = []
         self._shares: dict[int, tuple[Share, ...]] = {}  # of each of a mix, where it is of several
@@ -108,7 +114,7 @@ class Names:
     def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Learn changes, the oldest first; a session without a thread is none any more."""
         for row in rows:
-            self.mark, session, thread, key, archived = row[:_FIRST]
+            self.mark, session, thread, key, archived, counted = row[:_FIRST]
             number = self.number.get(session)
             if number is not None:
                 self._count(number, -1)
@@ -122,6 +128,7 @@ class Names:
             self.number[session] = number
             self.thread_of[number] = self._thread(thread)
             self._keys[number], self.archived[number] = folded(key or ""), archived
+            self.counted[number] = counted
             for place, name in enumerate(ENDS, _FIRST):
                 self.ends[name][number] = row[place]
             self.sums[number] = packed(row[_SUMS:])
@@ -129,11 +136,22 @@ class Names:
                 self.plain[name][number] = row[place]
             self._count(number, 1)
 
-    def tell_apart(self, pairs: Iterable[tuple[int, str, str]]) -> None:
-        """Learn which models and efforts the calls of changed sessions are of."""
+    def tell_apart(self, cells: Iterable[tuple[Any, ...]]) -> None:
+        """Learn which days, models, efforts and so on the calls of changed sessions are of."""
         mixes: dict[int, list[Pair]] = defaultdict(list)
-        for session, model, effort in pairs:
-            mixes[session].append((model, effort))
+        known: set[int] = set()
+        for session, day, effort, *labels in cells:
+            pair, number = (labels[0], effort), self.number.get(session)
+            if pair not in mixes[session]:
+                mixes[session].append(pair)
+            if number is None:
+                continue
+            first = number not in known
+            known.add(number)
+            self.day[number] = day if first or self.day[number] == day else SEVERAL
+            for name, label in zip(HEADINGS, labels, strict=True):
+                column = self.labels[name]
+                column[number] = intern(label) if first or column[number] == label else None
         several = [session for session, mix in mixes.items() if len(mix) > 1]
         shares = shares_of(several) if several else {}
         for session, mix in mixes.items():
@@ -187,6 +205,10 @@ class Names:
         self.sessions.append(session)
         self._keys.append(_NOBODY)
         self._mix_of.append(())
+        self.day.append(SEVERAL)
+        self.counted.append(0)
+        for column in self.labels.values():
+            column.append(None)
         self.thread_of.append(0)
         self.sums.append(0)
         self.archived.append(0)
@@ -317,7 +339,7 @@ def _bring_up(names: Names) -> None:
         with db.reading() as connection:
             since = (names.mark,)
             names.take(connection.execute(_ROWS, since))
-            names.tell_apart(connection.execute(_PAIRS, since))
+            names.tell_apart(connection.execute(_CELLS, since))
     except BaseException:
         _shared.clear()  # a part of the changes with one number may be missing
         raise

@@ -434,6 +434,7 @@ def _other_days() -> None:
         _know_days(connection)
         connection.execute("delete from stretch")
         connection.execute(f"{_INSERT_STRETCH} group by 1, 2, 3, 4, 5, 6, 7, 8")
+        connection.execute(f"update session_name set change = {_NEXT}")  # noqa: S608
         for table in ("day_sessions", "archived_usage"):
             connection.execute(f"delete from {table}")  # noqa: S608 - our own words
         for statement in (_COUNT_SESSIONS, *_COUNT_ARCHIVED):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.store import db
 from server.times import iso
-from server.usage import finding, slices
+from server.usage import finding, names, slices, textdays
 from server.usage.calls import cost_usd, told_reasoning
 from server.usage.days import QUARTER, Days, chosen
 from server.usage.slices import Filter
@@ -87,28 +88,58 @@ def series(
     from the slices. Of `wanted`, the text and the names of provider, models, efforts, projects
     and accounts count. Counting each day's sessions costs the most; without them it is 0.
     """
+    with _asked(first, last, wanted, _local(zone)) as asked:
+        return _series(asked, by, sessions)
+
+
+class _Asked(NamedTuple):
+    first: str
+    last: str
+    wanted: Filter
+    local: Days
+    texts: textdays.TextDays | None = None  # where sessions in memory tell the days
+
+
+@contextmanager
+def _asked(first: str, last: str, wanted: Filter, local: Days) -> Iterator[_Asked]:
+    """Some days with the filter, its text looked up if it has one."""
+    slices.refresh()
+    if wanted.text and slices.by_day(_within(first, last, wanted, local), local):
+        with names.known() as known:
+            seen = finding.found(wanted, listed=False)
+            if textdays.does(seen):
+                texts = textdays.TextDays(seen, known, first, last)
+                yield _Asked(first, last, seen, local, texts)
+                return
+    yield _Asked(first, last, finding.found(wanted), local)
+
+
+def _series(asked: _Asked, by: str, sessions: bool) -> dict[str, Any]:
+    first, last, wanted, local, texts = asked
     heading = by if by != "kind" else "model"
-    local, wanted = _local(zone), finding.found(wanted)
-    if slices.bare(replace(wanted, provider="")) and slices.by_day(
+    if texts is not None:
+        found = texts.sums()
+        named = texts.named(heading) if by != "kind" else []
+    elif slices.bare(replace(wanted, provider="")) and slices.by_day(
         _within(first, last, wanted, local), local
     ):
         # Under each heading a day's sums are the same; there are fewer models than projects.
         found = _rolled(first, last, "model", wanted)
         named = _named(first, last, heading, wanted) if by != "kind" else []
     else:
-        cut = list(_sliced(first, last, heading, wanted, local))
+        cut = [*_sliced(first, last, heading, wanted, local)]
         found = [(day, sums) for day, _, sums in cut]
         named = [(day, name, sums[1] + sums[3]) for day, name, sums in cut] if by != "kind" else []
     rows = {day: _empty(day) for day in _between(first, last)}
     for day, sums in found:
         _add(rows[day], sums)
-    names = _tell_apart(rows, named, _UNNAMED.get(by, ""))
-    for day, count in _sessions(first, last, wanted, local) if sessions else ():
+    labels = _tell_apart(rows, named, _UNNAMED.get(by, ""))
+    for day, count in _sessions(asked) if sessions else ():
         rows[day]["sessions"] = count
     for row in rows.values():
         _finish(row, by)
     kinds = _told_kinds(list(rows.values()), wanted.provider)
-    ordered = sorted(names, key=lambda name: (-names[name], name)) if names else kinds
+    ordered = sorted(labels, key=lambda name: (-labels[name], name)) if labels else kinds
     return {"days": list(rows.values()), "names": ordered if by != "kind" else kinds}
 
 
@@ -148,7 +179,7 @@ def summary(
     first: str, last: str, now: int, *, zone: str = "", wanted: Filter = EVERYTHING
 ) -> dict[str, Any]:
     """The sums of a range, the year so far, today, and three calendar weeks (from Monday)."""
-    local, wanted = _local(zone), finding.found(wanted)
+    local = _local(zone)
     today = date.fromisoformat(local.of(now))
     monday = today - timedelta(days=today.weekday())
     spans = [
@@ -162,10 +193,10 @@ def summary(
     begin, end = min(start for start, _ in spans), max(stop for _, stop in spans)
     if (end - begin).days >= LONGEST:
         begin = spans[0][0]
-    days = series(begin.isoformat(), end.isoformat(), zone=zone, wanted=wanted, sessions=False)[
-        "days"
-    ]
-    listed = [_sum(days, start, stop, wanted, local) for start, stop in spans]
+    with _asked(begin.isoformat(), end.isoformat(), wanted, local) as asked:
+        days = _series(asked, "kind", False)["days"]
+        among = asked.texts.sessions() if asked.texts else None
+        listed = [_sum(days, start, stop, asked, among) for start, stop in spans]
     return {
         "range": listed[0],
         "ytd": listed[1],
@@ -220,18 +251,14 @@ def _singly(wanted: Filter) -> bool:
 
 
 def _sum(
-    days: list[dict[str, Any]], start: date, stop: date, wanted: Filter, local: Days
+    days: list[dict[str, Any]],
+    start: date,
+    stop: date,
+    asked: _Asked,
+    among: dict[int, set[int]] | None,
 ) -> dict[str, Any]:
     first, last = start.isoformat(), stop.isoformat()
     inside = [day for day in days if first <= day["day"] <= last]
-    source, values = slices.summed(_within(first, last, wanted, local))
-    if (stop - start).days > _LONG:
-        # So the index by session is walked, in whose order each session is counted at once.
-        source = source.replace("l.day", "+l.day")
-    sessions = db.rows(
-        f"select count(*) from (select distinct l.session {source} and l.session != 0)",  # noqa: S608
-        values,
-    )
     used = [(_tokens(day), day["day"]) for day in inside if day["calls"]]
     highest = max(used, key=lambda one: (one[0], one[1])) if used else None
     count, unpriced, estimated = (
@@ -243,13 +270,31 @@ def _sum(
         "to": last,
         "calls": count,
         "tokens": sum(tokens for tokens, _ in used),
-        "sessions": sessions[0][0] - slices.over(source, values).get(0, 0),
+        "sessions": (
+            _distinct(start, stop, asked.wanted, asked.local)
+            if among is None
+            else textdays.between(among, start, stop)
+        ),
         "daysWithUsage": len(used),
         "highestDay": {"day": highest[1], "tokens": highest[0]} if highest else None,
         "costUsd": cost_usd(round(cost * 1e6), count, unpriced),
         "unpriced": unpriced,
         "estimated": estimated,
     }
+
+
+def _distinct(start: date, stop: date, wanted: Filter, local: Days) -> int:
+    """How many sessions had calls on some days."""
+    first, last = start.isoformat(), stop.isoformat()
+    source, values = slices.summed(_within(first, last, wanted, local))
+    if (stop - start).days > _LONG:
+        # So the index by session is walked, in whose order each session is counted at once.
+        source = source.replace("l.day", "+l.day")
+    sessions = db.rows(
+        f"select count(*) from (select distinct l.session {source} and l.session != 0)",  # noqa: S608
+        values,
+    )
+    return int(sessions[0][0]) - slices.over(source, values).get(0, 0)
 
 
 def _tokens(day: dict[str, Any]) -> int:
@@ -265,8 +310,12 @@ def _within(first: str, last: str, wanted: Filter, local: Days) -> Filter:
     )
 
 
-def _sessions(first: str, last: str, wanted: Filter, local: Days) -> Iterable[tuple[str, int]]:
+def _sessions(asked: _Asked) -> Iterable[tuple[str, int]]:
     """How many sessions had a call on each day."""
+    first, last, wanted, local, texts = asked
+    if texts is not None:
+        found = texts.sessions().items()
+        return [(date.fromordinal(day).isoformat(), len(among)) for day, among in found]
     slices.refresh()
     inside = _within(first, last, wanted, local)
     source, values = slices.summed(inside, local=local)
