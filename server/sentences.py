@@ -383,6 +383,7 @@ SENTENCES = {
     "connect.unremovable": "{file} cannot be removed: {why}.",
     "connect.noBackup": "The backup cannot be kept in {folder}: {why}. Nothing was changed.",
     "connect.changedNow": "The file changed just now. Look at the change again.",
+    "prices.other": "Nothing was changed: {why}.",
     "prices.unknown": (
         "No prices were understood in this text. Give a pricing.json, or the price page as "
         "Markdown ({why})."

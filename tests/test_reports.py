@@ -733,6 +733,7 @@ def test_dollars_are_not_taken_for_credits_nor_credits_for_dollars(
     ):
         brimline(*words, code=1)
         assert instead in brimline.error
+        assert ("Nothing was changed: it " in brimline.error) is ("--source-file" in words)
     assert brimline.json("calls", "--limit", "0")["rows"] == before
     brimline("update-pricing", "--source-file", str(pin))
     brimline("update-rate-card", "--source-file", str(card))

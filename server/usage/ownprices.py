@@ -28,6 +28,10 @@ SCHEMA = "codex-usage-tracker-pricing-v1"
 UNIT = "credits per million tokens: input, cached input, output"
 
 
+class _OtherKindError(ValueError):
+    """A rate card where prices belong, or prices where a rate card does."""
+
+
 def read(text: str, tier: str = "standard", *, card: bool = False) -> dict[str, Any]:
     """A pricing.json from the text of one, or of OpenAI's price page; with `card` a rate card.
 
@@ -37,6 +41,10 @@ def read(text: str, tier: str = "standard", *, card: bool = False) -> dict[str, 
         given = json.loads(text) if text.lstrip().startswith("{") else {"models": _page(text, tier)}
         if not (credits if card else tables)(given)["models"]:
             raise ValueError(say("why.noModel"))
+    except _OtherKindError as error:
+        raise Unprocessable(
+            say("prices.other", why=str(error)), code="pricing_not_understood"
+        ) from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Unprocessable(
             say("prices.unknown", why=why(error)[:120]),
@@ -74,7 +82,7 @@ def _page(text: str, tier: str) -> dict[str, Any]:
 def tables(given: dict[str, Any]) -> dict[str, Any]:
     """The table that `pricing.use` takes. Raises `ValueError` naming what does not fit."""
     if _kind(given) == "credits":
-        raise ValueError(say("why.isCredits"))
+        raise _OtherKindError(say("why.isCredits"))
     return _tables(given)
 
 
@@ -117,7 +125,7 @@ def _models(given: dict[str, Any]) -> Any:
 def credits(given: dict[str, Any]) -> dict[str, Any]:
     """The same for a rate card in credits."""
     if _kind(given) == "dollars":
-        raise ValueError(say("why.isDollars"))
+        raise _OtherKindError(say("why.isDollars"))
     made = _tables(given)
     return {**made, "models": {name: rows[0]["standard"] for name, rows in made["models"].items()}}
 
