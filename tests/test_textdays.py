@@ -51,6 +51,7 @@ def tree(config: Config, database: None) -> Tree:
 def charts(wanted: Filter, first: str, last: str, zone: str, now: int) -> list[Any]:
     return [
         *(trends.series(first, last, by=by, zone=zone, wanted=wanted) for by in trends.HEADINGS),
+        trends.heat(first, last, zone=zone, wanted=wanted),
         trends.summary(first, last, now, zone=zone, wanted=wanted),
     ]
 

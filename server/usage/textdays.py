@@ -13,7 +13,7 @@ from typing import Any
 
 from server.store import db
 from server.usage import names, slices
-from server.usage.slices import Filter, Held
+from server.usage.slices import Filter, Found, Held
 
 _TOLD = ("calls", "input", "cached", "output", "reasoning", "cost", "unpriced", "estimated")
 
@@ -69,8 +69,13 @@ class TextDays:
             totals[key] = totals.get(key, 0) + first[session] + output[session]
         read = self._read(apart, f"l.day, l.{heading}, sum(l.input + l.output)", "1, 2")
         listed = [(at, name, tokens) for (at, name), tokens in totals.items()]
-        days = {at: _name(at) for at, *_ in (*listed, *read)}
+        days = {at: _name(at) for at in {*self._at, *(row[0] for row in read)}}
         return [(days[at], name, tokens) for at, name, tokens in (*listed, *read)]
+
+    def listed(self) -> Filter:
+        """The filter with no other sessions named than may have calls on these days."""
+        ids = map(self._known.sessions.__getitem__, (*self._one, *self._several))
+        return replace(self._wanted, found=Found(str([*ids]), (), ()))
 
     def _read(self, sessions: list[int], columns: str, by: str) -> list[tuple[Any, ...]]:
         """What the rows of each day say of some of the sessions."""

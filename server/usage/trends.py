@@ -214,7 +214,12 @@ def heat(
 ) -> dict[str, list[list[int]]]:
     """Tokens and calls by weekday (Monday first) and hour of the zone."""
     slices.refresh()
-    local, wanted = _local(zone), finding.found(wanted)
+    local = _local(zone)
+    if (date.fromisoformat(last) - date.fromisoformat(first)).days <= _LONG:
+        # Of a text's sessions, those of a few days are few.
+        with _asked(first, last, wanted, local) as asked:
+            wanted = asked.texts.listed() if asked.texts else asked.wanted
+    wanted = finding.found(wanted)
     tokens, counts = ([[0] * 24 for _ in range(7)] for _ in range(2))
     source, given = _quarters(wanted)
     for begin, end, shift in local.shifts(date.fromisoformat(first), date.fromisoformat(last)):
