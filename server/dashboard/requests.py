@@ -198,11 +198,14 @@ def _add_search(where: _Where) -> None:
         return
     held = finding.holding(text)
     conditions = [f"{column} {held.sql}" for column in _SEARCHED]
-    conditions.append(
-        f"account in (select id from account where email {held.sql} or label {held.sql} "  # noqa: S608
-        f"union select id from removed_account where name {held.sql})"
-    )
-    where.add(f"({' or '.join(conditions)})", *[held.value] * (len(_SEARCHED) + 3))
+    values = [held.value] * len(_SEARCHED)
+    if filters.mode() != "strict":  # what is hidden must not be found either
+        conditions.append(
+            f"account in (select id from account where email {held.sql} or label {held.sql} "  # noqa: S608
+            f"union select id from removed_account where name {held.sql})"
+        )
+        values += [held.value] * 3
+    where.add(f"({' or '.join(conditions)})", *values)
 
 
 def _texts(name: str) -> list[str]:
