@@ -11,7 +11,7 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
-from server.usage import textdays, trends
+from server.usage import finding, textdays, trends
 from server.usage.days import chosen
 from server.usage.slices import Filter
 from tests.rollouts import Tree
@@ -48,6 +48,9 @@ def tree(config: Config, database: None) -> Tree:
     return built
 
 
+found = finding.found
+
+
 def charts(wanted: Filter, first: str, last: str, zone: str, now: int) -> list[Any]:
     return [
         *(trends.series(first, last, by=by, zone=zone, wanted=wanted) for by in trends.HEADINGS),
@@ -78,6 +81,7 @@ def test_any_chart_is_drawn_alike(tree: Tree, monkeypatch: pytest.MonkeyPatch, z
             ours = charts(*asked)
             with monkeypatch.context() as patch:
                 patch.setattr(textdays, "does", lambda _wanted: False)
+                patch.setattr(finding, "found", lambda wanted, **_: found(wanted))
                 assert ours == charts(*asked), (change, asked)
             told += ours[-1]["range"]["calls"]
     assert told

@@ -45,10 +45,11 @@ _FOLDERS = (
 Part = tuple[str, list[Any]]  # a condition on a session `s`, and its values
 
 
-def found(wanted: Filter, *, listed: bool = True) -> Filter:
+def found(wanted: Filter, *, listed: bool = True, mixed: bool = False) -> Filter:
     """The filter with its text looked up, if it has one.
 
-    Unless `listed`, the sessions need not be named where `Found.held` tells all.
+    Unless `listed`, the sessions need not be named where `Found.held` tells all; nor, if `mixed`,
+    where that and the models and efforts do.
     """
     if not wanted.text or wanted.found is not None:
         return wanted
@@ -61,7 +62,7 @@ def found(wanted: Filter, *, listed: bool = True) -> Filter:
         held, without = _sessions(known, wanted, pattern)
         seen = replace(seen, held=held)
         alone = not seen.calls and bare(rest)
-        if listed or not alone:
+        if listed or not alone or not (mixed or seen.plain):
             seen = _listed(known, seen, held, without)
         if listed and alone and seen.plain:
             total = known.total(held, active=bool(wanted.history))

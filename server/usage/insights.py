@@ -68,7 +68,7 @@ def _outstanding(wanted: Filter) -> tuple[dict[str, Any], threads.Outstanding]:
     """The sums of all calls, and what stands out of the threads."""
     if wanted.text or wanted.models or wanted.efforts:
         with names.known() as known:
-            wanted = finding.found(wanted, listed=False)
+            wanted = finding.found(wanted, listed=False, mixed=True)
             if textthreads.does(wanted):
                 held = textthreads.Threads(wanted, known)
                 return held.measures(), threads.outstanding_of(held, _TOP)

@@ -129,7 +129,7 @@ def _text(wanted: Filter) -> Iterator[tuple[Filter, names.Names | None]]:
         yield wanted, None
         return
     with names.known() as known:
-        wanted = finding.found(wanted, listed=False)
+        wanted = finding.found(wanted, listed=False, mixed=True)
         if textthreads.does(wanted):
             yield wanted, known
             return

@@ -111,6 +111,7 @@ def _asked(first: str, last: str, wanted: Filter, local: Days) -> Iterator[_Aske
                 texts = textdays.TextDays(seen, known, first, last)
                 yield _Asked(first, last, seen, local, texts)
                 return
+        wanted = seen
     yield _Asked(first, last, finding.found(wanted), local)
 
 
