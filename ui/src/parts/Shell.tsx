@@ -2,7 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useState, type ReactNode } from "react";
 import { Link, useLocation, useSearch } from "wouter";
-import { api, send, type ApiError, type Live, type Settings } from "../api";
+import { api, send, type ApiError, type Live, type Session, type Settings } from "../api";
 import { count } from "../format";
 import { PLACES, useKeys } from "../keys";
 import { LANGUAGES } from "../languages";
@@ -50,6 +50,12 @@ export function Shell({ live, away, canSignOut, children }: Props) {
 function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
   const [path] = useLocation();
   const search = useSearch();
+  const client = useQueryClient();
+  const leave = () => {
+    // First, so that no page asks for anything more meanwhile.
+    client.setQueryData<Session>(["session"], (now) => now && { ...now, authenticated: false });
+    return send("DELETE", "/api/session").finally(() => location.assign("/"));
+  };
   const here = (place: string) =>
     place === "/" ? path === "/" : path === place || path.startsWith(`${place}/`);
   return (
@@ -86,7 +92,7 @@ function Rail({ help, canSignOut }: { help: () => void; canSignOut: boolean }) {
           <button
             type="button"
             className="quiet"
-            onClick={() => void send("DELETE", "/api/session").finally(() => location.assign("/"))}
+            onClick={() => void leave()}
           >
             {t("nav.signOut")}
           </button>
