@@ -28,6 +28,7 @@ _HELD = (
 def inspect(path: Path) -> dict[str, Any]:
     """What the parser finds in one log, without storing anything. Raises `AppError`."""
     from server.ingest import claude, codex, files, reader
+    from server.ingest.lines import BOM
 
     name = path.name[:-4] if reader.packed(path.name) else path.name
     name = name[:-6] if name[-6:].lower() == ".jsonl" else name
@@ -45,7 +46,8 @@ def inspect(path: Path) -> dict[str, Any]:
     base = rate_limits = 0
     pieces = _Pieces(path)
     for piece in pieces:
-        records, state = fold(memoryview(piece), base, state)
+        lines = piece if base else piece.removeprefix(BOM)
+        records, state = fold(memoryview(lines), base + len(piece) - len(lines), state)
         base += len(piece)
         found["lines"] += piece.count(b"\n")
         rate_limits += len(records.limits)

@@ -20,6 +20,7 @@ from server.ingest import scan
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, migrations, settings
+from server.usage.pricing import Tokens, price
 from tests.rollouts import Rollout, Tree, stamp
 from tests.test_exact_sums import A, B, agree, line, write
 
@@ -191,6 +192,151 @@ def test_a_fork_is_told_apart_anew_when_its_parent_is_cut(config: Config, databa
     for count in (6, len(parent.lines)):
         path.write_bytes(b"".join(parent.lines[:count]))
         same(config)
+
+
+# ── forks of calls that all use the same ──────────────────────────────────────────────────
+
+FIGURES = (1200, 800, 60, 20)
+FORK_AT = START + 300_000
+
+
+def alike(session: int, calls: int) -> Rollout:
+    """A session of one turn in which every call uses the same, as a scripted provider has it."""
+    key = f"0199aaaa-0000-7000-8000-{session:012d}"
+    rollout = Rollout(key, False, START, f"rollout-2026-06-09T10-00-00-{key}")
+    rollout.add(
+        "session_meta", {"id": key, "timestamp": stamp(START), "cwd": "/p", "source": "cli"}
+    )
+    began(rollout, "turn-of-the-parent", calls)
+    return rollout
+
+
+def began(
+    rollout: Rollout, turn: str | None, calls: int, apart: int = 10_000, tier: str | None = None
+) -> None:
+    """Add a turn of calls."""
+    named = {"turn_id": turn} if turn else {}
+    named |= {"service_tier": tier} if tier else {}
+    rollout.add("turn_context", {**named, "cwd": "/p", "model": "gpt-5.5", "effort": "high"})
+    rollout.event("user_message", message=f"do {turn}")
+    for _ in range(calls):
+        rollout.at += apart
+        first, cached, output, reasoning = FIGURES
+        rollout.total = tuple(map(sum, zip(rollout.total, FIGURES, strict=True)))  # type: ignore[assignment]
+        info = {"total_token_usage": used(rollout.total), "last_token_usage": used(FIGURES)}
+        rollout.event("token_count", info={**info, "model_context_window": 258400})
+
+
+def used(figures: tuple[int, ...]) -> dict[str, int]:
+    names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens")
+    parts = dict(zip(names, figures, strict=True))
+    return {**parts, "total_tokens": figures[0] + figures[2]}
+
+
+def copied(parent: Rollout, session: int, cut: int, **head: Any) -> Rollout:
+    """A log that begins with its parent's lines up to a call, written in the second of the fork."""
+    key = f"0199aaaa-0000-7000-8000-{session:012d}"
+    rollout = Rollout(key, False, FORK_AT, f"rollout-2026-06-09T10-05-00-{key}")
+    about = {"id": key, "timestamp": stamp(FORK_AT), "cwd": "/p", "source": "cli", **head}
+    rollout.add("session_meta", about)
+    left = cut
+    for raw in parent.lines:
+        value = json.loads(raw)
+        if not left:
+            break
+        rollout.add(value["type"], value["payload"])
+        left -= value["payload"].get("type") == "token_count"
+    rollout.total = tuple(cut * figure for figure in FIGURES)  # type: ignore[assignment]
+    return rollout
+
+
+SPAWNED = {"source": {"subagent": {"thread_spawn": {"parent_thread_id": "PARENT", "depth": 1}}}}
+FORKED = {"forked_from_id": "PARENT"}
+
+
+# Head, own turn and how long an own call takes, of a fork or a sub-agent.
+KINDS = (
+    (FORKED, "turn-own", 40_000),
+    (FORKED, "turn-own", 40),  # answered in the second of the fork
+    (FORKED, None, 40_000),  # by a client that names no turns
+    (SPAWNED, "turn-own", 40_000),
+    (SPAWNED, "turn-own", 40),
+)
+
+
+@pytest.mark.parametrize("order", ["parent first", "forks first", "in pieces", "in small pieces"])
+def test_forks_keep_own_calls_that_repeat_their_parents_figures(
+    config: Config, database: None, order: str
+) -> None:
+    parent = alike(1, 4)
+    forks: list[Rollout] = []
+    copies: dict[str, int] = {}
+    for cut in (1, 2, 3, 4):
+        for head, turn, apart in KINDS:
+            about = json.loads(json.dumps(head).replace("PARENT", parent.key))
+            fork = copied(parent, 10 + len(forks), cut, **about)
+            copies[fork.key] = len(fork.lines)
+            began(fork, turn, 2, apart)
+            forks.append(fork)
+    whole = {one.key: len(one.lines) for one in (parent, *forks)}
+    only = {parent.key: whole[parent.key]}
+    steps = {
+        "parent first": [only],
+        "forks first": [{key: count for key, count in whole.items() if key != parent.key}],
+        # The forks are read before their parent's log is whole, and copies before own calls.
+        "in pieces": [{**copies, parent.key: 4}, {**whole, parent.key: 4}],
+        "in small pieces": [
+            {**{key: count + line for key, count in copies.items()}, parent.key: 5}
+            for line in range(4)
+        ],
+    }
+    folder = config.codex_home / "sessions" / "2026" / "06" / "09"
+    folder.mkdir(parents=True)
+    for step in [*steps[order], whole]:
+        for one in (parent, *forks):
+            if count := step.get(one.key):
+                (folder / f"{one.name}.jsonl").write_bytes(b"".join(one.lines[:count]))
+        Indexer(config, Ledger()).scan()
+    same(config)
+    found = db.rows(
+        "select s.key, count(*) from call c join session s on s.id = c.session group by 1"
+    )
+    assert dict(found) == {parent.key: 4, **{fork.key: 2 for fork in forks}}
+
+
+def test_a_tier_that_a_log_tells_is_kept_and_priced(config: Config, database: None) -> None:
+    parent = alike(1, 4)
+    began(parent, "turn-fast", 2, tier="priority")
+    fork = copied(parent, 2, 5, forked_from_id=parent.key)
+    began(fork, "turn-own", 1)
+    plain = alike(3, 3)
+    folder = config.codex_home / "sessions" / "2026" / "06" / "09"
+    folder.mkdir(parents=True)
+    for cut in (len(parent.lines) - 1, len(parent.lines)):
+        for one, lines in ((parent, parent.lines[:cut]), (fork, fork.lines), (plain, plain.lines)):
+            (folder / f"{one.name}.jsonl").write_bytes(b"".join(lines))
+        same(config)
+    found = db.rows(
+        "select s.key, c.tier, c.price_status, c.cost from call c "
+        "join session s on s.id = c.session order by s.key, c.started_at"
+    )
+    first, cached, output, reasoning = FIGURES
+    costs = {
+        tier: price("gpt-5.5", tier, START, Tokens(first, cached, output, reasoning)).cost
+        for tier in (None, "priority")
+    }
+    assert costs["priority"] == 2.5 * (costs[None] or 0)
+    tiers: list[tuple[str, list[str | None]]]
+    tiers = [
+        (parent.key, [None] * 4 + ["priority"] * 2),
+        (fork.key, [None]),
+        (plain.key, [None] * 3),
+    ]
+    assert found == [
+        (key, tier, "estimated" if tier else "exact", costs[tier])
+        for key, told in tiers
+        for tier in told
+    ]
 
 
 # ── random steps ──────────────────────────────────────────────────────────────────────────

@@ -148,6 +148,8 @@ def test_counters_of_older_clients(lines: list[bytes], expected: list[tuple[int,
     assert len({call[0] for call in records.calls}) == len(expected)
 
 
+THOUGHT = line("response_item", {"type": "reasoning", "encrypted_content": "x"})
+SUMMARISED = line("event_msg", {"type": "context_compacted"})
 AHEAD = {"thread_id": "0198-parent", "end_ordinal_exclusive": 4, "end_byte_offset": 1000}
 
 
@@ -165,6 +167,23 @@ AHEAD = {"thread_id": "0198-parent", "end_ordinal_exclusive": 4, "end_byte_offse
         pytest.param(
             [count((1000, 0, 10, 0), (0, 0, 0, 0)), count((1700, 0, 17, 0), (700, 0, 7, 0))],
             [(700, 0, 7, 0)], id="what is added to it is",
+        ),
+        pytest.param(
+            [THOUGHT, count((1700, 0, 17, 0), (700, 0, 7, 0))], [(700, 0, 7, 0)],
+            id="so is an answer, where nothing told again where the parent stood",
+        ),
+        pytest.param(
+            [THOUGHT, count((1700, 0, 17, 0), (700, 0, 7, 0)), THOUGHT,
+             count((2300, 0, 23, 0), (600, 0, 6, 0))],
+            [(700, 0, 7, 0), (600, 0, 6, 0)], id="and each that follows",
+        ),
+        pytest.param(
+            [THOUGHT, count((1700, 0, 17, 0), (0, 0, 0, 0))], [],
+            id="an answer that does not tell what it used is unknown",
+        ),
+        pytest.param(
+            [THOUGHT, SUMMARISED, count((1700, 0, 17, 0), (6042, 0, 0, 0))], [],
+            id="an estimate behind a compaction is none",
         ),
     ],
 )  # fmt: skip
@@ -500,3 +519,79 @@ def test_a_record_that_another_line_follows_at_once_is_counted_as_lost(cut: int 
     records, _ = read(line("session_meta", META), glued, after)
     assert [call[0] for call in records.calls] == ["resp_3"]
     assert records.warnings == {"not_json": 1}
+
+
+# ── service tiers ─────────────────────────────────────────────────────────────────────────
+
+
+def turn(number: int, **more: Any) -> bytes:
+    about = {"turn_id": f"t{number}", "cwd": "/p", "model": "gpt-5.5", "effort": "high"}
+    return line("turn_context", {**about, **more})
+
+
+def applied(**settings: Any) -> bytes:
+    about = {"model": "gpt-5.5", "cwd": "/p", "reasoning_effort": "high", **settings}
+    event = {"type": "thread_settings_applied", "thread_id": "0198-owner"}
+    return line("event_msg", {**event, "thread_settings": about})
+
+
+def at(number: int) -> bytes:
+    return count((100 * number, 0, number, 0), (100, 0, 1, 0))
+
+
+def response(name: str) -> bytes:
+    return line("token_usage_record", record(response=name))
+
+
+FAST = {"service_tier": "priority"}
+QUOTED = line("response_item", {"type": "message", "text": json.dumps({"payload": FAST})})
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param([turn(1), at(1), at(2)], [None, None], id="none is told"),
+        pytest.param(
+            [turn(1, service_tier=None), at(1), applied(service_tier=None), at(2)], [None, None],
+            id="null is none",
+        ),
+        pytest.param(
+            [turn(1, **FAST), at(1), at(2)], ["priority", "priority"], id="the turn tells it"
+        ),
+        pytest.param(
+            [turn(1), at(1), turn(2, **FAST), at(2), at(3), turn(3), at(4)],
+            [None, "priority", "priority", None], id="only that turn",
+        ),
+        pytest.param(
+            [turn(1), applied(**FAST), at(1), turn(2), at(2), applied(), at(3)],
+            ["priority", "priority", None], id="the thread's settings hold until others do",
+        ),
+        pytest.param(
+            [applied(**FAST), turn(1, service_tier="flex"), at(1), turn(2), at(2)],
+            ["flex", "priority"], id="the turn goes before its thread",
+        ),
+        pytest.param(
+            [turn(1), applied(**FAST), response("a"), response("b"), applied(), response("c")],
+            ["priority", "priority", None], id="of responses that name themselves",
+        ),
+        pytest.param([turn(1), QUOTED, at(1)], [None], id="quoted in a text"),
+        pytest.param([turn(1, service_tier=7), at(1)], [None], id="no text"),
+        pytest.param(
+            [line("turn_context", {"model": "gpt-5.5", **FAST}, indent=None), at(1)], ["priority"],
+            id="with spaces",
+        ),
+    ],
+)  # fmt: skip
+def test_a_calls_tier_is_what_its_turn_or_thread_asks_for(
+    lines: list[bytes], expected: list[str | None]
+) -> None:
+    head = line("session_meta", META)
+    records, _ = read(head, *lines)
+    assert [(*call[15:], 0, None)[1] for call in records.calls] == expected
+    assert len({len(call) for call in records.calls}) == 1
+    assert records.warnings == {}
+    for cut in range(len(lines) + 1):  # in two pieces it is the same
+        first, state = read(head, *lines[:cut])
+        rest, _ = read(*lines[cut:], state=State.load(json.loads(json.dumps(state.dump()))))
+        calls = [*first.calls, *rest.calls]
+        assert [(*call[15:], 0, None)[1] for call in calls] == expected, cut

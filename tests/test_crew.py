@@ -134,13 +134,18 @@ def test_a_fork_without_a_copy_is_read_the_same(usual: Any, tmp_path: Path) -> N
         HEAD.replace(b'"cwd"', base + b',"cwd"') + b"".join(count % (n, n + 5) for n in totals)
         for totals in ((), (700,), (700, 700), (700, 1400))
     ]
+    thought = (
+        b'{"timestamp":"2026-05-28T21:02:26.000Z","type":"response_item","payload":{"type":'
+        b'"reasoning","encrypted_content":"x"}}\n'
+    )
+    parts.append(parts[0] + thought + count % (1400, 1405))  # answered here
     paths = written(tmp_path / "forks", parts)
     for path, part in zip(paths, parts, strict=True):
         path.write_bytes(part.replace(NAME[-36:].encode(), path.stem[-36:].encode()))
     jobs = jobs_of(paths)
     assert same(jobs) == len(jobs)
     calls = {number: len(read.batch.rows) for number, read in by_crew(jobs).items()}
-    assert calls == {0: 0, 1: 0, 2: 0, 3: 1}
+    assert calls == {0: 0, 1: 0, 2: 0, 3: 1, 4: 1}
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -12,17 +12,19 @@ import pytest
 from desktop import logs, quick
 from server.config import Config
 from server.errors import AppError
-from server.ingest import reader, scan
+from server.ingest import codex, logfile, reader, scan
 from server.ingest.files import Finder
 from server.ingest.gather import Gatherer
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
+from server.ingest.lines import BOM
 from server.store import db
 from server.usage import calls, deltas, summary, threads, trends
 from server.usage.calls import Page
 from server.usage.days import Days
 from server.usage.slices import Filter
 from tests.rollouts import Tree
+from tests.test_exact_sums import line, write
 
 
 def test_a_name_that_is_no_text_is_left_out_and_said(
@@ -335,3 +337,35 @@ def test_reasoning_that_a_log_does_not_tell_is_unknown(
     detail = calls.one(listed["calls"][0]["id"])
     assert detail["previous"] and detail["flags"] == []
     assert deltas.deltas(detail, calls.one(detail["previous"]))["reasoningTokens"] is None  # type: ignore[index]
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "python"])
+def test_a_byte_order_mark_costs_no_line(
+    config: Config, database: None, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(codex, "usual", None)
+    tree = Tree(config.codex_home, seed=4, body=20)
+    tree.grow(12)
+    own = "aaaaaaaa-0000-7000-9000-000000000001"
+    paths = [*config.codex_home.rglob("rollout-*.jsonl"), write(config, own, line(own, 1, 5))]
+    paths[0] = paths[0].rename(paths[0].with_name("talk.jsonl"))
+    Indexer(config, Ledger()).scan()
+    rows = "select c.id, c.input, c.output, c.turn_id, s.key, s.parent, s.cwd, s.client, "
+    rows += "c.offset from call c join session s on s.id = c.session order by c.id"
+    before = db.rows(rows)
+    inspected = [logs.inspect(path)["calls"] for path in paths]
+    for path in paths:
+        path.write_bytes(BOM + path.read_bytes())
+    Indexer(config, Ledger()).scan()
+    after = db.rows(rows)
+    assert [row[:-1] for row in after] == [row[:-1] for row in before]
+    assert {now[-1] - then[-1] for now, then in zip(after, before, strict=True)} == {len(BOM)}
+    assert not scan.quality()["skippedLines"]
+    assert [logs.inspect(path)["calls"] for path in paths] == inspected
+    assert not any(logs.inspect(path)["warnings"].get("not_json") for path in paths)
+    for call in {row[4]: row[0] for row in after}.values():
+        found = logfile.find(call)
+        with logfile.opened(config, found, logfile.QUICK) as log:
+            lines = [log.own, *logfile.backwards(log.data, log.own.place, log.bounds)]
+        assert all(one.decoded() for one in lines), call

@@ -22,6 +22,13 @@ A, B, C = (Emitted(total, total, 0, 1, 0) for total in (10, 20, 30))
 START = 1_000_000
 
 
+T1, T2 = "turn-1", "turn-2"
+
+
+def of_turn(turn: str | None, *calls: Emitted) -> list[Emitted]:
+    return [call._replace(turn=turn) for call in calls]
+
+
 @pytest.mark.parametrize(
     ("calls", "parent", "fork", "expected"),
     [
@@ -49,12 +56,50 @@ START = 1_000_000
             id="the copy goes on in a later read",
         ),
         pytest.param([], [A], Fork(START, START, True), 0, id="nothing yet"),
+        pytest.param(
+            [(START + 5, A), (START + 40_000, B)], [A, B, C], Fork(START, START, True), 1,
+            id="after the moment of the fork, though the parent went on the same",
+        ),
+        pytest.param(
+            [(START + 40_000, B)], [A, B, C], Fork(START, START, True, matched=1), 0,
+            id="the same in a later read",
+        ),
+        pytest.param(
+            [(START + 5, A), (START + 40_000, B)], [A, B, C], Fork(START, START + 39_900, True), 2,
+            id="written late: the moment of the fork is that of its lines",
+        ),
+        pytest.param(
+            [(START + 5, A), (START + 4_000, B)], [A, B, C], Fork(None, None, True), 2,
+            id="nothing tells the moment of the fork",
+        ),
+        pytest.param(
+            [(START + 5, *of_turn(T1, A)), (START + 20, *of_turn(T2, B))], of_turn(T1, A, B, C),
+            Fork(START, START, True), 1, id="in the second of the fork, in a turn of its own",
+        ),
+        pytest.param(
+            [(START + 5, *of_turn(T2, A)), (START + 20, *of_turn(T2, B))], of_turn(T1, A, B, C),
+            Fork(START, START, True), 2, id="a copy without the parent's turns",
+        ),
+        pytest.param(
+            [(START + 5, *of_turn(T2, A))], of_turn(T1, A, B), Fork(START, START, True, copy=False),
+            0, id="spawned without a copy: a turn of its own",
+        ),
+        pytest.param(
+            [(START + 5, A), (START + 20, B)], of_turn(T1, A, B), Fork(START, START, True), 2,
+            id="no turn is known",
+        ),
     ],
 )  # fmt: skip
 def test_inherited(
     calls: list[tuple[int, Emitted]], parent: Sequence[Emitted] | None, fork: Fork, expected: int
 ) -> None:
-    assert inherited(calls, parent, fork) == expected
+    assert inherited([(*call, 0) for call in calls], parent, fork) == expected
+
+
+def test_a_long_copy_may_take_longer() -> None:
+    fork = Fork(START, START, True)
+    calls = [(START + 5, A, 900), (START + 3_500, B, 12 << 20), (START + 9_000, C, 13 << 20)]
+    assert inherited(calls, [A, B, C], fork) == 2
 
 
 def finished(response: str | None, session: str | None, **other: object) -> Finished:
@@ -197,10 +242,11 @@ def test_a_failed_transaction_leaves_no_count_behind(database: None) -> None:
     assert rolled("model")["gpt-5.5"][0] == 1
 
 
-def test_the_tier_that_the_proxy_knows_sets_the_price() -> None:
+@pytest.mark.parametrize("logged", [None, "flex"])
+def test_the_tier_that_the_proxy_knows_sets_the_price(logged: str | None) -> None:
     proxy = reconcile.from_proxy(finished("resp_1", None, tier="priority"), None)
     assert proxy is not None
-    log = proxy._replace(seen=reconcile.LOG, tier=None, account=None, duration_ms=7, source=4)
+    log = proxy._replace(seen=reconcile.LOG, tier=logged, account=None, duration_ms=7, source=4)
     both = reconcile.join(log, proxy)
     assert (both.tier, both.account, both.duration_ms, both.seen) == ("priority", "acc-1", 1000, 3)
     assert (both.cost, both.price_status) == (proxy.cost, "estimated")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from server import shortjson
 from server.ingest import claude, codex, reconcile
 from server.ingest.ledger import ADD_THREAD, copied, skipped_lines, snapshots
-from server.ingest.reader import CLAUDE_COLUMNS, COLUMNS, FIRST, SUMS, table
+from server.ingest.reader import CLAUDE_COLUMNS, COLUMNS, FIRST, SUMS, table, widened
 from server.ingest.sessions import lead
 from server.ingest.workers import copied_head
 from server.store import db, sqlite
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     Foremost = tuple[bool, bool, str]
 
 _COLUMNS = COLUMNS.replace("offset", '"offset"')
-_COUNT = COLUMNS.count(",") + 1
+_TOLD = f"{_COLUMNS}, {CLAUDE_COLUMNS}"
+_COUNT = _TOLD.count(",") + 1
 _ROWS = (
-    f"insert or ignore into call({_COLUMNS}, provider, session, source, seen) values "  # noqa: S608
+    f"insert or ignore into call({_TOLD}, provider, session, source, seen) values "  # noqa: S608
     f"({','.join('?' * _COUNT)}, 'codex', ?, ?, {reconcile.LOG})"
 )
 _COPY = "insert into main.call select * from chunk.row"  # copies rows as they lie: `reader.TABLE`
@@ -220,7 +221,7 @@ class Bulk:
     ) -> int:
         """Insert rows by their jobs' numbers; returns how many were not there."""
         rows = [
-            (*row, self._session + number, self._source + number)
+            (*widened(row), self._session + number, self._source + number)
             for number, part in wanted.items()
             for row in part
         ]
@@ -232,9 +233,8 @@ class Bulk:
         """Take the rows of some files out of the chunk."""
         for read in plain:
             if read.number in again and not read.batch.rows:
-                more = f", {CLAUDE_COLUMNS}" * self._is_claude(read)
                 read.batch.rows += connection.execute(
-                    f"select {_COLUMNS}{more} from chunk.row where source = ?",  # noqa: S608
+                    f"select {_TOLD} from chunk.row where source = ?",  # noqa: S608
                     (self._source + read.number,),
                 ).fetchall()
                 connection.execute(
@@ -367,7 +367,7 @@ class Bulk:
         """What `ledger.sequence` says of a session of this load, without an index."""
         if key not in self._sequences and key in self._spans:
             own = connection.execute(
-                "select running, input, cached, output, reasoning from call "
+                "select running, input, cached, output, reasoning, turn_id from call "
                 "where rowid between ? and ? order by rowid",
                 self._spans[key],
             ).fetchall()

@@ -40,20 +40,22 @@ if TYPE_CHECKING:
     from server.ingest.crew import Told
 
     # A call: id, turn, model, effort, initiator, at, duration, input, cached, cache_written,
-    # output, reasoning, running, context window, offset. Plain tuples: they travel between
-    # processes.
+    # output, reasoning, running, context window, offset; where the log tells a service tier, also
+    # `reader.CLAUDE_COLUMNS`. Plain tuples: they travel between processes.
     Call = tuple[Any, ...]
 
 _ODD = 30  # unusual lines in a piece; after so many the rest of it is read here
 _IDLE_MS = 6 * 3600_000  # nothing answers for longer; the machine slept
 
 # The compiled part names a head, a message and an item by these numbers.
-_NO_KIND, _TURN, _META, _USER, _ITEM, _COMPACTED, _TASK = range(7)
+_NO_KIND, _TURN, _META, _USER, _ITEM, _COMPACTED, _TASK, _SETTINGS = range(8)
+_EVENT_KINDS = (_USER, _ITEM, _TASK, _SETTINGS)
 _NEEDLES = (
     ('"turn_context"', _TURN),
     ('"session_meta"', _META),
     ('"compacted"', _COMPACTED),
     ('"user_message"', _USER),
+    ('"thread_settings_applied"', _SETTINGS),
 )
 # Looked for only until they were found once.
 _TITLE_NEEDLE = ('"UserMessage"', _ITEM)
@@ -201,6 +203,7 @@ class Records:
     warnings: dict[str, int] = field(default_factory=dict)  # skipped lines by kind
     decoded: int = 0  # lines of an unusual shape
     lines: int = 0
+    tiers: bool = False  # some calls have a tier
 
     def warn(self, kind: str) -> None:
         """Count a line that could not be used."""
@@ -231,10 +234,12 @@ def fold(data: memoryview, base: int, state: State) -> tuple[Records, State]:
     but for `compactions`: they name calls of earlier pieces.
     """
     records, now = Records(), State(**vars(state))
-    if usual is None:
+    if usual is None or now.tier or now.thread_tier:  # the compiled part knows no tier
         _Reader(data, base, now, records).read()
     else:
         _quickly(data, base, now, records)
+    if records.tiers:  # rows are all as long
+        records.calls = [(*call, *_NO_TIER[len(call) - _OWN :]) for call in records.calls]
     return records, now
 
 
@@ -261,6 +266,9 @@ def _quickly(data: memoryview, base: int, state: State, records: Records) -> Non
             else:
                 reader.read()
             place = end
+            if state.tier or state.thread_tier:
+                _Reader(data[end:], base + end, state, records).read()
+                return
 
 
 def told(found: Told, owner: str | None) -> tuple[Records, State] | None:
@@ -313,6 +321,7 @@ class _Reader:
         self.thread, self.turn = "", ""
         self.tail = ""  # a count's text after its figures
         self.taken = -1  # the last line with tokens: one that names them twice counts once
+        self.tier = state.tier or state.thread_tier
 
     def read(self) -> None:
         if not len(self.data):
@@ -526,7 +535,7 @@ class _Reader:
         state = self.state
         self.taken = start
         known = state.last_turn == self.turn and state.owner == self.thread and state.last_id
-        if not known or state.user or state.turn_at or not response.isascii():
+        if not known or state.user or state.turn_at or self.tier or not response.isascii():
             names3 = self.thread, self.turn, _decoded(response)
             self._record(at, names3, own, int(running), start)
             return True
@@ -642,7 +651,8 @@ class _Reader:
         if state.records or sums == before:
             return
         own = (first, cached, written, output, reasoning)
-        if not before or not first or state.turn_at or state.user or running <= before[-1]:
+        plain = before and first and not (state.turn_at or state.user or self.tier)
+        if not plain or not before or running <= before[-1]:
             self._advance(at, sums, own, start)
             return
         if len(before) != 5 or a < before[0] or b < before[1] or c < before[2] or d < before[3]:
@@ -741,7 +751,7 @@ class _Reader:
         if own and odd(total):
             self._advance(at, self._added(own), own, start)
         elif sums:
-            whole = [sums[0], sums[1], sums[3], sums[4], _whole(total, sums)]
+            whole = _counter(total, own, self.state.totals)
             figures = self._completed(own, last, total, whole) if own else (0,) * 5
             if whole != self.state.totals:
                 self._advance(at, whole, figures, start)
@@ -767,7 +777,7 @@ class _Reader:
             before and len(before) == 5 and all(a <= b for a, b in zip(before, sums, strict=True))
         )
         base = before if goes_on and before else [0] * 5
-        lacking = {*_lacking(last)} - {*_lacking(total)}
+        lacking = {*_lacking(last)} - {*_unknown(total)}
         if before == [] or not lacking:
             return own
         found = list(own)
@@ -789,6 +799,10 @@ class _Reader:
         before = self.state.totals
         if before == []:
             self.state.totals = sums
+            # What was answered in this log was counted, too; else it tells where a parent stood.
+            heard = self.state.heard
+            if heard & _BY_AGENT and not heard & _BY_COMPACTION and any(own):
+                self._legacy_call(at, own, sums, start)
             return
         if before and len(before) != len(sums):
             before = None
@@ -860,9 +874,11 @@ class _Reader:
         state.user = False
         state.turn_at = None
         state.heard = (state.heard & 15) << _EARLIER
+        more = (0, self.tier) if self.tier else ()
+        self.records.tiers = self.records.tiers or bool(more)
         self.add(
             (name, turn, state.model, state.effort, initiator, at, duration, *own, running,
-             state.window, self.base + start)
+             state.window, self.base + start, *more)
         )  # fmt: skip
 
     # ── what the calls belong to ──────────────────────────────────────────────────────
@@ -886,7 +902,7 @@ class _Reader:
             self._meta(start)
         elif kind == _COMPACTED and envelope == "compacted":
             self._compacted()
-        elif kind in (_USER, _ITEM, _TASK) and envelope == "event_msg" and place - start < 400:
+        elif kind in _EVENT_KINDS and envelope == "event_msg" and place - start < 400:
             self._event(start, kind)
 
     def _envelope(self, start: int, opening: Any) -> str:
@@ -908,11 +924,28 @@ class _Reader:
         if told is None:
             return
         state.model, state.effort, state.turn = told[0] or state.model, *told[1:]
+        state.tier = self._told_tier(start)
+        self.tier = state.tier or state.thread_tier
         if opening:
             state.turn_at = _clock(*opening.groups())
             return
         at = _STAMP(line)
         state.turn_at = time_ms(at[1]) if at else None
+
+    def _settings(self, start: int) -> None:
+        """What a thread's turns ask for from now on, unless they say otherwise."""
+        if self._named(start)[1] == "thread_settings_applied":
+            self.state.thread_tier = self._told_tier(start)
+            self.tier = self.state.tier or self.state.thread_tier
+
+    def _told_tier(self, start: int) -> str | None:
+        if not _tells_tier(self.letters[start : self._end(start)]):
+            return None
+        decoded = self.records.decoded
+        line = self._decode(start)
+        self.records.decoded = decoded  # the line's shape is usual
+        payload = line.get("payload") if line else None
+        return _outermost(payload, ("service_tier",), 40) if isinstance(payload, dict) else None
 
     def _told_exactly(self, start: int) -> tuple[str | None, ...] | None:
         """A turn's model, effort and id; None where the line cannot be used."""
@@ -924,6 +957,9 @@ class _Reader:
 
     def _event(self, start: int, kind: int) -> None:
         state = self.state
+        if kind == _SETTINGS:
+            self._settings(start)
+            return
         if kind == _TASK:
             if not state.window:
                 window = _number(self.letters[start : self._end(start)], '"model_context_window":')
@@ -1045,6 +1081,22 @@ def _told_plainly(line: str) -> tuple[str | None, str | None, str | None] | None
     return None if "" in (model, effort, turn) else (model, effort, turn)
 
 
+_OWN = 15  # columns of each call
+_NO_TIER = (0, None)
+_TIER = '"service_tier":'
+
+
+def _tells_tier(line: str) -> bool:
+    """Whether a line may tell of a tier; the compiled part leaves such a line."""
+    place = line.find(_TIER)
+    while place >= 0:
+        place += len(_TIER)
+        if not line.startswith(("null", " null"), place):
+            return True
+        place = line.find(_TIER, place)
+    return False
+
+
 def _outermost(payload: dict[str, Any], names: tuple[str, ...], most: int) -> str | None:
     """The first text of these names that is not empty, the outermost one, cut to `most`."""
     level = [payload]
@@ -1135,9 +1187,38 @@ def _lacking(value: Any) -> list[str]:
     return [name for name, _, _ in _COUNTERS if value.get(name) is None]
 
 
-def _whole(total: Any, sums: tuple[int, ...]) -> int:
-    said = whole(total.get(_SUM)) if isinstance(total, dict) else None
-    return sums[0] + sums[3] if said is None else said
+def _unknown(total: Any) -> list[str]:
+    """The figures that a counter does not tell, and that do not follow from its sum either."""
+    lacking = _lacking(total)
+    follows = isinstance(total, dict) and total.get(_SUM) is not None
+    sides = {"input_tokens", "output_tokens"}
+    return [name for name in lacking if not (follows and sides.intersection(lacking) == {name})]
+
+
+def _counter(
+    total: dict[str, Any], own: tuple[int, ...] | None, before: list[int] | None
+) -> list[int]:
+    """A counter's sums. One that is not told stands still where no other moved; else it went on by
+    what the call says.
+    """  # noqa: D205
+    told = [whole(total.get(name)) for name in (*(name for name, _, _ in _COUNTERS), _SUM)]
+    first, cached, output, reasoning, running = told
+    known = before if before and len(before) == 5 else None
+    if known and all(one in (None, stood) for one, stood in zip(told, known, strict=True)):
+        return known
+    began = known is None or any(
+        one is not None and one < stood for one, stood in zip(told, known, strict=True)
+    )
+    base = [0] * 5 if began or known is None else known
+    more = own or (0,) * 5
+    if first is None:
+        fits = running is not None and output is not None and running >= output
+        first = running - output if fits else base[0] + more[0]  # type: ignore[operator]
+    if output is None:
+        output = running - first if running is not None and running >= first else base[2] + more[3]
+    cached = base[1] + more[1] if cached is None else cached
+    reasoning = base[3] + more[4] if reasoning is None else reasoning
+    return [first, cached, output, reasoning, first + output if running is None else running]
 
 
 def lasted_of(at: int, began: int | None) -> int | None:

@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
 if TYPE_CHECKING:
     from typing import Any
 
-FORM = 22  # of the compiled part
+FORM = 23  # of the compiled part
 _DEEPEST = 6  # folders: year, month, day, and some that somebody made
 _THREADS = 3
 

@@ -9,6 +9,7 @@ import time
 from server import shortjson
 from server.ingest import codex, reader
 from server.ingest.heads import blake2b, owner_of
+from server.ingest.lines import BOM
 from server.lazy import NamedTuple, field, record, suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -464,7 +465,7 @@ def thread_of(path: str) -> str | None:
                 if not part:
                     break
                 head += part
-        line = shortjson.loads(head.partition(b"\n")[0].decode())
+        line = shortjson.loads(head.removeprefix(BOM).partition(b"\n")[0].decode())
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(line, dict):

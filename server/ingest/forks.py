@@ -67,19 +67,22 @@ class Forks:
         not there yet counted as the fork's own. They go once the parent has them.
         """
         forks = connection.execute(
-            "select id, key, source, started_at, inherited, guessed from session "
-            "where parent = ? and source is not null",
+            "select s.id, s.key, s.source, s.started_at, s.inherited, s.guessed, "
+            "json_extract(f.state, '$.meta.written'), "
+            "coalesce(json_extract(f.state, '$.meta.forked'), json_extract(f.state, '$.foreign')) "
+            "from session s left join source_file f on f.id = s.source "
+            "where s.parent = ? and s.source is not null",
             (parent,),
         ).fetchall()
         known = sequence(connection, parent) if forks and depth <= _DEPTH else None
         if known is None:
             return
-        for session, key, source, started, matched, guessed in forks:
+        for session, key, source, started, matched, guessed, written, copy in forks:
             if guessed:
                 self._reread |= logs_of(connection, session, source)  # that settles its own forks
                 continue
             if matched < len(known):
-                fork = Fork(started_at=started, written_at=None, burst=False, matched=matched)
+                fork = Fork(started, written, burst=False, matched=matched, copy=bool(copy))
                 self._give_back(connection, session, known, fork)
             self.settle(connection, key, depth + 1)
 
@@ -97,10 +100,12 @@ class Forks:
             (session,),
         ):
             row = Row(*values)
-            emitted = (row.running, row.input, row.cached, row.output, row.reasoning)
+            emitted = (
+                row.running, row.input, row.cached, row.output, row.reasoning, row.turn_id
+            )  # fmt: skip
             # What a response id names is a call, not the copy of one.
             if not codex.legacy(row.id) or not reconcile.inherited(
-                [(row.started_at, emitted)], known, fork
+                [(row.started_at, emitted, row.offset or 0)], known, fork
             ):
                 break
             fork.matched += 1
@@ -126,15 +131,18 @@ def copied(
         written_at=meta.get("written"),
         burst=bool(foreign) or meta.get("kind") != "user",
         matched=matched,
+        copy=bool(foreign or meta.get("forked")),
     )
     return reconcile.inherited(emissions(batch), known, fork), known is None
 
 
-def emissions(batch: Batch) -> list[tuple[int, tuple[Any, ...]]]:
-    """When each call was, and what its client told of it (`Emitted`)."""
+def emissions(batch: Batch) -> list[tuple[int, tuple[Any, ...], int]]:
+    """When each call was, what its client told of it (`Emitted`), and where."""
     if batch.held:
         return batch.held.emitted()
-    return [(row[5], (row[12], row[7], row[8], row[10], row[11])) for row in batch.rows]
+    return [
+        (row[5], (row[12], row[7], row[8], row[10], row[11], row[1]), row[14]) for row in batch.rows
+    ]
 
 
 def sequence(
@@ -153,7 +161,7 @@ def sequence(
         if len(head) < count:
             return None  # its own head was a copy of a log that is gone
     own = connection.execute(
-        "select running, input, cached, output, reasoning from call "
+        "select running, input, cached, output, reasoning, turn_id from call "
         'where session = ? and seen & 1 order by "offset"',
         (session,),
     ).fetchall()

@@ -27,7 +27,7 @@ class State:
     foreign: str | None = None  # another thread's head is embedded: its history was copied
     records: bool = False  # this file names its calls, so its counters are not needed
     epoch: int = 0
-    totals: list[int] | None = None  # empty: the first only tells where a parent stood
+    totals: list[int] | None = None  # empty: the first goes on from where a parent stood
     model: str | None = None
     effort: str | None = None
     turn: str | None = None
@@ -42,6 +42,8 @@ class State:
     heard: int = 0  # what was heard since the last call of who began the next: `_BY_…`
     ended: int | None = None  # of a log that names no calls: when the last call or tool was done
     title: str | None = None
+    tier: str | None = None  # that the turn asks for, and that its thread's settings do
+    thread_tier: str | None = None
 
     def dump(self) -> dict[str, Any]:
         """As JSON values."""
@@ -132,7 +134,7 @@ def describe(state: State, line: dict[str, Any]) -> bool:
         state.meta = _described(payload, time_ms(line.get("timestamp")))
         if isinstance(payload.get("history_base"), dict) and not state.count:
             # The file holds only what is new, so its counters go on from where the parent's
-            # stood, which each turn begins by telling again.
+            # stood, which a turn may begin by telling again.
             state.totals = []
         return True
     if name != state.owner:

@@ -534,9 +534,13 @@ static int counted(State *state, Place line, int64_t at, const int64_t told[FIGU
     if (state->records)
         return DONE;
     if (state->totals_size == AHEAD) {
+        int64_t heard = state->numbers[HEARD];
         memcpy(before, sums, sizeof sums);
         state->totals_size = SUMS, state->totals_new = 1;
-        return DONE;
+        /* What was answered in this log was counted, too; else it tells where a parent stood. */
+        int answered = heard & BY_AGENT && !(heard & BY_COMPACTION);
+        int used = own[INPUT] || own[CACHED] || own[WRITTEN] || own[OUTPUT] || own[REASONING];
+        return answered && used ? legacy_call(state, line, at, own) : DONE;
     }
     int known = state->totals_size == SUMS, lower = 0;
     if (known && memcmp(sums, before, sizeof sums) == 0)
@@ -653,6 +657,19 @@ static int given(Place line, Place end, const char *key, int most, const char *a
     return FAILED;
 }
 
+/* Whether a line may tell of a service tier, which is for the Python. */
+static int tells_tier(Place at, Place end)
+{
+    static const char name[] = "\"service_tier\":";
+    while ((at = memmem(at, (size_t)(end - at), name, sizeof name - 1)) != NULL) {
+        at += sizeof name - 1;
+        TAKE(&at, end, " ");
+        if (!TAKE(&at, end, "null"))
+            return 1;
+    }
+    return 0;
+}
+
 static int turn_context(State *state, Place line, Place end, int64_t ms)
 {
     static const struct {
@@ -665,6 +682,8 @@ static int turn_context(State *state, Place line, Place end, int64_t ms)
     Place from[3], other = memmem(line, (size_t)(end - line), settings, sizeof settings - 1);
     size_t size[3];
     int told[3];
+    if (tells_tier(line, end))
+        return ODD;
     if (other && !HAS(line, other, "\"model\":"))
         return ODD; /* they name a model too, and the turn's own wins */
     for (int n = 0; n < 3; n++) {
@@ -754,7 +773,7 @@ static int event(State *state, Place at, Place line, Place end, int64_t ms)
 #define IS(text) (size == sizeof(text) && !memcmp(name, text "\"", sizeof(text)))
     if (IS("token_count"))
         return token_count(state, at, line, end, ms);
-    if (HAS(name - 1, end, "\"token_"))
+    if (HAS(name - 1, end, "\"token_") || (IS("thread_settings_applied") && tells_tier(at, end)))
         return ODD;
     at--; /* that quote may begin a word */
     Place near = end - line > NEAR + 16 ? line + NEAR + 16 : end;

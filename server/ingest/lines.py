@@ -28,6 +28,7 @@ def needle(text: str) -> Any:
 
 
 MAX_NUMBER = 2**53
+BOM = b"\xef\xbb\xbf"  # that some editors and shells begin a file with
 MENDED = "mended_text"  # a line is kept, its bytes that are no UTF-8 replaced
 _TITLE = 80
 _MOST_TEXT = 1200  # bytes of a message that a title is made of

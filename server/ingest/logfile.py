@@ -22,6 +22,7 @@ from server.config import Config
 from server.errors import NotFound
 from server.ingest import entries, files, reader
 from server.ingest.entries import Entry
+from server.ingest.lines import BOM
 from server.store import db
 
 _BLOCK = 1 << 18
@@ -151,7 +152,8 @@ class Log:
         self.data: _Bytes = _Packed(file, call.offset, bounds) if self.packed else _Plain(file)
         if self.data.size <= call.offset:
             raise Missing("shorter")
-        begins = call.offset == 0 or self.data.at(call.offset - 1, 1) == b"\n"
+        before = self.data.at(max(0, call.offset - len(BOM)), min(call.offset, len(BOM)))
+        begins = not before or before.endswith(b"\n") or (call.offset, before) == (len(BOM), BOM)
         own = next(forwards(self.data, call.offset, bounds), None)
         if not begins or own is None or not _tells_of(own, call):
             raise Missing("changed")
@@ -233,7 +235,7 @@ class Line(NamedTuple):
         if not self.whole:
             return None
         try:
-            value = _json(self.data)
+            value = _json(self.data if self.place else self.data.removeprefix(BOM))
         except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
@@ -296,7 +298,7 @@ def backwards(data: _Bytes, end: int, bounds: Bounds) -> Iterator[Line]:
         else:
             parts.clear()  # what is too long is not kept while its beginning is looked for
         place = begin
-    if place == 0 and size:
+    if place == 0 and size and (size != len(BOM) or b"".join(parts) != BOM):
         yield _line(data, 0, size, parts, bounds)
 
 

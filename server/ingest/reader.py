@@ -8,7 +8,7 @@ import stat
 import time
 
 from server.ingest import claude, codex
-from server.ingest.lines import MAX_NUMBER
+from server.ingest.lines import BOM, MAX_NUMBER
 from server.lazy import field, record
 from server.usage.days import QUARTER, Days
 from server.usage.pricing import costs, tariff
@@ -34,8 +34,11 @@ COLUMNS = (
     "id, turn_id, model, effort, initiator, started_at, duration_ms, input, cached, "
     "cache_written, output, reasoning, running, context_window, offset, cost, credits, price_status"
 )
-# Claude's calls say more, after their place and so at the end of a row.
+# Claude's calls say more, after their place and so at the end of a row; so do Codex' calls with a
+# service tier. All rows of a batch are as long.
 CLAUDE_COLUMNS = "cache_written_1h, tier"
+_COUNT = COLUMNS.count(",") + 1
+_NO_MORE = (0, None)
 _OWN = 15  # columns of a call before its price
 # How rows travel: as the table `call` has them, of the session and the source that a new database
 # gives the job they come from. Where both tables are alike and the other has no index, SQLite
@@ -103,9 +106,9 @@ class Held:
     def __bool__(self) -> bool:
         return True
 
-    def emitted(self) -> list[tuple[int, tuple[Any, ...]]]:
-        """As `ledger.emissions`."""
-        found: list[tuple[int, tuple[Any, ...]]]
+    def emitted(self) -> list[tuple[int, tuple[Any, ...], int]]:
+        """As `forks.emissions`."""
+        found: list[tuple[int, tuple[Any, ...], int]]
         found = codex.usual.emitted(self.crew.crew, self.place, self.first)
         return found
 
@@ -245,7 +248,8 @@ def _give_back(buffer: bytearray) -> None:
 def pieces(file: BinaryIO, offset: int, size: int = _PIECE) -> Iterator[tuple[memoryview, int]]:
     """Whole lines from `offset` on, as (bytes, where they begin); what is torn stays unread.
 
-    A line longer than `MAX_LINE` comes as an empty piece that begins after it.
+    A line longer than `MAX_LINE` comes as an empty piece that begins after it; a file's byte order
+    mark belongs to no line.
     """
     buffer = _take(size)
     start, filled = offset, 0
@@ -257,7 +261,8 @@ def pieces(file: BinaryIO, offset: int, size: int = _PIECE) -> Iterator[tuple[me
         filled += got
         end = buffer.rfind(b"\n", 0, filled) + 1
         if end:
-            yield memoryview(buffer)[:end], start
+            mark = len(BOM) if not start and buffer.startswith(BOM) else 0
+            yield memoryview(buffer)[mark:end], start + mark
             # The same buffer again: whoever asked for the piece is done with it.
             rest = buffer[end:filled]
             buffer[: len(rest)] = rest
@@ -325,13 +330,26 @@ def read(
             batch.read += start + len(data) - batch.offset
             batch.offset = start + len(data)
             if limit is not None and len(batch.rows) >= limit:
+                level(batch)
                 batch.state, batch.more = now.dump(), True
                 yield batch
                 batch, named = Batch(offset=batch.offset), None
     batch.state = now.dump()
     if cut_off(path):
         batch.warnings[CUT_OFF] = 1
+    level(batch)
     yield batch
+
+
+def level(batch: Batch) -> None:
+    """Let all rows be as long, where some tell of a tier."""
+    if batch.rows and min(map(len, batch.rows)) < max(map(len, batch.rows)):
+        batch.rows = [widened(row) for row in batch.rows]
+
+
+def widened(row: Row) -> Row:
+    """A row with the columns that not all have."""
+    return (*row, *_NO_MORE[len(row) - _COUNT :])
 
 
 def _whose(path: str, name: str) -> codex.State | None:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 LOG, PROXY, TELEMETRY = 1, 2, 4
 ASIDE = "agent"  # who asked, of a call in a side conversation of Claude
 
-# A copied history is written in one go, so its lines carry the second of the fork.
+# A copied history is written in one go, so its lines carry the second of the fork; a long one
+# takes longer, but no second for so many bytes.
 _BURST_MS = 1000
+_BURST_BYTES = 4 << 20
 # Without a response id, log and proxy may differ by how long the client took to write its line.
 _SAME_CALL_MS = 120_000
 
@@ -72,13 +74,18 @@ class Finished:
 
 
 class Emitted(NamedTuple):
-    """What tells one legacy call from the next: the running total and its own tokens."""
+    """What tells one legacy call from the next: the running total and its own tokens.
+
+    Where every call uses the same, a fork's own say the same as those of its parent that were
+    not copied; the turn tells them apart.
+    """
 
     running: int | None
     input: int
     cached: int
     output: int
     reasoning: int
+    turn: str | None = None
 
 
 def from_proxy(finished: Finished, session: int | None) -> Row | None:
@@ -267,35 +274,54 @@ class Fork:
     written_at: int | None  # when its first line was written
     burst: bool  # it may begin with copied lines: it was spawned or holds its parent's head
     matched: int = 0  # calls known to be inherited from earlier reads
+    copy: bool = True  # it says that it begins with copied lines; not what was spawned only
+
+    @property
+    def began(self) -> int:
+        """The moment of the fork; 0 where nothing tells it."""
+        return max(self.written_at or 0, self.started_at or 0)
 
 
 def inherited(
-    calls: Sequence[tuple[int, tuple[Any, ...]]],
+    calls: Sequence[tuple[int, tuple[Any, ...], int]],
     parent: Sequence[tuple[Any, ...]] | None,
     fork: Fork,
 ) -> int:
-    """How many leading calls (time, values of `Emitted`) are the parent's, copied.
+    """How many leading calls (time, values of `Emitted`, place in the log) are the parent's.
 
     Calls older than the session are copies. With the parent's log, those that repeat its
-    sequence are; without it, those stamped with the moment of the fork. Two independent
-    sessions are never merged because one figure is equal.
+    sequence are, as long as its history was written and in its turns; without it, those stamped
+    with the moment of the fork. Two independent sessions are never merged because one figure is
+    equal.
     """
     count = 0
+    turns = fork.matched > 0 or not fork.copy  # whether another turn ends the copy
     while count < len(calls):
-        at, emitted = calls[count]
+        at, emitted, offset = calls[count]
         if fork.started_at is not None and at < fork.started_at:
             count += 1
             continue
-        if parent is not None:
-            place = fork.matched + count
-            copied = place < len(parent) and parent[place] == emitted
+        if parent is None:
+            if not (fork.burst and fork.written_at and at < fork.began + _BURST_MS):
+                break
         else:
-            copied = (
-                fork.burst
-                and fork.written_at is not None
-                and at < max(fork.written_at, fork.started_at or 0) + _BURST_MS
-            )
-        if not copied:
-            break
+            place = fork.matched + count
+            if place >= len(parent) or parent[place][:_FIGURES] != emitted[:_FIGURES]:
+                break
+            if fork.began and at >= fork.began + _BURST_MS + offset * 1000 // _BURST_BYTES:
+                break
+            same = _same_turn(parent[place], emitted)
+            if turns and same is False:
+                break
+            turns = turns or same is True
         count += 1
     return count
+
+
+_FIGURES = 5  # of `Emitted`
+
+
+def _same_turn(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool | None:
+    """Whether two calls are of one turn; None where one names none, as before 2026."""
+    turns = (*one[_FIGURES:], None)[0], (*other[_FIGURES:], None)[0]
+    return turns[0] == turns[1] if all(turns) else None

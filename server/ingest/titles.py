@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from server import shortjson
-from server.ingest.lines import one_line
+from server.ingest.lines import BOM, one_line
 from server.lazy import Log
 from server.store import db, sqlite
 
@@ -101,7 +101,7 @@ class Titles:
                 data = file.read(_MAX_INDEX)
         except OSError:
             return found
-        for line in data.splitlines():
+        for line in data.removeprefix(BOM).splitlines():
             try:
                 entry = shortjson.mended(shortjson.loads(line.decode(errors="replace")))
             except (ValueError, RecursionError):

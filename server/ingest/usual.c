@@ -27,7 +27,7 @@
 
 #include "repeats.h"
 
-#define FORM 22 /* what early.py expects; raise both when something here changes */
+#define FORM 23 /* what early.py expects; raise both when something here changes */
 
 static const char *const text_names[] = {"owner", "model", "effort", "turn", "last_turn", "last_id"};
 static const char *const number_names[] = {"epoch", "turn_at", "output_at",
@@ -812,7 +812,15 @@ static PyObject *sums_(PyObject *module, PyObject *args)
 
 static const char emitted_doc[] =
     "emitted(crew, place, first) -> list\n\n"
-    "Of each call of a file from `first` on (time, (running, input, cached, output, reasoning)).";
+    "Of each call of a file from `first` on (time, (running, input, cached, output, reasoning, turn),\n"
+    "offset).";
+
+static PyObject *turn_of(const State *state, const Call *call)
+{
+    return GIVEN(call->turn) ? PyUnicode_DecodeUTF8((const char *)bytes_of(state, call->turn),
+                                                    call->turn.size, "strict")
+                             : or_none(NULL);
+}
 
 static PyObject *emitted_(PyObject *module, PyObject *args)
 {
@@ -822,11 +830,13 @@ static PyObject *emitted_(PyObject *module, PyObject *args)
     (void)module;
     PyObject *list = told ? PyList_New(0) : NULL;
     for (size_t n = first < 0 ? 0 : (size_t)first; list && n < CALL_COUNT(&told->state); n++) {
-        const int64_t *numbers = CALLS(&told->state)[n].numbers;
-        PyObject *one = Py_BuildValue("(L(NLLLL))", (long long)numbers[AT],
+        const Call *call = CALLS(&told->state) + n;
+        const int64_t *numbers = call->numbers;
+        PyObject *one = Py_BuildValue("(L(NLLLLN)L)", (long long)numbers[AT],
                                       as_number(numbers[N_RUNNING]), (long long)numbers[N_INPUT],
                                       (long long)numbers[N_CACHED], (long long)numbers[N_OUTPUT],
-                                      (long long)numbers[N_REASONING]);
+                                      (long long)numbers[N_REASONING],
+                                      turn_of(&told->state, call), (long long)numbers[N_OFFSET]);
         if (append(list, one) == FAILED)
             Py_CLEAR(list);
     }

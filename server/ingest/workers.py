@@ -18,7 +18,7 @@ from server.ingest.crew import Chunk as Chunk
 from server.ingest.crew import Read as Read
 from server.ingest.crew import share_out
 from server.ingest.files import fingerprint
-from server.ingest.reader import COLUMNS, FIRST, TABLE, Batch
+from server.ingest.reader import CLAUDE_COLUMNS, COLUMNS, FIRST, TABLE, Batch, widened
 from server.lazy import suppress
 
 TYPE_CHECKING = False  # not imported from `typing`: see server/lazy.py
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 WORTH_IT = 16 << 20  # bytes; below, starting a process costs more than it brings
 _CHUNK = 300  # rows; the sooner they come, the less is left to store at the end
 _TICKETS = 16_000  # numbers of four bytes; a pipe holds 64 KiB
+_TOLD = f"{COLUMNS}, {CLAUDE_COLUMNS}"
 _ADD = "insert into row({}, provider, session, source, seen) values ({}, 'codex', ?, ?, 1)".format(  # noqa: S608
-    COLUMNS.replace("offset", '"offset"'), ",".join("?" * (COLUMNS.count(",") + 1))
+    _TOLD.replace("offset", '"offset"'), ",".join("?" * (_TOLD.count(",") + 1))
 )
 
 
@@ -249,7 +250,7 @@ class _Table:
         batch = read.batch
         if read.rows:
             numbers = (read.number + FIRST,) * 2
-            self._database.executemany(_ADD, [(*row, *numbers) for row in batch.rows])
+            self._database.executemany(_ADD, [(*widened(row), *numbers) for row in batch.rows])
             batch.rows = []
         self.rows += max(read.rows, 20)
         self._reads.append((*read[:2], batch.plain(), *read[3:]))
