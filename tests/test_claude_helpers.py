@@ -41,6 +41,7 @@ LOGS = {
         ("p/s/subagents/agent-1", False),
         ("p/s/subagents/workflows/wf_1/agent-1", False),
         ("p/agent-1", False),
+        ("p/AGENT-1", False),
         ("p/agents-of-change", True),
     ],
 )

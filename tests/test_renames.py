@@ -59,6 +59,7 @@ def found(name: str, inode: int = 1) -> Found:
                      id="another helper"),
         pytest.param(f"-a/{KEY}", f"-b/{KEY[:-1]}2", False, id="another session"),
         pytest.param("-a/agent-1", "-b/agent-1", False, id="a name that others may have"),
+        pytest.param("-a/agent-77aa11b", "-b/agent-77aa11b", True, id="a helper's beside it"),
     ],
 )  # fmt: skip
 def test_which_log_of_claude_is_a_known_one(old: str, new: str, same: bool) -> None:

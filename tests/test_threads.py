@@ -544,3 +544,38 @@ def test_threads_that_only_find_a_title_may_be_left_out(
     assert rest["total"] == before["total"] - len(alone)
     if not {"q", "preset"} & {*more}:
         assert rest["leftOut"] == len(alone)
+
+
+@pytest.mark.parametrize("by", ["date", "model", "kind", "thread"])
+@pytest.mark.parametrize("text", ["project-1", "zzznothing", "-", "gpt-5"])
+def test_a_text_narrows_sums_as_it_does_lists(client: FlaskClient, by: str, text: str) -> None:
+    told = get(client, "/api/calls", q=text)["totals"]
+    groups = get(client, "/api/summary", q=text, by=by, limit=0)["groups"]
+    assert sum(group["calls"] for group in groups) == told["calls"]
+    assert sum(group["totalTokens"] for group in groups) == told["totalTokens"]
+    priced = get(client, "/api/pricing/coverage", q=text)["models"]
+    assert sum(model["calls"] for model in priced) == told["calls"]
+
+
+def test_the_id_of_a_call_narrows_sums(client: FlaskClient) -> None:
+    name = some("id")
+    for by in ("date", "model"):
+        (group,) = get(client, "/api/summary", q=name, by=by, limit=0)["groups"]
+        assert group["calls"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/api/threads", {"fact": "tool:Bash"}),
+        ("/api/insights", {"fact": "tool:Bash"}),
+        ("/api/summary", {"fact": "tool:Bash"}),
+        ("/api/summary", {"preset": "context-bloat"}),
+        ("/api/pricing/coverage", {"preset": "context-bloat"}),
+    ],
+)
+def test_what_chooses_single_calls_is_refused_by_sums(
+    client: FlaskClient, path: str, asked: dict[str, str]
+) -> None:
+    answer = client.get(path, query_string=asked)
+    assert answer.status_code == 422 and "Leave it out" in answer.text

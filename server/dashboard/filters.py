@@ -184,6 +184,26 @@ def full() -> Filter:
     )
 
 
+def of_threads() -> Filter:
+    """The filter of threads: a fact belongs to single calls."""
+    return _without(full(), "fact")
+
+
+def of_sums() -> Filter:
+    """The filter of sums, which no row tells of single calls."""
+    return _without(full(), "preset", "fact")
+
+
+def _without(wanted: Filter, *names: str) -> Filter:
+    for name in names:
+        if getattr(wanted, name):
+            raise Unprocessable(
+                f"“{name}” finds single calls, which this list does not tell apart. "
+                "Leave it out, or ask /api/calls."
+            )
+    return wanted
+
+
 def single() -> Filter:
     """The filter of lists of calls, which also asks how large each of them is."""
     return replace(

@@ -32,7 +32,7 @@ def blueprint(services: Services) -> Blueprint:
     def groups() -> Any:
         by = query.choice("by", "date", tuple(summary.GROUPS))
         local, limit = filters.days(), query.number("limit", 20, 0, 100_000)
-        wanted, tags = filters.full(), filters.tags()
+        wanted, tags = filters.of_sums(), filters.tags()
         alike = filters.alike() if by == "project" else {}
         found = filters.remembered(lambda: summary.grouped(wanted, by, local, limit, tags, alike))
         if by == "account":  # an account may be called something else without a new call
@@ -41,7 +41,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/api/pricing/coverage")
     def coverage() -> Any:
-        return jsonify(summary.coverage(filters.full()))
+        return jsonify(summary.coverage(filters.of_sums()))
 
     return routes
 
@@ -111,7 +111,7 @@ def _add_calls(routes: Blueprint, services: Services) -> None:
 def _add_threads(routes: Blueprint) -> None:
     @routes.get("/api/threads")
     def threads_listed() -> Any:
-        wanted, page = filters.full(), filters.page(tuple(threads.SORTS))
+        wanted, page = filters.of_threads(), filters.page(tuple(threads.SORTS))
         titling = filters.titling()
         return filters.answer(
             filters.remembered(lambda: threads.search(wanted, page, titling=titling))
@@ -123,7 +123,7 @@ def _add_threads(routes: Blueprint) -> None:
 
     @routes.get("/api/insights")
     def attention() -> Any:
-        return filters.answer(filters.remembered(lambda: insights.found(filters.full())))
+        return filters.answer(filters.remembered(lambda: insights.found(filters.of_threads())))
 
 
 def _add_trends(routes: Blueprint) -> None:

@@ -82,7 +82,16 @@ def owner_of(name: str) -> str:
 def is_own(name: str) -> bool:
     """Whether a log is a session's own, none of its sub-agents'."""
     owner = owner_of(name)
-    return BELOW not in owner and not owner.startswith(BESIDE)
+    return BELOW not in owner and not _is_beside(owner)
+
+
+def _is_beside(owner: str) -> bool:
+    return owner.lower().startswith(BESIDE)
+
+
+def _is_random(owner: str) -> bool:
+    """Whether a sub-agent's name is one that Claude Code made up: seven digits at least."""
+    return _is_beside(owner) and len(owner) >= len(BESIDE) + 7
 
 
 def helper(meta: dict[str, Any], owner: str) -> dict[str, Any]:
@@ -118,7 +127,8 @@ def first_told(name: str, began: int | None, alone: bool) -> tuple[bool, bool, i
 def thread_of(name: str) -> str | None:
     """What a log is called inside its project's folder; None where others may be called so."""
     _, _, inside = name.replace("\\", "/").partition("/")
-    return inside if any(codex_owner(part) for part in inside.split("/")) else None
+    told = any(codex_owner(part) or _is_random(part) for part in inside.split("/"))
+    return inside if told else None
 
 
 def folder_of(name: str, cwd: str | None) -> str | None:
@@ -227,7 +237,7 @@ def told(found: Told, owner: str) -> tuple[Records, State] | None:
     """What a crew says of a whole file, without its calls, as `fold` would; None where it has to
     be read here.
     """  # noqa: D205
-    if owner.startswith(BESIDE):
+    if _is_beside(owner):
         return None  # whose sub-agent it is only a line says
     meta, asked, own, side = found.state
     state = State(owner=owner, asked=asked, own=own, side=side)
@@ -342,7 +352,7 @@ def _describe(line: dict[str, Any], state: State, looks: bool) -> None:
     if state.meta is None and isinstance(line.get("sessionId"), str):
         names = line.get("cwd"), line.get("gitBranch"), line.get("version")
         state.meta = _meta(*names, time_ms(line.get("timestamp")))
-        if (state.owner or "").startswith(BESIDE) and line["sessionId"] != state.owner:
+        if _is_beside(state.owner or "") and line["sessionId"] != state.owner:
             state.meta["above"] = line["sessionId"]
     if looks and line.get("type") == "user" and not line.get("isMeta"):
         message = line.get("message")

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from server.store import db
-from server.usage import projects, slices, threads
+from server.usage import finding, projects, slices, threads
 from server.usage.calls import cost_usd, told_reasoning
 from server.usage.days import QUARTER, Days
 from server.usage.slices import Filter
@@ -50,8 +50,10 @@ def grouped(
     names one project for those that are shown by one name.
     """
     slices.refresh()
+    wanted = finding.found(wanted)
     everything = slices.bare(wanted)
-    if by == "date" and slices.by_day(wanted, days):
+    singly = wanted.found is not None and wanted.found.calls  # no row for a day tells those
+    if by == "date" and not singly and slices.by_day(wanted, days):
         found, total = _newest(wanted, limit)
     elif by == "thread" and everything:
         found, total = _threads(limit, slices.part(wanted))
@@ -175,6 +177,7 @@ _DAYS = (
 def coverage(wanted: Filter) -> dict[str, Any]:
     """Tokens and calls by model, those without a price first, and the share that has one."""
     slices.refresh()
+    wanted = finding.found(wanted)
     if slices.bare(wanted):
         only = slices.kept(wanted, "l.")
         source = f"from heading_usage l where l.heading = 'model' and l.calls > 0{only}"

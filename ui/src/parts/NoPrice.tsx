@@ -22,7 +22,7 @@ interface Props {
 
 export function NoPrice({ asked, inside = false }: Props) {
   const client = useQueryClient();
-  const search = query({ ...asked, sort: "", direction: "", preset: "" });
+  const search = query({ ...asked, sort: "", direction: "", preset: "", fact: "" });
   const models = useQuery({
     queryKey: ["pricing-coverage", search],
     queryFn: ({ signal }) => api<Coverage>(`/api/pricing/coverage${search}`, { signal }),
