@@ -1,4 +1,4 @@
-"""The charts of a text are the same, whether sessions in memory or rows tell them."""
+"""The charts of a text, or of models, are the same, whether memory or rows tell them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from server.config import Config
 from server.ingest.indexer import Indexer
 from server.ingest.ledger import Ledger
 from server.store import db, settings
-from server.usage import finding, textdays, trends
+from server.usage import finding, textthreads, trends
 from server.usage.days import chosen
 from server.usage.slices import Filter
 from tests.rollouts import Tree
 
-TEXTS = ("sundial", "a", "7", "Curie", "-", "ÜBER", "2", "nothing", "gpt", "rollout")
+TEXTS = ("sundial", "a", "7", "Curie", "-", "ÜBER", "2", "nothing", "gpt", "rollout", "brass")
 # What happens to a ledger between two looks at its charts.
 CHANGES = {
     "as it was scanned": "select 1",
     "sessions go on for days": (
         "update call set started_at = started_at + (rowid % 4) * 86400000 where session % 3 = 1"
+    ),
+    "several efforts": (
+        "update call set effort = case rowid % 5 when 0 then 'high' when 1 then 'brassy' "
+        "else effort end where session % 3 = 2"
     ),
     "several models and accounts": (
         "update call set model = case rowid % 3 when 0 then 'brass' else model end, "
@@ -33,6 +37,9 @@ CHANGES = {
     "projects changed": "update session set project = null where id % 4 = 2",
     "logs are put aside": "update source_file set archived = 1 where id % 3 = 1",
     "some belong to no session": "update call set session = null where rowid % 11 = 0",
+    "and the first of sessions that are there still": (
+        "update call set session = null where session % 5 = 1 and rowid % 2 = 0"
+    ),
 }
 
 
@@ -59,6 +66,18 @@ def charts(wanted: Filter, first: str, last: str, zone: str, now: int) -> list[A
     ]
 
 
+def asked_for(chance: random.Random) -> dict[str, Any]:
+    """A text, or some of the models and efforts that there are."""
+    if chance.random() < 0.5:
+        return {"text": chance.choice(TEXTS)}
+    found: dict[str, Any] = {}
+    for name in chance.choice((("model",), ("effort",), ("model", "effort"))):
+        read = db.rows(f"select distinct coalesce({name}, '') from call order by 1")  # noqa: S608
+        known = [value for (value,) in read] + ["nobody's"]
+        found[f"{name}s"] = tuple(chance.sample(known, chance.randint(1, 2)))
+    return found
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
 def test_any_chart_is_drawn_alike(tree: Tree, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
     chance, told = random.Random(zone), 0
@@ -72,7 +91,7 @@ def test_any_chart_is_drawn_alike(tree: Tree, monkeypatch: pytest.MonkeyPatch, z
         days = chosen().last(6, ends[1])
         for _ in range(6):
             wanted = Filter(
-                text=chance.choice(TEXTS),
+                **asked_for(chance),
                 history=chance.choice(("", "active")),
                 names=chance.random() < 0.8,
             )
@@ -80,7 +99,7 @@ def test_any_chart_is_drawn_alike(tree: Tree, monkeypatch: pytest.MonkeyPatch, z
             asked = (wanted, first, days[-1], chance.choice(("", "", "UTC", "Asia/Tokyo")), ends[1])
             ours = charts(*asked)
             with monkeypatch.context() as patch:
-                patch.setattr(textdays, "does", lambda _wanted: False)
+                patch.setattr(textthreads, "does", lambda _wanted: False)
                 patch.setattr(finding, "found", lambda wanted, **_: found(wanted))
                 assert ours == charts(*asked), (change, asked)
             told += ours[-1]["range"]["calls"]

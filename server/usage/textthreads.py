@@ -38,7 +38,7 @@ def does(wanted: Filter) -> bool:
     return not named and seen is not None and seen.held is not None and not seen.calls
 
 
-def _asks(wanted: Filter) -> Callable[[str, str], bool] | None:
+def asks(wanted: Filter) -> Callable[[str, str], bool] | None:
     """Which models and efforts count, whatever the session; None where none does."""
     models, efforts = wanted.models, wanted.efforts
     if not wanted.text:
@@ -51,6 +51,18 @@ def _asks(wanted: Filter) -> Callable[[str, str], bool] | None:
     return lambda model, effort: model in seen.models or effort in seen.efforts
 
 
+def named(wanted: Filter) -> tuple[str, list[Any]]:
+    """The condition on a rollup `l` that is met where `asks` tells that a call counts."""
+    seen = wanted.found
+    models, efforts = (seen or wanted).models, (seen or wanted).efforts
+    parts = [
+        f"l.{column} in ({','.join('?' * len(listed))})"
+        for column, listed in (("model", models), ("effort", efforts))
+        if listed
+    ]
+    return f"({(' or ' if seen else ' and ').join(parts)})", [*models, *efforts]
+
+
 class Threads:
     """The threads of such a filter, within the `names.known` that it was looked up in."""
 
@@ -60,7 +72,7 @@ class Threads:
         held = wanted.found.held if wanted.found else None
         self._whole, self._some = held or Held(set(), [])
         self._shares: dict[int, names.Share] = {}  # of the other sessions
-        self._asks = _asks(wanted)
+        self._asks = asks(wanted)
         if self._asks is not None:
             self._share(self._asks)
         if wanted.history:
@@ -292,20 +304,13 @@ class Threads:
         shared = [ids[one] for one in members if one in self._shares]
         if not shared:
             return rows, [given]
-        # What counts is told by the model and the effort alone.
-        wanted, seen = self._wanted, self._wanted.found
-        models, efforts = (seen or wanted).models, (seen or wanted).efforts
-        parts = [
-            f"l.{column} in ({','.join('?' * len(listed))})"
-            for column, listed in (("model", models), ("effort", efforts))
-            if listed
-        ]
+        condition, values = named(self._wanted)
         names_of = f"l.session, l.provider, l.archived, {slices.columns('l')}"
         return (
             f"(select {names_of} from {rows} union all select {names_of} "  # noqa: S608
             "from json_each(?) e cross join stretch l on l.session = e.value "
-            f"where {(' or ' if seen else ' and ').join(parts)}) l",
-            [given, str(shared), *models, *efforts],
+            f"where {condition}) l",
+            [given, str(shared), *values],
         )
 
     @cached_property

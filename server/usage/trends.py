@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from server.store import db
 from server.times import iso
-from server.usage import finding, names, slices, textdays
+from server.usage import finding, names, slices, textdays, textthreads
 from server.usage.calls import cost_usd, told_reasoning
 from server.usage.days import QUARTER, Days, chosen
 from server.usage.slices import Filter
@@ -104,10 +104,12 @@ class _Asked(NamedTuple):
 def _asked(first: str, last: str, wanted: Filter, local: Days) -> Iterator[_Asked]:
     """Some days with the filter, its text looked up if it has one."""
     slices.refresh()
-    if wanted.text and slices.by_day(_within(first, last, wanted, local), local):
+    if (wanted.text or textthreads.does(wanted)) and slices.by_day(
+        _within(first, last, wanted, local), local
+    ):
         with names.known() as known:
-            seen = finding.found(wanted, listed=False)
-            if textdays.does(seen):
+            seen = finding.found(wanted, listed=False, mixed=True)
+            if textthreads.does(seen):
                 texts = textdays.TextDays(seen, known, first, last)
                 yield _Asked(first, last, seen, local, texts)
                 return
@@ -216,7 +218,8 @@ def heat(
     """Tokens and calls by weekday (Monday first) and hour of the zone."""
     slices.refresh()
     local = _local(zone)
-    if (date.fromisoformat(last) - date.fromisoformat(first)).days <= _LONG:
+    days = (date.fromisoformat(last) - date.fromisoformat(first)).days
+    if wanted.text and days <= _LONG:
         # Of a text's sessions, those of a few days are few.
         with _asked(first, last, wanted, local) as asked:
             wanted = asked.texts.listed() if asked.texts else asked.wanted
