@@ -111,6 +111,10 @@ def _accounts(settings: Config, arguments: argparse.Namespace) -> int:
     if arguments.verb == "import":
         return _import(settings, arguments)
     found = _summaries(settings)
+    if hides_names(arguments):
+        from server.accounts import summary
+
+        found = [summary.unnamed(one) for one in found]
     if arguments.json:
         print(json.dumps({"accounts": found}))
         return 0
@@ -124,6 +128,11 @@ def _accounts(settings: Config, arguments: argparse.Namespace) -> int:
         if why:
             print(f"    {why}")
     return 0
+
+
+def hides_names(arguments: argparse.Namespace) -> bool:
+    """Whether accounts are asked for without their names."""
+    return getattr(arguments, "privacy_mode", None) == "strict"
 
 
 def _figure(window: dict[str, Any]) -> str:

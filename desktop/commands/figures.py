@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from desktop import quick
-from desktop.commands.accounts import match
+from desktop.commands.accounts import hides_names, match
 from desktop.commands.terminal import (
     EXIT_ERROR,
     EXIT_UNAVAILABLE,
@@ -98,6 +98,11 @@ def _status(settings: Config, arguments: argparse.Namespace) -> int:
         where = {"running": True, "address": client.address.url, "pid": client.address.pid}
     else:
         shot, where = _stored_snapshot(settings), {"running": False, "address": None, "pid": None}
+    if hides_names(arguments):
+        from server.accounts import summary
+
+        named = [{**one, "name": summary.hidden(one["id"])} for one in shot.get("accounts") or ()]
+        shot = {**shot, "accounts": named}
     if arguments.json:
         known = {k: shot.get(k) for k in ("version", "pool", "accounts", "today", "updatedAt")}
         print(json.dumps({**where, **known, "notices": shot.get("notices") or []}))
