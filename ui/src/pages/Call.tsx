@@ -17,7 +17,7 @@ import { Place } from "../parts/Place";
 import { PrivacyMode } from "../parts/Privacy";
 import { Rates } from "../parts/Rates";
 import { Sign } from "../parts/Sign";
-import { Empty, Failure, Skeleton } from "../parts/States";
+import { Awaited } from "../parts/States";
 import { TurnTime } from "../parts/TurnTime";
 import { Witnesses } from "../parts/Witnesses";
 import { titleOf } from "../threads";
@@ -59,28 +59,12 @@ export function CallPage({ id }: { id: string }) {
           {call && <Way call={call} />}
         </span>
       </header>
-      {found.isPending && (
-        <section className="card">
-          <Skeleton lines={8} />
-        </section>
-      )}
-      {found.isError && (
-        <section className="card">
-          {found.error.status === 404 ? (
-            <Empty
-              title={t("call.notFound")}
-              action={
-                <Link href="/calls" className="button">
-                  {t("calls.title")}
-                </Link>
-              }
-            >
-              {t("call.notFoundText")}
-            </Empty>
-          ) : (
-            <Failure error={found.error} retry={() => void found.refetch()} />
-          )}
-        </section>
+      {(found.isPending || found.isError) && (
+        <Awaited
+          found={found}
+          missing={[t("call.notFound"), t("call.notFoundText")]}
+          list={["/calls", t("calls.title")]}
+        />
       )}
       {call && !found.isError && <Loaded key={call.id} call={call} />}
     </>

@@ -19,7 +19,7 @@ import { CallTable, DOUBLE_CLICK_MS } from "../parts/CallTable";
 import { Chips } from "../parts/Chips";
 import { CodexHome } from "../parts/CodexHome";
 import { ColumnTools, useChosen } from "../parts/Columns";
-import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
+import { CREDITS, PRICES, SureBar } from "../parts/Confidence";
 import { Credits, TotalCost, useUnrated } from "../parts/Cost";
 import { NoPrice } from "../parts/NoPrice";
 import { OwnFileProblems } from "../parts/OwnFiles";
@@ -27,7 +27,7 @@ import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Empty, Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
-import { UsageBar, useOptions } from "../parts/UsageBar";
+import { useOptions } from "../parts/UsageBar";
 import { oneOf } from "../range";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { t, type Word } from "../words";
@@ -89,7 +89,7 @@ export function Calls() {
           {Boolean(head.data?.total || filters.filtered) && <ReadLogs />}
         </span>
       </header>
-      <FilterBar filters={filters} />
+      <SureBar filters={filters} />
       <Chips filters={filters} unpriced={head.data?.totals.unpriced ?? 0} />
       <OwnFileProblems names={["projects", "pricing", "rate-card"]} />
       {!filters.wrong && (
@@ -353,21 +353,5 @@ function Nothing({ filters }: { filters: CallFilters }) {
     >
       <CodexHome word="calls.emptyText" />
     </Empty>
-  );
-}
-
-function FilterBar({ filters }: { filters: CallFilters }) {
-  return (
-    <UsageBar
-      usage={filters}
-      also={filters.own}
-      folded={Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))}
-    >
-      <Confidence
-        price={filters.asked.priceStatus}
-        credit={filters.asked.creditConfidence}
-        change={(next) => filters.change({ ...next, open: null })}
-      />
-    </UsageBar>
   );
 }

@@ -14,7 +14,7 @@ import { One } from "../parts/Filters";
 import { NestedCalls } from "../parts/NestedCalls";
 import { PrivacyMode } from "../parts/Privacy";
 import { Sign } from "../parts/Sign";
-import { Empty, Failure, Skeleton } from "../parts/States";
+import { Awaited } from "../parts/States";
 import { Trend } from "../parts/Trend";
 import { Attention, flagged, mix, origins, threadCost, titleOf } from "../threads";
 import { t, tIf } from "../words";
@@ -42,28 +42,12 @@ export function ThreadPage({ id }: { id: string }) {
           {thread && <CopyLink />}
         </span>
       </header>
-      {found.isPending && (
-        <section className="card">
-          <Skeleton lines={8} />
-        </section>
-      )}
-      {found.isError && !thread && (
-        <section className="card">
-          {found.error.status === 404 ? (
-            <Empty
-              title={t("threads.notFound")}
-              action={
-                <Link href="/threads" className="button">
-                  {t("threads.title")}
-                </Link>
-              }
-            >
-              {t("threads.notFoundText")}
-            </Empty>
-          ) : (
-            <Failure error={found.error} retry={() => void found.refetch()} />
-          )}
-        </section>
+      {!thread && (
+        <Awaited
+          found={found}
+          missing={[t("threads.notFound"), t("threads.notFoundText")]}
+          list={["/threads", t("threads.title")]}
+        />
       )}
       {thread && <Loaded thread={thread} />}
     </>

@@ -10,7 +10,7 @@ import { NAMED } from "../insights";
 import { OrArchived } from "../parts/Archived";
 import { CopyLink, Off, PresetChip, Presets, shownOf } from "../parts/Chips";
 import { ColumnTools, useChosen } from "../parts/Columns";
-import { Confidence, CREDITS, PRICES } from "../parts/Confidence";
+import { CREDITS, PRICES, SureBar } from "../parts/Confidence";
 import { Credits, TotalCost, useUnrated } from "../parts/Cost";
 import { Menu } from "../parts/Menu";
 import { NestedCalls } from "../parts/NestedCalls";
@@ -20,7 +20,6 @@ import { PrivacyMode } from "../parts/Privacy";
 import { ReadLogs } from "../parts/ReadLogs";
 import { Failure, Skeleton } from "../parts/States";
 import { ToTop } from "../parts/ToTop";
-import { UsageBar } from "../parts/UsageBar";
 import { mix, THREAD_COLUMNS, TITLE_COLUMN, origins, titleOf, type ThreadColumn } from "../threads";
 import { NO_FILTER, useLoaded, useUsage } from "../usage";
 import { oneOf } from "../range";
@@ -84,7 +83,7 @@ export function Threads() {
           {(rows.length > 0 || filters.narrowed || filters.own) && <ReadLogs />}
         </span>
       </header>
-      <Bar filters={filters} />
+      <SureBar filters={filters} />
       <div className="chips">
         <PresetChip preset={filters.asked.preset} usage={filters} />
         <Titling filters={filters} leftOut={first?.leftOut} />
@@ -161,22 +160,6 @@ function Titling({ filters, leftOut }: { filters: Filters; leftOut: number | und
     <button type="button" className="chip" title={t("threads.titling.text")} onClick={() => change({ titling: "hide" })}>
       {t("threads.titling.hide", { count: there })}
     </button>
-  );
-}
-
-function Bar({ filters }: { filters: Filters }) {
-  return (
-    <UsageBar
-      usage={filters}
-      also={filters.own}
-      folded={Number(Boolean(filters.asked.priceStatus || filters.asked.creditConfidence))}
-    >
-      <Confidence
-        price={filters.asked.priceStatus}
-        credit={filters.asked.creditConfidence}
-        change={(next) => filters.change({ ...next })}
-      />
-    </UsageBar>
   );
 }
 

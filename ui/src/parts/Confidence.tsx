@@ -1,7 +1,9 @@
 /** How sure a cost or a credit figure is, as one filter. */
+import type { ComponentProps } from "react";
 import { pair } from "../format";
 import { t } from "../words";
 import { One, type Option } from "./Filters";
+import { UsageBar } from "./UsageBar";
 
 export const PRICES = ["exact", "estimated", "unpriced"] as const;
 export const CREDITS = ["exact", "estimated", "user_override", "unpriced"] as const;
@@ -11,6 +13,11 @@ interface Props {
   credit: string;
   change: (next: { price: string | null; credit: string | null }) => void;
 }
+
+type Filters = ComponentProps<typeof UsageBar>["usage"] & {
+  own: boolean;
+  asked: { priceStatus: string; creditConfidence: string };
+};
 
 export function Confidence({ price, credit, change }: Props) {
   const options: Option[] = [
@@ -34,5 +41,19 @@ export function Confidence({ price, credit, change }: Props) {
         change({ price: kind === "price" ? value : null, credit: kind === "credit" ? value : null });
       }}
     />
+  );
+}
+
+/** The usage pages' filter bar with this filter, for lists. */
+export function SureBar({ filters }: { filters: Filters }) {
+  const { priceStatus, creditConfidence } = filters.asked;
+  return (
+    <UsageBar usage={filters} also={filters.own} folded={Number(Boolean(priceStatus || creditConfidence))}>
+      <Confidence
+        price={priceStatus}
+        credit={creditConfidence}
+        change={(next) => filters.change({ ...next, open: null })}
+      />
+    </UsageBar>
   );
 }

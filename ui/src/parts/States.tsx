@@ -1,5 +1,7 @@
 /** What a page shows when it has no data: still loading, empty, or failed. */
+import type { UseQueryResult } from "@tanstack/react-query";
 import type { ReactNode } from "react";
+import { Link } from "wouter";
 import type { ApiError } from "../api";
 import { t } from "../words";
 
@@ -50,5 +52,39 @@ export function Failure({ error, retry }: { error: ApiError; retry: () => void }
         </button>
       </div>
     </div>
+  );
+}
+
+/** In place of one thing's page: it is still loading, is not there (with the way to its list), or failed. */
+export function Awaited({
+  found,
+  missing,
+  list,
+}: {
+  found: UseQueryResult<unknown, ApiError>;
+  /** The title and the text of what is not there. */
+  missing: [string, string];
+  /** The address and the name of the list that it would be on. */
+  list: [string, string];
+}) {
+  const [title, text] = missing;
+  const [href, name] = list;
+  const back = (
+    <Link href={href} className="button">
+      {name}
+    </Link>
+  );
+  return (
+    <section className="card">
+      {found.isPending && <Skeleton lines={8} />}
+      {found.isError &&
+        (found.error.status === 404 ? (
+          <Empty title={title} action={back}>
+            {text}
+          </Empty>
+        ) : (
+          <Failure error={found.error} retry={() => void found.refetch()} />
+        ))}
+    </section>
   );
 }
