@@ -57,6 +57,27 @@ def pool(config: Config) -> Iterator[Pool]:
             db.close_databases()
 
 
+def is_strict() -> bool:
+    """Whether the settings of the folder that was read last hide what accounts are called."""
+    from server.store import settings
+
+    return bool(settings.get("privacyMode") == "strict")
+
+
+def unnamed(account: dict[str, Any]) -> dict[str, Any]:
+    """An account of `/api/accounts` as the strict privacy mode shows it."""
+    from server.accounts import summary
+
+    return summary.unnamed(account)
+
+
+def hidden(account: str) -> str:
+    """What the strict privacy mode calls an account."""
+    from server.accounts import summary
+
+    return summary.hidden(account)
+
+
 def add(found: Pool, auth_json: bytes) -> dict[str, Any]:
     """Import one auth.json; returns what the API would.
 

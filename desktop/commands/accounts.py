@@ -110,11 +110,7 @@ def duration(text: str) -> int:
 def _accounts(settings: Config, arguments: argparse.Namespace) -> int:
     if arguments.verb == "import":
         return _import(settings, arguments)
-    found = _summaries(settings)
-    if hides_names(arguments):
-        from server.accounts import summary
-
-        found = [summary.unnamed(one) for one in found]
+    found = _shown(settings, arguments)
     if arguments.json:
         print(json.dumps({"accounts": found}))
         return 0
@@ -139,6 +135,15 @@ def _figure(window: dict[str, Any]) -> str:
     from desktop import display
 
     return f"{window['name']} {display.percent(window.get('remainingPercent'))}"
+
+
+def _shown(settings: Config, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The accounts, by the names that may be shown."""
+    from desktop import offline
+
+    found = _summaries(settings)  # a server's are as its settings say
+    strict = client_of(settings) is None and offline.is_strict()
+    return [offline.unnamed(one) for one in found] if strict or hides_names(arguments) else found
 
 
 def _summaries(settings: Config) -> list[dict[str, Any]]:

@@ -95,13 +95,14 @@ def _status(settings: Config, arguments: argparse.Namespace) -> int:
     client = client_of(settings)
     if client is not None:
         shot = client.get("/api/tray")
+        shot["hidesNames"] = client.get("/api/settings").get("privacyMode") == "strict"
         where = {"running": True, "address": client.address.url, "pid": client.address.pid}
     else:
         shot, where = _stored_snapshot(settings), {"running": False, "address": None, "pid": None}
-    if hides_names(arguments):
-        from server.accounts import summary
+    if hides_names(arguments) or shot.pop("hidesNames", False):
+        from desktop import offline
 
-        named = [{**one, "name": summary.hidden(one["id"])} for one in shot.get("accounts") or ()]
+        named = [{**one, "name": offline.hidden(one["id"])} for one in shot.get("accounts") or ()]
         shot = {**shot, "accounts": named}
     if arguments.json:
         known = {k: shot.get(k) for k in ("version", "pool", "accounts", "today", "updatedAt")}
@@ -185,7 +186,8 @@ def _stored_snapshot(settings: Config) -> dict[str, Any]:
     from desktop import offline
 
     with offline.pool(settings) as pool:
-        return {**pool.snapshot(now_ms()), "version": __version__, "notices": pool.notices}
+        shot = {**pool.snapshot(now_ms()), "hidesNames": offline.is_strict()}
+        return {**shot, "version": __version__, "notices": pool.notices}
 
 
 def _print_status(shot: dict[str, Any], where: dict[str, Any]) -> None:

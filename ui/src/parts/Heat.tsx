@@ -9,7 +9,7 @@ import { ChartHead } from "./ChartHead";
 
 const HOURS = Array.from({ length: 24 }, (_, hour) => hour);
 const DAYS = Array.from({ length: 7 }, (_, day) => day);
-const LEFT = 44;
+const LEFT = 48;
 const CELL = 26;
 
 const STRONGEST = 4;
