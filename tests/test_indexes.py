@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -287,35 +288,30 @@ def test_sqlite_says_that_the_disk_is_full(tmp_path: Path) -> None:
     assert len(made(tmp_path)) == len(dropped)
 
 
+def left_alone(folder: Path, within: Callable[[], AbstractContextManager[Any]]) -> None:
+    """The indexes of a database of one call are SQLite's to make."""
+    dropped = new_database(folder, [("one", 1, 1, 1)])
+    try:
+        with within():
+            assert not indexes.write(dropped)
+    finally:
+        db.drop_new()
+
+
 def test_a_few_are_left_to_sqlite(
     usual: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(early, "usual", usual)
-    dropped = new_database(tmp_path, [("one", 1, 1, 1)])
-    try:
-        with db.reading():
-            assert not indexes.write(dropped)
-    finally:
-        db.drop_new()
+    left_alone(tmp_path, db.reading)
 
 
 @pytest.mark.usefixtures("_compiled")
 def test_nothing_is_written_within_a_transaction(tmp_path: Path) -> None:
-    dropped = new_database(tmp_path, [("one", 1, 1, 1)])
-    try:
-        with db.writing():
-            assert not indexes.write(dropped)
-    finally:
-        db.drop_new()
+    left_alone(tmp_path, db.writing)
 
 
 def test_without_a_compiled_part_sqlite_makes_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(early, "usual", None)
-    dropped = new_database(tmp_path, [("one", 1, 1, 1)])
-    try:
-        with db.reading():
-            assert not indexes.write(dropped)
-    finally:
-        db.drop_new()
+    left_alone(tmp_path, db.reading)

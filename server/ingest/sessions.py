@@ -128,23 +128,12 @@ class Sessions:
         meta: dict[str, Any],
         before: tuple[str | None, str | None] | None,
     ) -> tuple[str | None, str | None] | None:
-        """Let all logs of a session of Codex tell the same of it; returns project and folder."""
-        self.stir(meta.get("cwd"), before and before[1])
-        if before is None or not _is_begun_with(connection, source):
-            return before
-        return self._describe_again(connection, source, state, meta, before)
-
-    def _describe_again(
-        self,
-        connection: sqlite3.Connection,
-        source: Source,
-        state: dict[str, Any],
-        meta: dict[str, Any],
-        before: tuple[str | None, str | None],
-    ) -> tuple[str | None, str | None]:
         """Let a log of Codex tell of a session that others tell of what its foremost log says:
         the first by name of those that tell a folder. Returns the session's project and folder.
         """  # noqa: D205
+        self.stir(meta.get("cwd"), before and before[1])
+        if before is None or not _is_begun_with(connection, source):
+            return before
         key = state["owner"]
         others = connection.execute(
             "select json_extract(state, '$.meta.cwd') is null, name from source_file "
